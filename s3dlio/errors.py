@@ -1,0 +1,326 @@
+"""Every error this library raises: one root, and under it the builtin that a Python programmer would catch.
+
+An error says which URI, which operation, what the service answered and how often it was tried; it pickles, and it
+never carries a secret: credentials inside a URI are masked and control characters are escaped.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_USERINFO = re.compile(r"(://)[^/@\s]*:[^/@\s]*@")
+_SECRET_QUERY = re.compile(
+    r"(?i)\b(X-Amz-(?:Signature|Credential|Security-Token)|X-Goog-(?:Signature|Credential)|sig|AccountKey|"
+    r"SharedAccessSignature|access_token)=[^&\s;]+"
+)
+
+
+def redact(text: str) -> str:
+    """Mask credentials in ``text`` (user:password@, signatures, tokens) and escape its control characters."""
+    text = _USERINFO.sub(r"\1***@", text)
+    text = _SECRET_QUERY.sub(r"\1=***", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+class S3dlioError(RuntimeError):
+    """The root of every error here.
+
+    Args:
+        reason: what went wrong, in a sentence without a full stop.
+        uri: the object, prefix or container concerned.
+        operation: the verb (``GET``, ``PUT``, ``LIST``, ...).
+        status: the HTTP status, where a service answered.
+        code: the service's own error code (``NoSuchKey``, ``BlobNotFound``, ...).
+        request_id: the id under which the service logged the request.
+        attempts: how many times the request was sent.
+        hint: what the user can do next.
+    """
+
+    default_hint: str | None = None
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        uri: str | None = None,
+        operation: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 1,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.uri = uri
+        self.operation = operation
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.attempts = attempts
+        self.hint = hint if hint is not None else self.default_hint
+
+    def locate(self, uri: str | None, operation: str | None) -> None:
+        """Fill in the URI and the operation where whoever raised the error did not know them."""
+        if self.uri is None:
+            self.uri = uri
+        if self.operation is None:
+            self.operation = operation
+
+    def _details(self) -> str:
+        known = [
+            f"status {self.status}" if self.status is not None else "",
+            f"code {self.code}" if self.code else "",
+            f"request id {self.request_id}" if self.request_id else "",
+            f"after {self.attempts} attempts" if self.attempts > 1 else "",
+        ]
+        return ", ".join(part for part in known if part)
+
+    def __str__(self) -> str:
+        subject = " ".join(part for part in (self.operation, self.uri) if part)
+        text = f"{subject}: {self.reason}" if subject else self.reason
+        if details := self._details():
+            text += f" ({details})"
+        if self.hint:
+            text += f"; {self.hint}"
+        return redact(text)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy(), self.__cause__)
+
+
+def _rebuild(
+    cls: type[S3dlioError], args: tuple[Any, ...], state: dict[str, Any], cause: BaseException | None
+) -> S3dlioError:
+    error = cls.__new__(cls, *args)
+    RuntimeError.__init__(error, *args)
+    error.__dict__.update(state)
+    error.__cause__ = cause
+    return error
+
+
+class _OSErrorNumber(S3dlioError):
+    """An error that is also an OSError: ``errno``, ``strerror`` and ``filename`` are filled like the builtin's."""
+
+    errno_value: int = 0
+
+    def __init__(self, reason: str, **details: Any) -> None:
+        super().__init__(reason, **details)
+        self.errno = self.errno_value
+        self.strerror = reason
+
+
+class ObjectNotFoundError(_OSErrorNumber, FileNotFoundError):
+    """The object, container or file does not exist."""
+
+    errno_value = errno.ENOENT
+
+
+class PermissionDeniedError(_OSErrorNumber, PermissionError):
+    """The service or the file system refused the credentials or the access."""
+
+    errno_value = errno.EACCES
+
+
+class AlreadyExistsError(_OSErrorNumber, FileExistsError):
+    """A create-only operation met an object or container that is already there."""
+
+    errno_value = errno.EEXIST
+
+
+class IsDirectoryError(_OSErrorNumber, IsADirectoryError):
+    """A directory stands where an object is expected."""
+
+    errno_value = errno.EISDIR
+
+
+class StorageFullError(_OSErrorNumber, OSError):
+    """No space, quota or descriptor is left; nothing partial was kept."""
+
+    errno_value = errno.ENOSPC
+
+
+class LocalIOError(_OSErrorNumber, OSError):
+    """The operating system refused a local read or write (``errno`` says why)."""
+
+    errno_value = errno.EIO
+
+
+class TransferTimeoutError(_OSErrorNumber, TimeoutError):
+    """Connecting, reading or the whole operation took longer than its deadline."""
+
+    errno_value = errno.ETIMEDOUT
+
+
+class NetworkError(_OSErrorNumber, ConnectionError):
+    """The service could not be reached, or the connection failed more often than the retry policy allows."""
+
+    errno_value = errno.ECONNABORTED
+
+
+class PreconditionFailedError(S3dlioError):
+    """An If-Match, If-None-Match or generation condition did not hold."""
+
+
+class ObjectChangedError(PreconditionFailedError):
+    """The object was replaced while it was being read; no mixture of the two is returned."""
+
+
+class RangeNotSatisfiableError(S3dlioError, ValueError):
+    """A range that the object does not have."""
+
+
+class InvalidURIError(S3dlioError, ValueError):
+    """A URI that names no object this library can reach."""
+
+
+class ConfigError(S3dlioError, ValueError):
+    """A setting, option or environment variable with an unknown name or a value of the wrong type."""
+
+
+class IntegrityError(S3dlioError):
+    """The bytes that arrived are not the bytes that were stored (or sent)."""
+
+
+class LengthMismatchError(IntegrityError, ValueError):
+    """An object has another size than the caller said.
+
+    Args:
+        reason: as of :class:`S3dlioError`.
+        expected: the size that the caller named, in bytes.
+        actual: the size of the object, in bytes.
+    """
+
+    def __init__(self, reason: str, *, expected: int, actual: int, **details: Any) -> None:
+        super().__init__(reason, **details)
+        self.expected = expected
+        self.actual = actual
+
+
+class CorruptDataError(S3dlioError):
+    """Data whose own format says that it is damaged (TFRecord, NPZ, Parquet, manifests)."""
+
+
+class ThrottledError(S3dlioError):
+    """The service asked for a slower pace for longer than the retry policy waits."""
+
+    default_hint = "lower max_in_flight, or raise the retry limits"
+
+
+class ServiceError(S3dlioError):
+    """The service answered with an error that no other class here describes."""
+
+
+class ProtocolError(S3dlioError):
+    """The other end broke the rules of HTTP; the connection was closed."""
+
+
+class UnsupportedOperationError(S3dlioError, NotImplementedError):
+    """A store that cannot do what was asked."""
+
+
+class TransferCancelledError(S3dlioError):
+    """The operation was given up because its batch failed or was interrupted."""
+
+
+class ExportStillReferencedError(S3dlioError, BufferError):
+    """A borrowed buffer was still in use when it had to be given back."""
+
+
+class MissingDependencyError(S3dlioError, ImportError):
+    """An optional package is not installed; the message has the line that installs it.
+
+    Args:
+        package: the module that could not be imported.
+        extra: the extra of this distribution that brings it.
+        purpose: what needs it, for the message.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str = "this feature", **details: Any) -> None:
+        details.setdefault("hint", f"install it with: pip install 's3dlio[{extra}]'")
+        super().__init__(f"{purpose} needs the package '{package}'", **details)
+        self.package = package
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), (self.reason,), self.__dict__.copy(), self.__cause__)
+
+
+class ItemFailure:
+    """One failed item of a batch.
+
+    Args:
+        index: its position in the batch's input, from 0.
+        uri: what it was about.
+        error: why it failed.
+    """
+
+    __slots__ = ("error", "index", "uri")
+
+    def __init__(self, index: int, uri: str, error: BaseException) -> None:
+        self.index = index
+        self.uri = uri
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"ItemFailure(index={self.index}, uri={redact(self.uri)!r}, error={self.error!r})"
+
+
+class BatchError(S3dlioError):
+    """Items of a batch failed. The first failure is the cause.
+
+    Args:
+        failures: every item that failed, in the order of the input.
+        attempted: how many items were started.
+        operation: the verb.
+        cancelled: how many items were not started, or given up, because others had failed.
+    """
+
+    shown = 3  # failures spelled out in the message; all of them are in .failures
+
+    def __init__(
+        self, failures: Iterable[ItemFailure], *, attempted: int, operation: str | None = None, cancelled: int = 0
+    ) -> None:
+        self.failures: Sequence[ItemFailure] = sorted(failures, key=lambda failure: failure.index)
+        self.attempted = attempted
+        self.succeeded = attempted - len(self.failures) - cancelled
+        self.cancelled = cancelled
+        first = "; ".join(f"[{f.index}] {f.error}" for f in self.failures[: self.shown])
+        more = f" (and {len(self.failures) - self.shown} more)" if len(self.failures) > self.shown else ""
+        super().__init__(
+            f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, "
+            f"failed={len(self.failures)}: {first}{more}",
+            operation=operation,
+        )
+        self.__cause__ = self.failures[0].error if self.failures else None
+
+
+_BY_ERRNO: dict[int, type[S3dlioError]] = {
+    errno.ENOENT: ObjectNotFoundError,
+    errno.ENOTDIR: ObjectNotFoundError,
+    errno.EACCES: PermissionDeniedError,
+    errno.EPERM: PermissionDeniedError,
+    errno.EROFS: PermissionDeniedError,
+    errno.EEXIST: AlreadyExistsError,
+    errno.EISDIR: IsDirectoryError,
+    errno.ENOSPC: StorageFullError,
+    errno.EDQUOT: StorageFullError,
+    errno.EFBIG: StorageFullError,
+    errno.ETIMEDOUT: TransferTimeoutError,
+}
+
+
+def from_os_error(exc: OSError, *, uri: str | None = None, operation: str | None = None) -> S3dlioError:
+    """The typed error for an ``OSError`` of a local call; the caller raises it ``from exc``."""
+    number = exc.errno or 0
+    reason = exc.strerror or str(exc) or type(exc).__name__
+    error = _BY_ERRNO.get(number, LocalIOError)(reason, uri=uri, operation=operation)
+    if isinstance(error, _OSErrorNumber):
+        error.errno = number
+    return error

@@ -1,0 +1,285 @@
+"""Where the bytes of a body go (sinks) and where they come from (sources): memory, a file, or nowhere.
+
+Every store and every driver moves bodies through these, so that a get, a ranged get, a get into the caller's buffer,
+a download to a file and a read benchmark are one code path with another sink.
+
+A sink is told the size once (``begin``), then asked for a place for each stretch of the body (``at``): either a
+memoryview of just that length, into which the transport receives directly, or a function that takes the bytes in
+order. Ranges of one body may be asked for in any order and filled at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Union
+
+from s3dlio.errors import LengthMismatchError
+from s3dlio.memory.libc import pread_full, pwrite_full
+from s3dlio.memory.pool import default_pool
+from s3dlio.memory.view import BytesView
+
+Writer = Callable[[memoryview], None]
+Place = Union[memoryview, Writer]
+
+#: Below this many bytes a fresh bytearray is quicker than a pooled page-aligned buffer (1 against 2 us, and 4 KiB
+#: objects would each hold a whole page class).
+SMALL = 32 * 1024
+
+
+class Sink:
+    """The destination of one object's bytes. Subclasses say where they land."""
+
+    __slots__ = ("first_byte_ns", "size")
+
+    def __init__(self) -> None:
+        self.size: int | None = None
+        self.first_byte_ns = 0
+
+    def begin(self, size: int | None) -> None:
+        """The head has arrived: ``size`` bytes will follow, or an unknown number (None)."""
+        self.first_byte_ns = time.time_ns()
+        self.size = size
+
+    def at(self, start: int, length: int | None) -> Place:
+        """A place for the bytes from ``start`` on, ``length`` of them (None: until the body ends)."""
+        raise NotImplementedError
+
+    def end(self, size: int) -> None:
+        """The whole body has arrived; ``size`` is what it turned out to be."""
+        self.size = size
+
+
+class MemorySink(Sink):
+    """Collects the body in memory, pooled and aligned when it is large."""
+
+    __slots__ = ("_buffer", "_grown")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffer: memoryview | None = None
+        self._grown: bytearray | None = None
+
+    def begin(self, size: int | None) -> None:
+        super().begin(size)
+        if size is None:
+            self._grown = bytearray()
+        elif size < SMALL:
+            self._buffer = memoryview(bytearray(size))
+        else:
+            self._buffer = default_pool().lease(size)
+
+    def at(self, start: int, length: int | None) -> Place:
+        if self._buffer is not None and length is not None:
+            return self._buffer if length == len(self._buffer) else self._buffer[start : start + length]
+        if self._grown is None:
+            self._grown = bytearray(start)
+        del self._grown[start:]
+        return self._grown.extend
+
+    def end(self, size: int) -> None:
+        self.size = size
+
+    def view(self) -> BytesView:
+        """The body, read-only. The buffer goes back to its pool when the last view of it is gone."""
+        return BytesView(self._buffer if self._buffer is not None else self._grown or b"")
+
+
+class BufferSink(Sink):
+    """Fills the caller's writable buffer; a body of another size is an error before a byte is written."""
+
+    __slots__ = ("_buffer", "_exact")
+
+    def __init__(self, buffer: memoryview, *, exact: bool = False) -> None:
+        super().__init__()
+        self._buffer = buffer
+        self._exact = exact
+
+    def begin(self, size: int | None) -> None:
+        super().begin(size)
+        room = len(self._buffer)
+        if size is not None and (size > room or (self._exact and size != room)):
+            raise LengthMismatchError(
+                f"the object is {size} bytes but the buffer holds {room}", expected=room, actual=size
+            )
+
+    def at(self, start: int, length: int | None) -> Place:
+        if length is not None:
+            return self._buffer[start : start + length]
+        position = start
+
+        def write(data: memoryview) -> None:
+            nonlocal position
+            end = position + len(data)
+            if end > len(self._buffer):
+                raise LengthMismatchError(
+                    f"the object is larger than the buffer's {len(self._buffer)} bytes",
+                    expected=len(self._buffer),
+                    actual=end,
+                )
+            self._buffer[position:end] = data
+            position = end
+
+        return write
+
+    def end(self, size: int) -> None:
+        if self._exact and size != len(self._buffer):
+            raise LengthMismatchError(
+                f"the object is {size} bytes but the buffer holds {len(self._buffer)}",
+                expected=len(self._buffer),
+                actual=size,
+            )
+        self.size = size
+
+
+class FileSink(Sink):
+    """Writes the body to a file descriptor at ``offset``; the caller owns the descriptor."""
+
+    __slots__ = ("fd", "offset")
+
+    def __init__(self, fd: int, offset: int = 0) -> None:
+        super().__init__()
+        self.fd = fd
+        self.offset = offset
+
+    def at(self, start: int, length: int | None) -> Place:
+        position = self.offset + start
+
+        def write(data: memoryview) -> None:
+            nonlocal position
+            pwrite_full(self.fd, data, position)
+            position += len(data)
+
+        return write
+
+
+class DiscardSink(Sink):
+    """Counts the bytes and drops them: read benchmarks."""
+
+    __slots__ = ()
+
+    def at(self, start: int, length: int | None) -> Place:
+        return _discard
+
+
+def _discard(data: memoryview) -> None:
+    return None
+
+
+class WriterSink(Sink):
+    """Hands the bytes, in order, to a function (hashing, decompression, another store)."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, write: Writer) -> None:
+        super().__init__()
+        self._write = write
+
+    def at(self, start: int, length: int | None) -> Place:
+        return self._write
+
+
+class Source:
+    """The bytes of a body that is sent: ``size`` of them, readable again from any position (a retry starts over)."""
+
+    __slots__ = ("size",)
+    size: int
+
+    def read(self, start: int, length: int) -> memoryview:
+        """At most ``length`` bytes from ``start`` on; fewer only at the end."""
+        raise NotImplementedError
+
+    def part(self, start: int, length: int) -> Source:
+        """The stretch of ``length`` bytes from ``start`` on, as a source of its own."""
+        raise NotImplementedError
+
+    def whole(self) -> memoryview | None:
+        """All of it as one memoryview where it is in memory already, else None."""
+        return None
+
+
+class MemorySource(Source):
+    """Bytes in memory, sent without a copy."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, start: int, length: int) -> memoryview:
+        return self._data[start : start + length]
+
+    def part(self, start: int, length: int) -> Source:
+        return MemorySource(self._data[start : start + length])
+
+    def whole(self) -> memoryview | None:
+        return self._data
+
+
+class FileSource(Source):
+    """``size`` bytes of an open file from ``offset`` on; the caller owns the descriptor.
+
+    Raises:
+        LengthMismatchError: on read, when the file has become shorter than it was.
+    """
+
+    __slots__ = ("fd", "offset")
+
+    def __init__(self, fd: int, offset: int = 0, size: int | None = None) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.size = os.fstat(fd).st_size - offset if size is None else size
+
+    def read(self, start: int, length: int) -> memoryview:
+        length = max(0, min(length, self.size - start))
+        buffer = default_pool().lease(length) if length >= SMALL else memoryview(bytearray(length))
+        got = pread_full(self.fd, buffer, self.offset + start)
+        if got < length:
+            raise LengthMismatchError(
+                "the file became shorter while it was read", expected=self.size, actual=start + got
+            )
+        return buffer
+
+    def part(self, start: int, length: int) -> Source:
+        return FileSource(self.fd, self.offset + start, length)
+
+
+def as_source(payload: object) -> MemorySource:
+    """A source over a payload: anything with the buffer protocol (no copy where it is contiguous), or ``__bytes__``.
+
+    Raises:
+        TypeError: the payload is neither, or its bytes are addresses of Python objects.
+    """
+    return MemorySource(as_memory(payload))
+
+
+def as_memory(payload: object) -> memoryview:
+    """The bytes of a payload as a flat memoryview of format 'B'; see :func:`as_source`."""
+    if type(payload) is bytes:
+        return memoryview(payload)
+    try:
+        view = memoryview(payload)  # type: ignore[arg-type]
+    except TypeError:
+        return _from_dunder(payload)
+    if "O" in view.format or "P" in view.format:
+        raise TypeError(
+            f"cannot upload a buffer of Python objects or pointers (buffer format {view.format!r}): "
+            "its bytes are memory addresses, not data"
+        )
+    if view.ndim == 1 and view.format == "B" and view.contiguous:
+        return view
+    if not view.c_contiguous:
+        return memoryview(view.tobytes())  # strided: gathered in C order
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _from_dunder(payload: object) -> memoryview:
+    convert = getattr(payload, "__bytes__", None)
+    if convert is None or isinstance(payload, type):
+        raise TypeError(
+            f"cannot convert {type(payload).__name__} to bytes: expected a bytes-like object (bytes, bytearray, "
+            "memoryview, BytesView, numpy array) or an object with a __bytes__() method"
+        )
+    return memoryview(bytes(payload))  # type: ignore[call-overload]

@@ -1,0 +1,193 @@
+"""The values that stores and callers exchange. No I/O."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, Union
+
+#: What a payload may be: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
+Payload = Any
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetadata:
+    """What a store tells about one object.
+
+    ``size`` is in bytes; ``etag`` stands as the service wrote it, quotes included; ``last_modified`` is RFC 3339 in
+    UTC with as many decimals as the store keeps. Two are equal when size, etag and version are.
+    """
+
+    size: int
+    etag: str | None = None
+    version_id: str | None = None
+    last_modified: str | None = field(default=None, compare=False, repr=False)
+    content_type: str | None = field(default=None, compare=False, repr=False)
+    content_language: str | None = field(default=None, compare=False, repr=False)
+    content_encoding: str | None = field(default=None, compare=False, repr=False)
+    cache_control: str | None = field(default=None, compare=False, repr=False)
+    content_disposition: str | None = field(default=None, compare=False, repr=False)
+    expires: str | None = field(default=None, compare=False, repr=False)
+    storage_class: str | None = field(default=None, compare=False, repr=False)
+    server_side_encryption: str | None = field(default=None, compare=False, repr=False)
+    ssekms_key_id: str | None = field(default=None, compare=False, repr=False)
+    sse_customer_algorithm: str | None = field(default=None, compare=False, repr=False)
+    replication_status: str | None = field(default=None, compare=False, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    crc32c: int | None = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The dictionary that ``s3dlio.stat`` returns: these keys, always all of them."""
+        result: dict[str, Any] = {name: getattr(self, name) for name in STAT_KEYS}
+        result["metadata"] = dict(self.metadata)
+        return result
+
+
+STAT_KEYS = (
+    "size", "last_modified", "etag", "content_type", "content_language", "content_encoding", "cache_control",
+    "content_disposition", "expires", "storage_class", "server_side_encryption", "ssekms_key_id",
+    "sse_customer_algorithm", "version_id", "replication_status", "metadata",
+)  # fmt: skip
+
+
+class ListEntry(NamedTuple):
+    """One object of a listing: key within the container (or path), size in bytes, etag, RFC 3339 time, class."""
+
+    key: str
+    size: int
+    etag: str | None = None
+    last_modified: str | None = None
+    storage_class: str | None = None
+
+
+class ListPage:
+    """One page of a listing.
+
+    Args:
+        keys: the object keys, in the service's order.
+        prefixes: the common prefixes (sub-directories), each ending in ``/``.
+        parse_entries: makes the full entries from the page's body. Sizes and times are parsed only when somebody
+            asks, because most listings want names: that halves the time per key.
+    """
+
+    __slots__ = ("_entries", "_parse_entries", "keys", "prefixes")
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        prefixes: Sequence[str] = (),
+        parse_entries: Callable[[], list[ListEntry]] | None = None,
+    ) -> None:
+        self.keys = keys
+        self.prefixes = prefixes
+        self._parse_entries = parse_entries
+        self._entries: list[ListEntry] | None = None
+
+    @property
+    def entries(self) -> list[ListEntry]:
+        """The objects with size, etag and time, in the order of ``keys``."""
+        if self._entries is None:
+            self._entries = self._parse_entries() if self._parse_entries else []
+        return self._entries
+
+
+class Container(NamedTuple):
+    """A bucket, container or directory: its name, URI, and RFC 3339 creation time where the store knows it."""
+
+    name: str
+    uri: str
+    creation_date: str | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        return self._asdict()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Preconditions of a read or write.
+
+    ``if_match``/``if_none_match`` are ETags (``"*"`` as if_none_match: create only); ``generation`` is GCS's number;
+    ``version_id`` names one version of the object.
+    """
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    generation: int | None = None
+    version_id: str | None = None
+
+
+NO_CONDITIONS = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """What a write may carry besides its bytes; what a store cannot keep is an UnsupportedOperationError.
+
+    ``durable`` asks local stores for fsync of the file and its directory. ``sse_customer_key`` is the raw 32-byte key.
+    """
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    content_disposition: str | None = None
+    cache_control: str | None = None
+    metadata: Mapping[str, str] | None = None
+    storage_class: str | None = None
+    tags: Mapping[str, str] | None = None
+    server_side_encryption: str | None = None
+    ssekms_key_id: str | None = None
+    sse_customer_key: bytes | None = field(default=None, repr=False)
+    conditions: Conditions = NO_CONDITIONS
+    durable: bool = False
+
+
+NO_OPTIONS = PutOptions()
+
+
+class PutResult(NamedTuple):
+    """What a store answers to a write: the etag and version it gave, and the size in bytes."""
+
+    etag: str | None
+    version_id: str | None
+    size: int
+
+
+class Observation:
+    """One finished operation, as observers (statistics, op-log) see it.
+
+    Times are nanoseconds of ``time.time_ns``; ``first_byte_ns`` is 0 where no body was read. ``bytes`` is 0 after an
+    error; ``objects`` counts the entries of a listing and the keys of a batch delete, and is 1 elsewhere.
+    """
+
+    __slots__ = ("bytes", "end_ns", "error", "first_byte_ns", "objects", "operation", "start_ns", "uri")
+
+    def __init__(self, operation: str, uri: str, start_ns: int) -> None:
+        self.operation = operation
+        self.uri = uri
+        self.start_ns = start_ns
+        self.first_byte_ns = 0
+        self.end_ns = 0
+        self.bytes = 0
+        self.objects = 1
+        self.error: BaseException | None = None
+
+    @property
+    def duration_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+
+class Observer(Protocol):
+    """Called once for every finished operation, on the thread that ran it; it must be quick and must not raise."""
+
+    def __call__(self, observation: Observation, /) -> None: ...
+
+
+def rfc3339(epoch_ns: int) -> str:
+    """``epoch_ns`` (nanoseconds since 1970) as RFC 3339 in UTC with nanoseconds."""
+    seconds, nanos = divmod(epoch_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+
+
+JSON = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]

@@ -1,0 +1,158 @@
+"""URIs: what a string names. No I/O, no percent-decoding: a key is data and stays as it was written."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from s3dlio.errors import InvalidURIError
+
+#: scheme as written -> scheme of the store
+SCHEMES = {
+    "s3": "s3",
+    "az": "az",
+    "azure": "az",
+    "gs": "gs",
+    "gcs": "gs",
+    "file": "file",
+    "direct": "direct",
+    "memory": "memory",
+}
+LOCAL_SCHEMES = frozenset({"file", "direct"})
+
+
+class Location(NamedTuple):
+    """A parsed URI.
+
+    ``root`` is the URI of the container (``s3://bucket``, ``s3://host:9000/bucket``, ``az://account/container``,
+    ``file://``): all objects of one root share one store. ``key`` is the name within it; for local schemes, the path.
+    """
+
+    scheme: str
+    root: str
+    endpoint: str | None
+    account: str | None
+    container: str
+    key: str
+
+    def __str__(self) -> str:
+        return self.root + self.key if self.scheme in LOCAL_SCHEMES else f"{self.root}/{self.key}"
+
+
+def as_uri(target: str | os.PathLike[str]) -> str:
+    """A URI for what the user gave: a ``str`` is a URI already, a ``PathLike`` names a local file.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(target, str):
+        return target
+    if isinstance(target, os.PathLike):
+        path = os.fspath(target)
+        if isinstance(path, str):
+            return "file://" + os.path.abspath(path)
+    raise TypeError(f"a URI is a str, or a PathLike for a local file, not {type(target).__name__}")
+
+
+def has_scheme(text: str) -> bool:
+    """Whether ``text`` starts with one of the schemes this library knows."""
+    head, separator, _ = text.partition("://")
+    return bool(separator) and head.lower() in SCHEMES
+
+
+def parse(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> Location:
+    """Split ``uri`` into its parts.
+
+    Args:
+        uri: the URI, or a local path object.
+        azure_account: the account that ``az://container/key`` means; without it ``az://account/container/key``
+            is expected. With it, a URI whose first segment is this account is read in the long form.
+
+    Raises:
+        InvalidURIError: no or an unknown scheme, a doubled scheme, no container.
+        TypeError: ``uri`` is neither a str nor a PathLike.
+    """
+    uri = as_uri(uri)
+    head, separator, rest = uri.partition("://")
+    scheme = SCHEMES.get(head) or SCHEMES.get(head.lower())
+    if not separator or scheme is None:
+        raise _unknown_scheme(uri)
+    if rest.partition("://")[0] in SCHEMES and "://" in rest:
+        raise InvalidURIError("the scheme stands there twice", uri=uri, hint=f"did you mean '{rest}'?")
+    if scheme in LOCAL_SCHEMES:
+        return _local(uri, scheme, rest)
+    if "\x00" in rest:
+        raise InvalidURIError("a NUL character cannot stand in a URI", uri=uri)
+    if scheme == "s3":
+        return _s3(uri, rest)
+    if scheme == "az":
+        return _azure(uri, rest, azure_account)
+    container, _, key = rest.partition("/")
+    _check_container(uri, container)
+    return Location(scheme, f"{scheme}://{container}", None, None, container, key)
+
+
+def _unknown_scheme(uri: str) -> InvalidURIError:
+    known = ", ".join(f"{name}://" for name in SCHEMES if name not in ("azure", "memory"))
+    hint = f"use one of {known}"
+    if uri.startswith(("/", "./", "../", "~")):
+        hint = f"a local path is written file://{os.path.abspath(os.path.expanduser(uri))}, or passed as a pathlib.Path"
+    return InvalidURIError("unable to infer the storage backend from the URI", uri=uri, hint=hint)
+
+
+def _local(uri: str, scheme: str, path: str) -> Location:
+    if not path:
+        raise InvalidURIError("the path is empty", uri=uri, hint=f"write {scheme}:///absolute/path")
+    if "\x00" in path:
+        raise InvalidURIError("a NUL character cannot stand in a path", uri=uri)
+    return Location(scheme, f"{scheme}://", None, None, "", path)
+
+
+def _s3(uri: str, rest: str) -> Location:
+    first, _, tail = rest.partition("/")
+    if endpoint := _endpoint(first):
+        bucket, _, key = tail.partition("/")
+        _check_container(uri, bucket)
+        return Location("s3", f"s3://{endpoint}/{bucket}", endpoint, None, bucket, key)
+    _check_container(uri, first)
+    return Location("s3", f"s3://{first}", None, None, first, tail)
+
+
+def _endpoint(segment: str) -> str | None:
+    """The first segment is a server, not a bucket, only when it names a port (``host:9000``, ``[::1]:9000``)."""
+    host, colon, port = segment.rpartition(":")
+    if colon and host and port.isdecimal() and 0 < int(port) < 65536 and (":" not in host or host.startswith("[")):
+        return segment
+    return None
+
+
+def _azure(uri: str, rest: str, azure_account: str | None) -> Location:
+    first, _, tail = rest.partition("/")
+    if azure_account and first != azure_account:
+        account, container, key, root = azure_account, first, tail, f"az://{first}"
+    else:
+        account = first
+        container, _, key = tail.partition("/")
+        root = f"az://{account}/{container}"
+        if account and not container:
+            raise InvalidURIError(
+                "the URI names no container",
+                uri=uri,
+                hint="write az://account/container/key, or set AZURE_STORAGE_ACCOUNT and write az://container/key",
+            )
+    _check_container(uri, container)
+    return Location("az", root, None, account, container, key)
+
+
+def _check_container(uri: str, name: str) -> None:
+    if not name:
+        raise InvalidURIError("the bucket (container) name is empty", uri=uri, hint="write scheme://bucket/key")
+    if not name.isascii() or not all(c.isalnum() or c in "-._$" for c in name):
+        raise InvalidURIError(f"'{name}' cannot be the name of a bucket (container)", uri=uri)
+    if name in (".", ".."):
+        raise InvalidURIError(f"'{name}' cannot be the name of a bucket (container)", uri=uri)
+
+
+def is_directory_like(key: str) -> bool:
+    """Whether a key selects the contents of a directory: empty, or ending in ``/``."""
+    return not key or key.endswith("/")
