@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Union
 
@@ -28,7 +29,7 @@ Place = Union[memoryview, Writer]
 SMALL = 32 * 1024
 
 
-class Sink:
+class Sink(ABC):
     """The destination of one object's bytes. Subclasses say where they land."""
 
     __slots__ = ("first_byte_ns", "size")
@@ -42,9 +43,9 @@ class Sink:
         self.first_byte_ns = time.time_ns()
         self.size = size
 
+    @abstractmethod
     def at(self, start: int, length: int | None) -> Place:
         """A place for the bytes from ``start`` on, ``length`` of them (None: until the body ends)."""
-        raise NotImplementedError
 
     def end(self, size: int) -> None:
         """The whole body has arrived; ``size`` is what it turned out to be."""
@@ -180,19 +181,19 @@ class WriterSink(Sink):
         return self._write
 
 
-class Source:
+class Source(ABC):
     """The bytes of a body that is sent: ``size`` of them, readable again from any position (a retry starts over)."""
 
     __slots__ = ("size",)
     size: int
 
+    @abstractmethod
     def read(self, start: int, length: int) -> memoryview:
         """At most ``length`` bytes from ``start`` on; fewer only at the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def part(self, start: int, length: int) -> Source:
         """The stretch of ``length`` bytes from ``start`` on, as a source of its own."""
-        raise NotImplementedError
 
     def whole(self) -> memoryview | None:
         """All of it as one memoryview where it is in memory already, else None."""

@@ -1,0 +1,483 @@
+"""The contract of every store: public verbs that are templates, and private ``_verb`` hooks that a store fills in.
+
+A verb makes a :class:`Call`: one operation on one key, ready to run. The call is where, once for all stores and for
+single calls and batches alike, errors get their URI and operation and observers (statistics, op-log) are told. Who
+runs it is the driver's business:
+
+- a *blocking* store (files, memory, SDK transports) does the work in its hook; the call runs on the calling thread;
+- a *cloud* store's hook is a generator (``Steps``) that yields HTTP requests and does no I/O; ``net`` runs it,
+  alone (`one`) or with many others on one thread (`lane`).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, TypeVar
+
+from s3dlio.errors import (
+    InvalidURIError,
+    RangeNotSatisfiableError,
+    S3dlioError,
+    TransferCancelledError,
+    UnsupportedOperationError,
+    from_os_error,
+)
+from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, as_source
+from s3dlio.memory.view import BytesView
+from s3dlio.types import (
+    NO_CONDITIONS,
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListPage,
+    ObjectMetadata,
+    Observation,
+    Observer,
+    Payload,
+    PutOptions,
+    PutResult,
+)
+
+T = TypeVar("T")
+
+#: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
+Steps = Generator[Any, Any, T]
+
+MAX_OFFSET = 1 << 63
+
+
+class Call(Generic[T]):
+    """One operation on one key, ready to run once: on this thread (``run``) or by a driver (``steps``).
+
+    Args:
+        store: whose operation it is.
+        operation: the verb as the op-log names it (``GET``, ``GET_RANGE``, ``PUT``, ...).
+        key: the object, or the prefix.
+        start: does the work (blocking store) or makes the generator that does (cloud store).
+        sink: where a read lands; tells observers the bytes and the time of the first one.
+        size: the bytes of a write, for observers.
+    """
+
+    __slots__ = ("_observation", "key", "objects", "operation", "sink", "size", "start", "store")
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        operation: str,
+        key: str,
+        start: Callable[[], Any],
+        sink: Sink | None = None,
+        size: int = 0,
+    ) -> None:
+        self.store = store
+        self.operation = operation
+        self.key = key
+        self.start = start
+        self.sink = sink
+        self.size = size
+        self.objects = 1
+        self._observation: Observation | None = None
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri(self.key)
+
+    def run(self) -> T:
+        """Do the work of a blocking store."""
+        with self:
+            result: T = self.start()
+            return result
+
+    def steps(self) -> Steps[T]:
+        """The requests of a cloud store, for a driver."""
+        with self:
+            result: T = yield from self.start()
+            return result
+
+    def __enter__(self) -> None:
+        if self.store.observers:
+            self._observation = Observation(self.operation, self.uri, time.time_ns())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and isinstance(error, OSError) and not isinstance(error, S3dlioError):
+            typed = from_os_error(error, uri=self.uri, operation=self.operation)
+            self._observe(typed)
+            raise typed from error
+        if isinstance(error, S3dlioError):
+            error.locate(self.uri, self.operation)
+        elif kind is GeneratorExit:
+            error = TransferCancelledError("given up by its batch", uri=self.uri, operation=self.operation)
+        self._observe(error)
+
+    def _observe(self, error: BaseException | None) -> None:
+        seen = self._observation
+        if seen is None:
+            return
+        seen.end_ns = time.time_ns()
+        seen.error = error
+        seen.objects = self.objects
+        if self.sink is not None:
+            seen.first_byte_ns = self.sink.first_byte_ns
+            seen.bytes = 0 if error else self.sink.size or 0
+        elif not error:
+            seen.bytes = self.size
+        for observer in self.store.observers:
+            observer(seen)
+
+
+class ObjectWriter(ABC):
+    """A streaming write: the object appears whole on ``close``, or not at all on ``abort`` or an exception."""
+
+    @abstractmethod
+    def write(self, data: Payload) -> int:
+        """Append the bytes of ``data``; returns how many. The buffer may be reused when the call returns."""
+
+    @abstractmethod
+    def close(self) -> PutResult:
+        """Finish the object and make it visible."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Give up: nothing of the object is left. May be called more than once, and after a failed close."""
+
+    def __enter__(self) -> ObjectWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class ObjectStore(ABC):
+    """One container of objects. Cheap to make, safe to share among threads, usable in a forked child.
+
+    Keys are data: any str but the empty one; stores add nothing and normalise nothing. Sizes and offsets are bytes.
+
+    Args:
+        root: the URI of the container, as in :class:`s3dlio.uri.Location`.
+        observers: called once for every finished operation.
+    """
+
+    scheme: ClassVar[str]
+    #: Operations are generators of requests, for a lane; otherwise they block a thread.
+    is_cloud: ClassVar[bool] = False
+
+    def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
+        self.root = root
+        self.observers: tuple[Observer, ...] = tuple(observers)
+
+    def uri(self, key: str) -> str:
+        """The URI of ``key``."""
+        return f"{self.root}/{key}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.root}>"
+
+    # -- reading
+
+    def get(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> BytesView:
+        """The whole object.
+
+        Raises:
+            ObjectNotFoundError, PermissionDeniedError, PreconditionFailedError, IntegrityError, ...
+        """
+        sink = MemorySink()
+        self.execute(self.read_call(key, sink, conditions=conditions))
+        return sink.view()
+
+    def get_range(
+        self, key: str, offset: int, length: int | None = None, *, conditions: Conditions = NO_CONDITIONS
+    ) -> BytesView:
+        """``length`` bytes from ``offset`` on, to the end without a length; clamped, so empty beyond the end.
+
+        Raises:
+            RangeNotSatisfiableError: a negative or absurd offset or length.
+        """
+        sink = MemorySink()
+        self.execute(self.read_call(key, sink, offset=offset, length=length, conditions=conditions))
+        return sink.view()
+
+    def get_into(
+        self, key: str, buffer: Any, *, exact: bool = True, conditions: Conditions = NO_CONDITIONS
+    ) -> int:
+        """Read the object into a writable buffer; returns its size.
+
+        Raises:
+            LengthMismatchError: the object does not fit, or is shorter while ``exact``; the buffer is untouched.
+            BufferError: the buffer is read-only or not contiguous.
+        """
+        view = writable_memory(buffer)
+        sink = BufferSink(view, exact=exact)
+        self.execute(self.read_call(key, sink, conditions=conditions))
+        return sink.size or 0
+
+    def read_call(
+        self,
+        key: str,
+        sink: Sink,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> Call[ObjectMetadata]:
+        """A read into ``sink``, of the whole object or of a range; its result is what the answer told of the object.
+
+        ``ObjectMetadata.size`` is the size of the whole object where the answer tells it.
+        """
+        self.check_key(key, "GET")
+        ranged = offset != 0 or length is not None
+        if ranged:
+            check_range(self.uri(key), offset, length)
+        return Call(
+            self,
+            "GET_RANGE" if ranged else "GET",
+            key,
+            lambda: self._read(key, sink, offset, length, conditions),
+            sink=sink,
+        )
+
+    def head(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> ObjectMetadata:
+        """What the store tells about the object, without its bytes."""
+        return self.execute(self.head_call(key, conditions=conditions))
+
+    def head_call(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> Call[ObjectMetadata]:
+        self.check_key(key, "HEAD")
+        return Call(self, "HEAD", key, lambda: self._head(key, conditions))
+
+    # -- writing
+
+    def put(self, key: str, data: Payload, *, options: PutOptions = NO_OPTIONS) -> PutResult:
+        """Store ``data`` as the object: whole, or not at all."""
+        return self.execute(self.put_call(key, data, options=options))
+
+    def put_call(self, key: str, data: Payload, *, options: PutOptions = NO_OPTIONS) -> Call[PutResult]:
+        return self.write_call(key, as_source(data), options=options)
+
+    def write_call(self, key: str, source: Source, *, options: PutOptions = NO_OPTIONS) -> Call[PutResult]:
+        """A write of all bytes of ``source``."""
+        self.check_key(key, "PUT")
+        return Call(self, "PUT", key, lambda: self._write(key, source, options), size=source.size)
+
+    @abstractmethod
+    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
+        """A streaming write for an object whose size is not known yet.
+
+        Args:
+            key: the object.
+            options: as of ``put``.
+            part_size: bytes buffered before they are sent, where the store sends parts.
+        """
+
+    # -- listing
+
+    def list(
+        self, prefix: str = "", *, recursive: bool = True, start_after: str | None = None
+    ) -> Iterator[ListPage]:
+        """The objects whose key starts with ``prefix``, page by page, in the store's order.
+
+        Not ``recursive``: keys with a ``/`` after the prefix are folded into ``ListPage.prefixes``.
+        A page that fails raises: a listing is never silently short.
+        """
+        return self._pages(prefix, recursive, start_after)
+
+    def list_page_call(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None = None
+    ) -> Call[tuple[ListPage, str | None]]:
+        """One page and the token of the next (None after the last)."""
+        call: Call[tuple[ListPage, str | None]] = Call(
+            self, "LIST", prefix, lambda: self._list_page(prefix, recursive, token, start_after)
+        )
+        call.objects = 0
+        return call
+
+    def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
+        token: str | None = None
+        while True:
+            page, token = self.execute(self.list_page_call(prefix, recursive, token, start_after))
+            yield page
+            if token is None:
+                return
+
+    # -- deleting, copying
+
+    def delete(self, key: str, *, version_id: str | None = None) -> None:
+        """Remove the object; one that is not there is no error."""
+        self.execute(self.delete_call(key, version_id=version_id))
+
+    def delete_call(self, key: str, *, version_id: str | None = None) -> Call[None]:
+        self.check_key(key, "DELETE")
+        return Call(self, "DELETE", key, lambda: self._delete(key, version_id))
+
+    #: How many keys one ``delete_many_call`` takes.
+    delete_batch_size: ClassVar[int] = 1000
+
+    def delete_many(self, keys: Iterable[str]) -> list[tuple[str, S3dlioError]]:
+        """Remove many objects; returns the keys that failed, each with its error."""
+        failed: list[tuple[str, S3dlioError]] = []
+        batch: list[str] = []
+        for key in keys:
+            batch.append(key)
+            if len(batch) == self.delete_batch_size:
+                failed += self.execute(self.delete_many_call(batch))
+                batch = []
+        if batch:
+            failed += self.execute(self.delete_many_call(batch))
+        return failed
+
+    def delete_many_call(self, keys: Sequence[str]) -> Call[list[tuple[str, S3dlioError]]]:
+        """A batch delete of at most ``delete_batch_size`` keys; its result: the keys that failed and why."""
+        for key in keys:
+            self.check_key(key, "DELETE")
+        call: Call[list[tuple[str, S3dlioError]]] = Call(
+            self, "DELETE_BATCH", "", lambda: self._delete_many(keys)
+        )
+        call.objects = len(keys)
+        return call
+
+    def copy(
+        self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS
+    ) -> PutResult | None:
+        """Copy ``source_key`` of ``source`` to ``key`` inside the service; None where it cannot be done there."""
+        if not self.can_copy_from(source):
+            return None
+        return self.execute(self.copy_call(source, source_key, key, options=options))
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        """Whether the service itself can copy from ``source``'s container into this one."""
+        return type(source) is type(self)
+
+    def copy_call(
+        self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS
+    ) -> Call[PutResult]:
+        self.check_key(key, "COPY")
+        source.check_key(source_key, "COPY")
+        return Call(self, "COPY", key, lambda: self._copy(source, source_key, key, options))
+
+    # -- containers and directories
+
+    def create_container(self) -> None:
+        """Create the container; one of our own that is there already is no error."""
+        self.execute(Call(self, "CREATE_CONTAINER", "", lambda: self._create_container()))
+
+    def delete_container(self) -> None:
+        """Delete the container, which must be empty."""
+        self.execute(Call(self, "DELETE_CONTAINER", "", lambda: self._delete_container()))
+
+    def list_containers(self) -> Sequence[Container]:
+        """Every container that the credentials of this store can see."""
+        result: Sequence[Container] = self.execute(
+            Call(self, "LIST_CONTAINERS", "", lambda: self._list_containers())
+        )
+        return result
+
+    def mkdir(self, key: str) -> None:
+        """Make a directory and its parents; object stores have none, so there it does nothing."""
+        return None
+
+    def rmdir(self, key: str, *, recursive: bool = False) -> None:
+        """Remove a directory; on object stores, with ``recursive``, everything under the prefix."""
+        prefix = key if not key or key.endswith("/") else key + "/"
+        if not recursive:
+            return
+        for page in self.list(prefix):
+            for failed_key, error in self.delete_many(page.keys):
+                error.locate(self.uri(failed_key), "DELETE")
+                raise error
+
+    # -- what a store fills in: each returns its result, or (cloud) the Steps that lead to it
+
+    @abstractmethod
+    def execute(self, call: Call[T]) -> T:
+        """Run one call to its end on the calling thread."""
+
+    @abstractmethod
+    def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> Any: ...
+
+    @abstractmethod
+    def _head(self, key: str, conditions: Conditions) -> Any: ...
+
+    @abstractmethod
+    def _write(self, key: str, source: Source, options: PutOptions) -> Any: ...
+
+    @abstractmethod
+    def _list_page(self, prefix: str, recursive: bool, token: str | None, start_after: str | None) -> Any: ...
+
+    @abstractmethod
+    def _delete(self, key: str, version_id: str | None) -> Any: ...
+
+    @abstractmethod
+    def _delete_many(self, keys: Sequence[str]) -> Any: ...
+
+    @abstractmethod
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Any: ...
+
+    @abstractmethod
+    def _create_container(self) -> Any: ...
+
+    @abstractmethod
+    def _delete_container(self) -> Any: ...
+
+    @abstractmethod
+    def _list_containers(self) -> Any: ...
+
+    def check_key(self, key: str, operation: str) -> None:
+        """Refuse a key that names no object, before any I/O."""
+        if not key:
+            raise InvalidURIError(
+                "the URI names a container, not an object", uri=self.uri(key), operation=operation
+            )
+
+
+class BlockingStore(ObjectStore):
+    """A store whose hooks do their work on the calling thread and return the result."""
+
+    def execute(self, call: Call[T]) -> T:
+        return call.run()
+
+
+def check_range(uri: str, offset: int, length: int | None) -> None:
+    """Refuse a range that no object can have.
+
+    Raises:
+        RangeNotSatisfiableError: negative, or beyond 2**63.
+        TypeError: not integers.
+    """
+    for name, value in (("offset", offset), ("length", length)):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be an integer number of bytes, not {type(value).__name__}")
+        if not 0 <= value < MAX_OFFSET:
+            raise RangeNotSatisfiableError(
+                f"{name}={value} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
+            )
+
+
+def writable_memory(buffer: Any) -> memoryview:
+    """A flat writable memoryview over the caller's buffer.
+
+    Raises:
+        BufferError: it is read-only or not contiguous.
+        TypeError: it has no buffer.
+    """
+    view = as_memory(buffer)
+    raw = memoryview(buffer)
+    if raw.readonly:
+        raise BufferError("Buffer must be writable")
+    if not raw.c_contiguous:
+        raise BufferError("the destination buffer must be contiguous")
+    return view
+
+
+def unsupported(store: ObjectStore, key: str, what: str) -> UnsupportedOperationError:
+    """The error for an option that ``store`` cannot honour."""
+    return UnsupportedOperationError(f"{store.scheme}:// stores cannot {what}", uri=store.uri(key))
