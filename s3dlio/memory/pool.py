@@ -1,0 +1,233 @@
+"""A pool of page-aligned buffers that are reused while their pages are hot.
+
+A fresh 64 MiB buffer costs more in page faults than reading a file into it (docs/memory.md has the figures), so memory
+is leased, given back and leased again. **A lease is a plain memoryview.** Its memory returns to the pool when the last
+object that can see it is gone: a slice, a cast, an array, a tensor. A weak reference to the memoryview would not do,
+because a slice does not keep the memoryview it was cut from. What all of them do keep is the *exporter* of the buffer,
+so each lease makes a fresh one, a ctypes array laid over the slab, and its ``__del__`` is the give-back.
+
+``__del__`` runs anywhere: in any thread, within the garbage collector, in the middle of `lease` of the same thread. So
+nothing here takes a lock. Every change of state is one atomic operation of a deque or dict, and everything that can be
+counted is counted from those, never kept beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import mmap
+import os
+from collections import deque
+from dataclasses import dataclass
+from operator import attrgetter
+
+PAGE = mmap.PAGESIZE
+ALIGNMENT = 4096  # what O_DIRECT asks of lengths and offsets on any common device
+
+_CHUNK = 1 << 20  # small slabs are cut from chunks of this size: one mapping each would exhaust vm.max_map_count
+_HUGE = 2 << 20  # from this size on huge pages are asked for: a first read goes 3 to 4 times as fast (docs/memory.md)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A count of the slabs of a pool. `leased` are seen by somebody; `idle` wait, resident, for the next lease."""
+
+    leased: int
+    leased_bytes: int
+    idle: int
+    idle_bytes: int
+
+
+class _SizeClass:
+    """The slabs of one capacity. Every address is in `mapped`, and in `idle` or `cold` while nobody sees it."""
+
+    __slots__ = ("capacity", "cold", "exporter", "idle", "last_used", "mapped", "pool")
+
+    def __init__(self, pool: BufferPool, capacity: int) -> None:
+        self.pool = pool
+        self.capacity = capacity
+        self.idle: deque[int] = deque()  # a stack: the slab given back last is the one in the CPU's cache
+        self.cold: deque[int] = deque()  # addresses of small slabs whose pages went back to the kernel
+        self.mapped: dict[int, tuple[mmap.mmap, int]] = {}  # address -> its mapping and the offset there
+        self.last_used = 0
+        self.exporter = _exporter_type(self)
+
+    def take(self) -> int:
+        """The address of a slab that nobody sees: the hottest one, or a new one."""
+        while True:
+            for stack in (self.idle, self.cold):
+                try:
+                    return stack.pop()
+                except IndexError:
+                    continue
+            self._map()
+
+    def give_back(self, address: int) -> None:
+        self.idle.append(address)
+        self.pool._enforce_bound()
+
+    def evict_oldest(self) -> bool:
+        """Hand the pages of the slab that is idle longest to the kernel; False if no slab is idle."""
+        try:
+            address = self.idle.popleft()
+        except IndexError:
+            return False
+        if self.capacity >= _CHUNK:
+            self.mapped.pop(address)[0].close()
+        else:
+            # A part of a chunk cannot be unmapped without splitting the mapping, so the slab keeps its address.
+            # Where the system has no such call (Windows) small slabs stay resident.
+            mapping, offset = self.mapped[address]
+            if hasattr(mapping, "madvise"):
+                mapping.madvise(mmap.MADV_DONTNEED, offset, self.capacity)
+            self.cold.append(address)
+        return True
+
+    def _map(self) -> None:
+        length = max(self.capacity, _CHUNK // self.capacity * self.capacity)
+        try:
+            mapping = _map_private(length)
+        except (OSError, OverflowError) as exc:
+            if getattr(exc, "errno", errno.ENOMEM) != errno.ENOMEM:
+                raise
+            self.pool.trim()  # for the next attempt; what was idle may have been what is missing
+            raise MemoryError(f"cannot map {length} bytes for a buffer: {exc}") from exc
+        start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+        for offset in range(length - self.capacity, -1, -self.capacity):
+            self.mapped[start + offset] = (mapping, offset)
+            self.cold.append(start + offset)
+
+
+def _exporter_type(home: _SizeClass) -> type[ctypes.Array[ctypes.c_ubyte]]:
+    class Slab(ctypes.c_ubyte * home.capacity):  # type: ignore[misc]  # a class made for each capacity
+        """Lives exactly as long as somebody can see the memory of one lease."""
+
+        __slots__ = ()
+
+        # Bound as defaults, because module globals may be gone when this runs at the interpreter's end.
+        def __del__(self, give_back=home.give_back, addressof=ctypes.addressof) -> None:  # type: ignore[no-untyped-def]
+            give_back(addressof(self))
+
+    return Slab
+
+
+def _map_private(length: int) -> mmap.mmap:
+    """Zeroed memory of this process alone: a forked child has its own copy, and may return it to its own pool."""
+    if os.name == "nt":
+        return mmap.mmap(-1, length)
+    mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if length >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel built without huge pages: only the first touch is slower
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return mapping
+
+
+def _capacity(size: int) -> int:
+    """The size class: the next 2**n or 1.5 * 2**n that is a multiple of a page."""
+    if size <= PAGE:
+        return PAGE
+    power = 1 << (size - 1).bit_length()
+    between = power // 4 * 3
+    return between if size <= between and power > 2 * PAGE else power
+
+
+def _default_idle_bytes() -> int:
+    """A share of the machine's memory that nobody misses, and enough for 8 buffers of 64 MiB in flight."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        memory = 8 << 30
+    return max(64 << 20, min(512 << 20, memory // 16))
+
+
+class BufferPool:
+    """Leases page-aligned memory, and keeps at most `max_idle_bytes` of returned memory for the next lease.
+
+    Safe for any number of threads, without locks. Leases themselves are not bounded here: who starts transfers bounds
+    them by bytes in flight. Beyond the bound the class of slabs that was not used for longest shrinks first.
+
+    Args:
+        max_idle_bytes: bytes of returned memory that stay resident; 0 keeps none. Default: 1/16 of the machine's
+            memory, between 64 MiB and 512 MiB.
+
+    Raises:
+        ValueError: `max_idle_bytes` is negative.
+    """
+
+    def __init__(self, max_idle_bytes: int | None = None) -> None:
+        if max_idle_bytes is None:
+            max_idle_bytes = _default_idle_bytes()
+        if max_idle_bytes < 0:
+            raise ValueError(f"max_idle_bytes must be 0 or more, got {max_idle_bytes}")
+        self.max_idle_bytes = max_idle_bytes
+        self._classes: dict[int, _SizeClass] = {}
+        self._clock = itertools.count(1)
+
+    def lease(self, size: int) -> memoryview:
+        """Writable memory of `size` bytes: format 'B', one dimension, page-aligned start, content undefined.
+
+        It is yours, and every slice's, array's and tensor's over it, until the last of them is gone.
+
+        Raises:
+            ValueError: `size` is negative.
+            MemoryError: the system has no memory of that size.
+        """
+        if size < 0:
+            raise ValueError(f"the size of a buffer must be 0 or more bytes, got {size}")
+        capacity = _capacity(size)
+        home = self._classes.get(capacity) or self._classes.setdefault(capacity, _SizeClass(self, capacity))
+        home.last_used = next(self._clock)
+        return memoryview(home.exporter.from_address(home.take())).cast("B")[:size]
+
+    def lease_aligned(self, size: int, alignment: int = ALIGNMENT) -> memoryview:
+        """As `lease`, with the length rounded up to a multiple of `alignment` bytes: what O_DIRECT reads into.
+
+        Raises:
+            ValueError: `size` is negative, or `alignment` is not a power of two of at most a page.
+            MemoryError: the system has no memory of that size.
+        """
+        if not 0 < alignment <= PAGE or alignment & (alignment - 1):
+            raise ValueError(f"alignment must be a power of two of at most {PAGE} (a page), got {alignment}")
+        return self.lease((size + alignment - 1) & -alignment)
+
+    def stats(self) -> PoolStats:
+        """Count the slabs. Exact while no other thread leases; a slab on its way may be missed otherwise."""
+        leased = leased_bytes = idle = idle_bytes = 0
+        for home in list(self._classes.values()):
+            n_idle = len(home.idle)
+            n_leased = max(0, len(home.mapped) - len(home.cold) - n_idle)
+            leased += n_leased
+            leased_bytes += n_leased * home.capacity
+            idle += n_idle
+            idle_bytes += n_idle * home.capacity
+        return PoolStats(leased, leased_bytes, idle, idle_bytes)
+
+    def trim(self, max_idle_bytes: int = 0) -> None:
+        """Hand idle memory to the kernel until at most `max_idle_bytes` stay; leases are not touched."""
+        while self._idle_bytes() > max_idle_bytes:
+            for home in sorted(self._classes.values(), key=attrgetter("last_used")):
+                if home.evict_oldest():
+                    break
+
+    def _enforce_bound(self) -> None:
+        if self._idle_bytes() > self.max_idle_bytes:
+            self.trim(self.max_idle_bytes)
+
+    def _idle_bytes(self) -> int:
+        return sum([len(home.idle) * home.capacity for home in list(self._classes.values())])
+
+
+_default = BufferPool()
+
+
+def default_pool() -> BufferPool:
+    """The pool of this process. A forked child begins with an empty one: what was idle is the parent's to keep hot."""
+    return _default
+
+
+if hasattr(os, "register_at_fork"):
+    # A child's leases are its own copies, written to its own pool when they end; only idle memory is let go, since a
+    # first write to a page shared with the parent costs a copy, more than a fresh page does.
+    os.register_at_fork(after_in_child=_default.trim)

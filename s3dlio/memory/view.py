@@ -1,0 +1,225 @@
+"""BytesView: the bytes of an object as the user holds them, in the memory they were received in."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator, Sequence
+from pickle import PickleBuffer
+from typing import Any, SupportsIndex, overload
+
+from s3dlio.buffers import byte_view
+from s3dlio.types import Payload
+
+_COMPARED_AT_ONCE = 256 << 10  # fits a core's cache, so the copies that bytes' fast comparison needs cost little
+
+if sys.version_info >= (3, 12):
+
+    class _Exporter:
+        """An object with a buffer (PEP 688)."""
+
+        __slots__ = ("__weakref__", "_view")
+        _view: memoryview
+
+        def __new__(cls, view: memoryview) -> _Exporter:
+            return object.__new__(cls)
+
+        def __buffer__(self, flags: int) -> memoryview:
+            return self._view
+
+else:
+    # Before PEP 688 a class written in Python cannot export a buffer. PickleBuffer forwards the request, in C, to the
+    # object it wraps, and is all that we need but for one bit in its type: "may be a base class". CPython 3.11 gets no
+    # new features, so its object layout is final; the word is compared with what the interpreter says of it all the
+    # same, and the bit is put back at once. (The alternatives: a numpy array as base, which makes every view an array
+    # and `import s3dlio` slow, or a compiled extension.)
+    _FLAGS_OFFSET = 21 * ctypes.sizeof(ctypes.c_void_p)  # tp_flags in Include/cpython/object.h: after 21 words
+    _MAY_BE_BASE = 1 << 10  # Py_TPFLAGS_BASETYPE in Include/object.h
+
+    class _Absent:
+        """Hides a method of PickleBuffer: letting go of the memory by hand would break the views that share it."""
+
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            raise AttributeError("a BytesView has no such method; the memory is given back when the last view is gone")
+
+    def _subclassable_pickle_buffer() -> type[PickleBuffer]:
+        supported = sys.implementation.name == "cpython"
+        flags = ctypes.c_ulong.from_address(id(PickleBuffer) + _FLAGS_OFFSET) if supported else None
+        if flags is None or flags.value != PickleBuffer.__flags__:
+            raise ImportError("on Python 3.11 s3dlio needs CPython; from Python 3.12 on any Python will do")
+        flags.value |= _MAY_BE_BASE
+        try:
+            return type("_PickleBuffer", (PickleBuffer,), {"__slots__": (), "raw": _Absent(), "release": _Absent()})
+        finally:
+            flags.value &= ~_MAY_BE_BASE
+
+    class _Exporter(_subclassable_pickle_buffer()):
+        """An object with a buffer: the one that it was made of."""
+
+        __slots__ = ("_view",)
+        _view: memoryview
+
+
+_new = _Exporter.__new__  # looked up once: half of what making a view costs is calls
+
+
+class BytesView(_Exporter):
+    """An object's bytes without a copy: it behaves as `bytes` does and hands its memory to whoever takes buffers.
+
+    ``memoryview(v)``, ``numpy.frombuffer(v, dtype)``, ``torch.frombuffer(v, dtype=...)``, ``file.write(v)``,
+    ``hashlib.sha256(v)``, ``b"".join([v])``, ``io.BytesIO(v)`` all work on it directly. The memory is reused once the
+    last view, slice, array or tensor over it is gone, and not before.
+
+    Args:
+        buffer: any contiguous bytes-like object; it is kept, not copied.
+        writable: let consumers write through the view; `buffer` must be writable. Such a view has no hash.
+
+    Raises:
+        TypeError: `buffer` is not bytes-like, or holds Python objects or pointers.
+        BufferError: `buffer` is not contiguous, or is read-only where `writable` is asked for.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, buffer: Payload, *, writable: bool = False) -> BytesView:
+        view = byte_view(buffer, writable=writable)
+        if not writable:
+            view = view.toreadonly()
+        self = _new(cls, view)
+        self._view = view
+        return self
+
+    def memoryview(self) -> memoryview:
+        """The same memory as a memoryview: format 'B', one dimension, read-only unless the view is writable."""
+        return self._view[:]
+
+    def to_bytes(self) -> bytes:
+        """A copy, as `bytes`."""
+        return bytes(self._view)
+
+    __bytes__ = to_bytes
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes: what `len` says, under the name that arrays have for it."""
+        return len(self._view)
+
+    @property
+    def readonly(self) -> bool:
+        """Whether writing through the view is refused."""
+        return self._view.readonly
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> BytesView: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> int | BytesView:
+        """A byte as an int, or a part as a view of the same memory.
+
+        A slice with a step is a view of a copy: nearly all that takes bytes takes them contiguous only.
+        """
+        if not isinstance(index, slice):
+            return self._view[index]
+        part = self._view[index]
+        if not part.c_contiguous:
+            return BytesView(bytearray(part), writable=not self.readonly)
+        return BytesView(part, writable=not self.readonly)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._view)
+
+    def __contains__(self, item: object) -> bool:
+        """Whether a byte (an int) or a run of bytes is in it."""
+        if isinstance(item, int):
+            item = bytes((item,))
+        return self.find(item) >= 0
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BytesView):
+            return _same(self._view, other._view)
+        if isinstance(other, (bytes, bytearray, memoryview)):
+            view = memoryview(other)
+            if view.format == "B" and view.ndim == 1:
+                return _same(self._view, view)
+            return self._view == view
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        """As of the same `bytes`, so that a view finds what bytes have put in a dict."""
+        if not self.readonly:
+            raise TypeError("a writable BytesView has no hash; use bytes(view)")
+        return hash(bytes(self._view))
+
+    def find(self, sub: Payload, start: int = 0, end: int | None = None) -> int:
+        """The lowest index where `sub` begins within ``[start:end]``, or -1; without a copy of the view."""
+        import re
+
+        first, stop, _ = slice(start, end).indices(len(self))
+        if start > len(self):
+            return -1
+        found = re.compile(re.escape(bytes(byte_view(sub)))).search(self._view, first, stop)
+        return found.start() if found else -1
+
+    def startswith(self, prefix: Payload | tuple[Payload, ...]) -> bool:
+        """Whether it begins with `prefix`, or with one of several."""
+        if isinstance(prefix, tuple):
+            return any(self.startswith(one) for one in prefix)
+        wanted = byte_view(prefix)
+        return _same(self._view[: len(wanted)], wanted)
+
+    def endswith(self, suffix: Payload | tuple[Payload, ...]) -> bool:
+        """Whether it ends with `suffix`, or with one of several."""
+        if isinstance(suffix, tuple):
+            return any(self.endswith(one) for one in suffix)
+        wanted = byte_view(suffix)
+        return len(wanted) <= len(self) and _same(self._view[len(self) - len(wanted) :], wanted)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The text in it."""
+        return str(self._view, encoding, errors)
+
+    def hex(self, *args: Any) -> str:
+        """Two hexadecimal digits a byte; arguments as of `bytes.hex`."""
+        return self._view.hex(*args)
+
+    def __repr__(self) -> str:
+        return f"BytesView({len(self)} bytes)"
+
+    def __copy__(self) -> BytesView:
+        return self if self.readonly else self[:]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BytesView:
+        return self if self.readonly else BytesView(bytearray(self._view), writable=True)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """By value; under protocol 5 the bytes may travel out of band, without a copy."""
+        if int(protocol) >= 5:
+            return _unpickled, (PickleBuffer(self._view), not self.readonly)
+        return _unpickled, (bytes(self._view), not self.readonly)
+
+
+def _unpickled(buffer: Payload, writable: bool) -> BytesView:
+    if writable and memoryview(buffer).readonly:
+        buffer = bytearray(buffer)
+    return BytesView(buffer, writable=writable)
+
+
+def _same(a: memoryview, b: memoryview) -> bool:
+    """Whether two one-dimensional views hold the same bytes.
+
+    memoryviews compare item by item; bytes compare by memcmp, so cache-sized pieces of one side are made bytes.
+    """
+    if len(a) != len(b):
+        return False
+    step = _COMPARED_AT_ONCE
+    return all(bytes(a[i : i + step]).startswith(b[i : i + step]) for i in range(0, len(a), step))
+
+
+BytesView.__module__ = "s3dlio"  # its public place: what help(), repr(type) and pickles name
+Sequence.register(BytesView)
+
+if bytes(memoryview(BytesView(b"self-check"))) != b"self-check":
+    raise ImportError("s3dlio.BytesView cannot export a buffer on this Python; please report the interpreter's version")
