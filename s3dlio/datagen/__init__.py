@@ -1,0 +1,32 @@
+"""Generated data: as fast as memory, of a known compressibility and redundancy, reproducible when asked.
+
+See docs/datagen.md for the semantics, the statistics and the measurements.
+"""
+
+from s3dlio.datagen.checks import default_data_gen_threads, total_cpus
+from s3dlio.datagen.generate import (
+    generate_controlled_data,
+    generate_controlled_data_prand,
+    generate_data,
+    generate_data_with_threads,
+    generate_into_buffer,
+)
+from s3dlio.datagen.generator import Generator
+from s3dlio.datagen.source import DataSource
+
+py_default_data_gen_threads = default_data_gen_threads
+py_total_cpus = total_cpus
+
+__all__ = [
+    "DataSource",
+    "Generator",
+    "default_data_gen_threads",
+    "generate_controlled_data",
+    "generate_controlled_data_prand",
+    "generate_data",
+    "generate_data_with_threads",
+    "generate_into_buffer",
+    "py_default_data_gen_threads",
+    "py_total_cpus",
+    "total_cpus",
+]

@@ -1,0 +1,68 @@
+"""Where the random bytes, the repeated blocks and the zeros of a generated object lie.
+
+An object is cut into blocks of 1 MiB (the last may be short; an object below 1 MiB is one block).
+
+- `dedup=N`: of B blocks only ceil(B / N) are different; block b repeats block b mod that number.
+- `compress=N`: a block of L bytes starts with ceil(L / N) random bytes, zeros follow; zstd shrinks it N times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from s3dlio.datagen.checks import factor, whole_number
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The plan of one object.
+
+    Attributes:
+        size: bytes of the object, 0 or more.
+        dedup: how many times each block occurs; 0 counts as 1.
+        compress: how many times the object can be shrunk; 0 counts as 1.
+
+    Raises:
+        ConfigError: a value is negative or too large.
+        TypeError: a value is not an integer.
+    """
+
+    size: int
+    dedup: int = 1
+    compress: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", whole_number("size", self.size))
+        object.__setattr__(self, "dedup", factor("dedup", self.dedup))
+        object.__setattr__(self, "compress", factor("compress", self.compress))
+
+    @property
+    def unique_blocks(self) -> int:
+        """How many different blocks there are."""
+        blocks = -(-self.size // BLOCK)
+        return -(-blocks // self.dedup)
+
+    def runs(self, offset: int, length: int) -> Iterator[tuple[int, int | None]]:
+        """Cut bytes `[offset, offset + length)` into runs.
+
+        Yields (bytes of the run, where in the random stream it starts, or None for zeros), in order.
+        """
+        if self.dedup == 1 and self.compress == 1:
+            if length:
+                yield length, offset
+            return
+        end, unique = offset + length, self.unique_blocks
+        while offset < end:
+            block, within = divmod(offset, BLOCK)
+            block_size = min(BLOCK, self.size - block * BLOCK)
+            random_bytes = -(-block_size // self.compress)
+            if within < random_bytes:
+                run = min(random_bytes - within, end - offset)
+                yield run, block % unique * BLOCK + within
+            else:
+                run = min(block_size - within, end - offset)
+                yield run, None
+            offset += run

@@ -1,0 +1,109 @@
+"""DataSource: the bytes of any number of distinct generated objects of one size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+from s3dlio.datagen.checks import one_of, thread_count, whole_number, writable_bytes
+from s3dlio.datagen.layout import BLOCK, Layout
+from s3dlio.datagen.streams import ALGORITHMS, MAX_OBJECTS, Stream, fill_zeros, new_key
+
+# A thread takes ~60 us to start and makes half a megabyte in that time: less work than this is not worth one.
+MIN_BYTES_PER_THREAD = 2 * BLOCK
+
+
+class DataSource:
+    """Generated objects: each has `size` bytes, each is different, and any piece of any of them is made on its own.
+
+    With a `seed` the bytes are the same in every process and on every machine. Without one, every source draws its
+    own key from the operating system, and draws a new one in a forked child and where it is unpickled, so that
+    processes never write the same blocks. Safe to share among threads.
+
+    Args:
+        size: bytes of one object.
+        dedup, compress: factors, see `Layout`.
+        algorithm: 'random' (AES-CTR) or 'prand' (faster, weaker), see `streams`.
+        seed: 0 to 2**64 - 1, or None.
+
+    Raises:
+        ConfigError: a value is out of range, or the algorithm is unknown.
+    """
+
+    def __init__(
+        self, size: int, dedup: int = 1, compress: int = 1, *, algorithm: str = "random", seed: int | None = None
+    ) -> None:
+        self.layout = Layout(size, dedup, compress)
+        self.algorithm = one_of("data generation algorithm", algorithm, ALGORITHMS)
+        self.seed = None if seed is None else whole_number("seed", seed, 0, (1 << 64) - 1)
+        self._stream: Stream | None = None
+        self._owner = -1
+
+    @property
+    def size(self) -> int:
+        """Bytes of one object."""
+        return self.layout.size
+
+    def fill(self, buffer: memoryview | bytearray, *, index: int = 0, offset: int = 0, threads: int = 1) -> int:
+        """Write the bytes of object `index` from `offset` on into `buffer`, as many as fit or are left.
+
+        Args:
+            buffer: writable, contiguous, of single bytes.
+            index: which object, 0 to 2**36 - 1.
+            offset: the first byte wanted.
+            threads: how many threads may work on it; each gets 2 MiB at least.
+
+        Returns:
+            How many bytes were written; 0 at the end of the object.
+        """
+        view = writable_bytes(buffer)
+        whole_number("index", index, 0, MAX_OBJECTS - 1)
+        length = min(len(view), max(0, self.size - whole_number("offset", offset)))
+        stream = self._own_stream()
+
+        def fill_part(start: int, stop: int) -> None:
+            at = start
+            for run, position in self.layout.runs(offset + start, stop - start):
+                piece = view[at : at + run]
+                if position is None:
+                    fill_zeros(piece)
+                else:
+                    stream.fill(piece, index, position)
+                at += run
+
+        in_parallel(fill_part, length, thread_count(threads))
+        return length
+
+    def _own_stream(self) -> Stream:
+        """The stream of this process; a seed gives every process the same."""
+        if self._stream is None or (self.seed is None and self._owner != os.getpid()):
+            self._owner = os.getpid()
+            self._stream = ALGORITHMS[self.algorithm](new_key(self.seed))
+        return self._stream
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_stream": None, "_owner": -1}
+
+    def __repr__(self) -> str:
+        plan = self.layout
+        return (
+            f"DataSource({plan.size}, dedup={plan.dedup}, compress={plan.compress}, "
+            f"algorithm={self.algorithm!r}, seed={self.seed})"
+        )
+
+
+def in_parallel(work: Callable[[int, int], None], length: int, threads: int) -> None:
+    """Call `work(start, stop)` for parts of `[0, length)` on up to `threads` threads, the caller's own among them."""
+    threads = max(1, min(threads, length // MIN_BYTES_PER_THREAD))
+    blocks = -(-length // BLOCK)
+    cuts = [min(length, blocks * i // threads * BLOCK) for i in range(threads + 1)]
+    if threads == 1:
+        work(0, length)
+        return
+    with ThreadPoolExecutor(threads - 1, "s3dlio-datagen") as pool:
+        others = [pool.submit(work, start, stop) for start, stop in pairwise(cuts[1:])]
+        work(cuts[0], cuts[1])
+        for other in others:
+            other.result()
