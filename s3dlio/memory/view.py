@@ -53,14 +53,14 @@ else:
         finally:
             flags.value &= ~_MAY_BE_BASE
 
-    class _Exporter(_subclassable_pickle_buffer()):
+    class _Exporter(_subclassable_pickle_buffer()):  # type: ignore[misc]
         """An object with a buffer: the one that it was made of."""
 
         __slots__ = ("_view",)
         _view: memoryview
 
 
-_new = _Exporter.__new__  # looked up once: half of what making a view costs is calls
+_new: Any = _Exporter.__new__  # looked up once: half of what making a view costs is calls
 
 
 class BytesView(_Exporter):
@@ -85,7 +85,7 @@ class BytesView(_Exporter):
         view = byte_view(buffer, writable=writable)
         if not writable:
             view = view.toreadonly()
-        self = _new(cls, view)
+        self: BytesView = _new(cls, view)
         self._view = view
         return self
 
