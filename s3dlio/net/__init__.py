@@ -1,0 +1,1 @@
+"""The one HTTP layer that the cloud stores share: exchanges without I/O, two drivers, pooled connections."""

@@ -1,0 +1,436 @@
+"""One request and its answer as a state machine without I/O (RFC 9112).
+
+A driver asks what to send (``outgoing``) and reports how much went (``sent``), asks where the next bytes go
+(``room``) and reports how many came (``received``). The exchange frames the request, parses the head, follows the
+body into its sink and knows when it is done and whether the connection can serve again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from s3dlio.errors import NetworkError, ProtocolError
+from s3dlio.net.message import Request, Response
+
+#: Larger heads are an attack or a mistake; S3 sends at most 8 KiB of metadata.
+MAX_HEAD = 64 * 1024
+#: What one receive may take before the body has its place: a whole small object comes with its head.
+SCRATCH = 64 * 1024
+#: A body from a file is sent in pieces of this size.
+SEND_CHUNK = 1024 * 1024
+#: Chunk-size lines and trailers longer than this are refused.
+MAX_LINE = 16 * 1024
+
+_HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
+
+
+class ConnectionDropped(NetworkError):
+    """The connection ended, or timed out, before the answer was complete.
+
+    Args:
+        reason: as of S3dlioError.
+        response: the head, if it had arrived.
+        received: bytes of the body that had arrived in the sink.
+        untouched: not one byte of an answer had arrived.
+    """
+
+    def __init__(
+        self, reason: str, *, response: Response | None = None, received: int = 0, untouched: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.response = response
+        self.received = received
+        self.untouched = untouched
+
+
+class Exchange:
+    """A request on its way, and its answer.
+
+    Args:
+        request: what is asked.
+        scratch: where bytes land whose place is not known yet; it may be shared by exchanges of one thread, since
+            nothing stays in it between two calls.
+        view: a memoryview of ``scratch``.
+    """
+
+    __slots__ = (
+        "_body_sent", "_chunks", "_collected", "_expect", "_held", "_left", "_limited", "_out", "_place",
+        "_state", "_total", "_view", "_write", "more", "request", "response", "reusable", "scratch",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
+        self.request = request
+        self.scratch = scratch
+        self._view = view
+        self.response: Response | None = None
+        #: Requests that the head of this answer asked for, to run beside it.
+        self.more: Sequence[Request] = ()
+        self.reusable = False
+        self._held: bytearray | None = None
+        self._state = _HEAD
+        self._left = 0
+        self._total = 0
+        self._limited = False
+        self._place: memoryview | None = None
+        self._write: Callable[[memoryview], None] | None = None
+        self._collected: bytearray | None = None
+        self._chunks: ChunkReader | None = None
+        self._expect = request.expect_continue and request.body is not None
+        self._body_sent = 0
+        self._out: list[memoryview] = [memoryview(request.signer.render(request))]
+        if not self._expect:
+            self._refill()
+
+    # -- sending
+
+    @property
+    def sending(self) -> bool:
+        """Something is still to be sent, now."""
+        return bool(self._out)
+
+    @property
+    def awaiting_continue(self) -> bool:
+        """The body is held back until the server says 100, or the driver says ``proceed``."""
+        return self._expect and not self._out
+
+    def proceed(self) -> None:
+        """Send the body although no 100 came."""
+        if self._expect:
+            self._expect = False
+            self._refill()
+
+    def outgoing(self) -> Sequence[memoryview]:
+        """The buffers to send next, in order; empty when all is sent."""
+        return self._out
+
+    def sent(self, count: int) -> None:
+        """``count`` bytes of ``outgoing`` are gone."""
+        out = self._out
+        while out and count >= len(out[0]):
+            count -= len(out.pop(0))
+        if count:
+            out[0] = out[0][count:]
+        if not out and not self._expect:
+            self._refill()
+
+    def _refill(self) -> None:
+        body = self.request.body
+        if body is None or self._body_sent >= body.size:
+            return
+        whole = body.whole()
+        piece = body.read(self._body_sent, SEND_CHUNK) if whole is None else whole
+        self._body_sent += len(piece)
+        self._out.append(piece)
+
+    # -- receiving
+
+    @property
+    def done(self) -> bool:
+        return self._state == _DONE
+
+    def room(self) -> memoryview:
+        """Where the next bytes go."""
+        return self._place if self._place is not None else self._view
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes the body still needs, where they go straight to their place; else 0."""
+        return self._left if self._place is not None else 0
+
+    def received(self, count: int) -> None:
+        """``count`` bytes have come into ``room``; 0 says that the other end has closed.
+
+        Raises:
+            ConnectionDropped: closed before the answer was complete.
+            ProtocolError: not HTTP.
+        """
+        if count == 0:
+            self._closed()
+        elif self._place is not None:
+            self._left -= count
+            if self._left:
+                self._place = self._place[count:]
+            else:
+                self._finish()
+        elif self._state == _HEAD:
+            self._on_head_bytes(count)
+        else:
+            self._on_body(self._view[:count])
+
+    def drop(self, reason: str) -> ConnectionDropped:
+        """The error for a connection that failed in this state."""
+        response = self.response
+        untouched = response is None and not self._held
+        return ConnectionDropped(reason, response=response, received=self._arrived(), untouched=untouched)
+
+    def _arrived(self) -> int:
+        return self._total - self._left if self._state == _LENGTH else self._total
+
+    def _closed(self) -> None:
+        if self._state == _CLOSE:
+            self._finish()
+        else:
+            raise self.drop("the connection was closed before the answer was complete")
+
+    def _on_head_bytes(self, count: int) -> None:
+        held = self._held
+        if held is None:
+            self._parse(self.scratch, self._view, count)
+        else:
+            self._held = None
+            held += self._view[:count]
+            self._parse(held, memoryview(held), len(held))
+
+    def _parse(self, data: bytearray, view: memoryview, count: int) -> None:
+        end = data.find(b"\r\n\r\n", 0, count)
+        if end >= 0:
+            self._on_head(bytes(view[: end + 2]), view[end + 4 : count])
+        elif count > MAX_HEAD:
+            raise ProtocolError(f"the head of the answer is larger than {MAX_HEAD} bytes")
+        elif not data.startswith(b"HTTP/1."[: min(count, 7)]):
+            raise ProtocolError("the answer is not HTTP/1.1")
+        else:
+            self._held = bytearray(view[:count])
+
+    def _on_head(self, head: bytes, rest: memoryview) -> None:
+        status = parse_status(head)
+        if status < 200:
+            self._on_interim(status, rest)
+            return
+        lower = head.lower()
+        if b"\r\n " in lower or b"\r\n\t" in lower or b"\x00" in lower:
+            raise ProtocolError("a header field is folded or has a NUL")
+        response = self.response = Response(status, head, lower)
+        if self._out or self._expect:
+            # Answered before the body was sent: nothing more is sent, and the connection has lost its place.
+            self._out = []
+            self._expect = False
+        else:
+            self.reusable = self._body_sent >= (self.request.body.size if self.request.body else 0)
+        if self.reusable:
+            self.reusable = keeps_alive(head, lower)
+        self._frame(response, lower)
+        if self._state == _DONE:
+            if rest:
+                self.reusable = False
+        elif rest:
+            self._on_body(rest)
+
+    def _on_interim(self, status: int, rest: memoryview) -> None:
+        if status == 101:
+            raise ProtocolError("the server switched protocols, unasked")
+        if status == 100:
+            self.proceed()
+        if rest:
+            held = bytearray(rest)
+            self._parse(held, memoryview(held), len(held))
+
+    def _frame(self, response: Response, lower: bytes) -> None:
+        """Find out how the body ends (RFC 9112, section 6.3) and where it goes."""
+        length = body_length(self.request.method, response.status, lower)
+        if length == _NO_BODY:
+            self._state = _DONE
+            return
+        if length == _IS_CHUNKED:
+            self._state = _CHUNKED
+            self._chunks = ChunkReader()
+        elif length == _UNTIL_CLOSE:
+            self._state = _CLOSE
+            self.reusable = False
+        else:
+            self._state = _LENGTH
+            self._left = self._total = length
+        self._place_body(length if length >= 0 else None)
+        if self._state == _LENGTH and self._left == 0:
+            self._finish()
+
+    def _place_body(self, length: int | None) -> None:
+        request, response = self.request, self.response
+        assert response is not None
+        sink = request.sink
+        if sink is None or response.status not in (200, 206):
+            self._collected = bytearray()
+            self._write = self._collected.extend
+            return
+        if request.on_head is not None:
+            limit, self.more = request.on_head(response, length)
+            if limit is not None and length is not None and limit < length:
+                self._left = self._total = length = limit
+                self._limited = True
+                self.reusable = False
+        elif request.begins:
+            sink.begin(length)
+        place = sink.at(request.start, length)
+        if isinstance(place, memoryview):
+            self._place = place
+        else:
+            self._write = place
+
+    def _on_body(self, data: memoryview) -> None:
+        """Bytes of the body that stand in scratch (or came with the head)."""
+        if self._state == _LENGTH:
+            taken = min(len(data), self._left)
+            if taken < len(data) and not self._limited:
+                raise ProtocolError("the server sent more than the Content-Length")
+            self._deliver(data[:taken])
+            self._left -= taken
+            if self._left == 0:
+                self._finish()
+        elif self._state == _CLOSE:
+            self._deliver(data)
+            self._total += len(data)
+        elif self._state == _CHUNKED:
+            assert self._chunks is not None
+            for piece in self._chunks.feed(data):
+                self._deliver(piece)
+                self._total += len(piece)
+            if self._chunks.done:
+                if self._chunks.extra:
+                    self.reusable = False
+                self._finish()
+        else:
+            self.reusable = False
+
+    def _deliver(self, data: memoryview) -> None:
+        place = self._place
+        if place is not None:
+            count = len(data)
+            place[:count] = data
+            self._place = place[count:]
+        elif self._write is not None:
+            self._write(data)
+
+    def _finish(self) -> None:
+        response = self.response
+        assert response is not None
+        response.size = self._total
+        if self._collected is not None:
+            response.body = self._collected
+        self._state = _DONE
+        self._place = None
+
+
+_NO_BODY, _IS_CHUNKED, _UNTIL_CLOSE = -1, -2, -3
+
+
+def parse_status(head: bytes) -> int:
+    """The status code of a head.
+
+    Raises:
+        ProtocolError: the status line is not that of HTTP/1.0 or HTTP/1.1.
+    """
+    code = head[9:12]
+    if head[:7] != b"HTTP/1." or head[7:9] not in (b"1 ", b"0 ") or not code.isdigit() or head[12:13] not in (b" ", b"\r"):
+        raise ProtocolError(f"bad status line: {head[:64]!r}")
+    status = int(code)
+    if not 100 <= status <= 599:
+        raise ProtocolError(f"status {status} does not exist")
+    return status
+
+
+def keeps_alive(head: bytes, lower: bytes) -> bool:
+    """Whether the connection may serve again (RFC 9112, section 9.3)."""
+    at = lower.find(b"\r\nconnection:")
+    value = lower[at + 13 : lower.find(b"\r\n", at + 13)] if at >= 0 else b""
+    if head[7:8] == b"0":
+        return b"keep-alive" in value
+    return b"close" not in value
+
+
+def body_length(method: str, status: int, lower: bytes) -> int:
+    """The Content-Length, or one of ``_NO_BODY``, ``_IS_CHUNKED``, ``_UNTIL_CLOSE``.
+
+    Raises:
+        ProtocolError: contradicting or malformed lengths, or an unknown transfer coding.
+    """
+    length = _content_length(lower)
+    at = lower.find(b"\r\ntransfer-encoding:")
+    if method == "HEAD" or status in (204, 304):
+        return _NO_BODY
+    if at >= 0:
+        coding = lower[at + 20 : lower.find(b"\r\n", at + 20)].strip()
+        if length is not None:
+            raise ProtocolError("both Transfer-Encoding and Content-Length")
+        if coding != b"chunked" or lower.find(b"\r\ntransfer-encoding:", at + 1) >= 0:
+            raise ProtocolError(f"unknown Transfer-Encoding {coding!r}")
+        return _IS_CHUNKED
+    return _UNTIL_CLOSE if length is None else length
+
+
+def _content_length(lower: bytes) -> int | None:
+    at = lower.find(b"\r\ncontent-length:")
+    if at < 0:
+        return None
+    text = lower[at + 17 : lower.find(b"\r\n", at + 17)].strip()
+    if not text.isdigit() or len(text) > 19:
+        raise ProtocolError(f"bad Content-Length {text!r}")
+    again = lower.find(b"\r\ncontent-length:", at + 17)
+    while again >= 0:
+        if lower[again + 17 : lower.find(b"\r\n", again + 17)].strip() != text:
+            raise ProtocolError("two Content-Length fields that differ")
+        again = lower.find(b"\r\ncontent-length:", again + 17)
+    return int(text)
+
+
+class ChunkReader:
+    """The chunked transfer coding (RFC 9112, section 7.1), fed with whatever arrives."""
+
+    __slots__ = ("_left", "_line", "_state", "done", "extra")
+
+    _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+
+    def __init__(self) -> None:
+        self.done = False
+        #: Bytes came after the end.
+        self.extra = False
+        self._state = self._SIZE
+        self._left = 0
+        self._line = bytearray()
+
+    def feed(self, data: memoryview) -> list[memoryview]:
+        """The stretches of body within ``data``."""
+        pieces: list[memoryview] = []
+        at = 0
+        while at < len(data):
+            if self.done:
+                self.extra = True
+                break
+            if self._state == self._DATA:
+                taken = min(self._left, len(data) - at)
+                pieces.append(data[at : at + taken])
+                at += taken
+                self._left -= taken
+                if self._left == 0:
+                    self._state = self._DATA_END
+            else:
+                at = self._take_line(data, at)
+        return pieces
+
+    def _take_line(self, data: memoryview, at: int) -> int:
+        window = bytes(data[at : at + MAX_LINE])
+        end = window.find(b"\n")
+        self._line += window if end < 0 else window[: end + 1]
+        if len(self._line) > MAX_LINE:
+            raise ProtocolError("a chunk line is too long")
+        if end < 0:
+            return at + len(window)
+        if not self._line.endswith(b"\r\n"):
+            raise ProtocolError("a chunk line does not end in CRLF")
+        line = bytes(self._line[:-2])
+        self._line.clear()
+        self._on_line(line)
+        return at + end + 1
+
+    def _on_line(self, line: bytes) -> None:
+        if self._state == self._DATA_END:
+            if line:
+                raise ProtocolError("a chunk is longer than its size")
+            self._state = self._SIZE
+        elif self._state == self._TRAILER:
+            self.done = not line
+        else:
+            size = line.partition(b";")[0].strip(b" \t")
+            if not size or len(size) > 16 or not all(c in b"0123456789abcdefABCDEF" for c in size):
+                raise ProtocolError(f"bad chunk size {line[:32]!r}")
+            self._left = int(size, 16)
+            self._state = self._DATA if self._left else self._TRAILER

@@ -1,0 +1,126 @@
+"""Requests and responses as the drivers carry them. HTTP/1.1: RFC 9110 and RFC 9112."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from s3dlio.memory.body import Sink, Source
+
+if TYPE_CHECKING:
+    from s3dlio.net.pool import ConnectionPool
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Signer(Protocol):
+    """Turns a request into the bytes of its head; asked anew for each attempt, since a signature has a date."""
+
+    def render(self, request: Request) -> bytes:
+        """Request line, header fields and the empty line."""
+
+
+#: Called when the head of a successful answer is there, before its body: begins the sink, and may cut the body of
+#: this exchange short (first value, bytes) and ask for more requests to run beside it (second value).
+OnHead = Callable[["Response", "int | None"], "tuple[int | None, Sequence[Request]]"]
+
+
+class Request:
+    """One HTTP request: what to send, and where the body of a successful answer lands.
+
+    Args:
+        pool: the connections to the server.
+        signer: renders and signs the head.
+        method: ``GET``, ``PUT``, ...
+        path: the path, percent-encoded, starting with ``/``.
+        query: the query, percent-encoded and sorted by name, without ``?``.
+        headers: fields besides Host, Content-Length and those of the signature.
+        body: what is sent.
+        sink: where a 2xx body lands; without one, and for other statuses, it is collected in ``Response.body``.
+        start: the position in the sink of this body's first byte.
+    """
+
+    __slots__ = (
+        "begins", "body", "check", "expect_continue", "headers", "idempotent", "method", "on_head", "path",
+        "pool", "query", "resume", "sink", "signer", "start",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        signer: Signer,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Headers = (),
+        body: Source | None = None,
+        sink: Sink | None = None,
+        start: int = 0,
+    ) -> None:
+        self.pool = pool
+        self.signer = signer
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.sink = sink
+        self.start = start
+        #: This body is the first of its sink (``sink.begin`` is due when its head arrives).
+        self.begins = True
+        #: May be sent again after a failure that leaves open whether the server acted.
+        self.idempotent = True
+        #: Wait for the server's go-ahead before a body is sent (RFC 9110, 10.1.1).
+        self.expect_continue = False
+        self.on_head: OnHead | None = None
+        #: Raises the typed error for an answer that is not the wanted one: in a set of concurrent requests this is
+        #: what stops the others.
+        self.check: Callable[[Response], None] | None = None
+        #: Given the head of a body that broke off and the bytes that arrived, the request for the rest.
+        self.resume: Callable[[Response, int], Request | None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
+
+
+class Response:
+    """The head of an answer, and its body where that went to no sink.
+
+    Args:
+        status: the status code.
+        head: the head as received, from the status line to the last CRLF before the empty line.
+    """
+
+    __slots__ = ("attempts", "body", "head", "lower", "size", "status")
+
+    def __init__(self, status: int, head: bytes, lower: bytes) -> None:
+        self.status = status
+        self.head = head
+        self.lower = lower
+        #: The collected body (empty when it went to a sink).
+        self.body: bytes | bytearray = b""
+        #: Bytes of the body, wherever it went.
+        self.size = 0
+        self.attempts = 1
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a field, or None. ``name`` is lower case. Looked up only when asked for: an email.parser
+        would spend 60 us on a head of which most answers need two fields."""
+        at = self.lower.find(b"\r\n" + name + b":")
+        if at < 0:
+            return None
+        begin = at + len(name) + 3
+        return self.head[begin : self.head.find(b"\r\n", begin)].strip(b" \t").decode("latin-1")
+
+    def fields(self) -> list[tuple[str, str]]:
+        """All fields in order, names in lower case."""
+        pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:] if line)
+        return [(name.decode("latin-1").lower(), value.strip(b" \t").decode("latin-1")) for name, _, value in pairs]
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase of the status line."""
+        return self.head[13 : self.head.find(b"\r\n")].decode("latin-1")
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {self.size} bytes>"

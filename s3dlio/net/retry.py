@@ -1,0 +1,142 @@
+"""When to send a request again, and when not: one policy for all clouds.
+
+Full-jitter exponential backoff; a server's Retry-After is honoured up to a cap; a token bucket for each server keeps a
+sick service from being stormed (the idea of the AWS SDKs' standard retry mode: a retry costs 5 tokens, a time-out 10,
+a success without a retry gives 1 back, the bucket holds 500).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import ThrottledError, TransferTimeoutError
+from s3dlio.net.exchange import ConnectionDropped
+from s3dlio.settings import RetrySettings
+
+if TYPE_CHECKING:
+    from s3dlio.net.message import Request, Response
+
+#: Answers that say "not now".
+THROTTLED = frozenset({429, 503, 509})
+#: Answers after which the same request may succeed.
+TRANSIENT = frozenset({408, 500, 502, 504}) | THROTTLED
+
+_CAPACITY = 500
+_COST = 5
+_TIMEOUT_COST = 10
+
+
+class RetryBudget:
+    """The token bucket of one server. Its arithmetic is approximate under threads, which does no harm: it only
+    bounds how many retries a sick service gets."""
+
+    __slots__ = ("tokens",)
+
+    def __init__(self) -> None:
+        self.tokens = _CAPACITY
+
+    def spend(self, cost: int) -> bool:
+        """Take ``cost`` tokens; False when there are too few."""
+        if self.tokens < cost:
+            return False
+        self.tokens -= cost
+        return True
+
+    def earn(self) -> None:
+        """A request went well without a retry."""
+        if self.tokens < _CAPACITY:
+            self.tokens += 1
+
+
+class RetryPolicy:
+    """Decides, for one store, whether and when a failed attempt is followed by another.
+
+    Args:
+        settings: attempts, delays, caps.
+        transient_codes: service error codes (in the body's ``<Code>``) that are transient whatever the status.
+    """
+
+    def __init__(self, settings: RetrySettings, transient_codes: frozenset[bytes] = frozenset()) -> None:
+        self.settings = settings
+        self.budget = RetryBudget()
+        self.transient_codes = transient_codes
+
+    def is_transient(self, response: Response) -> bool:
+        """Whether an answer asks for another attempt."""
+        status = response.status
+        if status in TRANSIENT:
+            return True
+        if status < 400 or not self.transient_codes or not response.body:
+            return False
+        begin = response.body.find(b"<Code>")
+        code = bytes(response.body[begin + 6 : response.body.find(b"</Code>", begin)]) if begin >= 0 else b""
+        return code in self.transient_codes
+
+    def after_response(self, request: Request, response: Response, attempt: int, started: float) -> float | None:
+        """Seconds to wait before attempt ``attempt + 1``; None when the answer stands."""
+        if not self.is_transient(response) or not self._may_repeat(request, response.status in THROTTLED):
+            return None
+        delay = self._delay(attempt, response)
+        return self._allowed(attempt, delay, _COST, started)
+
+    def after_drop(self, request: Request, error: Exception, attempt: int, started: float) -> float | None:
+        """Seconds to wait after a connection failure; None when the error stands.
+
+        What failed before a byte of the answer came may be sent again only if the request is idempotent.
+        """
+        if not request.idempotent and not _was_never_sent(error):
+            return None
+        cost = _TIMEOUT_COST if isinstance(error, TransferTimeoutError) else _COST
+        return self._allowed(attempt, self._delay(attempt, None), cost, started)
+
+    def _may_repeat(self, request: Request, throttled: bool) -> bool:
+        # A throttled request was turned away at the door: nothing was done, so even a non-idempotent one may go again.
+        return request.idempotent or throttled
+
+    def _delay(self, attempt: int, response: Response | None) -> float:
+        settings = self.settings
+        ceiling = min(settings.max_delay, settings.base_delay * 2 ** (attempt - 1))
+        delay = random.uniform(0, ceiling)
+        asked = retry_after(response) if response is not None else None
+        return delay if asked is None else max(delay, min(asked, settings.retry_after_cap))
+
+    def _allowed(self, attempt: int, delay: float, cost: int, started: float) -> float | None:
+        settings = self.settings
+        if attempt >= settings.max_attempts or not self.budget.spend(cost):
+            return None
+        limit = settings.total_timeout
+        if limit is not None and time.monotonic() + delay - started > limit:
+            return None
+        return delay
+
+
+class NotSent(ConnectionDropped):
+    """The request never left: the connection could not be opened."""
+
+
+def _was_never_sent(error: Exception) -> bool:
+    return isinstance(error, NotSent)
+
+
+def retry_after(response: Response) -> float | None:
+    """The seconds that a Retry-After (or x-ms-retry-after-ms) asks for (RFC 9110, section 10.2.3)."""
+    if text := response.header(b"x-ms-retry-after-ms"):
+        return int(text) / 1000 if text.isdigit() else None
+    text = response.header(b"retry-after")
+    if text is None:
+        return None
+    if text.isdigit():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def exhausted(error: ThrottledError | ConnectionDropped, attempts: int) -> None:
+    """Note on an error how often the request was tried."""
+    error.attempts = attempts

@@ -1,0 +1,39 @@
+"""TLS: always verified; a private CA bundle is the way to trust a private server."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import lru_cache
+
+from urllib3.util.ssl_ import create_urllib3_context
+
+from s3dlio.errors import ConfigError
+
+
+@lru_cache(maxsize=64)
+def client_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """The context for connections to servers whose certificates ``ca_bundle`` (a PEM file or directory) vouches for.
+
+    None: the system's CAs. One context per bundle is shared by all connections, so that sessions can be resumed.
+
+    Raises:
+        ConfigError: the bundle is not there or holds no certificate.
+    """
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.check_hostname = True
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_bundle is None:
+        context.load_default_certs()
+        return context
+    try:
+        if os.path.isdir(ca_bundle):
+            context.load_verify_locations(capath=ca_bundle)
+        else:
+            context.load_verify_locations(cafile=ca_bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the CA bundle '{ca_bundle}' cannot be used: {error}",
+            hint="set AWS_CA_BUNDLE (or ca_bundle=) to a PEM file of CA certificates",
+        ) from error
+    return context
