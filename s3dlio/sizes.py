@@ -1,0 +1,57 @@
+"""Sizes and counts as people write them: ``8MB`` is 8,000,000 bytes, ``8MiB`` is 8,388,608. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from s3dlio.errors import ConfigError
+
+_WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE)
+_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
+    """A number of bytes (or of anything else that is counted).
+
+    Args:
+        value: an int, or text: digits with an optional suffix ``k m g t p`` (powers of 1000) or ``ki mi gi ti pi``
+            (powers of 1024), a ``b`` after it or not, in any case; ``_`` and ``,`` may separate thousands.
+        name: what the value is, for the message.
+        minimum: the smallest value that is allowed.
+
+    Raises:
+        ConfigError: it is no size, is not a whole number of bytes, or is below ``minimum``.
+    """
+    size = _whole(value, name)
+    if size < minimum:
+        raise ConfigError(f"{name} must be at least {minimum}, got {size}")
+    return size
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _WRITTEN.fullmatch(re.sub(r"(?<=\d)[_,](?=\d)", "", value.strip())) if isinstance(value, str) else None
+    if match is None or (match[3] and not match[2]):
+        raise ConfigError(f"{name}={value!r} is no size", hint="write a number of bytes, or 512KiB, 8MB, 16MiB, 1g")
+    number, prefix, binary, _ = match.groups()
+    unit = (1024 if binary else 1000) ** _POWER[prefix.lower()]
+    if "." not in number:
+        return int(number) * unit
+    whole, decimals = number.split(".")
+    size, rest = divmod(int(whole + decimals) * unit, 10 ** len(decimals))
+    if rest:
+        raise ConfigError(f"{name}={value!r} is not a whole number of bytes")
+    return size
+
+
+def format_size(size: int) -> str:
+    """``size`` in the largest binary unit that leaves it whole: 8388608 is ``8MiB``, 1000 is ``1000``."""
+    unit = ""
+    for prefix in ("Ki", "Mi", "Gi", "Ti", "Pi"):
+        if size == 0 or size % 1024:
+            break
+        size //= 1024
+        unit = prefix + "B"
+    return f"{size}{unit}"

@@ -1,0 +1,98 @@
+"""Where settings come from outside the program: the environment, a ``.env`` file, a configuration file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s3dlio.errors import ConfigError
+
+#: Variables of the package that this one replaces which have no meaning here, and why. They are accepted and shown
+#: by ``s3-cli config`` as ignored, so that nobody believes that they had an effect.
+IGNORED_VARIABLES = {
+    "S3DLIO_USE_OPTIMIZED_HTTP": "there is one HTTP layer, and it is always the optimized one",
+    "S3DLIO_H2C": "requests travel over HTTP/1.1, one connection for each that is in flight",
+    "S3DLIO_EXPORT_QUIESCE_TIMEOUT_SECS": "buffers are borrowed for the time of a call only",
+    "S3DLIO_OPLOG_BUF": "this release writes no op-log",
+    "S3DLIO_OPLOG_WBUFCAP": "this release writes no op-log",
+    "S3DLIO_OPLOG_LEVEL": "this release writes no op-log",
+    "S3DLIO_OPLOG_LOSSLESS": "this release writes no op-log",
+    "S3DLIO_OPLOG_SORT": "this release writes no op-log",
+    "S3_ENDPOINT_URIS": "this release has no multi-endpoint stores",
+}
+
+DOTENV_SWITCH = "S3DLIO_LOAD_DOTENV"
+CONFIG_FILE = "S3DLIO_CONFIG"
+
+
+class Layer(NamedTuple):
+    """Variables of one origin: ``origin`` says which (``environment``, or the path of the ``.env`` file)."""
+
+    origin: str
+    variables: Mapping[str, str]
+
+
+def variable_layers(environ: Mapping[str, str] | None = None) -> Iterator[Layer]:
+    """The layers of variables, the one that wins first: the environment, then the ``.env`` file.
+
+    ``S3DLIO_LOAD_DOTENV`` says which: unset or ``1`` the file ``.env`` in the current directory if there is one,
+    ``0`` none, anything else is the path of the file. The environment of the process is never changed.
+
+    Raises:
+        ConfigError: the named file is missing or unreadable.
+    """
+    environ = os.environ if environ is None else environ
+    yield Layer("environment", environ)
+    switch = environ.get(DOTENV_SWITCH, "").strip()
+    if switch.lower() in ("0", "false", "no", "off"):
+        return
+    named = switch.lower() not in ("", "1", "true", "yes", "on")
+    path = Path(switch if named else ".env")
+    if named or path.is_file():
+        yield Layer(str(path), _read_dotenv(path))
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return {name: value for name, value in dotenv_values(stream=stream).items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the .env file {str(path)!r}: {error}", hint=f"correct {DOTENV_SWITCH}, or set it to 0"
+        ) from error
+
+
+def config_file(environ: Mapping[str, str] | None = None) -> tuple[str, Mapping[str, Any]]:
+    """The path of the configuration file and its tables; an empty path where there is none.
+
+    It is the TOML file that ``S3DLIO_CONFIG`` names, or ``s3dlio/config.toml`` in ``$XDG_CONFIG_HOME``
+    (``~/.config``) if it exists.
+
+    Raises:
+        ConfigError: the named file is missing, or the file is not TOML.
+    """
+    environ = os.environ if environ is None else environ
+    named = environ.get(CONFIG_FILE, "").strip()
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
+    path = named or os.path.join(home, "s3dlio", "config.toml")
+    if not named and not (os.path.isabs(path) and os.path.isfile(path)):
+        return "", {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as stream:
+            return path, tomllib.load(stream)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the configuration file {path!r}: {error}") from error
+
+
+def ignored_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that are set but have no meaning here, each with the reason."""
+    found: dict[str, str] = {}
+    for layer in variable_layers(environ):
+        found |= {name: reason for name, reason in IGNORED_VARIABLES.items() if layer.variables.get(name)}
+    return found
