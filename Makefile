@@ -1,0 +1,61 @@
+# Everything a clone needs, on Debian with Python 3.11 or newer and without root. `make help` lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-ceph servers check man perf perf-compare perf-backends clean
+
+help:           ## list the targets
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
+
+demo: $(VENV)/.demo     ## the main job on an embedded local S3 (or on AWS_ENDPOINT_URL), every byte verified
+	@$(BIN)/python -m tests.e2e.demo
+
+test: $(VENV)/.dev servers  ## the whole test suite; PYTEST_ARGS adds arguments
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-ceph: $(VENV)/.dev     ## the conformance suite on Ceph radosgw (root: installs Debian's packages)
+	$(BIN)/python -m tests.servers install radosgw
+	$(PYTEST) --ceph tests/conformance tests/servers $(PYTEST_ARGS)
+
+servers: $(VENV)/.dev   ## install the test servers into the user's cache folder (once)
+	$(BIN)/python -m tests.servers install
+
+check: $(VENV)/.dev     ## ruff, mypy --strict, and whether man pages and docs are current
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict s3dlio
+	$(BIN)/python man/pages.py --check
+	$(PYTEST) -q docs
+
+man: $(VENV)/.dev       ## write the man pages anew from the command's parser
+	$(BIN)/python man/pages.py
+
+perf: $(VENV)/.dev      ## benchmarks of every verb on a local nginx
+	$(PYTEST) perf --benchmark-only $(PYTEST_ARGS)
+
+perf-compare: $(VENV)/.dev  ## side by side with other libraries, each in a venv of its own
+	$(BIN)/python -m perf.compare
+
+perf-backends: $(VENV)/.dev     ## the S3 transports of S3DLIO_BACKEND side by side
+	$(BIN)/python -m perf.backends
+
+clean:          ## remove what the targets above made in this folder
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
+	find s3dlio tests perf man -name __pycache__ -prune -exec rm -rf {} +
+
+# Stamps: pip runs again only when the requirements have changed.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s3dlio needs Python 3.11 or newer: make PYTHON=python3.x")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.cfg setup.py pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg setup.py pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,93 @@
+"""Man pages from the command's own parser: ``s3-cli.1`` and one ``s3-cli-<command>.1`` for each command.
+
+Run by ``make man`` (writes the committed pages), ``make check`` (``--check``: are they current?) and the wheel build.
+Only the parser is imported, which needs nothing but the standard library, and argparse-manpage.
+The pages are the same on every machine and every day: no date, a fixed width, the version of the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "man"
+MANUAL = "s3dlio manual"
+
+
+def render_pages() -> dict[str, str]:
+    """Return every page's text by its file name."""
+    os.environ["COLUMNS"] = "100"  # argparse wraps usage lines to the terminal's width
+    os.environ["NO_COLOR"] = "1"  # from Python 3.14 on, argparse colours its help
+    sys.path.insert(0, str(ROOT))
+    from s3dlio._version import __version__
+    from s3dlio.cli.parser import build_parser
+
+    parser = build_parser()
+    pages = {f"{parser.prog}.1": _render(parser, parser.description or "", __version__)}
+    for name, summary, command in _commands(parser):
+        pages[f"{parser.prog}-{name.replace(' ', '-')}.1"] = _render(command, summary, __version__)
+    return pages
+
+
+def _commands(parser: argparse.ArgumentParser) -> list[tuple[str, str, argparse.ArgumentParser]]:
+    """Return (name, one-line summary, parser) of every command, aliases left out."""
+    found = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                found.append((choice.dest, choice.help or "", action.choices[choice.dest]))
+    return found
+
+
+def _render(parser: argparse.ArgumentParser, summary: str, version: str) -> str:
+    from argparse_manpage.manpage import Manpage
+
+    summary = " ".join(summary.split()).split(". ")[0].rstrip(".")
+    data = {"project_name": "s3dlio", "version": version, "manual_title": MANUAL, "description": summary, "date": " "}
+    prog = parser.prog
+    parser.prog = prog.replace(" ", "-")  # a page is called s3-cli-get, its synopsis says "s3-cli get"
+    try:
+        page = Manpage(parser, format="single-commands-section", _data=data)
+        page.date = ""
+        page.synopsis = [prog, *page.synopsis[1:]]
+        return str(page)
+    finally:
+        parser.prog = prog
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Write all pages into *folder*, remove pages of commands that are gone, return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = render_pages()
+    for old in folder.glob("*.1"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in sorted(pages)]
+
+
+def stale_pages(folder: Path) -> list[str]:
+    """Return the names of pages in *folder* that are missing, outdated or left over."""
+    pages = render_pages()
+    committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.1")}
+    return sorted(name for name in pages.keys() | committed.keys() if pages.get(name) != committed.get(name))
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description="Write the man pages from the command's parser.")
+    options.add_argument("--check", action="store_true", help="write nothing, exit 1 if a page is not current")
+    if options.parse_args().check:
+        stale = stale_pages(PAGES)
+        if stale:
+            print(f"not current: {', '.join(stale)}; run 'make man' and commit the result", file=sys.stderr)
+        return 1 if stale else 0
+    print(f"{len(write_pages(PAGES))} pages written to {PAGES.name}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""What all test servers share: processes in groups of their own, free ports, waiting until ready, logs on failure."""
+
+from __future__ import annotations
+
+import abc
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+from tests.servers import reaper
+
+LOOPBACK = "127.0.0.1"
+MEMORY = Path("/dev/shm")
+
+
+class ServerError(RuntimeError):
+    """A server did not start, or died."""
+
+
+class ServerUnavailable(ServerError):
+    """A server cannot be had on this machine; the message says what to install."""
+
+
+class Server(abc.ABC):
+    """A server in processes of its own: ``with MotoServer() as server: ...``, or ``start()`` and ``stop()``.
+
+    Subclasses implement ``_launch`` (spawn processes, set ``endpoint``) and ``_ready`` (does it answer yet?).
+    """
+
+    name: ClassVar[str]
+    start_timeout: ClassVar[float] = 60.0
+
+    def __init__(self) -> None:
+        self.endpoint = ""
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._folder: Path | None = None
+
+    @staticmethod
+    def install() -> object:
+        """Install what the server needs if it is missing. Raises ServerUnavailable, saying what to install."""
+        return None
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment variables with which a client reaches this server."""
+        return {}
+
+    @property
+    def proc(self) -> subprocess.Popen[bytes]:
+        """The process that answers clients."""
+        return self.processes[-1]
+
+    @property
+    def folder(self) -> Path:
+        """The server's own folder for configuration, data and logs; removed when it stops."""
+        if self._folder is None:
+            self._folder = self._make_folder()
+            reaper.watch(self._folder)
+        return self._folder
+
+    def _make_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"s3dlio-{self.name}-", dir=MEMORY if MEMORY.is_dir() else None))
+
+    def start(self) -> Self:
+        """Start and wait until the server answers. Raises ServerError with the end of its logs if it does not."""
+        try:
+            self._launch()
+            deadline = time.monotonic() + self.start_timeout
+            while not self._ready():
+                self._check_alive()
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{self.name} not ready after {self.start_timeout:.0f} s\n{self.logs()}")
+                time.sleep(0.02)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all processes and remove the folder; harmless when there is nothing to stop."""
+        for process in reversed(self.processes):
+            reaper.kill_group(process.pid, signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(3)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                reaper.kill_group(process.pid)  # and whatever is left of its group
+                process.wait()
+                reaper.forget(process.pid)
+        self.processes.clear()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            reaper.forget(self._folder)
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def logs(self, limit: int = 4000) -> str:
+        """Return the last *limit* characters of every process's log."""
+        parts = []
+        for path in sorted(self.folder.glob("*.log")):
+            text = path.read_text(errors="replace")[-limit:].strip()
+            parts.append(f"--- {path.name}\n{text}")
+        return "\n".join(parts)
+
+    @abc.abstractmethod
+    def _launch(self) -> None:
+        """Spawn the processes and set ``endpoint``."""
+
+    def _ready(self) -> bool:
+        """Tell whether the server answers yet; by default, whether it accepts connections at ``endpoint``."""
+        host, _, port = self.endpoint.rpartition("/")[2].rpartition(":")
+        return accepts(host, int(port))
+
+    def _spawn(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        log: str,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.Popen[bytes]:
+        """Start *argv* in a process group of its own, its output going to the file *log*.log in the folder."""
+        with open(self.folder / f"{log}.log", "ab") as output:
+            process = subprocess.Popen(
+                [str(part) for part in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else dict(env),
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+        reaper.watch(process.pid)
+        self.processes.append(process)
+        return process
+
+    def _check_alive(self) -> None:
+        for process in self.processes:
+            if process.poll() is not None:
+                raise ServerError(f"{self.name} ended with {process.returncode} at its start\n{self.logs()}")
+
+
+def accepts(host: str, port: int) -> bool:
+    """Tell whether somebody accepts connections at *host*:*port*."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def reserve_port() -> int:
+    """Return a free loopback port that nobody else is given within the next minute.
+
+    The port is used once and its connection left in TIME_WAIT: the kernel then does not hand it out as a free port,
+    to us or to a parallel run, while a server that sets SO_REUSEADDR (they all do) may still bind it.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, 0))
+        listener.listen(1)
+        port: int = listener.getsockname()[1]
+        with socket.create_connection((LOOPBACK, port)), listener.accept()[0]:
+            pass  # the accepted side is closed first, so its side of the port lingers
+    return port
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
+    """Return as soon as *condition* holds; raise ServerError naming *what* after *timeout* seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ServerError(f"{what}: not after {timeout:.0f} s")
+        time.sleep(0.02)

@@ -1,0 +1,37 @@
+"""gcp-storage-emulator: the GCS JSON API from PyPI. It ignores paging, preconditions, 416 and credentials."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.servers.base import LOOPBACK, Server, reserve_port
+from tests.servers.install import python_venv
+
+REQUIREMENTS = ("gcp-storage-emulator==2026.7.19", "setuptools<81")  # it still imports pkg_resources
+
+
+class GcsServer(Server):
+    """Google Cloud Storage in memory."""
+
+    name = "gcs"
+
+    @staticmethod
+    def install() -> Path:
+        """Install the emulator if need be; return the folder of its programs."""
+        return python_venv("gcs", *REQUIREMENTS)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "STORAGE_EMULATOR_HOST": self.endpoint,
+            "GCS_ENDPOINT_URL": self.endpoint,
+            "GOOGLE_CLOUD_PROJECT": "s3dlio-tests",
+        }
+
+    def _launch(self) -> None:
+        port = reserve_port()
+        program = self.install() / "gcp-storage-emulator"
+        argv: list[str | Path] = [program, "start", "--host", LOOPBACK, "--port", str(port), "--in-memory", "--quiet"]
+        self._spawn(argv, log="gcs", env={**os.environ, "PYTHONWARNINGS": "ignore"})
+        self.endpoint = f"http://{LOOPBACK}:{port}"

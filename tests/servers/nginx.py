@@ -1,0 +1,160 @@
+"""nginx as an object server so fast that the client is what is measured: sendfile from memory, PUT and DELETE by dav.
+
+It checks no signatures. A container is a folder, an object a file; ``add_listing`` makes a bucket answer S3 listings.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from tests.servers.base import LOOPBACK, Server, reserve_port
+from tests.servers.certs import Authority
+from tests.servers.install import debian_program
+
+PAGE = 1000
+
+_CONF = """\
+daemon off;
+worker_processes {workers};
+pid {folder}/nginx.pid;
+error_log stderr error;
+{user}
+events {{
+    worker_connections 4096;
+}}
+http {{
+    access_log off;
+    default_type application/octet-stream;
+    sendfile on;
+    tcp_nopush on;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    keepalive_timeout 3600;
+    {cache}
+    client_max_body_size 0;
+    client_body_buffer_size 1m;
+    client_body_temp_path {folder}/incoming;
+    proxy_temp_path {folder}/tmp;
+    fastcgi_temp_path {folder}/tmp;
+    uwsgi_temp_path {folder}/tmp;
+    scgi_temp_path {folder}/tmp;
+    # dav answers a PUT without an ETag, which S3 clients insist on.
+    map $request_method $put_etag {{ default ""; PUT '"nginx-dav"'; }}
+    # list-type=2: the page is a file named by its continuation token.
+    map $args $page {{
+        default "";
+        "~continuation-token=page-(?<number>[0-9]+)" $number;
+        "~list-type=2" 1;
+    }}
+    server {{
+        listen {host}:{port} backlog=4096{ssl};
+        {tls}
+        root {root};
+        merge_slashes off;
+        dav_methods PUT DELETE;
+        create_full_put_path on;
+        add_header ETag $put_etag;
+        location / {{
+            if ($page) {{ rewrite ^/([^/]+) /.pages/$1/$page.xml break; }}
+        }}
+    }}
+}}
+"""
+
+
+class NginxServer(Server):
+    """nginx over a folder in memory.
+
+    tls: serve https, TLS 1.3 only, with a certificate of that authority.
+    workers: how many processes answer.
+    cache: keep files open. Fastest for reading, but an object that is overwritten or deleted is seen as it was for
+        up to a minute: switch it off to read back what was put.
+    """
+
+    name = "nginx"
+
+    def __init__(self, *, tls: Authority | None = None, workers: int = 2, cache: bool = True) -> None:
+        super().__init__()
+        self.tls, self.workers, self.cache = tls, workers, cache
+
+    @staticmethod
+    def install() -> Path:
+        """Return the path of nginx, unpacked from Debian's package if the system has none."""
+        return debian_program("nginx", "nginx")
+
+    @property
+    def env(self) -> dict[str, str]:
+        env = {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": "us-east-1",
+        }
+        return env | ({"AWS_CA_BUNDLE": str(self.tls.bundle)} if self.tls else {})
+
+    @property
+    def root(self) -> Path:
+        """The folder that is served: /bucket/key is the file bucket/key in it."""
+        return self.folder / "root"
+
+    def add_object(self, path: str, data: bytes) -> None:
+        """Put *data* at *path* ("bucket/key") without a request."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+    def add_listing(self, bucket: str, keys: Sequence[str], *, size: int = 4096) -> None:
+        """Answer S3 listings of *bucket* with *keys*, in pages of 1,000, whatever prefix is asked for.
+
+        The objects themselves are not made.
+        """
+        folder = self.root / ".pages" / bucket
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        pages = [keys[start : start + PAGE] for start in range(0, len(keys), PAGE)] or [[]]
+        for number, page in enumerate(pages, 1):
+            following = number + 1 if number < len(pages) else None
+            (folder / f"{number}.xml").write_text(_listing(bucket, page, size, following), encoding="utf-8")
+
+    def _launch(self) -> None:
+        program = self.install()
+        for name in ("root/.pages", "incoming", "tmp"):
+            (self.folder / name).mkdir(parents=True)
+        port = reserve_port()
+        tls = ""
+        if self.tls:
+            tls = f"ssl_certificate {self.tls.cert}; ssl_certificate_key {self.tls.key}; ssl_protocols TLSv1.3;"
+        conf = self.folder / "nginx.conf"
+        conf.write_text(
+            _CONF.format(
+                folder=self.folder,
+                root=self.root,
+                host=LOOPBACK,
+                port=port,
+                workers=self.workers,
+                tls=tls,
+                ssl=" ssl" if self.tls else "",
+                user="user root;" if os.geteuid() == 0 else "",
+                cache="open_file_cache max=200000 inactive=60s;" if self.cache else "",
+            )
+        )
+        self._spawn([program, "-e", "stderr", "-p", self.folder, "-c", conf], log="nginx")
+        self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{port}"
+
+
+def _listing(bucket: str, keys: Sequence[str], size: int, following: int | None) -> str:
+    token = f"<NextContinuationToken>page-{following}</NextContinuationToken>" if following else ""
+    contents = "".join(
+        f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{index:032x}&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        for index, key in enumerate(keys)
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Name>{escape(bucket)}</Name><Prefix></Prefix><KeyCount>{len(keys)}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
+        f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"
+    )
