@@ -51,6 +51,17 @@ class Sink(ABC):
         """The whole body has arrived; ``size`` is what it turned out to be."""
         self.size = size
 
+    def take(self, data: bytes) -> None:
+        """The whole body at once, where the store holds it already."""
+        size = len(data)
+        self.begin(size)
+        place = self.at(0, size)
+        if isinstance(place, memoryview):
+            place[:] = data
+        elif size:
+            place(memoryview(data))
+        self.end(size)
+
 
 class MemorySink(Sink):
     """Collects the body in memory, pooled and aligned when it is large."""
@@ -59,7 +70,7 @@ class MemorySink(Sink):
 
     def __init__(self) -> None:
         super().__init__()
-        self._buffer: memoryview | None = None
+        self._buffer: memoryview | bytes | None = None
         self._grown: bytearray | None = None
 
     def begin(self, size: int | None) -> None:
@@ -72,7 +83,7 @@ class MemorySink(Sink):
             self._buffer = default_pool().lease(size)
 
     def at(self, start: int, length: int | None) -> Place:
-        if self._buffer is not None and length is not None:
+        if isinstance(self._buffer, memoryview) and length is not None:
             return self._buffer if length == len(self._buffer) else self._buffer[start : start + length]
         if self._grown is None:
             self._grown = bytearray(start)
@@ -81,6 +92,11 @@ class MemorySink(Sink):
 
     def end(self, size: int) -> None:
         self.size = size
+
+    def take(self, data: bytes) -> None:
+        self.first_byte_ns = time.time_ns()
+        self.size = len(data)
+        self._buffer = data  # kept, not copied
 
     def view(self) -> BytesView:
         """The body, read-only. The buffer goes back to its pool when the last view of it is gone."""
