@@ -11,6 +11,7 @@ runs it is the driver's business:
 
 from __future__ import annotations
 
+import builtins
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -45,6 +46,9 @@ T = TypeVar("T")
 
 #: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
 Steps = Generator[Any, Any, T]
+
+#: Keys of a batch that failed, each with its error.
+KeyErrors = list[tuple[str, S3dlioError]]
 
 MAX_OFFSET = 1 << 63
 
@@ -89,13 +93,20 @@ class Call(Generic[T]):
         """Do the work of a blocking store."""
         with self:
             result: T = self.start()
+            self._count(result)
             return result
 
     def steps(self) -> Steps[T]:
         """The requests of a cloud store, for a driver."""
         with self:
             result: T = yield from self.start()
+            self._count(result)
             return result
+
+    def _count(self, result: Any) -> None:
+        if self.operation == "LIST":
+            page: ListPage = result[0]
+            self.objects = len(page.keys) + len(page.prefixes)
 
     def __enter__(self) -> None:
         if self.store.observers:
@@ -320,10 +331,10 @@ class ObjectStore(ABC):
     #: How many keys one ``delete_many_call`` takes.
     delete_batch_size: ClassVar[int] = 1000
 
-    def delete_many(self, keys: Iterable[str]) -> list[tuple[str, S3dlioError]]:
+    def delete_many(self, keys: Iterable[str]) -> KeyErrors:
         """Remove many objects; returns the keys that failed, each with its error."""
-        failed: list[tuple[str, S3dlioError]] = []
-        batch: list[str] = []
+        failed: KeyErrors = []
+        batch: builtins.list[str] = []
         for key in keys:
             batch.append(key)
             if len(batch) == self.delete_batch_size:
@@ -333,11 +344,11 @@ class ObjectStore(ABC):
             failed += self.execute(self.delete_many_call(batch))
         return failed
 
-    def delete_many_call(self, keys: Sequence[str]) -> Call[list[tuple[str, S3dlioError]]]:
+    def delete_many_call(self, keys: Sequence[str]) -> Call[KeyErrors]:
         """A batch delete of at most ``delete_batch_size`` keys; its result: the keys that failed and why."""
         for key in keys:
             self.check_key(key, "DELETE")
-        call: Call[list[tuple[str, S3dlioError]]] = Call(
+        call: Call[KeyErrors] = Call(
             self, "DELETE_BATCH", "", lambda: self._delete_many(keys)
         )
         call.objects = len(keys)
