@@ -180,6 +180,10 @@ class InvalidURIError(S3dlioError, ValueError):
     """A URI that names no object this library can reach."""
 
 
+class UnsafeKeyError(InvalidURIError):
+    """A key that cannot become a file beneath the destination of a download without leaving it or meeting another."""
+
+
 class ConfigError(S3dlioError, ValueError):
     """A setting, option or environment variable with an unknown name or a value of the wrong type."""
 
