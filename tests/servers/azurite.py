@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.servers.base import LOOPBACK, Server, reserve_port
-from tests.servers.certs import Authority
 from tests.servers.install import npm_package
 
 PACKAGE = "azurite@3.37.0"
@@ -18,10 +17,6 @@ class AzuriteServer(Server):
     """Blob storage in memory. With *tls*, https with a certificate of that authority, and OAuth switched on."""
 
     name = "azurite"
-
-    def __init__(self, *, tls: Authority | None = None) -> None:
-        super().__init__()
-        self.tls = tls
 
     @staticmethod
     def install() -> Path:
@@ -66,4 +61,4 @@ class AzuriteServer(Server):
         if self.tls:
             argv += ["--cert", self.tls.cert, "--key", self.tls.key, "--oauth", "basic"]
         self._spawn(argv, log="azurite")
-        self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{port}"
+        self._set_port(port)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import abc
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
+import urllib3
+
 from tests.servers import reaper
+from tests.servers.certs import Authority
 
 LOOPBACK = "127.0.0.1"
 MEMORY = Path("/dev/shm")
@@ -35,8 +40,12 @@ class Server(abc.ABC):
 
     name: ClassVar[str]
     start_timeout: ClassVar[float] = 60.0
+    stop_timeout: ClassVar[float] = 3.0
+    """Seconds that processes are given to end by themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: Authority | None = None) -> None:
+        """With *tls*, the server talks https with a certificate of that private authority."""
+        self.tls = tls
         self.endpoint = ""
         self.processes: list[subprocess.Popen[bytes]] = []
         self._folder: Path | None = None
@@ -88,7 +97,7 @@ class Server(abc.ABC):
             reaper.kill_group(process.pid, signal.SIGTERM)
         for process in self.processes:
             try:
-                process.wait(3)
+                process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
                 pass
             finally:
@@ -114,6 +123,24 @@ class Server(abc.ABC):
             text = path.read_text(errors="replace")[-limit:].strip()
             parts.append(f"--- {path.name}\n{text}")
         return "\n".join(parts)
+
+    def _set_port(self, port: int) -> None:
+        self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{port}"
+
+    def _ask(self, path: str = "/") -> urllib3.BaseHTTPResponse:
+        """Return the answer to a plain GET, its body read."""
+        # Not urllib3.request() or urllib's urlopen(): these share a pool, or go through the user's proxy.
+        with urllib3.PoolManager(ca_certs=str(self.tls.bundle) if self.tls else None, retries=False) as pool:
+            return pool.request("GET", self.endpoint + path, timeout=30)
+
+    def _aws_env(self, access_key: str = "testing", secret_key: str = "testing") -> dict[str, str]:
+        env = {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "AWS_REGION": "us-east-1",
+        }
+        return env | ({"AWS_CA_BUNDLE": str(self.tls.bundle)} if self.tls else {})
 
     @abc.abstractmethod
     def _launch(self) -> None:
@@ -153,6 +180,36 @@ class Server(abc.ABC):
                 raise ServerError(f"{self.name} ended with {process.returncode} at its start\n{self.logs()}")
 
 
+class PythonServer(Server):
+    """A server of our own: a module of this package that is run as a program and announces its port."""
+
+    module: ClassVar[str]
+
+    def _launch_module(self, *options: str | Path) -> None:
+        """Run the module with the path of its port file as first argument, and *options*."""
+        foreign = ("AWS_", "AZURE_", "GOOGLE_", "S3DLIO_")  # it must not act on settings meant for clients
+        env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        env["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+        self._spawn([sys.executable, "-m", self.module, self._port_file, *options], log=self.name, env=env)
+
+    def _ready(self) -> bool:
+        if not self._port_file.exists():
+            return False
+        self._set_port(int(self._port_file.read_text()))
+        return True
+
+    @property
+    def _port_file(self) -> Path:
+        return self.folder / "port"
+
+
+def announce(port_file: Path, port: int) -> None:
+    """In the program that a PythonServer runs: the server listens at *port*."""
+    scratch = port_file.with_suffix(".tmp")
+    scratch.write_text(str(port))
+    scratch.rename(port_file)  # there at once and whole
+
+
 def accepts(host: str, port: int) -> bool:
     """Tell whether somebody accepts connections at *host*:*port*."""
     try:
@@ -176,12 +233,3 @@ def reserve_port() -> int:
         with socket.create_connection((LOOPBACK, port)), listener.accept()[0]:
             pass  # the accepted side is closed first, so its side of the port lingers
     return port
-
-
-def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
-    """Return as soon as *condition* holds; raise ServerError naming *what* after *timeout* seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ServerError(f"{what}: not after {timeout:.0f} s")
-        time.sleep(0.02)

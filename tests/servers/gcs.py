@@ -34,4 +34,4 @@ class GcsServer(Server):
         program = self.install() / "gcp-storage-emulator"
         argv: list[str | Path] = [program, "start", "--host", LOOPBACK, "--port", str(port), "--in-memory", "--quiet"]
         self._spawn(argv, log="gcs", env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        self.endpoint = f"http://{LOOPBACK}:{port}"
+        self._set_port(port)

@@ -1,7 +1,7 @@
 """moto's S3, served by cheroot so that connections stay open. It checks no signatures.
 
-As a program (``python -m tests.servers.moto_server``) it prints its port and serves until it is stopped; ``MotoServer``
-runs that in a process of its own. Besides S3 it answers ``/-/requests`` (what it was asked, as JSON) and ``/-/reset``.
+``MotoServer`` runs this module as a program of its own. Besides S3 it answers ``/-/requests`` (what it was asked, as
+JSON), ``/-/reset-requests`` and ``/-/reset``.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import ssl
-import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-from tests.servers.base import LOOPBACK, Server
+from tests.servers.base import LOOPBACK, PythonServer, announce
 from tests.servers.certs import Authority
 
 KEPT_REQUESTS = 100_000
@@ -35,75 +32,42 @@ class SeenRequest:
     status: int
 
 
-class MotoServer(Server):
+class MotoServer(PythonServer):
     """An S3 in memory.
 
     delay: seconds that every answer is held back, as if the server were that far away.
-    tls: serve https with a certificate of *tls* (a private authority).
     threads: how many requests it works on at a time; with a delay, at least the requests in flight.
+    tls: serve https with a certificate of that authority.
     """
 
     name = "moto"
+    module = "tests.servers.moto_server"
 
-    def __init__(self, *, delay: float = 0.0, tls: Authority | None = None, threads: int = 32) -> None:
-        super().__init__()
-        self.delay, self.tls, self.threads = delay, tls, threads
+    def __init__(self, *, delay: float = 0.0, threads: int = 32, tls: Authority | None = None) -> None:
+        super().__init__(tls=tls)
+        self.delay, self.threads = delay, threads
 
     @property
     def env(self) -> dict[str, str]:
-        env = {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": "us-east-1",
-        }
-        return env | ({"AWS_CA_BUNDLE": str(self.tls.bundle)} if self.tls else {})
+        return self._aws_env()
 
     def requests(self) -> list[SeenRequest]:
         """Return the requests since the last reset_requests(), oldest first."""
-        return [SeenRequest(*fields) for fields in json.loads(self._control("requests"))]
+        return [SeenRequest(*fields) for fields in self._ask("/-/requests").json()]
 
     def reset_requests(self) -> None:
         """Forget the requests seen so far."""
-        self._control("reset-requests")
+        self._ask("/-/reset-requests")
 
     def reset(self) -> None:
         """Delete all buckets and objects, and forget the requests."""
-        self._control("reset")
-
-    def _control(self, command: str) -> bytes:
-        context = ssl.create_default_context(cafile=str(self.tls.bundle)) if self.tls else None
-        with urlopen(f"{self.endpoint}/-/{command}", timeout=30, context=context) as response:
-            body: bytes = response.read()
-        return body
+        self._ask("/-/reset")
 
     def _launch(self) -> None:
-        port_file = self.folder / "port"
-        argv = [
-            sys.executable,
-            "-m",
-            "tests.servers.moto_server",
-            "--port-file",
-            port_file,
-            "--delay",
-            self.delay,
-            "--threads",
-            self.threads,
-        ]
+        options = ["--delay", str(self.delay), "--threads", str(self.threads)]
         if self.tls:
-            argv += ["--cert", self.tls.cert, "--key", self.tls.key]
-        root = str(Path(__file__).resolve().parents[2])
-        # Its own S3 must never look at the client's configuration.
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "S3DLIO_"))} | {"PYTHONPATH": root}
-        self._spawn([str(part) for part in argv], log="moto", env=env)
-        self.endpoint = ""
-
-    def _ready(self) -> bool:
-        port_file = self.folder / "port"
-        if not port_file.exists():
-            return False
-        self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{port_file.read_text()}"
-        return True
+            options += ["--cert", str(self.tls.cert), "--key", str(self.tls.key)]
+        self._launch_module(*options)
 
 
 class _Application:
@@ -152,7 +116,7 @@ class _Application:
 
 def _main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--port-file", type=Path, required=True)
+    options.add_argument("port_file", type=Path)
     options.add_argument("--delay", type=float, default=0.0)
     options.add_argument("--threads", type=int, default=32)
     options.add_argument("--cert")
@@ -171,9 +135,7 @@ def _main() -> None:
 
         server.ssl_adapter = BuiltinSSLAdapter(args.cert, args.key)
     server.prepare()
-    scratch = args.port_file.with_suffix(".tmp")
-    scratch.write_text(str(server.bind_addr[1]))
-    scratch.rename(args.port_file)
+    announce(args.port_file, server.bind_addr[1])
     server.serve()
 
 

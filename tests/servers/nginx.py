@@ -69,17 +69,17 @@ http {{
 class NginxServer(Server):
     """nginx over a folder in memory.
 
-    tls: serve https, TLS 1.3 only, with a certificate of that authority.
     workers: how many processes answer.
     cache: keep files open. Fastest for reading, but an object that is overwritten or deleted is seen as it was for
         up to a minute: switch it off to read back what was put.
+    tls: serve https, TLS 1.3 only, with a certificate of that authority.
     """
 
     name = "nginx"
 
-    def __init__(self, *, tls: Authority | None = None, workers: int = 2, cache: bool = True) -> None:
-        super().__init__()
-        self.tls, self.workers, self.cache = tls, workers, cache
+    def __init__(self, *, workers: int = 2, cache: bool = True, tls: Authority | None = None) -> None:
+        super().__init__(tls=tls)
+        self.workers, self.cache = workers, cache
 
     @staticmethod
     def install() -> Path:
@@ -88,13 +88,7 @@ class NginxServer(Server):
 
     @property
     def env(self) -> dict[str, str]:
-        env = {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": "us-east-1",
-        }
-        return env | ({"AWS_CA_BUNDLE": str(self.tls.bundle)} if self.tls else {})
+        return self._aws_env()
 
     @property
     def root(self) -> Path:
@@ -143,7 +137,7 @@ class NginxServer(Server):
             )
         )
         self._spawn([program, "-e", "stderr", "-p", self.folder, "-c", conf], log="nginx")
-        self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{port}"
+        self._set_port(port)
 
 
 def _listing(bucket: str, keys: Sequence[str], size: int, following: int | None) -> str:

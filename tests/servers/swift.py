@@ -14,10 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import urllib3
-
 from tests.servers.base import LOOPBACK, MEMORY, Server, ServerError, ServerUnavailable, accepts, reserve_port
-from tests.servers.certs import Authority
 from tests.servers.install import CACHE, python_venv
 
 REQUIREMENTS = ("swift==2.38.3",)
@@ -115,10 +112,6 @@ class SwiftServer(Server):
     name = "swift"
     start_timeout = 60.0
 
-    def __init__(self, *, tls: Authority | None = None) -> None:
-        super().__init__()
-        self.tls = tls
-
     @staticmethod
     def install() -> Path:
         """Install Swift if need be; return the folder of its programs."""
@@ -126,13 +119,7 @@ class SwiftServer(Server):
 
     @property
     def env(self) -> dict[str, str]:
-        env = {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_REGION": "us-east-1",
-        }
-        return env | ({"AWS_CA_BUNDLE": str(self.tls.bundle)} if self.tls else {})
+        return self._aws_env(ACCESS_KEY, SECRET_KEY)
 
     def _make_folder(self) -> Path:
         return _folder_with_attributes()
@@ -145,7 +132,7 @@ class SwiftServer(Server):
         self._configure(programs, env)
         for kind in (*STORAGE, "proxy"):
             self._spawn([programs / f"swift-{kind}-server", self.folder / f"{kind}-server.conf"], log=kind, env=env)
-        self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{self._ports['proxy']}"
+        self._set_port(self._ports["proxy"])
 
     def _configure(self, programs: Path, env: dict[str, str]) -> None:
         common = {"folder": self.folder, "host": LOOPBACK, "user": getpass.getuser()}
@@ -182,8 +169,7 @@ class SwiftServer(Server):
         # The proxy shuns a storage server that refused a connection: wait for these before asking the proxy anything.
         if not all(accepts(LOOPBACK, self._ports[kind]) for kind in (*STORAGE, "proxy")):
             return False
-        with urllib3.PoolManager(ca_certs=str(self.tls.bundle) if self.tls else None, retries=False) as pool:
-            return pool.request("GET", self.endpoint, timeout=10).status < 500
+        return self._ask().status < 500
 
 
 def _folder_with_attributes() -> Path:

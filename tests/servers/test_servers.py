@@ -22,6 +22,7 @@ import urllib3
 from tests.servers.azurite import AzuriteServer
 from tests.servers.base import LOOPBACK, Server, accepts, reserve_port
 from tests.servers.certs import Authority
+from tests.servers.delayed import DelayedServer
 from tests.servers.gcs import GcsServer
 from tests.servers.moto_server import MotoServer
 from tests.servers.nginx import NginxServer
@@ -157,6 +158,24 @@ def test_nginx_answers_listings(nginx_server: NginxServer) -> None:
 def test_nginx_over_tls(nginx_server: NginxServer, authority: Authority) -> None:
     with NginxServer(tls=authority, cache=False) as server:
         check_nginx(server, authority.bundle)
+
+
+def test_delayed_server_answers_after_its_delay() -> None:
+    with DelayedServer(delay=0.2, size=1000) as server, urllib3.PoolManager(retries=False) as pool:
+        host, port = server.endpoint.partition("//")[2].split(":")
+        clients = [socket.create_connection((host, int(port))) for _ in range(50)]
+        started = time.monotonic()
+        for client in clients:  # all ask before the first is answered
+            client.sendall(b"GET /bucket/key HTTP/1.1\r\nHost: x\r\n\r\n")
+        for client in clients:
+            assert client.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200"
+            client.close()
+        assert time.monotonic() - started >= 0.2
+        part = pool.request("GET", f"{server.endpoint}/b/k", headers={"Range": "bytes=10-19"})
+        assert (part.status, part.headers["Content-Range"]) == (206, "bytes 10-19/1000")
+        assert part.data == bytes(range(10, 20))
+        head = pool.request("HEAD", f"{server.endpoint}/b/k")
+        assert (head.headers["Content-Length"], head.data) == ("1000", b"")
 
 
 def test_azurite(azurite_server: AzuriteServer) -> None:
