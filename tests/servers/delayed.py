@@ -100,7 +100,7 @@ class _Loop:
             body, status = body[first : last + 1], "206 Partial Content"
         answer = (
             f'HTTP/1.1 {status}\r\nETag: "far-away"\r\nContent-Type: application/octet-stream\r\n'
-            f"Accept-Ranges: bytes\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
+            f"Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
         ).encode()
         return answer if head.startswith(b"HEAD ") else answer + body
 
