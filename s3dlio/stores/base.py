@@ -338,10 +338,12 @@ class ObjectStore(ABC):
         for key in keys:
             batch.append(key)
             if len(batch) == self.delete_batch_size:
-                failed += self.execute(self.delete_many_call(batch))
+                call = self.delete_many_call(batch)
+                failed += self.execute(call)
                 batch = []
         if batch:
-            failed += self.execute(self.delete_many_call(batch))
+            call = self.delete_many_call(batch)
+            failed += self.execute(call)
         return failed
 
     def delete_many_call(self, keys: Sequence[str]) -> Call[KeyErrors]:

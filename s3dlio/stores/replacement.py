@@ -1,0 +1,177 @@
+"""A file that takes its name only when it is complete: written beside the target under a hidden name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+from types import TracebackType
+
+from s3dlio.errors import AlreadyExistsError, UnsupportedOperationError
+
+_log = logging.getLogger(__name__)
+
+_PREFIX = ".s3dlio-"
+_SUFFIX = ".partial"
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file name is that of an unfinished (or, after a crash, abandoned) write; listings leave these out."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+class Replacement:
+    """The new content of ``path``, invisible until `commit`. Used with ``with``: an exception aborts, else it commits.
+
+    A symbolic link is followed, as ``open`` would; an existing file hands down its mode and, as far as the process may,
+    its owner; parents are made. Hard links, extended attributes and ACLs are not carried over.
+
+    Args:
+        path: the target.
+        flags: more flags for ``os.open`` (O_DIRECT).
+        create_only: refuse a target that exists, atomically.
+        durable: `commit` returns when the content and the name are on the disk (fsync of file and directory).
+
+    Raises:
+        IsADirectoryError: the path is, or by its ``/`` at the end names, a directory.
+        PermissionError: the directory, or the existing file, may not be written.
+        AlreadyExistsError: ``create_only`` and it exists.
+        UnsupportedOperationError: the path is a device, FIFO or socket; a rename would destroy it.
+        OSError: whatever else the system says.
+    """
+
+    def __init__(self, path: str, *, flags: int = 0, create_only: bool = False, durable: bool = False) -> None:
+        self.fd = -1
+        self._create_only = create_only
+        self._durable = durable
+        self._pid = os.getpid()
+        self.path, existing = _examine(path)
+        self.replaces = existing is not None
+        if existing is not None and create_only:
+            raise AlreadyExistsError("the file exists already")
+        directory, slash, name = self.path.rpartition("/")
+        if not name:
+            raise IsADirectoryError(errno.EISDIR, "the path names a directory")
+        self._directory = directory + slash or "."
+        self._partial = f"{directory}{slash}{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
+        try:
+            self.fd = self._open(flags | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+            if existing is not None:
+                self._inherit(existing)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _open(self, flags: int) -> int:
+        try:
+            return os.open(self._partial, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(self._directory, exist_ok=True)
+            return os.open(self._partial, flags, 0o666)
+
+    def _inherit(self, existing: os.stat_result) -> None:
+        if existing.st_uid != os.geteuid() or existing.st_gid != os.getegid():
+            with contextlib.suppress(PermissionError):  # only root may give files away; the content matters more
+                os.fchown(self.fd, existing.st_uid, existing.st_gid)
+        os.fchmod(self.fd, stat.S_IMODE(existing.st_mode) & 0o777)
+
+    def commit(self) -> os.stat_result:
+        """Give the file its name; what it is then.
+
+        Raises:
+            AlreadyExistsError: ``create_only``, and somebody was quicker.
+            OSError: and nothing is left of the file.
+        """
+        try:
+            if self._durable:
+                os.fsync(self.fd)
+            result = os.fstat(self.fd)
+            self._close()
+            self._rename()
+        except BaseException:
+            self.abort()
+            raise
+        if self._durable:
+            _sync_directory(self._directory)
+        return result
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def _rename(self) -> None:
+        if not self._create_only:
+            os.rename(self._partial, self.path)
+            return
+        try:
+            os.link(self._partial, self.path)  # unlike rename, it refuses a name that is taken
+        except FileExistsError as exc:
+            raise AlreadyExistsError("the file exists already") from exc
+        os.unlink(self._partial)
+
+    def abort(self) -> None:
+        """Leave nothing of the file. May be called again; does nothing after `commit`, nor in a forked child."""
+        if os.getpid() != self._pid:
+            return
+        try:
+            if self.fd >= 0:
+                self._close()
+        finally:
+            try:
+                os.unlink(self._partial)
+            except FileNotFoundError:
+                pass
+            except OSError as exc:  # an error of its own would hide why the write was given up
+                _log.warning("could not remove the unfinished file %s: %s", self._partial, exc.strerror)
+
+    def __enter__(self) -> Replacement:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abort()
+
+
+def _examine(path: str) -> tuple[str, os.stat_result | None]:
+    """Where a write to ``path`` lands, and what is there now (None: nothing)."""
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            path = os.path.realpath(path)
+            found = os.stat(path)
+    except FileNotFoundError:
+        return path, None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory")
+    check_regular(found.st_mode)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is read-only")  # a rename would not ask
+    return path, found
+
+
+def check_regular(mode: int) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        IsADirectoryError: a directory.
+        UnsupportedOperationError: a FIFO, socket or device, which could block for ever.
+    """
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory")
+    kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    kind = kinds.get(stat.S_IFMT(mode), "special file")
+    raise UnsupportedOperationError(f"not a regular file but a {kind}", hint="name a file")
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
