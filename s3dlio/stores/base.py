@@ -338,13 +338,14 @@ class ObjectStore(ABC):
         for key in keys:
             batch.append(key)
             if len(batch) == self.delete_batch_size:
-                call = self.delete_many_call(batch)
-                failed += self.execute(call)
+                failed += self._delete_batch(batch)
                 batch = []
         if batch:
-            call = self.delete_many_call(batch)
-            failed += self.execute(call)
+            failed += self._delete_batch(batch)
         return failed
+
+    def _delete_batch(self, keys: Sequence[str]) -> KeyErrors:
+        return self.execute(self.delete_many_call(keys))
 
     def delete_many_call(self, keys: Sequence[str]) -> Call[KeyErrors]:
         """A batch delete of at most ``delete_batch_size`` keys; its result: the keys that failed and why."""
