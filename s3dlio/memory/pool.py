@@ -6,8 +6,8 @@ object that can see it is gone: a slice, a cast, an array, a tensor. A weak refe
 because a slice does not keep the memoryview it was cut from. What all of them do keep is the *exporter* of the buffer,
 so each lease makes a fresh one, a ctypes array laid over the slab, and its ``__del__`` is the give-back.
 
-``__del__`` runs anywhere: in any thread, within the garbage collector, in the middle of `lease` of the same thread. So
-nothing here takes a lock. Every change of state is one atomic operation of a deque or dict, and everything that can be
+That ``__del__`` runs anywhere: in any thread, within the garbage collector, in the middle of `lease` of the same
+thread. So nothing here takes a lock. Every change of state is one atomic operation of a deque or dict, and what can be
 counted is counted from those, never kept beside them.
 """
 
@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import itertools
 import mmap
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
+
+from s3dlio.buffers import hide_from_collector
 
 PAGE = mmap.PAGESIZE
 ALIGNMENT = 4096  # what O_DIRECT asks of lengths and offsets on any common device
 
+_MAX = 1 << 48  # bytes; what a process can address at most
 _CHUNK = 1 << 20  # small slabs are cut from chunks of this size: one mapping each would exhaust vm.max_map_count
 _HUGE = 2 << 20  # from this size on huge pages are asked for: a first read goes 3 to 4 times as fast (docs/memory.md)
 
@@ -43,7 +47,7 @@ class PoolStats:
 class _SizeClass:
     """The slabs of one capacity. Every address is in `mapped`, and in `idle` or `cold` while nobody sees it."""
 
-    __slots__ = ("capacity", "cold", "exporter", "idle", "last_used", "mapped", "pool")
+    __slots__ = ("capacity", "cold", "idle", "last_used", "mapped", "pool", "take_cold", "take_idle")
 
     def __init__(self, pool: BufferPool, capacity: int) -> None:
         self.pool = pool
@@ -52,21 +56,26 @@ class _SizeClass:
         self.cold: deque[int] = deque()  # addresses of small slabs whose pages went back to the kernel
         self.mapped: dict[int, tuple[mmap.mmap, int]] = {}  # address -> its mapping and the offset there
         self.last_used = 0
-        self.exporter = _exporter_type(self)
+        # From the stack to the exporter in one step of C: an interrupt in between would lose the slab for good.
+        export = _exporter_type(self).from_address
+        self.take_idle = map(export, iter(self.idle.pop, None)).__next__
+        self.take_cold = map(export, iter(self.cold.pop, None)).__next__
 
-    def take(self) -> int:
-        """The address of a slab that nobody sees: the hottest one, or a new one."""
+    def lease(self) -> memoryview:
+        """A slab that nobody sees: the hottest one, or a new one."""
         while True:
-            for stack in (self.idle, self.cold):
+            try:
+                exporter = self.take_idle()
+            except IndexError:
                 try:
-                    return stack.pop()
+                    exporter = self.take_cold()
                 except IndexError:
+                    self._map()
                     continue
-            self._map()
-
-    def give_back(self, address: int) -> None:
-        self.idle.append(address)
-        self.pool._enforce_bound()
+            # The collector finalizes the members of a dead cycle first and takes it apart then. A slab would be in the
+            # pool while finalizers of the rest still read it, or even bring it back to life.
+            hide_from_collector(exporter)
+            return memoryview(exporter).cast("B")  # ctypes says '<B', which memoryview cannot index
 
     def evict_oldest(self) -> bool:
         """Hand the pages of the slab that is idle longest to the kernel; False if no slab is idle."""
@@ -89,35 +98,33 @@ class _SizeClass:
         length = max(self.capacity, _CHUNK // self.capacity * self.capacity)
         try:
             mapping = _map_private(length)
-        except (OSError, OverflowError) as exc:
-            if getattr(exc, "errno", errno.ENOMEM) != errno.ENOMEM:
-                raise
-            self.pool.trim()  # for the next attempt; what was idle may have been what is missing
-            raise MemoryError(f"cannot map {length} bytes for a buffer: {exc}") from exc
+        except MemoryError:
+            self.pool.trim()  # what is idle may be what is missing
+            mapping = _map_private(length)
         start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
         for offset in range(length - self.capacity, -1, -self.capacity):
             self.mapped[start + offset] = (mapping, offset)
             self.cold.append(start + offset)
 
 
-def _exporter_type(home: _SizeClass) -> type[ctypes.Array[ctypes.c_ubyte]]:
-    class Slab(ctypes.c_ubyte * home.capacity):  # type: ignore[misc]  # a class made for each capacity
-        """Lives exactly as long as somebody can see the memory of one lease."""
+def _exporter_type(home: _SizeClass) -> Any:
+    give_back, settle = home.idle.append, home.pool._settle
 
-        __slots__ = ()
+    def leave(exporter: Any, addressof: Callable[[Any], int] = ctypes.addressof) -> None:
+        give_back(addressof(exporter))
+        settle()
 
-        # Bound as defaults, because module globals may be gone when this runs at the interpreter's end.
-        def __del__(self, give_back=home.give_back, addressof=ctypes.addressof) -> None:  # type: ignore[no-untyped-def]
-            give_back(addressof(self))
-
-    return Slab
+    return type("Exporter", (ctypes.c_ubyte * home.capacity,), {"__slots__": (), "__del__": leave})
 
 
 def _map_private(length: int) -> mmap.mmap:
     """Zeroed memory of this process alone: a forked child has its own copy, and may return it to its own pool."""
-    if os.name == "nt":
-        return mmap.mmap(-1, length)
-    mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        if os.name == "nt":
+            return mmap.mmap(-1, length)
+        mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as exc:
+        raise MemoryError(f"cannot map {length} bytes for a buffer: {exc.strerror or exc}") from exc
     if length >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel built without huge pages: only the first touch is slower
             mapping.madvise(mmap.MADV_HUGEPAGE)
@@ -171,26 +178,26 @@ class BufferPool:
         It is yours, and every slice's, array's and tensor's over it, until the last of them is gone.
 
         Raises:
-            ValueError: `size` is negative.
+            ValueError: `size` is negative or absurd.
             MemoryError: the system has no memory of that size.
         """
-        if size < 0:
-            raise ValueError(f"the size of a buffer must be 0 or more bytes, got {size}")
+        if not 0 <= size <= _MAX:
+            raise ValueError(f"the size of a buffer must be from 0 to {_MAX} bytes, got {size}")
         capacity = _capacity(size)
         home = self._classes.get(capacity) or self._classes.setdefault(capacity, _SizeClass(self, capacity))
         home.last_used = next(self._clock)
-        return memoryview(home.exporter.from_address(home.take())).cast("B")[:size]
+        return home.lease()[:size]
 
     def lease_aligned(self, size: int, alignment: int = ALIGNMENT) -> memoryview:
         """As `lease`, with the length rounded up to a multiple of `alignment` bytes: what O_DIRECT reads into.
 
         Raises:
-            ValueError: `size` is negative, or `alignment` is not a power of two of at most a page.
+            ValueError: `size` is negative or absurd, or `alignment` is not a power of two of at most a page.
             MemoryError: the system has no memory of that size.
         """
         if not 0 < alignment <= PAGE or alignment & (alignment - 1):
             raise ValueError(f"alignment must be a power of two of at most {PAGE} (a page), got {alignment}")
-        return self.lease((size + alignment - 1) & -alignment)
+        return self.lease((size + alignment - 1) & -alignment if size > 0 else size)
 
     def stats(self) -> PoolStats:
         """Count the slabs. Exact while no other thread leases; a slab on its way may be missed otherwise."""
@@ -211,7 +218,7 @@ class BufferPool:
                 if home.evict_oldest():
                     break
 
-    def _enforce_bound(self) -> None:
+    def _settle(self) -> None:
         if self._idle_bytes() > self.max_idle_bytes:
             self.trim(self.max_idle_bytes)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Any, SupportsIndex, overload
 
-from s3dlio.buffers import byte_view
+from s3dlio.buffers import byte_view, hide_from_collector
 from s3dlio.types import Payload
 
 _COMPARED_AT_ONCE = 256 << 10  # fits a core's cache, so the copies that bytes' fast comparison needs cost little
@@ -87,6 +87,9 @@ class BytesView(_Exporter):
             view = view.toreadonly()
         self: BytesView = _new(cls, view)
         self._view = view
+        # CPython up to 3.11, 3.12.6 and 3.13.0 crashes when the collector takes a memoryview apart that has exports, as
+        # `view` has (python/cpython#77894). What only a hidden object refers to is never taken apart.
+        hide_from_collector(self)
         return self
 
     def memoryview(self) -> memoryview:
