@@ -28,7 +28,7 @@ check: $(VENV)/.dev     ## ruff, mypy --strict, and whether man pages and docs a
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict s3dlio
 	$(BIN)/python man/pages.py --check
-	$(PYTEST) -q docs
+	$(BIN)/python docs/check.py
 
 man: $(VENV)/.dev       ## write the man pages anew from the command's parser
 	$(BIN)/python man/pages.py

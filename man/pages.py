@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -26,36 +27,52 @@ def render_pages() -> dict[str, str]:
     from s3dlio.cli.parser import build_parser
 
     parser = build_parser()
-    pages = {f"{parser.prog}.1": _render(parser, parser.description or "", __version__)}
-    for name, summary, command in _commands(parser):
-        pages[f"{parser.prog}-{name.replace(' ', '-')}.1"] = _render(command, summary, __version__)
+    commands = _commands(parser)
+    overview = "\n".join(f".TP\n.BR {_name(parser.prog, name)} (1)\n{_roff(text)}" for name, text, _ in commands)
+    # The overview names each command in a line; argparse-manpage would repeat every command's page in it.
+    parser._action_groups = [group for group in parser._action_groups if not _holds_commands(group)]
+    pages = {f"{parser.prog}.1": _render(parser, parser.description or "", __version__, {"commands": overview})}
+    for name, summary, command in commands:
+        see = {"see also": f".BR {_roff(parser.prog)} (1)"}
+        pages[f"{parser.prog}-{name}.1"] = _render(command, summary, __version__, see)
     return pages
 
 
 def _commands(parser: argparse.ArgumentParser) -> list[tuple[str, str, argparse.ArgumentParser]]:
     """Return (name, one-line summary, parser) of every command, aliases left out."""
-    found = []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for choice in action._choices_actions:
-                found.append((choice.dest, choice.help or "", action.choices[choice.dest]))
-    return found
+    return [
+        (choice.dest, choice.help or "", action.choices[choice.dest])
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for choice in action._choices_actions
+    ]
 
 
-def _render(parser: argparse.ArgumentParser, summary: str, version: str) -> str:
+def _holds_commands(group: argparse._ArgumentGroup) -> bool:
+    return any(isinstance(action, argparse._SubParsersAction) for action in group._group_actions)
+
+
+def _render(parser: argparse.ArgumentParser, summary: str, version: str, sections: dict[str, str]) -> str:
     from argparse_manpage.manpage import Manpage
 
     summary = " ".join(summary.split()).split(". ")[0].rstrip(".")
     data = {"project_name": "s3dlio", "version": version, "manual_title": MANUAL, "description": summary, "date": " "}
     prog = parser.prog
     parser.prog = prog.replace(" ", "-")  # a page is called s3-cli-get, its synopsis says "s3-cli get"
-    try:
-        page = Manpage(parser, format="single-commands-section", _data=data)
-        page.date = ""
-        page.synopsis = [prog, *page.synopsis[1:]]
-        return str(page)
-    finally:
-        parser.prog = prog
+    page = Manpage(parser, format="single-commands-section", _data=data)
+    page.date = ""
+    page.synopsis = [prog, *page.synopsis[1:]]
+    for heading, content in sections.items():
+        page.add_section(heading, "=", content)
+    return re.sub("^'", r"\\&'", str(page), flags=re.MULTILINE)  # a line that begins with a quote is a roff command
+
+
+def _name(prog: str, command: str) -> str:
+    return _roff(f"{prog}-{command}")
+
+
+def _roff(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("-", "\\-")
 
 
 def write_pages(folder: Path) -> list[Path]:
