@@ -34,6 +34,9 @@ class Sink(ABC):
 
     __slots__ = ("first_byte_ns", "size")
 
+    #: Bytes may be delivered again from an earlier position (a read that starts over).
+    restartable = True
+
     def __init__(self) -> None:
         self.size: int | None = None
         self.first_byte_ns = 0
@@ -51,8 +54,8 @@ class Sink(ABC):
         """The whole body has arrived; ``size`` is what it turned out to be."""
         self.size = size
 
-    def take(self, data: bytes) -> None:
-        """The whole body at once, where the store holds it already."""
+    def take(self, data: bytes | memoryview) -> None:
+        """The whole body at once, where the store holds it already; the caller leaves it alone from then on."""
         size = len(data)
         self.begin(size)
         place = self.at(0, size)
@@ -93,7 +96,7 @@ class MemorySink(Sink):
     def end(self, size: int) -> None:
         self.size = size
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         self.first_byte_ns = time.time_ns()
         self.size = len(data)
         self._buffer = data  # kept, not copied
@@ -188,6 +191,8 @@ class WriterSink(Sink):
     """Hands the bytes, in order, to a function (hashing, decompression, another store)."""
 
     __slots__ = ("_write",)
+
+    restartable = False
 
     def __init__(self, write: Writer) -> None:
         super().__init__()

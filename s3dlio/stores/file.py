@@ -50,12 +50,12 @@ class FileStore(LocalStore):
         if length < SMALL:
             data = os.pread(fd, length, start)
             if len(data) < length:
-                _check_unchanged(fd, info)
+                check_unchanged(fd, info)
             sink.take(data)
             return
         sink.begin(length)
         got = _read_into(fd, sink, start, length)
-        _check_unchanged(fd, info, whole=got == length)
+        check_unchanged(fd, info, whole=got == length)
         sink.end(got)
 
     # -- writing
@@ -114,7 +114,7 @@ def _read_unsized(fd: int, sink: Sink, offset: int, length: int | None) -> int:
     return len(data)
 
 
-def _check_unchanged(fd: int, before: os.stat_result, *, whole: bool = False) -> None:
+def check_unchanged(fd: int, before: os.stat_result, *, whole: bool = False) -> None:
     """Refuse a mixture of two contents.
 
     A file that has only grown is no mixture: what was there was read. And one that ended early though nothing changed
