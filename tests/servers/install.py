@@ -33,7 +33,8 @@ def python_venv(name: str, *requirements: str) -> Path:
             f"pip must be able to install {' '.join(requirements)}",
         )
 
-    return _install_once(label, requirements, install, in_place=True) / "bin"
+    interpreter = f"{sys.base_prefix} {sys.version}"  # a virtual environment outlives neither
+    return _install_once(label, [*requirements, interpreter], install, in_place=True) / "bin"
 
 
 def npm_package(package: str) -> Path:
