@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from s3dlio.datagen.checks import factor, whole_number
 
 BLOCK = 1 << 20
+MAX_SIZE = 1 << 48
+"""The largest object, 256 TiB: up to there no stream repeats itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Layout:
     """The plan of one object.
 
     Attributes:
-        size: bytes of the object, 0 or more.
+        size: bytes of the object, 0 to 2**48.
         dedup: how many times each block occurs; 0 counts as 1.
         compress: how many times the object can be shrunk; 0 counts as 1.
 
@@ -35,7 +37,7 @@ class Layout:
     compress: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", whole_number("size", self.size))
+        object.__setattr__(self, "size", whole_number("size", self.size, 0, MAX_SIZE))
         object.__setattr__(self, "dedup", factor("dedup", self.dedup))
         object.__setattr__(self, "compress", factor("compress", self.compress))
 

@@ -38,22 +38,21 @@ class DataSource:
         self.layout = Layout(size, dedup, compress)
         self.algorithm = one_of("data generation algorithm", algorithm, ALGORITHMS)
         self.seed = None if seed is None else whole_number("seed", seed, 0, (1 << 64) - 1)
-        self._stream: Stream | None = None
-        self._owner = -1
+        self._streams: dict[int, Stream] = {}  # by process, where there is no seed
 
     @property
     def size(self) -> int:
         """Bytes of one object."""
         return self.layout.size
 
-    def fill(self, buffer: memoryview | bytearray, *, index: int = 0, offset: int = 0, threads: int = 1) -> int:
+    def fill(self, buffer: memoryview | bytearray, *, index: int = 0, offset: int = 0, threads: int | None = 1) -> int:
         """Write the bytes of object `index` from `offset` on into `buffer`, as many as fit or are left.
 
         Args:
             buffer: writable, contiguous, of single bytes.
             index: which object, 0 to 2**36 - 1.
             offset: the first byte wanted.
-            threads: how many threads may work on it; each gets 2 MiB at least.
+            threads: how many threads may work on it (None: one for each CPU); each gets 2 MiB at least.
 
         Returns:
             How many bytes were written; 0 at the end of the object.
@@ -61,30 +60,33 @@ class DataSource:
         view = writable_bytes(buffer)
         whole_number("index", index, 0, MAX_OBJECTS - 1)
         length = min(len(view), max(0, self.size - whole_number("offset", offset)))
-        stream = self._own_stream()
-
-        def fill_part(start: int, stop: int) -> None:
-            at = start
-            for run, position in self.layout.runs(offset + start, stop - start):
-                piece = view[at : at + run]
-                if position is None:
-                    fill_zeros(piece)
-                else:
-                    stream.fill(piece, index, position)
-                at += run
-
-        in_parallel(fill_part, length, thread_count(threads))
+        in_parallel(
+            lambda start, stop: self.write(index, offset + start, view[start:stop]), length, thread_count(threads)
+        )
         return length
+
+    def write(self, index: int, offset: int, view: memoryview) -> None:
+        """`fill` without its checks, for callers that made them: `view` is writable, flat, and within the object."""
+        stream = self._own_stream()
+        at = 0
+        for run, position in self.layout.runs(offset, len(view)):
+            piece = view[at : at + run]
+            if position is None:
+                fill_zeros(piece)
+            else:
+                stream.fill(piece, index, position)
+            at += run
 
     def _own_stream(self) -> Stream:
         """The stream of this process; a seed gives every process the same."""
-        if self._stream is None or (self.seed is None and self._owner != os.getpid()):
-            self._owner = os.getpid()
-            self._stream = ALGORITHMS[self.algorithm](new_key(self.seed))
-        return self._stream
+        process = os.getpid() if self.seed is None else 0
+        stream = self._streams.get(process)
+        if stream is None:  # setdefault is atomic: threads that come here together go on with one stream
+            stream = self._streams.setdefault(process, ALGORITHMS[self.algorithm](new_key(self.seed)))
+        return stream
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_stream": None, "_owner": -1}
+        return {**self.__dict__, "_streams": {}}
 
     def __repr__(self) -> str:
         plan = self.layout

@@ -184,7 +184,7 @@ def test_buffers_that_cannot_be_filled(buffer: Any, error: type[Exception], mess
     [
         (lambda: datagen.generate_data(-1), "size must be an integer from 0"),
         (lambda: datagen.generate_data(1 << 70), "size must be"),
-        (lambda: datagen.generate_data(1 << 50), "piece by piece with s3dlio.Generator"),
+        (lambda: datagen.generate_data(1 << 45), "piece by piece with s3dlio.Generator"),
         (lambda: datagen.generate_data(1, -1), "dedup"),
         (lambda: datagen.generate_data(1, 1, -1), "compress"),
         (lambda: datagen.generate_data_with_threads(1, threads=0), "threads must be an integer from 1"),

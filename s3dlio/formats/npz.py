@@ -1,0 +1,242 @@
+"""NPY and NPZ: numpy's files of one array and of several (numpy/lib/_format_impl.py, NEP 1)."""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from s3dlio.buffers import byte_view
+from s3dlio.datagen.checks import fits_in_memory, whole_number
+from s3dlio.datagen.source import DataSource
+from s3dlio.errors import ConfigError, CorruptDataError
+from s3dlio.formats.stored_zip import StoredZip
+from s3dlio.memory import BytesView, default_pool
+from s3dlio.types import Payload
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def npy_header(shape: Sequence[int], dtype: Any = "|u1", *, fortran_order: bool = False) -> bytes:
+    """The header of an array in NPY form: version 1.0 where it fits, padded to 64 bytes."""
+    import numpy as np
+
+    out = io.BytesIO()
+    description = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": description, "fortran_order": fortran_order, "shape": tuple(shape)}
+    )
+    return out.getvalue()
+
+
+def build_npy(array: Any) -> BytesView:
+    """The NPY file of an array (anything that `numpy.asarray` takes, but no objects).
+
+    Raises:
+        ConfigError: the array holds Python objects.
+    """
+    header, body = _npy_parts("array", array)
+    buffer = default_pool().lease(len(header) + len(body))
+    buffer[: len(header)] = header
+    buffer[len(header) :] = body
+    return BytesView(buffer)
+
+
+def build_multi_npz(arrays: Iterable[tuple[str, Any]]) -> BytesView:
+    """An uncompressed NPZ archive of several arrays, as `numpy.savez` makes it.
+
+    Args:
+        arrays: (name, array) of each, in order; anything that `numpy.asarray` takes.
+
+    Raises:
+        ConfigError: two arrays have one name, a name is empty, or an array holds Python objects.
+    """
+    named = list(arrays)
+    names = [name for name, _ in named]
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise ConfigError(f"the names of the arrays must be distinct, non-empty strings, got {names!r}")
+    parts = [_npy_parts(name, array) for name, array in named]
+    plan = StoredZip([(f"{name}.npy", len(head) + len(body)) for name, (head, body) in zip(names, parts, strict=True)])
+    buffer = default_pool().lease(plan.size)
+    for start, (head, body) in zip(plan.data_offsets, parts, strict=True):
+        buffer[start : start + len(head)] = head
+        buffer[start + len(head) : start + len(head) + len(body)] = body
+    return _finish(plan, buffer)
+
+
+def generate_npz_bytes(shape: Sequence[int], dtype: str = "<f4", num_samples: int = 1) -> BytesView:
+    """An NPZ archive of a sample and its labels, as DLIO's NPZ data sets have them.
+
+    Args:
+        shape: the shape of the array `x`, whose bytes are random.
+        dtype: its numpy type: bool, an integer, float or complex type.
+        num_samples: the length of the array `y`, int64 zeros.
+
+    Raises:
+        ConfigError: the type is unknown or no number type, a dimension is negative, or memory is too small for it.
+    """
+    kind = _number_type(dtype)
+    dimensions = [whole_number("a dimension of shape", n) for n in shape]
+    x_head, y_head = npy_header(dimensions, kind), npy_header([whole_number("num_samples", num_samples)], "<i8")
+    x_bytes, y_bytes = math.prod(dimensions) * kind.itemsize, 8 * num_samples
+    fits_in_memory(x_bytes + y_bytes)
+    plan = StoredZip([("x.npy", len(x_head) + x_bytes), ("y.npy", len(y_head) + y_bytes)])
+    buffer = default_pool().lease(plan.size)
+    x_at, y_at = plan.data_offsets
+    buffer[x_at : x_at + len(x_head)] = x_head
+    x = buffer[x_at + len(x_head) :][:x_bytes]
+    DataSource(x_bytes).fill(x, threads=None)
+    if kind.kind == "b":
+        _to_booleans(x)
+    buffer[y_at : y_at + len(y_head)] = y_head
+    buffer[y_at + len(y_head) :][:y_bytes] = bytes(y_bytes)
+    return _finish(plan, buffer)
+
+
+def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[Any]:
+    """One array of an NPZ archive in memory: any dtype and order, stored or deflated, checksum verified.
+
+    Args:
+        data: the archive, bytes-like.
+        array_name: which array, with or without `.npy`; default: the first.
+
+    Returns:
+        An array of its own memory, writable.
+
+    Raises:
+        CorruptDataError: this is no NPZ archive, or it is damaged, or the array holds Python objects, which are never
+            unpickled.
+        ConfigError: there is no such array; the message lists those there are.
+    """
+    import numpy as np
+
+    with _Archive(data) as archive:
+        member = archive.member(array_name)
+        try:
+            with archive.zip.open(member) as file:
+                array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+                if file.read(1):
+                    raise ValueError("bytes are left after the array")
+        except _DAMAGE as error:
+            raise CorruptDataError(f"array {member!r} of the NPZ archive cannot be read: {error}") from error
+    return array
+
+
+def npz_names(data: Payload) -> list[str]:
+    """The names of the arrays of an NPZ archive in memory, in order; errors as `read_npz_bytes`."""
+    with _Archive(data) as archive:
+        return archive.names()
+
+
+# What zipfile, zlib and numpy raise for damaged input.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, OverflowError, EOFError, struct.error, RuntimeError)
+
+
+class _Archive:
+    """An NPZ archive that is being read."""
+
+    def __init__(self, data: Payload) -> None:
+        try:
+            self.zip = zipfile.ZipFile(ViewFile(byte_view(data)))
+        except _DAMAGE as error:
+            raise CorruptDataError(f"this is not an NPZ archive: {error}") from error
+
+    def __enter__(self) -> _Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.zip.close()
+
+    def names(self) -> list[str]:
+        return [name.removesuffix(".npy") for name in self.zip.namelist()]
+
+    def member(self, name: str | None) -> str:
+        """The member that holds array `name` (None: the first)."""
+        members = self.zip.namelist()
+        if name is None and members:
+            return members[0]
+        for candidate in (name, f"{name}.npy"):
+            if candidate in members:
+                return candidate
+        raise ConfigError(f"no array {name!r} in the NPZ archive; it has {', '.join(self.names()) or 'none'}")
+
+
+class ViewFile(io.RawIOBase):
+    """A read-only file over memory that is not copied, as `io.BytesIO` would."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
+        if self._at < 0:
+            raise OSError(errno.EINVAL, "seek before the start")  # as files do: zipfile catches it
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        piece = bytes(self._view[self._at :] if size < 0 else self._view[self._at : self._at + size])
+        self._at += len(piece)
+        return piece
+
+
+def _npy_parts(name: str, array: Any) -> tuple[bytes, memoryview]:
+    """Header and data of an array; the data is not copied where it is contiguous in C or Fortran order."""
+    import numpy as np
+
+    array = np.asarray(array)
+    if array.dtype.hasobject:
+        raise ConfigError(f"array {name!r} holds Python objects; convert it to a number or fixed-length string type")
+    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    header = npy_header(array.shape, array.dtype, fortran_order=fortran)
+    flat = array.ravel(order="F" if fortran else "C")
+    return header, byte_view(flat.view(np.uint8) if flat.size else b"")
+
+
+def _finish(plan: StoredZip, buffer: memoryview) -> BytesView:
+    """Write the headers around the members, which are in their places."""
+    crcs = []
+    for i, (_, size) in enumerate(plan.members):
+        start = plan.data_offsets[i]
+        crcs.append(zlib.crc32(buffer[start : start + size]))
+        header = plan.local_header(i, crcs[-1])
+        buffer[plan.offsets[i] : plan.offsets[i] + len(header)] = header
+    tail = plan.tail(crcs)
+    buffer[plan.size - len(tail) :] = tail
+    return BytesView(buffer)
+
+
+def _number_type(dtype: Any) -> np.dtype[Any]:
+    import numpy as np
+
+    try:
+        kind: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise ConfigError(f"unknown dtype {dtype!r}: {error}; examples: '<f4', '|u1', 'float32'") from error
+    if kind.kind not in "biufc":
+        raise ConfigError(f"dtype {dtype!r} is not a number type; examples: '<f4', '|u1', 'float32'")
+    return kind
+
+
+def _to_booleans(view: memoryview) -> None:
+    """Keep the lowest bit of each byte: numpy's bool has no other valid bytes than 0 and 1."""
+    import numpy as np
+
+    flags = np.frombuffer(view, np.uint8)
+    np.bitwise_and(flags, 1, out=flags)
