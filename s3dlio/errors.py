@@ -105,7 +105,7 @@ def _rebuild(
     return error
 
 
-class _OSErrorNumber(S3dlioError):
+class _OSErrorNumber(S3dlioError, OSError):
     """An error that is also an OSError: ``errno``, ``strerror`` and ``filename`` are filled like the builtin's."""
 
     errno_value: int = 0
@@ -140,13 +140,13 @@ class IsDirectoryError(_OSErrorNumber, IsADirectoryError):
     errno_value = errno.EISDIR
 
 
-class StorageFullError(_OSErrorNumber, OSError):
+class StorageFullError(_OSErrorNumber):
     """No space, quota or descriptor is left; nothing partial was kept."""
 
     errno_value = errno.ENOSPC
 
 
-class LocalIOError(_OSErrorNumber, OSError):
+class LocalIOError(_OSErrorNumber):
     """The operating system refused a local read or write (``errno`` says why)."""
 
     errno_value = errno.EIO

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, Union
+from typing import Any, NamedTuple, Protocol
 
 #: What a payload may be: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
 Payload = Any
@@ -189,5 +189,3 @@ def rfc3339(epoch_ns: int) -> str:
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
 
-
-JSON = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]

@@ -156,3 +156,30 @@ def _check_container(uri: str, name: str) -> None:
 def is_directory_like(key: str) -> bool:
     """Whether a key selects the contents of a directory: empty, or ending in ``/``."""
     return not key or key.endswith("/")
+
+
+def parse_container(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> Location:
+    """The container that ``uri`` names: a URI without a key, or for S3 the bare name of a bucket.
+
+    A container may be left out (``s3://``, ``s3://host:9000``, ``az://account``): the location then stands for the
+    service, whose containers can be listed.
+
+    Raises:
+        InvalidURIError: as of :func:`parse`, and when an object is named.
+    """
+    uri = as_uri(uri)
+    if "://" not in uri:
+        uri = f"s3://{uri}"
+    head, _, rest = uri.partition("://")
+    scheme = SCHEMES.get(head.lower())
+    first, _, tail = rest.partition("/")
+    if scheme == "s3" and not tail and (not first or _endpoint(first)):
+        return Location("s3", f"s3://{first}".rstrip("/"), first or None, None, "", "")
+    if scheme == "az" and not tail and (not first or not azure_account or first == azure_account):
+        return Location("az", f"az://{first}".rstrip("/"), None, first or azure_account, "", "")
+    if scheme in ("gs", "memory") and not rest:
+        return Location(scheme, f"{scheme}:/", None, None, "", "")
+    location = parse(uri, azure_account=azure_account)
+    if location.key and location.scheme not in LOCAL_SCHEMES:
+        raise InvalidURIError("the URI names an object, not a bucket (container)", uri=uri, hint="leave the key out")
+    return location

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from s3dlio.errors import NetworkError, ProtocolError
+from s3dlio.errors import ProtocolError
+from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Request, Response
 
 #: Larger heads are an attack or a mistake; S3 sends at most 8 KiB of metadata.
@@ -22,25 +23,6 @@ SEND_CHUNK = 1024 * 1024
 MAX_LINE = 16 * 1024
 
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
-
-
-class ConnectionDropped(NetworkError):
-    """The connection ended, or timed out, before the answer was complete.
-
-    Args:
-        reason: as of S3dlioError.
-        response: the head, if it had arrived.
-        received: bytes of the body that had arrived in the sink.
-        untouched: not one byte of an answer had arrived.
-    """
-
-    def __init__(
-        self, reason: str, *, response: Response | None = None, received: int = 0, untouched: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.response = response
-        self.received = received
-        self.untouched = untouched
 
 
 class Exchange:
@@ -77,7 +59,7 @@ class Exchange:
         self._chunks: ChunkReader | None = None
         self._expect = request.expect_continue and request.body is not None
         self._body_sent = 0
-        self._out: list[memoryview] = [memoryview(request.signer.render(request))]
+        self._out: list[memoryview] = [memoryview(request.service.signer.render(request))]
         if not self._expect:
             self._refill()
 
@@ -157,11 +139,15 @@ class Exchange:
         else:
             self._on_body(self._view[:count])
 
-    def drop(self, reason: str) -> ConnectionDropped:
-        """The error for a connection that failed in this state."""
-        response = self.response
-        untouched = response is None and not self._held
-        return ConnectionDropped(reason, response=response, received=self._arrived(), untouched=untouched)
+    def drop(self, reason: str, *, timed_out: bool = False) -> ConnectionDropped:
+        """The fault for a connection that failed in this state."""
+        return ConnectionDropped(
+            reason,
+            response=self.response,
+            received=self._arrived(),
+            untouched=self.response is None and not self._held,
+            timed_out=timed_out,
+        )
 
     def _arrived(self) -> int:
         return self._total - self._left if self._state == _LENGTH else self._total
@@ -320,7 +306,7 @@ def parse_status(head: bytes) -> int:
         ProtocolError: the status line is not that of HTTP/1.0 or HTTP/1.1.
     """
     code = head[9:12]
-    if head[:7] != b"HTTP/1." or head[7:9] not in (b"1 ", b"0 ") or not code.isdigit() or head[12:13] not in (b" ", b"\r"):
+    if head[:9] not in (b"HTTP/1.1 ", b"HTTP/1.0 ") or not code.isdigit() or head[12:13] not in (b" ", b"\r"):
         raise ProtocolError(f"bad status line: {head[:64]!r}")
     status = int(code)
     if not 100 <= status <= 599:

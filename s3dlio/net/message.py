@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +10,7 @@ from s3dlio.memory.body import Sink, Source
 
 if TYPE_CHECKING:
     from s3dlio.net.pool import ConnectionPool
+    from s3dlio.net.retry import RetryPolicy
 
 Headers = Sequence[tuple[str, str]]
 
@@ -20,6 +22,17 @@ class Signer(Protocol):
         """Request line, header fields and the empty line."""
 
 
+class Service:
+    """Where requests of a store go and how: the connections, the signature, the retries."""
+
+    __slots__ = ("policy", "pool", "signer")
+
+    def __init__(self, pool: ConnectionPool, signer: Signer, policy: RetryPolicy) -> None:
+        self.pool = pool
+        self.signer = signer
+        self.policy = policy
+
+
 #: Called when the head of a successful answer is there, before its body: begins the sink, and may cut the body of
 #: this exchange short (first value, bytes) and ask for more requests to run beside it (second value).
 OnHead = Callable[["Response", "int | None"], "tuple[int | None, Sequence[Request]]"]
@@ -29,8 +42,7 @@ class Request:
     """One HTTP request: what to send, and where the body of a successful answer lands.
 
     Args:
-        pool: the connections to the server.
-        signer: renders and signs the head.
+        service: where it goes, who signs it, how it is retried.
         method: ``GET``, ``PUT``, ...
         path: the path, percent-encoded, starting with ``/``.
         query: the query, percent-encoded and sorted by name, without ``?``.
@@ -42,13 +54,12 @@ class Request:
 
     __slots__ = (
         "begins", "body", "check", "expect_continue", "headers", "idempotent", "method", "on_head", "path",
-        "pool", "query", "resume", "sink", "signer", "start",
+        "query", "resume", "service", "sink", "start", "wary",
     )  # fmt: skip
 
     def __init__(
         self,
-        pool: ConnectionPool,
-        signer: Signer,
+        service: Service,
         method: str,
         path: str,
         query: str = "",
@@ -57,8 +68,7 @@ class Request:
         sink: Sink | None = None,
         start: int = 0,
     ) -> None:
-        self.pool = pool
-        self.signer = signer
+        self.service = service
         self.method = method
         self.path = path
         self.query = query
@@ -70,6 +80,8 @@ class Request:
         self.begins = True
         #: May be sent again after a failure that leaves open whether the server acted.
         self.idempotent = True
+        #: An error may come with status 200 (S3's answers to copy and complete): the body is looked into first.
+        self.wary = False
         #: Wait for the server's go-ahead before a body is sent (RFC 9110, 10.1.1).
         self.expect_continue = False
         self.on_head: OnHead | None = None
@@ -78,6 +90,12 @@ class Request:
         self.check: Callable[[Response], None] | None = None
         #: Given the head of a body that broke off and the bytes that arrived, the request for the rest.
         self.resume: Callable[[Response, int], Request | None] | None = None
+
+    def moved(self, service: Service, path: str, query: str) -> Request:
+        """The same request to another place."""
+        moved = copy.copy(self)
+        moved.service, moved.path, moved.query = service, path, query
+        return moved
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"

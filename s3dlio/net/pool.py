@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import queue
-import select
 import selectors
 import socket
 import ssl
@@ -26,6 +25,7 @@ from typing import Any
 
 import urllib3
 from urllib3.exceptions import HTTPError
+from urllib3.util.wait import wait_for_read, wait_for_write
 
 from s3dlio.errors import NetworkError, TransferTimeoutError
 from s3dlio.net.tls import client_context
@@ -111,10 +111,8 @@ class Connection:
             return
         deadline = time.monotonic() + self.pool.http.connect_timeout
         while event := self.open_step():
-            poller = select.poll()
-            poller.register(self.sock, select.POLLIN if event == READ else select.POLLOUT)
-            left = deadline - time.monotonic()
-            if left <= 0 or not poller.poll(left * 1000):
+            left = max(0.0, deadline - time.monotonic())
+            if not (wait_for_read if event == READ else wait_for_write)(self.sock, left):
                 raise TransferTimeoutError(
                     f"no connection to {self.pool.name} within {self.pool.http.connect_timeout:g} s"
                 )
@@ -128,7 +126,8 @@ class Connection:
             else:
                 self.http.connect()
         except HTTPError as error:
-            raise NetworkError(f"the proxy {self.pool.proxied} gave no connection to {self.pool.name}: {error}") from error
+            reason = f"the proxy {self.pool.proxied} gave no connection to {self.pool.name}: {error}"
+            raise NetworkError(reason) from error
         self.sock = self.http.sock
         if self.secure:
             self.sock.suppress_ragged_eofs = False
@@ -191,9 +190,7 @@ class Connection:
     def is_dropped(self) -> bool:
         """Whether the other end has closed (or sent something unasked) while the connection was idle."""
         try:
-            poller = select.poll()
-            poller.register(self.sock, select.POLLIN)
-            return bool(poller.poll(0))
+            return wait_for_read(self.sock, 0)
         except (OSError, ValueError):
             return True
 
@@ -338,7 +335,8 @@ def proxy_for(scheme: str, host: str) -> str | None:
     """The proxy that the environment names for ``scheme`` (``https_proxy``, ``no_proxy``, ...), or None."""
     proxies = urllib.request.getproxies_environment()
     proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass_environment(host, proxies):
+    bypass: Any = vars(urllib.request)["proxy_bypass_environment"]  # typeshed does not know it
+    if not proxy or bypass(host, proxies):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 

@@ -12,8 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from s3dlio.errors import ThrottledError, TransferTimeoutError
-from s3dlio.net.exchange import ConnectionDropped
+from s3dlio.net.faults import ConnectionDropped
 from s3dlio.settings import RetrySettings
 
 if TYPE_CHECKING:
@@ -56,20 +55,26 @@ class RetryPolicy:
 
     Args:
         settings: attempts, delays, caps.
+        total_timeout: seconds within which the last attempt of a request must have started; None: no limit.
         transient_codes: service error codes (in the body's ``<Code>``) that are transient whatever the status.
     """
 
-    def __init__(self, settings: RetrySettings, transient_codes: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self,
+        settings: RetrySettings,
+        total_timeout: float | None = None,
+        transient_codes: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.settings = settings
+        self.total_timeout = total_timeout
         self.budget = RetryBudget()
         self.transient_codes = transient_codes
 
     def is_transient(self, response: Response) -> bool:
         """Whether an answer asks for another attempt."""
-        status = response.status
-        if status in TRANSIENT:
+        if response.status in TRANSIENT:
             return True
-        if status < 400 or not self.transient_codes or not response.body:
+        if not self.transient_codes or not response.body:
             return False
         begin = response.body.find(b"<Code>")
         code = bytes(response.body[begin + 6 : response.body.find(b"</Code>", begin)]) if begin >= 0 else b""
@@ -82,14 +87,14 @@ class RetryPolicy:
         delay = self._delay(attempt, response)
         return self._allowed(attempt, delay, _COST, started)
 
-    def after_drop(self, request: Request, error: Exception, attempt: int, started: float) -> float | None:
-        """Seconds to wait after a connection failure; None when the error stands.
+    def after_drop(self, request: Request, fault: ConnectionDropped, attempt: int, started: float) -> float | None:
+        """Seconds to wait after a connection failure; None when the failure stands.
 
-        What failed before a byte of the answer came may be sent again only if the request is idempotent.
+        A request that is not idempotent goes again only if the server cannot have seen it.
         """
-        if not request.idempotent and not _was_never_sent(error):
+        if not request.idempotent and not fault.never_sent:
             return None
-        cost = _TIMEOUT_COST if isinstance(error, TransferTimeoutError) else _COST
+        cost = _TIMEOUT_COST if fault.timed_out else _COST
         return self._allowed(attempt, self._delay(attempt, None), cost, started)
 
     def _may_repeat(self, request: Request, throttled: bool) -> bool:
@@ -104,21 +109,12 @@ class RetryPolicy:
         return delay if asked is None else max(delay, min(asked, settings.retry_after_cap))
 
     def _allowed(self, attempt: int, delay: float, cost: int, started: float) -> float | None:
-        settings = self.settings
-        if attempt >= settings.max_attempts or not self.budget.spend(cost):
+        if attempt >= self.settings.max_attempts or not self.budget.spend(cost):
             return None
-        limit = settings.total_timeout
+        limit = self.total_timeout
         if limit is not None and time.monotonic() + delay - started > limit:
             return None
         return delay
-
-
-class NotSent(ConnectionDropped):
-    """The request never left: the connection could not be opened."""
-
-
-def _was_never_sent(error: Exception) -> bool:
-    return isinstance(error, NotSent)
 
 
 def retry_after(response: Response) -> float | None:
@@ -136,7 +132,3 @@ def retry_after(response: Response) -> float | None:
         return None
     return max(0.0, moment.timestamp() - time.time())
 
-
-def exhausted(error: ThrottledError | ConnectionDropped, attempts: int) -> None:
-    """Note on an error how often the request was tried."""
-    error.attempts = attempts

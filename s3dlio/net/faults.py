@@ -1,0 +1,90 @@
+"""What can go wrong on a connection, as one internal exception, and the public error it becomes in the end."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+
+if TYPE_CHECKING:
+    from s3dlio.net.exchange import Exchange
+    from s3dlio.net.message import Request, Response
+
+
+class ConnectionDropped(NetworkError):
+    """A connection that could not be opened, ended or timed out before the answer was complete. Drivers catch it,
+    ask the retry policy, and raise :func:`final_error` when no attempt is left.
+
+    Args:
+        reason: as of S3dlioError.
+        response: the head of the answer, if it had arrived.
+        received: bytes of the body that had arrived in the sink.
+        untouched: not one byte of an answer had arrived.
+        never_sent: the connection could not be opened, so the server has not seen the request.
+        timed_out: nothing came for too long.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        response: Response | None = None,
+        received: int = 0,
+        untouched: bool = False,
+        never_sent: bool = False,
+        timed_out: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.response = response
+        self.received = received
+        self.untouched = untouched
+        self.never_sent = never_sent
+        self.timed_out = timed_out
+
+
+def opening_fault(error: OSError, server: str) -> S3dlioError:
+    """The fault for a connection that could not be opened: retried, unless trying again cannot help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkError(
+            f"the certificate of {server} is not trusted: {error.verify_message}",
+            hint="for a private CA set AWS_CA_BUNDLE (or ca_bundle=) to its PEM file",
+        )
+    timed_out = isinstance(error, TimeoutError)
+    if isinstance(error, S3dlioError) and not timed_out:
+        return error
+    reason = error.reason if isinstance(error, S3dlioError) else f"cannot connect to {server}: {words_of(error)}"
+    return ConnectionDropped(reason, untouched=True, never_sent=True, timed_out=timed_out)
+
+
+def broken(exchange: Exchange, error: OSError) -> ConnectionDropped:
+    """The fault for an exchange whose connection failed under it."""
+    timed_out = isinstance(error, (TimeoutError, BlockingIOError))
+    reason = "the server sent nothing for too long" if timed_out else f"the connection broke: {words_of(error)}"
+    return exchange.drop(reason, timed_out=timed_out)
+
+
+def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioError:
+    """The public error for a fault after the last attempt."""
+    if fault.timed_out:
+        return TransferTimeoutError(fault.reason, attempts=attempts)
+    hint = f"check that {server} is up and reachable" if fault.never_sent else None
+    return NetworkError(fault.reason, attempts=attempts, hint=hint)
+
+
+def rest_of(request: Request, fault: ConnectionDropped) -> Request | None:
+    """The request that gets what ``fault`` left out: the same one, or one for the rest of a body that broke off.
+
+    None: some bytes have left for a sink that cannot take them twice, and there is no way to ask for the rest alone.
+    """
+    if fault.response is not None and fault.received and request.sink is not None:
+        if request.resume is not None and (rest := request.resume(fault.response, fault.received)) is not None:
+            return rest
+        if not request.sink.restartable or not request.begins:
+            return None
+    return request
+
+
+def words_of(error: OSError) -> str:
+    """What an operating-system error says, without its number."""
+    return words_of(error)

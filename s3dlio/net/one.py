@@ -1,0 +1,151 @@
+"""The driver for a single call: a blocking exchange on the caller's own thread.
+
+A blocking receive with MSG_WAITALL fills a 64 MiB buffer in one system call (a non-blocking one takes 7,000), and
+nothing is handed from thread to thread. A call that becomes several requests (ranges, parts) runs a lane in place.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from urllib3.util.wait import wait_for_read
+
+from s3dlio.errors import S3dlioError
+from s3dlio.net.exchange import SCRATCH, Exchange
+from s3dlio.net.faults import ConnectionDropped, broken, final_error, opening_fault, rest_of
+from s3dlio.net.message import Request, Response
+from s3dlio.net.pool import Connection
+
+#: Seconds that a body waits for ``100 Continue`` (RFC 9110, 10.1.1: a client should not wait without a limit).
+CONTINUE_SECONDS = 1.0
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.data = bytearray(SCRATCH)
+        self.view = memoryview(self.data)
+
+
+_scratch = _Scratch()
+
+
+def drive(steps: Any, window: int = 32) -> Any:
+    """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
+
+    A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up.
+    """
+    try:
+        wanted = next(steps)
+        while True:
+            try:
+                answer = perform(wanted, window) if type(wanted) is Request else _gather(wanted, window)
+            except BaseException as error:
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(answer)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _gather(requests: Any, window: int) -> list[Response]:
+    from s3dlio.net.lane import Lane
+
+    return Lane(window=window).gather(requests)
+
+
+def perform(request: Request, window: int = 32) -> Response:
+    """Send one request, again where the policy says so, and return its answer."""
+    service = request.service
+    started = time.monotonic()
+    attempt = 1
+    fresh = False
+    while True:
+        connection = service.pool.acquire_fresh() if fresh else service.pool.acquire()
+        reused = connection.ready
+        if reused and not request.idempotent and connection.is_dropped():
+            connection.close()
+            continue
+        try:
+            response = _exchange(request, connection, window)
+        except ConnectionDropped as fault:
+            if reused and fault.untouched and not fault.timed_out and request.idempotent:
+                fresh = True  # the idle connection had gone stale: once, at once, not counted as an attempt
+                continue
+            delay = service.policy.after_drop(request, fault, attempt, started)
+            rest = rest_of(request, fault)
+            if delay is None or rest is None:
+                raise final_error(fault, service.pool.name, attempt) from fault
+            request = rest
+        else:
+            response.attempts = attempt
+            if response.status < 400 and not request.wary:
+                if attempt == 1:
+                    service.policy.budget.earn()
+                return response
+            delay = service.policy.after_response(request, response, attempt, started)
+            if delay is None:
+                return response
+        time.sleep(delay)
+        attempt += 1
+
+
+def _exchange(request: Request, connection: Connection, window: int) -> Response:
+    """One attempt on one connection, which afterwards is back in its pool, closed, or handed to a lane."""
+    exchange: Exchange | None = None
+    reusable = False
+    try:
+        if not connection.ready:
+            connection.open()
+        connection.set_blocking(True)
+        exchange = Exchange(request, _scratch.data, _scratch.view)
+        _send(exchange, connection)
+        while not exchange.done:
+            exchange.received(connection.receive(exchange.room(), exchange.wanted))
+            if exchange.more:
+                break
+        reusable = exchange.done and exchange.reusable
+    except S3dlioError as error:
+        if exchange is None and isinstance(error, OSError):
+            raise opening_fault(error, connection.pool.name) from error
+        raise
+    except OSError as error:
+        if exchange is None:
+            raise opening_fault(error, connection.pool.name) from error
+        raise broken(exchange, error) from error
+    finally:
+        if exchange is None or not exchange.more:
+            connection.pool.release(connection, reusable=reusable)
+    if exchange.more:
+        return _finish_in_lane(exchange, connection, window)
+    response = exchange.response
+    assert response is not None
+    return response
+
+
+def _send(exchange: Exchange, connection: Connection) -> None:
+    """Send head and body; stop early when the server answers early."""
+    try:
+        while exchange.sending:
+            exchange.sent(connection.send(exchange.outgoing()))
+            if exchange.awaiting_continue:
+                _await_continue(exchange, connection)
+    except (BrokenPipeError, ConnectionResetError):
+        # A server that refuses a body answers and closes: its answer may be waiting.
+        if not wait_for_read(connection.sock, 0):
+            raise
+
+
+def _await_continue(exchange: Exchange, connection: Connection) -> None:
+    if wait_for_read(connection.sock, CONTINUE_SECONDS):
+        exchange.received(connection.receive(exchange.room(), 0))
+    else:
+        exchange.proceed()
+
+
+def _finish_in_lane(exchange: Exchange, connection: Connection, window: int) -> Response:
+    """The head of the answer asked for more requests: a lane takes the half-done exchange over and runs them all."""
+    from s3dlio.net.lane import Lane
+
+    return Lane(window=window).finish(exchange, connection)

@@ -1,0 +1,94 @@
+"""From an HTTP answer to a typed error: one table for all clouds."""
+
+from __future__ import annotations
+
+from s3dlio.errors import (
+    AlreadyExistsError,
+    ObjectNotFoundError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    S3dlioError,
+    ServiceError,
+    ThrottledError,
+    TransferTimeoutError,
+)
+
+_BY_STATUS: dict[int, type[S3dlioError]] = {
+    304: PreconditionFailedError,
+    401: PermissionDeniedError,
+    403: PermissionDeniedError,
+    404: ObjectNotFoundError,
+    408: TransferTimeoutError,
+    410: ObjectNotFoundError,
+    412: PreconditionFailedError,
+    416: RangeNotSatisfiableError,
+    429: ThrottledError,
+    503: ThrottledError,
+    509: ThrottledError,
+}
+
+_BY_CODE: dict[str, type[S3dlioError]] = {
+    # Amazon S3 API Reference, Error Responses
+    "NoSuchKey": ObjectNotFoundError,
+    "NoSuchBucket": ObjectNotFoundError,
+    "NoSuchVersion": ObjectNotFoundError,
+    "NoSuchUpload": ObjectNotFoundError,
+    "AccessDenied": PermissionDeniedError,
+    "InvalidAccessKeyId": PermissionDeniedError,
+    "SignatureDoesNotMatch": PermissionDeniedError,
+    "ExpiredToken": PermissionDeniedError,
+    "InvalidToken": PermissionDeniedError,
+    "BucketAlreadyExists": AlreadyExistsError,
+    "BucketAlreadyOwnedByYou": AlreadyExistsError,
+    "PreconditionFailed": PreconditionFailedError,
+    "ConditionalRequestConflict": PreconditionFailedError,
+    "InvalidRange": RangeNotSatisfiableError,
+    "SlowDown": ThrottledError,
+    "RequestTimeout": TransferTimeoutError,
+    # Azure Blob Storage, Status and error codes
+    "BlobAlreadyExists": AlreadyExistsError,
+    "ContainerAlreadyExists": AlreadyExistsError,
+    "ConditionNotMet": PreconditionFailedError,
+    "ServerBusy": ThrottledError,
+    "AuthenticationFailed": PermissionDeniedError,
+}
+
+_HINTS = {
+    "NoSuchBucket": "check the bucket name in the URI, or create the bucket",
+    "ContainerNotFound": "check the container name in the URI, or create the container",
+    "InvalidAccessKeyId": "check the access key",
+    "SignatureDoesNotMatch": "check the secret key and the region",
+    "AuthenticationFailed": "check the account name and its key",
+    "ExpiredToken": "get new credentials",
+    "BucketNotEmpty": "delete its objects first",
+}
+
+
+def error_for(
+    status: int,
+    *,
+    code: str | None = None,
+    message: str | None = None,
+    request_id: str | None = None,
+    attempts: int = 1,
+) -> S3dlioError:
+    """The typed error for an answer; the caller knows URI and operation."""
+    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status) or ServiceError
+    reason = message or _PLAIN.get(kind) or f"the service answered with status {status}"
+    return kind(
+        reason.rstrip("."),
+        status=status,
+        code=code or None,
+        request_id=request_id,
+        attempts=attempts,
+        hint=_HINTS.get(code or ""),
+    )
+
+
+_PLAIN: dict[type[S3dlioError], str] = {
+    ObjectNotFoundError: "the object does not exist",
+    PermissionDeniedError: "access was denied",
+    PreconditionFailedError: "the condition did not hold",
+    ThrottledError: "the service asks for a slower pace",
+}

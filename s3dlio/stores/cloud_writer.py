@@ -1,0 +1,179 @@
+"""A streaming write to a cloud: parts go out while the caller makes the next ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from s3dlio import integrity
+from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.memory.body import MemorySource, Source, as_memory
+from s3dlio.memory.pool import default_pool
+from s3dlio.net import one
+from s3dlio.net.message import Request, Response
+from s3dlio.stores.base import Call, ObjectWriter, Steps
+from s3dlio.types import Payload, PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.cloud import CloudStore
+
+#: After so many parts the parts of a stream become twice as large, so that 10,000 parts hold any object.
+_PARTS_BEFORE_DOUBLING = 2000
+
+
+class PartedUpload(Protocol):
+    """An object that is written in parts which become visible together (multipart upload, block list, ...)."""
+
+    def begin(self) -> Steps[None]:
+        """Open the upload."""
+
+    def part(self, number: int, source: Source, crc: int | None) -> Request:
+        """The request that sends part ``number`` (from 1 on); its ``check`` raises for a refusal."""
+
+    def note(self, number: int, response: Response) -> None:
+        """Keep what the answer to a part tells."""
+
+    def complete(self, size: int) -> Steps[PutResult]:
+        """Make the object of all parts; ``size`` is its length in bytes."""
+
+    def abort(self) -> Steps[None]:
+        """Leave nothing behind; best effort, never raises for what is gone already."""
+
+
+class CloudWriter(ObjectWriter):
+    """Collects bytes into parts and sends full ones in the background; a small object is one put at the end.
+
+    Memory: at most ``multipart.max_in_flight + 1`` parts.
+
+    Args:
+        store: where.
+        key: the object.
+        options: content type, metadata, conditions, ...
+        upload: how parts become an object there.
+        part_size: bytes of a part; default ``multipart.part_size`` of the settings.
+    """
+
+    def __init__(
+        self, store: CloudStore, key: str, options: PutOptions, upload: PartedUpload, part_size: int | None
+    ) -> None:
+        limits = store.settings.multipart
+        self._store = store
+        self._key = key
+        self._options = options
+        self._upload = upload
+        self._part_size = part_size or limits.part_size
+        self._slots = threading.BoundedSemaphore(limits.max_in_flight)
+        self._threads: ThreadPoolExecutor | None = None
+        self._max_threads = limits.max_in_flight
+        self._pending: set[Future[None]] = set()
+        self._failure: BaseException | None = None
+        self._buffer: memoryview | None = None
+        self._filled = 0
+        self._size = 0
+        self._parts = 0
+        self._open = True
+        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
+        self._call.__enter__()
+
+    def write(self, data: Payload) -> int:
+        view = as_memory(data)
+        self._check_open()
+        written = 0
+        while written < len(view):
+            if self._buffer is None:
+                self._buffer = default_pool().lease(self._part_size << (self._parts // _PARTS_BEFORE_DOUBLING))
+            count = min(len(view) - written, len(self._buffer) - self._filled)
+            self._buffer[self._filled : self._filled + count] = view[written : written + count]
+            self._filled += count
+            written += count
+            if self._filled == len(self._buffer):
+                self._send_part()
+        self._size += written
+        return written
+
+    def close(self) -> PutResult:
+        self._check_open()
+        try:
+            result = self._close()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        self._finish(None)
+        return result
+
+    def abort(self) -> None:
+        if self._open:
+            self._give_up(TransferCancelledError("the write was aborted"))
+
+    def _close(self) -> PutResult:
+        if self._parts == 0:
+            data = self._buffer[: self._filled] if self._buffer is not None else memoryview(b"")
+            return self._run(lambda: self._store._write(self._key, MemorySource(data), self._options))
+        if self._filled:
+            self._send_part()
+        assert self._threads is not None
+        self._threads.shutdown(wait=True)
+        self._raise_failure()
+        return self._run(lambda: self._upload.complete(self._size))
+
+    def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
+        result: PutResult = one.drive(start())
+        self._call.size = self._size
+        return result
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
+        if self._failure is not None:
+            failure = self._failure
+            self._give_up(failure)
+            raise failure
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _send_part(self) -> None:
+        """Hand the buffer to a thread; wait while ``max_in_flight`` parts are on their way."""
+        assert self._buffer is not None
+        if self._threads is None:
+            one.drive(self._upload.begin())
+            self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
+        data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
+        self._parts += 1
+        self._slots.acquire()
+        self._raise_failure()
+        self._threads.submit(self._upload_part, self._parts, data)
+
+    def _upload_part(self, number: int, data: memoryview) -> None:
+        try:
+            if self._failure is None:
+                crc = integrity.crc32c(data) if self._store.sends_checksums else None
+                request = self._upload.part(number, MemorySource(data), crc)
+                response = one.perform(request)
+                if request.check is not None:
+                    request.check(response)
+                self._upload.note(number, response)
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._slots.release()
+
+    def _give_up(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        if self._threads is not None:
+            self._threads.shutdown(wait=True)
+            one.drive(self._upload.abort())
+        self._finish(error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._open = False
+        self._buffer = None
+        self._call.__exit__(type(error) if error else None, error, None)
+
+    def __del__(self) -> None:
+        # A writer that is dropped without close leaves no object and no parts.
+        if getattr(self, "_open", False):
+            self.abort()

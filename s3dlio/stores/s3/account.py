@@ -1,0 +1,207 @@
+"""Who we are and where the service is: credentials, region, endpoint of S3, resolved once for each set of settings.
+
+What the settings leave open botocore finds: profiles, SSO, web identity, containers, instance roles, processes, the
+``endpoint_url`` and ``s3`` sections of ``~/.aws/config``. It is imported (150 ms) only when there is something that it
+could find; keys, region and endpoint from the environment need no file and no botocore.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from s3dlio._version import __version__
+from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.net.message import Service, Signer
+from s3dlio.net.pool import ConnectionPool, pool_for_url
+from s3dlio.net.retry import RetryPolicy
+from s3dlio.settings import Settings
+from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
+
+log = logging.getLogger("s3dlio.s3")
+
+USER_AGENT = f"s3dlio/{__version__}"
+#: Refresh in the background when credentials have less than this many seconds left, as botocore's advisory window.
+_REFRESH_AHEAD = 15 * 60
+#: Error codes of S3 that are transient whatever their status.
+_TRANSIENT_CODES = frozenset(
+    {b"InternalError", b"SlowDown", b"RequestTimeout", b"RequestTimeoutException", b"ServiceUnavailable",
+     b"OperationAborted", b"ThrottlingException", b"TooManyRequests"}
+)  # fmt: skip
+
+
+class S3Account:
+    """Resolved access to one S3 service.
+
+    Args:
+        settings: all settings; ``settings.s3`` matters here.
+        endpoint: ``host:port`` of a URI that names its server; it wins over the configured endpoint.
+
+    Raises:
+        ConfigError: the profile or the endpoint cannot be used.
+    """
+
+    def __init__(self, settings: Settings, endpoint: str | None = None) -> None:
+        self.settings = settings
+        self._s3 = settings.s3
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._refreshing = False
+        self._found: Any = None
+        self.region = self._s3.region or self._configured("region") or "us-east-1"
+        self.endpoint_url = self._endpoint(endpoint)
+        self.is_aws = self.endpoint_url is None
+        self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, _TRANSIENT_CODES)
+        self._services: dict[tuple[str, str], Service] = {}
+
+    # -- where
+
+    def service(self, bucket: str, region: str | None = None) -> tuple[Service, str]:
+        """Where requests for ``bucket`` go, and what their paths start with."""
+        region = region or self.region
+        base = self.endpoint_url or aws_endpoint(region)
+        if bucket and self._virtual(bucket, base):
+            scheme, _, host = base.partition("://")
+            return self._service(f"{scheme}://{bucket}.{host}", region), ""
+        return self._service(base, region), f"/{bucket}" if bucket else ""
+
+    def _virtual(self, bucket: str, base: str) -> bool:
+        style = self._s3.addressing
+        if style == "auto":
+            style = (self._configured_s3("addressing_style") or "auto") if self._has_files() else "auto"
+        if style in ("path", "virtual"):
+            return style == "virtual"
+        dns_name = bucket == bucket.lower() and "_" not in bucket and 3 <= len(bucket) <= 63
+        # A dot in the bucket's name would leave the certificate's wildcard (*.s3.amazonaws.com).
+        return self.is_aws and dns_name and "." not in bucket
+
+    def _service(self, url: str, region: str) -> Service:
+        service = self._services.get((url, region))
+        if service is None:
+            pool = pool_for_url(url, self.settings.http)
+            service = self._services[(url, region)] = Service(pool, self._signer(pool, region), self.policy)
+        return service
+
+    def _signer(self, pool: ConnectionPool, region: str) -> Signer:
+        if self._s3.anonymous:
+            return self.unsigned(pool)
+        return SigV4Signer(
+            pool.host_header, pool.target_prefix, region, self.credentials, self._s3.payload_signing, USER_AGENT
+        )
+
+    def unsigned(self, pool: ConnectionPool) -> UnsignedSigner:
+        """A signer that adds no credentials."""
+        return UnsignedSigner(pool.host_header, pool.target_prefix, USER_AGENT)
+
+    def _endpoint(self, endpoint: str | None) -> str | None:
+        if endpoint:
+            port = endpoint.rpartition(":")[2]
+            tls = port in {item.strip() for item in self._s3.tls_ports.split(",")}
+            return f"{'https' if tls else 'http'}://{endpoint}"
+        url = self._s3.endpoint_url or self._configured_endpoint()
+        return url.rstrip("/") if url else None
+
+    # -- who
+
+    def credentials(self) -> Credentials:
+        """The keys in force; refreshed ahead of their end, beside the requests that still use the old ones.
+
+        Raises:
+            PermissionDeniedError: there are none.
+        """
+        s3 = self._s3
+        if s3.access_key_id and s3.secret_access_key:
+            return Credentials(s3.access_key_id, s3.secret_access_key, s3.session_token)
+        with self._lock:
+            if self._found is None:
+                self._found = self._botocore().get_credentials()
+        found = self._found
+        if found is None:
+            raise PermissionDeniedError(
+                "no credentials for S3",
+                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or pass anonymous access "
+                "(--no-sign-request)",
+            )
+        needs = getattr(found, "refresh_needed", None)
+        if needs is not None and needs(_REFRESH_AHEAD) and not needs(60):
+            self._refresh_in_background(found.get_frozen_credentials)
+            frozen = found._frozen_credentials
+        else:
+            frozen = found.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def can_refresh(self) -> bool:
+        """Whether asking for credentials again may give others."""
+        return hasattr(self._found, "refresh_needed")
+
+    def _refresh_in_background(self, refresh: Callable[[], Any]) -> None:
+        with self._lock:
+            if self._refreshing:
+                return
+            self._refreshing = True
+
+        def run() -> None:
+            try:
+                refresh()
+            except Exception as error:  # the old keys are still good; the next second tries again
+                log.warning("credentials could not be refreshed ahead of time: %s", error)
+            finally:
+                self._refreshing = False
+
+        threading.Thread(target=run, name="s3dlio-credentials", daemon=True).start()
+
+    # -- what botocore knows
+
+    def _has_files(self) -> bool:
+        """Whether there is anything for botocore to find besides the variables that the settings read."""
+        names = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+        defaults = ("~/.aws/config", "~/.aws/credentials")
+        paths = [os.environ.get(name) or default for name, default in zip(names, defaults, strict=True)]
+        return self._s3.profile is not None or any(os.path.exists(os.path.expanduser(path)) for path in paths)
+
+    def _botocore(self) -> Any:
+        if self._session is None:
+            import botocore.exceptions
+            import botocore.session
+
+            session = botocore.session.Session(profile=self._s3.profile)
+            try:
+                session.get_scoped_config()
+            except botocore.exceptions.ProfileNotFound as error:
+                raise ConfigError(
+                    str(error), hint="see 'aws configure list-profiles', or correct AWS_PROFILE"
+                ) from error
+            self._session = session
+        return self._session
+
+    def _configured(self, name: str) -> str | None:
+        if not self._has_files():
+            return None
+        value = self._botocore().get_config_variable(name)
+        return str(value) if value else None
+
+    def _configured_s3(self, name: str) -> str | None:
+        section = self._botocore().get_scoped_config().get("s3")
+        return section.get(name) if isinstance(section, dict) else None
+
+    def _configured_endpoint(self) -> str | None:
+        if not self._has_files():
+            return None
+        from botocore.configprovider import ConfiguredEndpointProvider
+
+        session = self._botocore()
+        provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
+        return provider.provide() or None
+
+
+def aws_endpoint(region: str) -> str:
+    """The endpoint of AWS S3 in a region (partitions: AWS, China, ISO; from botocore's endpoint rules)."""
+    if region.startswith("cn-"):
+        return f"https://s3.{region}.amazonaws.com.cn"
+    for prefix, suffix in (("us-iso-", "c2s.ic.gov"), ("us-isob-", "sc2s.sgov.gov"), ("eu-isoe-", "cloud.adc-e.uk")):
+        if region.startswith(prefix):
+            return f"https://s3.{region}.{suffix}"
+    return f"https://s3.{region}.amazonaws.com"

@@ -1,0 +1,127 @@
+"""Header fields of the S3 API, to and from the library's own types (Amazon S3 API Reference)."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+from urllib.parse import urlencode
+
+from s3dlio.errors import ConfigError
+from s3dlio.net.message import Response
+from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
+
+Fields = list[tuple[str, str]]
+
+_PLAIN_OPTIONS = (
+    ("content_type", "content-type"),
+    ("content_encoding", "content-encoding"),
+    ("content_language", "content-language"),
+    ("content_disposition", "content-disposition"),
+    ("cache_control", "cache-control"),
+    ("storage_class", "x-amz-storage-class"),
+    ("server_side_encryption", "x-amz-server-side-encryption"),
+    ("ssekms_key_id", "x-amz-server-side-encryption-aws-kms-key-id"),
+)
+
+
+def put_fields(options: PutOptions) -> Fields:
+    """The fields that carry what a write says besides its bytes, its conditions included.
+
+    Raises:
+        ConfigError: a value that a header cannot carry.
+    """
+    if options is NO_OPTIONS:
+        return []
+    fields = [(name, value) for attribute, name in _PLAIN_OPTIONS if (value := getattr(options, attribute))]
+    fields += [(f"x-amz-meta-{name.lower()}", value) for name, value in (options.metadata or {}).items()]
+    if options.tags:
+        fields.append(("x-amz-tagging", urlencode(dict(options.tags))))
+    fields += sse_customer_fields(options.sse_customer_key)
+    fields += condition_fields(options.conditions)
+    for name, value in fields:
+        check_field(name, value)
+    return fields
+
+
+def check_field(name: str, value: str) -> None:
+    """Refuse what would break out of a header.
+
+    Raises:
+        ConfigError: control characters, or characters outside ASCII (S3 keeps metadata in US-ASCII).
+    """
+    if not isinstance(value, str) or not (name + value).isascii() or not (name + value).isprintable() or ":" in name:
+        raise ConfigError(
+            f"the value of '{name}' cannot stand in a header: {value!r}", hint="use printable ASCII, or encode it"
+        )
+
+
+def sse_customer_fields(key: bytes | None) -> Fields:
+    """The fields of SSE-C for a raw 256-bit key."""
+    if key is None:
+        return []
+    if len(key) != 32:
+        raise ConfigError("a customer key for SSE-C has 32 bytes")
+    md5 = hashlib.md5(key, usedforsecurity=False).digest()
+    prefix = "x-amz-server-side-encryption-customer-"
+    return [
+        (prefix + "algorithm", "AES256"),
+        (prefix + "key", base64.b64encode(key).decode()),
+        (prefix + "key-md5", base64.b64encode(md5).decode()),
+    ]
+
+
+def condition_fields(conditions: Conditions) -> Fields:
+    """If-Match and If-None-Match."""
+    fields: Fields = []
+    if conditions.if_match is not None:
+        fields.append(("if-match", conditions.if_match))
+    if conditions.if_none_match is not None:
+        fields.append(("if-none-match", conditions.if_none_match))
+    return fields
+
+
+def metadata_of(response: Response, size: int) -> ObjectMetadata:
+    """What the head of an answer tells about the object; ``size`` is that of the whole object."""
+    header = response.header
+    modified = header(b"last-modified")
+    user = {}
+    if b"\r\nx-amz-meta-" in response.lower:
+        user = {name[11:]: value for name, value in response.fields() if name.startswith("x-amz-meta-")}
+    return ObjectMetadata(
+        size=size,
+        etag=header(b"etag"),
+        version_id=header(b"x-amz-version-id"),
+        last_modified=rfc3339_of_http_date(modified),
+        content_type=header(b"content-type"),
+        content_language=header(b"content-language"),
+        content_encoding=header(b"content-encoding"),
+        cache_control=header(b"cache-control"),
+        content_disposition=header(b"content-disposition"),
+        expires=header(b"expires"),
+        storage_class=header(b"x-amz-storage-class"),
+        server_side_encryption=header(b"x-amz-server-side-encryption"),
+        ssekms_key_id=header(b"x-amz-server-side-encryption-aws-kms-key-id"),
+        sse_customer_algorithm=header(b"x-amz-server-side-encryption-customer-algorithm"),
+        replication_status=header(b"x-amz-replication-status"),
+        metadata=user,
+        crc32c=crc32c_of(header(b"x-amz-checksum-crc32c")),
+    )
+
+
+def crc32c_of(text: str | None) -> int | None:
+    """The CRC32C that a field tells: base64 of 4 bytes. A checksum of parts (``...-3``) is none of the object."""
+    if text is None or "-" in text:
+        return None
+    raw = base64.b64decode(text)
+    return int.from_bytes(raw, "big") if len(raw) == 4 else None
+
+
+def rfc3339_of_http_date(text: str | None) -> str | None:
+    """``Fri, 20 Nov 2026 23:52:48 GMT`` as ``2026-11-20T23:52:48Z``."""
+    if text is None:
+        return None
+    try:
+        return email.utils.parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return None

@@ -1,0 +1,226 @@
+"""AWS Signature Version 4 for S3, in request headers and in presigned URLs.
+
+Source: AWS General Reference, "Create a signed AWS API request"; Amazon S3 API Reference, "Authenticating Requests:
+Using the Authorization Header" and "... Using Query Parameters". The key of a day, region and service is derived once,
+so that a signature costs one SHA-256 and one HMAC (4 us; botocore takes 200).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from s3dlio.memory.body import Source
+from s3dlio.net.message import Request
+
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+UNSIGNED = "UNSIGNED-PAYLOAD"
+_HASH_STEP = 1024 * 1024
+
+
+class Credentials(NamedTuple):
+    """An access key, its secret, and the token of a temporary session."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key!r}, ***)"
+
+
+class _Stamp(NamedTuple):
+    """What all signatures of one second have in common."""
+
+    second: int
+    amz_date: str
+    scope: str
+    key: bytes
+    credentials: Credentials
+
+
+class SigV4Signer:
+    """Renders the heads of requests to one host, signed for one region.
+
+    Args:
+        host: the value of the Host field.
+        target_prefix: what stands before the path in the request line (for plain HTTP proxies).
+        region: the region to sign for.
+        credentials: called at most once a second; gives the keys in force.
+        sign_payload: hash and sign bodies too, instead of UNSIGNED-PAYLOAD.
+        user_agent: the User-Agent field.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        target_prefix: str,
+        region: str,
+        credentials: Callable[[], Credentials],
+        sign_payload: bool,
+        user_agent: str,
+    ) -> None:
+        self.host = host
+        self.region = region
+        #: Seconds to add to our clock; set when a server says how far it is off.
+        self.skew = 0.0
+        self._prefix = target_prefix
+        self._credentials = credentials
+        self._sign_payload = sign_payload
+        self._user_agent = user_agent
+        self._stamp: _Stamp | None = None
+        self._lock = threading.Lock()
+
+    def render(self, request: Request) -> bytes:
+        """The signed head of ``request``; see :class:`s3dlio.net.message.Signer`."""
+        stamp = self._now()
+        body = request.body
+        payload = EMPTY_SHA256 if body is None else sha256_of(body) if self._sign_payload else UNSIGNED
+        fields = [("host", self.host), ("x-amz-content-sha256", payload), ("x-amz-date", stamp.amz_date)]
+        if stamp.credentials.token:
+            fields.append(("x-amz-security-token", stamp.credentials.token))
+        if request.headers:
+            fields.extend(request.headers)
+            fields.sort()
+        names = ";".join([name for name, _ in fields])
+        lines = "".join([f"{name}:{value}\n" for name, value in fields])
+        if "  " in lines:  # runs of spaces count as one
+            lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in fields])
+        canonical = f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{names}\n{payload}"
+        signature = sign(stamp.key, stamp.amz_date, stamp.scope, canonical)
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        head = [f"{request.method} {self._prefix}{target} HTTP/1.1\r\n"]
+        head += [f"{name}: {value}\r\n" for name, value in fields]
+        if body is not None:
+            head.append(f"content-length: {body.size}\r\n")
+            if request.expect_continue:
+                head.append("expect: 100-continue\r\n")
+        elif request.method in ("PUT", "POST"):
+            head.append("content-length: 0\r\n")
+        head.append(
+            f"user-agent: {self._user_agent}\r\n"
+            f"authorization: AWS4-HMAC-SHA256 Credential={stamp.credentials.access_key}/{stamp.scope}, "
+            f"SignedHeaders={names}, Signature={signature}\r\n\r\n"
+        )
+        return "".join(head).encode("latin-1")
+
+    def forget_credentials(self) -> None:
+        """Ask for the credentials again at the next request."""
+        self._stamp = None
+
+    def _now(self) -> _Stamp:
+        second = int(time.time() + self.skew)
+        stamp = self._stamp
+        if stamp is None or stamp.second != second:
+            stamp = self._stamp = self._make_stamp(second, stamp)
+        return stamp
+
+    def _make_stamp(self, second: int, last: _Stamp | None) -> _Stamp:
+        with self._lock:
+            credentials = self._credentials()
+        amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        scope = f"{amz_date[:8]}/{self.region}/s3/aws4_request"
+        if last is not None and last.scope == scope and last.credentials == credentials:
+            return _Stamp(second, amz_date, scope, last.key, credentials)
+        return _Stamp(second, amz_date, scope, signing_key(credentials.secret_key, scope), credentials)
+
+
+def signing_key(secret: str, scope: str) -> bytes:
+    """The key for a scope ``day/region/service/aws4_request``."""
+    key = b"AWS4" + secret.encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def sign(key: bytes, amz_date: str, scope: str, canonical: str) -> str:
+    """The signature of a canonical request."""
+    digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    return hmac.digest(key, f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{digest}".encode(), "sha256").hex()
+
+
+def sha256_of(source: Source) -> str:
+    """The SHA-256 of a body, in hexadecimal."""
+    digest = hashlib.sha256()
+    for start in range(0, source.size, _HASH_STEP):
+        digest.update(source.read(start, _HASH_STEP))
+    return digest.hexdigest()
+
+
+def presign(
+    method: str,
+    url: tuple[str, str, str],
+    region: str,
+    credentials: Credentials,
+    expires: int,
+    *,
+    query: Sequence[tuple[str, str]] = (),
+    now: float | None = None,
+) -> str:
+    """A URL that performs one request with these credentials, without any header but Host.
+
+    Args:
+        method: ``GET``, ``PUT``, ...
+        url: scheme, host, and percent-encoded path.
+        region: the region to sign for.
+        credentials: who signs.
+        expires: seconds of validity, 1 to 604800.
+        query: further parameters, not encoded.
+        now: seconds since 1970 instead of the present.
+    """
+    scheme, host, path = url
+    amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    scope = f"{amz_date[:8]}/{region}/s3/aws4_request"
+    parameters = [
+        *query,
+        ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+        ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
+        ("X-Amz-Date", amz_date),
+        ("X-Amz-Expires", str(expires)),
+        ("X-Amz-SignedHeaders", "host"),
+    ]
+    if credentials.token:
+        parameters.append(("X-Amz-Security-Token", credentials.token))
+    encoded = encode_query(parameters)
+    canonical = f"{method}\n{path}\n{encoded}\nhost:{host}\n\nhost\n{UNSIGNED}"
+    signature = sign(signing_key(credentials.secret_key, scope), amz_date, scope, canonical)
+    return f"{scheme}://{host}{path}?{encoded}&X-Amz-Signature={signature}"
+
+
+class UnsignedSigner:
+    """Renders heads without credentials: anonymous access, and redirects to another host."""
+
+    def __init__(self, host: str, target_prefix: str, user_agent: str) -> None:
+        self.host = host
+        self._prefix = target_prefix
+        self._user_agent = user_agent
+
+    def render(self, request: Request) -> bytes:
+        """See :class:`s3dlio.net.message.Signer`."""
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        head = [f"{request.method} {self._prefix}{target} HTTP/1.1\r\nhost: {self.host}\r\n"]
+        head += [f"{name}: {value}\r\n" for name, value in request.headers]
+        if request.body is not None:
+            head.append(f"content-length: {request.body.size}\r\n")
+            if request.expect_continue:
+                head.append("expect: 100-continue\r\n")
+        elif request.method in ("PUT", "POST"):
+            head.append("content-length: 0\r\n")
+        head.append(f"user-agent: {self._user_agent}\r\n\r\n")
+        return "".join(head).encode("latin-1")
+
+
+def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
+    """A query as SigV4 wants it: names and values percent-encoded, sorted by them."""
+    pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in parameters)
+    return "&".join(f"{name}={value}" for name, value in pairs)
+
+
+def encode_key(key: str) -> str:
+    """A key as part of a path: everything percent-encoded but unreserved characters and ``/``."""
+    return quote(key, safe="/-_.~")

@@ -1,0 +1,380 @@
+"""The S3 store: every verb once, as a generator of requests (Amazon S3 API Reference)."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from s3dlio import integrity
+from s3dlio.errors import AlreadyExistsError, PreconditionFailedError, S3dlioError
+from s3dlio.memory.body import MemorySource, Sink, Source
+from s3dlio.net.message import Headers, Request, Response, Service
+from s3dlio.net.pool import pool_for_url
+from s3dlio.settings import Settings
+from s3dlio.stores.answers import error_for
+from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.cloud import CloudStore
+from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.s3 import headers, multipart, xml
+from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.sigv4 import SigV4Signer, encode_key, encode_query
+from s3dlio.types import (
+    NO_CONDITIONS,
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+)
+
+log = logging.getLogger("s3dlio.s3")
+
+#: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
+EXPECT_CONTINUE = 1024 * 1024
+
+
+class S3Store(CloudStore):
+    """One bucket.
+
+    Args:
+        account: credentials, region and endpoint.
+        bucket: its name; empty for the service itself (list_containers).
+        root: the URI of the bucket.
+        settings: timeouts, ranges, parts.
+        observers: as of ObjectStore.
+    """
+
+    scheme: ClassVar[str] = "s3"
+
+    def __init__(
+        self,
+        account: S3Account,
+        bucket: str,
+        root: str | None = None,
+        settings: Settings | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        super().__init__(root or f"s3://{bucket}", settings or account.settings, observers)
+        self.account = account
+        self.bucket = bucket
+        self._region = account.region
+        self._locate(None)
+        s3 = self.settings.s3
+        default = "when_supported" if account.is_aws else "when_required"
+        self.sends_checksums = (s3.request_checksum or default) == "when_supported"
+        self.verifies = (s3.response_checksum or default) == "when_supported"
+        self._common: Headers = (("x-amz-request-payer", "requester"),) if s3.requester_pays else ()
+        self._read_headers: Headers = (
+            *self._common,
+            *((("x-amz-checksum-mode", "ENABLED"),) if self.verifies else ()),
+        )
+
+    def _locate(self, region: str | None) -> None:
+        """Find the service for our bucket, in another region than the configured one if ``region`` says so."""
+        self._region = region or self._region
+        self._service, self._base = self.account.service(self.bucket, self._region)
+
+    # -- requests
+
+    def request(
+        self,
+        method: str,
+        key: str = "",
+        query: str = "",
+        fields: Headers = (),
+        body: Source | None = None,
+        sink: Sink | None = None,
+    ) -> Request:
+        """A request for ``key`` (the bucket itself, if empty)."""
+        path = f"{self._base}/{encode_key(key)}"
+        return Request(self._service, method, path, query, (*self._common, *fields), body, sink)
+
+    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
+        """Send a request; the answer, if its status is a wanted one.
+
+        Raises:
+            S3dlioError: any other answer.
+        """
+        response: Response = yield request
+        if response.status not in wanted:
+            response = yield from self.mend(request, response)
+            if response.status not in wanted:
+                raise self.fail(response, key)
+        return response
+
+    def fail(self, response: Response, key: str) -> S3dlioError:
+        failure = xml.parse_failure(response.body)
+        request_id = response.header(b"x-amz-request-id")
+        if failure is None:
+            code = "NoSuchBucket" if response.status == 404 and not key and self.bucket else None
+            error = error_for(response.status, code=code, request_id=request_id, attempts=response.attempts)
+        else:
+            error = error_for(
+                response.status if response.status != 200 else 500,
+                code=failure.code,
+                message=failure.message,
+                request_id=request_id or failure.request_id,
+                attempts=response.attempts,
+            )
+        error.locate(self.uri(key), None)
+        return error
+
+    def mend(self, request: Request, response: Response) -> Steps[Response]:
+        """Follow what an answer says about region, host, clock or credentials, as often as redirects are allowed."""
+        for _ in range(max(1, self.settings.http.redirect_max)):
+            again = self._second_try(request, response)
+            if again is None:
+                return response
+            request = again
+            response = yield request
+            if response.status < 300:
+                break
+        return response
+
+    def _second_try(self, request: Request, response: Response) -> Request | None:
+        if response.status not in (301, 302, 307, 308, 400, 403):
+            return None
+        signer = request.service.signer
+        failure = xml.parse_failure(response.body)
+        code = failure.code if failure else ""
+        region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
+        if region and region != self._region and self.settings.http.follow_redirects:
+            log.info("bucket %s is in region %s", self.bucket, region)
+            suffix = request.path.removeprefix(self._base)
+            self._locate(region)
+            return request.moved(self._service, self._base + suffix, request.query)
+        if isinstance(signer, SigV4Signer):
+            if code == "RequestTimeTooSkewed" and (date := response.header(b"date")):
+                skew = email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+                if abs(skew - signer.skew) > 60:
+                    signer.skew = skew
+                    return request
+            if code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
+                signer.forget_credentials()
+                return request if self.account.can_refresh() else None
+        location = response.header(b"location")
+        if response.status in (301, 302, 307, 308) and location and self.settings.http.follow_redirects:
+            return self._elsewhere(request, location)
+        return None
+
+    def _elsewhere(self, request: Request, location: str) -> Request | None:
+        """The request for the host that a redirect names. Another host gets no signature, token or SSE-C key."""
+        parts = urlsplit(location)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            return None
+        pool = pool_for_url(location, self.settings.http)
+        if pool is request.service.pool:
+            return request.moved(request.service, parts.path, parts.query)
+        if request.service.pool.secure and not pool.secure:
+            return None  # never from TLS to plain text
+        moved = request.moved(Service(pool, self.account.unsigned(pool), self.account.policy), parts.path, parts.query)
+        moved.headers = [pair for pair in request.headers if "customer" not in pair[0] and "token" not in pair[0]]
+        return moved
+
+    # -- reading
+
+    def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
+        request = Request(self._service, "GET", f"{self._base}/{encode_key(key)}", "", (*self._read_headers, *fields))
+        if conditions is not NO_CONDITIONS:
+            request.headers = (*request.headers, *headers.condition_fields(conditions))
+            request.query = _version(conditions.version_id)
+        return request
+
+    def pin(self, metadata: ObjectMetadata, response: Response) -> Headers | None:
+        if metadata.etag is None or metadata.etag.startswith("W/"):
+            return None
+        return (("if-match", metadata.etag),)
+
+    def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
+        return headers.metadata_of(response, size)
+
+    def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
+        fields = [*self._read_headers, *headers.condition_fields(conditions)]
+        request = Request(
+            self._service, "HEAD", f"{self._base}/{encode_key(key)}", _version(conditions.version_id), fields
+        )
+        response = yield from self.send(request, key)
+        return headers.metadata_of(response, int(response.header(b"content-length") or 0))
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+        if source.size > self.settings.multipart.threshold:
+            return (yield from multipart.write(self, key, source, options))
+        fields = headers.put_fields(options)
+        if self.sends_checksums:
+            fields.append(("x-amz-checksum-crc32c", integrity.to_base64(crc32c_of(source))))
+        request = self.request("PUT", key, "", fields, source)
+        request.expect_continue = source.size > EXPECT_CONTINUE
+        conditional = options.conditions.if_match is not None or options.conditions.if_none_match is not None
+        request.idempotent = not conditional
+        try:
+            response = yield from self.send(request, key)
+        except PreconditionFailedError as error:
+            raise create_only_error(error, options) from error
+        return PutResult(response.header(b"etag"), response.header(b"x-amz-version-id"), source.size)
+
+    def writer(
+        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return CloudWriter(self, key, options, multipart.Upload(self, key, options), part_size)
+
+    # -- listing
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> Steps[tuple[ListPage, str | None]]:
+        parameters = [("encoding-type", "url"), ("list-type", "2"), ("prefix", prefix)]
+        if not recursive:
+            parameters.append(("delimiter", "/"))
+        if token is not None:
+            parameters.append(("continuation-token", token))
+        elif start_after is not None:
+            parameters.append(("start-after", start_after))
+        response = yield from self.send(self.request("GET", "", encode_query(parameters)), "")
+        return xml.parse_list(response.body)
+
+    # -- deleting, copying
+
+    def _delete(self, key: str, version_id: str | None) -> Steps[None]:
+        request = self.request("DELETE", key, _version(version_id))
+        try:
+            yield from self.send(request, key, (200, 202, 204))
+        except S3dlioError as error:
+            if error.code != "NoSuchKey" and not (error.status == 404 and error.code is None):
+                raise
+
+    def _delete_many(self, keys: Sequence[str]) -> Steps[list[tuple[str, S3dlioError]]]:
+        alone = [key for key in keys if xml.UNSPEAKABLE.search(key)]  # XML cannot carry them
+        failed: list[tuple[str, S3dlioError]] = []
+        if len(alone) < len(keys):
+            body = xml.render_delete(key for key in keys if not xml.UNSPEAKABLE.search(key))
+            md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+            fields = (("content-md5", md5), ("content-type", "application/xml"))
+            request = self.request("POST", "", "delete=", fields, MemorySource(memoryview(body)))
+            response = yield from self.send(request, "")
+            for key, failure in xml.parse_delete(response.body):
+                error = error_for(_STATUS_OF.get(failure.code, 500), code=failure.code, message=failure.message)
+                error.locate(self.uri(key), "DELETE")
+                failed.append((key, error))
+        for key in alone:
+            try:
+                yield from self._delete(key, None)
+            except S3dlioError as error:
+                error.locate(self.uri(key), "DELETE")
+                failed.append((key, error))
+        return failed
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        return isinstance(source, S3Store) and source.account.endpoint_url == self.account.endpoint_url
+
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
+        assert isinstance(source, S3Store)
+        return (yield from multipart.copy(self, source, source_key, key, options))
+
+    # -- buckets
+
+    def _create_container(self) -> Steps[None]:
+        body = None
+        if self._region != "us-east-1" and self.account.is_aws:
+            text = (
+                '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+                f"<LocationConstraint>{self._region}</LocationConstraint></CreateBucketConfiguration>"
+            )
+            body = MemorySource(memoryview(text.encode()))
+        try:
+            yield from self.send(self._bucket_request("PUT", body), "", (200, 204))
+        except S3dlioError as error:
+            if error.code != "BucketAlreadyOwnedByYou":
+                raise
+
+    def _delete_container(self) -> Steps[None]:
+        yield from self.send(self._bucket_request("DELETE", None), "", (200, 204))
+
+    def _bucket_request(self, method: str, body: Source | None) -> Request:
+        return Request(self._service, method, self._base or "/", "", self._common, body)
+
+    def _list_containers(self) -> Steps[list[Container]]:
+        service, _ = self.account.service("", self._region)
+        found: list[Container] = []
+        token: str | None = None
+        while True:
+            query = encode_query([("continuation-token", token)]) if token else ""
+            response = yield from self.send(Request(service, "GET", "/", query), "")
+            page, token = xml.parse_buckets(response.body)
+            found += [Container(name, f"s3://{name}", _without_fraction(created)) for name, created in page]
+            if token is None:
+                return found
+
+    # -- tags
+
+    def get_tags(self, key: str) -> dict[str, str]:
+        """The tags of an object."""
+        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
+
+    def put_tags(self, key: str, tags: dict[str, str]) -> None:
+        """Replace the tags of an object."""
+        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
+
+    def _get_tags(self, key: str) -> Steps[dict[str, str]]:
+        response = yield from self.send(self.request("GET", key, "tagging="), key)
+        return xml.parse_tags(response.body)
+
+    def _put_tags(self, key: str, tags: dict[str, str]) -> Steps[None]:
+        body = xml.render_tags(tags.items())
+        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        source = MemorySource(memoryview(body))
+        yield from self.send(self.request("PUT", key, "tagging=", (("content-md5", md5),), source), key, (200, 204))
+
+
+_STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}
+
+
+def _version(version_id: str | None) -> str:
+    return encode_query([("versionId", version_id)]) if version_id else ""
+
+
+def _without_fraction(date: str | None) -> str | None:
+    """``2026-11-20T23:52:47.000Z`` as ``2026-11-20T23:52:47Z``."""
+    return date.partition(".")[0] + "Z" if date and "." in date else date
+
+
+def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
+    """A create-only write that met an object is an AlreadyExistsError."""
+    if options.conditions.if_none_match != "*":
+        return error
+    return AlreadyExistsError(
+        "the object is there already",
+        uri=error.uri,
+        operation=error.operation,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        attempts=error.attempts,
+    )
+
+
+def crc32c_of(source: Source) -> int:
+    """The CRC32C of a body."""
+    whole = source.whole()
+    if whole is not None:
+        return integrity.crc32c(whole)
+    crc = 0
+    for start in range(0, source.size, EXPECT_CONTINUE):
+        crc = integrity.crc32c(source.read(start, EXPECT_CONTINUE), crc)
+    return crc
+
+
+def answered(response: Response) -> Any:
+    """The failure that a 200 carries in its body, or None: copy and complete answer before they know."""
+    return xml.parse_failure(response.body) if b"<Error" in response.body[:512] else None

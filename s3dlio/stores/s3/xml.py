@@ -1,0 +1,160 @@
+"""The XML of the S3 API, read straight from the body.
+
+Listings are read with regular expressions at 0.3 us a key, where an XML tree takes 8: the elements have no attributes
+and hold text only (Amazon S3 API Reference, ListObjectsV2, DeleteObjects, ListBuckets).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+from xml.sax.saxutils import escape
+
+from s3dlio.errors import ProtocolError
+from s3dlio.types import ListEntry, ListPage
+
+_KEY = re.compile(r"<Key>([^<]*)</Key>")
+_COMMON_PREFIX = re.compile(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>")
+_CONTENTS = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
+_BUCKET = re.compile(r"<Bucket>(.*?)</Bucket>", re.DOTALL)
+_ERROR = re.compile(r"<Error>(.*?)</Error>", re.DOTALL)
+#: Characters that XML 1.0 cannot carry, not even escaped.
+UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+
+
+def text_of(xml: str, tag: str) -> str | None:
+    """The text of the first element ``tag``, or None."""
+    match = re.search(f"<{tag}>([^<]*)</{tag}>", xml)
+    return html.unescape(match[1]) if match else None
+
+
+class Failure(NamedTuple):
+    """An error document, or an <Error> element: code, message, request id, and the region or endpoint it names."""
+
+    code: str
+    message: str
+    request_id: str | None
+    region: str | None
+
+
+def parse_failure(body: bytes | bytearray) -> Failure | None:
+    """The error that a body tells of, or None."""
+    if b"<Code>" not in body:
+        return None
+    xml = bytes(body).decode("utf-8", "replace")
+    code = text_of(xml, "Code") or ""
+    return Failure(code, text_of(xml, "Message") or "", text_of(xml, "RequestId"), text_of(xml, "Region"))
+
+
+def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
+    """A page of ListObjectsV2 and the token of the next.
+
+    Raises:
+        ProtocolError: the body is not a whole listing.
+    """
+    xml = bytes(body).decode("utf-8")
+    if "<ListBucketResult" not in xml or "</ListBucketResult>" not in xml:
+        raise ProtocolError("the answer to a listing is not a whole ListBucketResult")
+    encoded = "<EncodingType>url</EncodingType>" in xml
+    keys = _decode(_KEY.findall(xml), encoded)
+    prefixes = _decode(_COMMON_PREFIX.findall(xml), encoded)
+    token = text_of(xml, "NextContinuationToken") if text_of(xml, "IsTruncated") == "true" else None
+    if token is None and text_of(xml, "IsTruncated") == "true":
+        raise ProtocolError("a truncated listing without the token of its next page")
+    return ListPage(keys, prefixes, lambda: _entries(xml, keys)), token
+
+
+def _decode(names: list[str], encoded: bool) -> list[str]:
+    if encoded:
+        return [unquote_plus(name) if "%" in name or "+" in name else name for name in names]
+    return [html.unescape(name) if "&" in name else name for name in names]
+
+
+def _entries(xml: str, keys: list[str]) -> list[ListEntry]:
+    contents = _CONTENTS.findall(xml)
+    if len(contents) != len(keys):
+        raise ProtocolError("a listing whose keys and entries differ in number")
+    return [
+        ListEntry(
+            key,
+            int(text_of(content, "Size") or 0),
+            text_of(content, "ETag"),
+            text_of(content, "LastModified"),
+            text_of(content, "StorageClass"),
+        )
+        for key, content in zip(keys, contents, strict=True)
+    ]
+
+
+def parse_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]], str | None]:
+    """Names and creation dates of ListBuckets, and the token of the next page.
+
+    Raises:
+        ProtocolError: the body is not a whole list of buckets.
+    """
+    xml = bytes(body).decode("utf-8")
+    if "</ListAllMyBucketsResult>" not in xml and "<ListAllMyBucketsResult" not in xml:
+        raise ProtocolError("the answer is not a ListAllMyBucketsResult")
+    buckets = [(text_of(item, "Name") or "", text_of(item, "CreationDate")) for item in _BUCKET.findall(xml)]
+    return buckets, text_of(xml, "ContinuationToken")
+
+
+def render_delete(keys: Iterable[str]) -> bytes:
+    """The body of DeleteObjects, quiet: only failures are answered."""
+    items = "".join(f"<Object><Key>{_escape(key)}</Key></Object>" for key in keys)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Quiet>true</Quiet>{items}</Delete>"
+    ).encode()
+
+
+def _escape(text: str) -> str:
+    return escape(text, {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"})
+
+
+def parse_delete(body: bytes | bytearray) -> list[tuple[str, Failure]]:
+    """The keys that DeleteObjects could not delete, and why.
+
+    Raises:
+        ProtocolError: the body is not a whole DeleteResult.
+    """
+    xml = bytes(body).decode("utf-8")
+    if "DeleteResult" not in xml:
+        raise ProtocolError("the answer is not a DeleteResult")
+    return [
+        (
+            text_of(item, "Key") or "",
+            Failure(text_of(item, "Code") or "", text_of(item, "Message") or "", None, None),
+        )
+        for item in _ERROR.findall(xml)
+    ]
+
+
+def render_complete(parts: Iterable[tuple[int, str, str | None]]) -> bytes:
+    """The body of CompleteMultipartUpload: number, ETag and CRC32C (base64, where one was sent) of each part."""
+    items = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{_escape(etag)}</ETag>"
+        + (f"<ChecksumCRC32C>{crc}</ChecksumCRC32C>" if crc else "")
+        + "</Part>"
+        for number, etag, crc in parts
+    )
+    return (
+        '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"{items}</CompleteMultipartUpload>"
+    ).encode()
+
+
+def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:
+    """The body of PutObjectTagging."""
+    items = "".join(f"<Tag><Key>{_escape(k)}</Key><Value>{_escape(v)}</Value></Tag>" for k, v in tags)
+    return f"<Tagging><TagSet>{items}</TagSet></Tagging>".encode()
+
+
+def parse_tags(body: bytes | bytearray) -> dict[str, str]:
+    """The tags of GetObjectTagging."""
+    xml = bytes(body).decode("utf-8")
+    pairs = re.findall(r"<Tag>\s*<Key>([^<]*)</Key>\s*<Value>([^<]*)</Value>\s*</Tag>", xml)
+    return {html.unescape(key): html.unescape(value) for key, value in pairs}
