@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import math
-import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.buffers import byte_view
@@ -119,13 +119,10 @@ def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[
 
     with _Archive(data) as archive:
         member = archive.member(array_name)
-        try:
-            with archive.zip.open(member) as file:
-                array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-                if file.read(1):
-                    raise ValueError("bytes are left after the array")
-        except _DAMAGE as error:
-            raise CorruptDataError(f"array {member!r} of the NPZ archive cannot be read: {error}") from error
+        with _as_corruption(f"array {member!r} of the NPZ archive cannot be read"), archive.zip.open(member) as file:
+            array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            if file.read(1):  # and so to the end, where zipfile compares the checksum
+                raise ValueError("bytes are left after the array")
     return array
 
 
@@ -135,18 +132,28 @@ def npz_names(data: Payload) -> list[str]:
         return archive.names()
 
 
-# What zipfile, zlib and numpy raise for damaged input.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, OverflowError, EOFError, struct.error, RuntimeError)
+@contextlib.contextmanager
+def _as_corruption(reason: str) -> Iterator[None]:
+    """Tell whatever goes wrong in here as damaged data.
+
+    Any exception but MemoryError: on damaged input zipfile, its decompressors and numpy's header parser raise a dozen
+    unrelated classes between them (BadZipFile, zlib.error, LZMAError, struct.error, OSError, TokenError, ...).
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CorruptDataError(f"{reason}: {error}") from error
 
 
 class _Archive:
     """An NPZ archive that is being read."""
 
     def __init__(self, data: Payload) -> None:
-        try:
-            self.zip = zipfile.ZipFile(ViewFile(byte_view(data)))
-        except _DAMAGE as error:
-            raise CorruptDataError(f"this is not an NPZ archive: {error}") from error
+        view = byte_view(data)
+        with _as_corruption("this is not an NPZ archive"):
+            self.zip = zipfile.ZipFile(ViewFile(view))
 
     def __enter__(self) -> _Archive:
         return self
