@@ -98,9 +98,12 @@ class S3dlioError(RuntimeError):
 def _rebuild(
     cls: type[S3dlioError], args: tuple[Any, ...], state: dict[str, Any], cause: BaseException | None
 ) -> S3dlioError:
-    error = cls.__new__(cls, *args)
+    # The builtin whose memory layout the class has makes it; cls.__new__ is that of RuntimeError, which refuses others.
+    layout = next(builtin for builtin in (OSError, ImportError, RuntimeError) if issubclass(cls, builtin))
+    error: S3dlioError = layout.__new__(cls, *args)
     RuntimeError.__init__(error, *args)
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     error.__cause__ = cause
     return error
 
@@ -114,6 +117,10 @@ class _OSErrorNumber(S3dlioError, OSError):
         super().__init__(reason, **details)
         self.errno = self.errno_value
         self.strerror = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = self.__dict__ | {"errno": self.errno, "strerror": self.strerror}
+        return _rebuild, (type(self), self.args, state, self.__cause__)
 
 
 class ObjectNotFoundError(_OSErrorNumber, FileNotFoundError):
