@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Any, SupportsIndex, overload
 
@@ -13,7 +14,10 @@ from s3dlio.types import Payload
 
 _COMPARED_AT_ONCE = 256 << 10  # fits a core's cache, so the copies that bytes' fast comparison needs cost little
 
+# CPython up to 3.12.6 crashes when the garbage collector takes apart a memoryview that others have a buffer of
+# (python/cpython#77894; 3.11 stays so). No BytesView may expose a memoryview of its own to that: see both branches.
 if sys.version_info >= (3, 12):
+    _HIDE = sys.version_info < (3, 12, 7)
 
     class _Exporter:
         """An object with a buffer (PEP 688)."""
@@ -21,8 +25,11 @@ if sys.version_info >= (3, 12):
         __slots__ = ("__weakref__", "_view")
         _view: memoryview
 
-        def __new__(cls, view: memoryview) -> _Exporter:
-            return object.__new__(cls)
+        def __new__(cls, buffer: Payload, view: memoryview) -> _Exporter:
+            self = object.__new__(cls)
+            if _HIDE:
+                hide_from_collector(self)  # and with it what only it refers to: its memoryview
+            return self
 
         def __buffer__(self, flags: int) -> memoryview:
             return self._view
@@ -31,8 +38,7 @@ else:
     # Before PEP 688 a class written in Python cannot export a buffer. PickleBuffer forwards the request, in C, to the
     # object it wraps, and is all that we need but for one bit in its type: "may be a base class". CPython 3.11 gets no
     # new features, so its object layout is final; the word is compared with what the interpreter says of it all the
-    # same, and the bit is put back at once. (The alternatives: a numpy array as base, which makes every view an array
-    # and `import s3dlio` slow, or a compiled extension.)
+    # same, and the bit is put back at once. (The alternatives: a view that is a numpy array, or a compiled extension.)
     _FLAGS_OFFSET = 21 * ctypes.sizeof(ctypes.c_void_p)  # tp_flags in Include/cpython/object.h: after 21 words
     _MAY_BE_BASE = 1 << 10  # Py_TPFLAGS_BASETYPE in Include/object.h
 
@@ -53,14 +59,34 @@ else:
         finally:
             flags.value &= ~_MAY_BE_BASE
 
+    @functools.cache
+    def _numpy() -> tuple[Callable[..., Any], Any]:
+        import numpy
+
+        return numpy.frombuffer, numpy.dtype("u1")
+
     class _Exporter(_subclassable_pickle_buffer()):  # type: ignore[misc]
-        """An object with a buffer: the one that it was made of."""
+        """An object with a buffer: that of `bytes`, or else of an array over the same memory.
+
+        What takes a buffer of it then refers to the array. Of the objects that can show a part of foreign memory
+        read-only there are two, and an array, unlike a memoryview, is nothing that the collector would take apart.
+        """
 
         __slots__ = ("_view",)
         _view: memoryview
 
+        def __new__(cls, buffer: Payload, view: memoryview) -> Any:
+            if type(buffer) is bytes:
+                return _pickle_buffer(cls, buffer)
+            if not view:
+                return _pickle_buffer(cls, b"" if view.readonly else bytearray())
+            frombuffer, dtype = _numpy()
+            return _pickle_buffer(cls, frombuffer(view, dtype))
 
-_new: Any = _Exporter.__new__  # looked up once: half of what making a view costs is calls
+    _pickle_buffer: Any = PickleBuffer.__new__  # as a call to super(), 0.1 us sooner
+
+
+_new: Any = _Exporter.__new__
 
 
 class BytesView(_Exporter):
@@ -85,11 +111,8 @@ class BytesView(_Exporter):
         view = byte_view(buffer, writable=writable)
         if not writable:
             view = view.toreadonly()
-        self: BytesView = _new(cls, view)
+        self: BytesView = _new(cls, buffer, view)
         self._view = view
-        # CPython up to 3.11, 3.12.6 and 3.13.0 crashes when the collector takes a memoryview apart that has exports, as
-        # `view` has (python/cpython#77894). What only a hidden object refers to is never taken apart.
-        hide_from_collector(self)
         return self
 
     def memoryview(self) -> memoryview:
