@@ -21,8 +21,8 @@ from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutRe
 
 _log = logging.getLogger(__name__)
 
-#: Bytes that pass through an aligned buffer at once where the caller's memory is not aligned. One thread, one request at
-#: a time: 8 MiB wrote 2.0-2.2 GB/s, 1 MiB 1.6, and two threads sharing the work 1.3-1.5 at twice the CPU time.
+#: Bytes that pass through an aligned buffer at once where the caller's memory is not aligned. One thread, one request
+#: at a time: 8 MiB wrote 2.0-2.2 GB/s, 1 MiB 1.6, and two threads sharing the work 1.3-1.5 at twice the CPU time.
 _STAGE = 8 << 20
 
 _announced: set[int] = set()  # devices whose fallback has been announced
@@ -35,8 +35,8 @@ class DirectStore(FileStore):
     of memory that happens to be aligned goes to the device from where it is, other memory through an aligned buffer;
     the last block is padded, and the file truncated to its size before it takes its name.
 
-    Where the file system refuses O_DIRECT, ``settings.direct_fallback`` decides: ``warn`` does the work through the page
-    cache and logs one warning for each device, ``error`` raises UnsupportedOperationError.
+    Where the file system refuses O_DIRECT, ``settings.direct_fallback`` decides: ``warn`` does the work through the
+    page cache and logs one warning for each device, ``error`` raises UnsupportedOperationError.
     """
 
     scheme: ClassVar[str] = "direct"
@@ -163,7 +163,7 @@ class DirectStore(FileStore):
         device = os.stat(folder).st_dev if os.path.isdir(folder) else -1
         if device not in _announced:
             _announced.add(device)
-            _log.warning("the file system of %s does not take O_DIRECT: reading and writing through the page cache", folder)
+            _log.warning("no O_DIRECT on the file system of %s: reading and writing through the page cache", folder)
 
 
 class _DirectOutput:

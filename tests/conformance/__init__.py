@@ -1,0 +1,1 @@
+"""Every promise of the store contract, on every store. A store joins by a few lines in `stores.py`."""

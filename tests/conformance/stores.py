@@ -1,0 +1,113 @@
+"""The stores that the suite runs on. To add one: a function that yields a `Case`, and its name in `CASES`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from s3dlio.settings import Settings
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.registry import open_store
+from s3dlio.uri import parse
+from tests.servers import Server
+
+
+@dataclass(frozen=True)
+class Case:
+    """A store to test, and what sets it apart where the contract leaves it free.
+
+    Args:
+        store: over a container that this test has for itself, or shares under ``base``.
+        base: what every key of this test starts with: empty, or ending in ``/``.
+        new_container: makes the store of a container that does not exist yet; None where containers are directories.
+        is_local: keys are paths, so ``..`` and ``//`` mean what they mean to the system, and there are directories.
+        keeps_metadata: content type and metadata come back.
+        creates_only: ``if_none_match='*'`` is honoured.
+        replaces_if_match: writes honour ``if_match``.
+        speaks_control: keys with line feeds and other control characters can be stored and listed.
+    """
+
+    store: ObjectStore
+    base: str
+    new_container: Callable[[], ObjectStore] | None = None
+    is_local: bool = False
+    keeps_metadata: bool = True
+    creates_only: bool = True
+    replaces_if_match: bool = True
+    speaks_control: bool = True
+
+    def key(self, name: str) -> str:
+        return self.base + name
+
+    def names(self, prefix: str = "", *, recursive: bool = True, start_after: str | None = None) -> list[str]:
+        """The keys (without ``recursive`` also the prefixes) of a listing, relative to the base, as they came."""
+        after = None if start_after is None else self.key(start_after)
+        found = []
+        for page in self.store.list(self.key(prefix), recursive=recursive, start_after=after):
+            found += [*page.keys, *page.prefixes]
+        return [name.removeprefix(self.base) for name in found]
+
+
+_numbers = itertools.count(1)
+
+
+def _named(root: str) -> ObjectStore:
+    return open_store(parse(root), Settings.resolve())
+
+
+def memory(request: pytest.FixtureRequest) -> Iterator[Case]:
+    def new() -> ObjectStore:
+        return _named(f"memory://conformance-{next(_numbers)}/")
+
+    yield Case(new(), "", new)
+
+
+def _files(scheme: str, request: pytest.FixtureRequest) -> Iterator[Case]:
+    folder = request.getfixturevalue("tmp_path")
+    store = _named(f"{scheme}://{folder}/")
+    yield Case(store, f"{folder}/", is_local=True, keeps_metadata=False, replaces_if_match=False)
+
+
+def file(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _files("file", request)
+
+
+def direct(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _files("direct", request)
+
+
+def _cloud(request: pytest.FixtureRequest, server: str, root: str, **features: bool) -> Iterator[Case]:
+    """A store on one of the test servers; ``root`` has a ``{}`` where the container's number goes."""
+    running: Server = request.getfixturevalue(server)
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    for name, value in running.env.items():
+        monkeypatch.setenv(name, value)
+
+    def new() -> ObjectStore:
+        return _named(root.format(next(_numbers)) + "/")
+
+    shared: dict[str, ObjectStore] = request.getfixturevalue("shared_containers")
+    if server not in shared:
+        shared[server] = new()
+        shared[server].create_container()
+    yield Case(shared[server], f"test-{next(_numbers)}/", new, **features)
+
+
+def s3_moto(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _cloud(request, "moto_server", "s3://conformance-{}")
+
+
+def s3_swift(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _cloud(request, "swift_server", "s3://conformance-{}", creates_only=False, replaces_if_match=False)
+
+
+CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
+    "memory": memory,
+    "file": file,
+    "direct": direct,
+    "s3-moto": s3_moto,
+    "s3-swift": s3_swift,
+}

@@ -1,0 +1,258 @@
+"""A write is whole or it is not there, whatever it is written from."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s3dlio import errors
+from s3dlio.memory.body import FileSource
+from s3dlio.memory.pool import default_pool
+from s3dlio.stores.base import ObjectStore
+from s3dlio.types import Conditions, PutOptions
+from tests.conformance.stores import Case
+
+MIB = 1 << 20
+CREATE_ONLY = PutOptions(conditions=Conditions(if_none_match="*"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        bytearray,
+        memoryview,
+        lambda data: memoryview(data)[::1],
+        lambda data: array("H", data),
+        lambda data: memoryview(bytes(2 * len(data)))[::2],
+    ],
+    ids=["bytearray", "memoryview", "slice", "array", "strided"],
+)
+def test_payloads(case: Case, store: ObjectStore, make: Callable[[bytes], object]) -> None:
+    payload = make(bytes(10_000))
+    store.put(case.key("object"), payload)
+    assert store.get(case.key("object")) == bytes(10_000)
+
+
+@pytest.mark.parametrize("payload", ["text", 5, None, [b"x"]])
+def test_what_is_no_payload(case: Case, store: ObjectStore, payload: object) -> None:
+    with pytest.raises(TypeError):
+        store.put(case.key("object"), payload)
+    assert case.names() == []
+
+
+def test_memory_at_any_address(case: Case, store: ObjectStore) -> None:
+    """Aligned memory and memory one byte further: O_DIRECT has two ways for them."""
+    slab = default_pool().lease(300_000)
+    slab[:] = random.Random(1).randbytes(len(slab))
+    for start, length in ((0, 300_000), (1, 299_999), (0, 262_144), (512, 4096), (0, 4097)):
+        store.put(case.key("object"), slab[start : start + length])
+        assert store.get(case.key("object")) == slab[start : start + length]
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_001, 9 * MIB + 5])
+def test_from_a_file(case: Case, store: ObjectStore, tmp_path: Path, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    path = tmp_path / "source"
+    path.write_bytes(b"123" + data)
+    key = case.key("folder/object")
+    with path.open("rb") as file:
+        result = store.execute(store.write_call(key, FileSource(file.fileno(), 3)))
+    assert result.size == size
+    assert store.get(key) == data
+
+
+def test_overwriting(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    for size in (100_000, 3, 0, 70_000):
+        store.put(key, b"x" * size)
+        assert store.get(key) == b"x" * size
+    assert case.names() == ["object"]
+
+
+def test_create_only(case: Case, store: ObjectStore) -> None:
+    if not case.creates_only:
+        pytest.skip("the service ignores If-None-Match")
+    key = case.key("object")
+    store.put(key, b"first", options=CREATE_ONLY)
+    with pytest.raises(errors.AlreadyExistsError) as caught:
+        store.put(key, b"second", options=CREATE_ONLY)
+    assert isinstance(caught.value, FileExistsError)
+    assert (caught.value.uri, caught.value.operation) == (store.uri(key), "PUT")
+    assert store.get(key) == b"first"
+    assert case.names() == ["object"]
+
+
+def test_create_only_has_one_winner(case: Case, store: ObjectStore) -> None:
+    if not case.creates_only:
+        pytest.skip("the service ignores If-None-Match")
+    key = case.key("object")
+    start = threading.Barrier(8)
+    won: list[int] = []
+    lost: list[BaseException] = []
+
+    def compete(number: int) -> None:
+        start.wait()
+        try:
+            store.put(key, b"%d" % number, options=CREATE_ONLY)
+            won.append(number)
+        except BaseException as error:
+            lost.append(error)
+
+    threads = [threading.Thread(target=compete, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1, lost
+    # S3 may answer 409 to one that came while the other was being written.
+    assert all(isinstance(e, (errors.AlreadyExistsError, errors.PreconditionFailedError)) for e in lost), lost
+    assert store.get(key) == b"%d" % won[0]
+
+
+def test_replacing_a_version_only(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    result = store.put(key, b"first")
+    options = PutOptions(conditions=Conditions(if_match=result.etag))
+    if case.is_local:
+        with pytest.raises(errors.UnsupportedOperationError):
+            store.put(key, b"second", options=options)
+        assert store.get(key) == b"first"
+        return
+    if not case.replaces_if_match:
+        pytest.skip("the service ignores If-Match on writes")
+    store.put(key, b"second", options=options)
+    with pytest.raises(errors.PreconditionFailedError):
+        store.put(key, b"third", options=options)
+    assert store.get(key) == b"second"
+
+
+def test_metadata(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    options = PutOptions(content_type="text/x-test", metadata={"colour": "blue", "number": "7"})
+    if not case.keeps_metadata:
+        with pytest.raises(errors.UnsupportedOperationError, match="content_type"):
+            store.put(key, b"data", options=options)
+        assert case.names() == []
+        return
+    store.put(key, b"data", options=options)
+    about = store.head(key)
+    assert about.content_type == "text/x-test"
+    assert dict(about.metadata) == {"colour": "blue", "number": "7"}
+
+
+def test_copy(case: Case, store: ObjectStore) -> None:
+    source, target = case.key("a/source"), case.key("b/target")
+    data = random.Random(3).randbytes(MIB + 3)
+    store.put(source, data)
+    result = store.copy(store, source, target)
+    assert result is not None
+    assert store.get(target) == data
+    assert store.get(source) == data
+    with pytest.raises(errors.ObjectNotFoundError):
+        store.copy(store, case.key("missing"), target)
+    assert store.get(target) == data
+
+
+# -- streaming
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_001, 6 * MIB + 5])
+@pytest.mark.parametrize("step", [777, 64 * 1024, 7 * MIB])
+def test_writer(case: Case, store: ObjectStore, size: int, step: int) -> None:
+    data = random.Random(size).randbytes(size)
+    key = case.key("folder/object")
+    with store.writer(key, part_size=5 * MIB) as writer:
+        chunk = bytearray(step)
+        for start in range(0, size, step) if size // step < 200 else ():
+            piece = data[start : start + step]
+            chunk[: len(piece)] = piece
+            assert writer.write(memoryview(chunk)[: len(piece)]) == len(piece)
+            chunk[:] = bytes(step)  # the memory is ours again
+        if size // step >= 200:
+            writer.write(data)
+    assert store.get(key) == data
+    assert case.names() == ["folder/object"]
+
+
+def test_writer_tells_the_result(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    writer = store.writer(key)
+    writer.write(b"12345")
+    result = writer.close()
+    assert result.size == 5
+    assert result.etag == store.head(key).etag
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(b"more")
+    with pytest.raises(ValueError, match="closed"):
+        writer.close()
+    writer.abort()
+    assert store.get(key) == b"12345"
+
+
+def test_a_writer_is_invisible_until_it_is_closed(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    store.put(key, b"old")
+    writer = store.writer(key)
+    writer.write(b"x" * 6 * MIB)
+    assert store.get(key) == b"old"
+    assert case.names() == ["object"]
+    writer.close()
+    assert store.get(key) == b"x" * 6 * MIB
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_an_aborted_writer_leaves_nothing(case: Case, store: ObjectStore, before: bytes | None) -> None:
+    key = case.key("object")
+    if before is not None:
+        store.put(key, before)
+    writer = store.writer(key, part_size=5 * MIB)
+    writer.write(b"x" * 6 * MIB)
+    writer.abort()
+    writer.abort()
+    with pytest.raises(KeyError), store.writer(key) as failing:
+        failing.write(b"y" * 100)
+        raise KeyError
+    assert case.names() == ([] if before is None else ["object"])
+    if before is not None:
+        assert store.get(key) == before
+    if case.is_local:
+        assert sorted(os.listdir(case.base)) == ([] if before is None else ["object"])
+
+
+# -- many threads
+
+
+def test_readers_see_one_version_or_another(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    versions = [bytes([number]) * (200_000 + number) for number in range(4)]
+    store.put(key, versions[0])
+    rounds = 5 if case.new_container and not case.is_local else 20
+    wrong: list[object] = []
+
+    def write(data: bytes) -> None:
+        for _ in range(rounds):
+            store.put(key, data)
+
+    def read() -> None:
+        for _ in range(rounds):
+            try:
+                seen = store.get(key).to_bytes()
+                if seen not in versions:
+                    wrong.append(seen[:20])
+            except BaseException as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=write, args=(data,)) for data in versions]
+    threads += [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert case.names() == ["object"]
