@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 from s3dlio.datagen.checks import one_of, thread_count, whole_number, writable_bytes
 from s3dlio.datagen.layout import BLOCK, Layout
@@ -97,15 +97,26 @@ class DataSource:
 
 
 def in_parallel(work: Callable[[int, int], None], length: int, threads: int) -> None:
-    """Call `work(start, stop)` for parts of `[0, length)` on up to `threads` threads, the caller's own among them."""
-    threads = max(1, min(threads, length // MIN_BYTES_PER_THREAD))
-    blocks = -(-length // BLOCK)
-    cuts = [min(length, blocks * i // threads * BLOCK) for i in range(threads + 1)]
-    if threads == 1:
+    """Call `work(start, stop)` for pieces of `[0, length)` on up to `threads` threads, the caller's own among them.
+
+    Threads take piece after piece rather than an equal share, so that one on a busy CPU does not hold up the rest.
+    """
+    threads = min(threads, length // MIN_BYTES_PER_THREAD)
+    if threads <= 1:
         work(0, length)
         return
+    starts = deque(range(0, length, MIN_BYTES_PER_THREAD))
+
+    def take_pieces() -> None:
+        while True:
+            try:
+                start = starts.popleft()
+            except IndexError:  # the pieces have run out
+                return
+            work(start, min(length, start + MIN_BYTES_PER_THREAD))
+
     with ThreadPoolExecutor(threads - 1, "s3dlio-datagen") as pool:
-        others = [pool.submit(work, start, stop) for start, stop in pairwise(cuts[1:])]
-        work(cuts[0], cuts[1])
+        others = [pool.submit(take_pieces) for _ in range(threads - 1)]
+        take_pieces()
         for other in others:
             other.result()
