@@ -1,0 +1,110 @@
+"""Bodies that are watched while they pass: bytes are counted, and their CRC32C is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from s3dlio.integrity import combine, crc32c
+from s3dlio.memory.body import Place, Sink, Source
+
+#: Told of every stretch of a body that has passed: where it starts, and the bytes.
+Watch = Callable[[int, memoryview], None]
+
+
+class Tape:
+    """Watches one body: counts for the progress, checksums for the verification. Used by one thread at a time.
+
+    Stretches may come in any order and several at a time (ranges, parts); each that follows another continues it, so
+    there are as many checksums as there are streams. What is read twice after a failure is watched twice.
+
+    Args:
+        meter: is told the number of bytes of every stretch.
+        checksum: compute the CRC32C.
+    """
+
+    def __init__(self, meter: Callable[[int], None] | None, checksum: bool) -> None:
+        self._meter = meter
+        self._checksum = checksum
+        self._streams: dict[int, tuple[int, int]] = {}  # end of a stretch -> its start, its CRC32C
+        self.metered = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nobody wants to know: the body need not be watched."""
+        return self._meter is None and not self._checksum
+
+    def __call__(self, start: int, data: memoryview) -> None:
+        size = len(data)
+        if self._checksum and size:
+            begin, crc = self._streams.pop(start, (start, 0))
+            self._streams[start + size] = (begin, crc32c(data, crc))
+        if self._meter is not None:
+            self.metered += size
+            self._meter(size)
+
+    def crc(self, size: int) -> int | None:
+        """The CRC32C of all ``size`` bytes; None where a retry has left the stretches in overlapping pieces."""
+        crc, position = 0, 0
+        stretches = sorted((begin, end, value) for end, (begin, value) in self._streams.items())
+        for begin, end, value in stretches:
+            if begin != position:
+                return None
+            crc = combine(crc, value, end - begin)
+            position = end
+        return crc if position == size else None
+
+
+class WatchedSink(Sink):
+    """A sink whose bytes are watched as they go to another one.
+
+    Bytes that arrive in the order of the body go through a function, so they are seen; a sink that gives out memory
+    to receive into is not to be wrapped.
+    """
+
+    __slots__ = ("_inner", "_watch")
+
+    def __init__(self, inner: Sink, watch: Watch) -> None:
+        super().__init__()
+        self._inner = inner
+        self._watch = watch
+
+    def begin(self, size: int | None) -> None:
+        super().begin(size)
+        self._inner.begin(size)
+
+    def at(self, start: int, length: int | None) -> Place:
+        write = self._inner.at(start, length)
+        assert not isinstance(write, memoryview)
+        watch, position = self._watch, start
+
+        def watched(data: memoryview) -> None:
+            nonlocal position
+            write(data)
+            watch(position, data)
+            position += len(data)
+
+        return watched
+
+    def end(self, size: int) -> None:
+        self.size = size
+        self._inner.end(size)
+
+
+class WatchedSource(Source):
+    """A source whose bytes are watched as they are read."""
+
+    __slots__ = ("_inner", "_offset", "_watch")
+
+    def __init__(self, inner: Source, watch: Watch, offset: int = 0) -> None:
+        self._inner = inner
+        self._watch = watch
+        self._offset = offset
+        self.size = inner.size
+
+    def read(self, start: int, length: int) -> memoryview:
+        data = self._inner.read(start, length)
+        self._watch(self._offset + start, data)
+        return data
+
+    def part(self, start: int, length: int) -> Source:
+        return WatchedSource(self._inner.part(start, length), self._watch, self._offset + start)

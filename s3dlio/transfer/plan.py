@@ -1,0 +1,115 @@
+"""What a transfer is about: its items one after the other, what was refused or passed over, and which are wanted.
+
+A plan is an iterator, never a list: a tree of fifty million objects is walked while it is transferred.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from s3dlio.errors import S3dlioError
+
+
+class Item(NamedTuple):
+    """One object to transfer.
+
+    Args:
+        name: what it is called relative to the selection, with ``/`` between segments: the destination's name.
+        key: its key in the source's store (a path, where that is local).
+        size: bytes, as the listing told.
+        etag: as the service wrote it, None for local files.
+        modified: nanoseconds since 1970, or RFC 3339 text.
+    """
+
+    name: str
+    key: str
+    size: int
+    etag: str | None = None
+    modified: int | str | None = None
+
+    @property
+    def mtime_ns(self) -> int | None:
+        """Nanoseconds since 1970; parsed on request only, since most transfers never ask."""
+        return parse_time(self.modified) if isinstance(self.modified, str) else self.modified
+
+    @property
+    def stamp(self) -> str:
+        """What changes when the object does."""
+        return f"{self.size} {self.etag or self.modified}"
+
+
+class Refused(NamedTuple):
+    """Something that was selected but can never be transferred; it counts as failed, and the others go on."""
+
+    uri: str
+    error: S3dlioError
+
+
+class Passed(NamedTuple):
+    """Something that is left out by rule (a sub-directory without ``recursive``); never silently, unless ``expected``
+    because it holds nothing (a folder marker)."""
+
+    uri: str
+    reason: str
+    expected: bool = False
+
+
+Entry = Item | Refused | Passed
+Plan = Iterator[Entry]
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?")
+
+
+def parse_time(text: str) -> int | None:
+    """RFC 3339 text as nanoseconds since 1970; None where it is something else."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    moment, decimals, zone = match.groups()
+    seconds = int(datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
+    return seconds * 1_000_000_000 + int((decimals or "0")[:9].ljust(9, "0"))
+
+
+class Filter:
+    """Which names of a selection are wanted.
+
+    Args:
+        include: shell patterns of which a name must match one, if there are any.
+        exclude: shell patterns of which a name must match none.
+
+    In shell patterns ``*`` also crosses ``/``. One without ``/`` is matched against the last segment, one with ``/``
+    against the whole name, and one that ends in ``/`` takes everything beneath that directory.
+    """
+
+    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        self._include = [_shell_match(glob) for glob in _several(include)]
+        self._exclude = [_shell_match(glob) for glob in _several(exclude)]
+
+    def __call__(self, name: str) -> bool:
+        if self._include and not any(match(name) for match in self._include):
+            return False
+        return not any(match(name) for match in self._exclude)
+
+    def prunes(self, directory: str) -> bool:
+        """Whether everything beneath ``directory`` (a name that ends in ``/``) is excluded."""
+        return any(match(directory) for match in self._exclude)
+
+
+def _several(patterns: Iterable[str]) -> Iterable[str]:
+    return (patterns,) if isinstance(patterns, str) else patterns
+
+
+def _shell_match(glob: str) -> Callable[[str], bool]:
+    directory = glob.endswith("/")
+    text = glob.lstrip("/") + ("*" if directory else "")
+    matcher = re.compile(fnmatch.translate(text)).match
+    if directory and "/" not in glob.strip("/"):  # a directory of that name at any depth
+        anywhere = re.compile("(?:.*/)?" + fnmatch.translate(text), re.DOTALL).match
+        return lambda name: anywhere(name) is not None
+    if "/" in glob:
+        return lambda name: matcher(name) is not None
+    return lambda name: matcher(name.rpartition("/")[2]) is not None

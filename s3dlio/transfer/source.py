@@ -1,0 +1,153 @@
+"""The source of a transfer, whatever its scheme: a store, and the plan of what is selected in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
+from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.local import Root, check_names, expand, select_local
+from s3dlio.transfer.plan import Entry, Filter, Item, Plan
+from s3dlio.transfer.remote import select_remote
+from s3dlio.transfer.selection import compile_pattern
+from s3dlio.transfer.target import as_directory, check_apart, check_roots_apart, place_uri
+from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
+
+if TYPE_CHECKING:
+    from s3dlio.client import Client
+
+Places = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is transferred.
+
+    Args:
+        store: where it is.
+        uri: as the user named it, for messages.
+        key: what is selected in a store; unused for local files.
+        roots: local files and directories; None for other stores.
+        recursive, pattern, keep: what of it is wanted.
+    """
+
+    store: ObjectStore
+    uri: str
+    key: str
+    roots: Sequence[Root] | None
+    recursive: bool
+    pattern: str | None
+    keep: Filter
+
+    @classmethod
+    def at(
+        cls,
+        client: Client,
+        places: Places,
+        *,
+        recursive: bool = True,
+        pattern: str | None = None,
+        keep: Filter | None = None,
+    ) -> Source:
+        """The source that the user named: one URI, or any number of local paths.
+
+        Raises:
+            ObjectNotFoundError: a local one is not there.
+            ConfigError, InvalidURIError: a pattern or glob that cannot be understood; two sources with one name.
+        """
+        several = [places] if isinstance(places, (str, os.PathLike)) else list(places)
+        keep = keep or Filter()
+        if pattern is not None:
+            compile_pattern(pattern)  # before any I/O
+        if len(several) == 1:
+            uri = place_uri(several[0])
+            store, key = client.store_for(uri)
+            if store.scheme not in LOCAL_SCHEMES:
+                return cls(store, uri, key, None, recursive, pattern, keep)
+        elif remote := next((p for p in several if has_scheme(os.fspath(p)) and not _is_local(os.fspath(p))), None):
+            raise InvalidURIError(
+                "of several sources, all must be local paths", uri=os.fspath(remote), hint="copy them one by one"
+            )
+        roots = expand(several, recursive=recursive)
+        check_names(roots, recursive, keep)
+        scheme = "direct" if all(os.fspath(p).lower().startswith("direct://") for p in several) else "file"
+        store, _ = client.store_for(f"{scheme}:///")
+        named = ", ".join(os.fspath(place) for place in several[:3])
+        return cls(store, named, "", roots, recursive, pattern, keep)
+
+    @property
+    def is_local(self) -> bool:
+        return self.roots is not None
+
+    def plan(self) -> Plan:
+        """What is selected, one after the other; listed anew with each call."""
+        if self.roots is None:
+            return select_remote(
+                self.store, self.key, recursive=self.recursive, pattern=self.pattern, keep=self.keep
+            )
+        plan = select_local(self.roots, recursive=self.recursive, keep=self.keep)
+        return plan if self.pattern is None else _matching(plan, self.pattern)
+
+    def single(self) -> Entry | None:
+        """The one object that the source names exactly; None where it may be several.
+
+        Raises:
+            ObjectNotFoundError: an object is named, and is not there.
+            IsDirectoryError: a directory is named.
+        """
+        if self.roots is not None:
+            alone = len(self.roots) == 1 and not self.roots[0].is_directory
+            return next(iter(self.plan()), None) if alone else None
+        if self.recursive or self.pattern is not None or is_directory_like(self.key) or "*" in self.key:
+            return None
+        try:
+            about = self.store.head(self.key)
+        except ObjectNotFoundError as error:
+            if any(page.keys for page in itertools.islice(self.store.list(self.key + "/", recursive=False), 1)):
+                raise self._directory() from error
+            raise
+        name = self.key.rpartition("/")[2]
+        return Item(name, self.key, about.size, about.etag, about.last_modified) if self.keep(name) else None
+
+    def check_recursive(self) -> None:
+        """Refuse a directory where only objects are wanted.
+
+        Raises:
+            IsDirectoryError: it is one.
+        """
+        if self.recursive:
+            return
+        if self.roots is None and is_directory_like(self.key) and self.pattern is None:
+            raise self._directory()
+        if any(root.is_directory for root in self.roots or ()):
+            raise self._directory()
+
+    def _directory(self) -> IsDirectoryError:
+        return IsDirectoryError(
+            "it is a directory", uri=self.uri, operation="COPY", hint="use -r / recursive=True; nothing was copied"
+        )
+
+    def check_apart(self, target: ObjectStore, prefix: str) -> None:
+        """Refuse a destination inside the source.
+
+        Raises:
+            InvalidURIError: it is.
+        """
+        prefix = as_directory(prefix)
+        if self.roots is not None:
+            check_roots_apart(self.roots, self.store, target, prefix)
+        elif "*" not in self.key:
+            check_apart(self.store, self.key, target, prefix)
+
+
+def _matching(plan: Plan, pattern: str) -> Plan:
+    search = compile_pattern(pattern).search
+    return (entry for entry in plan if not isinstance(entry, Item) or search(entry.name))
+
+
+def _is_local(text: str) -> bool:
+    return text.partition("://")[0].lower() in LOCAL_SCHEMES

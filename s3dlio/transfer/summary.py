@@ -1,0 +1,120 @@
+"""What a transfer did: counted while it runs, told when it has ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from s3dlio.errors import BatchError, ItemFailure, redact
+from s3dlio.transfer.progress import Progress
+
+log = logging.getLogger("s3dlio.transfer")
+
+_WARNINGS = 20  # passed-over items spelled out in the log at level WARNING; the rest at DEBUG
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSummary:
+    """The end of a transfer.
+
+    Args:
+        attempted: objects that were started, or refused.
+        succeeded: objects that are complete at their destination (deleted, for a delete).
+        failed: objects that are not.
+        skipped: objects that were left out: done before (journal, sync), folder markers, unwanted sub-directories.
+        bytes: bytes that were transferred.
+        seconds: from start to end.
+        failures: every failed object and its error.
+        deleted: objects that a sync removed at the destination.
+    """
+
+    attempted: int
+    succeeded: int
+    failed: int
+    skipped: int
+    bytes: int
+    seconds: float
+    failures: Sequence[ItemFailure] = field(default=(), repr=False)
+    deleted: int = 0
+
+    def raise_for_failures(self, operation: str, *, cancelled: int = 0, hint: str | None = None) -> None:
+        """Raise the BatchError that carries every failure, if there is one."""
+        if self.failures:
+            error = BatchError(self.failures, attempted=self.attempted, operation=operation, cancelled=cancelled)
+            error.hint = hint
+            raise error
+
+
+class Tally:
+    """Counts of a running transfer. Safe to call from any thread.
+
+    Args:
+        progress: is told what moves.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self.attempted = 0
+        self.succeeded = 0
+        self.skipped = 0
+        self.cancelled = 0
+        self.bytes = 0
+        self.failures: list[ItemFailure] = []
+        self.stopped_at = ""  # the object whose failure ended the transfer early
+
+    def start(self) -> int:
+        """One more object; returns its position in the transfer."""
+        with self._lock:
+            self.attempted += 1
+            return self.attempted - 1
+
+    def succeed(self, size: int, metered: int = 0, objects: int = 1) -> None:
+        """``objects`` are complete; progress already knows of ``metered`` of their bytes."""
+        with self._lock:
+            self.succeeded += objects
+            self.bytes += size
+            self._progress.advance(objects, size - metered)
+
+    def fail(self, index: int, uri: str, error: BaseException) -> None:
+        log.debug("failed: %s", error)
+        with self._lock:
+            self.failures.append(ItemFailure(index, uri, error))
+            self._progress.advance(1, 0)
+
+    def give_up(self) -> None:
+        """An object was in flight when the transfer was stopped."""
+        with self._lock:
+            self.cancelled += 1
+
+    def skip(self, uri: str, reason: str, *, expected: bool = False) -> None:
+        """An object is left out; said at level WARNING unless it was ``expected``."""
+        with self._lock:
+            self.skipped += 1
+            loud = not expected and self.skipped <= _WARNINGS
+        log.log(logging.WARNING if loud else logging.DEBUG, "skipped %s: %s", redact(uri), reason)
+
+    def unchanged(self, uri: str, size: int) -> None:
+        """An object that was started turned out to be at its destination already."""
+        with self._lock:
+            self.attempted -= 1
+            self.skipped += 1
+            self._progress.advance(1, size)
+        log.debug("skipped %s: it is at its destination already", redact(uri))
+
+    def summary(self, deleted: int = 0) -> TransferSummary:
+        with self._lock:
+            return TransferSummary(
+                attempted=self.attempted,
+                succeeded=self.succeeded,
+                failed=len(self.failures),
+                skipped=self.skipped,
+                bytes=self.bytes,
+                seconds=time.monotonic() - self._started,
+                failures=tuple(sorted(self.failures, key=lambda failure: failure.index)),
+                deleted=deleted,
+            )

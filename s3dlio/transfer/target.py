@@ -1,0 +1,114 @@
+"""The destination of a transfer: a store and a prefix of keys, or a local directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from s3dlio.errors import InvalidURIError
+from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.landing import Landing
+from s3dlio.transfer.local import Root
+from s3dlio.transfer.routes import Care, Route, choose_route
+from s3dlio.uri import LOCAL_SCHEMES, has_scheme
+
+
+def place_uri(place: str | os.PathLike[str]) -> str:
+    """The URI of what the user named as a source or destination: a URI, or a local path."""
+    text = os.fspath(place)
+    if not isinstance(text, str):
+        raise TypeError(f"a place is a str or a PathLike of str, not {type(place).__name__}")
+    if not text:
+        raise InvalidURIError("the source or destination is empty", hint="write a URI or a local path")
+    if has_scheme(text) or "://" in text:  # of an unknown scheme: the store's parser says so
+        return text
+    return "file://" + os.path.abspath(text) + ("/" if text.endswith("/") and text.strip("/") else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where objects go: keys are ``prefix`` and the name of the item. Local directories come with their landing."""
+
+    store: ObjectStore
+    prefix: str
+    landing: Landing | None
+
+    def route_from(self, source: ObjectStore, care: Care) -> Route:
+        """The way from ``source`` to here."""
+        return choose_route(source, self.store, self.prefix, care, self.landing)
+
+
+@contextlib.contextmanager
+def target_at(store: ObjectStore, prefix: str, *, create: bool = False) -> Iterator[Target]:
+    """The directory ``prefix`` of ``store`` as a destination; made if it is local.
+
+    Args:
+        store: where.
+        prefix: gets a ``/`` at the end if it has none.
+        create: make the bucket (container) first.
+    """
+    prefix = as_directory(prefix)
+    if store.scheme in LOCAL_SCHEMES:
+        with Landing(prefix) as landing:
+            yield Target(store, prefix, landing)
+        return
+    if create:
+        store.create_container()
+    yield Target(store, prefix, None)
+
+
+def as_directory(key: str) -> str:
+    """``key`` with a ``/`` at its end, unless it is the root."""
+    return key if not key or key.endswith("/") else key + "/"
+
+
+def check_apart(source: ObjectStore, source_key: str, target: ObjectStore, prefix: str) -> None:
+    """Refuse a directory that is copied into itself or onto itself: it would never end, or lose data.
+
+    Raises:
+        InvalidURIError: it is.
+    """
+    if source.scheme in LOCAL_SCHEMES and target.scheme in LOCAL_SCHEMES:
+        inner, outer = _real(prefix), _real(source_key)
+    elif source.root == target.root:
+        inner, outer = prefix, as_directory(source_key)
+    else:
+        return
+    if inner.startswith(outer):
+        raise InvalidURIError(
+            f"the destination is {'the source itself' if inner == outer else 'inside the source'}",
+            uri=target.uri(prefix), hint="name another destination; nothing was transferred",
+        )  # fmt: skip
+
+
+def check_not_itself(source: ObjectStore, source_key: str, target: ObjectStore, key: str) -> None:
+    """Refuse an object that is copied onto itself.
+
+    Raises:
+        InvalidURIError: it is.
+    """
+    if source.scheme in LOCAL_SCHEMES and target.scheme in LOCAL_SCHEMES:
+        same = os.path.realpath(source_key) == os.path.realpath(key)
+    else:
+        same = (source.root, source_key) == (target.root, key)
+    if same:
+        raise InvalidURIError("the destination is the source itself", uri=target.uri(key))
+
+
+def check_roots_apart(roots: Sequence[Root], source: ObjectStore, target: ObjectStore, prefix: str) -> None:
+    """:func:`check_apart` for local sources, files among them.
+
+    Raises:
+        InvalidURIError: a directory is copied into itself, or a file onto itself.
+    """
+    for root in roots:
+        if root.is_directory:
+            check_apart(source, root.path, target, prefix)
+        else:
+            check_not_itself(source, root.path, target, prefix + root.name)
+
+
+def _real(path: str) -> str:
+    return as_directory(os.path.realpath(path or "."))

@@ -1,0 +1,151 @@
+"""The work on one item as one call: files opened when it starts and closed when it ends, operations one after another.
+
+A task is written once, as a generator (``Steps``), whichever stores it works on: operations of a cloud store yield
+their requests to the lane that runs the task, operations of a blocking store just run.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from s3dlio.errors import IntegrityError, S3dlioError, from_os_error
+from s3dlio.integrity import format_crc32c
+from s3dlio.memory.body import DiscardSink
+from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.transfer.bodies import Tape, WatchedSink
+from s3dlio.transfer.local import file_uri, not_a_file, special_kind
+
+T = TypeVar("T")
+
+_READ_FILE = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo must not hang the open
+
+
+class RefusedItemError(Exception):
+    """Carries the reason why one item cannot be transferred to whoever counts: the other items go on.
+
+    Args:
+        error: the reason.
+    """
+
+    def __init__(self, error: S3dlioError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Task(Call[T]):
+    """A call made of other calls. Those are what observers see; the task itself is not told to them.
+
+    Args:
+        store: the store that decides where the task runs: on a lane if it is a cloud store.
+        operation: the verb, for errors.
+        key: the object, for errors.
+        steps: the work.
+        size: the bytes it will have in flight.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, store: ObjectStore, operation: str, key: str, steps: Callable[[], Steps[T]], size: int = 0
+    ) -> None:
+        super().__init__(store, operation, key, steps if store.is_cloud else lambda: finish(steps()), size=size)
+
+    def __enter__(self) -> None:
+        return None
+
+
+def perform(call: Call[T]) -> Steps[T]:
+    """Run one call within a task."""
+    if call.store.is_cloud:
+        return (yield from call.steps())
+    return call.run()
+
+
+def finish(steps: Steps[T]) -> T:
+    """The result of steps that have nothing to yield, because only blocking stores take part."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    steps.close()
+    raise AssertionError("a cloud store's requests were given to a blocking store's task")
+
+
+def within(task: Call[Any], steps: Steps[T]) -> Steps[T]:
+    """Take ``steps``, which may be of other stores, where ``task`` runs: on its lane, or blocking on its thread."""
+    if task.store.is_cloud:
+        return (yield from steps)
+    from s3dlio.net.one import drive
+
+    result: T = drive(steps)
+    return result
+
+
+def open_file(path: str) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading; returns the descriptor and what the file is now.
+
+    Raises:
+        RefusedItemError: it is gone, unreadable, or not a regular file.
+    """
+    try:
+        descriptor = os.open(path, _READ_FILE)
+    except OSError as error:
+        raise RefusedItemError(from_os_error(error, uri=file_uri(path), operation="READ")) from error
+    about = os.fstat(descriptor)
+    if (kind := special_kind(about.st_mode)) is not None or stat.S_ISDIR(about.st_mode):
+        os.close(descriptor)
+        raise RefusedItemError(not_a_file(path, kind or "a directory"))
+    return descriptor, about
+
+
+def check_length(uri: str, expected: int, actual: int) -> None:
+    """Raise unless all bytes are there.
+
+    Raises:
+        IntegrityError: they are not.
+    """
+    if actual != expected:
+        raise IntegrityError(f"{actual} bytes arrived of an object of {expected}", uri=uri)
+
+
+def checksum_of(store: ObjectStore, key: str, size: int, told: int | None = None) -> Steps[int]:
+    """The CRC32C of an object: as the service tells, or by reading it.
+
+    Args:
+        store: where it is.
+        key: which.
+        size: what it must be in bytes.
+        told: the checksum, if an earlier answer told it.
+    """
+    if told is not None:
+        return told
+    metadata = yield from perform(store.head_call(key))
+    check_length(store.uri(key), size, metadata.size)
+    if metadata.crc32c is not None:
+        return metadata.crc32c
+    tape = Tape(None, checksum=True)
+    sink = WatchedSink(DiscardSink(), tape)
+    yield from perform(store.read_call(key, sink))
+    check_length(store.uri(key), size, sink.size or 0)
+    crc = tape.crc(size)
+    if crc is None:
+        raise IntegrityError("the object could not be read in one piece to verify it", uri=store.uri(key))
+    return crc
+
+
+def check_crc(uri: str, expected: int, actual: int) -> None:
+    """Raise unless two checksums of one object are the same.
+
+    Raises:
+        IntegrityError: they are not.
+    """
+    if actual != expected:
+        raise IntegrityError(
+            f"the CRC32C is {format_crc32c(actual)}, but that of the source is {format_crc32c(expected)}",
+            uri=uri,
+            hint="transfer the object again; if it fails again, suspect the network or the memory of this machine",
+        )
