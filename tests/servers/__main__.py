@@ -30,7 +30,7 @@ def install(names: list[str]) -> int:
         try:
             SERVERS[name].install()
         except ServerUnavailable as error:
-            print(f"{name}: not available, its tests are skipped: {error}")
+            print(f"{name}: not available: {error}")
             missing += 1
         else:
             print(f"{name}: installed ({time.monotonic() - started:.1f} s)", flush=True)

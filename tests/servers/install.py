@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.servers.base import ServerUnavailable
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3dlio-tests"
+TIMEOUT = 600
 
 
 def python_venv(name: str, *requirements: str) -> Path:
@@ -122,15 +123,14 @@ def _locked(name: str) -> Iterator[None]:
 
 
 def _run(argv: Sequence[str | Path], hint: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-    result = subprocess.run(
-        [str(part) for part in argv],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [str(part) for part in argv]
+    shown = f"{' '.join(command[:3])} ..."
+    try:
+        result = subprocess.run(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        raise ServerUnavailable(f"{hint}\n({shown} did not end in {TIMEOUT} s)") from None
     if result.returncode:
         said = (result.stderr or result.stdout).strip()[-500:]
-        raise ServerUnavailable(f"{hint}\n({' '.join(map(str, argv[:3]))} ... ended with {result.returncode}: {said})")
+        raise ServerUnavailable(f"{hint}\n({shown} ended with {result.returncode}: {said})")

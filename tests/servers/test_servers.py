@@ -199,7 +199,8 @@ def test_gcs(gcs_server: GcsServer) -> None:
     from google.cloud import storage
 
     client = storage.Client(
-        project="s3dlio-tests", credentials=AnonymousCredentials(), client_options={"api_endpoint": gcs_server.endpoint}
+        project="s3dlio-tests",
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call] client_options={"api_endpoint": gcs_server.endpoint}
     )
     bucket = client.create_bucket("gcs-check")
     bucket.blob("some/key").upload_from_string(b"payload")
@@ -232,6 +233,13 @@ def test_scripted_server_plays_its_script_and_records_the_requests() -> None:
         server.assert_consumed()
         assert [request.target for request in server.all_requests] == ["/a", "/b", "/c", "/d"]
         assert server.all_requests[1].body == b"chunked"
+
+
+def test_scripted_server_over_tls(authority: Authority) -> None:
+    with ScriptedServer([[Expect(b"GET /a"), respond(body=b"secret"), ExpectClose()]], tls=authority) as server:
+        with urllib3.PoolManager(ca_certs=str(authority.bundle), retries=False) as pool:
+            assert pool.request("GET", f"{server.endpoint}/a").data == b"secret"
+        server.assert_consumed()
 
 
 def test_scripted_server_reports_what_was_not_used() -> None:
