@@ -9,170 +9,44 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 from s3dlio.errors import ConfigError
-from s3dlio.sizes import format_size, parse_size
+from s3dlio.knobs import Knob, Section, choice, flag, integer, knob, knobs, seconds, size, text, url, url_or_host
+from s3dlio.sizes import format_size
 from s3dlio.sources import config_file, variable_layers
 
 KiB, MiB = 1 << 10, 1 << 20
-
-Reader = Callable[[str, Any], Any]
-
-
-# -- how a value is read: from the text of a variable, or from what a program passes
-
-
-def _integer(minimum: int) -> Reader:
-    def read(name: str, value: Any) -> int:
-        text = value.strip() if isinstance(value, str) else ""
-        if isinstance(value, bool) or not (isinstance(value, int) or text.removeprefix("-").isdecimal()):
-            raise ConfigError(f"{name} must be an integer, not {value!r}")
-        if int(value) < minimum:
-            raise ConfigError(f"{name} must be at least {minimum}, got {value}")
-        return int(value)
-
-    return read
-
-
-def _size(minimum: int) -> Reader:
-    return lambda name, value: parse_size(value, name=name, minimum=minimum)
-
-
-def _seconds(name: str, value: Any) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        seconds = float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} must be a number of seconds, not {value!r}") from None
-    if not 0 <= seconds < float("inf"):
-        raise ConfigError(f"{name} must be a number of seconds from 0 on, got {value}")
-    return seconds
-
-
-def _flag(name: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    text = value.strip().lower() if isinstance(value, str) else ""
-    if text in ("1", "true", "yes", "on"):
-        return True
-    if text in ("0", "false", "no", "off"):
-        return False
-    raise ConfigError(f"{name} must be true or false, not {value!r}")
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
-    return value
-
-
-def _secret(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
-    return value.strip()
-
-
-def _url(name: str, value: Any) -> str:
-    text = _text(name, value).strip().rstrip("/")
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in ("http", "https") or not rest:
-        raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
-    return text
-
-
-def _emulator(name: str, value: Any) -> str:
-    """STORAGE_EMULATOR_HOST is written with and without ``http://``."""
-    text = _text(name, value)
-    return _url(name, text if "://" in text else f"http://{text}")
-
-
-def _choice(*choices: str) -> Reader:
-    def read(name: str, value: Any) -> str:
-        text = value.strip().lower() if isinstance(value, str) else value
-        if text not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-        return cast(str, text)
-
-    return read
-
-
-# -- knobs
-
-
-class Knob(NamedTuple):
-    """How one setting is read and shown."""
-
-    read: Reader
-    variables: tuple[str, ...]
-    doc: str
-    secret: bool
-
-
-def knob(default: Any, read: Reader, doc: str, *variables: str, secret: bool = False) -> Any:
-    """Declare a setting: its default, its reader, what it does, and its variables, the one that wins first."""
-    return field(default=default, repr=not secret, metadata={"knob": Knob(read, variables, doc, secret)})
-
-
-@dataclass(frozen=True)
-class Section:
-    """A group of settings. Values are checked when it is made; secrets are left out of its repr and of its pickle.
-
-    Raises:
-        ConfigError: a value of the wrong type or out of range.
-    """
-
-    def __post_init__(self) -> None:
-        for name, entry, default in knobs(type(self)):
-            value = getattr(self, name)
-            if value is not default and not (value is None and default is None):
-                object.__setattr__(self, name, entry.read(name, value))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, **dict.fromkeys(secrets(type(self)))}
-
-
-def knobs(section: type[Section]) -> Iterator[tuple[str, Knob, Any]]:
-    """Every setting of a section: its name, its knob, its default."""
-    for item in dataclasses.fields(section):
-        yield item.name, item.metadata["knob"], item.default
-
-
-def secrets(section: type[Section]) -> list[str]:
-    """The names of a section's secret settings."""
-    return [name for name, entry, _ in knobs(section) if entry.secret]
-
 
 @dataclass(frozen=True)
 class HttpSettings(Section):
     """Connections to the services."""
 
-    max_connections: int = knob(256, _integer(1), "connections kept open for each host",
+    max_connections: int = knob(256, integer(1), "connections kept open for each host",
                                 "S3DLIO_MAX_HTTP_CONNECTIONS", "S3DLIO_POOL_MAX_IDLE_PER_HOST")
-    pool_idle_seconds: float = knob(30.0, _seconds, "an idle connection is closed after so long",
+    pool_idle_seconds: float = knob(30.0, seconds, "an idle connection is closed after so long",
                                     "S3DLIO_POOL_IDLE_TIMEOUT_SECS")
-    connect_timeout: float = knob(5.0, _seconds, "seconds to establish a connection", "S3DLIO_CONNECT_TIMEOUT_SECS")
-    read_timeout: float = knob(60.0, _seconds, "seconds without a byte from the service", "S3DLIO_READ_TIMEOUT_SECS")
-    operation_timeout: float | None = knob(None, _seconds, "seconds for an operation with all its retries",
+    connect_timeout: float = knob(5.0, seconds, "seconds to establish a connection", "S3DLIO_CONNECT_TIMEOUT_SECS")
+    read_timeout: float = knob(60.0, seconds, "seconds without a byte from the service", "S3DLIO_READ_TIMEOUT_SECS")
+    operation_timeout: float | None = knob(None, seconds, "seconds for an operation with all its retries",
                                            "S3DLIO_OPERATION_TIMEOUT_SECS")
-    ca_bundle: str | None = knob(None, _text, "a PEM file of the certificates to trust instead of the system's",
+    ca_bundle: str | None = knob(None, text, "a PEM file of the certificates to trust instead of the system's",
                                  "AWS_CA_BUNDLE", "AWS_CA_BUNDLE_PATH")
-    follow_redirects: bool = knob(True, _flag, "follow redirects of a service", "S3DLIO_FOLLOW_REDIRECTS")
-    redirect_max: int = knob(5, _integer(0), "redirects followed in one operation", "S3DLIO_REDIRECT_MAX")
+    follow_redirects: bool = knob(True, flag, "follow redirects of a service", "S3DLIO_FOLLOW_REDIRECTS")
+    redirect_max: int = knob(5, integer(0), "redirects followed in one operation", "S3DLIO_REDIRECT_MAX")
 
 
 @dataclass(frozen=True)
 class RetrySettings(Section):
     """What happens after a failure that may pass."""
 
-    max_attempts: int = knob(5, _integer(1), "how often a request is sent at most", "S3DLIO_MAX_RETRY_ATTEMPTS")
-    base_delay: float = knob(0.1, _seconds, "seconds that the first pause lasts on average",
+    max_attempts: int = knob(5, integer(1), "how often a request is sent at most", "S3DLIO_MAX_RETRY_ATTEMPTS")
+    base_delay: float = knob(0.1, seconds, "seconds that the first pause lasts on average",
                              "S3DLIO_RETRY_BASE_DELAY_SECS")
-    max_delay: float = knob(20.0, _seconds, "seconds that a pause lasts at most", "S3DLIO_RETRY_MAX_DELAY_SECS")
-    retry_after_cap: float = knob(60.0, _seconds, "seconds that a service's Retry-After is honoured at most",
+    max_delay: float = knob(20.0, seconds, "seconds that a pause lasts at most", "S3DLIO_RETRY_MAX_DELAY_SECS")
+    retry_after_cap: float = knob(60.0, seconds, "seconds that a service's Retry-After is honoured at most",
                                   "S3DLIO_RETRY_AFTER_CAP_SECS")
 
 
@@ -180,29 +54,29 @@ class RetrySettings(Section):
 class RangeSettings(Section):
     """Large objects are read as concurrent ranges."""
 
-    enabled: bool = knob(True, _flag, "read large objects as concurrent ranges", "S3DLIO_ENABLE_RANGE_OPTIMIZATION")
-    threshold: int = knob(16 * MiB, _size(1), "objects larger than this are read as ranges",
+    enabled: bool = knob(True, flag, "read large objects as concurrent ranges", "S3DLIO_ENABLE_RANGE_OPTIMIZATION")
+    threshold: int = knob(16 * MiB, size(1), "objects larger than this are read as ranges",
                           "S3DLIO_RANGE_THRESHOLD_MB")
-    chunk: int = knob(64 * MiB, _size(64 * KiB), "bytes of one range", "S3DLIO_CHUNK_SIZE")
-    concurrency: int = knob(32, _integer(1), "ranges of one object in flight", "S3DLIO_RANGE_CONCURRENCY")
+    chunk: int = knob(64 * MiB, size(64 * KiB), "bytes of one range", "S3DLIO_CHUNK_SIZE")
+    concurrency: int = knob(32, integer(1), "ranges of one object in flight", "S3DLIO_RANGE_CONCURRENCY")
 
 
 @dataclass(frozen=True)
 class MultipartSettings(Section):
     """Large objects are written in parts."""
 
-    threshold: int = knob(32 * MiB, _size(1), "objects larger than this are written in parts",
+    threshold: int = knob(32 * MiB, size(1), "objects larger than this are written in parts",
                           "S3DLIO_MULTIPART_THRESHOLD_MB")
-    part_size: int = knob(16 * MiB, _size(5 * MiB), "bytes of one part (more where 10,000 parts would not do)",
+    part_size: int = knob(16 * MiB, size(5 * MiB), "bytes of one part (more where 10,000 parts would not do)",
                           "S3DLIO_MULTIPART_PART_SIZE_MB")
-    max_in_flight: int = knob(8, _integer(1), "parts of one object in flight", "S3DLIO_MULTIPART_MAX_IN_FLIGHT")
+    max_in_flight: int = knob(8, integer(1), "parts of one object in flight", "S3DLIO_MULTIPART_MAX_IN_FLIGHT")
 
 
 @dataclass(frozen=True)
 class ExecutorSettings(Section):
     """The threads that batches share."""
 
-    threads: int = knob(64, _integer(1), "threads at most; they are started as they are needed",
+    threads: int = knob(64, integer(1), "threads at most; they are started as they are needed",
                         "S3DLIO_RT_THREADS", "S3DLIO_WORKER_THREADS")
 
 
@@ -210,9 +84,9 @@ class ExecutorSettings(Section):
 class TransferSettings(Section):
     """What every batch keeps to."""
 
-    max_in_flight_bytes: int = knob(1024 * MiB, _size(1), "bytes that a batch of writes holds in flight at most",
+    max_in_flight_bytes: int = knob(1024 * MiB, size(1), "bytes that a batch of writes holds in flight at most",
                                     "S3DLIO_MAX_IN_FLIGHT_BYTES")
-    put_verify: bool = knob(False, _flag, "after every put of one object, ask the store for its size and compare",
+    put_verify: bool = knob(False, flag, "after every put of one object, ask the store for its size and compare",
                             "S3DLIO_PUT_VERIFY")
 
 
@@ -220,12 +94,12 @@ class TransferSettings(Section):
 class FileSettings(Section):
     """Local files: ``file://`` and ``direct://``. ``s3dlio.FileSystemConfig`` is the same class."""
 
-    durable: bool = knob(False, _flag, "a put returns when file and directory are on the disk (fsync)",
+    durable: bool = knob(False, flag, "a put returns when file and directory are on the disk (fsync)",
                          "S3DLIO_FILE_DURABLE")
-    direct_fallback: str = knob("warn", _choice("warn", "error"),
+    direct_fallback: str = knob("warn", choice("warn", "error"),
                                 "where the file system refuses O_DIRECT: read and write through the page cache and "
                                 "log a warning, or raise", "S3DLIO_DIRECT_FALLBACK")
-    alignment: int | None = knob(None, _size(512), "bytes to which direct:// aligns; unset: what the file system asks "
+    alignment: int | None = knob(None, size(512), "bytes to which direct:// aligns; unset: what the file system asks "
                                  "for", "S3DLIO_DIRECT_ALIGNMENT")
 
 
@@ -233,44 +107,44 @@ class FileSettings(Section):
 class S3Settings(Section):
     """``s3://``. What is not set here, boto3 finds: profiles, SSO, web identity, instance roles."""
 
-    endpoint_url: str | None = knob(None, _url, "the service; unset: AWS", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    region: str | None = knob(None, _text, "the region to sign for", "AWS_REGION", "AWS_DEFAULT_REGION")
-    profile: str | None = knob(None, _text, "the profile in ~/.aws", "AWS_PROFILE")
-    addressing: str = knob("auto", _choice("auto", "path", "virtual"), "where the bucket stands: in the path or in the "
+    endpoint_url: str | None = knob(None, url, "the service; unset: AWS", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    region: str | None = knob(None, text, "the region to sign for", "AWS_REGION", "AWS_DEFAULT_REGION")
+    profile: str | None = knob(None, text, "the profile in ~/.aws", "AWS_PROFILE")
+    addressing: str = knob("auto", choice("auto", "path", "virtual"), "where the bucket stands: in the path or in the "
                            "host name; auto: host name on AWS, path elsewhere", "S3DLIO_S3_ADDRESSING")
-    backend: str = knob("native", _choice("native", "boto3", "arrow"), "the transport of objects and listings",
+    backend: str = knob("native", choice("native", "boto3", "arrow"), "the transport of objects and listings",
                         "S3DLIO_BACKEND")
-    anonymous: bool = knob(False, _flag, "send unsigned requests", "S3DLIO_S3_ANONYMOUS")
-    payload_signing: bool = knob(False, _flag, "sign the hash of the payload too, over TLS as well",
+    anonymous: bool = knob(False, flag, "send unsigned requests", "S3DLIO_S3_ANONYMOUS")
+    payload_signing: bool = knob(False, flag, "sign the hash of the payload too, over TLS as well",
                                  "S3DLIO_S3_PAYLOAD_SIGNING")
-    request_checksum: str | None = knob(None, _choice("when_required", "when_supported"), "send checksums; unset: "
+    request_checksum: str | None = knob(None, choice("when_required", "when_supported"), "send checksums; unset: "
                                         "when_supported on AWS, when_required elsewhere",
                                         "AWS_REQUEST_CHECKSUM_CALCULATION")
-    response_checksum: str | None = knob(None, _choice("when_required", "when_supported"), "verify checksums; unset: "
+    response_checksum: str | None = knob(None, choice("when_required", "when_supported"), "verify checksums; unset: "
                                          "when_supported on AWS, when_required elsewhere",
                                          "AWS_RESPONSE_CHECKSUM_VALIDATION")
-    requester_pays: bool = knob(False, _flag, "accept the costs of requests", "S3DLIO_S3_REQUESTER_PAYS")
-    tls_ports: str = knob("443", _text, "ports (comma) of s3://host:port/ URIs that speak TLS",
+    requester_pays: bool = knob(False, flag, "accept the costs of requests", "S3DLIO_S3_REQUESTER_PAYS")
+    tls_ports: str = knob("443", text, "ports (comma) of s3://host:port/ URIs that speak TLS",
                           "S3DLIO_S3_ENDPOINT_TLS_PORTS")
-    access_key_id: str | None = knob(None, _secret, "access key", "AWS_ACCESS_KEY_ID", secret=True)
-    secret_access_key: str | None = knob(None, _secret, "its secret", "AWS_SECRET_ACCESS_KEY", secret=True)
-    session_token: str | None = knob(None, _secret, "the token of a session", "AWS_SESSION_TOKEN", secret=True)
+    access_key_id: str | None = knob(None, text, "access key", "AWS_ACCESS_KEY_ID", secret=True)
+    secret_access_key: str | None = knob(None, text, "its secret", "AWS_SECRET_ACCESS_KEY", secret=True)
+    session_token: str | None = knob(None, text, "the token of a session", "AWS_SESSION_TOKEN", secret=True)
 
 
 @dataclass(frozen=True)
 class AzureSettings(Section):
     """``az://``. What is not set here, azure-identity finds where it is installed."""
 
-    account: str | None = knob(None, _text, "the account that az://container/key means",
+    account: str | None = knob(None, text, "the account that az://container/key means",
                                "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")
-    endpoint_url: str | None = knob(None, _url, "the service; unset: Azure",
+    endpoint_url: str | None = knob(None, url, "the service; unset: Azure",
                                     "AZURE_BLOB_ENDPOINT_URL", "AZURE_STORAGE_ENDPOINT")
-    backend: str = knob("native", _choice("native", "sdk"), "the transport of blobs and listings",
+    backend: str = knob("native", choice("native", "sdk"), "the transport of blobs and listings",
                         "S3DLIO_AZURE_BACKEND")
-    key: str | None = knob(None, _secret, "the account's key", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY",
+    key: str | None = knob(None, text, "the account's key", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY",
                            secret=True)
-    sas_token: str | None = knob(None, _secret, "a shared access signature", "AZURE_STORAGE_SAS_TOKEN", secret=True)
-    connection_string: str | None = knob(None, _secret, "account, key and endpoint in one",
+    sas_token: str | None = knob(None, text, "a shared access signature", "AZURE_STORAGE_SAS_TOKEN", secret=True)
+    connection_string: str | None = knob(None, text, "account, key and endpoint in one",
                                          "AZURE_STORAGE_CONNECTION_STRING", secret=True)
 
 
@@ -278,13 +152,13 @@ class AzureSettings(Section):
 class GcsSettings(Section):
     """``gs://`` and ``gcs://``. What is not set here, google-auth finds."""
 
-    endpoint_url: str | None = knob(None, _emulator, "the service; unset: Google",
+    endpoint_url: str | None = knob(None, url_or_host, "the service; unset: Google",
                                     "GCS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
-    project: str | None = knob(None, _text, "the project of new and listed buckets", "GOOGLE_CLOUD_PROJECT")
-    backend: str = knob("native", _choice("native", "sdk"), "the transport of objects and listings",
+    project: str | None = knob(None, text, "the project of new and listed buckets", "GOOGLE_CLOUD_PROJECT")
+    backend: str = knob("native", choice("native", "sdk"), "the transport of objects and listings",
                         "S3DLIO_GCS_BACKEND")
-    anonymous: bool = knob(False, _flag, "send requests without credentials", "S3DLIO_GCS_ANONYMOUS")
-    credentials_file: str | None = knob(None, _text, "a file of credentials", "GOOGLE_APPLICATION_CREDENTIALS")
+    anonymous: bool = knob(False, flag, "send requests without credentials", "S3DLIO_GCS_ANONYMOUS")
+    credentials_file: str | None = knob(None, text, "a file of credentials", "GOOGLE_APPLICATION_CREDENTIALS")
 
 
 class Shown(NamedTuple):
@@ -335,12 +209,13 @@ class Settings:
             put(section, name, value, f"{section}.{name} in {path}", origin)
         layers = list(variable_layers(environ))
         for layer in reversed(layers):
-            for section, name, variable, text in _variables(layer.variables):
-                put(section, name, text, f"{variable} ({layer.origin})", f"{layer.origin} {variable}")
+            for section, name, variable, written in _variables(layer.variables):
+                put(section, name, written, f"{variable} ({layer.origin})", f"{layer.origin} {variable}")
         for origin, given in (("configure()", configured()), ("argument", arguments)):
             for section, name, value in _leaves(given, origin):
                 put(section, name, value, f"{section}.{name}", origin)
-        return cls(**{name: kind(**values[name]) for name, kind in SECTIONS.items()}, origins=origins)
+        sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in SECTIONS.items()}
+        return cls(**sections, origins=origins)
 
     def replace(self, **arguments: Mapping[str, Any]) -> Self:
         """A copy with other values, given as to ``resolve``."""
@@ -397,7 +272,7 @@ def _leaves(tables: Mapping[str, Any], origin: str) -> Iterator[tuple[str, str, 
         if section not in SECTIONS:
             raise ConfigError(f"unknown section '{section}' ({origin})", hint=f"use one of {', '.join(SECTIONS)}")
         if not isinstance(values, Mapping):
-            raise ConfigError(f"section '{section}' must hold settings, not {values!r} ({origin})")
+            raise ConfigError(f"section '{section}' must hold settings, not a {type(values).__name__} ({origin})")
         yield from ((section, name, value) for name, value in values.items() if value is not None)
 
 
@@ -406,10 +281,10 @@ def _variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str, str, st
     for section, kind in SECTIONS.items():
         for name, entry, _ in knobs(kind):
             for variable in entry.variables:
-                if text := variables.get(variable, "").strip():
-                    if variable.endswith("_MB") and text.isdecimal():
-                        text += "MiB"  # the reference counts these in MiB
-                    yield section, name, variable, text
+                if written := variables.get(variable, "").strip():
+                    if variable.endswith("_MB") and written.isdecimal():
+                        written += "MiB"  # that is what the reference counts these in
+                    yield section, name, variable, written
                     break
 
 

@@ -36,14 +36,15 @@ def _whole(value: Any, name: str) -> int:
     if match is None or (match[3] and not match[2]):
         raise ConfigError(f"{name}={value!r} is no size", hint="write a number of bytes, or 512KiB, 8MB, 16MiB, 1g")
     number, prefix, binary, _ = match.groups()
-    unit = (1024 if binary else 1000) ** _POWER[prefix.lower()]
+    unit: int = (1024 if binary else 1000) ** _POWER[prefix.lower()]
     if "." not in number:
         return int(number) * unit
     whole, decimals = number.split(".")
-    size, rest = divmod(int(whole + decimals) * unit, 10 ** len(decimals))
-    if rest:
+    parts = int(whole + decimals) * unit
+    scale: int = 10 ** len(decimals)
+    if parts % scale:
         raise ConfigError(f"{name}={value!r} is not a whole number of bytes")
-    return size
+    return parts // scale
 
 
 def format_size(size: int) -> str:

@@ -6,10 +6,11 @@ Nothing is kept for a call that is done, so a batch of fifty million runs in con
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3dlio.stores.base import Call
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken
@@ -20,8 +21,6 @@ Done = Callable[[int, Any, BaseException | None], None]
 #: Calls longer than this (seconds) may gain from another thread; shorter ones only hand the GIL around. From the page
 #: cache, one loop read 71 k/s files of 4 KiB and two loops 37 to 74 k/s; files of 64 MiB, 13 to 15 and 16 to 17 GB/s.
 _LONG_CALL = 300e-6
-#: A long call that computed (copied) for less than this share of its time was waiting.
-_BUSY = 0.5
 
 
 def run_calls(
@@ -61,14 +60,19 @@ class _Feed:
         self._lock = threading.Lock()
         self._cancel = cancel
 
+    def __iter__(self) -> Iterator[tuple[int, Call[Any]]]:
+        """The calls that are left, for one worker among several; ends early when the batch is cancelled."""
+        lock, cancel, calls, returned = self._lock, self._cancel, self._calls, self._returned
+        while not cancel.cancelled:
+            with lock:
+                item = returned.pop() if returned else next(calls, None)
+            if item is None:
+                return
+            yield item
+
     def take(self) -> tuple[int, Call[Any]] | None:
         """The next call, None when there is none or the batch was cancelled."""
-        with self._lock:
-            if self._cancel.cancelled:
-                return None
-            if self._returned:
-                return self._returned.pop()
-            return next(self._calls, None)
+        return next(iter(self), None)
 
     def give_back(self, item: tuple[int, Call[Any]]) -> None:
         with self._lock:
@@ -100,7 +104,7 @@ def _run_loops(
     """
 
     def loop() -> None:
-        while (item := feed.take()) is not None:
+        for item in feed:
             index, call = item
             if call.store.is_cloud:
                 feed.give_back(item)
@@ -115,36 +119,54 @@ def _run_loops(
 def _probe(feed: _Feed, width: int, on_done: Done, cancel: CancelToken, budget: ByteBudget | None) -> int:
     """Run calls on this thread while they are short; returns how many loops the others deserve, 0 when none is left.
 
-    Two long calls in a row decide: a single one may be a thread that lost its CPU for a while.
+    A long call has the next one measured, and that one decides: the clock alone would take a thread that lost its CPU
+    to others for one that waits (on a busy machine every second batch of 4 KiB files went to 64 threads).
     """
-    was_long = False
-    while (item := feed.take()) is not None:
+    before: _Usage | None = None
+    for item in feed:
         index, call = item
         if call.store.is_cloud:
             feed.give_back(item)
             return 0
-        began, computed = time.perf_counter(), time.thread_time()
+        began = time.perf_counter()
         _run_one(index, call, on_done, cancel, budget)
-        took = time.perf_counter() - began
-        if took > _LONG_CALL and was_long:
-            busy = time.thread_time() - computed > _BUSY * took
-            return min(width, os.cpu_count() or 1) if busy else width
-        was_long = took > _LONG_CALL
+        if time.perf_counter() - began <= _LONG_CALL:
+            before = None
+            continue
+        now = _Usage.now()
+        if before is not None and now.cpu_seconds - before.cpu_seconds > _LONG_CALL:
+            return min(width, os.cpu_count() or 1)
+        if before is not None and now.waits > before.waits:
+            return width
+        before = now
     return 0
+
+
+class _Usage(NamedTuple):
+    """What the calling thread has used: CPU time, and how often it gave the CPU up of its own, to wait."""
+
+    cpu_seconds: float
+    waits: int
+
+    @classmethod
+    def now(cls) -> _Usage:
+        if not hasattr(resource, "RUSAGE_THREAD"):  # other systems do not tell: a call that did not compute waited
+            return cls(time.thread_time(), time.perf_counter_ns())
+        return cls(time.thread_time(), resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw)
 
 
 def _run_one(index: int, call: Call[Any], on_done: Done, cancel: CancelToken, budget: ByteBudget | None) -> None:
     if budget is not None:
         budget.acquire(call.size, cancel)
+    result, failure = None, None
     try:
         result = call.run()
     except Exception as error:
-        on_done(index, None, error)
-    else:
-        on_done(index, result, None)
+        failure = error
     finally:
         if budget is not None:
             budget.release(call.size)
+    on_done(index, result, failure)
 
 
 def _run_lanes(
@@ -161,7 +183,7 @@ def _run_lanes(
     lanes = lanes_for(width)
 
     def cloud_calls() -> Iterator[tuple[int, Call[Any]]]:
-        while (item := feed.take()) is not None:
+        for item in feed:
             if item[1].store.is_cloud:
                 yield item
             else:

@@ -15,6 +15,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from typing import TypeVar
 
 from s3dlio.errors import ConfigError, TransferCancelledError
@@ -48,6 +49,23 @@ class CancelToken:
         """
         if self.cancelled:
             raise TransferCancelledError(self.reason)
+
+
+_surrounding: ContextVar[CancelToken | None] = ContextVar("s3dlio_cancel", default=None)
+
+
+def surrounding_token() -> CancelToken | None:
+    """The token of the awaited call that this runs in; cancelling its task cancels it."""
+    return _surrounding.get()
+
+
+def cancelled_by(token: CancelToken, work: Callable[[], T]) -> T:
+    """Run ``work``; its batches stop when ``token`` is cancelled."""
+    before = _surrounding.set(token)
+    try:
+        return work()
+    finally:
+        _surrounding.reset(before)
 
 
 class ByteBudget:

@@ -1,0 +1,187 @@
+"""The functions of the package: the methods of one default client, and what configures it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from s3dlio import settings
+from s3dlio.client import Client
+from s3dlio.errors import ConfigError
+from s3dlio.memory.view import BytesView
+from s3dlio.verbs import URI
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_default: Client | None = None
+_lock = threading.Lock()
+
+
+def default_client() -> Client:
+    """The client behind the functions of the package, made at the first call."""
+    global _default
+    if _default is None:
+        with _lock:
+            _default = _default or Client()
+    return _default
+
+
+def configure(section: str, **values: Any) -> None:
+    """Set values of one section of the settings, at any time.
+
+    They rank above the environment and below the arguments of a :class:`Client`. The default client uses them from its
+    next call on; clients that exist keep theirs.
+
+    Args:
+        section: ``http``, ``retry``, ``range``, ``multipart``, ``executor``, ``transfer``, ``file``, ``s3``, ``azure``,
+            ``gcs``.
+        **values: see docs/settings.md; None takes a value back.
+
+    Raises:
+        ConfigError: an unknown name or a value of the wrong type; nothing is changed then.
+    """
+    settings.configure(section, values)
+    _reload()
+
+
+def configure_s3(
+    endpoint_url: str | None = None, region: str | None = None, ca_bundle: str | None = None, **values: Any
+) -> None:
+    """Set where ``s3://`` is, at any time. Without arguments, read environment and files anew.
+
+    Args:
+        endpoint_url: the service, ``https://host:port``.
+        region: the region to sign for.
+        ca_bundle: a PEM file of the certificates to trust.
+        **values: any other setting of the section ``s3``.
+
+    Raises:
+        ConfigError: an unknown name or a value of the wrong type; nothing is changed then.
+    """
+    given = {"endpoint_url": endpoint_url, "region": region, **values}
+    settings.configure("s3", {name: value for name, value in given.items() if value is not None})
+    if ca_bundle is not None:
+        settings.configure("http", {"ca_bundle": ca_bundle})
+    _reload()
+
+
+def _reload() -> None:
+    with _lock:
+        if _default is not None:
+            _default.reconfigure(settings.Settings.resolve())
+
+
+_LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "off": logging.CRITICAL + 1,
+}
+_handler: logging.Handler | None = None
+
+
+def init_logging(level: str = "info") -> None:
+    """Write the log to standard error from this level on; call it again to change the level.
+
+    A program that configures ``logging`` itself needs none of this: the loggers are called ``s3dlio...``.
+
+    Args:
+        level: ``debug`` (``trace``), ``info``, ``warn``, ``error`` or ``off``.
+
+    Raises:
+        ConfigError: another level.
+    """
+    global _handler
+    number = _LEVELS.get(level.strip().lower()) if isinstance(level, str) else None
+    if number is None:
+        raise ConfigError(f"unknown log level {level!r}", hint=f"use one of {', '.join(_LEVELS)}")
+    logger = logging.getLogger("s3dlio")
+    if _handler is not None:
+        logger.removeHandler(_handler)
+    _handler = logging.StreamHandler(sys.stderr)
+    _handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(_handler)
+    logger.setLevel(number)
+
+
+def _function(method: Callable[Concatenate[Client, P], T]) -> Callable[P, T]:
+    """The method as a function of the default client, with its documentation and its parameters."""
+
+    @functools.wraps(method)
+    def function(*args: P.args, **kwargs: P.kwargs) -> T:
+        return method(default_client(), *args, **kwargs)
+
+    signature = inspect.signature(method)
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != "self"]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    function.__qualname__ = method.__name__
+    function.__module__ = __name__
+    return function
+
+
+@overload
+def get(uri: URI, path: None = None) -> BytesView: ...
+@overload
+def get(uri: URI, path: str | os.PathLike[str]) -> None: ...
+def get(uri: URI, path: str | os.PathLike[str] | None = None) -> BytesView | None:
+    """Read an object.
+
+    Args:
+        uri: which.
+        path: write it to this local file instead (into it, where it is a directory); then None is returned.
+
+    Raises:
+        ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
+    """
+    client = _default or default_client()
+    if path is None:
+        return client.get(uri)
+    target = os.path.abspath(path)
+    client.copy(uri, "file://" + (target + "/" if os.path.isdir(target) else target))
+    return None
+
+
+get_object = _function(Client.get)
+get_range = _function(Client.get_range)
+get_into = _function(Client.get_into)
+get_many = _function(Client.get_many)
+get_many_outcomes = _function(Client.get_many_outcomes)
+get_many_stats = _function(Client.get_many_stats)
+
+put = _function(Client.put)
+put_bytes = _function(Client.put_bytes)
+put_many = _function(Client.put_many)
+
+list = _function(Client.list)
+list_keys = _function(Client.list_keys)
+list_full_uris = _function(Client.list_full_uris)
+iterate = _function(Client.iterate)
+
+head = _function(Client.head)
+stat = _function(Client.stat)
+stat_object = _function(Client.stat)
+stat_many = _function(Client.stat_many)
+exists = _function(Client.exists)
+
+delete = _function(Client.delete)
+delete_many = _function(Client.delete_many)
+mkdir = _function(Client.mkdir)
+rmdir = _function(Client.rmdir)
+create_bucket = _function(Client.create_bucket)
+delete_bucket = _function(Client.delete_bucket)
+list_containers = _function(Client.list_containers)
+
+upload = _function(Client.upload)
+download = _function(Client.download)
+copy = _function(Client.copy)
+move = _function(Client.move)

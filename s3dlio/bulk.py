@@ -1,0 +1,198 @@
+"""The verbs for many objects: batches and listings. ``client`` adds those for whole trees of files."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from s3dlio.errors import ConfigError
+from s3dlio.memory.view import BytesView
+from s3dlio.stores.local import LocalStore
+from s3dlio.transfer import many
+from s3dlio.transfer.executor import BaseExecutor, ByteBudget
+from s3dlio.transfer.selection import Selection
+from s3dlio.types import ObjectMetadata, Payload
+from s3dlio.uri import as_uri
+from s3dlio.verbs import URI, Verbs
+
+
+class BulkVerbs(Verbs):
+    """What a client does with many objects."""
+
+    executor: BaseExecutor
+
+    # -- many objects
+
+    def _crew(self, max_in_flight: int, workers: int | None = None, concurrency: int | None = None) -> many.Crew:
+        return many.Crew(self.store_for, self.executor, many.check_width(max_in_flight, workers, concurrency))
+
+    def get_many(
+        self,
+        uris: Iterable[URI],
+        max_in_flight: int = 64,
+        *,
+        workers: int | None = None,
+        concurrency: int | None = None,
+    ) -> builtins.list[tuple[str, BytesView]]:
+        """Read many objects, of any schemes.
+
+        Args:
+            uris: which; one that stands there twice is read once. None at all gives an empty list.
+            max_in_flight: how many at a time.
+            workers, concurrency: older names of ``max_in_flight``.
+
+        Returns:
+            (URI, data) in the order of ``uris``.
+
+        Raises:
+            InvalidURIError: one is no URI; nothing was read.
+            BatchError: reads failed; the first failure stops the rest and is the cause.
+        """
+        found = many.get_many(many.uri_list(uris), self._crew(max_in_flight, workers, concurrency))
+        return cast("builtins.list[tuple[str, BytesView]]", found)
+
+    def get_many_outcomes(
+        self, uris: Iterable[URI], max_in_flight: int = 64
+    ) -> builtins.list[tuple[str, BytesView | BaseException]]:
+        """As :meth:`get_many`, but a failure stops nothing: the error stands in the place of the data."""
+        return many.get_many(many.uri_list(uris), self._crew(max_in_flight), keep_going=True)
+
+    def get_many_stats(
+        self,
+        uris: Iterable[URI],
+        max_in_flight: int = 64,
+        *,
+        workers: int | None = None,
+        concurrency: int | None = None,
+    ) -> tuple[int, int]:
+        """Read many objects and drop their bytes: a read benchmark.
+
+        Returns:
+            How many objects and bytes were read.
+
+        Raises:
+            BatchError: reads failed.
+        """
+        return many.get_many_stats(many.uri_list(uris), self._crew(max_in_flight, workers, concurrency))
+
+    def put_many(self, items: Iterable[tuple[URI, Payload]], max_in_flight: int = 64) -> None:
+        """Write many objects. All URIs and payloads are checked before the first is written.
+
+        Args:
+            items: pairs (URI, data), see :meth:`put_bytes`.
+            max_in_flight: how many at a time.
+
+        Raises:
+            TypeError: an item is no pair or has no bytes; nothing was written.
+            BatchError: writes failed; the first failure stops the rest. What was written stays.
+        """
+        budget = ByteBudget(self.settings.transfer.max_in_flight_bytes)
+        many.put_many(items, self._crew(max_in_flight), budget=budget)
+
+    def stat_many(self, uris: Iterable[URI], max_in_flight: int = 64) -> builtins.list[dict[str, Any]]:
+        """``stat`` of many objects, in the order of ``uris``.
+
+        Raises:
+            BatchError: some failed; the first failure stops the rest.
+        """
+        found = many.stat_many(many.uri_list(uris), self._crew(max_in_flight))
+        return [about.as_dict() for about in found if isinstance(about, ObjectMetadata)]
+
+    def delete_many(self, uris: Iterable[URI], max_in_flight: int = 8) -> None:
+        """Delete many objects, with batch requests where the store has them; missing ones are no error.
+
+        Args:
+            uris: which.
+            max_in_flight: how many batches at a time.
+
+        Raises:
+            BatchError: some could not be deleted; all were tried.
+        """
+        many.delete_many(many.uri_list(uris), self._crew(max_in_flight))
+
+    # -- listings
+
+    def select(self, uri: URI, *, recursive: bool = False, pattern: str | None = None) -> Selection:
+        """The objects that a URI selects, page by page; what that means stands in ``transfer.selection``."""
+        store, key = self.store_for(uri)
+        return Selection(store, key, recursive=recursive, pattern=pattern)
+
+    def iterate(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> Iterator[str]:
+        """The URIs of :meth:`list`, one after the other while the store lists them: in constant memory."""
+        uri = as_uri(uri)
+        store, key = self.store_for(uri)
+        before = uri[: len(uri) - len(key)]
+        if not key and not before.endswith("/"):
+            before += "/"  # s3://bucket
+        return _uris(before, Selection(store, key, recursive=recursive, pattern=pattern))
+
+    def list(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
+        """List objects.
+
+        A URI that ends in ``/`` (or names a bucket) selects the contents of a directory; with ``*``, the objects whose
+        whole key matches (``*`` stays within a segment, ``**`` crosses ``/``); any other, the object of this very name
+        and the directory of this name. Never a bare prefix. Missing objects and directories give an empty list.
+
+        Args:
+            uri: what to list.
+            recursive: also what is in sub-directories, instead of entries ``sub/`` for them.
+            pattern: only names, relative to the directory, in which this regular expression is found; a glob such as
+                ``*.npz``, which is none, works too.
+
+        Returns:
+            Full URIs, sorted; directories end in ``/``.
+
+        Raises:
+            ConfigError: the pattern is none; nothing was requested.
+            ObjectNotFoundError: there is no such bucket.
+        """
+        return [*self.iterate(uri, recursive, pattern)]
+
+    def list_keys(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
+        """The names of :meth:`list`, relative to the directory that is listed."""
+        return [
+            name[len(base) :]
+            for base, page in self.select(uri, recursive=recursive, pattern=pattern)
+            for name in sorted([*page.keys, *page.prefixes])
+            if len(name) > len(base)
+        ]
+
+    def list_full_uris(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
+        """The same as :meth:`list`."""
+        return self.list(uri, recursive, pattern)
+
+    # -- deleting
+
+    def delete(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> None:
+        """Delete an object, or everything that a URI selects. What is not there is no error.
+
+        Args:
+            uri: exactly this object; with ``recursive`` what ``list(uri, recursive=True)`` shows, and local directories
+                with it.
+            recursive: see there.
+            pattern: with ``recursive``, only the names that match, see :meth:`list`; directories stay then.
+
+        Raises:
+            IsDirectoryError: a local directory without ``recursive``; nothing was deleted.
+            InvalidURIError: it names a container; nothing was deleted.
+            BatchError: some could not be deleted; all were tried.
+        """
+        store, key = self.store_for(uri)
+        if recursive:
+            selection = Selection(store, key, recursive=True, pattern=pattern)
+            many.delete_pages((page.keys for _, page in selection), store, self._crew(8))
+            if pattern is None and isinstance(store, LocalStore) and os.path.isdir(key):
+                store.rmdir(key, recursive=True)
+        elif pattern is not None:
+            raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
+        else:
+            store.delete(key)
+
+
+def _uris(before: str, selection: Selection) -> Iterator[str]:
+    for _, page in selection:
+        names = sorted([*page.keys, *page.prefixes]) if page.prefixes else page.keys
+        for name in names:
+            yield before + name

@@ -1,0 +1,128 @@
+"""How one setting is declared, read and checked; ``settings`` is the list of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from s3dlio.errors import ConfigError
+from s3dlio.sizes import parse_size
+
+#: Makes the value of a setting from its name and the text of a variable, or what a program passes.
+Reader = Callable[[str, Any], Any]
+
+
+def integer(minimum: int) -> Reader:
+    def read(name: str, value: Any) -> int:
+        written = value.strip() if isinstance(value, str) else ""
+        if isinstance(value, bool) or not (isinstance(value, int) or written.removeprefix("-").isdecimal()):
+            raise ConfigError(f"{name} must be an integer, not {value!r}")
+        if int(value) < minimum:
+            raise ConfigError(f"{name} must be at least {minimum}, got {value}")
+        return int(value)
+
+    return read
+
+
+def size(minimum: int) -> Reader:
+    """Bytes, as :func:`s3dlio.sizes.parse_size` reads them."""
+    return lambda name, value: parse_size(value, name=name, minimum=minimum)
+
+
+def seconds(name: str, value: Any) -> float:
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        raise ConfigError(f"{name} must be a number of seconds from 0 on, not {value!r}")
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    written = value.strip().lower() if isinstance(value, str) else ""
+    if written in ("1", "true", "yes", "on"):
+        return True
+    if written in ("0", "false", "no", "off"):
+        return False
+    raise ConfigError(f"{name} must be true or false, not {value!r}")
+
+
+def text(name: str, value: Any) -> str:
+    """Text; its value stands in no message, because some of it is secret."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
+    return value.strip()
+
+
+def url(name: str, value: Any) -> str:
+    written = text(name, value).rstrip("/")
+    scheme, separator, rest = written.partition("://")
+    if not separator or scheme not in ("http", "https") or not rest:
+        raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
+    if "@" in rest.partition("/")[0]:
+        raise ConfigError(f"{name} must not hold credentials", hint="there are settings for them")
+    return written
+
+
+def url_or_host(name: str, value: Any) -> str:
+    """A URL; ``http://`` may be left out (STORAGE_EMULATOR_HOST is written both ways)."""
+    written = text(name, value)
+    return url(name, written if "://" in written else f"http://{written}")
+
+
+def choice(*choices: str) -> Reader:
+    def read(name: str, value: Any) -> str:
+        written = value.strip().lower() if isinstance(value, str) else value
+        if written not in choices:
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        return cast(str, written)
+
+    return read
+
+
+class Knob(NamedTuple):
+    """How one setting is read and shown."""
+
+    read: Reader
+    variables: tuple[str, ...]
+    doc: str
+    secret: bool
+
+
+def knob(default: Any, read: Reader, doc: str, *variables: str, secret: bool = False) -> Any:
+    """Declare a setting: its default, its reader, what it does, and its variables, the one that wins first."""
+    return field(default=default, repr=not secret, metadata={"knob": Knob(read, variables, doc, secret)})
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group of settings. Values are checked when it is made; secrets are left out of its repr and of its pickle.
+
+    Raises:
+        ConfigError: a value of the wrong type or out of range.
+    """
+
+    def __post_init__(self) -> None:
+        for name, entry, default in knobs(type(self)):
+            value = getattr(self, name)
+            if value is not default and not (value is None and default is None):
+                object.__setattr__(self, name, entry.read(name, value))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, **dict.fromkeys(secrets(type(self)))}
+
+
+def knobs(section: type[Section]) -> Iterator[tuple[str, Knob, Any]]:
+    """Every setting of a section: its name, its knob, its default."""
+    for item in dataclasses.fields(section):
+        yield item.name, item.metadata["knob"], item.default
+
+
+def secrets(section: type[Section]) -> list[str]:
+    """The names of a section's secret settings."""
+    return [name for name, entry, _ in knobs(section) if entry.secret]

@@ -1,0 +1,262 @@
+"""Batches of one verb over many URIs: reads, writes, stats, deletes, with their outcomes in the order of the input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from s3dlio.errors import BatchError, ConfigError, ItemFailure, S3dlioError, TransferCancelledError
+from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
+from s3dlio.memory.view import BytesView
+from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.transfer.batch import run_calls
+from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, surrounding_token
+from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions
+from s3dlio.uri import as_uri
+
+#: Finds the store and the key of a URI; does no I/O, raises InvalidURIError.
+StoreFor = Callable[[str], tuple[ObjectStore, str]]
+
+
+class Crew(NamedTuple):
+    """What a batch runs with."""
+
+    store_for: StoreFor
+    executor: BaseExecutor
+    width: int
+
+
+def check_width(max_in_flight: Any, *aliases: Any) -> int:
+    """How many operations may be in flight: ``max_in_flight``, or the last of its older names that was given.
+
+    Raises:
+        TypeError: it is no integer.
+        ConfigError: it is less than 1.
+    """
+    for alias in aliases:
+        max_in_flight = max_in_flight if alias is None else alias
+    if isinstance(max_in_flight, bool) or not hasattr(max_in_flight, "__index__"):
+        raise TypeError(f"max_in_flight must be an integer >= 1, not {type(max_in_flight).__name__}")
+    width = max_in_flight.__index__()
+    if width < 1:
+        raise ConfigError(
+            f"max_in_flight must be an integer >= 1 (valid range: 1 or more), got {width}: "
+            "a limit of 0 would allow no operation to start"
+        )
+    return int(width)
+
+
+def uri_list(uris: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """The URIs as text.
+
+    Raises:
+        TypeError: a single URI, or an item that is none.
+    """
+    if isinstance(uris, str | os.PathLike):
+        raise TypeError("expected several URIs (a list), not a single one")
+    return [as_uri(uri) for uri in uris]
+
+
+class Outcomes:
+    """How the items of a batch ended. The first failure stops the batch unless it is to ``keep_going``."""
+
+    def __init__(self, uris: Sequence[str], operation: str, *, keep_going: bool = False) -> None:
+        self.cancel = surrounding_token() or CancelToken()
+        self.errors: dict[int, BaseException] = {}
+        self._uris = uris
+        self._operation = operation
+        self._keep_going = keep_going
+        self._ended = 0
+        self._given_up = 0
+
+    def done(self, index: int, result: Any, error: BaseException | None) -> None:
+        self._ended += 1
+        if error is None:
+            self.succeeded(index, result)
+        elif self.cancel.cancelled and isinstance(error, TransferCancelledError):
+            self._given_up += 1
+        else:
+            self.errors[index] = error
+            if not self._keep_going:
+                self.cancel.cancel("another item of the batch failed")
+
+    def succeeded(self, index: int, result: Any) -> None:
+        """An item ended well; subclasses keep what they need."""
+
+    def run(self, calls: Iterable[Call[Any]], crew: Crew, budget: ByteBudget | None = None) -> None:
+        """Run the batch.
+
+        Raises:
+            BatchError: items failed, and it was not to ``keep_going``.
+        """
+        run_calls(
+            calls, width=crew.width, on_done=self.done, cancel=self.cancel, executor=crew.executor, budget=budget
+        )
+        if self.errors and not self._keep_going:
+            failures = [ItemFailure(index, self._uris[index], error) for index, error in self.errors.items()]
+            raise BatchError(failures, attempted=self._ended, operation=self._operation, cancelled=self._given_up)
+
+
+class _Metadata(Outcomes):
+    def __init__(self, uris: Sequence[str], *, keep_going: bool) -> None:
+        super().__init__(uris, "HEAD", keep_going=keep_going)
+        self.found: dict[int, ObjectMetadata] = {}
+
+    def succeeded(self, index: int, result: ObjectMetadata) -> None:
+        self.found[index] = result
+
+
+class _Totals(Outcomes):
+    """Counts objects and bytes; keeps the sinks of what is in flight only."""
+
+    def __init__(self, uris: Sequence[str]) -> None:
+        super().__init__(uris, "GET")
+        self.objects = 0
+        self.bytes = 0
+        self.sinks: dict[int, DiscardSink] = {}
+
+    def done(self, index: int, result: Any, error: BaseException | None) -> None:
+        size = self.sinks.pop(index).size or 0
+        if error is None:
+            self.objects += 1
+            self.bytes += size
+        super().done(index, result, error)
+
+
+def get_many(
+    uris: Sequence[str], crew: Crew, *, keep_going: bool = False
+) -> list[tuple[str, BytesView | BaseException]]:
+    """Read every URI, each once; the results stand in the order of ``uris``, equal URIs share their view.
+
+    Raises:
+        InvalidURIError: one of them is no URI; nothing was read.
+        BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
+    """
+    unique = list(dict.fromkeys(uris))
+    targets = [crew.store_for(uri) for uri in unique]
+    sinks = [MemorySink() for _ in unique]
+    outcomes = Outcomes(unique, "GET", keep_going=keep_going)
+    outcomes.run((store.read_call(key, sink) for (store, key), sink in zip(targets, sinks, strict=True)), crew)
+    results: list[BytesView | BaseException] = [sink.view() for sink in sinks]
+    for index, error in outcomes.errors.items():
+        results[index] = error
+    if len(unique) == len(uris):
+        return list(zip(unique, results, strict=True))
+    by_uri = dict(zip(unique, results, strict=True))
+    return [(uri, by_uri[uri]) for uri in uris]
+
+
+def get_many_stats(uris: Sequence[str], crew: Crew) -> tuple[int, int]:
+    """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
+    targets = [crew.store_for(uri) for uri in uris]
+    totals = _Totals(uris)
+
+    def calls() -> Iterator[Call[Any]]:
+        for index, (store, key) in enumerate(targets):
+            sink = totals.sinks[index] = DiscardSink()
+            yield store.read_call(key, sink)
+
+    totals.run(calls(), crew)
+    return totals.objects, totals.bytes
+
+
+def stat_many(
+    uris: Sequence[str], crew: Crew, *, keep_going: bool = False
+) -> list[ObjectMetadata | BaseException]:
+    """What the stores tell about every URI, each asked once, in the order of ``uris``."""
+    unique = list(dict.fromkeys(uris))
+    targets = [crew.store_for(uri) for uri in unique]
+    outcomes = _Metadata(unique, keep_going=keep_going)
+    outcomes.run((store.head_call(key) for store, key in targets), crew)
+    by_uri = {uri: outcomes.found.get(i) or outcomes.errors[i] for i, uri in enumerate(unique)}
+    return [by_uri[uri] for uri in uris]
+
+
+def put_many(
+    items: Iterable[Sequence[Any]], crew: Crew, *, options: PutOptions = NO_OPTIONS, budget: ByteBudget | None = None
+) -> None:
+    """Write (URI, payload) pairs, in the order of the input. All are checked before the first is written.
+
+    Raises:
+        TypeError: an item is no pair, or its payload has no bytes; the message says which.
+        InvalidURIError: a URI is none, or names no object.
+        BatchError: writes failed; the first failure stops the rest.
+    """
+    uris: list[str] = []
+    writes: list[tuple[ObjectStore, str, Source]] = []
+    for index, item in enumerate(items):
+        uri, payload = _pair(index, item)
+        store, key = crew.store_for(uri)
+        store.check_key(key, "PUT")
+        try:
+            source = as_source(payload)
+        except TypeError as error:
+            raise TypeError(f"item {index} ({uri}): {error}") from error
+        uris.append(uri)
+        writes.append((store, key, source))
+    calls = (store.write_call(key, source, options=options) for store, key, source in writes)
+    Outcomes(uris, "PUT").run(calls, crew, budget)
+
+
+def _pair(index: int, item: Any) -> tuple[str, Payload]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise TypeError(f"item {index} must be a pair (uri, data), not {type(item).__name__}")
+    try:
+        return as_uri(item[0]), item[1]
+    except TypeError as error:
+        raise TypeError(f"item {index}: {error}") from error
+
+
+def delete_many(uris: Sequence[str], crew: Crew) -> None:
+    """Delete every URI, in batches as large as each store takes; objects that are not there are no error.
+
+    Raises:
+        InvalidURIError: one of them is no URI, or names no object; nothing was deleted.
+        BatchError: some could not be deleted; all were tried.
+    """
+    by_store: dict[ObjectStore, list[str]] = {}
+    for uri in uris:
+        store, key = crew.store_for(uri)
+        store.check_key(key, "DELETE")
+        by_store.setdefault(store, []).append(key)
+    _delete_batches(((store, [keys]) for store, keys in by_store.items()), crew)
+
+
+def delete_pages(pages: Iterable[Sequence[str]], store: ObjectStore, crew: Crew) -> None:
+    """Delete all keys of the pages of a listing, while it goes on.
+
+    Raises:
+        BatchError: some could not be deleted; all were tried.
+    """
+    _delete_batches([(store, pages)], crew)
+
+
+def _delete_batches(work: Iterable[tuple[ObjectStore, Iterable[Sequence[str]]]], crew: Crew) -> None:
+    failed: list[ItemFailure] = []
+    started: dict[int, tuple[ObjectStore, Sequence[str], int]] = {}  # batches in flight
+    attempted = 0
+
+    def calls() -> Iterator[Call[Any]]:
+        nonlocal attempted
+        number = 0
+        for store, pages in work:
+            size = store.delete_batch_size
+            for keys in pages:
+                for batch in (keys[at : at + size] for at in range(0, len(keys), size)):
+                    started[number] = store, batch, attempted
+                    number += 1
+                    attempted += len(batch)
+                    yield store.delete_many_call(batch)
+
+    def done(number: int, refused: list[tuple[str, S3dlioError]] | None, error: BaseException | None) -> None:
+        store, keys, first = started.pop(number)
+        errors: dict[str, BaseException] = dict(refused or ())
+        for index, key in enumerate(keys, first):
+            if (reason := error or errors.get(key)) is not None:
+                failed.append(ItemFailure(index, store.uri(key), reason))
+
+    cancel = surrounding_token() or CancelToken()
+    run_calls(calls(), width=crew.width, on_done=done, cancel=cancel, executor=crew.executor)
+    if failed:
+        raise BatchError(failed, attempted=attempted, operation="DELETE")

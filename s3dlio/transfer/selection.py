@@ -1,0 +1,158 @@
+"""What a URI selects: one object, the contents of a directory, or a wildcard; never a bare prefix.
+
+======================  ==========================================================================================
+key                     selects
+======================  ==========================================================================================
+empty, or ends in /     the contents of the directory; with ``recursive`` everything under it
+contains ``*``          the objects whose whole key matches: ``*`` stays within a segment, ``**`` crosses ``/``
+anything else           the object of exactly this name, and the directory of this name: as an entry ``name/``, or
+                        with ``recursive`` everything under it. A local directory needs no trailing slash.
+======================  ==========================================================================================
+
+A ``pattern`` filters by the name relative to the base: the directory that was named, or the one in which the object
+(the first wildcard) stands.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
+from s3dlio.stores.base import ObjectStore
+from s3dlio.types import ListEntry, ListPage
+from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
+
+
+class Selected(NamedTuple):
+    """A page of a listing whose names are seen from ``base``, a prefix of all keys in it."""
+
+    base: str
+    page: ListPage
+
+
+class Selection:
+    """The objects that a key selects, listed page by page.
+
+    Args:
+        store: where.
+        key: see the table above.
+        recursive: also what is in sub-directories.
+        pattern: a regular expression, found anywhere in the relative name; a glob is recognised (``compile_pattern``).
+
+    Raises:
+        ConfigError: the pattern is neither a regular expression nor a glob.
+        InvalidURIError: a wildcard that ends in ``/``.
+    """
+
+    def __init__(self, store: ObjectStore, key: str, *, recursive: bool = False, pattern: str | None = None) -> None:
+        self._store = store
+        self._key = key
+        self._recursive = recursive
+        self._wanted = compile_pattern(pattern) if pattern is not None else None
+        if "*" in key and key.endswith("/") and not self._is_local:
+            raise InvalidURIError(
+                f"the key '{key}' contains a wildcard and ends in '/', which is not defined (nothing was listed)",
+                uri=store.uri(key),
+                hint="leave out the last '/', or add '**' behind it",
+            )
+
+    @property
+    def _is_local(self) -> bool:
+        return self._store.scheme in LOCAL_SCHEMES
+
+    def __iter__(self) -> Iterator[Selected]:
+        wanted = self._wanted
+        for base, page in self._unfiltered():
+            yield Selected(base, page if wanted is None else _filtered(page, base, wanted))
+
+    def _unfiltered(self) -> Iterator[Selected]:
+        key = self._key
+        if is_directory_like(key):
+            return self._under(key)
+        if self._is_local and os.path.isdir(key):
+            return self._under(key + "/")
+        if "*" in key and not (self._is_local and os.path.lexists(key)):
+            return self._glob(key)
+        return self._exact(key)
+
+    def _under(self, directory: str) -> Iterator[Selected]:
+        for page in self._store.list(directory, recursive=self._recursive):
+            yield Selected(directory, page)
+
+    def _exact(self, key: str) -> Iterator[Selected]:
+        parent = _parent(key)
+        if self._is_local:
+            yield from self._file(parent, key)
+            return
+        # Of all keys that start with this one, the one that equals it comes first: one request, and no HEAD, which
+        # could not tell a missing bucket from a missing object.
+        first = next(iter(self._store.list(key, recursive=False)), None)
+        if first is not None and key in first.keys[:1]:
+            found = first
+            yield Selected(parent, ListPage([key], (), lambda: found.entries[:1]))
+        directory = key + "/"
+        if self._recursive:
+            yield from self._under(directory)
+        elif any(page.keys or page.prefixes for page in self._store.list(directory, recursive=False)):
+            yield Selected(parent, ListPage((), [directory]))
+
+    def _file(self, parent: str, path: str) -> Iterator[Selected]:
+        try:
+            about = self._store.head(path)
+        except ObjectNotFoundError:
+            return
+        entry = ListEntry(path, about.size, about.etag, about.last_modified, about.storage_class)
+        yield Selected(parent, ListPage([path], (), lambda: [entry]))
+
+    def _glob(self, key: str) -> Iterator[Selected]:
+        head = key[: key.index("*")]
+        base = _parent(head)
+        deep = "/" in key[len(head) :] or "**" in key
+        matches = glob_regex(key).fullmatch
+        for page in self._store.list(head, recursive=deep):
+            yield Selected(base, _kept(page, lambda name: matches(name) is not None, prefixes=False))
+
+
+def _parent(key: str) -> str:
+    return key[: key.rfind("/") + 1]
+
+
+def _filtered(page: ListPage, base: str, wanted: re.Pattern[str]) -> ListPage:
+    start = len(base)
+    search = wanted.search
+    return _kept(page, lambda name: search(name[start:]) is not None, prefixes=True)
+
+
+def _kept(page: ListPage, keep: Callable[[str], bool], *, prefixes: bool) -> ListPage:
+    return ListPage(
+        [key for key in page.keys if keep(key)],
+        [prefix for prefix in page.prefixes if keep(prefix)] if prefixes else (),
+        lambda: [entry for entry in page.entries if keep(entry.key)],
+    )
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a ``pattern``. What is none, such as ``*.npz``, is a shell pattern for the whole name.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        if pattern[:1] in ("*", "?"):  # nothing to repeat: the author meant a shell pattern
+            return re.compile(fnmatch.translate(pattern))
+        raise ConfigError(
+            f"invalid regex pattern {pattern!r}: {error}", hint="write a regular expression, or a glob such as *.npz"
+        ) from error
+
+
+def glob_regex(glob: str) -> re.Pattern[str]:
+    """The regular expression of a glob: ``*`` stays within a segment, ``**`` crosses ``/``; all else is literal."""
+    parts = re.split(r"(\*\*|\*)", glob)
+    special = {"**": ".*", "*": "[^/]*"}
+    return re.compile("".join(special.get(part) or re.escape(part) for part in parts), re.DOTALL)

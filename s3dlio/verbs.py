@@ -1,0 +1,203 @@
+"""The verbs for one object and for containers, by URI. ``bulk`` adds those for many objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from s3dlio.errors import IntegrityError, IsDirectoryError, LengthMismatchError, ObjectNotFoundError
+from s3dlio.memory.view import BytesView
+from s3dlio.settings import Settings
+from s3dlio.stores.base import ObjectStore, writable_memory
+from s3dlio.stores.local import LocalStore
+from s3dlio.stores.registry import Stores
+from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
+
+URI = str | os.PathLike[str]
+
+
+class Verbs:
+    """What a client does with one object, and with containers."""
+
+    settings: Settings
+    stores: Stores
+
+    def store_for(self, uri: URI) -> tuple[ObjectStore, str]:
+        """The store of a URI's container, and the key within it.
+
+        Raises:
+            InvalidURIError: it is no URI.
+            TypeError: it is neither a str nor a PathLike.
+        """
+        return self.stores.find(uri)
+
+    # -- one object
+
+    def get(self, uri: URI) -> BytesView:
+        """Read an object.
+
+        Raises:
+            ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
+        """
+        store, key = self.stores.find(uri)
+        return store.get(key)
+
+    def get_range(self, uri: URI, offset: int, length: int | None = None) -> BytesView:
+        """Read ``length`` bytes from ``offset`` on, to the end without a length. Past the end there are none.
+
+        Raises:
+            RangeNotSatisfiableError: a negative or absurd offset or length.
+        """
+        store, key = self.store_for(uri)
+        return store.get_range(key, offset, length)
+
+    def get_into(self, uri: URI, dst: Any, *, expected_len: int | None = None) -> int:
+        """Read an object into a writable buffer.
+
+        Args:
+            uri: which.
+            dst: bytearray, memoryview, array: contiguous and writable.
+            expected_len: the size that the object must have, in bytes; without, any that fits.
+
+        Returns:
+            The size of the object; that many bytes were written.
+
+        Raises:
+            LengthMismatchError: the object, or the buffer, has another size; the buffer is untouched.
+            BufferError: the buffer is read-only or not contiguous.
+        """
+        store, key = self.store_for(uri)
+        view = writable_memory(dst)
+        if expected_len is None:
+            return store.get_into(key, view, exact=False)
+        if not 0 <= expected_len <= len(view):
+            raise LengthMismatchError(
+                f"the destination buffer holds {len(view)} bytes but {expected_len} are expected",
+                expected=expected_len,
+                actual=len(view),
+            )
+        return store.get_into(key, view[:expected_len], exact=True)
+
+    def put_bytes(
+        self,
+        uri: URI,
+        data: Payload,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+        options: PutOptions | None = None,
+    ) -> None:
+        """Write an object: whole, or not at all.
+
+        Args:
+            uri: which. Parent directories of a file are created.
+            data: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
+            content_type, metadata: kept with the object, where the store can.
+            if_match: replace only the object with this ETag.
+            if_none_match: ``"*"``: create only.
+            options: all of these and more, instead of them.
+
+        Raises:
+            TypeError: the payload has no bytes; before any I/O.
+            AlreadyExistsError, PreconditionFailedError: a condition does not hold.
+            UnsupportedOperationError: the store cannot keep an option.
+        """
+        store, key = self.store_for(uri)
+        if options is None and (content_type or metadata or if_match or if_none_match):
+            conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
+            options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
+        result = store.put(key, data, options=options or NO_OPTIONS)
+        if self.settings.transfer.put_verify:
+            self._verify(store, key, result.size)
+
+    @staticmethod
+    def _verify(store: ObjectStore, key: str, size: int) -> None:
+        stored = store.head(key).size
+        if stored != size:
+            raise IntegrityError(
+                f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT"
+            )
+
+    def head(self, uri: URI) -> ObjectMetadata:
+        """What the store tells about an object, without its bytes."""
+        store, key = self.store_for(uri)
+        return store.head(key)
+
+    def stat(self, uri: URI) -> dict[str, Any]:
+        """What the store tells about an object, as a dictionary: size, last_modified, etag, content_type,
+        content_language, content_encoding, cache_control, content_disposition, expires, storage_class,
+        server_side_encryption, ssekms_key_id, sse_customer_algorithm, version_id, replication_status, metadata.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+            IsDirectoryError: it is a directory.
+        """
+        return self.head(uri).as_dict()
+
+    def exists(self, uri: URI) -> bool:
+        """Whether there is such an object; False for a directory. What cannot be told is raised, not guessed.
+
+        Raises:
+            PermissionDeniedError, NetworkError, InvalidURIError, ...
+        """
+        try:
+            self.head(uri)
+        except (ObjectNotFoundError, IsDirectoryError):
+            return False
+        return True
+
+    # -- directories and containers
+
+    def mkdir(self, uri: URI) -> None:
+        """Make a local directory and its parents; object stores have none, so there it does nothing."""
+        store, key = self.store_for(uri)
+        store.mkdir(key)
+
+    def rmdir(self, uri: URI, recursive: bool = False) -> None:
+        """Remove a directory, which must be empty unless ``recursive``; one that is not there is no error.
+
+        Object stores have no directories: there ``recursive`` deletes what is under the prefix, and without it nothing
+        is done.
+        """
+        store, key = self.store_for(uri)
+        store.rmdir(key, recursive=recursive)
+
+    def create_bucket(self, name: URI) -> None:
+        """Create a bucket (container, local directory). One of our own that is there already is no error.
+
+        Args:
+            name: the URI, or for S3 the bare name.
+
+        Raises:
+            AlreadyExistsError: it belongs to somebody else.
+        """
+        store, path = self.stores.container(name)
+        if isinstance(store, LocalStore):
+            store.mkdir(path)
+        else:
+            store.create_container()
+
+    def delete_bucket(self, name: URI) -> None:
+        """Delete a bucket (container, local directory), which must be empty."""
+        store, path = self.stores.container(name)
+        if isinstance(store, LocalStore):
+            store.rmdir(path)
+        else:
+            store.delete_container()
+
+    def list_containers(self, uri: URI = "s3://") -> list[dict[str, str | None]]:
+        """The buckets (containers) of a service, or the sub-directories of a local directory.
+
+        Args:
+            uri: ``s3://``, ``s3://host:9000``, ``az://account``, ``gs://``, or a directory. A bucket stands for its
+                service.
+
+        Returns:
+            One dictionary each: name, uri, creation_date (RFC 3339, None where the store does not know).
+        """
+        store, path = self.stores.container(uri or "s3://")
+        found = store.list_containers(path) if isinstance(store, LocalStore) else store.list_containers()
+        return [container.as_dict() for container in found]
