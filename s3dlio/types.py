@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 Payload = Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ObjectMetadata:
     """What a store tells about one object.
 
@@ -22,20 +22,28 @@ class ObjectMetadata:
     size: int
     etag: str | None = None
     version_id: str | None = None
-    last_modified: str | None = field(default=None, compare=False, repr=False)
-    content_type: str | None = field(default=None, compare=False, repr=False)
-    content_language: str | None = field(default=None, compare=False, repr=False)
-    content_encoding: str | None = field(default=None, compare=False, repr=False)
-    cache_control: str | None = field(default=None, compare=False, repr=False)
-    content_disposition: str | None = field(default=None, compare=False, repr=False)
-    expires: str | None = field(default=None, compare=False, repr=False)
-    storage_class: str | None = field(default=None, compare=False, repr=False)
-    server_side_encryption: str | None = field(default=None, compare=False, repr=False)
-    ssekms_key_id: str | None = field(default=None, compare=False, repr=False)
-    sse_customer_algorithm: str | None = field(default=None, compare=False, repr=False)
-    replication_status: str | None = field(default=None, compare=False, repr=False)
-    metadata: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-    crc32c: int | None = field(default=None, compare=False, repr=False)
+    last_modified: str | None = field(default=None, repr=False)
+    content_type: str | None = field(default=None, repr=False)
+    content_language: str | None = field(default=None, repr=False)
+    content_encoding: str | None = field(default=None, repr=False)
+    cache_control: str | None = field(default=None, repr=False)
+    content_disposition: str | None = field(default=None, repr=False)
+    expires: str | None = field(default=None, repr=False)
+    storage_class: str | None = field(default=None, repr=False)
+    server_side_encryption: str | None = field(default=None, repr=False)
+    ssekms_key_id: str | None = field(default=None, repr=False)
+    sse_customer_algorithm: str | None = field(default=None, repr=False)
+    replication_status: str | None = field(default=None, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    crc32c: int | None = field(default=None, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ObjectMetadata):
+            return NotImplemented
+        return (self.size, self.etag, self.version_id) == (other.size, other.etag, other.version_id)
+
+    def __hash__(self) -> int:
+        return hash((self.size, self.etag, self.version_id))
 
     def as_dict(self) -> dict[str, Any]:
         """The dictionary that ``s3dlio.stat`` returns: these keys, always all of them."""

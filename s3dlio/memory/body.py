@@ -54,6 +54,10 @@ class Sink(ABC):
         """The whole body has arrived; ``size`` is what it turned out to be."""
         self.size = size
 
+    def contents(self) -> memoryview | None:
+        """The whole body, where it lies in memory; None where it streamed by."""
+        return None
+
     def take(self, data: bytes | memoryview) -> None:
         """The whole body at once, where the store holds it already; the caller leaves it alone from then on."""
         size = len(data)
@@ -101,6 +105,9 @@ class MemorySink(Sink):
         self.size = len(data)
         self._buffer = data  # kept, not copied
 
+    def contents(self) -> memoryview | None:
+        return memoryview(self._buffer if self._buffer is not None else self._grown or b"")
+
     def view(self) -> BytesView:
         """The body, read-only. The buffer goes back to its pool when the last view of it is gone."""
         return BytesView(self._buffer if self._buffer is not None else self._grown or b"")
@@ -142,6 +149,9 @@ class BufferSink(Sink):
             position = end
 
         return write
+
+    def contents(self) -> memoryview | None:
+        return self._buffer[: self.size]
 
     def end(self, size: int) -> None:
         if self._exact and size != len(self._buffer):

@@ -189,10 +189,12 @@ class S3Store(CloudStore):
             request.query = _version(conditions.version_id)
         return request
 
-    def pin(self, metadata: ObjectMetadata, response: Response) -> Headers | None:
-        if metadata.etag is None or metadata.etag.startswith("W/"):
-            return None
-        return (("if-match", metadata.etag),)
+    def pin(self, response: Response) -> Headers | None:
+        etag = response.header(b"etag")
+        return None if etag is None or etag.startswith("W/") else (("if-match", etag),)
+
+    def checksum_of(self, response: Response) -> int | None:
+        return headers.crc32c_of(response.header(b"x-amz-checksum-crc32c"))
 
     def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
         return headers.metadata_of(response, size)
