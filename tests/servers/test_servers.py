@@ -200,7 +200,8 @@ def test_gcs(gcs_server: GcsServer) -> None:
 
     client = storage.Client(
         project="s3dlio-tests",
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call] client_options={"api_endpoint": gcs_server.endpoint}
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": gcs_server.endpoint},
     )
     bucket = client.create_bucket("gcs-check")
     bucket.blob("some/key").upload_from_string(b"payload")
