@@ -14,9 +14,9 @@ from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter, Item, Plan
 from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.routes import Care, Moving
-from s3dlio.transfer.source import Places, Source
+from s3dlio.transfer.source import Source
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import as_directory, check_not_itself, place_uri, target_at
+from s3dlio.transfer.target import Places, as_directory, check_not_itself, place_uri, target_at
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 #: Failures that lie in one item's name or place: they say nothing about the others, which go on.
 _OF_ONE_ITEM = (RefusedItemError, UnsafeKeyError, AlreadyExistsError, IsDirectoryError)
 
+
 class LinkedToken(CancelToken):
     """A token of one transfer: cancelled by its own failure, or when the caller's token is."""
 

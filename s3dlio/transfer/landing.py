@@ -86,9 +86,7 @@ class Landing:
             os.makedirs(self.directory, exist_ok=True)
             self._root = os.open(self.directory, _DIRECTORY)
         except FileExistsError as error:
-            raise AlreadyExistsError(
-                "a file stands where the destination directory should be", uri=uri
-            ) from error
+            raise AlreadyExistsError("a file stands where the destination directory should be", uri=uri) from error
         except OSError as error:
             raise from_os_error(error, uri=uri) from error
         try:
@@ -201,9 +199,7 @@ class Landing:
                 f"the key is refused as a file in {self.directory}: '{name}' is a link there and could lead out of it",
                 uri=uri, hint="remove the link, or name the directory it leads to",
             )  # fmt: skip
-        return AlreadyExistsError(
-            f"the file {self.path(name)} stands where the key needs a directory", uri=uri
-        )
+        return AlreadyExistsError(f"the file {self.path(name)} stands where the key needs a directory", uri=uri)
 
     @contextlib.contextmanager
     def file(self, segments: list[str], uri: str, *, mtime_ns: list[int] | None = None) -> Iterator[int]:

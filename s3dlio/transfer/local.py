@@ -11,15 +11,13 @@ import glob
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from s3dlio import uri as uris
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, from_os_error
 from s3dlio.stores.replacement import is_unfinished
 from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
 from s3dlio.transfer.selection import compile_pattern
-
-Sources = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
 
 _GLOB = "*?["
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
@@ -62,11 +60,11 @@ def file_uri(path: str) -> str:
     return "file://" + path
 
 
-def expand(sources: Sources, *, recursive: bool = False, regex: bool = False) -> list[Root]:
+def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False, regex: bool = False) -> list[Root]:
     """The files and directories that ``sources`` name.
 
     Args:
-        sources: a path, or several. A path that exists is that path; otherwise ``*``, ``?`` and ``[`` make it a glob
+        sources: paths. A path that exists is that path; otherwise ``*``, ``?`` and ``[`` make it a glob
             (``**`` crosses directories). ``file://`` URIs are understood.
         recursive: directories that a glob finds are wanted, too, and names are relative to the part before the
             wildcard; otherwise only files are, and their name is their last segment.
@@ -78,8 +76,6 @@ def expand(sources: Sources, *, recursive: bool = False, regex: bool = False) ->
         ConfigError: the regular expression does not compile.
         InvalidURIError, TypeError: what was given is no path.
     """
-    if isinstance(sources, (str, os.PathLike)):
-        sources = [sources]
     roots: list[Root] = []
     for source in sources:
         path = local_path(source)

@@ -283,9 +283,7 @@ class ServerCopy(_StoreToStore):
         return Task(self._target, "COPY", key, lambda: self._copy(item, key))
 
     def _copy(self, item: Item, key: str) -> Steps[Moved]:
-        result = yield from perform(
-            self._target.copy_call(self._source, item.key, key, options=self._care.options)
-        )
+        result = yield from perform(self._target.copy_call(self._source, item.key, key, options=self._care.options))
         check_length(self._target.uri(key), item.size, result.size)
         if self._care.verify:
             yield from self._compare(item, key, item.size, None)

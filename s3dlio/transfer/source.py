@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,19 @@ from s3dlio.transfer.local import Root, check_names, expand, select_local
 from s3dlio.transfer.plan import Entry, Filter, Item, Plan
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.selection import compile_pattern
-from s3dlio.transfer.target import as_directory, check_apart, check_roots_apart, place_uri
+from s3dlio.transfer.target import (
+    Places,
+    as_directory,
+    check_apart,
+    check_roots_apart,
+    name_places,
+    place_list,
+    place_uri,
+)
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
 
 if TYPE_CHECKING:
     from s3dlio.client import Client
-
-Places = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Source:
             ObjectNotFoundError: a local one is not there.
             ConfigError, InvalidURIError: a pattern or glob that cannot be understood; two sources with one name.
         """
-        several = [places] if isinstance(places, (str, os.PathLike)) else list(places)
+        several = place_list(places)
         keep = keep or Filter()
         if pattern is not None:
             compile_pattern(pattern)  # before any I/O
@@ -76,8 +82,7 @@ class Source:
         check_names(roots, recursive, keep)
         scheme = "direct" if all(os.fspath(p).lower().startswith("direct://") for p in several) else "file"
         store, _ = client.store_for(f"{scheme}:///")
-        named = ", ".join(os.fspath(place) for place in several[:3])
-        return cls(store, named, "", roots, recursive, pattern, keep)
+        return cls(store, name_places(several), "", roots, recursive, pattern, keep)
 
     @property
     def is_local(self) -> bool:
@@ -86,9 +91,7 @@ class Source:
     def plan(self) -> Plan:
         """What is selected, one after the other; listed anew with each call."""
         if self.roots is None:
-            return select_remote(
-                self.store, self.key, recursive=self.recursive, pattern=self.pattern, keep=self.keep
-            )
+            return select_remote(self.store, self.key, recursive=self.recursive, pattern=self.pattern, keep=self.keep)
         plan = select_local(self.roots, recursive=self.recursive, keep=self.keep)
         return plan if self.pattern is None else _matching(plan, self.pattern)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from s3dlio.errors import BatchError, ItemFailure, redact
-from s3dlio.transfer.progress import Progress
+from s3dlio.transfer.progress import NoProgress, Progress
 
 log = logging.getLogger("s3dlio.transfer")
 
@@ -55,8 +55,8 @@ class Tally:
         progress: is told what moves.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress or NoProgress()
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self.attempted = 0
@@ -67,11 +67,11 @@ class Tally:
         self.failures: list[ItemFailure] = []
         self.stopped_at = ""  # the object whose failure ended the transfer early
 
-    def start(self) -> int:
-        """One more object; returns its position in the transfer."""
+    def start(self, objects: int = 1) -> int:
+        """That many more objects; returns the position of the first in the transfer."""
         with self._lock:
-            self.attempted += 1
-            return self.attempted - 1
+            self.attempted += objects
+            return self.attempted - objects
 
     def succeed(self, size: int, metered: int = 0, objects: int = 1) -> None:
         """``objects`` are complete; progress already knows of ``metered`` of their bytes."""
@@ -86,10 +86,10 @@ class Tally:
             self.failures.append(ItemFailure(index, uri, error))
             self._progress.advance(1, 0)
 
-    def give_up(self) -> None:
-        """An object was in flight when the transfer was stopped."""
+    def give_up(self, objects: int = 1) -> None:
+        """Objects were in flight when the transfer was stopped."""
         with self._lock:
-            self.cancelled += 1
+            self.cancelled += objects
 
     def skip(self, uri: str, reason: str, *, expected: bool = False) -> None:
         """An object is left out; said at level WARNING unless it was ``expected``."""

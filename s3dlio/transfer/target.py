@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from s3dlio.errors import InvalidURIError
@@ -25,6 +25,20 @@ def place_uri(place: str | os.PathLike[str]) -> str:
     if has_scheme(text) or "://" in text:  # of an unknown scheme: the store's parser says so
         return text
     return "file://" + os.path.abspath(text) + ("/" if text.endswith("/") and text.strip("/") else "")
+
+
+Places = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+def place_list(places: Places) -> list[str | os.PathLike[str]]:
+    """What the user named, one or several, as a list."""
+    return [places] if isinstance(places, (str, os.PathLike)) else list(places)
+
+
+def name_places(places: Sequence[str | os.PathLike[str]]) -> str:
+    """``places`` for messages and journals: the first by their URIs, the others by their number."""
+    named = ", ".join(place_uri(place) for place in places[:3])
+    return f"{named} and {len(places) - 3} more" if len(places) > 3 else named
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 
 from s3dlio.transfer.engine import Running, conclude, journal_at, meter_of, run_plan, watched
 from s3dlio.transfer.executor import CancelToken
-from s3dlio.transfer.local import Sources, check_names, expand, select_local
+from s3dlio.transfer.local import check_names, expand, select_local
 from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.routes import Care
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import as_directory, check_roots_apart, place_uri, target_at
+from s3dlio.transfer.target import (
+    Places,
+    as_directory,
+    check_roots_apart,
+    name_places,
+    place_list,
+    place_uri,
+    target_at,
+)
 from s3dlio.types import NO_OPTIONS, PutOptions
 
 if TYPE_CHECKING:
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 
 def upload(
     client: Client,
-    sources: Sources,
+    sources: Places,
     dest: str | os.PathLike[str],
     *,
     max_in_flight: int = 32,
@@ -70,12 +78,13 @@ def upload(
     keep = Filter(include, exclude)
     destination = place_uri(dest)
     width = check_width(max_in_flight)
-    roots = expand(sources, recursive=recursive, regex=regex)
+    given = place_list(sources)
+    roots = expand(given, recursive=recursive, regex=regex)
     check_names(roots, recursive, keep)
     source, _ = client.store_for("file:///")
     store, prefix = client.store_for(destination)
     check_roots_apart(roots, source, store, as_directory(prefix))
-    named = ", ".join(root.path for root in roots[:3])
+    named = name_places(given)
     with (
         journal_at(journal, "upload", named, destination) as records,
         watched(progress) as watcher,

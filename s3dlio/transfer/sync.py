@@ -1,0 +1,309 @@
+"""Make one directory like another: transfer what is missing or differs, and delete what is too much if asked.
+
+Both sides are listed in the order of their names and merged, so memory does not grow with the number of objects.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from s3dlio.errors import ConfigError, ObjectNotFoundError, ProtocolError
+from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.transfer.delete import delete_keys
+from s3dlio.transfer.engine import Running, conclude, meter_of, run_plan, watched
+from s3dlio.transfer.executor import CancelToken
+from s3dlio.transfer.local import Root, select_local
+from s3dlio.transfer.many import check_width
+from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
+from s3dlio.transfer.progress import Progress
+from s3dlio.transfer.remote import select_remote
+from s3dlio.transfer.routes import Care, Moved, Route
+from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.transfer.target import as_directory, check_apart, place_uri, target_at
+from s3dlio.transfer.task import Task, checksum_of, perform, within
+from s3dlio.types import NO_OPTIONS, PutOptions
+from s3dlio.uri import LOCAL_SCHEMES
+
+if TYPE_CHECKING:
+    from s3dlio.client import Client
+
+
+class Action(NamedTuple):
+    """One thing that a sync does, or with ``dry_run`` would do: ``copy`` from ``source`` to ``target``, or ``delete``
+    the ``target``. ``size`` is in bytes."""
+
+    verb: Literal["copy", "delete"]
+    source: str | None
+    target: str
+    size: int
+
+
+def sync(
+    client: Client,
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    delete: bool = False,
+    dry_run: bool = False,
+    checksum: bool = False,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    max_in_flight: int = 32,
+    create_bucket: bool = False,
+    verify: bool = False,
+    preserve_mtime: bool = False,
+    continue_on_error: bool = False,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+    on_action: Callable[[Action], None] | None = None,
+    options: PutOptions = NO_OPTIONS,
+) -> TransferSummary:
+    """Make the directory ``dst`` like the directory ``src``, on any two schemes.
+
+    An object is transferred if it is missing, has another size, or is older than the source (in whole seconds, since
+    services keep no more); with ``checksum``, instead of the time, the CRC32C of both is compared, as the services
+    tell it or by reading. A sync that was interrupted goes on when it is run again.
+
+    Args:
+        client: whose stores and threads are used.
+        src: a directory: a URI or local path; a ``/`` is added if it ends in none.
+        dst: likewise.
+        delete: when everything is transferred, delete what is in ``dst`` and not in ``src``. Nothing is deleted after a
+            failure, nor where the source has something that could not be read.
+        dry_run: transfer and delete nothing; ``on_action`` is told what would be done.
+        checksum: see above.
+        include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`; other names are left
+            alone on both sides.
+        max_in_flight: how many objects are in flight at most.
+        create_bucket: make the destination's bucket first.
+        verify: compare the CRC32C after each transfer.
+        preserve_mtime: keep the time of the last change.
+        continue_on_error: go on after a failure.
+        progress: is told what moves.
+        cancel: stops the sync from another thread.
+        on_action: is told of every transfer before it is started, and of every deletion.
+        options: content type, storage class and the like, for every object.
+
+    Returns:
+        The summary: ``skipped`` were alike, ``deleted`` are gone. After a dry run ``attempted`` says how many objects
+        would be transferred, ``bytes`` how large they are, ``deleted`` how many would go.
+
+    Raises:
+        ObjectNotFoundError: there is nothing in the source; nothing was deleted.
+        ConfigError: ``dry_run`` and ``checksum`` together, which would have to read everything.
+        InvalidURIError: one directory is inside the other.
+        BatchError: objects failed; it has every one of them.
+    """
+    if dry_run and checksum:
+        raise ConfigError("dry_run cannot be had with checksum, which has to read", hint="compare by time instead")
+    width = check_width(max_in_flight)
+    keep = Filter(include, exclude)
+    here, there = _Side.at(client, src, keep), _Side.at(client, dst, keep)
+    check_apart(here.store, here.key, there.store, there.key)
+    check_apart(there.store, there.key, here.store, here.key)
+    here.check_exists()
+    tell = on_action or (lambda action: None)
+    if dry_run:
+        return _rehearse(here, there, delete, tell)
+    with (
+        watched(progress) as watcher,
+        target_at(there.store, there.key, create=create_bucket) as target,
+    ):
+        care = Care(verify, preserve_mtime, options, meter_of(watcher))
+        route = target.route_from(here.store, care)
+        differences = _Differences(here, there, by_time=not checksum)
+        if checksum:
+            route = _IfDifferent(route, here.store, there.store, there.key, differences.in_both)
+        how = Running("SYNC", width, continue_on_error, None, watcher, cancel)
+        tally = run_plan(client, _told(differences.plan(), route, tell), route, how)
+        deleted = 0
+        if delete and not tally.failures:
+            surplus = _surplus(here, there, tell)
+            deletion = delete_keys(client, there.store, surplus, max_in_flight=8, cancel=cancel)
+            deleted = deletion.succeeded
+            tally.failures += deletion.failures
+            tally.attempted += len(deletion.failures)
+        return conclude(tally, "SYNC", "there is nothing in the source; nothing was deleted", here.uri, deleted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A directory that can be listed in the order of its names."""
+
+    store: ObjectStore
+    key: str
+    keep: Filter
+
+    @classmethod
+    def at(cls, client: Client, place: str | os.PathLike[str], keep: Filter) -> _Side:
+        store, key = client.store_for(place_uri(place))
+        return cls(store, as_directory(key), keep)
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri(self.key)
+
+    def check_exists(self) -> None:
+        if self.store.scheme in LOCAL_SCHEMES and not os.path.isdir(self.key):
+            raise ObjectNotFoundError("there is no such directory; nothing was deleted", uri=self.uri, operation="SYNC")
+
+    def plan(self) -> Plan:
+        """What is there. Raises where the order is not that of the names: merging would go wrong silently."""
+        if self.store.scheme in LOCAL_SCHEMES:
+            if not os.path.isdir(self.key):
+                return iter(())
+            plan = select_local([Root(self.key.rstrip("/") or "/", "", True)], recursive=True, keep=self.keep)
+        else:
+            plan = select_remote(self.store, self.key, recursive=True, keep=self.keep)
+        return self._ordered(plan)
+
+    def _ordered(self, plan: Plan) -> Plan:
+        last = ""
+        for entry in plan:
+            if isinstance(entry, Item):
+                if entry.name < last:
+                    raise ProtocolError(
+                        f"the listing is not sorted ('{entry.name}' after '{last}'), so it cannot be compared",
+                        uri=self.uri, operation="SYNC", hint="copy the whole directory instead",
+                    )  # fmt: skip
+                last = entry.name
+            yield entry
+
+
+def _merge(here: _Side, there: _Side) -> Generator[tuple[Entry | None, Item | None], None, None]:
+    """Pairs of what has one name on both sides; None where it is missing. What is no item here comes alone."""
+    others = (entry for entry in there.plan() if isinstance(entry, Item))
+    other = next(others, None)
+    for entry in here.plan():
+        if not isinstance(entry, Item):
+            yield entry, None
+            continue
+        while other is not None and other.name < entry.name:
+            yield None, other
+            other = next(others, None)
+        if other is not None and other.name == entry.name:
+            yield entry, other
+            other = next(others, None)
+        else:
+            yield entry, None
+    while other is not None:
+        yield None, other
+        other = next(others, None)
+
+
+class _Differences:
+    """What has to be transferred.
+
+    Args:
+        here: the source.
+        there: the destination.
+        by_time: compare times; otherwise items of one size are noted in ``in_both``, for a look at their checksums.
+    """
+
+    def __init__(self, here: _Side, there: _Side, *, by_time: bool) -> None:
+        self._here = here
+        self._there = there
+        self._by_time = by_time
+        self.in_both: set[str] = set()  # names, each taken out when its task is made: as many as are read ahead
+
+    def plan(self) -> Plan:
+        for entry, other in _merge(self._here, self._there):
+            if not isinstance(entry, Item):
+                if entry is not None:
+                    yield entry
+            elif other is None or entry.size != other.size:
+                yield entry
+            elif not self._by_time:
+                self.in_both.add(entry.name)
+                yield entry
+            elif _is_older(other, entry):
+                yield entry
+            else:
+                yield Passed(self._here.store.uri(entry.key), "it is at its destination already", expected=True)
+
+
+def _is_older(copy: Item, original: Item) -> bool:
+    then, now = copy.mtime_ns, original.mtime_ns
+    return then is not None and now is not None and then // 1_000_000_000 < now // 1_000_000_000
+
+
+def _told(plan: Plan, route: Route, tell: Callable[[Action], None]) -> Plan:
+    for entry in plan:
+        if isinstance(entry, Item):
+            tell(Action("copy", route.source_uri(entry), route.target_uri(entry), entry.size))
+        yield entry
+
+
+def _surplus(here: _Side, there: _Side, tell: Callable[[Action], None]) -> Iterator[str]:
+    """The keys that are only in the destination. Listed when the transfers have ended, so nothing has to be kept.
+
+    Raises:
+        S3dlioError: something in the source cannot be read: what looks like surplus may have its original there.
+    """
+    for entry, other in _merge(here, there):
+        if isinstance(entry, Refused):
+            raise entry.error
+        if entry is None and other is not None:
+            tell(Action("delete", None, there.store.uri(other.key), other.size))
+            yield other.key
+
+
+def _rehearse(here: _Side, there: _Side, delete: bool, tell: Callable[[Action], None]) -> TransferSummary:
+    """The summary of a sync that only looks."""
+    tally = Tally()
+    for entry in _Differences(here, there, by_time=True).plan():
+        if isinstance(entry, Item):
+            tally.start()
+            tally.bytes += entry.size
+            target = there.store.uri(there.key + entry.name)
+            tell(Action("copy", here.store.uri(entry.key), target, entry.size))
+        elif isinstance(entry, Refused):
+            tally.fail(tally.start(), entry.uri, entry.error)
+        else:
+            tally.skip(entry.uri, entry.reason, expected=entry.expected)
+    surplus = 0
+    if delete and not tally.failures and (tally.attempted or tally.skipped):
+        surplus = sum(1 for _ in _surplus(here, there, tell))
+    return conclude(tally, "SYNC", "there is nothing in the source; nothing was deleted", here.uri, surplus)
+
+
+class _IfDifferent(Route):
+    """Another route, but for objects whose CRC32C is the same on both sides already.
+
+    Args:
+        route: carries what differs.
+        source: where objects are.
+        target: where they go.
+        prefix: what their keys begin with there.
+        in_both: the names to compare; others are carried without a look.
+    """
+
+    def __init__(self, route: Route, source: ObjectStore, target: ObjectStore, prefix: str, in_both: set[str]) -> None:
+        self._route = route
+        self._source = source
+        self._target = target
+        self._prefix = prefix
+        self._in_both = in_both
+
+    def source_uri(self, item: Item) -> str:
+        return self._route.source_uri(item)
+
+    def target_uri(self, item: Item) -> str:
+        return self._route.target_uri(item)
+
+    def task(self, item: Item) -> Call[Moved]:
+        carry = self._route.task(item)
+        if item.name not in self._in_both:
+            return carry
+        self._in_both.discard(item.name)
+        return Task(carry.store, "SYNC", item.key, lambda: self._compare(carry, item), size=carry.size)
+
+    def _compare(self, carry: Call[Moved], item: Item) -> Steps[Moved]:
+        one = yield from within(carry, checksum_of(self._source, item.key, item.size))
+        other = yield from within(carry, checksum_of(self._target, self._prefix + item.name, item.size))
+        if one == other:
+            return Moved(0, same=True)
+        return (yield from perform(carry))
