@@ -283,8 +283,8 @@ def run(program: str, python: str = sys.executable) -> None:
 
 @pytest.mark.parametrize("first", ["view", "cycle"])
 @pytest.mark.parametrize(
-    "seen", ["view", "view.memoryview()", "memoryview(view)", "memoryview(view)[2:]",
-     "[memoryview(view), view, view[1:]]"]
+    "seen",
+    ["view", "view.memoryview()", "memoryview(view)", "memoryview(view)[2:]", "[memoryview(view), view, view[1:]]"],
 )
 def test_in_a_dead_cycle(first: str, seen: str) -> None:
     """CPython may crash when it takes a cycle apart that holds an exported memoryview (python/cpython#77894)."""
