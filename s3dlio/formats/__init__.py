@@ -6,7 +6,7 @@ No I/O here: whatever concerns stored objects takes what reads and writes them a
 
 from s3dlio.formats.npz import build_multi_npz, build_npy, generate_npz_bytes, npz_names, read_npz_bytes
 from s3dlio.formats.objects import ObjectConfig, ObjectSource, ObjectStream, ObjectType, generate_object
-from s3dlio.formats.parquet import generate_parquet_bytes, generate_parquet_bytes_schema
+from s3dlio.formats.parquet import generate_parquet_bytes, generate_parquet_bytes_schema, iter_parquet_bytes_schema
 from s3dlio.formats.parquet_index import ParquetIndex
 from s3dlio.formats.parquet_read import (
     RangeReader,
@@ -48,6 +48,7 @@ __all__ = [
     "generate_parquet_bytes_schema",
     "get_tfrecord_index_entries",
     "index_tfrecord_bytes",
+    "iter_parquet_bytes_schema",
     "iter_tfrecords",
     "npz_names",
     "parquet_cache_clear",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from s3dlio.datagen.checks import fits_in_memory, whole_number
@@ -46,25 +47,76 @@ def generate_parquet_bytes_schema(
         ConfigError: no columns, two of one name, or a number is out of range.
         MissingDependencyError: pyarrow is not installed.
     """
-    widths = [whole_number(f"the width of column {name!r}", width, 1) for name, width in columns]
-    names = [name for name, _ in columns]
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(f"a Parquet file needs columns of distinct names, got {names!r}")
-    rows = whole_number("rows_per_rg", rows_per_rg, 1)
-    groups = whole_number("num_row_groups", num_row_groups)
-    group_bytes = rows * sum(widths) * _FLOAT
-    fits_in_memory(2 * groups * group_bytes)
-    pa, pq = require("pyarrow", "parquet", "Parquet"), require("pyarrow.parquet", "parquet", "Parquet")
-    types = [_column_type(pa, width) for width in widths]
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in zip(names, types, strict=True)])
-    sink = pa.BufferOutputStream()
-    source = DataSource(group_bytes)
-    scratch = default_pool().lease(group_bytes)
-    with pq.ParquetWriter(sink, schema, compression="NONE", use_dictionary=False, write_statistics=False) as writer:
-        for group in range(groups):
-            source.fill(scratch, index=group, threads=None)
-            writer.write_table(_row_group(pa, schema, scratch, widths, rows), row_group_size=rows)
+    plan = _Plan(columns, rows_per_rg, num_row_groups)
+    fits_in_memory(2 * plan.groups * plan.group_bytes)
+    sink = require("pyarrow", "parquet", "Parquet").BufferOutputStream()
+    for _ in plan.write(sink):
+        pass
     return BytesView(sink.getvalue())
+
+
+def iter_parquet_bytes_schema(
+    columns: Sequence[tuple[str, int]], rows_per_rg: int, num_row_groups: int
+) -> Iterator[bytes]:
+    """`generate_parquet_bytes_schema` piece by piece, for files larger than memory: a row group, or the end, each.
+
+    Arguments and errors are the same; those of arguments come before the first piece.
+    """
+    plan = _Plan(columns, rows_per_rg, num_row_groups)
+    fits_in_memory(3 * plan.group_bytes)
+    require("pyarrow", "parquet", "Parquet")
+    return _pieces(plan)
+
+
+def _pieces(plan: _Plan) -> Iterator[bytes]:
+    sink = _Pieces()
+    for _ in plan.write(sink):
+        yield sink.take()
+
+
+class _Plan:
+    """The checked arguments, and how the file is written."""
+
+    def __init__(self, columns: Sequence[tuple[str, int]], rows_per_rg: int, num_row_groups: int) -> None:
+        self.widths = [whole_number(f"the width of column {name!r}", width, 1) for name, width in columns]
+        self.names = [name for name, _ in columns]
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise ConfigError(f"a Parquet file needs columns of distinct names, got {self.names!r}")
+        self.rows = whole_number("rows_per_rg", rows_per_rg, 1)
+        self.groups = whole_number("num_row_groups", num_row_groups)
+        self.group_bytes = self.rows * sum(self.widths) * _FLOAT
+
+    def write(self, sink: Any) -> Iterator[None]:
+        """Write the file to `sink`, a row group at a step; the last step writes the footer."""
+        pa, pq = require("pyarrow", "parquet", "Parquet"), require("pyarrow.parquet", "parquet", "Parquet")
+        types = [_column_type(pa, width) for width in self.widths]
+        schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in zip(self.names, types, strict=True)])
+        source = DataSource(self.group_bytes)
+        scratch = default_pool().lease(self.group_bytes)
+        with pq.ParquetWriter(sink, schema, compression="NONE", use_dictionary=False, write_statistics=False) as writer:
+            for group in range(self.groups):
+                source.fill(scratch, index=group, threads=None)
+                writer.write_table(_row_group(pa, schema, scratch, self.widths, self.rows), row_group_size=self.rows)
+                yield
+        yield
+
+
+class _Pieces(io.RawIOBase):
+    """A sink that hands out what was written since it was last asked."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
 
 
 def _column_type(pa: Any, width: int) -> Any:

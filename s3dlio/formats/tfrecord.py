@@ -116,16 +116,6 @@ def scan_tfrecord(chunks: Iterable[Payload], *, verify: bool = True) -> Iterator
         raise _truncated(pending, base)
 
 
-def tfrecord_entries(data: Payload, *, verify: bool = True) -> list[Entry]:
-    """`scan_tfrecord` of a whole file in memory, without a copy."""
-    view = byte_view(data)
-    entries: list[Entry] = []
-    used = _drain(_whole_records(view, 0, verify), entries)
-    if used < len(view):
-        raise _truncated(view[used:], used)
-    return entries
-
-
 def _drain(scan: Generator[Entry, None, int], entries: list[Entry]) -> int:
     """Run `scan` to its end; append what it yields to `entries` and return what it returns."""
     while True:
@@ -177,7 +167,7 @@ def _truncated(rest: memoryview | bytearray, offset: int) -> CorruptDataError:
 def iter_tfrecords(data: Payload, *, verify: bool = True) -> Iterator[memoryview]:
     """The data of every record of a TFRecord file in memory, as views without a copy; errors as `scan_tfrecord`."""
     view = byte_view(data)
-    for offset, size in tfrecord_entries(view, verify=verify):
+    for offset, size in get_tfrecord_index_entries(view, verify=verify):
         yield view[offset + _HEAD : offset + size - 4]
 
 
@@ -211,12 +201,17 @@ def index_tfrecord_bytes(tfrecord_bytes: Payload) -> str:
     Raises:
         CorruptDataError: a checksum is wrong, or the file ends inside a record; the message has the offset.
     """
-    return format_index(tfrecord_entries(tfrecord_bytes))
+    return format_index(get_tfrecord_index_entries(tfrecord_bytes))
 
 
-def get_tfrecord_index_entries(tfrecord_bytes: Payload) -> list[Entry]:
-    """(offset, size with framing) of every record of a TFRecord file in memory; errors as `index_tfrecord_bytes`."""
-    return tfrecord_entries(tfrecord_bytes)
+def get_tfrecord_index_entries(tfrecord_bytes: Payload, *, verify: bool = True) -> list[Entry]:
+    """(offset, size with framing) of every record of a TFRecord file in memory; as `scan_tfrecord`, without a copy."""
+    view = byte_view(tfrecord_bytes)
+    entries: list[Entry] = []
+    used = _drain(_whole_records(view, 0, verify), entries)
+    if used < len(view):
+        raise _truncated(view[used:], used)
+    return entries
 
 
 def create_tfrecord_index(

@@ -87,8 +87,14 @@ def test_a_seed_means_the_same_bytes_in_every_release() -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_threads_do_not_change_the_bytes(algorithm: str) -> None:
-    source = DataSource(9 * MIB + 77, 2, 3, algorithm=algorithm, seed=1)
+    source = DataSource(34 * MIB + 77, 2, 3, algorithm=algorithm, seed=1)
     assert object_bytes(source, 3) == object_bytes(source, 3, threads=4)
+
+
+def test_threads_share_one_stream_though_none_was_made_before() -> None:
+    for _ in range(5):
+        blocks = blocks_of(bytes(datagen.generate_data_with_threads(32 * MIB, dedup=32, threads=4)))
+        assert len(set(blocks)) == 1
 
 
 def test_objects_of_one_source_are_distinct_and_survive_pickling() -> None:
@@ -219,5 +225,8 @@ def test_default_threads_never_exceed_the_cpus() -> None:
 
 
 def test_importing_the_package_loads_no_heavy_module() -> None:
-    program = "import sys, s3dlio.datagen; print([m for m in ('numpy', 'cryptography') if m in sys.modules])"
+    program = (
+        "import sys, s3dlio.datagen, s3dlio.formats;"
+        "print([m for m in ('numpy', 'cryptography', 'h5py', 'pyarrow') if m in sys.modules])"
+    )
     assert run_python(program).strip() == b"[]"

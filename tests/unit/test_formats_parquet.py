@@ -81,6 +81,18 @@ def test_generated_values_are_uniform_in_0_to_1_and_all_different() -> None:
     assert len(np.unique(values)) > 19_900
 
 
+def test_a_file_made_in_pieces_is_a_whole_one() -> None:
+    columns = [("a", 1), ("b", 3)]
+    pieces = list(formats.iter_parquet_bytes_schema(columns, 1000, 3))
+    assert [len(piece) > 15_000 for piece in pieces] == [True, True, True, False]
+    file = pq.ParquetFile(io.BytesIO(b"".join(pieces)))
+    assert (file.metadata.num_rows, file.metadata.num_row_groups) == (3000, 3)
+    assert len(np.unique(file.read()["a"].to_numpy())) > 2990
+    assert sum(map(len, pieces)) == len(formats.generate_parquet_bytes_schema(columns, 1000, 3))
+    with pytest.raises(ConfigError, match="rows_per_rg"):
+        formats.iter_parquet_bytes_schema(columns, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
