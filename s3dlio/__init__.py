@@ -1,0 +1,167 @@
+"""Fast object and file storage for AI/ML: s3://, az://, gs://, file:// and direct:// behind one API.
+
+Names are imported when they are first used: importing this package loads none of its parts.
+"""
+
+# ruff: noqa: I001 - the names stand in rows, not in five hundred lines
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s3dlio._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s3dlio.aio import (
+        copy_async as copy_async, create_bucket_async as create_bucket_async, delete_async as delete_async,
+        delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
+        download_async as download_async, exists_async as exists_async, get_async as get_async,
+        get_into_async as get_into_async, get_many_async as get_many_async,
+        get_many_stats_async as get_many_stats_async, get_object_async as get_object_async,
+        get_range_async as get_range_async, head_async as head_async, iterate_async as iterate_async,
+        list_async as list_async, list_containers_async as list_containers_async,
+        list_full_uris_async as list_full_uris_async, list_keys_async as list_keys_async, mkdir_async as mkdir_async,
+        move_async as move_async, put_async as put_async, put_bytes_async as put_bytes_async,
+        put_many_async as put_many_async, rmdir_async as rmdir_async, stat_async as stat_async,
+        stat_many_async as stat_many_async, stat_object_async as stat_object_async, upload_async as upload_async,
+    )
+    from s3dlio.api import (
+        configure as configure, configure_s3 as configure_s3, copy as copy, create_bucket as create_bucket,
+        default_client as default_client, delete as delete, delete_bucket as delete_bucket, delete_many as delete_many,
+        download as download, exists as exists, get as get, get_into as get_into, get_many as get_many,
+        get_many_outcomes as get_many_outcomes, get_many_stats as get_many_stats, get_object as get_object,
+        get_range as get_range, head as head, init_logging as init_logging, iterate as iterate, list as list,
+        list_containers as list_containers, list_full_uris as list_full_uris, list_keys as list_keys, mkdir as mkdir,
+        move as move, put as put, put_bytes as put_bytes, put_many as put_many, rmdir as rmdir, stat as stat,
+        stat_many as stat_many, stat_object as stat_object, upload as upload,
+    )
+    from s3dlio.client import (
+        Client as Client,
+    )
+    from s3dlio.datagen import (
+        DataSource as DataSource, Generator as Generator, default_data_gen_threads as default_data_gen_threads,
+        generate_controlled_data as generate_controlled_data,
+        generate_controlled_data_prand as generate_controlled_data_prand, generate_data as generate_data,
+        generate_data_with_threads as generate_data_with_threads, generate_into_buffer as generate_into_buffer,
+        py_default_data_gen_threads as py_default_data_gen_threads, py_total_cpus as py_total_cpus,
+        total_cpus as total_cpus,
+    )
+    from s3dlio.errors import (
+        AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, ConfigError as ConfigError,
+        CorruptDataError as CorruptDataError, ExportStillReferencedError as ExportStillReferencedError,
+        IntegrityError as IntegrityError, InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError,
+        ItemFailure as ItemFailure, LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,
+        MissingDependencyError as MissingDependencyError, NetworkError as NetworkError,
+        ObjectChangedError as ObjectChangedError, ObjectNotFoundError as ObjectNotFoundError,
+        PermissionDeniedError as PermissionDeniedError, PreconditionFailedError as PreconditionFailedError,
+        ProtocolError as ProtocolError, RangeNotSatisfiableError as RangeNotSatisfiableError,
+        S3dlioError as S3dlioError, ServiceError as ServiceError, StorageFullError as StorageFullError,
+        ThrottledError as ThrottledError, TransferCancelledError as TransferCancelledError,
+        TransferTimeoutError as TransferTimeoutError, UnsafeKeyError as UnsafeKeyError,
+        UnsupportedOperationError as UnsupportedOperationError,
+    )
+    from s3dlio.formats import (
+        ObjectConfig as ObjectConfig, ObjectSource as ObjectSource, ObjectStream as ObjectStream,
+        ObjectType as ObjectType, TFRecordWithIndex as TFRecordWithIndex, build_multi_npz as build_multi_npz,
+        build_npy as build_npy, build_tfrecord as build_tfrecord,
+        build_tfrecord_with_index as build_tfrecord_with_index, generate_npz_bytes as generate_npz_bytes,
+        generate_object as generate_object, generate_parquet_bytes as generate_parquet_bytes,
+        generate_parquet_bytes_schema as generate_parquet_bytes_schema,
+        get_tfrecord_index_entries as get_tfrecord_index_entries, index_tfrecord_bytes as index_tfrecord_bytes,
+        iter_tfrecords as iter_tfrecords, npz_names as npz_names, parse_index as parse_index,
+        read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
+    )
+    from s3dlio.legacy import (
+        configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,
+        gcs_get_rapid_mode as gcs_get_rapid_mode, gcs_query_rapid_bucket as gcs_query_rapid_bucket,
+        gcs_set_channel_count as gcs_set_channel_count, gcs_set_rapid_mode as gcs_set_rapid_mode,
+        get_by_key as get_by_key, object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full,
+        stat_key as stat_key,
+    )
+    from s3dlio.memory.view import (
+        BytesView as BytesView,
+    )
+    from s3dlio.settings import (
+        FileSystemConfig as FileSystemConfig, Settings as Settings,
+    )
+    from s3dlio.transfer.summary import (
+        TransferSummary as TransferSummary,
+    )
+    from s3dlio.types import (
+        Conditions as Conditions, ListEntry as ListEntry, ObjectMetadata as ObjectMetadata, Observation as Observation,
+        PutOptions as PutOptions,
+    )
+
+#: public name -> the module it lives in; the imports above are the same table for type checkers (a test compares).
+_HOME = {
+    "aio": """
+        copy_async create_bucket_async delete_async delete_bucket_async delete_many_async download_async
+        exists_async get_async get_into_async get_many_async get_many_stats_async get_object_async
+        get_range_async head_async iterate_async list_async list_containers_async list_full_uris_async
+        list_keys_async mkdir_async move_async put_async put_bytes_async put_many_async rmdir_async
+        stat_async stat_many_async stat_object_async upload_async
+    """,
+    "api": """
+        configure configure_s3 copy create_bucket default_client delete delete_bucket delete_many download
+        exists get get_into get_many get_many_outcomes get_many_stats get_object get_range head init_logging
+        iterate list list_containers list_full_uris list_keys mkdir move put put_bytes put_many rmdir stat
+        stat_many stat_object upload
+    """,
+    "client": """
+        Client
+    """,
+    "datagen": """
+        DataSource Generator default_data_gen_threads generate_controlled_data
+        generate_controlled_data_prand generate_data generate_data_with_threads generate_into_buffer
+        py_default_data_gen_threads py_total_cpus total_cpus
+    """,
+    "errors": """
+        AlreadyExistsError BatchError ConfigError CorruptDataError ExportStillReferencedError IntegrityError
+        InvalidURIError IsDirectoryError ItemFailure LengthMismatchError LocalIOError MissingDependencyError
+        NetworkError ObjectChangedError ObjectNotFoundError PermissionDeniedError PreconditionFailedError
+        ProtocolError RangeNotSatisfiableError S3dlioError ServiceError StorageFullError ThrottledError
+        TransferCancelledError TransferTimeoutError UnsafeKeyError UnsupportedOperationError
+    """,
+    "formats": """
+        ObjectConfig ObjectSource ObjectStream ObjectType TFRecordWithIndex build_multi_npz build_npy
+        build_tfrecord build_tfrecord_with_index generate_npz_bytes generate_object generate_parquet_bytes
+        generate_parquet_bytes_schema get_tfrecord_index_entries index_tfrecord_bytes iter_tfrecords
+        npz_names parse_index read_npz_bytes scan_tfrecord
+    """,
+    "legacy": """
+        configure_tokio_threads gcs_get_channel_count gcs_get_rapid_mode gcs_query_rapid_bucket
+        gcs_set_channel_count gcs_set_rapid_mode get_by_key object_capabilities parse_s3_uri_full stat_key
+    """,
+    "memory.view": """
+        BytesView
+    """,
+    "settings": """
+        FileSystemConfig Settings
+    """,
+    "transfer.summary": """
+        TransferSummary
+    """,
+    "types": """
+        Conditions ListEntry ObjectMetadata Observation PutOptions
+    """,
+}
+_MODULE_OF = {name: f"s3dlio.{module}" for module, names in _HOME.items() for name in names.split()}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    module_name = _MODULE_OF.get(name)
+    if module_name is None:
+        raise AttributeError(f"module 's3dlio' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(module_name), name)
+    globals()[name] = value  # from now on found without this function
+    return value
+
+
+def __dir__() -> Sequence[str]:
+    return sorted({*globals(), *__all__})
