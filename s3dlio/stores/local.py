@@ -313,7 +313,7 @@ class _LocalWriter(ObjectWriter):
     def write(self, data: Payload) -> int:
         view = as_memory(data)
         if self._closed:
-            raise ValueError("the writer is closed")
+            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
         try:
             self._out.write(view)
         except BaseException as exc:
@@ -323,7 +323,7 @@ class _LocalWriter(ObjectWriter):
 
     def close(self) -> PutResult:
         if self._closed:
-            raise ValueError("the writer is closed")
+            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
         try:
             result = self._finish()
         except BaseException as exc:

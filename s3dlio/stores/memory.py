@@ -280,16 +280,19 @@ class _MemoryWriter(ObjectWriter):
     def write(self, data: Payload) -> int:
         view = as_memory(data)
         if self._parts is None:
-            raise ValueError("write to a closed writer")
+            raise self._closed()
         self._parts += view
         return len(view)
 
     def close(self) -> PutResult:
         if self._parts is None:
-            raise ValueError("the writer is closed already")
+            raise self._closed()
         result = self._store.put(self._key, self._parts, options=self._options)
         self._parts = None
         return result
 
     def abort(self) -> None:
         self._parts = None
+
+    def _closed(self) -> S3dlioError:
+        return S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")

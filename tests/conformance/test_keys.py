@@ -10,9 +10,9 @@ from tests.conformance.stores import Case
 
 ODD = [
     "with space", " leading and trailing ", "plus+plus", "per%cent", "%2F", "%41", "a%2Fb", "ünïcödé/日本語/🎉",
-    "question?mark", "hash#mark", "amp&and=equals", "'single' \"double\" `back`", "semi;colon,comma", "star*bracket[x]{y}",
-    "at@colon:dollar$", "back\\slash", "tilde~caret^bar|", "<angle>", "dot.", "...", ".hidden", "-dash",
-    "very/" + "long/" * 30 + "key", "n" * 200, "e\u0301 decomposed", "\u00e9 composed",
+    "question?mark", "hash#mark", "amp&and=equals", "'single' \"double\" `back`", "semi;colon,comma",
+    "star*bracket[x]{y}", "at@colon:dollar$", "back\\slash", "tilde~caret^bar|", "<angle>", "dot.", "...", ".hidden",
+    "-dash", "very/" + "long/" * 30 + "key", "n" * 200, "e\u0301 decomposed", "\u00e9 composed",
 ]  # fmt: skip
 LITERAL = ["a//b", "a/../b", "a/./b", "../up", "./here", "trailing/", "a///", "..", "."]
 
@@ -41,8 +41,8 @@ def test_segments_stay_literal_on_object_stores(case: Case, store: ObjectStore, 
 
 @pytest.mark.parametrize("name", ["line\nfeed", "tab\there", "\x01\x1f", "carriage\rreturn"])
 def test_control_characters(case: Case, store: ObjectStore, name: str) -> None:
-    if not case.speaks_control:
-        pytest.skip("the service cannot store such keys")
+    if "\n" in name and not case.takes_line_feeds:
+        pytest.skip("moto answers 404 to any path with one")
     check_round_trip(case, store, name)
 
 

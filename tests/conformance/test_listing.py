@@ -66,17 +66,19 @@ def test_entries(case: Case, store: ObjectStore) -> None:
 
 
 def test_pages(case: Case, store: ObjectStore) -> None:
-    names = [f"page/{number:04}" for number in range(1501)] + [f"sub-{number:04}/x" for number in range(30)]
+    size = case.page_size
+    inner = [f"page/{number:04}" for number in range(size + size // 2)]
+    names = inner + [f"sub-{number:04}/x" for number in range(30)]
     fill(case, store, names)
     pages = list(store.list(case.key("")))
-    assert [len(page.keys) for page in pages] == [1000, 531]
+    assert [len(page.keys) for page in pages] == [size, size // 2 + 30]
     assert [key for page in pages for key in page.keys] == [case.key(name) for name in names]
     assert len(case.names(recursive=False)) == 31
-    (page, token) = store.execute(store.list_page_call(case.key("page/"), True, None))
-    (rest, end) = store.execute(store.list_page_call(case.key("page/"), True, token))
+    page, token = store.execute(store.list_page_call(case.key("page/"), True, None))
+    rest, end = store.execute(store.list_page_call(case.key("page/"), True, token))
     assert token is not None
     assert end is None
-    assert [*page.keys, *rest.keys] == [case.key(name) for name in names[:1501]]
+    assert [*page.keys, *rest.keys] == [case.key(name) for name in inner]
     failed = store.delete_many([case.key(name) for name in [*names, "page/missing"]])
     assert failed == []
     assert case.names() == []

@@ -79,7 +79,7 @@ location = us-east-1
 storage_domain = localhost
 dns_compliant_bucket_names = true
 allow_multipart_uploads = true
-max_bucket_listing = 1000
+max_bucket_listing = 100
 s3_acl = false
 [filter:tempauth]
 use = egg:swift#tempauth
