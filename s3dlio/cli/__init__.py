@@ -1,0 +1,1 @@
+"""The command line: ``s3-cli``."""

@@ -1,0 +1,1 @@
+"""One module per command (or per family of tiny ones); each has functions ``run(context)`` that the parser names."""

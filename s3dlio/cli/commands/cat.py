@@ -1,0 +1,67 @@
+"""``cat``, ``head``, ``tail``: bytes of objects on standard output."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from s3dlio.cli.context import Context
+from s3dlio.memory.body import MemorySink
+from s3dlio.memory.view import BytesView
+from s3dlio.types import Conditions
+
+#: Bytes of one read; while one is written the next is on its way.
+PIECE = 8 << 20
+
+
+def cat(context: Context) -> None:
+    """All bytes of every object."""
+    for uri in context.args.uris:
+        _print(context, uri, 0, None)
+
+
+def head(context: Context) -> None:
+    """The first bytes."""
+    _print(context, context.args.uri, 0, context.args.bytes)
+
+
+def tail(context: Context) -> None:
+    """The last bytes."""
+    uri, count = context.args.uri, context.args.bytes
+    size = context.client.stat(uri)["size"]
+    _print(context, uri, max(0, size - count), min(size, count))
+
+
+def _print(context: Context, uri: str, offset: int, length: int | None) -> None:
+    for piece in pieces(context, uri, offset, length):
+        context.out.data({"uri": uri, "offset": offset}, piece)
+        offset += len(piece)
+
+
+def pieces(context: Context, uri: str, offset: int, length: int | None) -> Iterator[BytesView]:
+    """The bytes from ``offset`` on, in order, ``PIECE`` at a time, all of one version of the object.
+
+    Raises:
+        PreconditionFailedError: the object was replaced meanwhile.
+    """
+    client = context.client
+    store, key = client.store_for(uri)
+    left = length
+
+    def read(start: int, count: int, conditions: Conditions) -> tuple[BytesView, int, Conditions]:
+        sink = MemorySink()
+        told = store.execute(store.read_call(key, sink, offset=start, length=count, conditions=conditions))
+        return sink.view(), told.size, Conditions(if_match=told.etag)
+
+    view, size, same = read(offset, PIECE if left is None else min(PIECE, left), Conditions())
+    end = size if length is None else min(size, offset + length)
+    while True:
+        offset += len(view)
+        following = None
+        if offset < end:
+            following = client.executor.submit(functools.partial(read, offset, min(PIECE, end - offset), same))
+        if view:
+            yield view
+        if following is None:
+            return
+        view, _, _ = following.result()

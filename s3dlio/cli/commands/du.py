@@ -1,0 +1,41 @@
+"""``du``: how much is under a prefix."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from s3dlio.cli.context import Context
+from s3dlio.cli.output import human_size
+
+
+def run(context: Context) -> None:
+    """A line for each directory down to the wanted depth, then the total: bytes, objects, URI."""
+    args = context.args
+    store, _ = context.client.store_for(args.uri)
+    sizes: defaultdict[str, int] = defaultdict(int)
+    counts: defaultdict[str, int] = defaultdict(int)
+    for base, page in context.client.select(args.uri, recursive=True, pattern=args.pattern):
+        for entry in page.entries:
+            for directory in _directories(entry.key, len(base), args.depth):
+                sizes[directory] += entry.size
+                counts[directory] += 1
+            sizes[""] += entry.size
+            counts[""] += 1
+    for directory in sorted(counts.keys() - {""}):
+        _print(context, store.uri(directory), sizes[directory], counts[directory])
+    _print(context, args.uri, sizes[""], counts[""])
+
+
+def _directories(key: str, start: int, depth: int) -> list[str]:
+    """The directories of ``key`` below position ``start``, at most ``depth`` of them."""
+    found: list[str] = []
+    while len(found) < depth and (slash := key.find("/", start)) >= 0:
+        start = slash + 1
+        found.append(key[:start])
+    return found
+
+
+def _print(context: Context, uri: str, size: int, count: int) -> None:
+    shown = human_size(size) if context.args.human_readable else str(size)
+    text = f"{shown:>14}  {count:>9} objects  {context.out.name(uri)}"
+    context.out.result({"uri": uri, "bytes": size, "objects": count}, text)

@@ -1,0 +1,106 @@
+"""``get``: read objects and discard their bytes; a read benchmark."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+from s3dlio.cli.context import Context
+from s3dlio.cli.summary import finish
+from s3dlio.errors import ObjectNotFoundError, TransferCancelledError, from_os_error
+from s3dlio.memory.body import DiscardSink
+from s3dlio.stores.base import Call
+from s3dlio.transfer.batch import run_calls
+from s3dlio.transfer.engine import watched
+from s3dlio.transfer.executor import CancelToken
+from s3dlio.transfer.progress import Progress
+from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.types import ObjectMetadata
+from s3dlio.uri import is_directory_like
+
+Read = Call[ObjectMetadata]
+
+
+def run(context: Context) -> None:
+    """One object, a range of it, everything that a URI selects, or a list of URIs."""
+    args = context.args
+    ranged = args.offset is not None or args.length is not None
+    if (args.uri is None) == (args.keylist is None):
+        context.refuse("either URI or --keylist FILE must be given")
+    if ranged and (args.keylist or args.recursive or args.pattern):
+        context.refuse("--offset and --length read a range of one object: give its URI alone")
+    with watched(context.bar("GET")) as progress:
+        summary = _read_all(context, _calls(context, progress), progress)
+    if not summary.attempted:
+        raise ObjectNotFoundError(
+            f"No objects found for '{args.uri or args.keylist}' "
+            "(a URI selects an exact name or a directory; use '*' to select by prefix)"
+        )
+    if ranged:
+        first = args.offset or 0
+        last = "EOF" if args.length is None else first + args.length - 1
+        context.out.note(f"Range GET bytes {first}-{last}")
+    finish(context.out, "GET", summary)
+
+
+def _calls(context: Context, progress: Progress) -> Iterator[Read]:
+    args, client = context.args, context.client
+    if args.keylist is not None:
+        uris = _keylist(args.keylist)
+        context.out.note(f"Processing {len(uris)} URIs from keylist with concurrency {args.jobs}")
+        progress.add(len(uris), 0)
+        for store, key in [client.store_for(uri) for uri in uris]:  # every URI is checked before the first is read
+            yield store.read_call(key, DiscardSink())
+        return
+    store, key = client.store_for(args.uri)
+    if not (args.recursive or args.pattern or is_directory_like(key) or "*" in key):
+        progress.add(1, args.length or 0)
+        yield store.read_call(key, DiscardSink(), offset=args.offset or 0, length=args.length)
+        return
+    recursive = args.recursive or is_directory_like(key)
+    for _, page in client.select(args.uri, recursive=recursive, pattern=args.pattern):
+        progress.add(len(page.keys), sum(entry.size for entry in page.entries))
+        for name in page.keys:
+            yield store.read_call(name, DiscardSink())
+
+
+def _keylist(path: str) -> list[str]:
+    """The URIs in a file, one a line; blank lines do not count."""
+    try:
+        if path == "-":
+            lines = sys.stdin.readlines()
+        else:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = file.readlines()
+    except OSError as exc:
+        raise from_os_error(exc, uri=os.path.abspath(path), operation="read") from exc
+    return [line.rstrip("\r\n") for line in lines if line.strip()]
+
+
+def _read_all(context: Context, calls: Iterable[Read], progress: Progress) -> TransferSummary:
+    """Run the reads; the bytes are counted as each sink saw them."""
+    args, executor = context.args, context.client.executor  # before the clock starts
+    tally = Tally(progress)
+    cancel = CancelToken()
+    in_flight: dict[int, Read] = {}
+
+    def counted() -> Iterator[Read]:
+        for call in calls:
+            in_flight[tally.start()] = call
+            yield call
+
+    def done(index: int, told: ObjectMetadata | None, error: BaseException | None) -> None:
+        call = in_flight.pop(index)
+        if error is None:
+            assert call.sink is not None
+            tally.succeed(call.sink.size or 0)
+        elif cancel.cancelled and isinstance(error, TransferCancelledError):
+            tally.give_up()
+        else:
+            tally.fail(index, call.uri, error)
+            if not args.continue_on_error:
+                cancel.cancel("another object failed")
+
+    run_calls(counted(), width=args.jobs, on_done=done, cancel=cancel, executor=executor)
+    return tally.summary()

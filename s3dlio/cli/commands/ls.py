@@ -1,0 +1,84 @@
+"""``ls``: what a URI selects, as it arrives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
+
+from s3dlio.cli.context import Context
+from s3dlio.cli.output import Output, human_size
+from s3dlio.stores.base import ObjectStore
+from s3dlio.types import ListPage
+
+_REDRAW_SECONDS = 0.2
+
+
+def run(context: Context) -> None:
+    """One line for each entry unless only the count is wanted, then the count and the rate."""
+    args, out = context.args, context.out
+    store, _ = context.client.store_for(args.uri)
+    live = _LiveCount(out, wanted=args.count_only)
+    for _, page in context.client.select(args.uri, recursive=args.recursive, pattern=args.pattern):
+        live.add(len(page.keys) + len(page.prefixes))
+        if not args.count_only:
+            _print_page(context, store, page)
+    live.clear()
+    count, seconds = live.count, live.seconds
+    out.result(
+        {"objects": count, "seconds": round(seconds, 6)},
+        f"Total objects: {count} ({seconds:.3f}s, rate: {count / seconds:,.0f} objects/s)",
+    )
+
+
+def _print_page(context: Context, store: ObjectStore, page: ListPage) -> None:
+    args, out = context.args, context.out
+    if out.as_json or args.long:
+        details = sorted(_details(store, page), key=itemgetter("uri")) if page.prefixes else list(_details(store, page))
+        out.results(details, (_long_line(out, told, args.human_readable) for told in details))
+    else:
+        names = sorted([*page.keys, *page.prefixes]) if page.prefixes else page.keys
+        out.results((), (out.name(store.uri(name)) for name in names))
+
+
+def _details(store: ObjectStore, page: ListPage) -> Iterator[dict[str, Any]]:
+    """What the listing tells of each entry: directories have a URI that ends in ``/`` and nothing else."""
+    for prefix in page.prefixes:
+        yield {"uri": store.uri(prefix)}
+    for entry in page.entries:
+        told = {"uri": store.uri(entry.key), "size": entry.size, "last_modified": entry.last_modified,
+                "etag": entry.etag, "storage_class": entry.storage_class}  # fmt: skip
+        yield {name: value for name, value in told.items() if value is not None}
+
+
+def _long_line(out: Output, told: dict[str, Any], human: bool) -> str:
+    size = told.get("size")
+    shown = "DIR" if size is None else human_size(size) if human else str(size)
+    return f"{shown:>14}  {told.get('last_modified', ''):<30}  {out.name(told['uri'])}"
+
+
+class _LiveCount:
+    """A count with its rate, drawn again and again on a terminal's standard error."""
+
+    def __init__(self, out: Output, *, wanted: bool) -> None:
+        self.count = 0
+        self._stream = out.stderr if wanted and out.progress else None
+        self._started = self._drawn = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, never 0."""
+        return max(time.monotonic() - self._started, 1e-9)
+
+    def add(self, count: int) -> None:
+        self.count += count
+        now = time.monotonic()
+        if self._stream is not None and now - self._drawn > _REDRAW_SECONDS:
+            self._drawn = now
+            text = f"\r{self.count} objects ({self.count / self.seconds:,.0f} obj/s)"
+            print(text, end="", file=self._stream, flush=True)
+
+    def clear(self) -> None:
+        if self._stream is not None:
+            print("\r\x1b[K", end="", file=self._stream, flush=True)

@@ -1,0 +1,38 @@
+"""``put``: generated objects, as many as asked for."""
+
+from __future__ import annotations
+
+from s3dlio.cli.context import Context
+from s3dlio.cli.summary import finish
+from s3dlio.transfer.engine import watched
+from s3dlio.transfer.generate import put_generated
+
+DEFAULT_TEMPLATE = "object_{}_of_{}.dat"
+
+
+def run(context: Context) -> None:
+    """Write them, then the summary; any that failed make the command fail."""
+    args = context.args
+    template = args.template
+    if template is None and "{}" not in args.uri:
+        template = DEFAULT_TEMPLATE
+    with watched(context.bar("PUT")) as progress:
+        summary = put_generated(
+            context.client,
+            args.uri,
+            args.num,
+            template=template,
+            size=args.size,
+            max_in_flight=args.jobs,
+            create_bucket=args.create_bucket,
+            object_type=args.object_type,
+            dedup=args.dedup,
+            compress=args.compress,
+            algorithm=args.data_gen_algorithm,
+            mode=args.data_gen_mode,
+            chunk_size=args.chunk_size,
+            seed=args.seed,
+            continue_on_error=args.continue_on_error,
+            progress=progress,
+        )
+    finish(context.out, "PUT", summary)

@@ -1,0 +1,39 @@
+"""``stat``: what the store tells about one object."""
+
+from __future__ import annotations
+
+from s3dlio.cli.context import Context
+
+#: The label of each field, in the order of printing.
+_LABELS = {
+    "size": "Size",
+    "last_modified": "LastModified",
+    "etag": "ETag",
+    "content_type": "Content-Type",
+    "content_language": "Content-Language",
+    "content_encoding": "Content-Encoding",
+    "cache_control": "Cache-Control",
+    "content_disposition": "Content-Disposition",
+    "expires": "Expires",
+    "storage_class": "StorageClass",
+    "version_id": "VersionId",
+    "replication_status": "ReplicationStat",
+    "server_side_encryption": "SSE",
+    "ssekms_key_id": "SSE-KMS Key ID",
+    "sse_customer_algorithm": "SSE-C Algorithm",
+}
+
+
+def run(context: Context) -> None:
+    """One labelled line for each field that the store filled in."""
+    out, uri = context.out, context.args.uri
+    told = context.client.stat(uri)
+    if out.as_json:
+        out.result({"uri": uri, **told})
+        return
+    rows = [f"{'URI':<16}: {out.name(uri)}"]
+    rows += [f"{label:<16}: {told[field]}" for field, label in _LABELS.items() if told[field] is not None]
+    if told["metadata"]:
+        rows.append("User Metadata:")
+        rows += [out.name(f"  {name} = {value}") for name, value in sorted(told["metadata"].items())]
+    out.results((), rows)

@@ -1,0 +1,104 @@
+"""``upload``, ``download``, ``cp``, ``mv``, ``sync``: files and objects from one place to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from s3dlio.cli.context import Context
+from s3dlio.cli.summary import finish, finish_failed
+from s3dlio.errors import BatchError
+from s3dlio.transfer import copy as copying
+from s3dlio.transfer.download import download as download_objects
+from s3dlio.transfer.summary import TransferSummary
+from s3dlio.transfer.sync import Action
+from s3dlio.transfer.sync import sync as sync_directories
+from s3dlio.transfer.upload import upload as upload_files
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES
+
+
+def upload(context: Context) -> None:
+    """Files into a store."""
+    args = context.args
+    extras = {"recursive": args.recursive, "regex": args.regex, "create_bucket": args.create_bucket}
+    _transfer(context, "UPLOAD", upload_files, args.sources, journal=args.journal, **extras)
+
+
+def download(context: Context) -> None:
+    """Objects into a directory."""
+    args = context.args
+    extras = {"recursive": args.recursive, "pattern": args.pattern, "journal": args.journal}
+    _transfer(context, "DOWNLOAD", download_objects, args.source, **extras)
+
+
+def cp(context: Context) -> None:
+    """From anywhere to anywhere."""
+    _copy(context, "CP", copying.copy)
+
+
+def mv(context: Context) -> None:
+    """The same, and the source is gone afterwards."""
+    _copy(context, "MV", copying.move)
+
+
+def sync(context: Context) -> None:
+    """One directory becomes like another; a dry run prints what would be done."""
+    args, out = context.args, context.out
+
+    def tell(action: Action) -> None:
+        what = {name: value for name, value in action._asdict().items() if value is not None}
+        text = " ".join(out.name(place) for place in (action.verb, action.source, action.target) if place)
+        out.result(what, text)
+
+    extras = {"delete": args.delete, "dry_run": args.dry_run, "checksum": args.checksum}
+    extras["create_bucket"] = args.create_bucket
+    _transfer(context, "SYNC", sync_directories, args.source, on_action=tell if args.dry_run else None, **extras)
+
+
+def _copy(context: Context, operation: str, function: Callable[..., TransferSummary]) -> None:
+    args = context.args
+    sources = args.sources if len(args.sources) > 1 else args.sources[0]
+    extras = {"recursive": args.recursive, "pattern": args.pattern, "create_bucket": args.create_bucket}
+    extras["journal"] = args.journal
+    _transfer(context, operation, function, sources, label=_direction(args.sources[0], args.dest), **extras)
+
+
+def _transfer(
+    context: Context,
+    operation: str,
+    function: Callable[..., TransferSummary],
+    source: str | list[str],
+    *,
+    label: str = "",
+    **extras: Any,
+) -> None:
+    args, out = context.args, context.out
+    try:
+        summary = function(
+            context.client,
+            source,
+            args.dest,
+            max_in_flight=args.jobs,
+            include=args.include,
+            exclude=args.exclude,
+            verify=args.verify,
+            preserve_mtime=args.preserve,
+            continue_on_error=args.continue_on_error,
+            progress=context.bar(operation),
+            **extras,
+        )
+    except BatchError as error:
+        finish_failed(out, operation, error, label=label)
+    else:
+        finish(out, operation, summary, label=label)
+
+
+def _direction(source: str, dest: str) -> str:
+    """What a copy is, for its summary."""
+    names = {(True, False): " (upload)", (False, True): " (download)"}
+    return names.get((_is_local(source), _is_local(dest)), " (copy)")
+
+
+def _is_local(place: str) -> bool:
+    scheme, separator, _ = place.partition("://")
+    return not separator or SCHEMES.get(scheme.lower()) in LOCAL_SCHEMES

@@ -1,0 +1,99 @@
+"""The argument parser's class: options anywhere on the line, no guessing, and errors that name the mistake.
+
+argparse alone takes an unknown option for an operand, accepts abbreviations that a later version may make ambiguous,
+and cannot read ``upload a -j 4 b DEST``. Here the words are sorted before it sees them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+
+class UsageError(Exception):
+    """The command line cannot be understood.
+
+    Args:
+        message: what is wrong, naming the option or operand.
+        usage: the usage lines of the command.
+        prog: the command as typed (``s3-cli get``).
+    """
+
+    def __init__(self, message: str, usage: str, prog: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+        self.prog = prog
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser that raises :class:`UsageError` and sorts options before operands."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, self.format_usage(), self.prog)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        return super().parse_known_args(self._sorted(list(args or [])), namespace)
+
+    def _sorted(self, words: Sequence[str]) -> list[str]:
+        """The words, options first and each with its value; behind a command's name nothing is touched."""
+        options: list[str] = []
+        operands: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            if word == "--":
+                operands += rest
+            elif word.startswith("--"):
+                options += self._long(word, rest)
+            elif word.startswith("-") and word != "-":
+                options += self._short(word, rest)
+            elif commands := self.commands():
+                if word not in commands:
+                    self.error(f"unknown command '{word}'{_suggestion(word, commands)}")
+                operands += [word, *rest]
+            else:
+                operands.append(word)
+        guard = ["--"] if any(word.startswith("-") and word != "-" for word in operands) else []
+        return options + (operands if self.commands() else guard + operands)
+
+    def _long(self, word: str, rest: Iterator[str]) -> Iterator[str]:
+        name, equals, _ = word.partition("=")
+        action = self._option(name)
+        yield word if equals or action.nargs == 0 else _joined(action, word, next(rest, None))
+
+    def _short(self, word: str, rest: Iterator[str]) -> Iterator[str]:
+        """``-rp RE``: each letter is a flag, until one takes what follows, or the next word, as its value."""
+        for at, letter in enumerate(word[1:], 2):
+            action = self._option(f"-{letter}", word)
+            if action.nargs != 0:
+                yield _joined(action, f"-{letter}", word[at:] or next(rest, None))
+                return
+            yield f"-{letter}"
+
+    def _option(self, name: str, word: str | None = None) -> argparse.Action:
+        action = self._option_string_actions.get(name)
+        if action is None:
+            self.error(f"unknown option '{word or name}'{_suggestion(name, self._option_string_actions)}")
+        return action
+
+    def commands(self) -> dict[str, CommandParser]:
+        """The parser of every command, aliases included; empty for a command itself."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return action.choices
+        return {}
+
+
+def _joined(action: argparse.Action, word: str, value: str | None) -> str:
+    """One word for an option and its value, so that a value may begin with ``-``; argparse reports a missing one."""
+    return word if value is None else f"{action.option_strings[-1]}={value}"
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else "; --help lists what there is"

@@ -1,0 +1,133 @@
+"""Everything that the command says: results on stdout, notes, errors and progress on stderr, for people or as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from s3dlio.errors import BatchError, S3dlioError
+
+if TYPE_CHECKING:
+    from s3dlio.memory.view import BytesView
+
+_DETAILS = ("uri", "operation", "status", "code", "request_id", "attempts", "hint")
+
+
+class Output:
+    """Where a command's words go.
+
+    Args:
+        as_json: one JSON object per line instead of text.
+        progress: bars on stderr; None: if it is a terminal.
+        verbosity: how often ``-v`` was given; 2 adds tracebacks to errors.
+        stdout, stderr: the streams; the process's own by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        progress: bool | None = None,
+        verbosity: int = 0,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.stdout = stdout or sys.stdout
+        self.stderr = stderr or sys.stderr
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self.on_terminal = self.stdout.isatty()
+        self.progress = self.stderr.isatty() if progress is None else progress
+
+    def result(self, record: Mapping[str, Any], text: str | None = None) -> None:
+        """One result: ``record`` as JSON, ``text`` for people (None: nothing)."""
+        if self.as_json:
+            print(_json(record), file=self.stdout)
+        elif text is not None:
+            print(text, file=self.stdout)
+
+    def results(self, records: Iterable[Mapping[str, Any]], lines: Iterable[str]) -> None:
+        """Many results with one write; only the form that is printed is computed."""
+        chosen = map(_json, records) if self.as_json else lines
+        if text := "\n".join(chosen):
+            self.stdout.write(text + "\n")
+
+    def data(self, record: Mapping[str, Any], data: BytesView) -> None:
+        """Bytes of an object: as they are, or as JSON with the bytes in base64."""
+        if self.as_json:
+            text = base64.b64encode(data.memoryview()).decode("ascii")
+            print(_json({**record, "bytes": len(data), "base64": text}), file=self.stdout)
+        else:
+            self.stdout.flush()
+            self.stdout.buffer.write(data.memoryview())
+
+    def note(self, text: str) -> None:
+        """What a person may want to know besides the result."""
+        if not self.as_json:
+            print(text, file=self.stderr)
+
+    def name(self, text: str) -> str:
+        """A URI or key as it may be shown: as it is in a pipe, its control characters escaped on a terminal."""
+        return escaped(text) if self.on_terminal else text
+
+    def error(self, error: BaseException) -> None:
+        """The error, and with ``-v`` every failure of a batch, with ``-vv`` where it happened."""
+        failures = error.failures if isinstance(error, BatchError) else ()
+        if self.as_json:
+            for failure in failures:
+                record = {"index": failure.index, **error_record(failure.error)}
+                print(_json({"failure": record}), file=self.stderr)
+            print(_json({"error": error_record(error)}), file=self.stderr)
+            return
+        if self.verbosity >= 2:
+            traceback.print_exception(error, file=self.stderr)
+        for failure in failures if self.verbosity else ():
+            print(f"failed: {message(failure.error)}", file=self.stderr)
+        more = len(failures) - BatchError.shown
+        hint = "; -v lists them all" if more > 0 and not self.verbosity else ""
+        print(f"Error: {message(error)}{hint}", file=self.stderr)
+
+
+def escaped(text: str) -> str:
+    """``text`` with everything that is not printable written as an escape: it cannot move a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def message(error: BaseException) -> str:
+    """What an error says to a person; errors of Python itself name their kind."""
+    if isinstance(error, S3dlioError):
+        return str(error)
+    text = escaped(str(error))
+    if isinstance(error, OSError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def error_record(error: BaseException) -> dict[str, Any]:
+    """An error as JSON: its type, its message, and what it knows of the request."""
+    record: dict[str, Any] = {"type": type(error).__name__, "message": message(error)}
+    if isinstance(error, S3dlioError):
+        record |= {name: value for name in _DETAILS if (value := getattr(error, name)) is not None}
+        if "uri" in record:
+            record["uri"] = escaped(record["uri"])
+    return record
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=True, separators=(", ", ": "))
+
+
+def human_size(number: float) -> str:
+    """``number`` bytes for people: ``1.5 MiB``."""
+    unit = "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(number) < 1024 or unit == "TiB":
+            break
+        number /= 1024
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,57 @@
+"""How a command that moves many objects ends."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from s3dlio.cli.output import Output
+from s3dlio.errors import BatchError
+from s3dlio.transfer.summary import TransferSummary
+
+
+def finish(out: Output, operation: str, summary: TransferSummary, *, label: str = "") -> None:
+    """Print what was done: how fast on stderr, the counts on stdout.
+
+    Args:
+        out: where to.
+        operation: ``PUT``, ``GET``, ...
+        summary: the end of the transfer.
+        label: stands behind ``summary`` in the line.
+
+    Raises:
+        BatchError: objects failed; it carries them all. The only object's own error, where there is one object.
+    """
+    counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
+    counts |= {name: count for name in ("skipped", "deleted") if (count := getattr(summary, name))}
+    out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
+    _print(out, operation, label, counts, {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)})
+    if summary.attempted == len(summary.failures) == 1:
+        raise summary.failures[0].error
+    given_up = summary.attempted - summary.succeeded - summary.failed
+    hint = f"{given_up} in flight were given up; to go on past failures use --continue-on-error" if given_up else None
+    summary.raise_for_failures(operation, cancelled=given_up, hint=hint)
+
+
+def finish_failed(out: Output, operation: str, error: BatchError, *, label: str = "") -> NoReturn:
+    """Print the counts of a transfer that raised them.
+
+    Raises:
+        BatchError: the ``error``, or the only object's own error.
+    """
+    counts = {"attempted": error.attempted, "succeeded": error.succeeded, "failed": len(error.failures)}
+    _print(out, operation, label, counts, {})
+    if error.attempted == len(error.failures) == 1:
+        raise error.failures[0].error
+    raise error
+
+
+def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: dict[str, float]) -> None:
+    words = ", ".join(f"{name}={count}" for name, count in counts.items())
+    out.result({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
+
+
+def speed(objects: int, size: int, seconds: float) -> str:
+    """``100 objects: 4096 bytes in 0.100s (0.04 MB/s, 1000 objects/s)``."""
+    took = max(seconds, 1e-9)
+    rates = f"{size / took / 1e6:.2f} MB/s, {objects / took:.0f} objects/s"
+    return f"{objects} objects: {size} bytes in {seconds:.3f}s ({rates})"

@@ -1,0 +1,320 @@
+"""What the commands say and do on local files: output, JSON, errors, exit codes, pipes and signals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Cli
+
+S3_CLI = [sys.executable, "-m", "s3dlio"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Three files, one of them in a sub-directory."""
+    root = tmp_path / "tree"
+    (root / "sub").mkdir(parents=True)
+    (root / "a.txt").write_bytes(b"alpha")
+    (root / "b.bin").write_bytes(bytes(range(256)) * 8)
+    (root / "sub" / "c.txt").write_bytes(b"gamma!")
+    return root
+
+
+# -- looking
+
+
+def test_ls_prints_uris_and_a_total(cli: Cli, tree: Path):
+    run = cli("ls", f"file://{tree}/")
+    assert run.lines[:-1] == [f"file://{tree}/a.txt", f"file://{tree}/b.bin", f"file://{tree}/sub/"]
+    assert re.fullmatch(r"Total objects: 3 \(\d+\.\d{3}s, rate: [\d,]+ objects/s\)", run.lines[-1])
+
+
+def test_ls_recursive_pattern_and_count(cli: Cli, tree: Path):
+    uri = f"file://{tree}/"
+    assert cli("ls", "-r", uri).lines[:-1] == [f"{uri}a.txt", f"{uri}b.bin", f"{uri}sub/c.txt"]
+    assert cli("list", "-r", "-p", r"\.txt$", uri).lines[:-1] == [f"{uri}a.txt", f"{uri}sub/c.txt"]
+    assert cli("ls", "-r", "-p", "*.bin", uri).lines[:-1] == [f"{uri}b.bin"]
+    assert cli("ls", "-rc", uri).out.startswith("Total objects: 3 (")
+
+
+def test_ls_long_and_human(cli: Cli, tree: Path):
+    rows = cli("ls", "-l", f"file://{tree}/").lines
+    assert rows[1].split()[0] == "2048"
+    assert re.search(r" 20\d\d-\d\d-\d\dT", rows[1])
+    assert rows[2].split() == ["DIR", f"file://{tree}/sub/"]
+    assert cli("ls", "-lH", f"file://{tree}/").lines[1].split()[:2] == ["2.0", "KiB"]
+
+
+def test_ls_json_has_sizes_and_a_total(cli: Cli, tree: Path):
+    *entries, total = cli("--json", "ls", f"file://{tree}/").records
+    assert {entry["uri"].rpartition("tree")[2]: entry.get("size") for entry in entries} == {
+        "/a.txt": 5, "/b.bin": 2048, "/sub/": None}  # fmt: skip
+    assert total["objects"] == 3
+
+
+def test_ls_of_nothing_is_no_error(cli: Cli, tmp_path: Path):
+    assert cli("ls", f"file://{tmp_path}/none/").out.startswith("Total objects: 0 (")
+
+
+def test_stat(cli: Cli, tree: Path):
+    uri = f"file://{tree}/a.txt"
+    lines = cli("stat", uri).lines
+    assert lines[:2] == [f"URI             : {uri}", "Size            : 5"]
+    assert lines[2].startswith("LastModified    : 20")
+    (record,) = cli("stat", uri, "--json").records
+    assert (record["uri"], record["size"], record["metadata"]) == (uri, 5, {})
+
+
+def test_du_adds_up(cli: Cli, tree: Path):
+    assert cli("du", f"file://{tree}/").out.split() == ["2059", "3", "objects", f"file://{tree}/"]
+    *_, total = cli("du", "-d", "1", "--json", f"file://{tree}/").records
+    assert total == {"uri": f"file://{tree}/", "bytes": 2059, "objects": 3}
+    first = cli("du", "-d", "1", "--json", f"file://{tree}/").records[0]
+    assert first == {"uri": f"file://{tree}/sub/", "bytes": 6, "objects": 1}
+    assert cli("du", "-p", "txt$", f"file://{tree}/").out.split()[:2] == ["11", "2"]
+
+
+def test_list_buckets_of_a_directory(cli: Cli, tree: Path):
+    lines = cli("list-buckets", f"file://{tree}/").lines
+    assert lines[0] == f"Listing containers for 'file://{tree}/'..."
+    assert lines[1:3] == ["", "Found 1 container(s):"]
+    assert lines[3] == f"{'Name':<40} {'URI':<30} Creation Date"
+    assert lines[4] == "-" * 90
+    assert lines[5].startswith("sub ")
+    assert cli("list-buckets", f"file://{tree}/sub/").lines[1] == "No containers found."
+    assert cli("list-buckets", "--json", f"file://{tree}/").records[0]["name"] == "sub"
+
+
+# -- reading
+
+
+def test_get_reads_and_counts(cli: Cli, tree: Path):
+    run = cli("get", "-r", f"file://{tree}/")
+    assert run.out == "GET summary: attempted=3, succeeded=3, failed=0\n"
+    assert "3 objects: 2059 bytes in " in run.err
+    (record,) = cli("get", "--json", "-p", "txt$", f"file://{tree}/").records
+    assert (record["succeeded"], record["bytes"]) == (2, 11)
+
+
+def test_a_uri_that_ends_in_a_slash_is_read_recursively(cli: Cli, tree: Path):
+    assert "attempted=3" in cli("get", f"file://{tree}/").out
+
+
+def test_get_keylist(cli: Cli, tree: Path, tmp_path: Path):
+    (tmp_path / "keys").write_text(f"file://{tree}/a.txt\n\nfile://{tree}/b.bin\n")
+    run = cli("get", "--keylist", tmp_path / "keys", "--concurrent", 3)
+    assert run.out == "GET summary: attempted=2, succeeded=2, failed=0\n"
+    assert "Processing 2 URIs from keylist with concurrency 3" in run.err
+    assert "2 objects: 2053 bytes" in run.err
+
+
+def test_a_bad_uri_in_a_keylist_is_refused_before_anything_is_read(cli: Cli, tree: Path, tmp_path: Path):
+    (tmp_path / "keys").write_text(f"file://{tree}/a.txt\nbogus://x/y\n")
+    run = cli("get", "--keylist", tmp_path / "keys", code=1)
+    assert run.out == ""
+    assert "bogus://x/y" in run.err
+
+
+def test_get_range(cli: Cli, tree: Path):
+    run = cli("get", f"file://{tree}/b.bin", "--offset", 2000, "--length", "1k")
+    assert "Range GET bytes 2000-2999\n1 objects: 48 bytes" in run.err
+    run = cli("get", f"file://{tree}/b.bin", "--length", 10)
+    assert "Range GET bytes 0-9\n1 objects: 10 bytes" in run.err
+    assert "bytes 2040-EOF" in cli("get", f"file://{tree}/b.bin", "--offset", 2040).err
+
+
+def test_get_of_nothing_says_what_a_uri_selects(cli: Cli, tree: Path):
+    run = cli("get", f"file://{tree}/none/", code=1)
+    assert run.err.startswith(f"Error: No objects found for 'file://{tree}/none/' (a URI selects an exact name")
+
+
+def test_cat_head_and_tail(tree: Path):
+    def out(*words: str) -> bytes:
+        return subprocess.run([*S3_CLI, *words], capture_output=True, check=True).stdout
+
+    assert out("cat", f"file://{tree}/a.txt", f"file://{tree}/b.bin") == b"alpha" + bytes(range(256)) * 8
+    assert out("head", "-b", "3", f"file://{tree}/a.txt") == b"alp"
+    assert out("head", "-b", "3k", f"file://{tree}/a.txt") == b"alpha"
+    assert out("tail", "-b", "2", f"file://{tree}/a.txt") == b"ha"
+    assert out("tail", f"file://{tree}/b.bin") == (bytes(range(256)) * 8)[-1024:]
+
+
+def test_cat_as_json(cli: Cli, tree: Path):
+    (record,) = cli("cat", "--json", f"file://{tree}/a.txt").records
+    assert record == {"uri": f"file://{tree}/a.txt", "offset": 0, "bytes": 5, "base64": "YWxwaGE="}
+
+
+# -- errors and exit codes
+
+
+def test_an_error_is_one_line_without_a_traceback(cli: Cli, tmp_path: Path):
+    run = cli("stat", f"file://{tmp_path}/none", code=1)
+    assert run.out == ""
+    assert run.err == f"Error: HEAD file://{tmp_path}/none: No such file or directory\n"
+
+
+def test_the_traceback_is_there_when_asked_for(cli: Cli, tmp_path: Path):
+    run = cli("-vv", "stat", f"file://{tmp_path}/none", code=1)
+    assert "Traceback (most recent call last)" in run.err
+    assert run.err.endswith("No such file or directory\n")
+
+
+def test_errors_as_json(cli: Cli, tmp_path: Path):
+    run = cli("stat", f"file://{tmp_path}/none", "--json", code=1)
+    (record,) = run.errors
+    assert record["error"]["type"] == "ObjectNotFoundError"
+    assert record["error"]["uri"] == f"file://{tmp_path}/none"
+    assert record["error"]["operation"] == "HEAD"
+
+
+def test_failures_of_a_batch_are_all_listed_as_json_and_with_v(cli: Cli, tree: Path, tmp_path: Path):
+    missing = [f"file://{tree}/missing{i}" for i in range(5)]
+    (tmp_path / "keys").write_text("\n".join([*missing, f"file://{tree}/a.txt"]))
+    words = ["get", "--keylist", tmp_path / "keys", "--continue-on-error"]
+    run = cli(*words, "--json", code=1)
+    assert run.records[0] | {"seconds": 0} == {
+        "operation": "GET", "attempted": 6, "succeeded": 1, "failed": 5, "bytes": 5, "seconds": 0}  # fmt: skip
+    *failures, last = run.errors
+    assert [failure["failure"]["uri"] for failure in failures] == missing
+    assert last["error"]["type"] == "BatchError"
+    text = cli(*words, code=1)
+    assert text.out == "GET summary: attempted=6, succeeded=1, failed=5\n"
+    assert "(and 2 more)" in text.err
+    assert "-v lists them all" in text.err
+    assert cli(*words, "-v", code=1).err.count("failed: GET file://") == 5
+
+
+def test_a_failure_stops_the_rest_unless_asked_otherwise(cli: Cli, tree: Path, tmp_path: Path):
+    (tmp_path / "keys").write_text("\n".join([f"file://{tree}/missing", f"file://{tree}/a.txt"]))
+    words = ["get", "-j", 1, "--keylist", tmp_path / "keys"]
+    assert cli(*words, code=1).out == "GET summary: attempted=1, succeeded=0, failed=1\n"
+    assert cli(*words, "--continue-on-error", code=1).out == "GET summary: attempted=2, succeeded=1, failed=1\n"
+
+
+def test_usage_errors_exit_with_2(cli: Cli):
+    run = cli("get", code=2)
+    assert run.err.startswith("usage: s3-cli get ")
+    assert run.err.endswith("s3-cli get: error: either URI or --keylist FILE must be given\n")
+    assert "unknown option '--nope'" in cli("ls", "u", "--nope", code=2).err
+    (record,) = cli("ls", "u", "--nope", "--json", code=2).errors
+    assert record["error"]["type"] == "UsageError"
+    assert cli("get", "u", "--keylist", "k", code=2)
+    assert cli("get", "-r", "u", "--offset", "1", code=2)
+
+
+def test_an_unknown_scheme_says_what_there_is(cli: Cli):
+    assert "s3://" in cli("ls", "bogus://x/", code=1).err
+    assert "file:///tmp" in cli("ls", "/tmp", code=1).err
+
+
+# -- settings
+
+
+def test_config_shows_values_origins_and_masks_secrets(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("S3DLIO_H2C", "1")
+    run = cli("config", "--region", "eu-west-1")
+    assert re.search(r"^s3\.region +eu-west-1 +argument$", run.out, re.MULTILINE)
+    assert re.search(r"^s3\.secret_access_key +\*\*\* +environment AWS_SECRET_ACCESS_KEY$", run.out, re.MULTILINE)
+    assert re.search(r"^retry\.max_attempts +5 +default$", run.out, re.MULTILINE)
+    assert "S3DLIO_H2C is ignored: " in run.out
+    assert "hunter2" not in run.out + run.err
+    records = {record["name"]: record for record in cli("config", "--json").records if "name" in record}
+    assert records["s3.secret_access_key"]["value"] == "***"
+
+
+def test_global_options_reach_the_settings(cli: Cli, tmp_path: Path):
+    words = ["--endpoint", "http://h:1", "--profile", "p", "--no-sign-request", "--ca-bundle", tmp_path / "ca.pem"]
+    values = {record["name"]: record["value"] for record in cli("config", *words, "--json").records}
+    assert values["s3.endpoint_url"] == values["azure.endpoint_url"] == values["gcs.endpoint_url"] == "http://h:1"
+    assert (values["s3.profile"], values["s3.anonymous"], values["gcs.anonymous"]) == ("p", "true", "true")
+    assert values["http.ca_bundle"] == str(tmp_path / "ca.pem")
+
+
+def test_a_bad_setting_is_an_error_that_names_it(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S3DLIO_MAX_RETRY_ATTEMPTS", "many")
+    assert "S3DLIO_MAX_RETRY_ATTEMPTS" in cli("config", code=1).err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_options(cli: Cli, shell: str):
+    script = cli("completion", shell).out
+    assert "list-buckets" in script
+    assert "keylist" in script
+    assert cli("completion", shell, "--json").records[0]["shell"] == shell
+
+
+def test_bash_completes(cli: Cli, tmp_path: Path):
+    (tmp_path / "script").write_text(cli("completion", "bash").out)
+    asked = f"source {tmp_path}/script; COMP_WORDS=(s3-cli cre); COMP_CWORD=1; _shtab_s3_cli; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["create-bucket"]
+
+
+# -- pipes, terminals, signals
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
+    for i in range(3000):
+        (tmp_path / f"{'long-name-' * 10}{i}").touch()
+    command = f"{sys.executable} -m s3dlio ls file://{tmp_path}/ | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_odd_names_are_raw_in_a_pipe_and_escaped_on_a_terminal(tmp_path: Path):
+    (tmp_path / "a\x1b[31m\nb").touch()
+    (tmp_path / os.fsdecode(b"not-utf8-\xff")).touch()
+    piped = subprocess.run([*S3_CLI, "ls", f"file://{tmp_path}/"], capture_output=True, check=True).stdout
+    assert b"/a\x1b[31m\nb\n" in piped
+    assert b"/not-utf8-\xff\n" in piped
+    shown = on_terminal("ls", f"file://{tmp_path}/")
+    assert rb"/a\x1b[31m\nb" in shown
+    assert b"\x1b" not in shown
+    assert b"not-utf8-\\udcff" in shown
+
+
+def on_terminal(*words: str) -> bytes:
+    """What a command writes to a terminal."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen([*S3_CLI, *words], stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            shown += chunk
+    except OSError:  # how Linux reports that the other side has closed
+        pass
+    finally:
+        os.close(leader)
+    assert process.wait() == 0
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+)
+def test_signals_end_a_command_cleanly(tmp_path: Path, number: signal.Signals, code: int, word: str):
+    keys = tmp_path / "keys"
+    os.mkfifo(keys)
+    process = subprocess.Popen([*S3_CLI, "get", "--keylist", str(keys)], stderr=subprocess.PIPE, text=True)
+    with open(keys, "w"):  # opens when the command does, which then waits for a line
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert err.strip() == word
+
+
+def test_the_console_script_and_the_module_are_the_same_program():
+    done = subprocess.run([*S3_CLI, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("s3-cli ")
