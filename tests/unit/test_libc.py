@@ -119,6 +119,15 @@ def test_a_write_that_stands_still_is_an_error(fd: int, monkeypatch: pytest.Monk
 
 
 @linux
+def test_a_part_of_a_block_ends_a_direct_read(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.pwrite(fd, bytes(8192), 0)
+    script = Scripted(libc._pread, 512, 100, -errno.EINVAL)  # what some file systems say at an unaligned offset
+    monkeypatch.setattr(libc, "_pread", script)
+    assert libc.pread_full(fd, memoryview(bytearray(8192)), 0, block=512) == 612
+    assert script.steps == [-errno.EINVAL]
+
+
+@linux
 def test_an_error_after_a_part_is_raised(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libc, "_pread", Scripted(libc._pread, 10, -errno.EIO))
     os.pwrite(fd, bytes(LARGE), 0)

@@ -166,6 +166,16 @@ def test_the_class_unused_for_longest_shrinks_first() -> None:
     assert pool.stats().idle_bytes == 5 * MIB
 
 
+def test_of_one_class_the_coldest_goes_first() -> None:
+    pool = BufferPool(2 * MIB)
+    leases = [pool.lease(MIB) for _ in range(3)]
+    addresses = [address_of(lease) for lease in leases]
+    while leases:
+        del leases[0]
+    again = [pool.lease(MIB), pool.lease(MIB)]
+    assert [address_of(lease) for lease in again] == [addresses[2], addresses[1]]
+
+
 def test_idle_memory_that_was_let_go_is_not_resident() -> None:
     pool = BufferPool()
     leases = [pool.lease(4096) for _ in range(16 * 256)]  # 16 MiB in small slabs
@@ -224,7 +234,8 @@ def test_a_return_within_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pool.stats().idle_bytes <= 64 << 10
 
 
-def test_finalizers_of_a_dead_cycle_still_own_the_memory() -> None:
+@pytest.mark.parametrize("seen", [memoryview, lambda lease: memoryview(BytesView(lease, writable=True))])
+def test_finalizers_of_a_dead_cycle_still_own_the_memory(seen: Callable[[memoryview], memoryview]) -> None:
     """The collector runs every finalizer of a dead cycle before it breaks it: none may find its buffer in the pool."""
     pool = BufferPool()
     saved: list[memoryview] = []
@@ -232,8 +243,7 @@ def test_finalizers_of_a_dead_cycle_still_own_the_memory() -> None:
     class Writer:
         def __init__(self) -> None:
             self.me = self
-            self.view = BytesView(pool.lease(4096), writable=True)
-            self.buffer = self.view.memoryview()
+            self.buffer = seen(pool.lease(4096))
             self.buffer[:] = b"m" * 4096
 
         def __del__(self) -> None:
