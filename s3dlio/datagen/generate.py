@@ -27,9 +27,7 @@ def generate_data(size: int, dedup: int = 1, compress: int = 1) -> BytesView:
     return generate_data_with_threads(size, dedup, compress)
 
 
-def generate_data_with_threads(
-    size: int, dedup: int = 1, compress: int = 1, threads: int | None = None
-) -> BytesView:
+def generate_data_with_threads(size: int, dedup: int = 1, compress: int = 1, threads: int | None = None) -> BytesView:
     """`generate_data` on `threads` threads (1 or more; None: one for each CPU)."""
     return _generate(DataSource(size, dedup, compress), threads)
 

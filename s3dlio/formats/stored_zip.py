@@ -80,9 +80,7 @@ class StoredZip:
                 b"PK\6\6", _END64.size - 12, 45, 45, 0, 0, count, count, len(directory), start
             ) + _LOCATOR64.pack(b"PK\6\7", 0, start + len(directory), 1)
         short_count = min(count, _COUNT_LIMIT)
-        end = _END.pack(
-            b"PK\5\6", 0, 0, short_count, short_count, min(len(directory), _LIMIT), min(start, _LIMIT), 0
-        )
+        end = _END.pack(b"PK\5\6", 0, 0, short_count, short_count, min(len(directory), _LIMIT), min(start, _LIMIT), 0)
         return directory + end64 + end
 
     def _central(self, i: int, crc: int) -> bytes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-from itertools import pairwise
+from itertools import cycle, pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from s3dlio import formats
 from s3dlio.errors import CorruptDataError
+from s3dlio.integrity import crc32c
 
 records = st.lists(st.binary(max_size=200), max_size=12)
 arrays = hnp.arrays(
@@ -54,7 +57,7 @@ def test_no_damage_of_a_tfrecord_goes_unnoticed(data: list[bytes], place: int, f
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text("abcä_", min_size=1, max_size=5), arrays, max_size=3))
-def test_npz_round_trips_both_ways(named: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_npz_round_trips_both_ways(named: dict[str, npt.NDArray[Any]]) -> None:
     ours = formats.build_multi_npz(named.items())
     theirs = io.BytesIO()
     np.savez(theirs, **named)  # type: ignore[arg-type]
@@ -67,7 +70,11 @@ def test_npz_round_trips_both_ways(named: dict[str, np.ndarray]) -> None:  # typ
 @settings(deadline=None)
 @given(arrays, st.booleans(), st.integers(0, 10_000), st.integers(1, 255), st.booleans())
 def test_a_damaged_npz_is_read_rightly_or_told(
-    array: np.ndarray, deflate: bool, place: int, flip: int, truncate: bool  # type: ignore[type-arg]
+    array: npt.NDArray[Any],
+    deflate: bool,
+    place: int,
+    flip: int,
+    truncate: bool,
 ) -> None:
     out = io.BytesIO()
     (np.savez_compressed if deflate else np.savez)(out, data=array)
@@ -79,3 +86,26 @@ def test_a_damaged_npz_is_read_rightly_or_told(
         file[place] ^= flip
     with contextlib.suppress(CorruptDataError):  # where the damaged byte is one that does not matter
         np.testing.assert_array_equal(formats.read_npz_bytes(file), array)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["RAW", "ZEROS", "NPY", "NPZ", "TFRECORD"]),
+    st.integers(0, 3000),
+    st.integers(0, 5),
+    st.integers(0, (1 << 36) - 1),
+    st.lists(st.integers(1, 2000), min_size=1, max_size=6),
+)
+def test_a_stream_gives_the_object_whatever_the_buffers(
+    kind: str, size: int, elements: int, index: int, buffers: list[int]
+) -> None:
+    source = formats.ObjectSource(kind, size, elements=elements, seed=2, algorithm="prand")
+    stream, out = source.open(index, checksum=True), bytearray()
+    for length in cycle(buffers):
+        buffer = bytearray(length)
+        written = stream.readinto(buffer)
+        out += buffer[:written]
+        if not written:
+            break
+    assert out == bytes(source.get(index))
+    assert stream.crc32c == crc32c(out)

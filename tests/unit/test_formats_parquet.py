@@ -112,9 +112,7 @@ def test_generation_refuses(call: Any, message: str) -> None:
 
 @pytest.mark.parametrize("columns", [None, [0], [2], [0, 2], [2, 0]])
 @pytest.mark.parametrize("uri", ["flat", "written"])
-def test_a_row_group_is_one_read_after_the_footer(
-    reader: MemoryReader, uri: str, columns: list[int] | None
-) -> None:
+def test_a_row_group_is_one_read_after_the_footer(reader: MemoryReader, uri: str, columns: list[int] | None) -> None:
     assert formats.parquet_get_rg(uri, 0, columns, reader=reader)
     reader.reads.clear()
     stream = formats.parquet_get_rg(uri, 1, columns, reader=reader)
@@ -244,9 +242,7 @@ def test_of_many_threads_one_gets_to_fetch(reader: MemoryReader) -> None:
     index = formats.ParquetIndex(reader)
     index.ensure_indexed(["flat"])
     answers: list[bool] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(index.check_and_mark("flat", 0, 1))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: answers.append(index.check_and_mark("flat", 0, 1))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
