@@ -7,18 +7,19 @@ from collections.abc import Callable
 from s3dlio.integrity import combine, crc32c
 from s3dlio.memory.body import Place, Sink, Source
 
-#: Told of every stretch of a body that has passed: where it starts, and the bytes.
-Watch = Callable[[int, memoryview], None]
+#: Told of every stretch of a body that has passed: where it starts, the bytes, and how many of them pass for the first
+#: time (a store may read a part once for its checksum and once to send it, and again after a failure).
+Watch = Callable[[int, memoryview, int], None]
 
 
 class Tape:
     """Watches one body: counts for the progress, checksums for the verification. Used by one thread at a time.
 
     Stretches may come in any order and several at a time (ranges, parts); each that follows another continues it, so
-    there are as many checksums as there are streams. What is read twice after a failure is watched twice.
+    there are as many checksums as there are streams.
 
     Args:
-        meter: is told the number of bytes of every stretch.
+        meter: is told how many bytes have passed, stretch by stretch.
         checksum: compute the CRC32C.
     """
 
@@ -33,24 +34,25 @@ class Tape:
         """Nobody wants to know: the body need not be watched."""
         return self._meter is None and not self._checksum
 
-    def __call__(self, start: int, data: memoryview) -> None:
-        size = len(data)
-        if self._checksum and size:
+    def __call__(self, start: int, data: memoryview, fresh: int) -> None:
+        end = start + len(data)
+        if self._checksum and end > start:
             begin, crc = self._streams.pop(start, (start, 0))
-            self._streams[start + size] = (begin, crc32c(data, crc))
-        if self._meter is not None:
-            self.metered += size
-            self._meter(size)
+            if end not in self._streams or begin <= self._streams[end][0]:  # the longer of two that end here stays
+                self._streams[end] = (begin, crc32c(data, crc))
+        if self._meter is not None and fresh:
+            self.metered += fresh
+            self._meter(fresh)
 
     def crc(self, size: int) -> int | None:
         """The CRC32C of all ``size`` bytes; None where a retry has left the stretches in overlapping pieces."""
         crc, position = 0, 0
-        stretches = sorted((begin, end, value) for end, (begin, value) in self._streams.items())
-        for begin, end, value in stretches:
-            if begin != position:
+        for begin, end, value in sorted((begin, end, value) for end, (begin, value) in self._streams.items()):
+            if begin == position:
+                crc = combine(crc, value, end - begin)
+                position = end
+            elif end > position:
                 return None
-            crc = combine(crc, value, end - begin)
-            position = end
         return crc if position == size else None
 
 
@@ -80,7 +82,7 @@ class WatchedSink(Sink):
         def watched(data: memoryview) -> None:
             nonlocal position
             write(data)
-            watch(position, data)
+            watch(position, data, len(data))
             position += len(data)
 
         return watched
@@ -93,17 +95,20 @@ class WatchedSink(Sink):
 class WatchedSource(Source):
     """A source whose bytes are watched as they are read."""
 
-    __slots__ = ("_inner", "_offset", "_watch")
+    __slots__ = ("_inner", "_offset", "_seen", "_watch")
 
     def __init__(self, inner: Source, watch: Watch, offset: int = 0) -> None:
         self._inner = inner
         self._watch = watch
         self._offset = offset
+        self._seen = 0
         self.size = inner.size
 
     def read(self, start: int, length: int) -> memoryview:
         data = self._inner.read(start, length)
-        self._watch(self._offset + start, data)
+        end = start + len(data)
+        self._watch(self._offset + start, data, max(0, end - max(start, self._seen)))
+        self._seen = max(self._seen, end)
         return data
 
     def part(self, start: int, length: int) -> Source:

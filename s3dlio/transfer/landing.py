@@ -81,7 +81,7 @@ class Landing:
 
     def __init__(self, directory: str, *, ignores_case: bool | None = None) -> None:
         self.directory = os.path.abspath(directory)
-        uri = "file://" + self.directory
+        uri = self.uri = "file://" + self.directory
         try:
             os.makedirs(self.directory, exist_ok=True)
             self._root = os.open(self.directory, _DIRECTORY)
@@ -202,13 +202,16 @@ class Landing:
         return AlreadyExistsError(f"the file {self.path(name)} stands where the key needs a directory", uri=uri)
 
     @contextlib.contextmanager
-    def file(self, segments: list[str], uri: str, *, mtime_ns: list[int] | None = None) -> Iterator[int]:
+    def file(
+        self, segments: list[str], uri: str, *, mtime_ns: list[int] | None = None, durable: bool = False
+    ) -> Iterator[int]:
         """A descriptor of a new file. It gets its name when the block ends well, and is gone when it does not.
 
         Args:
             segments: as of :meth:`claim`.
             uri: the object, for messages.
             mtime_ns: the time of the file is set to its element, if the block puts one in.
+            durable: the content and the name are on the disk when this ends (fsync of file and directory).
 
         Raises:
             IsDirectoryError: a directory has that name.
@@ -227,9 +230,13 @@ class Landing:
                     yield descriptor
                     if mtime_ns:
                         os.utime(descriptor, ns=(mtime_ns[0], mtime_ns[0]))
+                    if durable:
+                        os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
                 self._rename(temporary, segments[-1], parent, uri)
+                if durable:
+                    os.fsync(parent)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=parent)

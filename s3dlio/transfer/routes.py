@@ -1,4 +1,4 @@
-"""How one object gets from one store to another: four routes, each a task.
+"""How one object gets from one store to another: four routes, each a task; the last two are in ``between``.
 
 ==================  =====================================================================================
 file to store       the store writes from the file's descriptor (in parts where it has such)
@@ -18,20 +18,17 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
 
 from s3dlio.errors import (
     IsDirectoryError,
     LengthMismatchError,
-    ObjectChangedError,
     ObjectNotFoundError,
     PermissionDeniedError,
-    PreconditionFailedError,
     S3dlioError,
     UnsupportedOperationError,
 )
-from s3dlio.memory.body import FileSink, FileSource, MemorySink, Sink
-from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
+from s3dlio.memory.body import FileSink, FileSource, Sink
+from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
@@ -45,7 +42,7 @@ from s3dlio.transfer.task import (
     perform,
     within,
 )
-from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
+from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
 #: The user metadata that carries a file's time, in seconds with decimals; other tools write and read the same name.
@@ -175,7 +172,7 @@ def file_crc(descriptor: int, size: int) -> int:
     tape = Tape(None, checksum=True)
     source = FileSource(descriptor, 0, size)
     for start in range(0, size, PIECE):
-        tape(start, source.read(start, PIECE))
+        tape(start, source.read(start, PIECE), 0)
     crc = tape.crc(size)
     assert crc is not None  # in order, so in one piece
     return crc
@@ -191,6 +188,10 @@ class StoreToFile(Route):
     """
 
     def __init__(self, store: ObjectStore, landing: Landing, care: Care) -> None:
+        if replace(care.options, durable=False) != NO_OPTIONS:
+            raise UnsupportedOperationError(
+                "a file cannot keep a content type, metadata or other options of an object", uri=landing.uri
+            )
         self._store = store
         self._landing = landing
         self._care = care
@@ -212,7 +213,7 @@ class StoreToFile(Route):
         care, store, uri = self._care, self._store, self._store.uri(item.key)
         segments = self._landing.claim(item.name, uri)
         mtime: list[int] = []
-        with self._landing.file(segments, uri, mtime_ns=mtime) as descriptor:
+        with self._landing.file(segments, uri, mtime_ns=mtime, durable=care.options.durable) as descriptor:
             plain = FileSink(descriptor)
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.
             tape = Tape(None, care.verify) if store.scheme in LOCAL_SCHEMES else care.tape()
@@ -231,63 +232,6 @@ class StoreToFile(Route):
             if care.preserve_mtime and (kept := kept_mtime(item, metadata)) is not None:
                 mtime.append(kept)
         return Moved(size, tape.metered)
-
-
-class _StoreToStore(Route):
-    """What the last two routes share.
-
-    Args:
-        source: where objects are read.
-        target: where they are written.
-        prefix: what their keys begin with there.
-        care: see :class:`Care`.
-        landing: the directory of the prefix, where the target is a local store: keys are checked against it.
-    """
-
-    def __init__(
-        self,
-        source: ObjectStore,
-        target: ObjectStore,
-        prefix: str,
-        care: Care,
-        landing: Landing | None = None,
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._prefix = prefix
-        self._care = care
-        self._landing = landing
-
-    def source_uri(self, item: Item) -> str:
-        return self._source.uri(item.key)
-
-    def target_uri(self, item: Item) -> str:
-        return self._target.uri(self._prefix + item.name)
-
-    def _target_key(self, item: Item) -> str:
-        if self._landing is not None:
-            return self._landing.path_for_store(item.name, self.source_uri(item))
-        return self._prefix + item.name
-
-    def _compare(self, item: Item, key: str, size: int, crc: int | None) -> Steps[None]:
-        """Compare what is there now with the source: with ``crc`` if it is known, else with what its store tells."""
-        expected = crc if crc is not None else (yield from checksum_of(self._source, item.key, size))
-        check_crc(self._target.uri(key), expected, (yield from checksum_of(self._target, key, size)))
-
-
-class ServerCopy(_StoreToStore):
-    """The service copies the object. Its time is that of the copy; the metadata go with it."""
-
-    def task(self, item: Item) -> Call[Moved]:
-        key = self._target_key(item)
-        return Task(self._target, "COPY", key, lambda: self._copy(item, key))
-
-    def _copy(self, item: Item, key: str) -> Steps[Moved]:
-        result = yield from perform(self._target.copy_call(self._source, item.key, key, options=self._care.options))
-        check_length(self._target.uri(key), item.size, result.size)
-        if self._care.verify:
-            yield from self._compare(item, key, item.size, None)
-        return Moved(item.size)
 
 
 class Moving(Route):
@@ -316,115 +260,3 @@ class Moving(Route):
         moved = yield from perform(carry)
         yield from within(carry, perform(self._source.delete_call(item.key)))
         return moved
-
-
-class Relay(_StoreToStore):
-    """The object is read here and written there.
-
-    A relay waits for two services in turn, so it has a thread of its own, and its width is that of the threads.
-    """
-
-    def task(self, item: Item) -> Call[Moved]:
-        on_thread = cast(ObjectStore, _OnThread(self._source))
-        return Task(on_thread, "COPY", item.key, lambda: self._steps(item), size=2 * min(item.size, PIECE))
-
-    def _steps(self, item: Item) -> Steps[Moved]:
-        yield from ()  # no request for a lane
-        return self._relay(item)
-
-    def _relay(self, item: Item) -> Moved:
-        from s3dlio.net.one import drive
-
-        tape = self._care.tape()
-        key = self._target_key(item)
-        size = self._whole(item, key, tape) if item.size <= PIECE else self._in_pieces(item, key, tape)
-        if self._care.verify:
-            drive(self._compare(item, key, size, tape.crc(size)))
-        return Moved(size, tape.metered)
-
-    def _whole(self, item: Item, key: str, tape: Tape) -> int:
-        sink = MemorySink()
-        metadata = self._source.execute(self._source.read_call(item.key, sink))
-        data = memoryview(sink.view())
-        check_length(self.source_uri(item), metadata.size, len(data))
-        tape(0, data)
-        put = self._target.put_call(key, data, options=self._options(item, metadata))
-        check_length(self._target.uri(key), len(data), self._target.execute(put).size)
-        return len(data)
-
-    def _in_pieces(self, item: Item, key: str, tape: Tape) -> int:
-        """Range after range of one version; the writer sends parts while the next range is read."""
-        writer: ObjectWriter | None = None
-        try:
-            position, size, same = 0, item.size, NO_CONDITIONS
-            while position < size:
-                sink = MemorySink()
-                metadata = self._source.execute(
-                    self._source.read_call(item.key, sink, offset=position, length=PIECE, conditions=same)
-                )
-                data = memoryview(sink.view())
-                if writer is None:
-                    size, same = metadata.size, Conditions(if_match=metadata.etag)
-                    writer = self._target.writer(key, options=self._options(item, metadata))
-                check_length(self.source_uri(item), min(PIECE, size - position), len(data))
-                writer.write(data)
-                tape(position, data)
-                position += len(data)
-            assert writer is not None  # items of at least one piece come here
-            check_length(self._target.uri(key), size, writer.close().size)
-        except PreconditionFailedError as error:
-            raise ObjectChangedError(
-                "the object was replaced while it was copied; nothing was stored", uri=self.source_uri(item),
-                operation="COPY", hint="copy it again",
-            ) from error  # fmt: skip
-        except BaseException:
-            if writer is not None:
-                writer.abort()
-            raise
-        return size
-
-    def _options(self, item: Item, metadata: ObjectMetadata) -> PutOptions:
-        """What the source tells of the object goes with it, as far as the target keeps such things."""
-        options = self._care.write_options(kept_mtime(item, metadata) if self._care.preserve_mtime else None)
-        if self._target.scheme in LOCAL_SCHEMES:
-            return self._care.options
-        return replace(
-            options,
-            content_type=options.content_type or metadata.content_type,
-            content_encoding=options.content_encoding or metadata.content_encoding,
-            content_language=options.content_language or metadata.content_language,
-            content_disposition=options.content_disposition or metadata.content_disposition,
-            cache_control=options.cache_control or metadata.cache_control,
-            metadata={**metadata.metadata, **(options.metadata or {})} or None,
-        )
-
-
-class _OnThread:
-    """Stands for a relay's store where a batch asks how to run the task: on a thread, whatever its stores are."""
-
-    is_cloud = False
-    observers = ()
-
-    def __init__(self, store: ObjectStore) -> None:
-        self.uri = store.uri
-
-
-def choose_route(
-    source: ObjectStore, target: ObjectStore, prefix: str, care: Care, landing: Landing | None = None
-) -> Route:
-    """The shortest route between two stores.
-
-    Args:
-        source: where the items are.
-        target: where they go.
-        prefix: what their keys begin with there.
-        care: see :class:`Care`.
-        landing: the directory of ``prefix``, where ``target`` is a local store.
-    """
-    if landing is not None and target.scheme == "file":
-        return StoreToFile(source, landing, care)
-    if target.can_copy_from(source):
-        return ServerCopy(source, target, prefix, care, landing)
-    if source.scheme == "file":
-        return FileToStore(target, prefix, care)
-    return Relay(source, target, prefix, care, landing)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s3dlio.errors import InvalidURIError
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.local import LocalStore
+from s3dlio.transfer.between import Relay, ServerCopy
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.local import Root
-from s3dlio.transfer.routes import Care, Route, choose_route
+from s3dlio.transfer.routes import Care, FileToStore, Route, StoreToFile
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme
 
 
@@ -126,3 +128,26 @@ def check_roots_apart(roots: Sequence[Root], source: ObjectStore, target: Object
 
 def _real(path: str) -> str:
     return as_directory(os.path.realpath(path or "."))
+
+
+def choose_route(
+    source: ObjectStore, target: ObjectStore, prefix: str, care: Care, landing: Landing | None = None
+) -> Route:
+    """The shortest route between two stores.
+
+    Args:
+        source: where the items are.
+        target: where they go.
+        prefix: what their keys begin with there.
+        care: see :class:`Care`.
+        landing: the directory of ``prefix``, where ``target`` is a local store.
+    """
+    if isinstance(target, LocalStore) and target.settings.durable:
+        care = replace(care, options=replace(care.options, durable=True))
+    if landing is not None and target.scheme == "file":
+        return StoreToFile(source, landing, care)
+    if target.can_copy_from(source):
+        return ServerCopy(source, target, prefix, care, landing)
+    if source.scheme == "file":
+        return FileToStore(target, prefix, care)
+    return Relay(source, target, prefix, care, landing)

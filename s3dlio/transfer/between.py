@@ -1,0 +1,177 @@
+"""Routes between two stores that are not plain files: a copy inside the service, or a relay through here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import cast
+
+from s3dlio.errors import ObjectChangedError, PreconditionFailedError
+from s3dlio.memory.body import MemorySink
+from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.transfer.bodies import Tape
+from s3dlio.transfer.landing import Landing
+from s3dlio.transfer.plan import Item
+from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime
+from s3dlio.transfer.task import Task, check_crc, check_length, checksum_of, perform
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions
+from s3dlio.uri import LOCAL_SCHEMES
+
+
+class _StoreToStore(Route):
+    """What the last two routes share.
+
+    Args:
+        source: where objects are read.
+        target: where they are written.
+        prefix: what their keys begin with there.
+        care: see :class:`Care`.
+        landing: the directory of the prefix, where the target is a local store: keys are checked against it.
+    """
+
+    def __init__(
+        self,
+        source: ObjectStore,
+        target: ObjectStore,
+        prefix: str,
+        care: Care,
+        landing: Landing | None = None,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._prefix = prefix
+        self._care = care
+        self._landing = landing
+
+    def source_uri(self, item: Item) -> str:
+        return self._source.uri(item.key)
+
+    def target_uri(self, item: Item) -> str:
+        return self._target.uri(self._prefix + item.name)
+
+    def _target_key(self, item: Item) -> str:
+        if self._landing is not None:
+            return self._landing.path_for_store(item.name, self.source_uri(item))
+        return self._prefix + item.name
+
+    def _keep_time(self, key: str, mtime_ns: int | None) -> None:
+        """Give a file that was written its time; objects have theirs in their metadata."""
+        if self._care.preserve_mtime and mtime_ns is not None and self._target.scheme in LOCAL_SCHEMES:
+            os.utime(key, ns=(mtime_ns, mtime_ns))
+
+    def _compare(self, item: Item, key: str, size: int, crc: int | None) -> Steps[None]:
+        """Compare what is there now with the source: with ``crc`` if it is known, else with what its store tells."""
+        expected = crc if crc is not None else (yield from checksum_of(self._source, item.key, size))
+        check_crc(self._target.uri(key), expected, (yield from checksum_of(self._target, key, size)))
+
+
+class ServerCopy(_StoreToStore):
+    """The service copies the object, and its metadata with it."""
+
+    def task(self, item: Item) -> Call[Moved]:
+        key = self._target_key(item)
+        return Task(self._target, "COPY", key, lambda: self._copy(item, key))
+
+    def _copy(self, item: Item, key: str) -> Steps[Moved]:
+        result = yield from perform(self._target.copy_call(self._source, item.key, key, options=self._care.options))
+        if result.size:  # S3 does not tell it, and its copies are whole or not at all
+            check_length(self._target.uri(key), item.size, result.size)
+        if self._care.verify:
+            yield from self._compare(item, key, item.size, None)
+        self._keep_time(key, item.mtime_ns)
+        return Moved(item.size)
+
+
+class Relay(_StoreToStore):
+    """The object is read here and written there.
+
+    A relay waits for two services in turn, so it has a thread of its own, and its width is that of the threads.
+    """
+
+    def task(self, item: Item) -> Call[Moved]:
+        on_thread = cast(ObjectStore, _OnThread(self._source))
+        return Task(on_thread, "COPY", item.key, lambda: self._steps(item), size=2 * min(item.size, PIECE))
+
+    def _steps(self, item: Item) -> Steps[Moved]:
+        yield from ()  # no request for a lane
+        return self._relay(item)
+
+    def _relay(self, item: Item) -> Moved:
+        from s3dlio.net.one import drive
+
+        tape = self._care.tape()
+        key = self._target_key(item)
+        size = self._whole(item, key, tape) if item.size <= PIECE else self._in_pieces(item, key, tape)
+        if self._care.verify:
+            drive(self._compare(item, key, size, tape.crc(size)))
+        return Moved(size, tape.metered)
+
+    def _whole(self, item: Item, key: str, tape: Tape) -> int:
+        sink = MemorySink()
+        metadata = self._source.execute(self._source.read_call(item.key, sink))
+        data = memoryview(sink.view())
+        check_length(self.source_uri(item), metadata.size, len(data))
+        tape(0, data, len(data))
+        put = self._target.put_call(key, data, options=self._options(item, metadata))
+        check_length(self._target.uri(key), len(data), self._target.execute(put).size)
+        self._keep_time(key, kept_mtime(item, metadata))
+        return len(data)
+
+    def _in_pieces(self, item: Item, key: str, tape: Tape) -> int:
+        """Range after range of one version; the writer sends parts while the next range is read."""
+        data, metadata = self._piece(item, 0, NO_CONDITIONS)
+        size, same = metadata.size, Conditions(if_match=metadata.etag)
+        writer = self._target.writer(key, options=self._options(item, metadata))
+        try:
+            position = 0
+            while True:
+                check_length(self.source_uri(item), min(PIECE, size - position), len(data))
+                writer.write(data)
+                tape(position, data, len(data))
+                position += len(data)
+                if position == size:
+                    break
+                data, _ = self._piece(item, position, same)
+            check_length(self._target.uri(key), size, writer.close().size)
+        except BaseException:
+            writer.abort()
+            raise
+        self._keep_time(key, kept_mtime(item, metadata))
+        return size
+
+    def _piece(self, item: Item, position: int, same: Conditions) -> tuple[memoryview, ObjectMetadata]:
+        sink = MemorySink()
+        read = self._source.read_call(item.key, sink, offset=position, length=PIECE, conditions=same)
+        try:
+            metadata = self._source.execute(read)
+        except PreconditionFailedError as error:
+            raise ObjectChangedError(
+                "the object was replaced while it was copied; nothing was stored", uri=self.source_uri(item),
+                operation="COPY", hint="copy it again",
+            ) from error  # fmt: skip
+        return memoryview(sink.view()), metadata
+
+    def _options(self, item: Item, metadata: ObjectMetadata) -> PutOptions:
+        """What the source tells of the object goes with it, as far as the target keeps such things."""
+        options = self._care.write_options(kept_mtime(item, metadata) if self._care.preserve_mtime else None)
+        if self._target.scheme in LOCAL_SCHEMES:
+            return self._care.options
+        return replace(
+            options,
+            content_type=options.content_type or metadata.content_type,
+            content_encoding=options.content_encoding or metadata.content_encoding,
+            content_language=options.content_language or metadata.content_language,
+            content_disposition=options.content_disposition or metadata.content_disposition,
+            cache_control=options.cache_control or metadata.cache_control,
+            metadata={**metadata.metadata, **(options.metadata or {})} or None,
+        )
+
+
+class _OnThread:
+    """Stands for a relay's store where a batch asks how to run the task: on a thread, whatever its stores are."""
+
+    is_cloud = False
+    observers = ()
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.uri = store.uri
