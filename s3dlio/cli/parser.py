@@ -65,7 +65,7 @@ class _Commands:
         self, name: str, run: str, summary: str, *, aliases: Sequence[str] = (), details: str = ""
     ) -> CommandParser:
         """A command. ``run`` is ``module:function`` under ``s3dlio.cli.commands``."""
-        description = f"{summary}. {details}" if details else f"{summary}."
+        description = " ".join(f"{sentence}." for sentence in (summary, details) if sentence)
         command = self._commands.add_parser(name, aliases=list(aliases), help=summary, description=description)
         command.set_defaults(run=run)
         _global_options(command, of_command=True)
