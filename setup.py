@@ -34,10 +34,7 @@ class BuildMan(Command):
 
 
 class Build(build):
-    sub_commands: ClassVar[list[Any]] = [
-        *build.sub_commands,
-        ("build_man", lambda self: (ROOT / "s3dlio/cli/parser.py").exists()),
-    ]
+    sub_commands: ClassVar[list[Any]] = [*build.sub_commands, ("build_man", None)]
 
 
 setup(cmdclass={"build": Build, "build_man": BuildMan})
