@@ -31,9 +31,6 @@ Done = Callable[[int, Any, "BaseException | None"], None]
 _SWEEP_SECONDS = 0.1
 #: What a cancelled operation may take to clean up (abort its multipart upload).
 _GRACE_SECONDS = 10.0
-#: TLS records read in a row from one connection before the others get their turn (64 of 16 KiB: 1 MiB).
-_RECORDS = 64
-
 
 class Cancel(Protocol):
     """What a lane needs of a cancel token."""
@@ -384,12 +381,10 @@ class Lane:
         assert exchange is not None
         assert connection is not None
         try:
-            for _ in range(_RECORDS if connection.secure else 1):
-                exchange.received(connection.receive(exchange.room(), 0))
-                if exchange.done:
-                    break
+            exchange.received(connection.receive(exchange.room(), exchange.wanted))
             while connection.secure and not exchange.done and connection.sock.pending():
-                exchange.received(connection.receive(exchange.room(), 0))
+                # What TLS holds already will not wake the selector.
+                exchange.received(connection.receive(exchange.room(), exchange.wanted))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except S3dlioError as error:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from s3dlio import integrity
-from s3dlio.errors import AlreadyExistsError, PreconditionFailedError, S3dlioError
+from s3dlio.errors import AlreadyExistsError, ConfigError, PreconditionFailedError, S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
@@ -23,7 +23,7 @@ from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.s3 import headers, multipart, xml
 from s3dlio.stores.s3.account import S3Account
-from s3dlio.stores.s3.sigv4 import SigV4Signer, encode_key, encode_query
+from s3dlio.stores.s3.sigv4 import SigV4Signer, encode_key, encode_query, presign
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -318,7 +318,25 @@ class S3Store(CloudStore):
             if token is None:
                 return found
 
-    # -- tags
+    # -- links and tags
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do ``method`` on the object for ``expires`` seconds (1 to 604800: a week).
+
+        Raises:
+            ConfigError: another method or time, or anonymous access.
+        """
+        self.check_key(key, "PRESIGN")
+        if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
+            raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=self.uri(key))
+        if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
+            raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=self.uri(key))
+        if self.settings.s3.anonymous:
+            raise ConfigError("anonymous access has no key to sign with", uri=self.uri(key))
+        pool = self._service.pool
+        place = (pool.scheme, pool.host_header, f"{self._base}/{encode_key(key)}")
+        query = [("versionId", version_id)] if version_id else []
+        return presign(method.upper(), place, self._region, self.account.credentials(), expires, query=query)
 
     def get_tags(self, key: str) -> dict[str, str]:
         """The tags of an object."""
