@@ -166,15 +166,15 @@ class FaultProxy:
             fault.happened = True
             time.sleep(fault.delay)
         keep = len(data) if limit is None else min(len(data), limit - down)
-        client.sendall(data[:keep])
-        with self._lock:
+        with self._lock:  # counted first: the client may look as soon as it has the bytes
             self.tally.bytes_down += keep
-        if limit is not None and down + keep >= limit:
-            fault.happened = True
-            if fault.cut_after is not None:
-                if fault.reset:
-                    _reset(client)
-                return -1
+        at_limit = limit is not None and down + keep >= limit
+        fault.happened |= at_limit
+        client.sendall(data[:keep])
+        if at_limit and fault.cut_after is not None:
+            if fault.reset:
+                _reset(client)
+            return -1
         return keep
 
 
