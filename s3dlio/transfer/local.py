@@ -92,7 +92,7 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
         roots += found
     if not roots:
         raise ConfigError("No files matched for upload: the list of sources is empty")
-    return roots
+    return list(dict.fromkeys(roots))  # what two globs find is meant once
 
 
 def _root(path: str) -> Root:
@@ -232,11 +232,18 @@ def _enter(levels: list[_Level], path: str, name: str, above: tuple[tuple[int, i
             yield Refused(file_uri(path), _loop(path))
             return
         with os.scandir(path) as entries:
-            names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
+            names = sorted(entry.name + "/" if _leads_down(entry) else entry.name for entry in entries)
     except OSError as error:
         yield Refused(file_uri(path), from_os_error(error, uri=file_uri(path), operation="LIST"))
         return
     levels.append(_Level(path, name, iter(names), (*above, identity)))
+
+
+def _leads_down(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; looked at as a file, it says so
+        return False
 
 
 def _look(path: str, name: str) -> Entry:

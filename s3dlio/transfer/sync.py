@@ -120,7 +120,7 @@ def sync(
         how = Running("SYNC", width, continue_on_error, None, watcher, cancel)
         tally = run_plan(client, _told(differences.plan(), route, tell), route, how)
         deleted = 0
-        if delete and not tally.failures:
+        if delete and not tally.failures and (tally.attempted or tally.skipped):  # never for an empty source
             surplus = _surplus(here, there, tell)
             deletion = delete_keys(client, there.store, surplus, max_in_flight=8, cancel=cancel)
             deleted = deletion.succeeded

@@ -1,0 +1,355 @@
+"""Trees of files up, down, across and in step, through the client's stores."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3dlio.client import Client
+from s3dlio.errors import (
+    BatchError,
+    ConfigError,
+    InvalidURIError,
+    IsDirectoryError,
+    ObjectNotFoundError,
+    UnsupportedOperationError,
+)
+from s3dlio.transfer.copy import copy, move
+from s3dlio.transfer.delete import delete
+from s3dlio.transfer.download import download
+from s3dlio.transfer.executor import InlineExecutor
+from s3dlio.transfer.sync import Action, sync
+from s3dlio.transfer.upload import upload
+from s3dlio.types import Observation, PutOptions
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["threads", "inline"])
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    with Client() as made:
+        if request.param == "inline":
+            made.executor = InlineExecutor()  # type: ignore[assignment]
+        yield made
+
+
+@pytest.fixture
+def bucket() -> str:
+    return f"memory://trees-{next(_numbers)}"
+
+
+FILES = {"a.txt": 5, "b/c.bin": 100_000, "b/d/e": 0, "b/d/f g é": 1, "z/big": 9_000_000}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name, size in FILES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(size))
+        os.utime(path, ns=(0, 1_600_000_000_123_456_789))
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("place", ["memory", "file", "direct"])
+def test_there_and_back(client: Client, tree: Path, bucket: str, tmp_path: Path, place: str, verify: bool) -> None:
+    there = f"{bucket}/p" if place == "memory" else f"{place}://{tmp_path}/there"
+    sent = upload(client, tree, there, recursive=True, verify=verify)
+    assert (sent.attempted, sent.succeeded, sent.failed, sent.bytes) == (5, 5, 0, sum(FILES.values()))
+    fetched = download(client, there + "/", tmp_path / "back", verify=verify)
+    assert fetched.succeeded == 5
+    assert contents(tmp_path / "back") == contents(tree)
+
+
+@pytest.mark.parametrize(("source", "target"), [*itertools.product(["memory", "file", "direct"], repeat=2)])
+def test_copies_between_all_schemes(
+    client: Client, tree: Path, bucket: str, tmp_path: Path, source: str, target: str
+) -> None:
+    def place(scheme: str, name: str) -> str:
+        return f"{bucket}-{name}/p/" if scheme == "memory" else f"{scheme}://{tmp_path}/{name}/"
+
+    copy(client, tree, place(source, "one"), recursive=True)
+    done = copy(client, place(source, "one"), place(target, "two"), recursive=True, verify=True)
+    assert (done.succeeded, done.bytes) == (5, sum(FILES.values()))
+    copy(client, place(target, "two"), tmp_path / "out", recursive=True)
+    assert contents(tmp_path / "out") == contents(tree)
+
+
+def test_a_file_gets_exactly_the_name_asked_for(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    copy(client, tree / "a.txt", f"{bucket}/x/name")
+    copy(client, tree / "a.txt", f"{bucket}/x/")
+    copy(client, tree / "a.txt", bucket)
+    assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/a.txt", f"{bucket}/x/a.txt", f"{bucket}/x/name"]
+    copy(client, f"{bucket}/x/name", tmp_path / "new" / "local")
+    copy(client, f"{bucket}/x/name", tmp_path)
+    (tmp_path / "dir").mkdir()
+    copy(client, [tree / "a.txt", tree / "b" / "c.bin"], tmp_path / "dir")
+    wanted = (tree / "a.txt").read_bytes()
+    assert (tmp_path / "new" / "local").read_bytes() == wanted == (tmp_path / "name").read_bytes()
+    assert sorted(os.listdir(tmp_path / "dir")) == ["a.txt", "c.bin"]
+
+
+def test_upload_always_means_a_directory(client: Client, tree: Path, bucket: str) -> None:
+    upload(client, [f"{tree}/a.txt"], f"{bucket}/p")
+    assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/p/a.txt"]
+
+
+def test_upload_of_a_directory_without_recursive(
+    client: Client, tree: Path, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = upload(client, [str(tree)], bucket)
+    assert (done.succeeded, done.skipped) == (1, 2)
+    assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/a.txt"]
+    assert "/tree/b" in caplog.text
+    assert "-r" in caplog.text
+
+
+def test_download_takes_one_object_a_directory_or_a_glob(client: Client, bucket: str, tmp_path: Path) -> None:
+    for key in ("d/1", "d/10", "d/1/x", "d/sub/y", "d/"):
+        client.put_bytes(f"{bucket}/{key}", key.encode())
+    download(client, f"{bucket}/d/10", tmp_path / "one")
+    assert contents(tmp_path / "one") == {"10": b"d/10"}
+    done = download(client, f"{bucket}/d/", tmp_path / "flat", recursive=False)
+    assert contents(tmp_path / "flat") == {"1": b"d/1", "10": b"d/10"}
+    assert done.skipped == 3
+    download(client, f"{bucket}/d/1*", tmp_path / "glob")
+    assert contents(tmp_path / "glob") == {"1": b"d/1", "10": b"d/10"}
+    download(client, f"{bucket}/d/", tmp_path / "re", pattern=r"^s.*y$", continue_on_error=True)
+    assert contents(tmp_path / "re") == {"sub/y": b"d/sub/y"}
+
+
+def test_times_are_kept_on_request(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    upload(client, tree, bucket, recursive=True, preserve_mtime=True)
+    assert client.stat(f"{bucket}/a.txt")["metadata"] == {"mtime": "1600000000.123456789"}
+    copy(client, f"{bucket}/", f"{bucket}-2/", recursive=True)
+    for target in (f"file://{tmp_path}/f", f"direct://{tmp_path}/d"):
+        copy(client, f"{bucket}-2/", target, recursive=True, preserve_mtime=True)
+    copy(client, tree, tmp_path / "c", recursive=True, preserve_mtime=True)
+    for name in "fdc":
+        times = {p.stat().st_mtime_ns for p in (tmp_path / name).rglob("*") if p.is_file()}
+        assert times == {1_600_000_000_123_456_789}
+    download(client, f"{bucket}/a.txt", tmp_path / "now")
+    assert (tmp_path / "now" / "a.txt").stat().st_mtime_ns > 1_700_000_000 * 10**9
+
+
+def test_metadata_travel_through_a_relay(client: Client, bucket: str, tmp_path: Path) -> None:
+    client.put_bytes(f"{bucket}/k", b"x", content_type="text/css", metadata={"who": "me"})
+    copy(client, f"{bucket}/k", f"{bucket}-2/k")
+    about = client.head(f"{bucket}-2/k")
+    assert (about.content_type, dict(about.metadata)) == ("text/css", {"who": "me"})
+
+
+def test_options_are_kept_or_refused_but_never_dropped(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    upload(client, tree / "a.txt", bucket, options=PutOptions(content_type="text/plain"))
+    assert client.head(f"{bucket}/a.txt").content_type == "text/plain"
+    with pytest.raises(UnsupportedOperationError, match="content type"):
+        upload(client, tree / "a.txt", tmp_path / "x", options=PutOptions(content_type="text/plain"))
+    upload(client, tree / "a.txt", tmp_path / "x", options=PutOptions(durable=True))
+    assert (tmp_path / "x" / "a.txt").read_bytes() == (tree / "a.txt").read_bytes()
+
+
+def test_a_replaced_file_keeps_its_mode(client: Client, bucket: str, tmp_path: Path) -> None:
+    client.put_bytes(f"{bucket}/k", b"new")
+    (tmp_path / "k").write_bytes(b"old")
+    (tmp_path / "k").chmod(0o640)
+    download(client, f"{bucket}/k", tmp_path)
+    assert (tmp_path / "k").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o640
+
+
+def test_move_leaves_nothing_behind(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    before = contents(tree)
+    move(client, tree, bucket, recursive=True)
+    assert contents(tree) == {}
+    move(client, f"{bucket}/", f"{bucket}-2/", recursive=True)
+    assert client.list(f"{bucket}/", recursive=True) == []
+    move(client, f"{bucket}-2/", f"direct://{tmp_path}/x", recursive=True, verify=True)
+    move(client, f"direct://{tmp_path}/x", tmp_path / "out", recursive=True)
+    assert contents(tmp_path / "out") == before
+    assert client.list(f"{bucket}-2/", recursive=True) == []
+
+
+def test_move_keeps_what_could_not_be_moved(client: Client, bucket: str, tmp_path: Path) -> None:
+    client.put_bytes(f"{bucket}/d/../evil", b"1")
+    client.put_bytes(f"{bucket}/d/good", b"2")
+    with pytest.raises(BatchError):
+        move(client, f"{bucket}/d/", tmp_path / "out", recursive=True)
+    assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/d/../evil"]
+    assert contents(tmp_path / "out") == {"good": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "error"),
+    [
+        ("{t}", "{t}/b/inside", InvalidURIError),
+        ("{t}", "{t}", InvalidURIError),
+        ("{t}", "direct://{t}/x", InvalidURIError),
+        ("{t}/a.txt", "{t}/a.txt", InvalidURIError),
+        ("{t}/a.txt", "{t}/", InvalidURIError),
+        ("{b}/p/", "{b}/p/q/", InvalidURIError),
+        ("{b}/p", "{b}/p", InvalidURIError),
+        ("{b}", "{b}/q", InvalidURIError),
+        ("{b}/none/", "{t}/x", ObjectNotFoundError),
+        ("{t}/none", "{b}/", ObjectNotFoundError),
+        ("bogus://x/y", "{b}/", InvalidURIError),
+        ("{t}", "bogus://x/y", InvalidURIError),
+        ("", "{b}", InvalidURIError),
+    ],
+)
+def test_bad_places_are_refused(
+    client: Client, tree: Path, bucket: str, source: str, target: str, error: type[Exception]
+) -> None:
+    client.put_bytes(f"{bucket}/p/k", b"")
+    before = contents(tree)
+    with pytest.raises(error):
+        copy(client, source.format(t=tree, b=bucket), target.format(t=tree, b=bucket), recursive=True)
+    assert contents(tree) == before
+
+
+def test_a_directory_needs_recursive(client: Client, tree: Path, bucket: str) -> None:
+    client.put_bytes(f"{bucket}/p/k", b"")
+    for source in (tree, f"{bucket}/p/", f"{bucket}/p", bucket):
+        with pytest.raises(IsDirectoryError, match="-r"):
+            copy(client, source, f"{bucket}-2/x")
+    with pytest.raises(ObjectNotFoundError):
+        copy(client, f"{bucket}/none", f"{bucket}-2/x")
+
+
+def test_bad_arguments_are_refused(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_in_flight"):
+        upload(client, tree, bucket, max_in_flight=0)
+    with pytest.raises(ConfigError, match="regex"):
+        download(client, f"{bucket}/", tmp_path / "x", pattern="(")
+    with pytest.raises(InvalidURIError, match="local directory"):
+        download(client, f"{bucket}/", bucket)
+    with pytest.raises(InvalidURIError, match="one by one"):
+        copy(client, [f"{bucket}/a", f"{bucket}/b"], tmp_path)
+    with pytest.raises(TypeError):
+        copy(client, 5, tmp_path)  # type: ignore[arg-type]
+
+
+# -- sync
+
+
+def test_sync_transfers_differences_only(client: Client, tree: Path, bucket: str) -> None:
+    there = f"{bucket}/p"
+    assert sync(client, tree, there).succeeded == 5
+    again = sync(client, tree, there)
+    assert (again.succeeded, again.skipped) == (0, 5)
+    (tree / "a.txt").write_bytes(b"longer than before")  # another size
+    (tree / "b" / "c.bin").write_bytes(os.urandom(100_000))  # the same size, but newer
+    os.utime(tree / "b" / "c.bin", ns=(0, 4_000_000_000 * 10**9))
+    (tree / "new").write_bytes(b"")
+    done = sync(client, tree, there)
+    assert (done.succeeded, done.skipped) == (3, 3)
+    assert client.get(f"{there}/b/c.bin") == (tree / "b" / "c.bin").read_bytes()
+
+
+def test_sync_by_checksum_sees_what_times_hide(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    for there in (f"{bucket}/p", f"direct://{tmp_path}/s"):
+        sync(client, tree, there)
+        (tree / "a.txt").write_bytes(os.urandom(5))
+        os.utime(tree / "a.txt", ns=(0, 1))
+        assert sync(client, tree, there).succeeded == 0
+        done = sync(client, tree, there, checksum=True)
+        assert (done.succeeded, done.skipped, done.bytes) == (1, 4, 5)
+        assert client.get(f"{there}/a.txt") == (tree / "a.txt").read_bytes()
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_sync_deletes_on_request(client: Client, tree: Path, bucket: str, tmp_path: Path, place: str) -> None:
+    there = f"{bucket}/p/" if place == "memory" else f"file://{tmp_path}/mirror/"
+    sync(client, tree, there)
+    for name in ("0", "b/c.bin2", "b/d/zz", "zz", "keep.me"):
+        client.put_bytes(there + name, b"surplus")
+    assert sync(client, tree, there).deleted == 0
+    seen: list[Action] = []
+    rehearsal = sync(client, tree, there, delete=True, dry_run=True, exclude=["*.me"], on_action=seen.append)
+    assert (rehearsal.deleted, rehearsal.attempted, rehearsal.skipped) == (4, 0, 5)
+    done = sync(client, tree, there, delete=True, exclude=["*.me"], on_action=seen.append)
+    assert done.deleted == 4
+    assert seen[:4] == seen[4:]
+    assert [action.target[len(there) :] for action in seen[:4]] == ["0", "b/c.bin2", "b/d/zz", "zz"]
+    download(client, there, tmp_path / "check")
+    assert contents(tmp_path / "check") == {**contents(tree), "keep.me": b"surplus"}
+
+
+def test_a_dry_run_changes_nothing(client: Client, tree: Path, tmp_path: Path) -> None:
+    seen: list[Action] = []
+    done = sync(client, tree, tmp_path / "new", dry_run=True, on_action=seen.append)
+    assert (done.attempted, done.succeeded, done.bytes) == (5, 0, sum(FILES.values()))
+    assert {action.verb for action in seen} == {"copy"}
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ConfigError, match="checksum"):
+        sync(client, tree, tmp_path / "new", dry_run=True, checksum=True)
+
+
+def test_sync_never_deletes_for_an_empty_or_damaged_source(client: Client, tree: Path, bucket: str) -> None:
+    client.put_bytes(f"{bucket}/p/precious", b"x")
+    with pytest.raises(ObjectNotFoundError, match="nothing was deleted"):
+        sync(client, f"{bucket}-empty/", f"{bucket}/p/", delete=True)
+    with pytest.raises(ObjectNotFoundError):
+        sync(client, tree / "missing", f"{bucket}/p/", delete=True)
+    (tree / "dangling").symlink_to("nowhere")
+    with pytest.raises(BatchError):
+        sync(client, tree, f"{bucket}/p/", delete=True)
+    assert client.exists(f"{bucket}/p/precious")
+
+
+@pytest.mark.parametrize("inner", ["", "/b"])
+def test_sync_of_a_directory_with_itself_is_refused(client: Client, tree: Path, inner: str) -> None:
+    for one, other in ((tree, f"{tree}{inner}"), (f"{tree}{inner}", tree)):
+        with pytest.raises(InvalidURIError):
+            sync(client, one, other, delete=True)
+
+
+# -- delete
+
+
+def test_delete_selects_like_a_listing(client: Client, bucket: str) -> None:
+    for key in ("p/a.log", "p/b.txt", "p/q/c.log", "pp"):
+        client.put_bytes(f"{bucket}/{key}", b"")
+    seen: list[str] = []
+    rehearsal = delete(client, f"{bucket}/p/", recursive=True, pattern=r"\.log$", dry_run=True, on_key=seen.append)
+    assert (rehearsal.attempted, rehearsal.succeeded) == (2, 0)
+    assert seen == [f"{bucket}/p/a.log", f"{bucket}/p/q/c.log"]
+    assert delete(client, f"{bucket}/p/", recursive=True, exclude=["*.txt"]).succeeded == 2
+    assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/p/b.txt", f"{bucket}/pp"]
+    assert delete(client, f"{bucket}/pp").succeeded == 1
+    assert delete(client, f"{bucket}/nope").failed == 0
+    with pytest.raises(InvalidURIError):
+        delete(client, bucket)
+    assert delete(client, f"{bucket}/none/", recursive=True).attempted == 0
+
+
+def test_delete_of_a_local_tree(client: Client, tree: Path) -> None:
+    with pytest.raises(IsDirectoryError, match="-r"):
+        delete(client, tree)
+    assert delete(client, tree / "b", recursive=True, include=["c.*"]).succeeded == 1
+    assert (tree / "b" / "d").is_dir()
+    assert delete(client, f"file://{tree}/", recursive=True).succeeded == 4
+    assert not tree.exists()
+
+
+def test_transfers_are_seen_by_observers(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    seen: list[Observation] = []
+    client.add_observer(seen.append)
+    upload(client, tree, bucket, recursive=True)
+    download(client, f"{bucket}/", tmp_path / "out")
+    delete(client, f"{bucket}/", recursive=True)
+    totals = {
+        verb: (sum(o.objects for o in seen if o.operation == verb), sum(o.bytes for o in seen if o.operation == verb))
+        for verb in ("PUT", "GET", "DELETE_BATCH")
+    }
+    assert totals == {"PUT": (5, sum(FILES.values())), "GET": (5, sum(FILES.values())), "DELETE_BATCH": (5, 0)}
