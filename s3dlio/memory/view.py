@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pickle import PickleBuffer
 from typing import Any, SupportsIndex, overload
 
@@ -245,7 +245,6 @@ def _same(a: memoryview, b: memoryview) -> bool:
 
 
 BytesView.__module__ = "s3dlio"  # its public place: what help(), repr(type) and pickles name
-Sequence.register(BytesView)
 
 if bytes(memoryview(BytesView(b"self-check"))) != b"self-check":
     raise ImportError("s3dlio.BytesView cannot export a buffer on this Python; please report the interpreter's version")
