@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from s3dlio.errors import ProtocolError
+from s3dlio.errors import ProtocolError, S3dlioError, from_os_error
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Request, Response
 
@@ -100,7 +100,10 @@ class Exchange:
         if body is None or self._body_sent >= body.size:
             return
         whole = body.whole()
-        piece = body.read(self._body_sent, SEND_CHUNK) if whole is None else whole
+        try:
+            piece = body.read(self._body_sent, SEND_CHUNK) if whole is None else whole
+        except OSError as error:
+            raise typed(error) from error
         self._body_sent += len(piece)
         self._out.append(piece)
 
@@ -284,7 +287,10 @@ class Exchange:
             place[:count] = data
             self._place = place[count:]
         elif self._write is not None:
-            self._write(data)
+            try:
+                self._write(data)
+            except OSError as error:
+                raise typed(error) from error
 
     def _finish(self) -> None:
         response = self.response
@@ -294,6 +300,11 @@ class Exchange:
             response.body = self._collected
         self._state = _DONE
         self._place = None
+
+
+def typed(error: OSError) -> S3dlioError:
+    """The error of a sink or source, which a driver must not take for one of the connection."""
+    return error if isinstance(error, S3dlioError) else from_os_error(error)
 
 
 _NO_BODY, _IS_CHUNKED, _UNTIL_CLOSE = -1, -2, -3

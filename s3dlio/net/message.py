@@ -101,6 +101,19 @@ class Request:
         return f"<Request {self.method} {self.path}>"
 
 
+class Pause:
+    """What an operation yields, in place of a request, to go on later: nobody's thread sleeps for it in a lane.
+
+    Args:
+        seconds: from now on.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
 class Response:
     """The head of an answer, and its body where that went to no sink.
 

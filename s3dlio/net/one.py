@@ -15,7 +15,7 @@ from urllib3.util.wait import wait_for_read
 from s3dlio.errors import S3dlioError
 from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped, broken, final_error, opening_fault, rest_of
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Pause, Request, Response
 from s3dlio.net.pool import Connection
 
 #: Seconds that a body waits for ``100 Continue`` (RFC 9110, 10.1.1: a client should not wait without a limit).
@@ -40,7 +40,12 @@ def drive(steps: Any, window: int = 32) -> Any:
         wanted = next(steps)
         while True:
             try:
-                answer = perform(wanted, window) if type(wanted) is Request else _gather(wanted, window)
+                if type(wanted) is Request:
+                    answer = perform(wanted, window)
+                elif type(wanted) is Pause:
+                    answer = time.sleep(wanted.seconds)
+                else:
+                    answer = _gather(wanted, window)
             except BaseException as error:
                 wanted = steps.throw(error)
             else:

@@ -1,0 +1,297 @@
+"""Many exchanges at once on one thread: sockets, epoll, and the connections that rest between two requests.
+
+The wire knows nothing of operations and retries: it takes flights off the ground, and reports when each has ended.
+Nothing that one connection waits for (opening, TLS, a partial send) holds up another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from s3dlio.errors import S3dlioError
+from s3dlio.net.exchange import SCRATCH, Exchange
+from s3dlio.net.faults import broken, opening_fault
+from s3dlio.net.message import Request
+from s3dlio.net.one import CONTINUE_SECONDS
+from s3dlio.net.pool import READ, WRITE, Connection, ConnectionPool
+
+
+class Flight:
+    """One request on its way: for which task, as which of its set, in which attempt; and where it stands.
+
+    Args:
+        task: whoever asked; the wire does not look at it.
+        slot: the position of the answer in the task's set; -1 where nobody waits for it.
+        request: what is asked.
+    """
+
+    __slots__ = ("attempt", "connection", "deadline", "exchange", "fresh", "interest", "request", "reused", "slot",
+                 "started", "task")  # fmt: skip
+
+    def __init__(self, task: Any, slot: int, request: Request) -> None:
+        self.task = task
+        self.slot = slot
+        self.request = request
+        self.attempt = 1
+        self.started = 0.0
+        #: The moment at which waiting turns into a fault.
+        self.deadline = 0.0
+        #: Take a new connection, not an idle one: that had gone stale.
+        self.fresh = False
+        #: It travels on a connection that had served before.
+        self.reused = False
+        self.interest = 0
+        self.connection: Connection | None = None
+        self.exchange: Exchange | None = None
+
+
+#: Told of every flight that has ended: None, when its answer is complete, or what went wrong.
+Ended = Callable[[Flight, "Exception | None"], None]
+
+
+class Wire:
+    """Carries flights.
+
+    Args:
+        ended: told of each flight when it has ended; it must not launch others from within.
+        expanded: told when the head of an answer asks for more requests (``exchange.more``).
+    """
+
+    def __init__(self, ended: Ended, expanded: Callable[[Flight], None]) -> None:
+        self._ended = ended
+        self._expanded = expanded
+        self._selector = selectors.DefaultSelector()
+        self._scratch = bytearray(SCRATCH)
+        self._view = memoryview(self._scratch)
+        self._flights: dict[int, Flight] = {}  # by file descriptor
+        self._idle: dict[ConnectionPool, list[Connection]] = {}
+        self._resting: dict[int, Connection] = {}  # the same connections, by file descriptor
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    # -- the public face
+
+    def launch(self, flight: Flight) -> None:
+        """Put a request on its way, on an idle connection or on a new one."""
+        pool = flight.request.service.pool
+        try:
+            connection = flight.connection = self._connection(pool, flight)
+            if not connection.ready and not pool.proxied:
+                flight.deadline = time.monotonic() + pool.http.connect_timeout
+                self._open(flight, connection)
+                return
+            if not connection.ready:
+                connection.open_through_proxy()
+            connection.set_blocking(False)
+        except S3dlioError as error:
+            self._fail(flight, opening_fault(error, pool.name) if isinstance(error, OSError) else error)
+        except OSError as error:
+            self._fail(flight, opening_fault(error, pool.name))
+        else:
+            self._start(flight, connection)
+
+    def adopt(self, flight: Flight, exchange: Exchange, connection: Connection) -> None:
+        """Carry on with an exchange that began elsewhere."""
+        flight.exchange, flight.connection, flight.reused = exchange, connection, True
+        flight.deadline = time.monotonic() + connection.pool.http.read_timeout
+        connection.set_blocking(False)
+        self._watch(flight, connection, READ)
+        self._expanded(flight)
+        if exchange.done:
+            self._land(flight, connection, exchange)
+
+    def poll(self, timeout: float) -> None:
+        """Wait for events, at most ``timeout`` seconds, and handle them."""
+        for key, mask in self._selector.select(timeout):
+            flight = self._flights.get(key.fd)
+            if flight is None:
+                self._on_resting(key.fd)
+            else:
+                self._on_event(flight, mask)
+
+    def sweep(self, now: float) -> None:
+        """Give up flights whose deadline is over."""
+        for flight in [flight for flight in self._flights.values() if flight.deadline <= now]:
+            exchange, connection = flight.exchange, flight.connection
+            assert connection is not None
+            if exchange is None:
+                late = TimeoutError(f"not within {connection.pool.http.connect_timeout:g} s")
+                self._fail(flight, opening_fault(late, connection.pool.name))
+            elif exchange.awaiting_continue:
+                exchange.proceed()
+                flight.deadline = now + connection.pool.http.read_timeout
+                self._send(flight, connection, exchange)
+            else:
+                self._fail(flight, broken(exchange, TimeoutError()))
+
+    def drop(self, task: Any) -> int:
+        """Give up the flights of a task, without a report; returns how many there were."""
+        dropped = [(fd, flight) for fd, flight in self._flights.items() if flight.task is task]
+        for fd, flight in dropped:
+            del self._flights[fd]
+            if flight.connection is not None:
+                self._discard(flight.connection)
+                flight.connection = None
+        return len(dropped)
+
+    def close(self) -> None:
+        """Give up everything in flight; idle connections go back to their pools."""
+        for flight in self._flights.values():
+            if flight.connection is not None:
+                self._discard(flight.connection)
+        self._flights.clear()
+        for connections in self._idle.values():
+            for connection in connections:
+                self._selector.unregister(connection.fileno())
+                connection.pool.release(connection, reusable=True)
+        self._idle.clear()
+        self._resting.clear()
+        self._selector.close()
+
+    # -- one flight
+
+    def _connection(self, pool: ConnectionPool, flight: Flight) -> Connection:
+        idle = self._idle.get(pool)
+        while idle and not flight.fresh:
+            connection = idle.pop()
+            del self._resting[connection.fileno()]
+            if not flight.request.idempotent and connection.is_dropped():
+                self._discard(connection)
+                continue
+            flight.reused = True
+            return connection
+        connection = pool.acquire_fresh() if flight.fresh else pool.acquire()
+        flight.reused = connection.ready
+        return connection
+
+    def _open(self, flight: Flight, connection: Connection) -> None:
+        event = connection.open_step()
+        if event:
+            self._watch(flight, connection, event)
+        else:
+            self._start(flight, connection)
+
+    def _start(self, flight: Flight, connection: Connection) -> None:
+        try:
+            exchange = flight.exchange = Exchange(flight.request, self._scratch, self._view)
+        except Exception as error:  # it cannot be signed
+            self._fail(flight, error)
+            return
+        flight.deadline = time.monotonic() + connection.pool.http.read_timeout
+        self._send(flight, connection, exchange)
+
+    def _send(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
+        events = READ
+        try:
+            while exchange.sending:
+                exchange.sent(connection.send(exchange.outgoing()))
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            events = READ | WRITE
+        except ssl.SSLWantReadError:
+            events = READ
+        except (BrokenPipeError, ConnectionResetError) as error:
+            # A server that refuses a body answers and closes: read on, its answer may be waiting.
+            if exchange.request.body is None:
+                self._fail(flight, broken(exchange, error))
+                return
+        except OSError as error:
+            self._fail(flight, error if isinstance(error, S3dlioError) else broken(exchange, error))
+            return
+        except Exception as error:  # the source of the body failed
+            self._fail(flight, error)
+            return
+        if exchange.awaiting_continue:
+            flight.deadline = time.monotonic() + CONTINUE_SECONDS
+        self._watch(flight, connection, events)
+
+    def _watch(self, flight: Flight, connection: Connection, events: int) -> None:
+        fd = connection.fileno()
+        if flight.interest == events and self._flights.get(fd) is flight:
+            return
+        self._flights[fd] = flight
+        flight.interest = events
+        try:
+            if self._selector.get_key(fd).events != events:
+                self._selector.modify(fd, events)
+        except KeyError:
+            self._selector.register(fd, events)
+
+    def _on_event(self, flight: Flight, mask: int) -> None:
+        exchange, connection = flight.exchange, flight.connection
+        assert connection is not None
+        if exchange is None:
+            try:
+                self._open(flight, connection)
+            except OSError as error:
+                self._fail(flight, opening_fault(error, connection.pool.name))
+            return
+        flight.deadline = time.monotonic() + connection.pool.http.read_timeout
+        if mask & READ:
+            self._receive(flight, connection, exchange)
+        else:
+            self._send(flight, connection, exchange)
+
+    def _receive(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
+        try:
+            exchange.received(connection.receive(exchange.room(), exchange.wanted))
+            while connection.secure and not exchange.done and connection.sock.pending():
+                # What TLS holds already will not wake the selector.
+                exchange.received(connection.receive(exchange.room(), exchange.wanted))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._fail(flight, error if isinstance(error, S3dlioError) else broken(exchange, error))
+            return
+        except Exception as error:  # no HTTP, or the sink of the body failed
+            self._fail(flight, error)
+            return
+        if exchange.more:
+            self._expanded(flight)
+        if exchange.done:
+            self._land(flight, connection, exchange)
+        elif exchange.sending:
+            self._send(flight, connection, exchange)
+
+    def _land(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
+        """The answer is complete: the connection rests until the next flight, or is closed."""
+        fd = connection.fileno()
+        del self._flights[fd]
+        flight.connection = None
+        if exchange.reusable:
+            if flight.interest != READ:
+                self._selector.modify(fd, READ)
+            self._resting[fd] = connection
+            self._idle.setdefault(connection.pool, []).append(connection)
+        else:
+            self._discard(connection)
+        self._ended(flight, None)
+
+    def _fail(self, flight: Flight, error: Exception) -> None:
+        connection = flight.connection
+        if connection is not None:
+            if connection.sock is not None:
+                self._flights.pop(connection.fileno(), None)
+            self._discard(connection)
+            flight.connection = None
+        self._ended(flight, error)
+
+    # -- connections
+
+    def _on_resting(self, fd: int) -> None:
+        """An idle connection became readable: its server has closed it."""
+        connection = self._resting.pop(fd, None)
+        if connection is not None:
+            self._idle[connection.pool].remove(connection)
+            self._discard(connection)
+
+    def _discard(self, connection: Connection) -> None:
+        if connection.sock is not None:
+            with contextlib.suppress(KeyError, ValueError):  # never watched, or closed already
+                self._selector.unregister(connection.fileno())
+        connection.close()
