@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ceph servers check man perf perf-compare perf-backends clean
+.PHONY: help demo test test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-backends clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -24,10 +24,18 @@ test-ceph: $(VENV)/.dev     ## the conformance suite on Ceph radosgw (root: inst
 servers: $(VENV)/.dev   ## install the test servers into the user's cache folder (once)
 	$(BIN)/python -m tests.servers install
 
-check: $(VENV)/.dev     ## ruff, mypy --strict, and whether man pages and docs are current
+check: check-style check-types check-man check-docs   ## ruff, mypy --strict, and whether man pages and docs are current
+
+check-style: $(VENV)/.dev
 	$(BIN)/ruff check .
+
+check-types: $(VENV)/.dev
 	$(BIN)/mypy --strict s3dlio
+
+check-man: $(VENV)/.dev
 	$(BIN)/python man/pages.py --check
+
+check-docs: $(VENV)/.dev
 	$(BIN)/python docs/check.py
 
 man: $(VENV)/.dev       ## write the man pages anew from the command's parser

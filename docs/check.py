@@ -74,6 +74,9 @@ def documents() -> list[Path]:
 
 def problems(path: Path, facts: Facts) -> Iterator[str]:
     """Yield what is wrong in one document."""
+    if not path.exists():
+        yield "missing"
+        return
     text = path.read_text(encoding="utf-8")
     prose = _FENCE.sub("", text)
     yield from _dead_links(path, prose)
