@@ -101,7 +101,7 @@ class Stores:
         return self._parse(as_uri(uri))
 
     def _parse(self, uri: str) -> tuple[ObjectStore, str]:
-        location = parse(uri, azure_account=self.settings.azure.account)
+        location = parse(uri, azure_account=self.settings.azure.default_account)
         store = self._by_root.get(location.root)
         if store is None:
             store = self._by_root.setdefault(location.root, open_store(location, self.settings, self.observers))
@@ -118,7 +118,7 @@ class Stores:
         Raises:
             InvalidURIError: it is no URI, or names an object.
         """
-        location = parse_container(uri, azure_account=self.settings.azure.account)
+        location = parse_container(uri, azure_account=self.settings.azure.default_account)
         return open_store(location, self.settings, self.observers), location.key
 
     def add_observer(self, observer: Observer) -> None:
@@ -127,6 +127,6 @@ class Stores:
             store.observers += (observer,)
 
     def remove_observer(self, observer: Observer) -> None:
-        self.observers = tuple(other for other in self.observers if other is not observer)
+        self.observers = tuple(other for other in self.observers if other != observer)
         for store in list(self._by_root.values()):
-            store.observers = tuple(other for other in store.observers if other is not observer)
+            store.observers = tuple(other for other in store.observers if other != observer)

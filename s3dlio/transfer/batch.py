@@ -130,11 +130,12 @@ def _probe(feed: _Feed, width: int, on_done: Done, cancel: CancelToken, budget: 
             return 0
         began = time.perf_counter()
         _run_one(index, call, on_done, cancel, budget)
-        if time.perf_counter() - began <= _LONG_CALL:
+        took = time.perf_counter() - began
+        if took <= _LONG_CALL:
             before = None
             continue
         now = _Usage.now()
-        if before is not None and now.cpu_seconds - before.cpu_seconds > _LONG_CALL:
+        if before is not None and now.cpu_seconds - before.cpu_seconds > took / 2:
             return min(width, os.cpu_count() or 1)
         if before is not None and now.waits > before.waits:
             return width

@@ -1,0 +1,242 @@
+"""run_calls: every call once, in any mixture of stores, lazily, and stopping when it is told to."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from s3dlio.errors import ObjectNotFoundError
+from s3dlio.net import one
+from s3dlio.stores.base import BlockingStore, Call
+from s3dlio.stores.memory import MemoryStore
+from s3dlio.transfer import batch
+from s3dlio.transfer.batch import run_calls
+from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, Executor, InlineExecutor
+
+
+class Fake(MemoryStore):
+    """A blocking store whose calls are functions."""
+
+    def call(self, work: Any, size: int = 0) -> Call[Any]:
+        return Call(self, "TEST", "key", work, size=size)
+
+
+class FakeCloud(Fake):
+    """A cloud store whose operations need no request."""
+
+    is_cloud: ClassVar[bool] = True
+
+    def execute(self, call: Call[Any]) -> Any:
+        return one.drive(call.steps(), 1)
+
+    def call(self, work: Any, size: int = 0) -> Call[Any]:
+        def steps() -> Iterator[Any]:
+            yield from ()
+            return work()
+
+        return super().call(steps, size)
+
+
+LOCAL, CLOUD = Fake("memory://local"), FakeCloud("memory://cloud")
+
+
+@pytest.fixture(params=[lambda: Executor(4), InlineExecutor], ids=["threads", "inline"])
+def executor(request: pytest.FixtureRequest) -> Iterator[BaseExecutor]:
+    made: BaseExecutor = request.param()
+    yield made
+    made.shutdown()
+
+
+class Seen:
+    """Keeps what a batch reports."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.cancel = CancelToken()
+        self.results: dict[int, Any] = {}
+        self.errors: dict[int, BaseException] = {}
+        self._stop_at = stop_at
+
+    def done(self, index: int, result: Any, error: BaseException | None) -> None:
+        assert index not in self.results
+        assert index not in self.errors
+        if error is None:
+            self.results[index] = result
+        else:
+            self.errors[index] = error
+        if index == self._stop_at:
+            self.cancel.cancel("enough")
+
+    def run(self, calls: Any, executor: BaseExecutor, width: int = 4, budget: ByteBudget | None = None) -> None:
+        run_calls(calls, width=width, on_done=self.done, cancel=self.cancel, executor=executor, budget=budget)
+
+
+def value(number: int) -> Any:
+    return lambda: number
+
+
+def fail() -> None:
+    raise ObjectNotFoundError("gone")
+
+
+@pytest.mark.parametrize("stores", [[LOCAL], [CLOUD], [LOCAL, CLOUD], [CLOUD, LOCAL], [LOCAL, LOCAL, CLOUD]])
+def test_every_call_is_reported_once_with_its_position(stores: list[Fake], executor: BaseExecutor) -> None:
+    seen = Seen()
+    seen.run((stores[i % len(stores)].call(value(i)) for i in range(200)), executor)
+    assert seen.results == {i: i for i in range(200)}
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_a_failure_is_reported_and_stops_nothing(store: Fake, executor: BaseExecutor) -> None:
+    seen = Seen()
+    seen.run((store.call(fail if i % 3 == 0 else value(i)) for i in range(30)), executor)
+    assert sorted(seen.errors) == list(range(0, 30, 3))
+    assert len(seen.results) == 20
+    error = seen.errors[0]
+    assert isinstance(error, ObjectNotFoundError)
+    assert error.uri == store.uri("key")
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_an_empty_batch(store: Fake, executor: BaseExecutor) -> None:
+    seen = Seen()
+    seen.run([], executor)
+    assert not seen.results
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_calls_are_pulled_only_when_there_is_room(store: Fake, executor: BaseExecutor) -> None:
+    ended = 0
+    most = 0
+
+    def calls() -> Iterator[Call[Any]]:
+        nonlocal most
+        for pulled in range(500):
+            most = max(most, pulled - ended)
+            yield store.call(value(pulled))
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        nonlocal ended
+        ended += 1
+
+    run_calls(calls(), width=4, on_done=done, cancel=CancelToken(), executor=executor)
+    assert ended == 500
+    assert most <= 8
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_a_cancelled_batch_starts_no_more(store: Fake, executor: BaseExecutor) -> None:
+    seen = Seen(stop_at=10)
+    started: list[int] = []
+
+    def calls() -> Iterator[Call[Any]]:
+        for i in range(100_000):
+            started.append(i)
+            yield store.call(value(i))
+
+    seen.run(calls(), executor)
+    assert 10 in seen.results
+    assert len(started) < 1000
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_what_the_input_raises_ends_the_batch(store: Fake, executor: BaseExecutor) -> None:
+    def calls() -> Iterator[Call[Any]]:
+        yield store.call(value(0))
+        raise LookupError("the input's")
+
+    seen = Seen()
+    with pytest.raises(LookupError, match="the input's"):
+        seen.run(calls(), executor)
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_what_on_done_raises_ends_the_batch(store: Fake, executor: BaseExecutor) -> None:
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        raise LookupError("on_done's")
+
+    calls = (store.call(value(i)) for i in range(100))
+    with pytest.raises(LookupError, match="on_done's"):
+        run_calls(calls, width=4, on_done=done, cancel=CancelToken(), executor=executor)
+
+
+def test_an_interrupt_passes_through() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Seen().run([LOCAL.call(interrupt)], InlineExecutor())
+
+
+def test_calls_that_wait_get_as_many_threads_as_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight calls that can only end together, after two that show that calls wait."""
+    together = threading.Barrier(8)
+    gc.collect()  # a collection within the first two calls would be seen as work
+    monkeypatch.setattr(batch, "_LONG_CALL", 0.005)
+    work = [lambda: time.sleep(0.05)] * 2 + [lambda: together.wait(30)] * 8
+    seen = Seen()
+    executor = Executor(16)
+    seen.run((LOCAL.call(one_call) for one_call in work), executor, width=8)
+    assert not seen.errors
+    executor.shutdown()
+
+
+def test_short_calls_stay_on_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_LONG_CALL", 5.0)
+    me = threading.get_ident()
+    threads: set[int] = set()
+    seen = Seen()
+    executor = Executor(16)
+    seen.run((LOCAL.call(lambda: threads.add(threading.get_ident())) for _ in range(100)), executor, width=16)
+    assert threads == {me}
+    executor.shutdown()
+
+
+def test_no_more_than_the_width_run_at_a_time() -> None:
+    lock = threading.Lock()
+    running = most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+
+    executor = Executor(16)
+    Seen().run((LOCAL.call(work) for _ in range(40)), executor, width=3)
+    assert most <= 3
+    executor.shutdown()
+
+
+def test_the_bytes_in_flight_are_bounded() -> None:
+    budget = ByteBudget(100)
+    most = 0
+
+    def work() -> None:
+        nonlocal most
+        most = max(most, budget.in_flight)
+        time.sleep(0.001)
+
+    executor = Executor(8)
+    seen = Seen()
+    seen.run((LOCAL.call(work, size=40) for _ in range(30)), executor, width=8, budget=budget)
+    assert len(seen.results) == 30
+    assert most <= 80
+    assert budget.in_flight == 0
+    executor.shutdown()
+
+
+def test_lanes_share_the_width() -> None:
+    assert batch.lanes_for(32) >= 1
+
+
+def test_a_blocking_store_runs_its_own_calls() -> None:
+    assert isinstance(LOCAL, BlockingStore)
+    assert LOCAL.execute(LOCAL.call(value(3))) == 3
