@@ -9,7 +9,9 @@ from s3dlio.errors import BatchError
 from s3dlio.transfer.summary import TransferSummary
 
 
-def finish(out: Output, operation: str, summary: TransferSummary, *, label: str = "") -> None:
+def finish(
+    out: Output, operation: str, summary: TransferSummary, *, label: str = "", dry_run: bool = False
+) -> None:
     """Print what was done: how fast on stderr, the counts on stdout.
 
     Args:
@@ -17,12 +19,16 @@ def finish(out: Output, operation: str, summary: TransferSummary, *, label: str 
         operation: ``PUT``, ``GET``, ...
         summary: the end of the transfer.
         label: stands behind ``summary`` in the line.
+        dry_run: nothing was done; ``attempted`` is what would be.
 
     Raises:
         BatchError: objects failed; it carries them all. The only object's own error, where there is one object.
     """
     counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
     counts |= {name: count for name in ("skipped", "deleted") if (count := getattr(summary, name))}
+    if dry_run:
+        out.note(f"{summary.attempted} objects ({summary.bytes} bytes) would be copied, {summary.deleted} deleted")
+        return
     out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
     _print(out, operation, label, counts, {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)})
     if summary.attempted == len(summary.failures) == 1:

@@ -48,7 +48,7 @@ def sync(context: Context) -> None:
     def tell(action: Action) -> None:
         what = {name: value for name, value in action._asdict().items() if value is not None}
         text = " ".join(out.name(place) for place in (action.verb, action.source, action.target) if place)
-        out.result(what, text)
+        out.result({**what, "dry_run": True}, text)
 
     extras = {"delete": args.delete, "dry_run": args.dry_run, "checksum": args.checksum}
     extras["create_bucket"] = args.create_bucket
@@ -90,7 +90,7 @@ def _transfer(
     except BatchError as error:
         finish_failed(out, operation, error, label=label)
     else:
-        finish(out, operation, summary, label=label)
+        finish(out, operation, summary, label=label, dry_run=bool(extras.get("dry_run")))
 
 
 def _direction(source: str, dest: str) -> str:

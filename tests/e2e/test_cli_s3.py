@@ -1,0 +1,213 @@
+"""The commands on S3, and between S3 and files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import s3dlio
+from s3dlio.cli.commands import cat as cat_command
+from s3dlio.cli.context import Context
+from s3dlio.cli.output import Output
+from s3dlio.cli.parser import parse
+from s3dlio.client import Client
+from s3dlio.errors import PreconditionFailedError
+from tests.e2e.conftest import Cli
+from tests.servers import Server
+
+Bucket = str
+
+
+@pytest.fixture
+def bucket(moto_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bucket:
+    """The URI of a new bucket, with a ``/``; its service is in the environment."""
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    Client().create_bucket(name)
+    return f"s3://{name}/"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name, data in {"a.txt": b"alpha", "sub/b.bin": bytes(70_000), "sub/deep/ü +%.txt": b"", "c.txt": b"c"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def keys(uri: str) -> list[str]:
+    return [found.removeprefix(uri) for found in Client().list(uri, recursive=True)]
+
+
+def test_buckets_come_and_go(cli: Cli, bucket: Bucket):
+    name = bucket.removeprefix("s3://").rstrip("/")
+    assert cli("create-bucket", bucket.rstrip("/")).out == f"Successfully created or verified '{bucket.rstrip('/')}'.\n"
+    rows = [line.split() for line in cli("list-buckets").lines]
+    assert [name, f"s3://{name}"] in [row[:2] for row in rows]
+    cli("put", bucket, "-s", 1)
+    assert "BucketNotEmpty" in cli("delete-bucket", bucket, code=1).err
+    cli("rm", "-r", bucket)
+    assert cli("delete-bucket", bucket, "--json").records == [{"uri": bucket, "deleted": True}]
+    assert "NoSuchBucket" in cli("ls", bucket, code=1).err
+
+
+def test_put_and_get(cli: Cli, bucket: Bucket):
+    run = cli("put", bucket + "x/", "-n", 12, "-s", "70k", "-j", 4)
+    assert run.out == "PUT summary: attempted=12, succeeded=12, failed=0\n"
+    assert "12 objects: 840000 bytes in " in run.err
+    assert keys(bucket)[0] == "x/object_0_of_12.dat"
+    assert cli("get", bucket + "x/", "-j", 3).out == "GET summary: attempted=12, succeeded=12, failed=0\n"
+    assert "attempted=3," in cli("get", bucket + "x/object_1*").out
+    assert cli("get", bucket + "x/object_3_of_12.dat", "--json").records[0]["bytes"] == 70_000
+
+
+def test_put_creates_the_bucket_when_asked(cli: Cli, bucket: Bucket):
+    missing = bucket.replace("s3://", "s3://new-")
+    run = cli("put", missing, "-n", 100, "-s", 1, "-j", 4, code=1)
+    assert re.fullmatch(r"PUT summary: attempted=\d, succeeded=0, failed=\d\n", run.out)
+    assert "NoSuchBucket" in run.err
+    cli("put", missing, "-n", 3, "-s", 1, "--create-bucket")
+    assert len(keys(missing)) == 3
+
+
+def test_upload_and_download_are_each_others_inverse(cli: Cli, bucket: Bucket, tree: Path, tmp_path: Path):
+    run = cli("upload", "-r", tree, bucket + "t/")
+    assert run.out == "UPLOAD summary: attempted=4, succeeded=4, failed=0\n"
+    run = cli("download", "-r", bucket + "t/", tmp_path / "back", "--verify")
+    assert run.out == "DOWNLOAD summary: attempted=4, succeeded=4, failed=0\n"
+    assert contents(tmp_path / "back") == contents(tree)
+
+
+def test_upload_of_files_globs_and_regexes(cli: Cli, bucket: Bucket, tree: Path):
+    cli("upload", tree / "a.txt", "-j", 2, tree / "sub" / "b.bin", bucket + "two")
+    assert keys(bucket) == ["two/a.txt", "two/b.bin"]
+    cli("upload", f"{tree}/*.txt", bucket + "glob/")
+    assert keys(bucket + "glob/") == ["a.txt", "c.txt"]
+    cli("upload", "--regex", f"{tree}/^[c-z]", bucket + "regex/")
+    assert keys(bucket + "regex/") == ["c.txt"]
+    assert "none" in cli("upload", tree / "none", bucket, code=1).err
+
+
+def test_copies_between_all_places_say_what_they_are(cli: Cli, bucket: Bucket, tree: Path, tmp_path: Path):
+    assert cli("cp", "-r", tree, bucket + "a/").out.startswith("CP summary (upload): attempted=4, succeeded=4")
+    assert cli("cp", "-r", bucket + "a/", bucket + "b/").out.startswith("CP summary (copy): attempted=4, succeeded=4")
+    assert cli("cp", "-r", bucket + "b/", tmp_path / "c").out.startswith("CP summary (download): attempted=4")
+    assert contents(tmp_path / "c") == contents(tree)
+    assert cli("mv", bucket + "a/a.txt", bucket + "moved.txt").out.startswith("MV summary (copy): attempted=1")
+    assert "a/a.txt" not in keys(bucket)
+    assert Client().get(bucket + "moved.txt") == b"alpha"
+    assert cli("cp", "-r", "-p", "txt$", "--exclude", "c*", bucket + "b/", tmp_path / "d", "--json").records[0] == {
+        "operation": "CP", "attempted": 2, "succeeded": 2, "failed": 0, "bytes": 5,
+        "seconds": pytest.approx(0, abs=60)}  # fmt: skip
+
+
+def test_one_that_fails_gives_its_own_error(cli: Cli, bucket: Bucket, tmp_path: Path):
+    assert "NoSuchKey" in cli("cat", bucket + "none", code=1).err
+    assert "none" in cli("cp", bucket + "none", tmp_path / "x", code=1).err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_key_that_would_leave_the_directory_is_refused_and_the_others_go_on(cli: Cli, bucket: Bucket, tmp_path: Path):
+    Client().put_many([(bucket + "d/../../evil", b"x"), (bucket + "d/good", b"y")])
+    run = cli("download", "-r", bucket + "d/", tmp_path / "in", code=1)
+    assert run.out == "DOWNLOAD summary: attempted=2, succeeded=1, failed=1\n"
+    assert contents(tmp_path) == {"in/good": b"y"}
+
+
+def test_sync(cli: Cli, bucket: Bucket, tree: Path):
+    target = bucket + "s/"
+    Client().put_bytes(target + "surplus", b"x")
+    run = cli("sync", tree, target, "--delete", "--dry-run")
+    assert f"copy file://{tree}/a.txt {target}a.txt" in run.lines
+    assert f"delete {target}surplus" in run.lines
+    assert run.err == "4 objects (70006 bytes) would be copied, 1 deleted\n"
+    assert keys(target) == ["surplus"]
+    (*actions,) = cli("sync", tree, target, "--delete", "-n", "--json").records
+    assert {action["verb"] for action in actions} == {"copy", "delete"}
+    assert cli("sync", tree, target, "--delete").out == (
+        "SYNC summary: attempted=4, succeeded=4, failed=0, deleted=1\n")  # fmt: skip
+    assert cli("sync", tree, target, "--delete").out == "SYNC summary: attempted=0, succeeded=0, failed=0, skipped=4\n"
+    (tree / "a.txt").write_bytes(b"other")
+    assert "attempted=1," in cli("sync", tree, target, "--checksum").out
+    assert Client().get(target + "a.txt") == b"other"
+
+
+def test_rm(cli: Cli, bucket: Bucket):
+    cli("put", bucket + "r/", "-n", 12, "-s", 1)
+    run = cli("rm", bucket + "r/object_0_of_12.dat")
+    assert run.out == ""
+    assert run.err.startswith(f"Delete request succeeded: {bucket}r/object_0_of_12.dat (S3 does not report")
+    assert "(use -r to delete everything under a prefix))" in cli("rm", bucket + "r/").err
+    run = cli("rm", "-r", "-p", "_1_", "--dry-run", bucket + "r/")
+    assert (run.out, run.err) == (f"{bucket}r/object_1_of_12.dat\n", "1 objects would be deleted\n")
+    run = cli("rm", "-r", "-p", "_1_", bucket + "r/")
+    assert run.err == (
+        f"Sent delete requests for 1 objects selected under prefix {bucket}r/ by pattern '_1_' "
+        "(1 selected; 0 reported errors)\n"
+    )
+    assert len(keys(bucket)) == 10
+    assert f"No objects under prefix {bucket}r/ match pattern 'zz'" in cli("rm", "-rp", "zz", bucket + "r/").err
+    (record,) = cli("delete", "-r", bucket + "r/", "--json").records
+    assert (record["attempted"], record["succeeded"], record["failed"]) == (10, 10, 0)
+    assert cli("rm", "-r", bucket + "r/").err == f"No objects found under prefix: {bucket}r/\n"
+    assert "names a container" in cli("rm", bucket, code=1).err
+    assert "give -r too" in cli("rm", bucket, "-p", "x", code=2).err
+
+
+def test_cat_joins_the_pieces_of_one_version(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
+    data = os.urandom(100_001)
+    Client().put_bytes(bucket + "k", data)
+    monkeypatch.setattr(cat_command, "PIECE", 10_000)
+    context = Context(parse(["cat", bucket + "k"]), Output())
+
+    def read(offset: int, length: int | None) -> bytes:
+        return b"".join(cat_command.pieces(context, bucket + "k", offset, length))
+
+    assert read(0, None) == data
+    assert read(5, 25_000) == data[5:25_005]
+    assert read(100_000, 10) == data[100_000:]
+    assert read(0, 0) == b""
+    Client().put_bytes(bucket + "k", b"")
+    assert read(0, None) == b""
+
+
+def test_cat_never_mixes_two_versions(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
+    Client().put_bytes(bucket + "k", bytes(50))
+    monkeypatch.setattr(cat_command, "PIECE", 10)
+    pieces = cat_command.pieces(Context(parse(["cat", bucket + "k"]), Output()), bucket + "k", 0, None)
+    assert len(next(pieces)) == 10
+    Client().put_bytes(bucket + "k", b"1" * 50)
+    with pytest.raises(PreconditionFailedError):
+        list(pieces)
+
+
+def test_the_endpoint_may_come_from_the_command_line(
+    cli: Cli, bucket: Bucket, moto_server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    cli("put", bucket, "-s", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is there
+    assert "Total objects: 1 " in cli("ls", bucket, "--endpoint-url", moto_server.endpoint).out
+    assert "Total objects: 1 " in cli("--no-sign-request", "--endpoint", moto_server.endpoint, "ls", bucket).out
+
+
+def test_du_and_stat(cli: Cli, bucket: Bucket, tree: Path):
+    cli("upload", "-r", tree, bucket)
+    assert cli("du", bucket).out.split()[:2] == ["70006", "4"]
+    (record,) = cli("stat", bucket + "a.txt", "--json").records
+    assert (record["size"], record["uri"]) == (5, bucket + "a.txt")
+
+
+def test_the_library_sees_what_the_command_wrote(cli: Cli, bucket: Bucket):
+    cli("put", bucket + "{}.npy", "-n", 2, "-s", 1000, "-o", "npy")
+    assert s3dlio.__version__
+    assert keys(bucket) == ["0.npy", "1.npy"]
+    assert bytes(Client().get(bucket + "0.npy") or b"")[:6] == b"\x93NUMPY"
