@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -316,3 +317,25 @@ def test_sizes_are_shown_in_the_unit_that_keeps_them_whole() -> None:
     assert [format_size(n) for n in (0, 1000, 1024, 8 * MiB, 8 * MiB + 1)] == [
         "0", "1000", "1KiB", "8MiB", "8388609",
     ]  # fmt: skip
+
+
+# -- the document
+
+
+def rows() -> list[str]:
+    """The table rows of docs/settings.md, from the settings themselves."""
+    plain = Settings()
+    shown = {line.name: line for line in plain.describe()}
+    return [
+        f"| `{section}.{name}` | {shown[f'{section}.{name}'].value} | {', '.join(f'`{v}`' for v in entry.variables)} "
+        f"| {entry.doc} |"
+        for section, name, entry in EVERY
+    ]
+
+
+def test_the_document_lists_every_setting_as_it_is() -> None:
+    text = (Path(settings.__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `\w+\.\w+` \|.*$", text, re.MULTILINE)
+    assert listed == rows()
+    for variable in sources.IGNORED_VARIABLES:
+        assert f"`{variable}`" in text

@@ -1,0 +1,157 @@
+"""The awaitable twins: the same results and errors, begun at the call, and given up when their task is."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import s3dlio
+from s3dlio import aio, api
+from s3dlio.errors import BatchError, ObjectNotFoundError
+from s3dlio.stores.memory import MemoryStore
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def test_the_verbs(tmp_path: Path) -> None:
+    base = f"file://{tmp_path}"
+
+    async def work() -> None:
+        assert await s3dlio.put_bytes_async(f"{base}/a", b"hello") is None
+        await s3dlio.put_many_async([(f"{base}/d/b", b"x"), (f"{base}/d/c", b"y")])
+        assert await s3dlio.get_async(f"{base}/a") == b"hello"
+        assert await s3dlio.get_range_async(f"{base}/a", 1, 2) == b"el"
+        assert await s3dlio.get_many_async([f"{base}/a"]) == [(f"{base}/a", b"hello")]
+        assert await s3dlio.get_many_stats_async([f"{base}/a"]) == (1, 5)
+        assert (await s3dlio.stat_async(f"{base}/a"))["size"] == 5
+        assert len(await s3dlio.stat_many_async([f"{base}/a", f"{base}/d/b"])) == 2
+        assert await s3dlio.exists_async(f"{base}/a")
+        assert await s3dlio.list_async(base) == [f"{base}/a", f"{base}/d/"]
+        assert [uri async for uri in s3dlio.iterate_async(base, recursive=True)] == s3dlio.list(base, True)
+        buffer = bytearray(5)
+        assert await s3dlio.get_into_async(f"{base}/a", buffer, expected_len=5) == 5
+        assert buffer == b"hello"
+        about = await s3dlio.head_async(f"{base}/a")
+        assert about is not None
+        assert about.size == 5
+        assert await s3dlio.head_async(f"{base}/nope") is None
+        await s3dlio.mkdir_async(f"{base}/e")
+        await s3dlio.rmdir_async(f"{base}/e")
+        await s3dlio.delete_async(f"{base}/d", recursive=True)
+        await s3dlio.delete_many_async([f"{base}/a"])
+        assert await s3dlio.list_async(base) == []
+
+    run(work())
+
+
+def test_every_function_has_its_twin() -> None:
+    not_verbs = {
+        "configure", "configure_s3", "default_client", "init_logging", "get_many_outcomes", "iterate",
+    }  # fmt: skip
+    verbs = {name for name in s3dlio.__all__ if s3dlio._MODULE_OF.get(name) == "s3dlio.api"} - not_verbs
+    assert {f"{name}_async" for name in verbs} <= set(s3dlio.__all__)
+
+
+def test_errors_are_those_of_the_blocking_form() -> None:
+    async def work() -> None:
+        with pytest.raises(ObjectNotFoundError):
+            await s3dlio.get_async("memory://aio/nope")
+        with pytest.raises(BatchError):
+            await s3dlio.get_many_async(["memory://aio/nope"])
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: aio.get_async("memory://aio/x"),
+        lambda: aio.put_bytes_async("memory://aio/x", b""),
+        lambda: aio.head_async("memory://aio/x"),
+        lambda: aio.put_many_async([]),
+    ],
+)
+def test_without_a_loop_the_call_itself_fails(call: Any) -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        call()
+
+
+def test_a_payload_can_be_copied_at_the_call() -> None:
+    async def work() -> None:
+        data = bytearray(b"before")
+        writing = s3dlio.put_bytes_async("memory://aio/copied", data, borrow=False)
+        data[:] = b"after!"
+        await writing
+        assert await s3dlio.get_async("memory://aio/copied") == b"before"
+        with pytest.raises(TypeError):
+            await s3dlio.put_bytes_async("memory://aio/copied", "text", borrow=False)
+
+    run(work())
+
+
+def test_work_begins_at_the_call_and_runs_side_by_side() -> None:
+    together = threading.Barrier(4)
+
+    def wait(uri: str) -> str:
+        together.wait(30)
+        return uri
+
+    twin = aio._twin(wait)
+
+    async def work() -> Any:
+        return await asyncio.gather(*(twin(str(i)) for i in range(4)))
+
+    assert run(work()) == ["0", "1", "2", "3"]
+
+
+def test_cancelling_the_task_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    api.put_many([(f"memory://aio-cancelled/{i:03}", b"x") for i in range(200)])
+    uris = api.list("memory://aio-cancelled/")
+    reached, go_on = threading.Event(), threading.Event()
+    read = MemoryStore._read
+    begun: list[str] = []
+
+    def slow(self: MemoryStore, key: str, *args: Any) -> Any:
+        begun.append(key)
+        reached.set()
+        go_on.wait(30)
+        return read(self, key, *args)
+
+    monkeypatch.setattr(MemoryStore, "_read", slow)
+
+    async def work() -> None:
+        task = asyncio.ensure_future(s3dlio.get_many_async(uris))
+        await asyncio.get_running_loop().run_in_executor(None, reached.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(work())
+    go_on.set()
+    aio._threads.shutdown()
+    assert len(begun) < 10
+
+
+def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
+    hold = threading.Event()
+    begun: list[int] = []
+
+    async def work() -> None:
+        holding = [aio._start(lambda: hold.wait(30)) for _ in range(aio._threads.threads)]
+        late = asyncio.ensure_future(aio._start(lambda: begun.append(1)))
+        await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.sleep(0)
+        hold.set()
+        await asyncio.gather(*holding)
+
+    run(work())
+    aio._threads.shutdown()
+    assert not begun
