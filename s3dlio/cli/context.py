@@ -57,8 +57,8 @@ class Context:
         """
         build_parser().commands()[self.args.command].error(message)
 
-    def bar(self, title: str) -> Progress:
+    def bar(self, title: str, *, by_objects: bool = False) -> Progress:
         """A progress bar on stderr where one is wanted, otherwise nobody; ``engine.watched`` closes it."""
         from s3dlio.transfer.progress import NoProgress, ProgressBar
 
-        return ProgressBar(title, self.out.stderr) if self.out.progress else NoProgress()
+        return ProgressBar(title, self.out.stderr, by_objects=by_objects) if self.out.progress else NoProgress()

@@ -40,11 +40,13 @@ class ProgressBar:
     Args:
         title: the verb that stands before the bar.
         stream: where it is drawn.
+        by_objects: the share and the rate are those of the objects, because no bytes move (deletes).
     """
 
-    def __init__(self, title: str, stream: TextIO) -> None:
+    def __init__(self, title: str, stream: TextIO, *, by_objects: bool = False) -> None:
         self._title = title
         self._stream = stream
+        self._by_objects = by_objects
         self._bar: Any = None
         self._objects = 0
         self._total_objects = 0
@@ -53,22 +55,27 @@ class ProgressBar:
     def _open(self) -> Any:
         from tqdm import tqdm  # 20 ms: only those who see a bar pay for it
 
+        unit: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+        if self._by_objects:
+            unit = {"unit": " objects"}
         return tqdm(
-            desc=self._title, total=0, unit="B", unit_scale=True, unit_divisor=1024, file=self._stream,
-            dynamic_ncols=True, mininterval=0.2, smoothing=0.1,
-        )  # fmt: skip
+            desc=self._title, total=0, file=self._stream, dynamic_ncols=True, mininterval=0.2, smoothing=0.1, **unit
+        )
 
     def add(self, total_objects: int, total_bytes: int) -> None:
         with self._lock:
             self._bar = self._bar or self._open()
             self._total_objects += total_objects
-            self._bar.total += total_bytes
+            self._bar.total += total_objects if self._by_objects else total_bytes
 
     def advance(self, objects: int, bytes: int) -> None:
         with self._lock:
             self._bar = self._bar or self._open()
             self._objects += objects
-            rate = self._objects / (self._bar.format_dict["elapsed"] or 1)
+            if self._by_objects:
+                self._bar.update(objects)
+                return
+            rate = self._objects / max(self._bar.format_dict["elapsed"], 0.01)
             self._bar.set_postfix_str(f"{self._objects}/{self._total_objects} objects, {rate:.0f}/s", refresh=False)
             self._bar.update(bytes)
 

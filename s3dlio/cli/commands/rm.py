@@ -30,7 +30,7 @@ def run(context: Context) -> None:
             pattern=args.pattern,
             dry_run=args.dry_run,
             max_in_flight=args.jobs,
-            progress=context.bar("DELETE") if args.recursive else None,
+            progress=context.bar("DELETE", by_objects=True) if args.recursive else None,
             on_key=(lambda uri: _would_delete(context, uri)) if args.dry_run else None,
         )
     except BatchError as error:
