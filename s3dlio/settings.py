@@ -8,6 +8,7 @@ and a test compares the two.
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class RetrySettings(Section):
     """What happens after a failure that may pass."""
 
     max_attempts: int = knob(5, integer(1), "how often a request is sent at most", "S3DLIO_MAX_RETRY_ATTEMPTS")
-    base_delay: float = knob(0.1, seconds, "seconds that the first pause lasts on average",
+    base_delay: float = knob(0.1, seconds, "seconds that the first pause lasts at most; the next ones twice as long, each",
                              "S3DLIO_RETRY_BASE_DELAY_SECS")
     max_delay: float = knob(20.0, seconds, "seconds that a pause lasts at most", "S3DLIO_RETRY_MAX_DELAY_SECS")
     retry_after_cap: float = knob(60.0, seconds, "seconds that a service's Retry-After is honoured at most",
@@ -146,6 +147,19 @@ class AzureSettings(Section):
     sas_token: str | None = knob(None, text, "a shared access signature", "AZURE_STORAGE_SAS_TOKEN", secret=True)
     connection_string: str | None = knob(None, text, "account, key and endpoint in one",
                                          "AZURE_STORAGE_CONNECTION_STRING", secret=True)
+    anonymous: bool = knob(False, flag, "send requests without credentials", "S3DLIO_AZURE_ANONYMOUS")
+    content_md5: bool = knob(False, flag, "send the MD5 of what is written, for Azure to check and keep",
+                             "S3DLIO_AZURE_CONTENT_MD5")
+    verify_md5: bool = knob(False, flag, "compare whole objects that were read with the MD5 that Azure keeps",
+                            "S3DLIO_AZURE_VERIFY_MD5")
+
+    @property
+    def default_account(self) -> str | None:
+        """The account that ``az://container/key`` means: set by its name, or named by the connection string."""
+        if self.account or not self.connection_string:
+            return self.account
+        named = re.search(r"(?:^|;)\s*AccountName=([^;]+)", self.connection_string)
+        return named[1].strip() if named else None
 
 
 @dataclass(frozen=True)
