@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -284,10 +287,12 @@ def test_odd_names_are_raw_in_a_pipe_and_escaped_on_a_terminal(tmp_path: Path):
     assert b"not-utf8-\\udcff" in shown
 
 
-def on_terminal(*words: str) -> bytes:
-    """What a command writes to a terminal."""
+def on_terminal(*words: str, answer: bytes = b"", code: int = 0) -> bytes:
+    """What a command writes to a terminal on which ``answer`` was typed."""
     leader, follower = pty.openpty()
-    process = subprocess.Popen([*S3_CLI, *words], stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    os.write(leader, answer)
+    process = subprocess.Popen([*S3_CLI, *words], stdin=follower, stdout=follower, stderr=follower)
     os.close(follower)
     shown = b""
     try:
@@ -297,8 +302,40 @@ def on_terminal(*words: str) -> bytes:
         pass
     finally:
         os.close(leader)
-    assert process.wait() == 0
+    assert process.wait() == code, shown
     return shown
+
+
+def test_many_deletions_are_asked_for_on_a_terminal_only(cli: Cli, tmp_path: Path):
+    def fill(count: int) -> str:
+        (tmp_path / "many").mkdir(exist_ok=True)
+        for i in range(count):
+            (tmp_path / "many" / str(i)).touch()
+        return f"file://{tmp_path}/many/"
+
+    uri = fill(101)
+    shown = on_terminal("rm", "-r", uri, answer=b"n\n", code=1)
+    assert f"Delete more than 100 objects under {uri}? [y/N]".encode() in shown
+    assert b"nothing was deleted" in shown
+    assert len(list((tmp_path / "many").iterdir())) == 101
+    assert b"Sent delete requests for 101 objects" in on_terminal("rm", "-r", uri, answer=b"y\n")
+    assert not (tmp_path / "many").exists()
+    for words in (["rm", "-r", "--yes", fill(101)], ["rm", "-r", fill(100)]):
+        assert b"[y/N]" not in on_terminal(*words)
+    cli("rm", "-r", fill(101))  # not on a terminal
+    assert not (tmp_path / "many").exists()
+
+
+def test_a_bar_is_drawn_on_a_terminal_unless_it_is_not_wanted(tree: Path, tmp_path: Path):
+    words = ["upload", "-r", str(tree), f"file://{tmp_path}/up/"]
+    shown = on_terminal(*words)
+    assert b"UPLOAD:" in shown
+    assert b"3/3 objects" in shown
+    assert b"UPLOAD:" not in on_terminal(*words, "--no-progress")
+    piped = subprocess.run([*S3_CLI, *words], capture_output=True, check=True)
+    assert b"UPLOAD:" not in piped.stderr
+    forced = subprocess.run([*S3_CLI, *words, "--progress"], capture_output=True, check=True)
+    assert b"UPLOAD:" in forced.stderr
 
 
 @pytest.mark.parametrize(
