@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 from s3dlio.errors import (
     InvalidURIError,
     IsDirectoryError,
+    LocalIOError,
     PreconditionFailedError,
     S3dlioError,
     TransferCancelledError,
@@ -20,7 +21,7 @@ from s3dlio.errors import (
 from s3dlio.memory.body import FileSource, Source, as_memory
 from s3dlio.settings import FileSettings
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, unsupported
-from s3dlio.stores.replacement import Replacement, check_regular
+from s3dlio.stores.replacement import Replacement, check_regular, make_directories
 from s3dlio.stores.walk import walk
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -247,7 +248,7 @@ class LocalStore(BlockingStore):
 
     def mkdir(self, key: str) -> None:
         self.check_key(key, "MKDIR")
-        self.execute(Call(self, "MKDIR", key, lambda: os.makedirs(key, exist_ok=True)))
+        self.execute(Call(self, "MKDIR", key, lambda: make_directories(key)))
 
     def rmdir(self, key: str, *, recursive: bool = False) -> None:
         """Remove a directory, which must be empty unless ``recursive``; one that is not there is no error.
@@ -268,6 +269,8 @@ class LocalStore(BlockingStore):
                 os.rmdir(key)
         except FileNotFoundError:
             pass
+        except RecursionError as exc:  # Python before 3.13; rmtree stays, because no link can lead it astray
+            raise LocalIOError("the tree is too deep to be removed from Python", hint="use rm -r") from exc
 
     def create_container(self, key: str = "") -> None:
         """Make the directory ``key`` and its parents."""

@@ -68,7 +68,7 @@ class Replacement:
         try:
             return os.open(self._partial, flags, 0o666)
         except FileNotFoundError:
-            os.makedirs(self._directory, exist_ok=True)
+            make_directories(self._directory)
             return os.open(self._partial, flags, 0o666)
 
     def _inherit(self, existing: os.stat_result) -> None:
@@ -167,6 +167,29 @@ def check_regular(mode: int) -> None:
     kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
     kind = kinds.get(stat.S_IFMT(mode), "special file")
     raise UnsupportedOperationError(f"not a regular file but a {kind}", hint="name a file")
+
+
+def make_directories(path: str) -> None:
+    """Make a directory and its parents; one that is there is no error. (`os.makedirs` recurses, and deep trees exist.)
+
+    Raises:
+        FileExistsError: a file stands there.
+        OSError: whatever else the system says.
+    """
+    missing = [path]
+    while missing:
+        try:
+            os.mkdir(missing[-1])
+        except FileExistsError:
+            if not os.path.isdir(missing[-1]):
+                raise
+        except FileNotFoundError:
+            parent = missing[-1].rstrip("/").rpartition("/")[0]
+            if not parent:
+                raise
+            missing.append(parent)
+            continue
+        missing.pop()
 
 
 def _sync_directory(path: str) -> None:
