@@ -19,9 +19,9 @@ if TYPE_CHECKING:
         delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
         download_async as download_async, exists_async as exists_async, get_async as get_async,
         get_into_async as get_into_async, get_many_async as get_many_async,
-        get_many_stats_async as get_many_stats_async, get_object_async as get_object_async,
-        get_range_async as get_range_async, head_async as head_async, iterate_async as iterate_async,
-        list_async as list_async, list_containers_async as list_containers_async,
+        get_many_outcomes_async as get_many_outcomes_async, get_many_stats_async as get_many_stats_async,
+        get_object_async as get_object_async, get_range_async as get_range_async, head_async as head_async,
+        iterate_async as iterate_async, list_async as list_async, list_containers_async as list_containers_async,
         list_full_uris_async as list_full_uris_async, list_keys_async as list_keys_async, mkdir_async as mkdir_async,
         move_async as move_async, put_async as put_async, put_bytes_async as put_bytes_async,
         put_many_async as put_many_async, rmdir_async as rmdir_async, stat_async as stat_async,
@@ -98,10 +98,10 @@ if TYPE_CHECKING:
 _HOME = {
     "aio": """
         copy_async create_bucket_async delete_async delete_bucket_async delete_many_async download_async
-        exists_async get_async get_into_async get_many_async get_many_stats_async get_object_async
-        get_range_async head_async iterate_async list_async list_containers_async list_full_uris_async
-        list_keys_async mkdir_async move_async put_async put_bytes_async put_many_async rmdir_async
-        stat_async stat_many_async stat_object_async upload_async
+        exists_async get_async get_into_async get_many_async get_many_outcomes_async get_many_stats_async
+        get_object_async get_range_async head_async iterate_async list_async list_containers_async
+        list_full_uris_async list_keys_async mkdir_async move_async put_async put_bytes_async put_many_async
+        rmdir_async stat_async stat_many_async stat_object_async upload_async
     """,
     "api": """
         configure configure_s3 copy create_bucket default_client delete delete_bucket delete_many download
