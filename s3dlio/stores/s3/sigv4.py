@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,10 @@ from s3dlio.net.message import Request
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_EXPECT = "expect: 100-continue\r\n"
+#: Keys that need no encoding are most keys: 0.2 against 0.9 us.
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9/_.~-]*").fullmatch
+_WITH_BODY = ("PUT", "POST")
 _HASH_STEP = 1024 * 1024
 
 
@@ -42,6 +47,10 @@ class _Stamp(NamedTuple):
     scope: str
     key: bytes
     credentials: Credentials
+    #: Host, date and token.
+    fields: tuple[tuple[str, str], ...]
+    #: Of a request without body and further fields: signed lines, their names, lines as sent. Most requests are such.
+    bare: tuple[str, str, str]
 
 
 class SigV4Signer:
@@ -78,56 +87,56 @@ class SigV4Signer:
 
     def render(self, request: Request) -> bytes:
         """The signed head of ``request``; see :class:`s3dlio.net.message.Signer`."""
-        stamp = self._now()
-        body = request.body
-        payload = EMPTY_SHA256 if body is None else sha256_of(body) if self._sign_payload else UNSIGNED
-        fields = [("host", self.host), ("x-amz-content-sha256", payload), ("x-amz-date", stamp.amz_date)]
-        if stamp.credentials.token:
-            fields.append(("x-amz-security-token", stamp.credentials.token))
-        if request.headers:
-            fields.extend(request.headers)
-            fields.sort()
-        names = ";".join([name for name, _ in fields])
-        lines = "".join([f"{name}:{value}\n" for name, value in fields])
-        if "  " in lines:  # runs of spaces count as one
-            lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in fields])
-        canonical = f"{request.method}\n{request.path}\n{request.query}\n{lines}\n{names}\n{payload}"
-        signature = sign(stamp.key, stamp.amz_date, stamp.scope, canonical)
-        target = f"{request.path}?{request.query}" if request.query else request.path
-        head = [f"{request.method} {self._prefix}{target} HTTP/1.1\r\n"]
-        head += [f"{name}: {value}\r\n" for name, value in fields]
-        if body is not None:
-            head.append(f"content-length: {body.size}\r\n")
-            if request.expect_continue:
-                head.append("expect: 100-continue\r\n")
-        elif request.method in ("PUT", "POST"):
-            head.append("content-length: 0\r\n")
-        head.append(
-            f"user-agent: {self._user_agent}\r\n"
-            f"authorization: AWS4-HMAC-SHA256 Credential={stamp.credentials.access_key}/{stamp.scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n\r\n"
-        )
-        return "".join(head).encode("latin-1")
-
-    def forget_credentials(self) -> None:
-        """Ask for the credentials again at the next request."""
-        self._stamp = None
-
-    def _now(self) -> _Stamp:
         second = int(time.time() + self.skew)
         stamp = self._stamp
         if stamp is None or stamp.second != second:
             stamp = self._stamp = self._make_stamp(second, stamp)
-        return stamp
+        body = request.body
+        payload = EMPTY_SHA256 if body is None else sha256_of(body) if self._sign_payload else UNSIGNED
+        if body is None and not request.headers:
+            signed, names, sent = stamp.bare
+        else:
+            signed, names, sent = field_lines([*stamp.fields, ("x-amz-content-sha256", payload), *request.headers])
+        path, query = request.path, request.query
+        canonical = f"{request.method}\n{path}\n{query}\n{signed}\n{names}\n{payload}"
+        signature = sign(stamp.key, stamp.amz_date, stamp.scope, canonical)
+        target = f"{path}?{query}" if query else path
+        length = ""
+        if body is not None:
+            length = f"content-length: {body.size}\r\n{_EXPECT if request.expect_continue else ''}"
+        elif request.method in _WITH_BODY:
+            length = "content-length: 0\r\n"
+        return (
+            f"{request.method} {self._prefix}{target} HTTP/1.1\r\n{sent}{length}user-agent: {self._user_agent}\r\n"
+            f"authorization: AWS4-HMAC-SHA256 Credential={stamp.credentials.access_key}/{stamp.scope}, "
+            f"SignedHeaders={names}, Signature={signature}\r\n\r\n"
+        ).encode("latin-1")
+
+    def forget_credentials(self) -> None:
+        """Ask for the credentials again at the next request."""
+        self._stamp = None
 
     def _make_stamp(self, second: int, last: _Stamp | None) -> _Stamp:
         with self._lock:
             credentials = self._credentials()
         amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{amz_date[:8]}/{self.region}/s3/aws4_request"
-        if last is not None and last.scope == scope and last.credentials == credentials:
-            return _Stamp(second, amz_date, scope, last.key, credentials)
-        return _Stamp(second, amz_date, scope, signing_key(credentials.secret_key, scope), credentials)
+        token = (("x-amz-security-token", credentials.token),) if credentials.token else ()
+        fields = (("host", self.host), ("x-amz-date", amz_date), *token)
+        bare = field_lines([*fields, ("x-amz-content-sha256", EMPTY_SHA256)])
+        same_key = last is not None and last.scope == scope and last.credentials == credentials
+        key = last.key if last is not None and same_key else signing_key(credentials.secret_key, scope)
+        return _Stamp(second, amz_date, scope, key, credentials, fields, bare)
+
+
+def field_lines(fields: list[tuple[str, str]]) -> tuple[str, str, str]:
+    """Fields as a signature wants them (sorted, runs of spaces as one), their names, and as they are sent."""
+    fields.sort()
+    signed = "".join([f"{name}:{value}\n" for name, value in fields])
+    if "  " in signed:
+        signed = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in fields])
+    sent = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    return signed, ";".join([name for name, _ in fields]), sent
 
 
 def signing_key(secret: str, scope: str) -> bytes:
@@ -223,4 +232,4 @@ def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
 
 def encode_key(key: str) -> str:
     """A key as part of a path: everything percent-encoded but unreserved characters and ``/``."""
-    return quote(key, safe="/-_.~")
+    return key if _PLAIN_KEY(key) else quote(key, safe="/-_.~")
