@@ -36,6 +36,8 @@ class ObjectMetadata:
     replication_status: str | None = field(default=None, repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     crc32c: int | None = field(default=None, repr=False)
+    #: The MD5 of the whole object in base64, where the store keeps one.
+    md5: str | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ObjectMetadata):

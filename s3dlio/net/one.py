@@ -40,10 +40,11 @@ def drive(steps: Any, window: int = 32) -> Any:
         wanted = next(steps)
         while True:
             try:
+                answer: Any = None
                 if type(wanted) is Request:
                     answer = perform(wanted, window)
                 elif type(wanted) is Pause:
-                    answer = time.sleep(wanted.seconds)
+                    time.sleep(wanted.seconds)
                 else:
                     answer = _gather(wanted, window)
             except BaseException as error:

@@ -23,7 +23,8 @@ from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
 
 T = TypeVar("T")
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
+#: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(-1|\d+)/(\d+|\*)$")
 
 
 class CloudStore(ObjectStore):

@@ -1,0 +1,214 @@
+"""Who we are and where the service is: endpoint and credentials of one storage account.
+
+Key, SAS and connection string are read here; everything else (managed identities, workload identity, the Azure CLI,
+client secrets) azure-identity finds, where it is installed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from s3dlio._version import __version__
+from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.net.message import Service
+from s3dlio.net.pool import ConnectionPool, pool_for_url
+from s3dlio.net.retry import RetryPolicy
+from s3dlio.settings import Settings
+from s3dlio.stores.azure.names import check_account
+from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
+from s3dlio.stores.azure.tokens import Tokens
+
+USER_AGENT = f"s3dlio/{__version__}"
+#: Error codes that pass by themselves whatever their status.
+_TRANSIENT_CODES = frozenset({b"ServerBusy", b"InternalError", b"OperationTimedOut"})
+_SAS = re.compile(r"[\x21-\x7e]*\Z")
+# The account of every Azurite and storage emulator (Azure documentation, "Use the Azurite emulator").
+_EMULATOR = {
+    "AccountName": "devstoreaccount1",
+    "AccountKey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    "BlobEndpoint": "http://127.0.0.1:10000/devstoreaccount1",
+}
+
+
+class AzureAccount:
+    """Resolved access to one storage account.
+
+    Args:
+        settings: all settings; ``settings.azure`` matters here.
+        name: the account.
+
+    Raises:
+        ConfigError: a key, SAS, connection string or endpoint that cannot be used; it does not show the secret.
+        InvalidURIError: no account can have that name.
+        PermissionDeniedError: there are no credentials.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        written = settings.azure.connection_string
+        self._connection = parse_connection_string(written) if written else {}
+        self.url = self._find_url()
+        parts = urlsplit(self.url)
+        #: The service is Azure itself, not an emulator or a proxy.
+        self.is_azure = ".blob." in (parts.hostname or "")
+        #: What paths start with (emulators have the account there).
+        self.base = parts.path
+        self.tokens: Tokens | None = None
+        #: The shared access signature in use; a copy's source needs it too.
+        self.sas: str | None = None
+        #: The key in use, decoded, and as it was written.
+        self.key: bytes | None = None
+        self.written_key: str | None = None
+        self._resolve()
+        policy = RetryPolicy(settings.retry, settings.http.operation_timeout, _TRANSIENT_CODES)
+        pool = pool_for_url(self.url, settings.http)
+        self.renderer = self._renderer(pool)
+        self.service = Service(pool, self.renderer, policy)
+
+    def __repr__(self) -> str:
+        return f"<AzureAccount {self.name} at {self.url}>"
+
+    # -- where
+
+    def _find_url(self) -> str:
+        given = self.settings.azure.endpoint_url or self._from_connection("BlobEndpoint")
+        if given:
+            return self._checked_endpoint(given.rstrip("/"))
+        check_account(self.name, f"az://{self.name}")
+        protocol = self._from_connection("DefaultEndpointsProtocol") or "https"
+        suffix = self._from_connection("EndpointSuffix") or "core.windows.net"
+        return f"{protocol}://{self.name}.blob.{suffix}"
+
+    def _checked_endpoint(self, url: str) -> str:
+        """The endpoint as it was given; one at an IP address has the account in its path."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.username:
+            raise ConfigError(
+                "the Azure endpoint must be a plain http:// or https:// URL",
+                hint="credentials have settings of their own",
+            )
+        if is_address(host):
+            if not parts.path:
+                return f"{url}/{self.name}"
+            named = parts.path.strip("/")
+        else:
+            named = host.partition(".")[0] if ".blob." in host else self.name
+        if named != self.name:
+            raise ConfigError(
+                f"the endpoint {url} is that of account '{named}', but the URI means account '{self.name}'",
+                hint="correct AZURE_STORAGE_ENDPOINT or AZURE_STORAGE_ACCOUNT",
+            )
+        return url
+
+    def _from_connection(self, field: str) -> str | None:
+        """A field of the connection string, where that is about our account."""
+        if self._connection.get("AccountName", self.name) != self.name:
+            return None
+        return self._connection.get(field)
+
+    # -- who
+
+    def _resolve(self) -> None:
+        """Find the key, the signature or the tokens: what is more explicit comes first."""
+        azure = self.settings.azure
+        if azure.anonymous:
+            return
+        key = azure.key or (None if azure.sas_token else self._from_connection("AccountKey"))
+        if key:
+            self.key, self.written_key = decode_key(key), key
+        elif azure.sas_token:
+            self.sas = check_sas(azure.sas_token)
+        elif sas := self._from_connection("SharedAccessSignature"):
+            self.sas = check_sas(sas)
+        else:
+            self.tokens = Tokens(self._identity())
+
+    def _identity(self) -> Any:
+        try:
+            from azure.identity import DefaultAzureCredential
+        except ImportError as error:
+            other = self._connection.get("AccountName")
+            about = f"; the connection string is about account '{other}'" if other and other != self.name else ""
+            raise PermissionDeniedError(
+                f"no credentials for the Azure account '{self.name}'{about}",
+                hint="set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, or, for "
+                "public containers, S3DLIO_AZURE_ANONYMOUS=1, or install azure-identity: pip install 's3dlio[azure]'",
+            ) from error
+        if not self.url.startswith("https://"):
+            raise ConfigError(
+                "tokens of Microsoft Entra ID travel over https only", hint="use an https endpoint, or a key or SAS"
+            )
+        return DefaultAzureCredential()
+
+    def _renderer(self, pool: ConnectionPool) -> HeadRenderer:
+        common = (pool.host_header, pool.target_prefix, USER_AGENT)
+        if self.key is not None:
+            return SharedKeySigner(*common, self.name, self.key)
+        if self.sas is not None:
+            return SasRenderer(*common, self.sas)
+        if self.tokens is not None:
+            return BearerRenderer(*common, self.tokens)
+        return HeadRenderer(*common)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host name leaves no room for the account: an IP address, or localhost."""
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def decode_key(text: str) -> bytes:
+    """The bytes of an account key.
+
+    Raises:
+        ConfigError: it is not base64.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError(
+            "the key of the Azure account is not base64", hint="copy it whole from the portal, '==' included"
+        ) from None
+
+
+def check_sas(text: str) -> str:
+    """A shared access signature as it stands in a query.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    sas = text.strip().lstrip("?")
+    if not _SAS.match(sas) or not any(part.startswith("sig=") for part in sas.split("&")):
+        raise ConfigError("that is not a shared access signature", hint="it looks like sv=...&se=...&sig=...")
+    return sas
+
+
+def parse_connection_string(text: str) -> dict[str, str]:
+    """The fields of a connection string (Azure documentation, "Configure Azure Storage connection strings").
+
+    Raises:
+        ConfigError: a part without ``=``, or nothing that says where or who.
+    """
+    fields: dict[str, str] = {}
+    for part in text.strip().strip(";").split(";"):
+        name, equals, value = part.strip().partition("=")
+        if not equals:
+            raise ConfigError("the Azure connection string is damaged", hint="it looks like Name=value;Name=value;...")
+        fields[name] = value
+    if fields.get("UseDevelopmentStorage", "").lower() == "true":
+        return dict(_EMULATOR)
+    if not fields.get("AccountName") and not fields.get("BlobEndpoint"):
+        raise ConfigError("the Azure connection string has neither AccountName nor BlobEndpoint")
+    return fields

@@ -1,0 +1,98 @@
+"""Copies inside one account: the service moves the bytes, and we wait until it is done (Azure Storage REST API,
+"Copy Blob", "Abort Copy Blob", "Set Blob Properties")."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from s3dlio.errors import PreconditionFailedError, S3dlioError, ServiceError
+from s3dlio.net.message import Pause, Response
+from s3dlio.stores.azure import failures, headers
+from s3dlio.stores.azure.sharedkey import encode_query
+from s3dlio.stores.base import Steps
+from s3dlio.types import PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.azure.store import AzureStore
+
+log = logging.getLogger("s3dlio.azure")
+
+#: Seconds between two looks at a copy that goes on: each pause is twice the one before, up to the second figure.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+
+def copy(
+    store: AzureStore, source: AzureStore, source_key: str, key: str, options: PutOptions
+) -> Steps[PutResult]:
+    """Copy a blob. Metadata replaces what the source has, if given; content type and the like are set afterwards."""
+    fields = [("x-ms-copy-source", _source_url(source, source_key, options.conditions.version_id))]
+    fields += headers.attached_fields(options)
+    fields += headers.condition_fields(options.conditions)
+    request = store.request("PUT", key, "", fields)
+    response: Response = yield request
+    if response.status != 202:
+        response = yield from store.mend(request, response)
+        if response.status != 202:
+            raise failures.create_only_error(store.fail(response, key), options)
+    if response.header(b"x-ms-copy-status") == "pending":
+        response = yield from _wait(store, key, response)
+    if properties := headers.property_fields(options):
+        response = yield from _set_properties(store, key, dict(properties))
+    return PutResult(response.header(b"etag"), response.header(b"x-ms-version-id"), 0)
+
+
+def _source_url(source: AzureStore, key: str, version_id: str | None) -> str:
+    parts = urlsplit(source.account.url)
+    query = [version for version in (encode_query([("versionid", version_id)]) if version_id else "",) if version]
+    if source.account.sas is not None:
+        query.append(source.account.sas)
+    return f"{parts.scheme}://{parts.netloc}{source.path(key)}" + ("?" + "&".join(query) if query else "")
+
+
+def _wait(store: AzureStore, key: str, response: Response) -> Steps[Response]:
+    """Look at the target until its copy is done; abort it when we are cancelled."""
+    copy_id = response.header(b"x-ms-copy-id")
+    pause = _FIRST_PAUSE
+    try:
+        while True:
+            yield Pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            response = yield from store.send(store.request("HEAD", key), key)
+            if response.header(b"x-ms-copy-id") != copy_id:
+                raise PreconditionFailedError("another write replaced the target while it was copied")
+            status = response.header(b"x-ms-copy-status")
+            if status == "success":
+                return response
+            if status != "pending":
+                why = response.header(b"x-ms-copy-status-description") or "no reason given"
+                raise ServiceError(f"the copy {status}: {why}", status=response.status)
+    except GeneratorExit:
+        raise  # the driver is gone: nobody can send the abort
+    except BaseException:
+        yield from _abort(store, key, copy_id)
+        raise
+
+
+def _abort(store: AzureStore, key: str, copy_id: str | None) -> Steps[None]:
+    query = encode_query([("comp", "copy"), ("copyid", copy_id or "")])
+    request = store.request("PUT", key, query, (("x-ms-copy-action", "abort"),))
+    try:
+        yield from store.send(request, key, (204, 404, 409))  # 409: it is over already
+    except S3dlioError as error:
+        log.warning("the copy to %s could not be aborted: %s", store.uri(key), error)
+
+
+def _set_properties(store: AzureStore, key: str, properties: dict[str, str]) -> Steps[Response]:
+    """Set some properties and keep the others, which Azure would clear."""
+    head = yield from store.send(store.request("HEAD", key), key)
+    kept = dict(headers.property_fields(headers.metadata_of(head, 0)))
+    fields = [*(kept | properties).items()]
+    if md5 := headers.md5_of(head):
+        fields.append(("x-ms-blob-content-md5", md5))
+    if etag := head.header(b"etag"):
+        fields.append(("if-match", etag))
+    response = yield from store.send(store.request("PUT", key, "comp=properties", fields), key)
+    return response

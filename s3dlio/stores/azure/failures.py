@@ -1,0 +1,113 @@
+"""From an answer of Azure to a typed error (Azure Storage REST API, "Blob service error codes")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from s3dlio.errors import (
+    AlreadyExistsError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    S3dlioError,
+    ServiceError,
+)
+from s3dlio.net.message import Response
+from s3dlio.stores.answers import error_for
+from s3dlio.stores.azure import xml
+from s3dlio.types import PutOptions
+
+if TYPE_CHECKING:
+    from s3dlio.stores.azure.account import AzureAccount
+    from s3dlio.stores.base import ObjectStore
+
+_LEASED = "another program holds a lease on it; wait for its end or break it (az storage blob lease break)"
+_HINTS = {
+    "ContainerBeingDeleted": "Azure needs 30 seconds and more to delete a container; try again later",
+    "InvalidBlockList": "another write to the same key finished first, and dropped the blocks of this one; write again",
+    "InvalidBlobOrBlock": "blocks of another program with ids of another length wait for their commit; delete the blob "
+    "or write it once in one piece",
+    "SnapshotsPresent": "the blob has snapshots; delete them first",
+    "BlobArchived": "the blob is in the archive tier; set another tier and wait until it is rehydrated",
+    "BlobImmutableDueToPolicy": "a retention policy or legal hold protects the blob",
+    "AuthorizationPermissionMismatch": "give the identity a role such as 'Storage Blob Data Contributor'",
+    "InsufficientAccountPermissions": "the shared access signature does not allow this; ask for one that does",
+}
+#: Codes of status 409 that say: not in the state that the request takes for granted.
+_PRECONDITIONS = frozenset({"BlobArchived", "BlobImmutableDueToPolicy", "SnapshotsPresent"})
+
+
+def error_of(response: Response, account: AzureAccount) -> S3dlioError:
+    """The typed error for an answer."""
+    failure = xml.parse_failure(response.body)
+    code = response.header(b"x-ms-error-code") or (failure.code if failure else None)
+    return error_of_parts(
+        response.status,
+        code,
+        failure,
+        account,
+        request_id=response.header(b"x-ms-request-id"),
+        attempts=response.attempts,
+    )
+
+
+def error_of_parts(
+    status: int,
+    code: str | None,
+    failure: xml.Failure | None,
+    account: AzureAccount,
+    *,
+    request_id: str | None,
+    attempts: int,
+) -> S3dlioError:
+    """The typed error for a status, the service's code and its document."""
+    message = failure.message if failure else None
+    if code and "Lease" in code and status in (409, 412):
+        return PreconditionFailedError(
+            "the blob or container is leased", status=status, code=code, request_id=request_id, hint=_LEASED
+        )
+    if code in _PRECONDITIONS:
+        return PreconditionFailedError(
+            (message or code).rstrip("."), status=status, code=code, request_id=request_id, hint=_HINTS[code]
+        )
+    error = error_for(status, code=code, message=message, request_id=request_id, attempts=attempts)
+    if isinstance(error, PermissionDeniedError):
+        error.hint = _why_denied(failure, account) or _HINTS.get(code or "") or error.hint
+    elif code in _HINTS:
+        error.hint = _HINTS[code]
+    return error
+
+
+def _why_denied(failure: xml.Failure | None, account: AzureAccount) -> str | None:
+    if account.sas is None:
+        return None
+    # Only this detail is repeated: others quote what was signed.
+    if failure is not None and failure.detail.startswith("Signature not valid in the specified time frame"):
+        end = parse_qs(account.sas).get("se", ["?"])[0]
+        return f"the shared access signature is valid until {end} only; get a new one"
+    return "check what the shared access signature allows, and until when"
+
+
+def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
+    """A create-only write that met an object is an AlreadyExistsError; any other error stays what it is."""
+    if options.conditions.if_none_match != "*" or error.code != "ConditionNotMet":
+        return error
+    return AlreadyExistsError(
+        "the object is there already",
+        uri=error.uri,
+        operation=error.operation,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        attempts=error.attempts,
+    )
+
+
+def is_gone_already(error: S3dlioError) -> bool:
+    """Whether a delete found nothing to delete, in a container that exists."""
+    return error.status == 404 and error.code in ("BlobNotFound", None)
+
+
+def not_empty(store: ObjectStore) -> S3dlioError:
+    """The error for a container that was to be deleted and has objects."""
+    return ServiceError("the container is not empty", uri=store.root, hint="delete its objects first")

@@ -1,0 +1,137 @@
+"""Header fields of the Azure Blob API, to and from the library's own types (Azure Storage REST API)."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlencode
+
+from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.net.message import Response
+from s3dlio.stores.azure.names import check_metadata_name
+from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
+
+Fields = list[tuple[str, str]]
+
+#: Attribute of PutOptions and ObjectMetadata -> field of a write.
+PROPERTIES = (
+    ("content_type", "x-ms-blob-content-type"),
+    ("content_encoding", "x-ms-blob-content-encoding"),
+    ("content_language", "x-ms-blob-content-language"),
+    ("content_disposition", "x-ms-blob-content-disposition"),
+    ("cache_control", "x-ms-blob-cache-control"),
+)
+_UNSUPPORTED = ("server_side_encryption", "ssekms_key_id", "sse_customer_key")
+_TIER = re.compile(r"(Hot|Cool|Cold|Archive|Premium|P\d{1,2})\Z")
+_MONTHS = {name: f"{number:02}" for number, name in enumerate(
+    ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)}  # fmt: skip
+
+
+def put_fields(options: PutOptions) -> Fields:
+    """The fields that carry what a write says besides its bytes, its conditions included.
+
+    Raises:
+        ConfigError: a value that a header cannot carry, or that Azure does not know.
+        UnsupportedOperationError: options that Azure has nothing for.
+    """
+    if options is NO_OPTIONS:
+        return []
+    fields = property_fields(options)
+    fields += attached_fields(options)
+    fields += condition_fields(options.conditions)
+    return fields
+
+
+def property_fields(options: PutOptions | ObjectMetadata) -> Fields:
+    """Content type, encoding, language, disposition and caching."""
+    fields = [(name, value) for attribute, name in PROPERTIES if (value := getattr(options, attribute))]
+    for name, value in fields:
+        check_field(name, value)
+    return fields
+
+
+def attached_fields(options: PutOptions) -> Fields:
+    """Metadata, tags and access tier."""
+    for attribute in _UNSUPPORTED:
+        if getattr(options, attribute) is not None:
+            raise UnsupportedOperationError(
+                f"az:// stores cannot take {attribute}", hint="Azure encrypts every blob; scopes are set on containers"
+            )
+    fields: Fields = []
+    for name, value in (options.metadata or {}).items():
+        check_metadata_name(name)
+        fields.append((f"x-ms-meta-{name.lower()}", value))
+    if options.tags:
+        fields.append(("x-ms-tags", urlencode(dict(options.tags))))
+    if options.storage_class is not None:
+        if not _TIER.match(options.storage_class):
+            raise ConfigError(
+                f"'{options.storage_class}' is no access tier of Azure", hint="use Hot, Cool, Cold or Archive"
+            )
+        fields.append(("x-ms-access-tier", options.storage_class))
+    for name, value in fields:
+        check_field(name, value)
+    return fields
+
+
+def check_field(name: str, value: str) -> None:
+    """Refuse what a header cannot carry unchanged.
+
+    Raises:
+        ConfigError: control characters, characters outside ASCII, spaces at the ends.
+    """
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or value != value.strip():
+        raise ConfigError(
+            f"the value of '{name}' cannot stand in a header: {value!r}",
+            hint="use printable ASCII without spaces at the ends, or encode it",
+        )
+
+
+def condition_fields(conditions: Conditions) -> Fields:
+    """If-Match and If-None-Match.
+
+    Raises:
+        UnsupportedOperationError: a generation, which only GCS counts.
+    """
+    if conditions.generation is not None:
+        raise UnsupportedOperationError("az:// stores have no generations", hint="use if_match with an ETag")
+    fields: Fields = []
+    for name, value in (("if-match", conditions.if_match), ("if-none-match", conditions.if_none_match)):
+        if value is not None:
+            check_field(name, value)
+            fields.append((name, value))
+    return fields
+
+
+def metadata_of(response: Response, size: int) -> ObjectMetadata:
+    """What the head of an answer tells about the blob; ``size`` is that of the whole blob."""
+    header = response.header
+    user = {}
+    if b"\r\nx-ms-meta-" in response.lower:
+        user = {name[10:]: value for name, value in response.fields() if name.startswith("x-ms-meta-")}
+    return ObjectMetadata(
+        size=size,
+        etag=header(b"etag"),
+        version_id=header(b"x-ms-version-id"),
+        last_modified=rfc3339_of_http_date(header(b"last-modified")),
+        content_type=header(b"content-type"),
+        content_language=header(b"content-language"),
+        content_encoding=header(b"content-encoding"),
+        cache_control=header(b"cache-control"),
+        content_disposition=header(b"content-disposition"),
+        storage_class=header(b"x-ms-access-tier"),
+        server_side_encryption="AES256" if header(b"x-ms-server-encrypted") == "true" else None,
+        metadata=user,
+        md5=md5_of(response),
+    )
+
+
+def md5_of(response: Response) -> str | None:
+    """The MD5 of the whole blob in base64, where an answer tells it: a part's answer has it in another field."""
+    return response.header(b"x-ms-blob-content-md5") or response.header(b"content-md5")
+
+
+def rfc3339_of_http_date(text: str | None) -> str | None:
+    """``Fri, 20 Nov 2026 23:52:48 GMT`` as ``2026-11-20T23:52:48Z`` (always this form: RFC 9110, 5.6.7)."""
+    if text is None or len(text) != 29 or text[8:11] not in _MONTHS:
+        return None
+    return f"{text[12:16]}-{_MONTHS[text[8:11]]}-{text[5:7]}T{text[17:25]}Z"

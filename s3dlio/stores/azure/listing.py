@@ -1,0 +1,65 @@
+"""Listings of a container, page by page (Azure Storage REST API, "List Blobs")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3dlio.stores.azure import xml
+from s3dlio.stores.azure.sharedkey import encode_query
+from s3dlio.stores.base import Steps
+from s3dlio.types import ListPage
+
+if TYPE_CHECKING:
+    from s3dlio.stores.azure.store import AzureStore
+
+
+def page(
+    store: AzureStore,
+    prefix: str,
+    recursive: bool,
+    token: str | None,
+    start_after: str | None,
+    limit: int | None = None,
+) -> Steps[tuple[ListPage, str | None]]:
+    """One page and the marker of the next.
+
+    The service has no ``start_after``: what comes before is asked for and left out, so such pages may be empty.
+    """
+    parameters = [("comp", "list"), ("restype", "container")]
+    if prefix:
+        parameters.append(("prefix", prefix))
+    if not recursive:
+        parameters.append(("delimiter", "/"))
+    if token is not None:
+        parameters.append(("marker", token))
+    if limit or store.page_size:
+        parameters.append(("maxresults", str(limit or store.page_size)))
+    response = yield from store.send(store.request("GET", "", encode_query(parameters)), "")
+    found, marker = xml.parse_list(response.body)
+    if start_after:
+        found = yield from _after(store, found, start_after)
+    return found, marker
+
+
+def _after(store: AzureStore, found: ListPage, start_after: str) -> Steps[ListPage]:
+    keys = [key for key in found.keys if key > start_after]
+    prefixes = []
+    for folder in found.prefixes:
+        inside = start_after.startswith(folder)
+        if folder > start_after or (inside and (yield from _has_later(store, folder, start_after))):
+            prefixes.append(folder)
+    skipped = len(found.keys) - len(keys)
+    if not skipped and len(prefixes) == len(found.prefixes):
+        return found
+    return ListPage(keys, prefixes, lambda: [entry for entry in found.entries if entry.key > start_after])
+
+
+def _has_later(store: AzureStore, folder: str, start_after: str) -> Steps[bool]:
+    """Whether anything in a folder comes after a key of that folder."""
+    token: str | None = None
+    while True:
+        inner, token = yield from page(store, folder, True, token, start_after)
+        if inner.keys:
+            return True
+        if token is None:
+            return False

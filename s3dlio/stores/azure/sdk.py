@@ -1,0 +1,305 @@
+"""az:// carried entirely by azure-storage-blob: the same contract as :class:`AzureStore`, for comparison and as a way
+out. Chosen with ``S3DLIO_AZURE_BACKEND=sdk``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from s3dlio.errors import S3dlioError, ServiceError, TransferCancelledError
+from s3dlio.memory.body import MemorySource, Sink, Source, as_memory
+from s3dlio.stores.azure import failures
+from s3dlio.stores.azure.account import AzureAccount
+from s3dlio.stores.azure.md5 import verify_md5
+from s3dlio.stores.azure.names import check_blob
+from s3dlio.stores.azure.sdk_bodies import MemoryFile, SourceFile
+from s3dlio.stores.azure.sdk_objects import (
+    condition_arguments,
+    entry_of,
+    make_client,
+    metadata_of,
+    put_arguments,
+    result_of,
+    total_of,
+    translated,
+)
+from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.types import (
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    Payload,
+    PutOptions,
+    PutResult,
+)
+
+_COPY_PAUSE = 0.2
+
+
+class AzureSdkStore(BlockingStore):
+    """One container. The parameters are those of :class:`AzureStore`."""
+
+    scheme: ClassVar[str] = "az"
+    delete_batch_size: ClassVar[int] = 256
+    page_size: int | None = None
+
+    def __init__(
+        self, account: AzureAccount, container: str, root: str | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
+        super().__init__(root or f"az://{account.name}/{container}", observers)
+        self.account = account
+        self.container = container
+        self.settings = account.settings
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def check_key(self, key: str, operation: str) -> None:
+        super().check_key(key, operation)
+        check_blob(key, self.uri(key), operation, resolves_dots=True)  # urllib3 does, before the request leaves
+
+    # -- the SDK's clients
+
+    def service(self) -> Any:
+        """The BlobServiceClient; made when it is first needed, because importing it takes a while."""
+        with self._lock:
+            if self._client is None:
+                self._client = make_client(self.account)
+        return self._client
+
+    def blob(self, key: str) -> Any:
+        return self.service().get_blob_client(self.container, key)
+
+    def _containers(self) -> Any:
+        return self.service().get_container_client(self.container)
+
+    # -- reading
+
+    def _read(
+        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> ObjectMetadata:
+        if length == 0:
+            about = self._head(key, conditions)
+            sink.begin(0)
+            sink.end(0)
+            return about
+        ranges = self.settings.range
+        with translated(self, key):
+            try:
+                stream = self.blob(key).download_blob(
+                    offset=offset or (0 if length is not None else None),
+                    length=length,
+                    max_concurrency=ranges.concurrency if ranges.enabled else 1,
+                    **condition_arguments(conditions),
+                )
+            except Exception as error:
+                if getattr(error, "status_code", None) != 416 or not (offset or length):
+                    raise
+                sink.begin(0)  # the range lies beyond the end
+                sink.end(0)
+                return self._head(key, conditions)
+            size: int = stream.size
+            sink.begin(size)
+            place = sink.at(0, size)
+            if isinstance(place, memoryview):
+                stream.readinto(MemoryFile(place))
+            else:
+                for chunk in stream.chunks():
+                    place(memoryview(chunk))
+            sink.end(size)
+        about = metadata_of(stream.properties, total_of(stream.properties, size))
+        if self.settings.azure.verify_md5 and offset == 0 and length is None:
+            verify_md5(sink, about.md5)
+        return about
+
+    def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
+        with translated(self, key):
+            found = self.blob(key).get_blob_properties(**condition_arguments(conditions))
+        return metadata_of(found, found.size)
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        arguments = put_arguments(options)
+        with translated(self, key, options):
+            answer = self.blob(key).upload_blob(
+                SourceFile(source),
+                length=source.size,
+                max_concurrency=self.settings.multipart.max_in_flight,
+                validate_content=self.settings.azure.content_md5,
+                **{"overwrite": True, **arguments},
+            )
+        return result_of(answer, source.size)
+
+    def writer(
+        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return _SdkWriter(self, key, options, part_size or self.settings.multipart.part_size)
+
+    # -- listing
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> tuple[ListPage, str | None]:
+        from azure.storage.blob import BlobPrefix
+
+        found = self._names(prefix, recursive)
+        with translated(self, ""):
+            pages = found.by_page(token)
+            items = list(next(pages, ()))
+        blobs = [item for item in items if not isinstance(item, BlobPrefix)]
+        folders = [item.name for item in items if isinstance(item, BlobPrefix)]
+        if start_after:
+            blobs = [blob for blob in blobs if blob.name > start_after]
+            folders = [name for name in folders if name > start_after or self._has_later(name, start_after)]
+        keys = [blob.name for blob in blobs]
+        return ListPage(keys, folders, lambda: [entry_of(blob) for blob in blobs]), pages.continuation_token or None
+
+    def _names(self, prefix: str, recursive: bool) -> Any:
+        container = self._containers()
+        walk = container.list_blobs if recursive else container.walk_blobs
+        return walk(name_starts_with=prefix or None, results_per_page=self.page_size)
+
+    def _has_later(self, folder: str, start_after: str) -> bool:
+        """Whether anything in a folder comes after a key of that folder."""
+        if not start_after.startswith(folder):
+            return False
+        with translated(self, folder):
+            return any(blob.name > start_after for blob in self._names(folder, True))
+
+    # -- deleting, copying
+
+    def _delete(self, key: str, version_id: str | None) -> None:
+        try:
+            with translated(self, key):
+                self.blob(key).delete_blob(**condition_arguments(Conditions(version_id=version_id)))
+        except S3dlioError as error:
+            if not failures.is_gone_already(error):
+                raise
+
+    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
+        # The SDK's batch (delete_blobs) does not tell which key failed and why in a way to rely on.
+        failed: KeyErrors = []
+        for key in keys:
+            try:
+                self._delete(key, None)
+            except S3dlioError as error:
+                error.locate(self.uri(key), "DELETE")
+                failed.append((key, error))
+        return failed
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        return isinstance(source, AzureSdkStore) and source.account.url == self.account.url
+
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
+        assert isinstance(source, AzureSdkStore)
+        arguments = put_arguments(options)
+        settings = arguments.pop("content_settings", None)
+        url = source.blob(source_key).url
+        if self.account.sas is not None and "sig=" not in url:
+            url = f"{url}{'&' if '?' in url else '?'}{self.account.sas}"
+        target = self.blob(key)
+        with translated(self, key, options):
+            answer = target.start_copy_from_url(url, **arguments)
+            while answer["copy_status"] == "pending":
+                time.sleep(_COPY_PAUSE)
+                found = target.get_blob_properties()
+                answer = {**answer, "copy_status": found.copy.status, "etag": found.etag}
+            if answer["copy_status"] != "success":
+                raise ServiceError(f"the copy {answer['copy_status']}", uri=self.uri(key), operation="COPY")
+            if settings is not None:
+                answer = target.set_http_headers(settings)
+        return result_of(answer, 0)
+
+    # -- containers
+
+    def _create_container(self) -> None:
+        try:
+            with translated(self, ""):
+                self._containers().create_container()
+        except S3dlioError as error:
+            if error.code != "ContainerAlreadyExists":
+                raise
+
+    def _delete_container(self) -> None:
+        with translated(self, ""):
+            for _ in self._names("", True):
+                raise failures.not_empty(self)
+            self._containers().delete_container()
+
+    def _list_containers(self) -> list[Container]:
+        with translated(self, ""):
+            names = [item.name for item in self.service().list_containers()]
+        return [Container(name, f"az://{self.account.name}/{name}") for name in names]
+
+
+class _SdkWriter(ObjectWriter):
+    """Stages full blocks as they come, one after the other, and commits them on close."""
+
+    def __init__(self, store: AzureSdkStore, key: str, options: PutOptions, part_size: int) -> None:
+        self._store = store
+        self._key = key
+        self._options = options
+        self._part_size = part_size
+        self._arguments = put_arguments(options)
+        self._buffer: bytearray | None = bytearray()
+        self._blocks: list[Any] = []
+        self._size = 0
+        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
+        self._call.__enter__()
+
+    def write(self, data: Payload) -> int:
+        view = as_memory(data)
+        buffer = self._open_buffer()
+        buffer += view
+        self._size += len(view)
+        while len(buffer) >= self._part_size:
+            self._stage(bytes(buffer[: self._part_size]))
+            del buffer[: self._part_size]
+        return len(view)
+
+    def _open_buffer(self) -> bytearray:
+        if self._buffer is None:
+            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
+        return self._buffer
+
+    def _stage(self, data: bytes) -> None:
+        from azure.storage.blob import BlobBlock
+
+        block_id = f"{id(self):016x}-{len(self._blocks):06}"
+        with translated(self._store, self._key):
+            self._store.blob(self._key).stage_block(block_id, data)
+        self._blocks.append(BlobBlock(block_id=block_id))
+
+    def close(self) -> PutResult:
+        buffer = self._open_buffer()
+        try:
+            with translated(self._store, self._key, self._options):
+                result = self._commit(bytes(buffer))
+        except BaseException as error:
+            self._finish(error)
+            raise
+        self._finish(None)
+        return result
+
+    def _commit(self, rest: bytes) -> PutResult:
+        if not self._blocks:
+            return self._store._write(self._key, MemorySource(memoryview(rest)), self._options)
+        if rest:
+            self._stage(rest)
+        answer = self._store.blob(self._key).commit_block_list(self._blocks, **self._arguments)
+        return result_of(answer, self._size)
+
+    def abort(self) -> None:
+        if self._buffer is not None:
+            self._finish(TransferCancelledError("the write was aborted"))
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._buffer = None
+        self._call.size = self._size
+        self._call.__exit__(type(error) if error else None, error, None)

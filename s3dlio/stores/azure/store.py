@@ -1,0 +1,242 @@
+"""The Azure Blob store: every verb once, as a generator of requests (Azure Storage REST API, Blob service)."""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from s3dlio.errors import S3dlioError
+from s3dlio.memory.body import Sink, Source
+from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores.azure import batch, blocks, copying, failures, headers, listing, xml
+from s3dlio.stores.azure.account import AzureAccount
+from s3dlio.stores.azure.md5 import md5_base64, verify_md5
+from s3dlio.stores.azure.names import check_blob
+from s3dlio.stores.azure.sharedkey import encode_key, encode_query
+from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.cloud import CloudStore
+from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.types import (
+    NO_CONDITIONS,
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+)
+
+log = logging.getLogger("s3dlio.azure")
+
+#: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
+EXPECT_CONTINUE = 1024 * 1024
+#: A clock that is off by more seconds than this is corrected by the service's own (it refuses beyond 15 minutes).
+_SKEW = 300
+
+
+class AzureStore(CloudStore):
+    """One container.
+
+    Args:
+        account: credentials and endpoint.
+        container: its name; empty for the account itself (list_containers).
+        root: the URI of the container.
+        observers: as of ObjectStore.
+    """
+
+    scheme: ClassVar[str] = "az"
+    delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
+    #: Keys asked for in one page of a listing; None: as many as the service likes (5,000).
+    page_size: int | None = None
+
+    def __init__(
+        self, account: AzureAccount, container: str, root: str | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
+        super().__init__(root or f"az://{account.name}/{container}", account.settings, observers)
+        self.account = account
+        self.container = container
+        self._service = account.service
+        self._base = f"{account.base}/{container}" if container else account.base
+        self._checks_md5 = account.settings.azure.verify_md5
+        self.sends_md5 = account.settings.azure.content_md5
+        #: The service takes Blob Batch requests; found out at the first one.
+        self.takes_batches = True
+
+    def check_key(self, key: str, operation: str) -> None:
+        super().check_key(key, operation)
+        check_blob(key, self.uri(key), operation, resolves_dots=self.account.is_azure)
+
+    # -- requests
+
+    def path(self, key: str) -> str:
+        """The path of a key (of the container itself, if empty), percent-encoded."""
+        return f"{self._base}/{encode_key(key)}" if key else self._base or "/"
+
+    def request(
+        self, method: str, key: str = "", query: str = "", fields: Headers = (), body: Source | None = None
+    ) -> Request:
+        """A request for ``key`` (the container itself, if empty)."""
+        return Request(self._service, method, self.path(key), query, fields, body)
+
+    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
+        """Send a request; the answer, if its status is a wanted one.
+
+        Raises:
+            S3dlioError: any other answer.
+        """
+        response: Response = yield request
+        if response.status not in wanted:
+            response = yield from self.mend(request, response)
+            if response.status not in wanted:
+                raise self.fail(response, key)
+        return response
+
+    def fail(self, response: Response, key: str) -> S3dlioError:
+        error = failures.error_of(response, self.account)
+        error.locate(self.uri(key), None)
+        return error
+
+    def mend(self, request: Request, response: Response) -> Steps[Response]:
+        """Once more, when our clock was off or the token had been withdrawn."""
+        if response.status not in (401, 403):
+            return response
+        renderer, tokens = self.account.renderer, self.account.tokens
+        if response.status == 401 and tokens is not None:
+            tokens.forget()
+            response = yield request
+        elif (date := response.header(b"date")) and self.account.key is not None:
+            skew = email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+            if abs(skew - renderer.skew) > _SKEW:
+                log.warning("the clock is off by %d s; using that of the service", skew)
+                renderer.skew = skew
+                response = yield request
+        return response
+
+    # -- reading
+
+    def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
+        request = Request(self._service, "GET", f"{self._base}/{encode_key(key)}", "", fields)
+        if conditions is not NO_CONDITIONS:
+            request.headers = (*fields, *headers.condition_fields(conditions))
+            request.query = _version(conditions.version_id)
+        return request
+
+    def pin(self, response: Response) -> Headers | None:
+        etag = response.header(b"etag")
+        return None if etag is None else (("if-match", etag),)
+
+    def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
+        return headers.metadata_of(response, size)
+
+    def _read(
+        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> Steps[ObjectMetadata]:
+        about = yield from super()._read(key, sink, offset, length, conditions)
+        if self._checks_md5 and offset == 0 and length is None:
+            verify_md5(sink, about.md5)
+        return about
+
+    def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
+        fields = headers.condition_fields(conditions)
+        request = self.request("HEAD", key, _version(conditions.version_id), fields)
+        response = yield from self.send(request, key)
+        return headers.metadata_of(response, int(response.header(b"content-length") or 0))
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+        if source.size > self.settings.multipart.threshold:
+            return (yield from blocks.write(self, key, source, options))
+        fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options)]
+        if self.sends_md5:
+            fields.append(("content-md5", md5_base64(source)))
+        request = self.request("PUT", key, "", fields, source)
+        request.expect_continue = source.size > EXPECT_CONTINUE
+        request.idempotent = not is_conditional(options)
+        try:
+            response = yield from self.send(request, key, (201,))
+        except S3dlioError as error:
+            raise failures.create_only_error(error, options) from None
+        return result_of(response, source.size)
+
+    def writer(
+        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return CloudWriter(self, key, options, blocks.Upload(self, key, options), part_size)
+
+    # -- listing
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> Steps[tuple[ListPage, str | None]]:
+        return (yield from listing.page(self, prefix, recursive, token, start_after))
+
+    # -- deleting, copying
+
+    def delete_request(self, key: str, version_id: str | None = None) -> Request:
+        return self.request("DELETE", key, _version(version_id))
+
+    def _delete(self, key: str, version_id: str | None) -> Steps[None]:
+        try:
+            yield from self.send(self.delete_request(key, version_id), key, (202,))
+        except S3dlioError as error:
+            if not failures.is_gone_already(error):
+                raise
+
+    def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
+        return (yield from batch.delete(self, keys))
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        return isinstance(source, AzureStore) and source.account.url == self.account.url
+
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
+        assert isinstance(source, AzureStore)
+        return (yield from copying.copy(self, source, source_key, key, options))
+
+    # -- containers
+
+    def _create_container(self) -> Steps[None]:
+        try:
+            yield from self.send(self.request("PUT", "", "restype=container"), "", (201,))
+        except S3dlioError as error:
+            if error.code != "ContainerAlreadyExists":
+                raise
+
+    def _delete_container(self) -> Steps[None]:
+        # Azure deletes containers with all their blobs; the contract is that only an empty one goes.
+        page, _ = yield from listing.page(self, "", True, None, None, limit=1)
+        if page.keys:
+            raise failures.not_empty(self)
+        yield from self.send(self.request("DELETE", "", "restype=container"), "", (202,))
+
+    def _list_containers(self) -> Steps[list[Container]]:
+        found: list[Container] = []
+        marker: str | None = None
+        while True:
+            query = [("comp", "list"), *([("marker", marker)] if marker else [])]
+            request = Request(self._service, "GET", self.account.base or "/", encode_query(query))
+            response = yield from self.send(request, "")
+            names, marker = xml.parse_containers(response.body)
+            found += [Container(name, f"az://{self.account.name}/{name}") for name in names]
+            if marker is None:
+                return found
+
+
+def _version(version_id: str | None) -> str:
+    return encode_query([("versionid", version_id)]) if version_id else ""
+
+
+def is_conditional(options: PutOptions) -> bool:
+    """Whether a write depends on what is there: then it is not repeated when its answer was lost."""
+    return options.conditions.if_match is not None or options.conditions.if_none_match is not None
+
+
+def result_of(response: Response, size: int) -> PutResult:
+    """What the answer to a write tells."""
+    return PutResult(response.header(b"etag"), response.header(b"x-ms-version-id"), size)
