@@ -96,6 +96,12 @@ def put_generated(
         object_type, size, dedup, compress, algorithm=algorithm, mode=mode, chunk_size=chunk_size, seed=seed
     )
     store, names = _names(client, prefix, template)
+    if num > 1 and names(0, num) == names(1, num):
+        raise ConfigError(
+            f"the template has no '{{}}': all {num} objects would be called {names(0, num)!r}",
+            uri=prefix,
+            hint="write {} where the index of the object is to stand",
+        )
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         client.create_bucket(store.root)
     progress = progress or NoProgress()

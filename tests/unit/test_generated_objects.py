@@ -111,6 +111,14 @@ def test_bad_arguments_are_refused_before_anything_is_written(client: Client, tm
     assert names(tmp_path) == []
 
 
+def test_a_template_without_braces_is_refused_for_several_objects(client: Client, tmp_path: Path):
+    with pytest.raises(ConfigError, match="write {} where the index"):
+        put_generated(client, f"file://{tmp_path}/", 2, template="same.bin", size=1)
+    assert names(tmp_path) == []
+    put_generated(client, f"file://{tmp_path}/", 1, template="same.bin", size=1)
+    assert names(tmp_path) == ["same.bin"]
+
+
 def test_num_0_writes_nothing(client: Client, tmp_path: Path):
     assert put_generated(client, f"file://{tmp_path}/", 0, size=1).attempted == 0
     assert names(tmp_path) == []
