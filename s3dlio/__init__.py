@@ -70,8 +70,9 @@ if TYPE_CHECKING:
         generate_object as generate_object, generate_parquet_bytes as generate_parquet_bytes,
         generate_parquet_bytes_schema as generate_parquet_bytes_schema,
         get_tfrecord_index_entries as get_tfrecord_index_entries, index_tfrecord_bytes as index_tfrecord_bytes,
-        iter_tfrecords as iter_tfrecords, npz_names as npz_names, parse_index as parse_index,
-        read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
+        iter_parquet_bytes_schema as iter_parquet_bytes_schema, iter_tfrecords as iter_tfrecords,
+        npz_names as npz_names, parquet_cache_clear as parquet_cache_clear, parquet_cache_len as parquet_cache_len,
+        parse_index as parse_index, read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
     )
     from s3dlio.legacy import (
         configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,
@@ -85,6 +86,15 @@ if TYPE_CHECKING:
     )
     from s3dlio.settings import (
         FileSystemConfig as FileSystemConfig, Settings as Settings,
+    )
+    from s3dlio.stored import (
+        ParquetIndex as ParquetIndex, PyParquetIndex as PyParquetIndex, create_tfrecord_index as create_tfrecord_index,
+        generate_and_write_parquet as generate_and_write_parquet,
+        generate_and_write_parquet_schema as generate_and_write_parquet_schema,
+        generate_and_write_parquet_schema_streaming as generate_and_write_parquet_schema_streaming,
+        parquet_cache_invalidate as parquet_cache_invalidate, parquet_get_rg as parquet_get_rg,
+        parquet_rg_row_offsets as parquet_rg_row_offsets, read_npz as read_npz,
+        read_tfrecord_index as read_tfrecord_index,
     )
     from s3dlio.transfer.summary import (
         TransferSummary as TransferSummary,
@@ -127,8 +137,9 @@ _HOME = {
     "formats": """
         ObjectConfig ObjectSource ObjectStream ObjectType TFRecordWithIndex build_multi_npz build_npy
         build_tfrecord build_tfrecord_with_index generate_npz_bytes generate_object generate_parquet_bytes
-        generate_parquet_bytes_schema get_tfrecord_index_entries index_tfrecord_bytes iter_tfrecords
-        npz_names parse_index read_npz_bytes scan_tfrecord
+        generate_parquet_bytes_schema get_tfrecord_index_entries index_tfrecord_bytes
+        iter_parquet_bytes_schema iter_tfrecords npz_names parquet_cache_clear parquet_cache_len parse_index
+        read_npz_bytes scan_tfrecord
     """,
     "legacy": """
         configure_tokio_threads gcs_get_channel_count gcs_get_rapid_mode gcs_query_rapid_bucket
@@ -139,6 +150,11 @@ _HOME = {
     """,
     "settings": """
         FileSystemConfig Settings
+    """,
+    "stored": """
+        ParquetIndex PyParquetIndex create_tfrecord_index generate_and_write_parquet
+        generate_and_write_parquet_schema generate_and_write_parquet_schema_streaming
+        parquet_cache_invalidate parquet_get_rg parquet_rg_row_offsets read_npz read_tfrecord_index
     """,
     "transfer.summary": """
         TransferSummary
