@@ -87,4 +87,4 @@ def rest_of(request: Request, fault: ConnectionDropped) -> Request | None:
 
 def words_of(error: OSError) -> str:
     """What an operating-system error says, without its number."""
-    return words_of(error)
+    return error.strerror or str(error) or type(error).__name__

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, final_error, rest_of
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Pause, Request, Response
 from s3dlio.net.pool import Connection
 from s3dlio.net.wire import Flight, Wire
 
@@ -60,6 +60,15 @@ class _Task:
         self.failed: BaseException | None = None
 
 
+class _Nap:
+    """A pause that an operation asked for, among the requests that wait for their next attempt."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+
+
 class Lane:
     """Runs operations, ``window`` requests at a time, on the calling thread.
 
@@ -74,7 +83,7 @@ class Lane:
         self._wire = Wire(self._ended, self._expanded)
         self._waiting: deque[Flight] = deque()  # requests that only lack room in the window
         self._sources: deque[_Task] = deque()  # tasks with more requests to start
-        self._pauses: list[tuple[float, int, Flight]] = []  # a heap: retries by the time they are due
+        self._pauses: list[tuple[float, int, Flight | _Nap]] = []  # a heap: retries and naps by when they are due
         self._order = itertools.count()
         self._tasks: set[_Task] = set()
         self._calls: Iterator[tuple[int, Operation]] | None = None
@@ -144,7 +153,7 @@ class Lane:
             self._wire.poll(self._timeout())
             now = time.monotonic()
             while self._pauses and self._pauses[0][0] <= now:
-                self._waiting.append(heapq.heappop(self._pauses)[2])
+                self._wake(heapq.heappop(self._pauses)[2])
             self._fill()
             if now < sweep_at:
                 continue
@@ -207,6 +216,11 @@ class Lane:
                 task.answers = [None]
                 task.outstanding = 1
                 self._waiting.append(Flight(task, 0, wanted))
+            elif type(wanted) is Pause:
+                task.many = False
+                task.answers = [None]
+                task.outstanding = 1
+                heapq.heappush(self._pauses, (time.monotonic() + wanted.seconds, next(self._order), _Nap(task)))
             else:
                 task.many = True
                 task.answers = []
@@ -301,6 +315,14 @@ class Lane:
     def _pause(self, flight: Flight, delay: float) -> None:
         flight.attempt += 1
         heapq.heappush(self._pauses, (time.monotonic() + delay, next(self._order), flight))
+
+    def _wake(self, due: Flight | _Nap) -> None:
+        """A pause is over."""
+        if isinstance(due, Flight):
+            self._waiting.append(due)
+        else:
+            due.task.outstanding -= 1
+            self._settle(due.task)
 
     def _arrived(self, flight: Flight, error: BaseException | None) -> None:
         task = flight.task
