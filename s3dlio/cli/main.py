@@ -15,6 +15,7 @@ from s3dlio.cli.context import Context
 from s3dlio.cli.grammar import UsageError
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import parse
+from s3dlio.errors import TransferCancelledError
 
 OK, FAILED, USAGE = 0, 1, 2
 _SIGNALLED = 128  # as shells report it: 130 after Ctrl-C, 143 after SIGTERM, 141 where the reader of a pipe has gone
@@ -54,8 +55,12 @@ def _run(context: Context) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGNALLED + signal.SIGPIPE
     except KeyboardInterrupt as error:
-        context.out.note("Terminated" if isinstance(error, _Terminated) else "\nInterrupted")
-        return _SIGNALLED + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+        number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        if context.out.as_json:
+            context.out.error(TransferCancelledError(f"ended by {number.name}"))
+        else:
+            context.out.note("Terminated" if isinstance(error, _Terminated) else "\nInterrupted")
+        return _SIGNALLED + number
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):
             context.out.stdout.flush()  # what was done comes before why it ended

@@ -1,8 +1,9 @@
 """The main job on real input: ``make demo``, or ``python -m tests.e2e.demo``.
 
-A real tree of files (the installed numpy package) goes to S3 and comes back three ways; generated objects are written
-and read; what was made is deleted. Every file and object is compared by CRC32C. It runs on an embedded S3, or on the
-service that ``AWS_ENDPOINT_URL`` names, in a bucket of its own or in ``--bucket`` (or ``DEMO_BUCKET``).
+A real tree of files (the installed numpy package, or ``--tree``) goes to S3 and comes back three ways; generated
+objects are written and read; what was made is deleted. Every file and object is compared by CRC32C. It runs on an
+embedded S3, or on the service that ``AWS_ENDPOINT_URL`` names, in a bucket of its own or in ``--bucket`` (or
+``DEMO_BUCKET``).
 """
 
 from __future__ import annotations
@@ -50,11 +51,13 @@ class Demo:
     """Runs the steps and keeps their rows.
 
     Args:
+        source: the tree of files.
         prefix: the URI of a directory that is ours alone, with a ``/`` at its end.
         folder: a local directory that is ours alone.
     """
 
-    def __init__(self, prefix: str, folder: Path) -> None:
+    def __init__(self, source: Path, prefix: str, folder: Path) -> None:
+        self.source = source
         self.prefix = prefix
         self.folder = folder
         self.rows: list[Step] = []
@@ -66,10 +69,10 @@ class Demo:
         Raises:
             Difference: an object is missing, surplus or not the same.
         """
-        source = numpy_folder()
-        tree = read_tree(source)
-        remote = self.prefix + "numpy/"
-        self._step("upload  numpy -> s3://", tree, lambda: s3_cli("upload", "-r", source, remote))
+        tree = read_tree(self.source)
+        remote = f"{self.prefix}{self.source.name}/"
+        name = f"upload  {self.source.name} -> s3://"
+        self._step(name, tree, lambda: s3_cli("upload", "-r", self.source, remote))
         self._step("ls -r   s3://", tree, lambda: self._check_listing(remote, tree), moved=False)
         self._step("stat    s3:// (library)", tree, lambda: self._check_stats(remote, tree), moved=False)
         for scheme in ("file", "direct"):
@@ -208,14 +211,17 @@ def place(bucket: str | None) -> Iterator[str]:
             s3_cli("delete-bucket", f"s3://{name}")
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the demo; the exit code says whether everything came back as it was sent."""
     options = argparse.ArgumentParser(prog="demo", description="The main job on real input, every byte verified.")
     options.add_argument("--bucket", default=os.environ.get("DEMO_BUCKET"), help="use this bucket, not a new one")
-    args = options.parse_args()
+    options.add_argument("--tree", type=Path, help="use the files beneath this folder, not those of numpy")
+    args = options.parse_args(words)
+    source = args.tree.resolve() if args.tree else numpy_folder()
     with service() as endpoint, tempfile.TemporaryDirectory(prefix="s3dlio-demo-") as folder:
         print(f"S3 at {endpoint}")
         with place(args.bucket) as prefix:
-            demo = Demo(prefix, Path(folder))
+            demo = Demo(source, prefix, Path(folder))
             try:
                 demo.run()
             except Difference as difference:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,8 @@ from s3dlio.client import Client
 from s3dlio.errors import PreconditionFailedError
 from tests.e2e.conftest import Cli
 from tests.servers import Server
+from tests.servers.base import wait_until
+from tests.servers.moto_server import MotoServer
 
 Bucket = str
 
@@ -211,3 +217,23 @@ def test_the_library_sees_what_the_command_wrote(cli: Cli, bucket: Bucket):
     assert s3dlio.__version__
     assert keys(bucket) == ["0.npy", "1.npy"]
     assert bytes(Client().get(bucket + "0.npy") or b"")[:6] == b"\x93NUMPY"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_ends_a_batch_at_once(as_json: bool):
+    with MotoServer(delay=0.5) as server:
+        environ = os.environ | server.env
+        words = ["put", "s3://interrupted/", "-c", "-n", "100000", "-s", "1k", "-j", "8", *["--json"] * as_json]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "s3dlio", *words], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_until(lambda: any(seen.method == "PUT" and "object_" in seen.target for seen in server.requests()),
+                   timeout=30, what="the first object is written")  # fmt: skip
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (130, "")
+        if as_json:
+            assert json.loads(err)["error"]["type"] == "TransferCancelledError"
+        else:
+            assert err == "\nInterrupted\n"
+        assert len(server.requests()) < 1000
