@@ -118,7 +118,10 @@ class Call(Generic[T]):
         if error is not None and isinstance(error, OSError) and not isinstance(error, S3dlioError):
             typed = from_os_error(error, uri=self.uri, operation=self.operation)
             self._observe(typed)
-            raise typed from error
+            try:
+                raise typed from error
+            finally:
+                del typed  # its traceback has this frame: the cycle would keep the operation's buffers leased
         if isinstance(error, S3dlioError):
             error.locate(self.uri, self.operation)
         elif kind is GeneratorExit:
@@ -129,6 +132,7 @@ class Call(Generic[T]):
         seen = self._observation
         if seen is None:
             return
+        self._observation = None
         seen.end_ns = time.time_ns()
         seen.error = error
         seen.objects = self.objects

@@ -57,7 +57,8 @@ class DirectStore(FileStore):
             fd = os.open(key, READ_FLAGS | O_DIRECT)
         except OSError as exc:
             check_regular(os.stat(key).st_mode)  # of a directory or device the answer is EINVAL too
-            self._fall_back(exc, key)
+            if not self._may_fall_back(exc, key):
+                raise
             return super()._read(key, sink, offset, length, conditions)
         try:
             info = os.fstat(fd)
@@ -70,7 +71,8 @@ class DirectStore(FileStore):
                     self._read_direct(fd, info, sink, start, length)
                     return ObjectMetadata(info.st_size, etag_of(info))
                 except OSError as exc:
-                    self._fall_back(exc, key)
+                    if not self._may_fall_back(exc, key):
+                        raise
         finally:
             os.close(fd)
         return super()._read(key, sink, offset, length, conditions)  # empty, or of /proc, or a refusal
@@ -131,7 +133,8 @@ class DirectStore(FileStore):
                 out.finish()
                 info = target.commit()
         except OSError as exc:
-            self._fall_back(exc, key)
+            if not self._may_fall_back(exc, key):
+                raise
             return super()._write(key, source, options)
         return PutResult(etag_of(info), None, info.st_size)
 
@@ -139,7 +142,8 @@ class DirectStore(FileStore):
         try:
             target = self._replacement(key, options, O_DIRECT)
         except OSError as exc:
-            self._fall_back(exc, key)
+            if not self._may_fall_back(exc, key):
+                raise
             return super()._output(key, options, buffer_size)
         return target, _DirectOutput(target.fd, self._alignment(target.fd), max(buffer_size, ALIGNMENT))
 
@@ -150,10 +154,14 @@ class DirectStore(FileStore):
             return DirectAlignment(self.settings.alignment, self.settings.alignment)
         return direct_alignment(fd) or DirectAlignment(ALIGNMENT, ALIGNMENT)
 
-    def _fall_back(self, exc: OSError, key: str) -> None:
-        """Return where the page cache may do the work instead; raise where it may not, or the error is another one."""
+    def _may_fall_back(self, exc: OSError, key: str) -> bool:
+        """Whether the error is a refusal of O_DIRECT, and the page cache may do the work instead.
+
+        Raises:
+            UnsupportedOperationError: it is one, but the settings forbid the page cache.
+        """
         if exc.errno not in (errno.EINVAL, errno.EOPNOTSUPP) or not O_DIRECT:
-            raise exc
+            return False
         if self.settings.direct_fallback == "error":
             raise UnsupportedOperationError(
                 "the file system does not take O_DIRECT here",
@@ -164,6 +172,7 @@ class DirectStore(FileStore):
         if device not in _announced:
             _announced.add(device)
             _log.warning("no O_DIRECT on the file system of %s: reading and writing through the page cache", folder)
+        return True
 
 
 class _DirectOutput:

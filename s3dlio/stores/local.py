@@ -303,11 +303,13 @@ class _LocalWriter(ObjectWriter):
     """Buffers small writes and passes large ones on; one PUT for observers, from the start to the end."""
 
     def __init__(self, store: LocalStore, key: str, options: PutOptions, buffer_size: int) -> None:
+        self._target: Replacement
+        self._out: Output
         self._closed = True  # for __del__, should the next lines fail
-        self._call: Call[PutResult] = Call(store, "PUT", key, self._finish)
+        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: store._output(key, options, buffer_size))
         self._call.__enter__()
         try:
-            self._target, self._out = store._output(key, options, buffer_size)
+            self._target, self._out = self._call.start()
         except BaseException as exc:
             self._call.__exit__(type(exc), exc, exc.__traceback__)
             raise

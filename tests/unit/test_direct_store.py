@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import random
@@ -145,6 +146,38 @@ def test_into_a_file(tmp_path: Path, store: DirectStore) -> None:
     with open(tmp_path / "target", "w+b") as target:
         store.execute(store.read_call(f"{tmp_path}/file", FileSink(target.fileno()), offset=700, length=2 * MIB))
     assert (tmp_path / "target").read_bytes() == DATA[700 : 700 + 2 * MIB]
+
+
+def test_errors_do_not_keep_buffers(tmp_path: Path, store: DirectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even until the garbage collector runs."""
+
+    def fail(*args: Any, **kwargs: Any) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    store.put(f"{tmp_path}/file", DATA)
+    seen: list[object] = []
+    store.observers = (seen.append,)
+    monkeypatch.setattr(direct, "pread_full", fail)
+    monkeypatch.setattr(direct, "pwrite_full", fail)
+    before = default_pool().stats().leased
+    gc.disable()
+    try:
+        for act in (
+            lambda: store.get(f"{tmp_path}/file"),
+            lambda: store.put(f"{tmp_path}/file", DATA),
+            lambda: store.writer(f"{tmp_path}/file").write(bytes(9 * MIB + 1)),
+        ):
+            try:
+                act()
+            except errors.LocalIOError:
+                pass
+            else:
+                pytest.fail("no error")
+        assert len(seen) == 3
+        seen.clear()
+        assert default_pool().stats().leased == before
+    finally:
+        gc.enable()
 
 
 # -- where O_DIRECT is refused
