@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import random
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from s3dlio.memory import BufferPool, BytesView
 
@@ -24,53 +24,52 @@ def pattern(seed: int, size: int) -> bytes:
     return (random.Random(seed).randbytes(61) * (size // 61 + 1))[:size]
 
 
-class Lifetimes(RuleBasedStateMachine):
-    """Every handle knows the bytes that it must go on seeing; new leases are overwritten at once."""
+# A program is drawn whole and run then. Each step names what it works on by a number, modulo what is alive.
+WHICH = st.integers(0, 1000)
+STEPS = st.one_of(
+    st.tuples(st.just("lease"), SIZES, st.booleans()),
+    st.tuples(st.just("slice"), WHICH, st.tuples(st.integers(0, 5000), st.integers(0, 5000))),
+    st.tuples(st.just("see"), WHICH, st.sampled_from([memoryview, BytesView, np.frombuffer])),
+    st.tuples(st.just("let go"), WHICH, st.sampled_from(["drop", "cycle", "thread"])),
+    st.tuples(st.just("collect"), st.none(), st.none()),
+    st.tuples(st.just("trim"), st.integers(0, BOUND), st.none()),
+)
 
-    handles = Bundle("handles")
+
+class Program:
+    """Handles and the bytes that each must go on seeing; every new lease is overwritten at once."""
 
     def __init__(self) -> None:
-        super().__init__()
-        gc.freeze()  # collections below look at what was made below, and are quick
         self.pool = BufferPool(BOUND)
-        self.seed = 0
-        self.alive: dict[int, tuple[Any, bytes]] = {}
+        self.alive: list[tuple[Any, bytes]] = []
+        self.leases = 0
 
-    def keep(self, handle: Any, expected: bytes) -> int:
-        self.seed += 1
-        self.alive[self.seed] = handle, expected
-        return self.seed
+    def run(self, verb: str, what: Any, how: Any) -> None:
+        if verb == "lease":
+            lease = (self.pool.lease_aligned if how else self.pool.lease)(what)
+            self.leases += 1
+            data = pattern(self.leases, len(lease))
+            lease[:] = data
+            self.alive.append((lease, data))
+        elif verb == "collect":
+            gc.collect()
+        elif verb == "trim":
+            self.pool.trim(what)
+            assert self.pool.stats().idle_bytes <= what
+        elif self.alive:
+            getattr(self, verb.replace(" ", "_"))(what % len(self.alive), how)
 
-    @rule(target=handles, size=SIZES, aligned=st.booleans())
-    def lease(self, size: int, aligned: bool) -> int:
-        lease = (self.pool.lease_aligned if aligned else self.pool.lease)(size)
-        data = pattern(self.seed, len(lease))
-        lease[:] = data
-        return self.keep(lease, data)
+    def slice(self, which: int, part: tuple[int, int]) -> None:
+        handle, expected = self.alive[which]
+        start, end = part[0], sum(part)
+        self.alive.append((handle[start:end], expected[start:end]))
 
-    @rule(target=handles, parent=handles, start=st.integers(0, 5000), length=st.integers(0, 5000))
-    def slice(self, parent: int, start: int, length: int) -> Any:
-        if parent not in self.alive:
-            return multiple()
-        handle, expected = self.alive[parent]
-        return self.keep(handle[start : start + length], expected[start : start + length])
+    def see(self, which: int, kind: Any) -> None:
+        handle, expected = self.alive[which]
+        self.alive.append((np.frombuffer(handle, np.uint8) if kind is np.frombuffer else kind(handle), expected))
 
-    @rule(target=handles, parent=handles, kind=st.sampled_from([memoryview, BytesView, copy.copy, np.frombuffer]))
-    def see(self, parent: int, kind: Any) -> Any:
-        if parent not in self.alive:
-            return multiple()
-        handle, expected = self.alive[parent]
-        if kind is np.frombuffer:
-            return self.keep(np.frombuffer(handle, np.uint8), expected)
-        if kind is copy.copy and not isinstance(handle, BytesView):
-            return multiple()
-        return self.keep(kind(handle), expected)
-
-    @rule(handle=consumes(handles), how=st.sampled_from(["drop", "cycle", "thread"]))
-    def let_go(self, handle: int, how: str) -> None:
-        if handle not in self.alive:
-            return
-        box: list[Any] = [self.alive.pop(handle)]
+    def let_go(self, which: int, how: str) -> None:
+        box: list[Any] = [self.alive.pop(which)]
         if how == "cycle":
             box.append(box)
         elif how == "thread":
@@ -78,34 +77,31 @@ class Lifetimes(RuleBasedStateMachine):
             thread.start()
             thread.join()
 
-    @rule()
-    def collect(self) -> None:
-        gc.collect()
-
-    @rule(keep=st.integers(0, BOUND))
-    def trim(self, keep: int) -> None:
-        self.pool.trim(keep)
-        assert self.pool.stats().idle_bytes <= keep
-
-    @invariant()
-    def everything_alive_is_unchanged(self) -> None:
-        for handle, expected in self.alive.values():
+    def check(self) -> None:
+        for handle, expected in self.alive:
             assert bytes(handle) == expected
-
-    @invariant()
-    def idle_memory_is_bounded(self) -> None:
-        assert self.pool.stats().idle_bytes <= BOUND
-
-    def teardown(self) -> None:
-        self.alive.clear()
-        gc.collect()
-        gc.unfreeze()
-        assert self.pool.stats().leased == 0
         assert self.pool.stats().idle_bytes <= BOUND
 
 
-TestLifetimes = Lifetimes.TestCase
-TestLifetimes.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()  # collections of the test look at what it made, and at nothing else
+    yield
+    gc.unfreeze()
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, min_size=5, max_size=60))
+def test_random_lifetimes(quick_collections: None, steps: list[tuple[str, Any, Any]]) -> None:
+    program = Program()
+    for step in steps:
+        program.run(*step)
+        program.check()
+    program.alive.clear()
+    gc.collect()
+    assert program.pool.stats().leased == 0
+    assert program.pool.stats().idle_bytes <= BOUND
 
 
 def test_threads_that_lease_keep_and_pass_on() -> None:
