@@ -44,7 +44,7 @@ class RetrySettings(Section):
     """What happens after a failure that may pass."""
 
     max_attempts: int = knob(5, integer(1), "how often a request is sent at most", "S3DLIO_MAX_RETRY_ATTEMPTS")
-    base_delay: float = knob(0.1, seconds, "seconds that the first pause lasts at most; the next ones twice as long, each",
+    base_delay: float = knob(0.1, seconds, "seconds of the first pause at most; each next one may be twice as long",
                              "S3DLIO_RETRY_BASE_DELAY_SECS")
     max_delay: float = knob(20.0, seconds, "seconds that a pause lasts at most", "S3DLIO_RETRY_MAX_DELAY_SECS")
     retry_after_cap: float = knob(60.0, seconds, "seconds that a service's Retry-After is honoured at most",
