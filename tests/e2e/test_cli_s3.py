@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,6 @@ from s3dlio.client import Client
 from s3dlio.errors import PreconditionFailedError
 from tests.e2e.conftest import Cli
 from tests.servers import Server
-from tests.servers.base import wait_until
 from tests.servers.moto_server import MotoServer
 
 Bucket = str
@@ -224,11 +224,11 @@ def test_ctrl_c_ends_a_batch_at_once(as_json: bool):
     with MotoServer(delay=0.5) as server:
         environ = os.environ | server.env
         words = ["put", "s3://interrupted/", "-c", "-n", "100000", "-s", "1k", "-j", "8", *["--json"] * as_json]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "s3dlio", *words], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        wait_until(lambda: any(seen.method == "PUT" and "object_" in seen.target for seen in server.requests()),
-                   timeout=30, what="the first object is written")  # fmt: skip
+        command = [sys.executable, "-m", "s3dlio", *words]
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not any("object_" in seen.target for seen in server.requests()):
+            assert process.poll() is None, "it ended before the first object was written"
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out) == (130, "")
