@@ -40,6 +40,8 @@ def build_parser() -> CommandParser:
     )
     for define in (_buckets, _looking, _reading, _writing, _transfers, _removing, _this_command):
         define(_Commands(commands))
+    for command in set(parser.commands().values()):  # last, so that a command's own options come first in its help
+        _global_options(command, of_command=True)
     return parser
 
 
@@ -56,7 +58,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 class _Commands:
-    """Adds commands, each with the global options at the end of its help."""
+    """Adds commands."""
 
     def __init__(self, commands: argparse._SubParsersAction[CommandParser]) -> None:
         self._commands = commands
@@ -68,7 +70,6 @@ class _Commands:
         description = " ".join(f"{sentence}." for sentence in (summary, details) if sentence)
         command = self._commands.add_parser(name, aliases=list(aliases), help=summary, description=description)
         command.set_defaults(run=run)
-        _global_options(command, of_command=True)
         return command
 
 
