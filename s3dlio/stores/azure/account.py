@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import importlib.util
 import ipaddress
 import re
 from typing import Any
@@ -128,24 +129,22 @@ class AzureAccount:
         elif sas := self._from_connection("SharedAccessSignature"):
             self.sas = check_sas(sas)
         else:
-            self.tokens = Tokens(self._identity())
+            self.tokens = self._identity()
 
-    def _identity(self) -> Any:
-        try:
-            from azure.identity import DefaultAzureCredential
-        except ImportError as error:
+    def _identity(self) -> Tokens:
+        if importlib.util.find_spec("azure.identity") is None:
             other = self._connection.get("AccountName")
             about = f"; the connection string is about account '{other}'" if other and other != self.name else ""
             raise PermissionDeniedError(
                 f"no credentials for the Azure account '{self.name}'{about}",
                 hint="set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, or, for "
                 "public containers, S3DLIO_AZURE_ANONYMOUS=1, or install azure-identity: pip install 's3dlio[azure]'",
-            ) from error
+            )
         if not self.url.startswith("https://"):
             raise ConfigError(
                 "tokens of Microsoft Entra ID travel over https only", hint="use an https endpoint, or a key or SAS"
             )
-        return DefaultAzureCredential()
+        return Tokens(_default_credential)
 
     def _renderer(self, pool: ConnectionPool) -> HeadRenderer:
         common = (pool.host_header, pool.target_prefix, USER_AGENT)
@@ -156,6 +155,13 @@ class AzureAccount:
         if self.tokens is not None:
             return BearerRenderer(*common, self.tokens)
         return HeadRenderer(*common)
+
+
+def _default_credential() -> Any:
+    """Whatever azure-identity finds: environment, workload identity, managed identity, Azure CLI, ..."""
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential()
 
 
 def is_address(host: str) -> bool:

@@ -78,7 +78,7 @@ class Upload:
         if self.digest is not None:
             fields.append(("x-ms-blob-content-md5", base64_of(self.digest)))
         request = self._store.request("PUT", self._key, "comp=blocklist", fields, MemorySource(memoryview(body)))
-        request.idempotent = not any(name.startswith("if-") for name, _ in fields)
+        request.idempotent = not headers.is_conditional(self._options)
         try:
             response: Response = yield request
         except S3dlioError as lost:

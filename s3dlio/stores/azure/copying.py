@@ -32,6 +32,7 @@ def copy(
     fields += headers.attached_fields(options)
     fields += headers.condition_fields(options.conditions)
     request = store.request("PUT", key, "", fields)
+    request.idempotent = not headers.is_conditional(options)
     response: Response = yield request
     if response.status != 202:
         response = yield from store.mend(request, response)
@@ -53,27 +54,26 @@ def _source_url(source: AzureStore, key: str, version_id: str | None) -> str:
 
 
 def _wait(store: AzureStore, key: str, response: Response) -> Steps[Response]:
-    """Look at the target until its copy is done; abort it when we are cancelled."""
+    """Look at the target until its copy is done; abort the copy when we are cancelled or can look no more."""
     copy_id = response.header(b"x-ms-copy-id")
     pause = _FIRST_PAUSE
     try:
-        while True:
+        while response.header(b"x-ms-copy-status") == "pending":
             yield Pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             response = yield from store.send(store.request("HEAD", key), key)
-            if response.header(b"x-ms-copy-id") != copy_id:
-                raise PreconditionFailedError("another write replaced the target while it was copied")
-            status = response.header(b"x-ms-copy-status")
-            if status == "success":
-                return response
-            if status != "pending":
-                why = response.header(b"x-ms-copy-status-description") or "no reason given"
-                raise ServiceError(f"the copy {status}: {why}", status=response.status)
     except GeneratorExit:
         raise  # the driver is gone: nobody can send the abort
     except BaseException:
         yield from _abort(store, key, copy_id)
         raise
+    if response.header(b"x-ms-copy-id") != copy_id:
+        raise PreconditionFailedError("another write replaced the target while it was copied")
+    status = response.header(b"x-ms-copy-status")
+    if status != "success":
+        why = response.header(b"x-ms-copy-status-description") or "no reason was given"
+        raise ServiceError(f"the copy ended as '{status}': {why}", status=response.status)
+    return response
 
 
 def _abort(store: AzureStore, key: str, copy_id: str | None) -> Steps[None]:

@@ -102,6 +102,11 @@ def condition_fields(conditions: Conditions) -> Fields:
     return fields
 
 
+def is_conditional(options: PutOptions) -> bool:
+    """Whether a write depends on what is there: then it is not repeated when its answer was lost."""
+    return options.conditions.if_match is not None or options.conditions.if_none_match is not None
+
+
 def metadata_of(response: Response, size: int) -> ObjectMetadata:
     """What the head of an answer tells about the blob; ``size`` is that of the whole blob."""
     header = response.header

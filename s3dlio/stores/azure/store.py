@@ -157,7 +157,7 @@ class AzureStore(CloudStore):
             fields.append(("content-md5", md5_base64(source)))
         request = self.request("PUT", key, "", fields, source)
         request.expect_continue = source.size > EXPECT_CONTINUE
-        request.idempotent = not is_conditional(options)
+        request.idempotent = not headers.is_conditional(options)
         try:
             response = yield from self.send(request, key, (201,))
         except S3dlioError as error:
@@ -230,11 +230,6 @@ class AzureStore(CloudStore):
 
 def _version(version_id: str | None) -> str:
     return encode_query([("versionid", version_id)]) if version_id else ""
-
-
-def is_conditional(options: PutOptions) -> bool:
-    """Whether a write depends on what is there: then it is not repeated when its answer was lost."""
-    return options.conditions.if_match is not None or options.conditions.if_none_match is not None
 
 
 def result_of(response: Response, size: int) -> PutResult:

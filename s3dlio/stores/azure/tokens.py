@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3dlio.errors import PermissionDeniedError
@@ -32,12 +33,13 @@ class Tokens:
     """The token in force.
 
     Args:
-        credential: anything with azure-identity's ``get_token(scope)``, which returns ``token`` and ``expires_on``
-            (seconds since 1970).
+        make_credential: called once, when the first token is due; makes anything with azure-identity's
+            ``get_token(scope)``, which returns ``token`` and ``expires_on`` (seconds since 1970).
     """
 
-    def __init__(self, credential: Any) -> None:
-        self.credential = credential
+    def __init__(self, make_credential: Callable[[], Any]) -> None:
+        self._make_credential = make_credential
+        self._credential: Any = None
         self._token: _Token | None = None
         self._lock = threading.Lock()
         self._renewing = False
@@ -60,6 +62,13 @@ class Tokens:
         elif left < _AHEAD:
             self._renew_in_background()
         return token.text
+
+    @property
+    def credential(self) -> Any:
+        """What the tokens come from."""
+        if self._credential is None:
+            self._credential = self._make_credential()
+        return self._credential
 
     def forget(self) -> None:
         """Fetch a new token at the next request: the service has refused this one."""
