@@ -15,7 +15,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.knobs import secrets
 from s3dlio.settings import SECTIONS, Settings
 from s3dlio.stores.registry import Stores
-from s3dlio.transfer.executor import Executor, surrounding_token
+from s3dlio.transfer.executor import BaseExecutor, Executor, surrounding_token
 from s3dlio.transfer.many import check_width
 from s3dlio.types import Observer
 from s3dlio.verbs import URI
@@ -70,7 +70,7 @@ class Client(BulkVerbs):
 
     def _use(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
         self.settings = settings
-        self.executor = Executor(settings.executor.threads)
+        self.executor: BaseExecutor = Executor(settings.executor.threads)
         self.stores = Stores(settings, observers)
 
     def reconfigure(self, settings: Settings) -> None:
