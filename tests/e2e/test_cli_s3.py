@@ -205,6 +205,18 @@ def test_the_endpoint_may_come_from_the_command_line(
     assert "Total objects: 1 " in cli("--no-sign-request", "--endpoint", moto_server.endpoint, "ls", bucket).out
 
 
+def test_directories_are_not_pretended(cli: Cli, bucket: Bucket, tmp_path: Path):
+    Client().put_bytes(bucket + "d/k", b"x")
+    assert cli("mkdir", bucket + "d/").out.startswith(f"Nothing to create for '{bucket}d/': object stores have no")
+    assert cli("rmdir", bucket + "d/").out.startswith(f"Nothing to delete for '{bucket}d/': object stores have no")
+    assert cli("rmdir", "-r", bucket + "d/", "--json").records == [{"uri": bucket + "d/", "deleted": True}]
+    assert keys(bucket) == []
+    assert cli("mkdir", f"file://{tmp_path}/a/b").out == f"Successfully created or verified 'file://{tmp_path}/a/b'.\n"
+    assert "not empty" in cli("rmdir", f"file://{tmp_path}/a", code=1).err
+    cli("rmdir", "-r", f"file://{tmp_path}/a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_du_and_stat(cli: Cli, bucket: Bucket, tree: Path):
     cli("upload", "-r", tree, bucket)
     assert cli("du", bucket).out.split()[:2] == ["70006", "4"]

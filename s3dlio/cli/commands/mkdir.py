@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from s3dlio.cli.context import Context
+from s3dlio.uri import LOCAL_SCHEMES, parse
+
+_NONE = "object stores have no directories"
 
 
 def mkdir(context: Context) -> None:
     """With its parents; one that is there already is no error."""
-    uri = context.args.uri
+    uri, shown = context.args.uri, context.out.name(context.args.uri)
     context.client.mkdir(uri)
-    context.out.result({"uri": uri, "created": True}, f"Successfully created or verified '{context.out.name(uri)}'.")
+    local = _is_local(uri)
+    text = f"Successfully created or verified '{shown}'." if local else f"Nothing to create for '{shown}': {_NONE}."
+    context.out.result({"uri": uri, "created": local}, text)
 
 
 def rmdir(context: Context) -> None:
     """It must be empty, unless everything in it is to go too."""
-    uri = context.args.uri
-    context.client.rmdir(uri, recursive=context.args.recursive)
-    context.out.result({"uri": uri, "deleted": True}, f"Successfully deleted '{context.out.name(uri)}'.")
+    uri, shown = context.args.uri, context.out.name(context.args.uri)
+    recursive = context.args.recursive
+    context.client.rmdir(uri, recursive=recursive)
+    done = recursive or _is_local(uri)
+    text = f"Successfully deleted '{shown}'." if done else f"Nothing to delete for '{shown}': {_NONE} (see -r)."
+    context.out.result({"uri": uri, "deleted": done}, text)
+
+
+def _is_local(uri: str) -> bool:
+    return parse(uri).scheme in LOCAL_SCHEMES
