@@ -83,15 +83,18 @@ class MemorySink(Sink):
     def begin(self, size: int | None) -> None:
         super().begin(size)
         if size is None:
-            self._grown = bytearray()
+            self._buffer, self._grown = None, bytearray()
         elif size < SMALL:
             self._buffer = memoryview(bytearray(size))
         else:
             self._buffer = default_pool().lease(size)
 
     def at(self, start: int, length: int | None) -> Place:
-        if isinstance(self._buffer, memoryview) and length is not None:
-            return self._buffer if length == len(self._buffer) else self._buffer[start : start + length]
+        buffer = self._buffer
+        if isinstance(buffer, memoryview):
+            if length is None:
+                return _filler(buffer, start)
+            return buffer if length == len(buffer) else buffer[start : start + length]
         if self._grown is None:
             self._grown = bytearray(start)
         del self._grown[start:]
@@ -110,7 +113,9 @@ class MemorySink(Sink):
 
     def view(self) -> BytesView:
         """The body, read-only. The buffer goes back to its pool when the last view of it is gone."""
-        return BytesView(self._buffer if self._buffer is not None else self._grown or b"")
+        buffer = self._buffer if self._buffer is not None else self._grown or b""
+        # A view over bytes is cheaper to make than one over other memory, by more than the copy of a small body.
+        return BytesView(bytes(buffer) if len(buffer) < SMALL else buffer)
 
 
 class BufferSink(Sink):
@@ -134,21 +139,7 @@ class BufferSink(Sink):
     def at(self, start: int, length: int | None) -> Place:
         if length is not None:
             return self._buffer[start : start + length]
-        position = start
-
-        def write(data: memoryview) -> None:
-            nonlocal position
-            end = position + len(data)
-            if end > len(self._buffer):
-                raise LengthMismatchError(
-                    f"the object is larger than the buffer's {len(self._buffer)} bytes",
-                    expected=len(self._buffer),
-                    actual=end,
-                )
-            self._buffer[position:end] = data
-            position = end
-
-        return write
+        return _filler(self._buffer, start)
 
     def contents(self) -> memoryview | None:
         return self._buffer[: self.size]
@@ -161,6 +152,23 @@ class BufferSink(Sink):
                 actual=size,
             )
         self.size = size
+
+
+def _filler(buffer: memoryview, start: int) -> Writer:
+    """Writes into ``buffer`` from ``start`` on, where the length of a stretch is not known."""
+    position = start
+
+    def write(data: memoryview) -> None:
+        nonlocal position
+        end = position + len(data)
+        if end > len(buffer):
+            raise LengthMismatchError(
+                f"the object is larger than the buffer's {len(buffer)} bytes", expected=len(buffer), actual=end
+            )
+        buffer[position:end] = data
+        position = end
+
+    return write
 
 
 class FileSink(Sink):

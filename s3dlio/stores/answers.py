@@ -13,6 +13,7 @@ from s3dlio.errors import (
     ThrottledError,
     TransferTimeoutError,
 )
+from s3dlio.types import PutOptions
 
 _BY_STATUS: dict[int, type[S3dlioError]] = {
     304: PreconditionFailedError,
@@ -92,3 +93,18 @@ _PLAIN: dict[type[S3dlioError], str] = {
     PreconditionFailedError: "the condition did not hold",
     ThrottledError: "the service asks for a slower pace",
 }
+
+
+def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
+    """A create-only write that met an object is an AlreadyExistsError."""
+    if options.conditions.if_none_match != "*" or not isinstance(error, PreconditionFailedError):
+        return error
+    return AlreadyExistsError(
+        "the object is there already",
+        uri=error.uri,
+        operation=error.operation,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        attempts=error.attempts,
+    )

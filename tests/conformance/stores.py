@@ -106,6 +106,16 @@ def s3_moto(request: pytest.FixtureRequest) -> Iterator[Case]:
     yield from _cloud(request, "moto_server", "s3://conformance-{}", refuses="\n")
 
 
+def s3_boto3(request: pytest.FixtureRequest) -> Iterator[Case]:
+    request.getfixturevalue("monkeypatch").setenv("S3DLIO_BACKEND", "boto3")
+    yield from _cloud(request, "moto_server", "s3://conformance-boto3-{}", refuses="\n")
+
+
+def s3_arrow(request: pytest.FixtureRequest) -> Iterator[Case]:
+    request.getfixturevalue("monkeypatch").setenv("S3DLIO_BACKEND", "arrow")
+    yield from _cloud(request, "moto_server", "s3://conformance-arrow-{}", refuses="\n")
+
+
 def s3_swift(request: pytest.FixtureRequest) -> Iterator[Case]:
     # Small pages, because it writes no more than 75 objects a second.
     features = {"creates_only": False, "replaces_if_match": False, "page_size": 100}
@@ -135,6 +145,8 @@ CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "file": file,
     "direct": direct,
     "s3-moto": s3_moto,
+    "s3-boto3": s3_boto3,
+    "s3-arrow": s3_arrow,
     "s3-swift": s3_swift,
     "azure": azure,
     "azure-sdk": azure_sdk,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from s3dlio.settings import Settings
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.store import S3Store
 from s3dlio.types import Observer
 from s3dlio.uri import Location
+
+if TYPE_CHECKING:
+    from s3dlio.stores.s3.boto import BotoStore
 
 __all__ = ["S3Account", "S3Store", "open_store"]
 
@@ -20,7 +25,25 @@ def _account(settings: Settings, endpoint: str | None) -> S3Account:
     return S3Account(settings, endpoint)
 
 
-def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> S3Store:
-    """The store of the bucket that ``location`` names. It does no I/O, but may read ``~/.aws``."""
+def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> ObjectStore:
+    """The store of the bucket that ``location`` names, over the transport that ``settings.s3.backend`` chooses.
+
+    It does no I/O, but may read ``~/.aws``.
+
+    Raises:
+        MissingDependencyError: the transport needs a package that is not installed.
+    """
     account = _account(settings, location.endpoint)
-    return S3Store(account, location.container, location.root, settings, observers)
+    return _transport(settings.s3.backend)(account, location.container, location.root, settings, observers)
+
+
+def _transport(backend: str) -> type[S3Store] | type[BotoStore]:
+    if backend == "native":
+        return S3Store
+    if backend == "boto3":
+        from s3dlio.stores.s3.boto import BotoStore
+
+        return BotoStore
+    from s3dlio.stores.s3.arrow import ArrowStore
+
+    return ArrowStore

@@ -63,12 +63,13 @@ class S3Account:
         """Where requests for ``bucket`` go, and what their paths start with."""
         region = region or self.region
         base = self.endpoint_url or aws_endpoint(region)
-        if bucket and self._virtual(bucket, base):
+        if bucket and self.is_virtual(bucket):
             scheme, _, host = base.partition("://")
             return self._service(f"{scheme}://{bucket}.{host}", region), ""
         return self._service(base, region), f"/{bucket}" if bucket else ""
 
-    def _virtual(self, bucket: str, base: str) -> bool:
+    def is_virtual(self, bucket: str) -> bool:
+        """Whether the bucket stands in the host name instead of the path."""
         style = self._s3.addressing
         if style == "auto":
             style = (self._configured_s3("addressing_style") or "auto") if self._has_files() else "auto"
@@ -152,6 +153,41 @@ class S3Account:
                 self._refreshing = False
 
         threading.Thread(target=run, name="s3dlio-credentials", daemon=True).start()
+
+    def boto_client(self) -> Any:
+        """A boto3 client with the same access, for ``S3DLIO_BACKEND=boto3``."""
+        import boto3
+        import botocore.session
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        s3, http = self._s3, self.settings.http
+        checks = "when_supported" if self.is_aws else "when_required"
+        options: dict[str, Any] = {
+            "region_name": self.region,
+            "connect_timeout": http.connect_timeout,
+            "read_timeout": http.read_timeout,
+            "max_pool_connections": http.max_connections,
+            "retries": {"total_max_attempts": self.settings.retry.max_attempts, "mode": "standard"},
+            "s3": {
+                "addressing_style": "path" if s3.addressing == "auto" and not self.is_aws else s3.addressing,
+                "payload_signing_enabled": s3.payload_signing,
+            },
+            "request_checksum_calculation": s3.request_checksum or checks,
+            "response_checksum_validation": s3.response_checksum or checks,
+        }
+        if s3.anonymous:
+            options["signature_version"] = UNSIGNED
+        session = boto3.Session(botocore_session=botocore.session.Session(profile=s3.profile))
+        return session.client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id=s3.access_key_id,
+            aws_secret_access_key=s3.secret_access_key,
+            aws_session_token=s3.session_token,
+            verify=http.ca_bundle,
+            config=Config(**options),
+        )
 
     # -- what botocore knows
 

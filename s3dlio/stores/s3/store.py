@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from s3dlio import integrity
-from s3dlio.errors import AlreadyExistsError, ConfigError, PreconditionFailedError, S3dlioError
+from s3dlio.errors import ConfigError, PreconditionFailedError, S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.settings import Settings
-from s3dlio.stores.answers import error_for
+from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
@@ -367,21 +367,6 @@ def _version(version_id: str | None) -> str:
 def _without_fraction(date: str | None) -> str | None:
     """``2026-11-20T23:52:47.000Z`` as ``2026-11-20T23:52:47Z``."""
     return date.partition(".")[0] + "Z" if date and "." in date else date
-
-
-def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
-    """A create-only write that met an object is an AlreadyExistsError."""
-    if options.conditions.if_none_match != "*":
-        return error
-    return AlreadyExistsError(
-        "the object is there already",
-        uri=error.uri,
-        operation=error.operation,
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
-        attempts=error.attempts,
-    )
 
 
 def crc32c_of(source: Source) -> int:

@@ -1,0 +1,220 @@
+"""s3:// with the bytes of objects carried by Apache Arrow's object_store (the ``obstore`` package): for comparison,
+and as a way out. Chosen with ``S3DLIO_BACKEND=arrow``.
+
+object_store has no verbs for buckets, metadata by HEAD or pages of a listing, and its path type cannot express every
+S3 key (empty, ``.`` and ``..`` segments); boto3 carries these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from s3dlio.errors import (
+    MissingDependencyError,
+    NetworkError,
+    ObjectNotFoundError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    S3dlioError,
+)
+from s3dlio.memory.body import Sink, Source
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.s3.boto import BotoStore
+from s3dlio.stores.s3.headers import put_fields
+from s3dlio.stores.sdk_bodies import SourceFile
+from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
+
+_PIECE = 1 << 20
+_ATTRIBUTES = (
+    ("content_type", "Content-Type"),
+    ("content_encoding", "Content-Encoding"),
+    ("content_language", "Content-Language"),
+    ("content_disposition", "Content-Disposition"),
+    ("cache_control", "Cache-Control"),
+    ("storage_class", "Storage-Class"),
+)
+
+
+class ArrowStore(BotoStore):
+    """One bucket. The parameters are those of :class:`S3Store`."""
+
+    _arrow: Any = None
+    _arrow_pid = 0
+
+    def _obstore(self) -> Any:
+        try:
+            import obstore
+        except ImportError as error:
+            raise MissingDependencyError("obstore", "arrow", "S3DLIO_BACKEND=arrow") from error
+        return obstore
+
+    @property
+    def arrow(self) -> Any:
+        """The object_store: made on first use, and anew in a forked child, whose runtime has no threads."""
+        if self._arrow is None or self._arrow_pid != os.getpid():
+            self._obstore()
+            with self._lock:
+                self._arrow, self._arrow_pid = self._make_arrow(), os.getpid()
+        return self._arrow
+
+    def _make_arrow(self) -> Any:
+        from datetime import timedelta
+
+        from obstore import store
+
+        s3, http, account = self.settings.s3, self.settings.http, self.account
+        config: dict[str, Any] = {"bucket": self.bucket, "region": account.region}
+        if account.endpoint_url:
+            config["endpoint"] = account.endpoint_url
+        config["virtual_hosted_style_request"] = account.is_virtual(self.bucket)
+        if s3.anonymous:
+            config["skip_signature"] = True
+        options: dict[str, Any] = {
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=http.connect_timeout),
+            "timeout": timedelta(seconds=http.operation_timeout or 24 * 3600),
+            "pool_max_idle_per_host": str(http.max_connections),
+        }
+        if http.ca_bundle:
+            with open(http.ca_bundle, encoding="ascii") as bundle:
+                options["root_certificate"] = bundle.read()
+        retry = {"max_retries": self.settings.retry.max_attempts - 1}
+        provider = None if s3.anonymous else self._credential
+        make: Any = store.S3Store
+        return make(config=config, client_options=options, retry_config=retry, credential_provider=provider)
+
+    def _credential(self) -> dict[str, Any]:
+        found = self.account.credentials()
+        return {
+            "access_key_id": found.access_key,
+            "secret_access_key": found.secret_key,
+            "token": found.token,
+            "expires_at": None,
+        }
+
+    @contextlib.contextmanager
+    def _arrow_errors(self, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+        errors = self._obstore().exceptions
+        kinds: dict[type[Exception], type[S3dlioError]] = {
+            FileNotFoundError: ObjectNotFoundError,
+            errors.PermissionDeniedError: PermissionDeniedError,
+            errors.UnauthenticatedError: PermissionDeniedError,
+            errors.PreconditionError: PreconditionFailedError,
+            errors.AlreadyExistsError: PreconditionFailedError,
+            errors.NotModifiedError: PreconditionFailedError,
+        }
+        try:
+            yield
+        except S3dlioError:
+            raise
+        except (errors.BaseError, FileNotFoundError) as error:
+            text = str(error).split("\n\n")[0]
+            kind = next((ours for theirs, ours in kinds.items() if isinstance(error, theirs)), NetworkError)
+            raise create_only_error(kind(text, uri=self.uri(key)), options) from error
+
+    # -- objects
+
+    def _read(
+        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> ObjectMetadata:
+        if length == 0 or not is_path(key):
+            return super()._read(key, sink, offset, length, conditions)
+        options: dict[str, Any] = {}
+        if conditions.if_match:
+            options["if_match"] = conditions.if_match
+        if conditions.if_none_match:
+            options["if_none_match"] = conditions.if_none_match
+        if conditions.version_id:
+            options["version"] = conditions.version_id
+        if offset or length is not None:
+            options["range"] = {"offset": offset} if length is None else (offset, offset + length)
+        try:
+            with self._arrow_errors(key):
+                answer = self._obstore().get(self.arrow, key, options=options)
+                self._collect(answer, sink)
+        except (NetworkError, RangeNotSatisfiableError) as error:
+            if "range" not in options or sink.size is not None:
+                raise
+            about = self._head(key, NO_CONDITIONS)  # object_store has no error of its own for a range beyond the end
+            if offset < about.size:
+                raise error
+            sink.begin(0)
+            sink.end(0)
+            return about
+        return _metadata_of(answer)
+
+    @staticmethod
+    def _collect(answer: Any, sink: Sink) -> None:
+        first, last = answer.range
+        sink.begin(last - first)
+        place = sink.at(0, last - first)
+        done = 0
+        for piece in answer.stream(min_chunk_size=_PIECE):
+            data = memoryview(piece)
+            if isinstance(place, memoryview):
+                place[done : done + len(data)] = data
+            else:
+                place(data)
+            done += len(data)
+        if done != last - first:
+            raise NetworkError(f"{done} of {last - first} bytes arrived")
+        sink.end(done)
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        conditions = options.conditions
+        plain = not (options.server_side_encryption or options.sse_customer_key or options.ssekms_key_id)
+        if not plain or options.tags or conditions.if_match or not is_path(key):
+            return super()._write(key, source, options)
+        put_fields(options)
+        attributes = {name: value for field, name in _ATTRIBUTES if (value := getattr(options, field))}
+        attributes.update(options.metadata or {})
+        multipart = self.settings.multipart
+        large = source.size > multipart.threshold
+        whole = source.whole()
+        with self._arrow_errors(key, options):
+            answer = self._obstore().put(
+                self.arrow,
+                key,
+                SourceFile(source) if whole is None else whole,
+                attributes=attributes or None,
+                mode="create" if conditions.if_none_match == "*" else "overwrite",
+                use_multipart=large and conditions.if_none_match is None,
+                chunk_size=multipart.part_size,
+                max_concurrency=multipart.max_in_flight,
+            )
+        return PutResult(answer["e_tag"], answer["version"], source.size)
+
+    def _delete(self, key: str, version_id: str | None) -> None:
+        if version_id is not None or not is_path(key):
+            super()._delete(key, version_id)
+            return
+        with self._arrow_errors(key), contextlib.suppress(FileNotFoundError):
+            self._obstore().delete(self.arrow, key)
+
+
+def is_path(key: str) -> bool:
+    """Whether object_store's path type keeps the key as it is: no empty, ``.`` or ``..`` segments, nothing that it
+    encodes, no control characters."""
+    return key.isprintable() and not any(part in ("", ".", "..") for part in key.split("/")) and not _ENCODED & set(key)
+
+
+#: Characters that object_store's path type percent-encodes (its documentation, Path::parse and PathPart).
+_ENCODED = frozenset('\\{}^%`[]<>~#|"*?')
+
+
+def _metadata_of(answer: Any) -> ObjectMetadata:
+    told = answer.meta
+    attributes = dict(answer.attributes)
+    known = {field: attributes.pop(name, None) for field, name in _ATTRIBUTES}
+    return ObjectMetadata(
+        size=told["size"],
+        etag=told["e_tag"],
+        version_id=told["version"],
+        last_modified=f"{told['last_modified']:%Y-%m-%dT%H:%M:%SZ}",
+        metadata=attributes,
+        **known,
+    )

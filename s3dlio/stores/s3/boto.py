@@ -1,0 +1,301 @@
+"""s3:// carried entirely by boto3: the same contract as :class:`S3Store`, for comparison and as a way out. Chosen with
+``S3DLIO_BACKEND=boto3``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.memory.body import Sink, Source
+from s3dlio.settings import Settings
+from s3dlio.stores.answers import create_only_error, error_for
+from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.headers import crc32c_of, put_fields
+from s3dlio.stores.sdk_bodies import SourceFile
+from s3dlio.stores.spooled import SpooledWriter
+from s3dlio.types import (
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListEntry,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+)
+
+_PIECE = 1 << 20
+_ARGUMENTS = (
+    ("content_type", "ContentType"),
+    ("content_encoding", "ContentEncoding"),
+    ("content_language", "ContentLanguage"),
+    ("content_disposition", "ContentDisposition"),
+    ("cache_control", "CacheControl"),
+    ("storage_class", "StorageClass"),
+    ("server_side_encryption", "ServerSideEncryption"),
+    ("ssekms_key_id", "SSEKMSKeyId"),
+    ("sse_customer_key", "SSECustomerKey"),
+)
+
+
+class BotoStore(BlockingStore):
+    """One bucket. The parameters are those of :class:`S3Store`."""
+
+    scheme: ClassVar[str] = "s3"
+
+    def __init__(
+        self,
+        account: S3Account,
+        bucket: str,
+        root: str | None = None,
+        settings: Settings | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        super().__init__(root or f"s3://{bucket}", observers)
+        self.account = account
+        self.bucket = bucket
+        self.settings = settings or account.settings
+        self._client: Any = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client: made on first use, and anew in a forked child, whose sockets are its parent's."""
+        if self._client is None or self._pid != os.getpid():
+            with self._lock:
+                self._client, self._pid = self.account.boto_client(), os.getpid()
+        return self._client
+
+    @contextlib.contextmanager
+    def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+        """Turn boto3's exceptions into ours."""
+        from botocore import exceptions
+
+        try:
+            yield
+        except exceptions.ClientError as error:
+            raise create_only_error(self._typed(error.response, key), options) from error
+        except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
+            raise TransferTimeoutError(str(error), uri=self.uri(key)) from error
+        except exceptions.BotoCoreError as error:
+            raise NetworkError(str(error), uri=self.uri(key)) from error
+
+    def _typed(self, answer: Any, key: str) -> S3dlioError:
+        failure, about = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+        status = about.get("HTTPStatusCode", 500)
+        code = failure.get("Code")
+        error = error_for(
+            status,
+            code=None if str(code).isdigit() else code,
+            message=None if str(code).isdigit() else failure.get("Message"),
+            request_id=about.get("RequestId"),
+            attempts=about.get("RetryAttempts", 0) + 1,
+        )
+        error.locate(self.uri(key), None)
+        return error
+
+    # -- reading
+
+    def _read(
+        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> ObjectMetadata:
+        if length == 0:
+            about = self._head(key, conditions)
+            sink.begin(0)
+            sink.end(0)
+            return about
+        arguments = self._conditions(conditions)
+        if offset or length is not None:
+            last = "" if length is None else offset + length - 1
+            arguments["Range"] = f"bytes={offset}-{last}"
+        try:
+            with self._translated(key):
+                answer = self.client.get_object(Bucket=self.bucket, Key=key, **arguments)
+        except S3dlioError as error:
+            if error.status != 416 or "Range" not in arguments:
+                raise
+            sink.begin(0)  # the range lies beyond the end
+            sink.end(0)
+            return self._head(key, conditions)
+        self._fill(key, sink, answer)
+        total = (answer.get("ContentRange") or "").rpartition("/")[2]
+        return _metadata_of(answer, int(total) if total.isdigit() else answer["ContentLength"])
+
+    def _fill(self, key: str, sink: Sink, answer: Any) -> None:
+        size, body = answer["ContentLength"], answer["Body"]
+        sink.begin(size)
+        place = sink.at(0, size)
+        with self._translated(key), contextlib.closing(body):
+            done = 0
+            while done < size:
+                piece = body.read(min(_PIECE, size - done))
+                if not piece:
+                    raise NetworkError(f"the connection broke after {done} of {size} bytes", uri=self.uri(key))
+                if isinstance(place, memoryview):
+                    place[done : done + len(piece)] = piece
+                else:
+                    place(memoryview(piece))
+                done += len(piece)
+        sink.end(size)
+
+    def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
+        with self._translated(key):
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(conditions))
+        return _metadata_of(answer, answer["ContentLength"])
+
+    @staticmethod
+    def _conditions(conditions: Conditions) -> dict[str, Any]:
+        named = {
+            "IfMatch": conditions.if_match,
+            "IfNoneMatch": conditions.if_none_match,
+            "VersionId": conditions.version_id,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        put_fields(options)  # refuses what headers cannot carry
+        arguments = {name: value for attribute, name in _ARGUMENTS if (value := getattr(options, attribute))}
+        if options.metadata:
+            arguments["Metadata"] = dict(options.metadata)
+        if options.tags:
+            arguments["Tagging"] = urlencode(dict(options.tags))
+        multipart, conditional = self.settings.multipart, self._conditions(options.conditions)
+        with self._translated(key, options):
+            if source.size <= multipart.threshold or conditional:
+                body: Any = source.whole()
+                body = SourceFile(source) if body is None else bytes(body)
+                answer = self.client.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentLength=source.size, **arguments, **conditional
+                )
+                return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
+            self._upload(key, source, arguments)
+        return PutResult(self._head(key, Conditions()).etag, None, source.size)
+
+    def _upload(self, key: str, source: Source, arguments: dict[str, Any]) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        multipart = self.settings.multipart
+        config = TransferConfig(
+            multipart_threshold=multipart.threshold,
+            multipart_chunksize=multipart.part_size,
+            max_concurrency=multipart.max_in_flight,
+        )
+        self.client.upload_fileobj(SourceFile(source), self.bucket, key, ExtraArgs=arguments, Config=config)
+
+    def writer(
+        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return SpooledWriter(self, key, options)
+
+    # -- listing
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> tuple[ListPage, str | None]:
+        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        if not recursive:
+            arguments["Delimiter"] = "/"
+        if token is not None:
+            arguments["ContinuationToken"] = token
+        elif start_after is not None:
+            arguments["StartAfter"] = start_after
+        with self._translated(""):
+            answer = self.client.list_objects_v2(**arguments)
+        found = answer.get("Contents", ())
+        entries = [
+            ListEntry(
+                item["Key"], item["Size"], item.get("ETag"), _time(item.get("LastModified")), item.get("StorageClass")
+            )
+            for item in found
+        ]
+        prefixes = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
+        page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
+        return page, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
+
+    # -- deleting, copying
+
+    def _delete(self, key: str, version_id: str | None) -> None:
+        with self._translated(key):
+            self.client.delete_object(
+                Bucket=self.bucket, Key=key, **self._conditions(Conditions(version_id=version_id))
+            )
+
+    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
+        with self._translated(""):
+            answer = self.client.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+        return [
+            (item["Key"], error_for(500, code=item.get("Code"), message=item.get("Message")))
+            for item in answer.get("Errors", ())
+        ]
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        return isinstance(source, BotoStore) and source.account.endpoint_url == self.account.endpoint_url
+
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
+        assert isinstance(source, BotoStore)
+        place = {"Bucket": source.bucket, "Key": source_key}
+        with self._translated(key):
+            self.client.copy(place, self.bucket, key)
+        about = self._head(key, Conditions())
+        return PutResult(about.etag, about.version_id, about.size)
+
+    # -- buckets
+
+    def _create_container(self) -> None:
+        arguments: dict[str, Any] = {}
+        if self.account.is_aws and self.account.region != "us-east-1":
+            arguments["CreateBucketConfiguration"] = {"LocationConstraint": self.account.region}
+        try:
+            with self._translated(""):
+                self.client.create_bucket(Bucket=self.bucket, **arguments)
+        except S3dlioError as error:
+            if error.code != "BucketAlreadyOwnedByYou":
+                raise
+
+    def _delete_container(self) -> None:
+        with self._translated(""):
+            self.client.delete_bucket(Bucket=self.bucket)
+
+    def _list_containers(self) -> list[Container]:
+        with self._translated(""):
+            found = self.client.list_buckets().get("Buckets", ())
+        return [Container(item["Name"], f"s3://{item['Name']}", _time(item.get("CreationDate"))) for item in found]
+
+
+def _time(moment: Any) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _metadata_of(answer: Any, size: int) -> ObjectMetadata:
+    return ObjectMetadata(
+        size=size,
+        etag=answer.get("ETag"),
+        version_id=answer.get("VersionId"),
+        last_modified=_time(answer.get("LastModified")),
+        content_type=answer.get("ContentType"),
+        content_language=answer.get("ContentLanguage"),
+        content_encoding=answer.get("ContentEncoding"),
+        cache_control=answer.get("CacheControl"),
+        content_disposition=answer.get("ContentDisposition"),
+        expires=answer.get("ExpiresString"),
+        storage_class=answer.get("StorageClass"),
+        server_side_encryption=answer.get("ServerSideEncryption"),
+        ssekms_key_id=answer.get("SSEKMSKeyId"),
+        sse_customer_algorithm=answer.get("SSECustomerAlgorithm"),
+        replication_status=answer.get("ReplicationStatus"),
+        metadata=dict(answer.get("Metadata", {})),
+        crc32c=crc32c_of(answer.get("ChecksumCRC32C")),
+    )

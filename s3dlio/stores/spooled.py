@@ -1,0 +1,58 @@
+"""A streaming write for transports that want to know the size first: the bytes wait in memory, then in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO
+
+from s3dlio.errors import S3dlioError
+from s3dlio.memory.body import FileSource, MemorySource, Source, as_memory
+from s3dlio.stores.base import ObjectStore, ObjectWriter
+from s3dlio.types import Payload, PutOptions, PutResult
+
+_IN_MEMORY = 64 << 20
+
+
+class SpooledWriter(ObjectWriter):
+    """Collects the bytes and stores them with one ``put`` of the store on close.
+
+    Args:
+        store: where.
+        key: the object.
+        options: content type, metadata, conditions, ...
+    """
+
+    def __init__(self, store: ObjectStore, key: str, options: PutOptions) -> None:
+        self._store = store
+        self._key = key
+        self._options = options
+        self._spool: IO[bytes] | None = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - abort closes it
+
+    def write(self, data: Payload) -> int:
+        return self._opened().write(as_memory(data))
+
+    def close(self) -> PutResult:
+        spool = self._opened()
+        try:
+            return self._store.execute(self._store.write_call(self._key, _source_of(spool), options=self._options))
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+
+    def _opened(self) -> IO[bytes]:
+        if self._spool is None:
+            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
+        return self._spool
+
+
+def _source_of(spool: IO[bytes]) -> Source:
+    size = spool.tell()
+    spool.seek(0)
+    if size <= _IN_MEMORY:
+        return MemorySource(memoryview(spool.read()))
+    spool.flush()
+    return FileSource(spool.fileno(), 0, size)
