@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
+from s3dlio.errors import redact
 
 if TYPE_CHECKING:
     from s3dlio.client import Client
     from s3dlio.settings import Settings
     from s3dlio.transfer.progress import Progress
+    from s3dlio.types import Observation
+
+
+log = logging.getLogger("s3dlio.cli")
 
 
 class Context:
@@ -47,7 +53,10 @@ class Context:
         """The client of this run; made when first used."""
         from s3dlio.client import Client
 
-        return Client(self.settings)
+        client = Client(self.settings)
+        if self.out.verbosity:
+            client.add_observer(_log_operation)
+        return client
 
     def refuse(self, message: str) -> NoReturn:
         """End with a usage error of this command.
@@ -62,3 +71,10 @@ class Context:
         from s3dlio.transfer.progress import NoProgress, ProgressBar
 
         return ProgressBar(title, self.out.stderr, by_objects=by_objects) if self.out.progress else NoProgress()
+
+
+def _log_operation(seen: Observation) -> None:
+    """With ``-v``: a line for every operation that has ended."""
+    seconds = seen.duration_ns / 1e9
+    outcome = "failed" if seen.error else f"{seen.bytes} bytes"
+    log.info("%s %s: %s in %.6fs", seen.operation, redact(seen.uri), outcome, seconds)

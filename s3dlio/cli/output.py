@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from s3dlio.errors import BatchError, S3dlioError
+from s3dlio.errors import BatchError, S3dlioError, redact
 
 if TYPE_CHECKING:
     from s3dlio.memory.view import BytesView
@@ -115,7 +115,7 @@ def error_record(error: BaseException) -> dict[str, Any]:
     if isinstance(error, S3dlioError):
         record |= {name: value for name in _DETAILS if (value := getattr(error, name)) is not None}
         if "uri" in record:
-            record["uri"] = escaped(record["uri"])
+            record["uri"] = redact(record["uri"])
     return record
 
 

@@ -137,7 +137,7 @@ def _looking(commands: _Commands) -> None:
     _pattern(ls, "only objects")
     ls.add_argument("-c", "--count-only", action="store_true", help="print only the count")
     ls.add_argument("-l", "--long", action="store_true", help="with size in bytes and time of last change")
-    ls.add_argument("-H", "--human-readable", action="store_true", help="with -l: sizes as 1.5 MiB")
+    ls.add_argument("-H", "--human-readable", action="store_true", help="like -l, with sizes as 1.5 MiB")
 
     stat = commands.add("stat", "stat:run", "Show what the store tells about an object")
     stat.add_argument("uri", metavar="URI", help=_URI)

@@ -213,6 +213,28 @@ def test_usage_errors_exit_with_2(cli: Cli):
     assert cli("get", "-r", "u", "--offset", "1", code=2)
 
 
+@pytest.mark.parametrize(
+    "words", ["ls u -cl", "ls u -c -H", "get --keylist k -r", "get --keylist k -p x", "get u -p x --length 1"]
+)
+def test_options_that_would_be_ignored_are_refused(cli: Cli, words: str):
+    assert "s3-cli" in cli(*words.split(), code=2).err
+
+
+def test_verbose_tells_every_operation(cli: Cli, tree: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "s3dlio")
+    cli("-v", "get", "-r", f"file://{tree}/")
+    told = [record.getMessage() for record in caplog.records if record.name == "s3dlio.cli"]
+    assert any(re.fullmatch(rf"GET file://{tree}/a\.txt: 5 bytes in \d\.\d+s", line) for line in told)
+    caplog.clear()
+    cli("-v", "stat", f"file://{tree}/none", code=1)
+    assert caplog.records[-1].getMessage().startswith(f"HEAD file://{tree}/none: failed in ")
+
+
+def test_no_secret_of_a_uri_is_shown(cli: Cli):
+    run = cli("stat", "s3://user:hunter2@host/bucket", "--json", code=1)
+    assert "hunter2" not in run.out + run.err
+
+
 def test_an_unknown_scheme_says_what_there_is(cli: Cli):
     assert "s3://" in cli("ls", "bogus://x/", code=1).err
     assert "file:///tmp" in cli("ls", "/tmp", code=1).err

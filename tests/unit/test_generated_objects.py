@@ -13,7 +13,8 @@ from s3dlio.client import Client
 from s3dlio.datagen import DataSource
 from s3dlio.errors import ConfigError, InvalidURIError
 from s3dlio.formats.objects import ObjectType
-from s3dlio.transfer.generate import _Objects, put_generated
+from s3dlio.transfer.generate import put_generated
+from s3dlio.transfer.generated import GeneratedObjects
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_npz_objects_are_read_by_numpy(client: Client, tmp_path: Path):
 
 @pytest.mark.parametrize("object_type", [kind for kind in OBJECT_TYPES if kind != "HDF5"])
 def test_any_stretch_of_an_object_is_the_same_whenever_it_is_made(object_type: str):
-    objects = _Objects(object_type, 300_000, 1, 1, chunk_size=4096, seed=1)
+    objects = GeneratedObjects(object_type, 300_000, 1, 1, chunk_size=4096, seed=1)
     whole = bytearray()
     source = objects.source(3)
     while len(whole) < source.size:
@@ -101,7 +102,7 @@ def test_the_command_line_knows_every_object_type():
 @pytest.mark.parametrize(
     "wrong",
     [{"size": -1}, {"object_type": "bogus"}, {"mode": "bogus"}, {"algorithm": "bogus"}, {"chunk_size": 0},
-     {"max_in_flight": 0}, {"num": -1}, {"dedup": -1}, {"seed": -1}],
+     {"max_in_flight": 0}, {"num": -1}, {"dedup": -1}, {"seed": -1}, {"size": 1 << 60, "mode": "single-pass"}],
 )  # fmt: skip
 def test_bad_arguments_are_refused_before_anything_is_written(client: Client, tmp_path: Path, wrong: dict[str, int]):
     with pytest.raises(ConfigError):
@@ -112,7 +113,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(client: Client, tm
 
 
 def test_a_template_without_braces_is_refused_for_several_objects(client: Client, tmp_path: Path):
-    with pytest.raises(ConfigError, match="write {} where the index"):
+    with pytest.raises(ConfigError, match="where the index of the object"):
         put_generated(client, f"file://{tmp_path}/", 2, template="same.bin", size=1)
     assert names(tmp_path) == []
     put_generated(client, f"file://{tmp_path}/", 1, template="same.bin", size=1)

@@ -28,6 +28,8 @@ def run(context: Context) -> None:
     ranged = args.offset is not None or args.length is not None
     if (args.uri is None) == (args.keylist is None):
         context.refuse("either URI or --keylist FILE must be given")
+    if args.keylist and (args.recursive or args.pattern):
+        context.refuse("-r and -p select below a URI, and not in a --keylist")
     if ranged and (args.keylist or args.recursive or args.pattern):
         context.refuse("--offset and --length read a range of one object: give its URI alone")
     with watched(context.bar("GET")) as progress:

@@ -18,6 +18,8 @@ _REDRAW_SECONDS = 0.2
 def run(context: Context) -> None:
     """One line for each entry unless only the count is wanted, then the count and the rate."""
     args, out = context.args, context.out
+    if args.count_only and (args.long or args.human_readable):
+        context.refuse("-c/--count-only prints no entries: leave out -l and -H")
     store, _ = context.client.store_for(args.uri)
     live = _LiveCount(out, wanted=args.count_only)
     for _, page in context.client.select(args.uri, recursive=args.recursive, pattern=args.pattern):
@@ -34,7 +36,7 @@ def run(context: Context) -> None:
 
 def _print_page(context: Context, store: ObjectStore, page: ListPage) -> None:
     args, out = context.args, context.out
-    if out.as_json or args.long:
+    if out.as_json or args.long or args.human_readable:
         details = sorted(_details(store, page), key=itemgetter("uri")) if page.prefixes else list(_details(store, page))
         out.results(details, (_long_line(out, told, args.human_readable) for told in details))
     else:
