@@ -41,7 +41,7 @@ def run_calls(
             loop, possibly of several. What it raises ends the batch.
         cancel: once cancelled, no call is started any more. Failed calls do not cancel: that is up to ``on_done``.
         executor: whose threads help.
-        budget: bounds the bytes of the writes in flight.
+        budget: bounds the bytes of the writes in flight. Where it is used up, lanes let what is in flight end first.
     """
     feed = _Feed(calls, cancel)
     if feed.next_is_blocking():
@@ -157,8 +157,8 @@ class _Usage(NamedTuple):
 
 
 def _run_one(index: int, call: Call[Any], on_done: Done, cancel: CancelToken, budget: ByteBudget | None) -> None:
-    if budget is not None:
-        budget.acquire(call.size, cancel)
+    if budget is not None and not budget.acquire(call.size, cancel):
+        return  # cancelled: it was not started
     result, failure = None, None
     try:
         result = call.run()
@@ -182,16 +182,32 @@ def _run_lanes(
     from s3dlio.net.lane import Lane
 
     lanes = lanes_for(width)
+    sizes: dict[int, int] = {}  # what calls in flight have taken of the budget
 
-    def cloud_calls() -> Iterator[tuple[int, Call[Any]]]:
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        if budget is not None:
+            budget.release(sizes.pop(index))
+        on_done(index, result, error)
+
+    def calls_with_room() -> Iterator[tuple[int, Call[Any]]]:
+        """Calls until the budget has no room for one: a lane cannot wait for bytes that its own calls hold."""
+        idle = True
         for item in feed:
-            if item[1].store.is_cloud:
-                yield item
-            else:
-                _run_one(*item, on_done, cancel, budget)
+            index, call = item
+            if not call.store.is_cloud:
+                _run_one(index, call, on_done, cancel, budget)
+                continue
+            if budget is not None:
+                if not (budget.acquire(call.size, cancel) if idle else budget.take(call.size)):
+                    feed.give_back(item)
+                    return
+                sizes[index] = call.size
+                idle = False
+            yield item
 
     def lane() -> None:
-        Lane(window=-(-width // lanes), cancel=cancel).run(cloud_calls(), on_done)
+        while feed.peek() is not None:  # a lane ends when all that it began has ended; then there is room again
+            Lane(window=-(-width // lanes), cancel=cancel).run(calls_with_room(), done)
 
     executor.share(lane, lanes - 1, cancel)
 

@@ -92,18 +92,15 @@ class ByteBudget:
                 self.in_flight += size
             return fits
 
-    def acquire(self, size: int, cancel: CancelToken | None = None) -> None:
-        """Take ``size`` bytes, waiting for others to be given back.
-
-        Raises:
-            TransferCancelledError: ``cancel`` was cancelled meanwhile.
-        """
+    def acquire(self, size: int, cancel: CancelToken) -> bool:
+        """Take ``size`` bytes, waiting for others to be given back; False when ``cancel`` was cancelled meanwhile."""
         with self._changed:
             while not self._fits(size):
+                if cancel.cancelled:
+                    return False
                 self._changed.wait(0.1)  # the token has no lock to wait on, so look at it ten times a second
-                if cancel is not None:
-                    cancel.check()
             self.in_flight += size
+            return True
 
     def release(self, size: int) -> None:
         """Give ``size`` bytes back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -69,20 +70,22 @@ class Outcomes:
         self._keep_going = keep_going
         self._ended = 0
         self._given_up = 0
+        self._lock = threading.Lock()
 
     def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        self._ended += 1
-        if error is None:
-            self.succeeded(index, result)
-        elif self.cancel.cancelled and isinstance(error, TransferCancelledError):
-            self._given_up += 1
-        else:
-            self.errors[index] = error
-            if not self._keep_going:
-                self.cancel.cancel("another item of the batch failed")
+        with self._lock:
+            self._ended += 1
+            if error is None:
+                self.succeeded(index, result)
+            elif self.cancel.cancelled and isinstance(error, TransferCancelledError):
+                self._given_up += 1
+            else:
+                self.errors[index] = error
+                if not self._keep_going:
+                    self.cancel.cancel("another item of the batch failed")
 
     def succeeded(self, index: int, result: Any) -> None:
-        """An item ended well; subclasses keep what they need."""
+        """An item ended well; subclasses keep what they need. Called under the lock."""
 
     def run(self, calls: Iterable[Call[Any]], crew: Crew, budget: ByteBudget | None = None) -> None:
         """Run the batch.
@@ -117,11 +120,12 @@ class _Totals(Outcomes):
         self.sinks: dict[int, DiscardSink] = {}
 
     def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        size = self.sinks.pop(index).size or 0
-        if error is None:
-            self.objects += 1
-            self.bytes += size
         super().done(index, result, error)
+        del self.sinks[index]
+
+    def succeeded(self, index: int, result: Any) -> None:
+        self.objects += 1
+        self.bytes += self.sinks[index].size or 0
 
 
 def get_many(

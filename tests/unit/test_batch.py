@@ -215,7 +215,8 @@ def test_no_more_than_the_width_run_at_a_time() -> None:
     executor.shutdown()
 
 
-def test_the_bytes_in_flight_are_bounded() -> None:
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_the_bytes_in_flight_are_bounded(store: Fake) -> None:
     budget = ByteBudget(100)
     most = 0
 
@@ -226,9 +227,34 @@ def test_the_bytes_in_flight_are_bounded() -> None:
 
     executor = Executor(8)
     seen = Seen()
-    seen.run((LOCAL.call(work, size=40) for _ in range(30)), executor, width=8, budget=budget)
+    seen.run((store.call(work, size=40 if i else 400) for i in range(30)), executor, width=8, budget=budget)
+    assert len(seen.results) == 30
+    assert most == 400  # alone; the others never exceed the budget
+    assert budget.in_flight == 0
+    most = 0
+    seen = Seen()
+    seen.run((store.call(work, size=40) for _ in range(30)), executor, width=8, budget=budget)
     assert len(seen.results) == 30
     assert most <= 80
+    assert budget.in_flight == 0
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_cancelling_while_others_wait_for_bytes(store: Fake) -> None:
+    executor = Executor(8)
+    budget = ByteBudget(10)
+    cancel = CancelToken()
+    ended: list[int] = []
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        ended.append(index)
+        if len(ended) == 5:
+            cancel.cancel("enough")
+
+    calls = (store.call(lambda: time.sleep(0.001), size=10) for _ in range(1000))
+    run_calls(calls, width=8, on_done=done, cancel=cancel, executor=executor, budget=budget)
+    assert 5 <= len(ended) < 50
     assert budget.in_flight == 0
     executor.shutdown()
 
