@@ -147,6 +147,10 @@ def _azure(uri: str, rest: str, azure_account: str | None) -> Location:
 def _check_container(uri: str, name: str) -> None:
     if not name:
         raise InvalidURIError("the bucket (container) name is empty", uri=uri, hint="write scheme://bucket/key")
+    if "@" in name:  # what stands before it may be a password, which no message repeats
+        raise InvalidURIError(
+            "credentials do not belong in a URI", uri=uri, hint="put them in the environment, or in a profile"
+        )
     if not name.isascii() or not all(c.isalnum() or c in "-._$" for c in name):
         raise InvalidURIError(f"'{name}' cannot be the name of a bucket (container)", uri=uri)
     if name in (".", ".."):
