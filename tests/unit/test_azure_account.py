@@ -58,7 +58,7 @@ def test_endpoints(monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str
     "endpoint", ["http://127.0.0.1:10000/other", "https://other.blob.core.windows.net", "http://localhost/other"]
 )
 def test_the_endpoint_of_another_account_is_refused(endpoint: str) -> None:
-    with pytest.raises(errors.ConfigError, match="'other'.*'myaccount'"):
+    with pytest.raises(errors.ConfigError, match=r"'other'.*'myaccount'"):
         account(endpoint_url=endpoint)
 
 
@@ -231,7 +231,13 @@ def test_names_of_containers(name: str) -> None:
 @pytest.mark.parametrize("backend", ["native", "sdk"])
 def test_keys_that_azure_would_take_for_others(key: str, backend: str) -> None:
     store = open_store(parse("az://myaccount/container/"), Settings.resolve(azure={"key": KEY, "backend": backend}))
-    for act in (store.get, store.head, store.delete, lambda key: store.put(key, b""), lambda key: store.delete_many([key])):
+    for act in (
+        store.get,
+        store.head,
+        store.delete,
+        lambda key: store.put(key, b""),
+        lambda key: store.delete_many([key]),
+    ):
         with pytest.raises(errors.InvalidURIError):
             act(key)
 

@@ -24,9 +24,7 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
-def copy(
-    store: AzureStore, source: AzureStore, source_key: str, key: str, options: PutOptions
-) -> Steps[PutResult]:
+def copy(store: AzureStore, source: AzureStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
     """Copy a blob. Metadata replaces what the source has, if given; content type and the like are set afterwards."""
     fields = [("x-ms-copy-source", _source_url(source, source_key, options.conditions.version_id))]
     fields += headers.attached_fields(options)

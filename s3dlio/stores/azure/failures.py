@@ -72,20 +72,25 @@ def error_of_parts(
         )
     error = error_for(status, code=code, message=message, request_id=request_id, attempts=attempts)
     if isinstance(error, PermissionDeniedError):
-        error.hint = _why_denied(failure, account) or _HINTS.get(code or "") or error.hint
+        error.hint = _HINTS.get(code or "") or _who_are_we(failure, account)
     elif code in _HINTS:
         error.hint = _HINTS[code]
     return error
 
 
-def _why_denied(failure: xml.Failure | None, account: AzureAccount) -> str | None:
-    if account.sas is None:
-        return None
-    # Only this detail is repeated: others quote what was signed.
-    if failure is not None and failure.detail.startswith("Signature not valid in the specified time frame"):
-        end = parse_qs(account.sas).get("se", ["?"])[0]
-        return f"the shared access signature is valid until {end} only; get a new one"
-    return "check what the shared access signature allows, and until when"
+def _who_are_we(failure: xml.Failure | None, account: AzureAccount) -> str:
+    """What to look at when access was denied: it depends on what we showed."""
+    if account.key is not None:
+        return "check the account name and its key"
+    if account.sas is not None:
+        # Only this detail is repeated: others quote what was signed.
+        if failure is not None and failure.detail.startswith("Signature not valid in the specified time frame"):
+            end = parse_qs(account.sas).get("se", ["?"])[0]
+            return f"the shared access signature is valid until {end} only; get a new one"
+        return "check what the shared access signature allows, and until when"
+    if account.tokens is not None:
+        return "check who is logged in, and that the identity has a role such as 'Storage Blob Data Contributor'"
+    return "the container is not public: give a key, a shared access signature or a login"
 
 
 def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:

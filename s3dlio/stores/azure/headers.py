@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.net.message import Response
@@ -61,7 +61,7 @@ def attached_fields(options: PutOptions) -> Fields:
         check_metadata_name(name)
         fields.append((f"x-ms-meta-{name.lower()}", value))
     if options.tags:
-        fields.append(("x-ms-tags", urlencode(dict(options.tags))))
+        fields.append(("x-ms-tags", urlencode(dict(options.tags), quote_via=quote)))
     if options.storage_class is not None:
         if not _TIER.match(options.storage_class):
             raise ConfigError(

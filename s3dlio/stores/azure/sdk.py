@@ -79,9 +79,7 @@ class AzureSdkStore(BlockingStore):
 
     # -- reading
 
-    def _read(
-        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
-    ) -> ObjectMetadata:
+    def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
         if length == 0:
             about = self._head(key, conditions)
             sink.begin(0)
@@ -135,9 +133,7 @@ class AzureSdkStore(BlockingStore):
             )
         return result_of(answer, source.size)
 
-    def writer(
-        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
-    ) -> ObjectWriter:
+    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")
         return _SdkWriter(self, key, options, part_size or self.settings.multipart.part_size)
 

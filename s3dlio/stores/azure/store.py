@@ -37,6 +37,8 @@ log = logging.getLogger("s3dlio.azure")
 EXPECT_CONTINUE = 1024 * 1024
 #: A clock that is off by more seconds than this is corrected by the service's own (it refuses beyond 15 minutes).
 _SKEW = 300
+#: Codes for a token that has ended or was withdrawn; one that lacks a role has another.
+_BAD_TOKEN = ("InvalidAuthenticationInfo", "AuthenticationFailed", None)
 
 
 class AzureStore(CloudStore):
@@ -106,7 +108,7 @@ class AzureStore(CloudStore):
         if response.status not in (401, 403):
             return response
         renderer, tokens = self.account.renderer, self.account.tokens
-        if response.status == 401 and tokens is not None:
+        if tokens is not None and response.header(b"x-ms-error-code") in _BAD_TOKEN:
             tokens.forget()
             response = yield request
         elif (date := response.header(b"date")) and self.account.key is not None:
@@ -126,9 +128,9 @@ class AzureStore(CloudStore):
             request.query = _version(conditions.version_id)
         return request
 
-    def pin(self, response: Response) -> Headers | None:
+    def pin(self, response: Response) -> Conditions | None:
         etag = response.header(b"etag")
-        return None if etag is None else (("if-match", etag),)
+        return None if etag is None else Conditions(if_match=etag)
 
     def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
         return headers.metadata_of(response, size)
@@ -164,9 +166,7 @@ class AzureStore(CloudStore):
             raise failures.create_only_error(error, options) from None
         return result_of(response, source.size)
 
-    def writer(
-        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
-    ) -> ObjectWriter:
+    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")
         return CloudWriter(self, key, options, blocks.Upload(self, key, options), part_size)
 
