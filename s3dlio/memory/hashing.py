@@ -31,6 +31,7 @@ class HashingSink(Sink):
 
     def begin(self, size: int | None) -> None:
         self._inner.begin(size)
+        self._stretches.clear()  # a read that starts over
         self.size = size
         self.first_byte_ns = self._inner.first_byte_ns
 

@@ -21,6 +21,10 @@ SCRATCH = 64 * 1024
 SEND_CHUNK = 1024 * 1024
 #: Chunk-size lines and trailers longer than this are refused.
 MAX_LINE = 16 * 1024
+#: Interim answers (1xx) before the final one; servers that mean well send a handful.
+MAX_INTERIM = 100
+#: Bodies that are collected (errors, listings) and not sent to a sink are never as large as this.
+MAX_COLLECTED = 256 * 1024 * 1024
 
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
 
@@ -36,8 +40,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_body_sent", "_chunks", "_collected", "_expect", "_held", "_left", "_limited", "_out", "_place",
-        "_state", "_total", "_view", "_write", "more", "request", "response", "reusable", "scratch",
+        "_body_sent", "_chunks", "_collected", "_due", "_expect", "_held", "_interim", "_left", "_limited", "_out",
+        "_place", "_state", "_total", "_view", "_write", "more", "request", "response", "reusable", "scratch",
     )  # fmt: skip
 
     def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
@@ -53,6 +57,8 @@ class Exchange:
         self._left = 0
         self._total = 0
         self._limited = False
+        self._due: int | None = None
+        self._interim = 0
         self._place: memoryview | None = None
         self._write: Callable[[memoryview], None] | None = None
         self._collected: bytearray | None = None
@@ -172,10 +178,10 @@ class Exchange:
 
     def _parse(self, data: bytearray, view: memoryview, count: int) -> None:
         end = data.find(b"\r\n\r\n", 0, count)
+        if end > MAX_HEAD or (end < 0 and count > MAX_HEAD + 3):
+            raise ProtocolError(f"the head of the answer is larger than {MAX_HEAD} bytes")
         if end >= 0:
             self._on_head(bytes(view[: end + 2]), view[end + 4 : count])
-        elif count > MAX_HEAD:
-            raise ProtocolError(f"the head of the answer is larger than {MAX_HEAD} bytes")
         elif not data.startswith(b"HTTP/1."[: min(count, 7)]):
             raise ProtocolError("the answer is not HTTP/1.1")
         else:
@@ -192,6 +198,8 @@ class Exchange:
         response = self.response = Response(status, head, lower)
         if self._out or self._expect:
             # Answered before the body was sent: nothing more is sent, and the connection has lost its place.
+            if status < 300:
+                raise ProtocolError("the server accepted a body that it had not received")
             self._out = []
             self._expect = False
         else:
@@ -210,6 +218,9 @@ class Exchange:
             raise ProtocolError("the server switched protocols, unasked")
         if status == 100:
             self.proceed()
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise ProtocolError("the server sends interim answers without an end")
         if rest:
             held = bytearray(rest)
             self._parse(held, memoryview(held), len(held))
@@ -239,11 +250,13 @@ class Exchange:
         sink = request.sink
         if sink is None or response.status not in (200, 206):
             self._collected = bytearray()
-            self._write = self._collected.extend
+            self._write = self._collect
             return
         if request.on_head is not None:
             limit, self.more = request.on_head(response, length)
-            if limit is not None and length is not None and limit < length:
+            if length is None:
+                self._due = limit
+            elif limit is not None and limit < length:
                 self._left = self._total = length = limit
                 self._limited = True
                 self.reusable = False
@@ -292,9 +305,20 @@ class Exchange:
             except OSError as error:
                 raise typed(error) from error
 
+    def _collect(self, data: memoryview) -> None:
+        collected = self._collected
+        assert collected is not None
+        collected += data
+        if len(collected) > MAX_COLLECTED:
+            raise ProtocolError(f"the answer is larger than {MAX_COLLECTED} bytes")
+
     def _finish(self) -> None:
         response = self.response
         assert response is not None
+        if self._due is not None and self._total != self._due:
+            if self._total > self._due:
+                raise ProtocolError("the body is longer than its range")
+            raise self.drop("the body ended before its range did")
         response.size = self._total
         if self._collected is not None:
             response.body = self._collected
@@ -327,8 +351,11 @@ def parse_status(head: bytes) -> int:
 
 def keeps_alive(head: bytes, lower: bytes) -> bool:
     """Whether the connection may serve again (RFC 9112, section 9.3)."""
+    value = b""
     at = lower.find(b"\r\nconnection:")
-    value = lower[at + 13 : lower.find(b"\r\n", at + 13)] if at >= 0 else b""
+    while at >= 0:
+        value += lower[at + 13 : lower.find(b"\r\n", at + 13)]
+        at = lower.find(b"\r\nconnection:", at + 13)
     if head[7:8] == b"0":
         return b"keep-alive" in value
     return b"close" not in value

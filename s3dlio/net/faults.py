@@ -77,10 +77,12 @@ def rest_of(request: Request, fault: ConnectionDropped) -> Request | None:
 
     None: some bytes have left for a sink that cannot take them twice, and there is no way to ask for the rest alone.
     """
-    if fault.response is not None and fault.received and request.sink is not None:
-        if request.resume is not None and (rest := request.resume(fault.response, fault.received)) is not None:
+    answer = fault.response
+    # The bytes of an error's body went to no sink: there is nothing to go on from.
+    if answer is not None and answer.status in (200, 206) and request.sink is not None:
+        if request.resume is not None and (rest := request.resume(answer, fault.received)) is not None:
             return rest
-        if not request.sink.restartable or not request.begins:
+        if fault.received and (not request.sink.restartable or not request.begins):
             return None
     return request
 

@@ -6,6 +6,7 @@ nothing is handed from thread to thread. A call that becomes several requests (r
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from typing import Any
@@ -112,14 +113,15 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
             if exchange.more:
                 break
         reusable = exchange.done and exchange.reusable
-    except S3dlioError as error:
-        if exchange is None and isinstance(error, OSError):
-            raise opening_fault(error, connection.pool.name) from error
-        raise
     except OSError as error:
+        fault: Exception
         if exchange is None:
-            raise opening_fault(error, connection.pool.name) from error
-        raise broken(exchange, error) from error
+            fault = opening_fault(error, connection.pool.name)
+        else:
+            fault = error if isinstance(error, S3dlioError) else broken(exchange, error)
+        if fault is error:
+            raise
+        raise fault from error
     finally:
         if exchange is None or not exchange.more:
             connection.pool.release(connection, reusable=reusable)
@@ -137,17 +139,24 @@ def _send(exchange: Exchange, connection: Connection) -> None:
             exchange.sent(connection.send(exchange.outgoing()))
             if exchange.awaiting_continue:
                 _await_continue(exchange, connection)
-    except (BrokenPipeError, ConnectionResetError):
-        # A server that refuses a body answers and closes: its answer may be waiting.
+    except (BrokenPipeError, ConnectionResetError, BlockingIOError, TimeoutError):
+        # A server that refuses a body answers and closes, or reads no more: its answer may be waiting.
         if not wait_for_read(connection.sock, 0):
             raise
 
 
 def _await_continue(exchange: Exchange, connection: Connection) -> None:
-    if wait_for_read(connection.sock, CONTINUE_SECONDS):
-        exchange.received(connection.receive(exchange.room(), 0))
-    else:
-        exchange.proceed()
+    """Hold the body back until the server says what it thinks of it, or for ``CONTINUE_SECONDS``."""
+    deadline = time.monotonic() + CONTINUE_SECONDS
+    connection.set_blocking(False)  # what wakes us may be half a head, or a TLS record without one
+    while exchange.awaiting_continue:
+        try:
+            exchange.received(connection.receive(exchange.room(), 0))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            left = deadline - time.monotonic()
+            if left <= 0 or not wait_for_read(connection.sock, left):
+                exchange.proceed()
+    connection.set_blocking(True)
 
 
 def _finish_in_lane(exchange: Exchange, connection: Connection, window: int) -> Response:

@@ -119,7 +119,8 @@ class Wire:
         """Give up flights whose deadline is over."""
         for flight in [flight for flight in self._flights.values() if flight.deadline <= now]:
             exchange, connection = flight.exchange, flight.connection
-            assert connection is not None
+            if connection is None:
+                continue  # given up meanwhile: another flight of its task was the last straw
             if exchange is None:
                 late = TimeoutError(f"not within {connection.pool.http.connect_timeout:g} s")
                 self._fail(flight, opening_fault(late, connection.pool.name))
@@ -257,6 +258,8 @@ class Wire:
             self._land(flight, connection, exchange)
         elif exchange.sending:
             self._send(flight, connection, exchange)
+        elif exchange.awaiting_continue:
+            flight.deadline = time.monotonic() + CONTINUE_SECONDS
 
     def _land(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
         """The answer is complete: the connection rests until the next flight, or is closed."""
