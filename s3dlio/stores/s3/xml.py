@@ -68,9 +68,11 @@ def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
 
 
 def _decode(names: list[str], encoded: bool) -> list[str]:
+    # Ceph escapes for XML what it has encoded for a URL: an apostrophe comes as &apos;.
+    names = [html.unescape(name) if "&" in name else name for name in names]
     if encoded:
         return [unquote_plus(name) if "%" in name or "+" in name else name for name in names]
-    return [html.unescape(name) if "&" in name else name for name in names]
+    return names
 
 
 def _entries(xml: str, keys: list[str]) -> list[ListEntry]:
