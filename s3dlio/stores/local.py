@@ -272,14 +272,6 @@ class LocalStore(BlockingStore):
         except RecursionError as exc:  # Python before 3.13; rmtree stays, because no link can lead it astray
             raise LocalIOError("the tree is too deep to be removed from Python", hint="use rm -r") from exc
 
-    def create_container(self, key: str = "") -> None:
-        """Make the directory ``key`` and its parents."""
-        self.mkdir(key)
-
-    def delete_container(self, key: str = "") -> None:
-        """Remove the directory ``key``, which must be empty."""
-        self.rmdir(key)
-
     def list_containers(self, key: str = "") -> list[Container]:
         """The sub-directories of the directory ``key`` (of the working directory without one), sorted."""
         return self.execute(Call(self, "LIST_CONTAINERS", key, lambda: self._sub_directories(key)))
@@ -290,10 +282,10 @@ class LocalStore(BlockingStore):
             return [Container(name, self.uri(base + name)) for name in sorted(e.name for e in entries if e.is_dir())]
 
     def _create_container(self) -> None:
-        self.create_container()
+        raise unsupported(self, "", "make a container; make a directory with mkdir")
 
     def _delete_container(self) -> None:
-        self.delete_container()
+        raise unsupported(self, "", "delete a container; remove a directory with rmdir")
 
     def _list_containers(self) -> list[Container]:
         return self._sub_directories("")

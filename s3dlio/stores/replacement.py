@@ -47,6 +47,7 @@ class Replacement:
         self._create_only = create_only
         self._durable = durable
         self._pid = os.getpid()
+        self._made: list[str] = []
         self.path, existing = _examine(path)
         self.replaces = existing is not None
         if existing is not None and create_only:
@@ -68,7 +69,7 @@ class Replacement:
         try:
             return os.open(self._partial, flags, 0o666)
         except FileNotFoundError:
-            make_directories(self._directory)
+            self._made = make_directories(self._directory)
             return os.open(self._partial, flags, 0o666)
 
     def _inherit(self, existing: os.stat_result) -> None:
@@ -94,7 +95,8 @@ class Replacement:
             self.abort()
             raise
         if self._durable:
-            _sync_directory(self._directory)
+            for directory in (self._directory, *(os.path.dirname(made.rstrip("/")) or "." for made in self._made)):
+                _sync_directory(directory)
         return result
 
     def _close(self) -> None:
@@ -169,17 +171,21 @@ def check_regular(mode: int) -> None:
     raise UnsupportedOperationError(f"not a regular file but a {kind}", hint="name a file")
 
 
-def make_directories(path: str) -> None:
+def make_directories(path: str) -> list[str]:
     """Make a directory and its parents; one that is there is no error. (`os.makedirs` recurses, and deep trees exist.)
+
+    Returns those that were made, the outermost first.
 
     Raises:
         FileExistsError: a file stands there.
         OSError: whatever else the system says.
     """
+    made: list[str] = []
     missing = [path]
     while missing:
         try:
             os.mkdir(missing[-1])
+            made.append(missing[-1])
         except FileExistsError:
             if not os.path.isdir(missing[-1]):
                 raise
@@ -190,6 +196,7 @@ def make_directories(path: str) -> None:
             missing.append(parent)
             continue
         missing.pop()
+    return made
 
 
 def _sync_directory(path: str) -> None:

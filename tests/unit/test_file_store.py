@@ -335,6 +335,8 @@ def test_durable_means_fsync_of_file_and_directory(
     with store.writer(f"{tmp_path}/c", options=PutOptions(durable=True)) as writer:
         writer.write(b"x")
     assert synced == [False, True] * 3
+    store.put(f"{tmp_path}/new/and/newer/d", b"x", options=PutOptions(durable=True))
+    assert synced[6:] == [False, True, True, True, True]  # and the names of the three new directories
 
 
 def test_a_forgotten_writer_leaves_nothing(tmp_path: Path, store: FileStore) -> None:
@@ -463,7 +465,7 @@ def test_start_after_in_one_level(tmp_path: Path, store: FileStore) -> None:
 
 def test_containers_are_directories(tmp_path: Path, store: FileStore) -> None:
     for name in ("b", "a", "c"):
-        store.create_container(f"{tmp_path}/{name}")
+        store.mkdir(f"{tmp_path}/{name}")
     (tmp_path / "file").write_bytes(b"x")
     found = store.list_containers(str(tmp_path))
     assert [(one.name, one.uri, one.creation_date) for one in found] == [
@@ -471,12 +473,15 @@ def test_containers_are_directories(tmp_path: Path, store: FileStore) -> None:
     ]
     store.put(f"{tmp_path}/a/x", b"1")
     with pytest.raises(errors.LocalIOError):
-        store.delete_container(f"{tmp_path}/a")
-    store.delete_container(f"{tmp_path}/b")
+        store.rmdir(f"{tmp_path}/a")
+    store.rmdir(f"{tmp_path}/b")
     os.chdir(tmp_path)
     assert [one.name for one in store.list_containers()] == ["a", "c"]
     with pytest.raises(errors.ObjectNotFoundError):
         store.list_containers(f"{tmp_path}/nowhere")
+    for act in (store.create_container, store.delete_container):
+        with pytest.raises(errors.UnsupportedOperationError, match="directory"):
+            act()
 
 
 @pytest.mark.parametrize("path", ["/", "//", "/.", "/tmp/.."])
