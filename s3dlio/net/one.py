@@ -114,11 +114,7 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
                 break
         reusable = exchange.done and exchange.reusable
     except OSError as error:
-        fault: Exception
-        if exchange is None:
-            fault = opening_fault(error, connection.pool.name)
-        else:
-            fault = error if isinstance(error, S3dlioError) else broken(exchange, error)
+        fault = _fault_of(error, exchange, connection)
         if fault is error:
             raise
         raise fault from error
@@ -130,6 +126,12 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
     response = exchange.response
     assert response is not None
     return response
+
+
+def _fault_of(error: OSError, exchange: Exchange | None, connection: Connection) -> Exception:
+    if exchange is None:
+        return opening_fault(error, connection.pool.name)
+    return error if isinstance(error, S3dlioError) else broken(exchange, error)
 
 
 def _send(exchange: Exchange, connection: Connection) -> None:

@@ -162,6 +162,8 @@ class _Read:
             if response.status != 206:
                 raise ProtocolError("the server ignored the range and sent the whole object")
             announced = self._checked_range(response, self._offset, length)
+            if self._length is not None and announced > self._length:
+                raise ProtocolError("the server sent more than the range that was asked for")
             if length is None:  # chunked: no place of a fixed size, but just so many bytes
                 self._first = response
                 self._sink.begin(None)
@@ -188,8 +190,8 @@ class _Read:
     def _range_request(self, start: int, length: int) -> Request:
         """The stretch of ``length`` bytes at ``start`` of what is read, of the version that the first answer named."""
         first = self._offset + start
-        assert self._pin is not None
-        conditions = self._pin
+        conditions = pin = self._pin
+        assert conditions is not None
         if (version := self._conditions.version_id) is not None:
             conditions = dataclasses.replace(conditions, version_id=version)
         headers = (("range", f"bytes={first}-{first + length - 1}"),)
@@ -200,6 +202,9 @@ class _Read:
 
         def on_head(response: Response, announced: int | None) -> tuple[int | None, Sequence[Request]]:
             if response.status != 206:
+                raise changed(response)
+            told = self._store.pin(response)
+            if told is not None and told != pin:  # a server that ignores If-Match
                 raise changed(response)
             if self._checked_range(response, first, announced) != length:
                 raise ProtocolError("the server answered another range than was asked for")
@@ -216,7 +221,7 @@ class _Read:
         if not received and not self._split:
             return None
         size = self._sink.size
-        self._pin = self._pin or self._store.pin(response)
+        self._pin = self._store.pin(response)
         if self._pin is None or size is None:
             return None
         end = min(size, self._store.settings.range.chunk) if self._split else size

@@ -189,9 +189,9 @@ class S3Store(CloudStore):
             request.query = _version(conditions.version_id)
         return request
 
-    def pin(self, response: Response) -> Headers | None:
+    def pin(self, response: Response) -> Conditions | None:
         etag = response.header(b"etag")
-        return None if etag is None or etag.startswith("W/") else (("if-match", etag),)
+        return None if etag is None or etag.startswith("W/") else Conditions(if_match=etag)
 
     def checksum_of(self, response: Response) -> int | None:
         return headers.crc32c_of(response.header(b"x-amz-checksum-crc32c"))
