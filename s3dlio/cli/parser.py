@@ -15,6 +15,7 @@ from s3dlio.cli.grammar import CommandParser
 
 PROG = "s3-cli"
 OBJECT_TYPES = ("RAW", "ZEROS", "NPY", "NPZ", "TFRECORD", "HDF5")
+METHODS = ("GET", "PUT", "HEAD", "DELETE")
 SHELLS = ("bash", "zsh", "fish")
 DESCRIPTION = (
     "Work with objects and files on any storage: s3://, az://, gs://, file:// and direct:// behind one command. "
@@ -38,7 +39,7 @@ def build_parser() -> CommandParser:
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, required=True
     )
-    for define in (_buckets, _looking, _reading, _writing, _transfers, _removing, _this_command):
+    for define in (_buckets, _looking, _reading, _writing, _transfers, _removing, _sharing, _this_command):
         define(_Commands(commands))
     for command in set(parser.commands().values()):  # last, so that a command's own options come first in its help
         _global_options(command, of_command=True)
@@ -282,6 +283,22 @@ def _removing(commands: _Commands) -> None:
     rm.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
     rm.add_argument("-y", "--yes", action="store_true",
                     help="do not ask; without it more than 100 objects are asked for on a terminal")  # fmt: skip
+
+
+def _sharing(commands: _Commands) -> None:
+    presign = commands.add("presign", "presign:presign", "Print a URL with which anybody can reach an object")
+    presign.add_argument("uri", metavar="URI", help=_URI)
+    presign.add_argument("--method", type=str.upper, choices=METHODS, default="GET", metavar="VERB",
+                         help=f"what the URL is for: {', '.join(METHODS)} (default: GET)")  # fmt: skip
+    presign.add_argument("--expires", type=quantities.count, default=3600, metavar="SECONDS",
+                         help="how long it can be used, up to a week (default: 3600)")  # fmt: skip
+
+    tags = commands.add("tags", "presign:tags", "Show or change the tags of an object")
+    tags.add_argument("uri", metavar="URI", help=_URI)
+    tags.add_argument("--set", type=quantities.tag, action="append", default=[], metavar="NAME=VALUE",
+                      help="set this tag; may be given several times")  # fmt: skip
+    tags.add_argument("--remove", action="append", default=[], metavar="NAME",
+                      help="remove this tag; may be given several times")  # fmt: skip
 
 
 def _this_command(commands: _Commands) -> None:

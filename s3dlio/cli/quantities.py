@@ -1,4 +1,4 @@
-"""Argparse types: numbers as people type them (``64k``, ``8MiB``), and regular expressions. No I/O."""
+"""Argparse types: numbers as people type them (``64k``, ``8MiB``), regular expressions, tags. No I/O."""
 
 from __future__ import annotations
 
@@ -62,3 +62,11 @@ def pattern(text: str) -> str:
     except ConfigError as exc:
         raise argparse.ArgumentTypeError(f"{exc.reason}; {exc.hint}") from None
     return text
+
+
+def tag(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``; the value may be empty."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"invalid tag '{text}': write NAME=VALUE")
+    return name, value

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,30 @@ def test_the_endpoint_may_come_from_the_command_line(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is there
     assert "Total objects: 1 " in cli("ls", bucket, "--endpoint-url", moto_server.endpoint).out
     assert "Total objects: 1 " in cli("--no-sign-request", "--endpoint", moto_server.endpoint, "ls", bucket).out
+
+
+def test_presign(cli: Cli, bucket: Bucket, tmp_path: Path):
+    Client().put_bytes(bucket + "k", b"shared")
+    (url,) = cli("presign", bucket + "k", "--expires", 60).lines
+    with urllib.request.urlopen(url) as response:
+        assert response.read() == b"shared"
+    (record,) = cli("presign", bucket + "new", "--method", "put", "--json").records
+    assert (record["uri"], record["method"], record["expires"]) == (bucket + "new", "PUT", 3600)
+    headers = {"Content-Type": "application/octet-stream"}  # urllib would say that it sends a form
+    with urllib.request.urlopen(urllib.request.Request(record["url"], b"x", headers, method="PUT")):
+        assert Client().get(bucket + "new") == b"x"
+    assert "604800" in cli("presign", bucket + "k", "--expires", 700_000, code=1).err
+    assert "file:// stores cannot presign" in cli("presign", f"file://{tmp_path}/x", code=1).err
+
+
+def test_tags(cli: Cli, bucket: Bucket, tmp_path: Path):
+    Client().put_bytes(bucket + "k", b"x")
+    assert cli("tags", bucket + "k").out == ""
+    assert cli("tags", bucket + "k", "--set", "b=1", "--set", "a=x=y").out == "a = x=y\nb = 1\n"
+    assert cli("tags", bucket + "k", "--set", "c=", "--remove", "b").lines == ["a = x=y", "c = "]
+    assert cli("tags", bucket + "k", "--json").records == [{"uri": bucket + "k", "tags": {"a": "x=y", "c": ""}}]
+    assert "--set" in cli("tags", bucket + "k", "--set", "oops", code=2).err
+    assert "cannot tag" in cli("tags", f"file://{tmp_path}/x", code=1).err
 
 
 def test_directories_are_not_pretended(cli: Cli, bucket: Bucket, tmp_path: Path):

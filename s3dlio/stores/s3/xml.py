@@ -158,5 +158,5 @@ def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:
 def parse_tags(body: bytes | bytearray) -> dict[str, str]:
     """The tags of GetObjectTagging."""
     xml = bytes(body).decode("utf-8")
-    pairs = re.findall(r"<Tag>\s*<Key>([^<]*)</Key>\s*<Value>([^<]*)</Value>\s*</Tag>", xml)
+    pairs = re.findall(r"<Tag>\s*<Key>([^<]*)</Key>\s*<Value(?:\s*/|>([^<]*)</Value)>\s*</Tag>", xml)
     return {html.unescape(key): html.unescape(value) for key, value in pairs}
