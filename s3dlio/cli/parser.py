@@ -286,14 +286,14 @@ def _removing(commands: _Commands) -> None:
 
 
 def _sharing(commands: _Commands) -> None:
-    presign = commands.add("presign", "presign:presign", "Print a URL with which anybody can reach an object")
+    presign = commands.add("presign", "presign:run", "Print a URL with which anybody can reach an object")
     presign.add_argument("uri", metavar="URI", help=_URI)
     presign.add_argument("--method", type=str.upper, choices=METHODS, default="GET", metavar="VERB",
                          help=f"what the URL is for: {', '.join(METHODS)} (default: GET)")  # fmt: skip
     presign.add_argument("--expires", type=quantities.count, default=3600, metavar="SECONDS",
                          help="how long it can be used, up to a week (default: 3600)")  # fmt: skip
 
-    tags = commands.add("tags", "presign:tags", "Show or change the tags of an object")
+    tags = commands.add("tags", "tags:run", "Show or change the tags of an object")
     tags.add_argument("uri", metavar="URI", help=_URI)
     tags.add_argument("--set", type=quantities.tag, action="append", default=[], metavar="NAME=VALUE",
                       help="set this tag; may be given several times")  # fmt: skip
