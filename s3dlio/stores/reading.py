@@ -1,0 +1,191 @@
+"""The range engine: one read of one object, whichever cloud it is in.
+
+One get is one request. Its head tells size and version before the body is read; a large object is then read as
+concurrent ranges of that version, each straight into its place, and a body that breaks off is continued from where it
+stopped. No HEAD comes before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import IntegrityError, ObjectChangedError, ProtocolError
+from s3dlio.memory.body import Sink
+from s3dlio.memory.hashing import HashingSink
+from s3dlio.net.message import Headers, Request, Response
+from s3dlio.types import Conditions, LazyMetadata, ObjectMetadata
+
+if TYPE_CHECKING:
+    from s3dlio.stores.cloud import CloudStore
+
+#: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(-1|\d+)/(\d+|\*)$")
+
+
+class Read:
+    """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
+
+    __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_pin", "_ranged", "_sink",
+                 "_split", "_store")  # fmt: skip
+
+    def __init__(
+        self, store: CloudStore, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._sink = sink
+        self._offset = offset
+        self._length = length
+        self._conditions = conditions
+        self._ranged = offset != 0 or length is not None
+        self._first: Response | None = None
+        self._pin: Conditions | None = None
+        self._split = False
+        self._hashing: HashingSink | None = None
+
+    def first_request(self) -> Request:
+        headers: Headers = ()
+        if self._ranged:
+            last = "" if self._length is None else str(self._offset + self._length - 1)
+            headers = (("range", f"bytes={self._offset}-{last}"),)
+        elif self._store.verifies:
+            self._sink = self._hashing = HashingSink(self._sink)
+        request = self._store.read_request(self._key, headers, self._conditions)
+        request.sink = self._sink
+        request.on_head = self._on_head
+        request.resume = self._resume_first
+        return request
+
+    def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
+        """The head of the first answer is here, before its body: whether the rest is read in ranges."""
+        if self._ranged:
+            if response.status != 206:
+                raise ProtocolError("the server ignored the range and sent the whole object")
+            announced = self._checked_range(response, self._offset, length)
+            if self._length is not None and announced > self._length:
+                raise ProtocolError("the server sent more than the range that was asked for")
+            if length is None:  # chunked: no place of a fixed size, but just so many bytes
+                self._first = response
+                self._sink.begin(None)
+                return announced, ()
+        elif response.status == 206:
+            raise ProtocolError("a partial answer to a request for the whole object")
+        self._first = response
+        self._sink.begin(length)
+        if self._hashing is not None and self._store.checksum_of(response) is None:
+            self._hashing.enabled = False
+        ranges = self._store.settings.range
+        if length is None or length <= ranges.chunk or length <= ranges.threshold or not ranges.enabled:
+            return None, ()
+        self._pin = self._store.pin(response)
+        if self._pin is None:
+            return None, ()
+        self._split = True
+        more = [
+            self._range_request(start, min(ranges.chunk, length - start))
+            for start in range(ranges.chunk, length, ranges.chunk)
+        ]
+        return ranges.chunk, more
+
+    def _range_request(self, start: int, length: int) -> Request:
+        """The stretch of ``length`` bytes at ``start`` of what is read, of the version that the first answer named."""
+        first = self._offset + start
+        conditions = pin = self._pin
+        assert conditions is not None
+        if (version := self._conditions.version_id) is not None:
+            conditions = dataclasses.replace(conditions, version_id=version)
+        headers = (("range", f"bytes={first}-{first + length - 1}"),)
+        request = self._store.read_request(self._key, headers, conditions)
+        request.sink = self._sink
+        request.start = start
+        request.begins = False
+
+        def on_head(response: Response, announced: int | None) -> tuple[int | None, Sequence[Request]]:
+            if response.status != 206:
+                raise changed(response)
+            told = self._store.pin(response)
+            if told is not None and told != pin:  # a server that ignores If-Match
+                raise changed(response)
+            if self._checked_range(response, first, announced) != length:
+                raise ProtocolError("the server answered another range than was asked for")
+            return length, ()
+
+        request.on_head = on_head
+        request.check = self._check_range
+        request.resume = lambda response, received: self._range_request(start + received, length - received)
+        return request
+
+    def _resume_first(self, response: Response, received: int) -> Request | None:
+        """The rest of the first body, after it broke off. Before the first byte a new start does as well, unless
+        ranges of this version are on their way already."""
+        if not received and not self._split:
+            return None
+        size = self._sink.size
+        self._pin = self._store.pin(response)
+        if self._pin is None or size is None:
+            return None
+        end = min(size, self._store.settings.range.chunk) if self._split else size
+        return self._range_request(received, end - received)
+
+    def _checked_range(self, response: Response, first: int, length: int | None) -> int:
+        """The length of a 206 body, checked against its Content-Range."""
+        match = _CONTENT_RANGE.match(response.header(b"content-range") or "")
+        if match is None or int(match[1]) != first:
+            raise ProtocolError("a partial answer without the Content-Range that was asked for")
+        announced = max(0, int(match[2]) - first + 1)  # emulators answer an empty 206 beyond the end
+        if length is not None and length != announced:
+            raise ProtocolError("Content-Length and Content-Range disagree")
+        return announced
+
+    def _check_range(self, response: Response) -> None:
+        by_version = self._pin is not None and self._pin.version_id is not None
+        if response.status == 412 or (response.status == 404 and by_version):  # that version is gone
+            raise changed(response)
+        if response.status != 206:
+            raise self._store.fail(response, self._key)
+
+    def finish(self, response: Response) -> ObjectMetadata:
+        """The last answer has come: what was read, or the error."""
+        first, sink = self._first, self._sink
+        if first is None:
+            if response.status == 416 and self._ranged:
+                sink.begin(0)  # the range lies beyond the end
+                sink.end(0)
+                return self._told(response, 0)
+            raise self._store.fail(response, self._key)
+        if response is not first:
+            self._check_range(response)  # the rest of a body that broke off
+        size = sink.size if sink.size is not None else response.size
+        sink.end(size)
+        if self._hashing is not None:
+            self._verify(first, self._hashing)
+        return self._told(first, size)
+
+    def _told(self, response: Response, size: int) -> ObjectMetadata:
+        # Most reads want the bytes only, and sixteen fields cost more than the rest of a small request.
+        return LazyMetadata(lambda: self._store.metadata_of(response, _total_of(response, size)))
+
+    def _verify(self, first: Response, hashing: HashingSink) -> None:
+        told = self._store.checksum_of(first)
+        if told is not None and (found := hashing.crc32c()) != told:
+            raise IntegrityError(
+                f"the bytes that arrived have CRC32C {found:08x}, the object has {told:08x}",
+                hint="read it again; if it stays, the stored copy or the way to it is damaged",
+            )
+
+
+def changed(response: Response) -> ObjectChangedError:
+    """The error for an object that was replaced between two requests of one read."""
+    return ObjectChangedError(
+        "the object was replaced while it was read; nothing was returned", status=response.status, hint="read it again"
+    )
+
+
+def _total_of(response: Response, otherwise: int) -> int:
+    """The size of the whole object: after the slash of Content-Range, else the length of the body."""
+    text = response.header(b"content-range")
+    total = text.rpartition("/")[2] if text else ""
+    return int(total) if total.isdigit() else otherwise
