@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s3dlio.azure")
 
-#: Seconds between two looks at a copy that goes on: each pause is twice the one before, up to the second figure.
+#: Seconds before the first look at a copy that goes on; each pause is so many times the one before, up to a limit.
 _FIRST_PAUSE = 0.1
+_GROWTH = 2
 _LONGEST_PAUSE = 5.0
 
 
@@ -58,7 +59,7 @@ def _wait(store: AzureStore, key: str, response: Response) -> Steps[Response]:
     try:
         while response.header(b"x-ms-copy-status") == "pending":
             yield Pause(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(_GROWTH * pause, _LONGEST_PAUSE)
             response = yield from store.send(store.request("HEAD", key), key)
     except GeneratorExit:
         raise  # the driver is gone: nobody can send the abort
