@@ -218,16 +218,16 @@ def main(words: Sequence[str] | None = None) -> int:
     options.add_argument("--tree", type=Path, help="use the files beneath this folder, not those of numpy")
     args = options.parse_args(words)
     source = args.tree.resolve() if args.tree else numpy_folder()
-    with service() as endpoint, tempfile.TemporaryDirectory(prefix="s3dlio-demo-") as folder:
-        print(f"S3 at {endpoint}")
-        with place(args.bucket) as prefix:
-            demo = Demo(source, prefix, Path(folder))
-            try:
+    try:
+        with service() as endpoint, tempfile.TemporaryDirectory(prefix="s3dlio-demo-") as folder:
+            print(f"S3 at {endpoint}", flush=True)
+            with place(args.bucket) as prefix:
+                demo = Demo(source, prefix, Path(folder))
                 demo.run()
-            except Difference as difference:
-                print(f"demo: {difference}", file=sys.stderr)
-                return 1
-        demo.print_table()
+    except (Difference, s3dlio.S3dlioError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    demo.print_table()
     return 0
 
 
