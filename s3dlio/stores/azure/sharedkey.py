@@ -24,6 +24,9 @@ _SIGNED = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date",
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
 )  # fmt: skip
+_NOTHING = "\n" * (len(_SIGNED) - 1)
+#: What every request carries, in the order of the signature.
+_ALWAYS = ["x-ms-date", "x-ms-version"]
 
 
 def string_to_sign(account: str, method: str, path: str, query: str, fields: Headers, length: int) -> str:
@@ -37,6 +40,16 @@ def string_to_sign(account: str, method: str, path: str, query: str, fields: Hea
         fields: the header fields, names in lower case; ``x-ms-date`` and ``x-ms-version`` among them.
         length: bytes of the body.
     """
+    if not length and [name for name, _ in fields] == _ALWAYS:  # most reads: 2 us less
+        standard, own = _NOTHING, fields
+    else:
+        standard, own = _sorted_out(fields, length)
+    lines = "".join([f"{name}:{value}\n" for name, value in own])
+    return f"{method}\n{standard}\n{lines}/{account}{path}{_canonical_query(query)}"
+
+
+def _sorted_out(fields: Headers, length: int) -> tuple[str, Headers]:
+    """The values of the standard fields, one a line, and the x-ms- fields in their order."""
     signed = dict.fromkeys(_SIGNED, "")
     if length:
         signed["content-length"] = str(length)
@@ -47,9 +60,7 @@ def string_to_sign(account: str, method: str, path: str, query: str, fields: Hea
         elif name in signed:
             signed[name] = value
     own.sort(key=_place)
-    lines = "".join([f"{name}:{value}\n" for name, value in own])
-    standard = "\n".join(signed.values())
-    return f"{method}\n{standard}\n{lines}/{account}{path}{_canonical_query(query)}"
+    return "\n".join(signed.values()), own
 
 
 def _place(field: tuple[str, str]) -> str:
