@@ -20,21 +20,24 @@ if TYPE_CHECKING:
         download_async as download_async, exists_async as exists_async, get_async as get_async,
         get_into_async as get_into_async, get_many_async as get_many_async,
         get_many_outcomes_async as get_many_outcomes_async, get_many_stats_async as get_many_stats_async,
-        get_object_async as get_object_async, get_range_async as get_range_async, head_async as head_async,
-        iterate_async as iterate_async, list_async as list_async, list_containers_async as list_containers_async,
-        list_full_uris_async as list_full_uris_async, list_keys_async as list_keys_async, mkdir_async as mkdir_async,
-        move_async as move_async, put_async as put_async, put_bytes_async as put_bytes_async,
-        put_many_async as put_many_async, rmdir_async as rmdir_async, stat_async as stat_async,
-        stat_many_async as stat_many_async, stat_object_async as stat_object_async, upload_async as upload_async,
+        get_object_async as get_object_async, get_range_async as get_range_async, get_tags_async as get_tags_async,
+        head_async as head_async, iterate_async as iterate_async, list_async as list_async,
+        list_containers_async as list_containers_async, list_full_uris_async as list_full_uris_async,
+        list_keys_async as list_keys_async, mkdir_async as mkdir_async, move_async as move_async,
+        pre_stat_and_cache_async as pre_stat_and_cache_async, presign_async as presign_async, put_async as put_async,
+        put_bytes_async as put_bytes_async, put_many_async as put_many_async, put_tags_async as put_tags_async,
+        rmdir_async as rmdir_async, stat_async as stat_async, stat_many_async as stat_many_async,
+        stat_object_async as stat_object_async, upload_async as upload_async,
     )
     from s3dlio.api import (
         configure as configure, configure_s3 as configure_s3, copy as copy, create_bucket as create_bucket,
         default_client as default_client, delete as delete, delete_bucket as delete_bucket, delete_many as delete_many,
         download as download, exists as exists, get as get, get_into as get_into, get_many as get_many,
         get_many_outcomes as get_many_outcomes, get_many_stats as get_many_stats, get_object as get_object,
-        get_range as get_range, head as head, init_logging as init_logging, iterate as iterate, list as list,
-        list_containers as list_containers, list_full_uris as list_full_uris, list_keys as list_keys, mkdir as mkdir,
-        move as move, put as put, put_bytes as put_bytes, put_many as put_many, rmdir as rmdir, stat as stat,
+        get_range as get_range, get_tags as get_tags, head as head, init_logging as init_logging, iterate as iterate,
+        list as list, list_containers as list_containers, list_full_uris as list_full_uris, list_keys as list_keys,
+        mkdir as mkdir, move as move, pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put,
+        put_bytes as put_bytes, put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat,
         stat_many as stat_many, stat_object as stat_object, upload as upload,
     )
     from s3dlio.client import (
@@ -109,15 +112,16 @@ _HOME = {
     "aio": """
         copy_async create_bucket_async delete_async delete_bucket_async delete_many_async download_async
         exists_async get_async get_into_async get_many_async get_many_outcomes_async get_many_stats_async
-        get_object_async get_range_async head_async iterate_async list_async list_containers_async
-        list_full_uris_async list_keys_async mkdir_async move_async put_async put_bytes_async put_many_async
-        rmdir_async stat_async stat_many_async stat_object_async upload_async
+        get_object_async get_range_async get_tags_async head_async iterate_async list_async list_containers_async
+        list_full_uris_async list_keys_async mkdir_async move_async pre_stat_and_cache_async presign_async
+        put_async put_bytes_async put_many_async put_tags_async rmdir_async stat_async stat_many_async
+        stat_object_async upload_async
     """,
     "api": """
         configure configure_s3 copy create_bucket default_client delete delete_bucket delete_many download
-        exists get get_into get_many get_many_outcomes get_many_stats get_object get_range head init_logging
-        iterate list list_containers list_full_uris list_keys mkdir move put put_bytes put_many rmdir stat
-        stat_many stat_object upload
+        exists get get_into get_many get_many_outcomes get_many_stats get_object get_range get_tags head init_logging
+        iterate list list_containers list_full_uris list_keys mkdir move pre_stat_and_cache presign put put_bytes
+        put_many put_tags rmdir stat stat_many stat_object upload
     """,
     "client": """
         Client

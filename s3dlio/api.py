@@ -130,28 +130,35 @@ def _function(method: Callable[Concatenate[Client, P], T]) -> Callable[P, T]:
 
 
 @overload
-def get(uri: URI, path: None = None) -> BytesView: ...
+def get(uri: URI, path: None = None, *, version_id: str | None = None) -> BytesView: ...
 @overload
 def get(uri: URI, path: str | os.PathLike[str]) -> None: ...
-def get(uri: URI, path: str | os.PathLike[str] | None = None) -> BytesView | None:
+def get(
+    uri: URI, path: str | os.PathLike[str] | None = None, *, version_id: str | None = None
+) -> BytesView | None:
     """Read an object.
 
     Args:
         uri: which.
         path: write it to this local file instead (into it, where it is a directory); then None is returned.
+        version_id: one version of the object, without ``path``.
 
     Raises:
         ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
     """
     client = _default or default_client()
     if path is None:
-        return client.get(uri)
+        return client.get(uri, version_id=version_id)
     target = os.path.abspath(path)
     client.copy(uri, "file://" + (target + "/" if os.path.isdir(target) else target))
     return None
 
 
 get_object = _function(Client.get)
+get_tags = _function(Client.get_tags)
+put_tags = _function(Client.put_tags)
+presign = _function(Client.presign)
+pre_stat_and_cache = _function(Client.pre_stat_and_cache)
 get_range = _function(Client.get_range)
 get_into = _function(Client.get_into)
 get_many = _function(Client.get_many)

@@ -100,6 +100,28 @@ class BulkVerbs(Verbs):
         found = many.stat_many(many.uri_list(uris), self._crew(max_in_flight))
         return [about.as_dict() for about in found if isinstance(about, ObjectMetadata)]
 
+    def pre_stat_and_cache(self, uris: Iterable[URI], max_in_flight: int = 100) -> int:
+        """Ask for sizes and versions before the objects are read, so that large ones are read as concurrent ranges
+        from their first byte on. Small objects gain nothing: a get asks for no size.
+
+        Args:
+            uris: which.
+            max_in_flight: how many at a time.
+
+        Returns:
+            How many objects were found. What is found is believed for ``range.size_cache_seconds``.
+
+        Raises:
+            BatchError: some failed; the first failure stops the rest.
+        """
+        names = many.uri_list(uris)
+        found = many.stat_many(names, self._crew(max_in_flight))
+        for uri, about in zip(names, found, strict=True):
+            if isinstance(about, ObjectMetadata):
+                store, key = self.store_for(uri)
+                store.remember(key, about)
+        return len(found)
+
     def delete_many(self, uris: Iterable[URI], max_in_flight: int = 8) -> None:
         """Delete many objects, with batch requests where the store has them; missing ones are no error.
 
@@ -165,7 +187,9 @@ class BulkVerbs(Verbs):
 
     # -- deleting
 
-    def delete(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> None:
+    def delete(
+        self, uri: URI, recursive: bool = False, pattern: str | None = None, *, version_id: str | None = None
+    ) -> None:
         """Delete an object, or everything that a URI selects. What is not there is no error.
 
         Args:
@@ -173,6 +197,7 @@ class BulkVerbs(Verbs):
                 with it.
             recursive: see there.
             pattern: with ``recursive``, only the names that match, see :meth:`list`; directories stay then.
+            version_id: one version of an object, not with ``recursive``.
 
         Raises:
             IsDirectoryError: a local directory without ``recursive``; nothing was deleted.
@@ -180,6 +205,8 @@ class BulkVerbs(Verbs):
             BatchError: some could not be deleted; all were tried.
         """
         store, key = self.store_for(uri)
+        if recursive and version_id is not None:
+            raise ConfigError("version_id names one object, recursive many (nothing was deleted)", uri=as_uri(uri))
         if recursive:
             selection = Selection(store, key, recursive=True, pattern=pattern)
             many.delete_pages((page.keys for _, page in selection), store, self._crew(8))
@@ -188,7 +215,7 @@ class BulkVerbs(Verbs):
         elif pattern is not None:
             raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
         else:
-            store.delete(key)
+            store.delete(key, version_id=version_id)
 
 
 def _uris(before: str, selection: Selection) -> Iterator[str]:

@@ -60,6 +60,8 @@ class RangeSettings(Section):
                           "S3DLIO_RANGE_THRESHOLD_MB")
     chunk: int = knob(64 * MiB, size(64 * KiB), "bytes of one range", "S3DLIO_CHUNK_SIZE")
     concurrency: int = knob(32, integer(1), "ranges of one object in flight", "S3DLIO_RANGE_CONCURRENCY")
+    size_cache_seconds: float = knob(60.0, seconds, "how long pre_stat_and_cache's sizes are believed",
+                                     "S3DLIO_SIZE_CACHE_TTL_SECS")
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,14 @@ class GcsSettings(Section):
                         "S3DLIO_GCS_BACKEND")
     anonymous: bool = knob(False, flag, "send requests without credentials", "S3DLIO_GCS_ANONYMOUS")
     credentials_file: str | None = knob(None, text, "a file of credentials", "GOOGLE_APPLICATION_CREDENTIALS")
+    impersonate: str | None = knob(None, text, "the service account to act as (its e-mail address)",
+                                   "S3DLIO_GCS_IMPERSONATE", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT")
+    user_project: str | None = knob(None, text, "the project that pays for requests to requester-pays buckets",
+                                    "S3DLIO_GCS_USER_PROJECT")
+    composite_upload: bool = knob(True, flag, "write large objects as parallel parts that are composed; needs the right "
+                                  "to delete. Otherwise in one resumable upload", "S3DLIO_GCS_COMPOSITE_UPLOAD")
+    verify_crc32c: bool = knob(True, flag, "compare whole objects that were read with the CRC32C that the service keeps",
+                               "S3DLIO_GCS_VERIFY_CRC32C")
 
 
 class Shown(NamedTuple):

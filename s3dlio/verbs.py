@@ -12,7 +12,7 @@ from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore, writable_memory
 from s3dlio.stores.local import LocalStore
 from s3dlio.stores.registry import Stores
-from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
+from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
 
 URI = str | os.PathLike[str]
 
@@ -34,13 +34,15 @@ class Verbs:
 
     # -- one object
 
-    def get(self, uri: URI) -> BytesView:
-        """Read an object.
+    def get(self, uri: URI, *, version_id: str | None = None) -> BytesView:
+        """Read an object, or one version of it.
 
         Raises:
             ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
         """
         store, key = self.stores.find(uri)
+        if version_id is not None:
+            return store.get(key, conditions=Conditions(version_id=version_id))
         return store.get(key)
 
     def get_range(self, uri: URI, offset: int, length: int | None = None) -> BytesView:
@@ -121,12 +123,12 @@ class Verbs:
                 f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT"
             )
 
-    def head(self, uri: URI) -> ObjectMetadata:
-        """What the store tells about an object, without its bytes."""
+    def head(self, uri: URI, *, version_id: str | None = None) -> ObjectMetadata:
+        """What the store tells about an object, or one version of it, without its bytes."""
         store, key = self.store_for(uri)
-        return store.head(key)
+        return store.head(key, conditions=Conditions(version_id=version_id) if version_id else NO_CONDITIONS)
 
-    def stat(self, uri: URI) -> dict[str, Any]:
+    def stat(self, uri: URI, *, version_id: str | None = None) -> dict[str, Any]:
         """What the store tells about an object, as a dictionary: size, last_modified, etag, content_type,
         content_language, content_encoding, cache_control, content_disposition, expires, storage_class,
         server_side_encryption, ssekms_key_id, sse_customer_algorithm, version_id, replication_status, metadata.
@@ -135,7 +137,7 @@ class Verbs:
             ObjectNotFoundError: there is none.
             IsDirectoryError: it is a directory.
         """
-        return self.head(uri).as_dict()
+        return self.head(uri, version_id=version_id).as_dict()
 
     def exists(self, uri: URI) -> bool:
         """Whether there is such an object; False for a directory. What cannot be told is raised, not guessed.
@@ -148,6 +150,34 @@ class Verbs:
         except (ObjectNotFoundError, IsDirectoryError):
             return False
         return True
+
+    # -- links and tags
+
+    def presign(self, uri: URI, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do one request on an object, without credentials.
+
+        Args:
+            uri: which object; it need not exist (for PUT).
+            method: ``GET``, ``PUT``, ``HEAD`` or ``DELETE``.
+            expires: seconds of validity, 1 to 604800 (a week).
+            version_id: one version of the object.
+
+        Raises:
+            ConfigError: another method or time.
+            UnsupportedOperationError: the store has no such URLs.
+        """
+        store, key = self.store_for(uri)
+        return store.presign(key, method, expires, version_id=version_id)
+
+    def get_tags(self, uri: URI) -> dict[str, str]:
+        """The tags of an object."""
+        store, key = self.store_for(uri)
+        return store.get_tags(key)
+
+    def put_tags(self, uri: URI, tags: Mapping[str, str]) -> None:
+        """Replace the tags of an object."""
+        store, key = self.store_for(uri)
+        store.put_tags(key, tags)
 
     # -- directories and containers
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import builtins
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -380,6 +380,35 @@ class ObjectStore(ABC):
         source.check_key(source_key, "COPY")
         return Call(self, "COPY", key, lambda: self._copy(source, source_key, key, options))
 
+    # -- what only some services can do
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do ``method`` on the object for ``expires`` seconds.
+
+        Raises:
+            UnsupportedOperationError: the store has no such URLs.
+        """
+        raise unsupported(self, key, "make presigned URLs")
+
+    def get_tags(self, key: str) -> dict[str, str]:
+        """The tags of an object.
+
+        Raises:
+            UnsupportedOperationError: the store has no tags.
+        """
+        raise unsupported(self, key, "keep tags")
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace the tags of an object.
+
+        Raises:
+            UnsupportedOperationError: the store has no tags.
+        """
+        raise unsupported(self, key, "keep tags")
+
+    def remember(self, key: str, metadata: ObjectMetadata) -> None:  # noqa: B027 - most stores have no use for it
+        """Size and version of an object that will be read soon: stores that can use them keep them for a while."""
+
     # -- containers and directories
 
     def create_container(self) -> None:
@@ -399,7 +428,7 @@ class ObjectStore(ABC):
 
     def mkdir(self, key: str) -> None:
         """Make a directory and its parents; object stores have none, so there it does nothing."""
-        return None
+        return
 
     def rmdir(self, key: str, *, recursive: bool = False) -> None:
         """Remove a directory; on object stores, with ``recursive``, everything under the prefix."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
+from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.body import Sink
 from s3dlio.net import one
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.settings import Settings
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.stores.reading import Read
-from s3dlio.types import Conditions, ObjectMetadata, Observer
+from s3dlio.stores.reading import Known, Read
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ class CloudStore(ObjectStore):
     def __init__(self, root: str, settings: Settings, observers: Sequence[Observer] = ()) -> None:
         super().__init__(root, observers)
         self.settings = settings
+        self._known: dict[str, Known] = {}
 
     def execute(self, call: Call[T]) -> T:
         result: T = one.drive(call.steps(), self.settings.range.concurrency)
@@ -77,9 +80,38 @@ class CloudStore(ObjectStore):
             sink.begin(0)
             sink.end(0)
             return metadata
+        if self._known and offset == 0 and length is None and conditions is NO_CONDITIONS:
+            known = self._known.get(key)
+            if known is not None and self._reads_at_once(known) and sink.restartable:
+                try:
+                    read = Read(self, key, sink, offset, length, conditions)
+                    return read.finish_known((yield read.known_ranges(known)), known)
+                except (ObjectChangedError, ObjectNotFoundError):
+                    self.forget(key)
         read = Read(self, key, sink, offset, length, conditions)
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
             response = yield from self.mend(request, response)
         return read.finish(response)
+
+    # -- what is known of objects before they are read
+
+    def remember(self, key: str, metadata: ObjectMetadata) -> None:
+        """Keep size and version of an object for ``range.size_cache_seconds``: a large one is then read as concurrent
+        ranges from its first byte on. A change in between is noticed, because every range names the version."""
+        if metadata.etag is not None and not metadata.etag.startswith("W/"):
+            until = time.monotonic() + self.settings.range.size_cache_seconds
+            self._known[key] = Known(metadata.size, Conditions(if_match=metadata.etag), until)
+
+    def forget(self, key: str | None = None) -> None:
+        """Forget one object, or all."""
+        if key is None:
+            self._known.clear()
+        else:
+            self._known.pop(key, None)
+
+    def _reads_at_once(self, known: Known) -> bool:
+        ranges = self.settings.range
+        large = known.size > max(ranges.chunk, ranges.threshold)
+        return large and ranges.enabled and not self.verifies and time.monotonic() < known.until

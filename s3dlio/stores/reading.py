@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import IntegrityError, ObjectChangedError, ProtocolError
 from s3dlio.memory.body import Sink
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 #: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(-1|\d+)/(\d+|\*)$")
+
+
+class Known(NamedTuple):
+    """What an earlier answer told of an object: its size in bytes, its version, and until when that is believed
+    (``time.monotonic``)."""
+
+    size: int
+    pin: Conditions
+    until: float
 
 
 class Read:
@@ -58,6 +67,19 @@ class Read:
         request.on_head = self._on_head
         request.resume = self._resume_first
         return request
+
+    def known_ranges(self, known: Known) -> list[Request]:
+        """The ranges of an object whose size and version an earlier answer told: all at once, none cut short."""
+        self._pin = known.pin
+        self._split = True
+        self._sink.begin(known.size)
+        chunk = self._store.settings.range.chunk
+        return [self._range_request(start, min(chunk, known.size - start)) for start in range(0, known.size, chunk)]
+
+    def finish_known(self, responses: Sequence[Response], known: Known) -> ObjectMetadata:
+        """All ranges have come."""
+        self._sink.end(known.size)
+        return self._told(responses[0], known.size)
 
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""

@@ -7,7 +7,7 @@ import email.utils
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -342,7 +342,7 @@ class S3Store(CloudStore):
         """The tags of an object."""
         return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
 
-    def put_tags(self, key: str, tags: dict[str, str]) -> None:
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace the tags of an object."""
         self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
@@ -350,7 +350,7 @@ class S3Store(CloudStore):
         response = yield from self.send(self.request("GET", key, "tagging="), key)
         return xml.parse_tags(response.body)
 
-    def _put_tags(self, key: str, tags: dict[str, str]) -> Steps[None]:
+    def _put_tags(self, key: str, tags: Mapping[str, str]) -> Steps[None]:
         body = xml.render_tags(tags.items())
         md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         source = MemorySource(memoryview(body))
