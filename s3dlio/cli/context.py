@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
@@ -66,20 +65,6 @@ class Context:
             UsageError: always.
         """
         build_parser().commands()[self.args.command].error(message)
-
-    def ability(self, verb: str, what: str) -> tuple[Callable[..., Any], str]:
-        """A method that only some stores have, of the store of ``args.uri``, and the key.
-
-        Raises:
-            UnsupportedOperationError: this store cannot do ``what``.
-        """
-        from s3dlio.stores.base import unsupported
-
-        store, key = self.client.store_for(self.args.uri)
-        method = getattr(store, verb, None)
-        if method is None:
-            raise unsupported(store, key, what)
-        return method, key
 
     def bar(self, title: str, *, by_objects: bool = False) -> Progress:
         """A progress bar on stderr where one is wanted, otherwise nobody; ``engine.watched`` closes it."""

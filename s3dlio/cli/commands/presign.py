@@ -8,6 +8,5 @@ from s3dlio.cli.context import Context
 def run(context: Context) -> None:
     """The URL alone, so that it can be piped."""
     args = context.args
-    sign, key = context.ability("presign", "presign URLs")
-    url = sign(key, args.method, args.expires)
+    url = context.client.presign(args.uri, args.method, args.expires)
     context.out.result({"uri": args.uri, "url": url, "method": args.method, "expires": args.expires}, url)
