@@ -64,6 +64,11 @@ def broken(exchange: Exchange, error: OSError) -> ConnectionDropped:
     return exchange.drop(reason, timed_out=timed_out)
 
 
+def overdue(seconds: float | None) -> TransferTimeoutError:
+    """The error for a request that is not done within the time for the whole operation."""
+    return TransferTimeoutError(f"not done within {seconds or 0:g} s", hint="raise operation_timeout")
+
+
 def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioError:
     """The public error for a fault after the last attempt."""
     if fault.timed_out:

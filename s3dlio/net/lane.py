@@ -101,6 +101,9 @@ class Lane:
         self._done = done
         try:
             self._loop()
+        except BaseException:
+            self._clean_up()
+            raise
         finally:
             self._close()
 
@@ -178,7 +181,10 @@ class Lane:
         while len(wire) < window:
             if waiting:
                 flight = waiting.popleft()
-                flight.started = flight.started or time.monotonic()
+                if not flight.started:
+                    flight.started = time.monotonic()
+                    if (limit := flight.request.service.policy.total_timeout) is not None:
+                        flight.ends = flight.started + limit
                 wire.launch(flight)
             elif self._sources:
                 self._pull(self._sources[0])
@@ -355,6 +361,14 @@ class Lane:
             self._fail_task(task, TransferCancelledError("given up because its batch was cancelled"))
             self._settle(task)
 
+    def _clean_up(self) -> None:
+        """After an interrupt (or a failure of whoever is told of results): operations may clean up on a lane of their
+        own, since this one may have been struck anywhere. Nobody is told of them any more."""
+        self._wire.close()
+        endings = [_Ending(task.steps) for task in self._tasks]
+        self._tasks.clear()
+        Lane(window=self._window, cancel=_Deadline()).run(enumerate(endings), lambda index, result, error: None)
+
     def _abandon(self) -> None:
         """Operations that were still cleaning up when the time for it ran out."""
         for task in list(self._tasks):
@@ -367,6 +381,40 @@ class Lane:
         for task in self._tasks:
             task.steps.close()
         self._tasks.clear()
+
+
+class _Deadline:
+    """Cancels when the time for cleaning up is over."""
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + _GRACE_SECONDS
+
+    @property
+    def cancelled(self) -> bool:
+        return time.monotonic() > self._ends
+
+
+class _Ending:
+    """The rest of an operation that is told to give up: nothing, or requests that clean up."""
+
+    def __init__(self, steps: Any) -> None:
+        self._steps = steps
+
+    def steps(self) -> Any:
+        steps = self._steps
+        wanted = steps.throw(TransferCancelledError("given up because its batch was interrupted"))
+        try:
+            while True:
+                try:
+                    answer = yield wanted
+                except Exception as error:
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            steps.close()
 
 
 def _yield_once(wanted: Any, answers: list[Response]) -> Any:

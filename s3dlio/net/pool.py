@@ -328,6 +328,8 @@ class ConnectionPool:
                 try:
                     self._addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
                 except socket.gaierror as error:
+                    if error.errno == socket.EAI_AGAIN:
+                        raise
                     raise NetworkError(
                         f"the name '{self.host}' cannot be resolved: {error.strerror}",
                         hint="check the endpoint URL and the network",

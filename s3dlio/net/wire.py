@@ -7,6 +7,7 @@ Nothing that one connection waits for (opening, TLS, a partial send) holds up an
 from __future__ import annotations
 
 import contextlib
+import math
 import selectors
 import ssl
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from s3dlio.errors import S3dlioError
 from s3dlio.net.exchange import SCRATCH, Exchange
-from s3dlio.net.faults import broken, opening_fault
+from s3dlio.net.faults import broken, opening_fault, overdue
 from s3dlio.net.message import Request
 from s3dlio.net.one import CONTINUE_SECONDS
 from s3dlio.net.pool import READ, WRITE, Connection, ConnectionPool
@@ -30,8 +31,8 @@ class Flight:
         request: what is asked.
     """
 
-    __slots__ = ("attempt", "connection", "deadline", "exchange", "fresh", "interest", "request", "reused", "slot",
-                 "started", "task")  # fmt: skip
+    __slots__ = ("attempt", "connection", "deadline", "ends", "exchange", "fresh", "interest", "request", "reused",
+                 "slot", "started", "task")  # fmt: skip
 
     def __init__(self, task: Any, slot: int, request: Request) -> None:
         self.task = task
@@ -41,6 +42,8 @@ class Flight:
         self.started = 0.0
         #: The moment at which waiting turns into a fault.
         self.deadline = 0.0
+        #: The moment at which the request must be done, with all its retries.
+        self.ends = math.inf
         #: Take a new connection, not an idle one: that had gone stale.
         self.fresh = False
         #: It travels on a connection that had served before.
@@ -117,11 +120,13 @@ class Wire:
 
     def sweep(self, now: float) -> None:
         """Give up flights whose deadline is over."""
-        for flight in [flight for flight in self._flights.values() if flight.deadline <= now]:
+        for flight in [flight for flight in self._flights.values() if min(flight.deadline, flight.ends) <= now]:
             exchange, connection = flight.exchange, flight.connection
             if connection is None:
                 continue  # given up meanwhile: another flight of its task was the last straw
-            if exchange is None:
+            if flight.ends <= now:
+                self._fail(flight, overdue(flight.request.service.policy.total_timeout))
+            elif exchange is None:
                 late = TimeoutError(f"not within {connection.pool.http.connect_timeout:g} s")
                 self._fail(flight, opening_fault(late, connection.pool.name))
             elif exchange.awaiting_continue:
@@ -159,17 +164,18 @@ class Wire:
 
     def _connection(self, pool: ConnectionPool, flight: Flight) -> Connection:
         idle = self._idle.get(pool)
-        while idle and not flight.fresh:
-            connection = idle.pop()
-            del self._resting[connection.fileno()]
-            if not flight.request.idempotent and connection.is_dropped():
-                self._discard(connection)
-                continue
-            flight.reused = True
-            return connection
-        connection = pool.acquire_fresh() if flight.fresh else pool.acquire()
-        flight.reused = connection.ready
-        return connection
+        while not flight.fresh:
+            if idle:
+                connection = idle.pop()
+                del self._resting[connection.fileno()]
+            else:
+                connection = pool.acquire()
+            flight.reused = connection.ready
+            if flight.request.idempotent or not flight.reused or not connection.is_dropped():
+                return connection
+            self._discard(connection)  # a request that cannot be sent twice wants to know before
+        flight.reused = False
+        return pool.acquire_fresh()
 
     def _open(self, flight: Flight, connection: Connection) -> None:
         event = connection.open_step()
