@@ -220,7 +220,8 @@ class S3Store(CloudStore):
         conditional = options.conditions.if_match is not None or options.conditions.if_none_match is not None
         request.idempotent = not conditional
         try:
-            response = yield from self.send(request, key)
+            # 200 by the book; WebDAV servers and proxies in front of S3 also say 201 and 204.
+            response = yield from self.send(request, key, (200, 201, 204))
         except PreconditionFailedError as error:
             raise create_only_error(error, options) from error
         return PutResult(response.header(b"etag"), response.header(b"x-amz-version-id"), source.size)
