@@ -179,10 +179,10 @@ class GcsSettings(Section):
                                    "S3DLIO_GCS_IMPERSONATE", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT")
     user_project: str | None = knob(None, text, "the project that pays for requests to requester-pays buckets",
                                     "S3DLIO_GCS_USER_PROJECT")
-    composite_upload: bool = knob(True, flag, "write large objects as parallel parts that are composed; needs the right "
-                                  "to delete. Otherwise in one resumable upload", "S3DLIO_GCS_COMPOSITE_UPLOAD")
-    verify_crc32c: bool = knob(True, flag, "compare whole objects that were read with the CRC32C that the service keeps",
-                               "S3DLIO_GCS_VERIFY_CRC32C")
+    composite_upload: bool = knob(True, flag, "write large objects as parallel parts that are composed; needs the "
+                                  "right to delete. Otherwise in one resumable upload", "S3DLIO_GCS_COMPOSITE_UPLOAD")
+    verify_crc32c: bool = knob(True, flag, "compare whole objects that were read with the CRC32C that the service "
+                               "keeps", "S3DLIO_GCS_VERIFY_CRC32C")
 
 
 class Shown(NamedTuple):

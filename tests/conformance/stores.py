@@ -31,6 +31,8 @@ class Case:
         page_size: how many names a page of a listing has.
         refuses: characters that keys cannot hold there.
         resolves_dots: ``.`` and ``..`` are not taken literally in keys, and therefore refused.
+        lacks: what the server is too simple for: "pages" (and positions in them), "conditions" of reads, "versions"
+            told by reads, "literal" keys.
     """
 
     store: ObjectStore
@@ -43,6 +45,12 @@ class Case:
     page_size: int = 1000
     refuses: str = ""
     resolves_dots: bool = False
+    lacks: frozenset[str] = frozenset()
+
+    def needs(self, feature: str) -> None:
+        """Skip the test where the server is too simple for it."""
+        if feature in self.lacks:
+            pytest.skip(f"the server has no {feature}")
 
     def key(self, name: str) -> str:
         return self.base + name
@@ -150,6 +158,12 @@ def azure_sdk(request: pytest.FixtureRequest) -> Iterator[Case]:
     yield from _azure(request, "sdk")
 
 
+def gcs_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
+    features = {"creates_only": False, "replaces_if_match": False, "refuses": "\\"}
+    lacks = frozenset({"pages", "conditions", "versions", "literal"})
+    yield from _cloud(request, "gcs_server", "gs://conformance-{}", lacks=lacks, **features)
+
+
 CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "memory": memory,
     "file": file,
@@ -162,4 +176,5 @@ CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "s3-ceph": s3_ceph,
     "azure": azure,
     "azure-sdk": azure_sdk,
+    "gcs-emulator": gcs_emulator,
 }

@@ -49,6 +49,7 @@ def test_a_prefix_need_not_be_a_folder(case: Case, store: ObjectStore) -> None:
 
 
 def test_start_after(case: Case, store: ObjectStore) -> None:
+    case.needs("pages")
     fill(case, store, NAMES)
     for after in ["", "a", "a.", "b/1", "b/c", "b/c/3", "zzz"]:
         assert case.names(start_after=after) == sorted(name for name in NAMES if name > after), after
@@ -66,6 +67,7 @@ def test_entries(case: Case, store: ObjectStore) -> None:
 
 
 def test_pages(case: Case, store: ObjectStore) -> None:
+    case.needs("pages")
     size = case.page_size
     inner = [f"page/{number:04}" for number in range(size + size // 2)]
     names = inner + [f"sub-{number:04}/x" for number in range(30)]

@@ -1,0 +1,188 @@
+"""Who we are and where the service is: credentials, project and endpoint of Google Cloud Storage.
+
+google-auth finds the credentials (Application Default Credentials: a file, gcloud's login, workload identity, the
+metadata server), impersonates service accounts and refreshes tokens. It is imported (100 ms) only when credentials are
+needed: an emulator and public buckets need none.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from s3dlio._version import __version__
+from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.net.message import Request, Service
+from s3dlio.net.pool import ConnectionPool, pool_for_url
+from s3dlio.net.retry import RetryPolicy
+from s3dlio.settings import Settings
+from s3dlio.stores.tokens import Token, Tokens
+
+log = logging.getLogger("s3dlio.gcs")
+
+GOOGLE = "https://storage.googleapis.com"
+USER_AGENT = f"s3dlio/{__version__}"
+_SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
+_IMPERSONATION_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+#: Seconds that a token without a told end is taken to be good.
+_UNTOLD = 300.0
+
+
+class GcsAccount:
+    """Resolved access to one Cloud Storage service.
+
+    Tokens travel over https only. An http endpoint is an emulator's or a proxy's on this machine, and gets none.
+
+    Args:
+        settings: all settings; ``settings.gcs`` matters here.
+
+    Raises:
+        ConfigError: an endpoint with a query.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = settings.gcs.endpoint_url or GOOGLE
+        parts = urlsplit(self.url)
+        if parts.query or parts.fragment:
+            raise ConfigError("the endpoint of Google Cloud Storage must be a plain URL", hint="leave the query out")
+        #: What paths start with, behind a proxy that serves more than this.
+        self.base = parts.path.rstrip("/")
+        self.anonymous = settings.gcs.anonymous or parts.scheme == "http"
+        if parts.scheme == "http" and settings.gcs.credentials_file:
+            log.info("requests to %s carry no token, because it does not speak https", self.url)
+        self._lock = threading.Lock()
+        self._credentials: Any = None
+        self._found_project: str | None = None
+        self.tokens = None if self.anonymous else Tokens(self._fetch)
+        policy = RetryPolicy(settings.retry, settings.http.operation_timeout)
+        pool = pool_for_url(self.url, settings.http)
+        self.service = Service(pool, BearerSigner(pool, self.tokens, settings.gcs.user_project), policy)
+
+    def __repr__(self) -> str:
+        return f"<GcsAccount {self.url}>"
+
+    def without_token(self, url: str) -> Service:
+        """The service at another host, which gets no token."""
+        pool = pool_for_url(url, self.settings.http)
+        return Service(pool, BearerSigner(pool, None, None), self.service.policy)
+
+    def project(self) -> str:
+        """The project of new and listed buckets.
+
+        Raises:
+            ConfigError: nobody named one.
+        """
+        project = self.settings.gcs.project
+        if project is None and not self.anonymous:
+            self.credentials()
+            project = self._found_project
+        if project is None:
+            raise ConfigError("no Google Cloud project is named", hint="set GOOGLE_CLOUD_PROJECT (or gcs.project)")
+        return project
+
+    # -- who
+
+    def credentials(self) -> Any:
+        """google-auth's credentials, found once.
+
+        Raises:
+            PermissionDeniedError: there are none.
+            ConfigError: the file of credentials cannot be used.
+        """
+        with self._lock:
+            if self._credentials is None:
+                self._credentials, self._found_project = self._find()
+        return self._credentials
+
+    def _find(self) -> tuple[Any, str | None]:
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
+
+        gcs = self.settings.gcs
+        scopes = _IMPERSONATION_SCOPES if gcs.impersonate else _SCOPES
+        try:
+            if gcs.credentials_file:
+                load: Any = google.auth.load_credentials_from_file
+                found, project = load(gcs.credentials_file, scopes=scopes)
+            else:
+                found, project = google.auth.default(scopes=scopes, request=self._transport())
+        except (DefaultCredentialsError, OSError, ValueError) as error:
+            if gcs.credentials_file:  # what is wrong with it google-auth may say with parts of it
+                raise ConfigError(
+                    f"the file of Google credentials '{gcs.credentials_file}' cannot be used ({type(error).__name__})",
+                    hint="correct GOOGLE_APPLICATION_CREDENTIALS",
+                ) from None
+            raise PermissionDeniedError(
+                "no credentials for Google Cloud Storage",
+                hint="run 'gcloud auth application-default login', set GOOGLE_APPLICATION_CREDENTIALS to a file of "
+                "credentials, or S3DLIO_GCS_ANONYMOUS=1 for public buckets",
+            ) from None
+        if gcs.impersonate:
+            from google.auth import impersonated_credentials
+
+            act_as: Any = impersonated_credentials.Credentials
+            found = act_as(
+                source_credentials=found, target_principal=gcs.impersonate, target_scopes=list(_SCOPES)
+            )
+        return found, project
+
+    def _fetch(self) -> Token:
+        """A new token. The error names what went wrong, never what was sent."""
+        from google.auth.exceptions import GoogleAuthError
+
+        credentials = self.credentials()
+        try:
+            credentials.refresh(self._transport())
+        except GoogleAuthError as error:
+            raise PermissionDeniedError(
+                f"Google gave no token for these credentials ({type(error).__name__})",
+                hint="log in again ('gcloud auth application-default login'), or check the service account and its key",
+            ) from None
+        end: datetime.datetime | None = credentials.expiry  # UTC, without a zone
+        now = datetime.datetime.now(datetime.UTC).timestamp()
+        return Token(credentials.token, end.replace(tzinfo=datetime.UTC).timestamp() if end else now + _UNTOLD)
+
+    def _transport(self) -> Any:
+        """google-auth's way to the token service: with our CA bundle."""
+        import google.auth.transport.requests
+        import requests
+
+        session = requests.Session()
+        if self.settings.http.ca_bundle:
+            session.verify = self.settings.http.ca_bundle
+        return google.auth.transport.requests.Request(session)
+
+
+class BearerSigner:
+    """Renders the heads of requests to one host.
+
+    Args:
+        pool: the host.
+        token: gives the token in force; None: requests carry none.
+        user_project: the project that pays, where that is not the bucket's.
+    """
+
+    def __init__(self, pool: ConnectionPool, token: Callable[[], str] | None, user_project: str | None) -> None:
+        self._prefix = pool.target_prefix
+        self._token = token
+        paying = f"x-goog-user-project: {user_project}\r\n" if user_project else ""
+        self._common = f"host: {pool.host_header}\r\n{paying}user-agent: {USER_AGENT}\r\n"
+
+    def render(self, request: Request) -> bytes:
+        """See :class:`s3dlio.net.message.Signer`."""
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
+        proof = f"authorization: Bearer {self._token()}\r\n" if self._token is not None else ""
+        length = ""
+        if request.body is not None:
+            length = f"content-length: {request.body.size}\r\n"
+        elif request.method in ("PUT", "POST"):
+            length = "content-length: 0\r\n"
+        return (
+            f"{request.method} {self._prefix}{target} HTTP/1.1\r\n{self._common}{fields}{length}{proof}\r\n"
+        ).encode("latin-1")

@@ -1,0 +1,188 @@
+"""Large objects in parallel parts: uploaded as temporary objects, composed to one, and removed again.
+
+A compose request takes 32 objects; more are composed in levels. The parts stand under ``.s3dlio/parts/`` in the same
+bucket while the upload runs.
+Source: Cloud Storage documentation, "Parallel composite uploads", "Composite objects".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from s3dlio import integrity
+from s3dlio.errors import IntegrityError, PreconditionFailedError, S3dlioError
+from s3dlio.memory.body import Source
+from s3dlio.net.message import Request, Response
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.base import Steps
+from s3dlio.stores.gcs import batch, resources, uploads
+from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
+from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.gcs.store import GcsStore
+
+log = logging.getLogger("s3dlio.gcs")
+
+#: Where parts stand while they wait.
+PARTS = ".s3dlio/parts/"
+#: Parts of an object whose size is known: two levels of composing.
+_MAX_PARTS = MAX_COMPOSED * MAX_COMPOSED
+_MIB = 1 << 20
+#: Parts live for seconds: a class with a minimum storage duration would be paid for weeks.
+_TEMPORARY = {"storageClass": "STANDARD"}
+
+
+class _Part(NamedTuple):
+    name: str
+    generation: str | None
+    crc: int
+    size: int
+
+
+def part_size_for(size: int, part_size: int) -> int:
+    """The size of the parts of an object: ``part_size``, or what 1,024 parts need, in whole MiB."""
+    return max(part_size, -(-size // (_MAX_PARTS * _MIB)) * _MIB)
+
+
+class Upload:
+    """One composite upload; see :class:`s3dlio.stores.cloud_writer.PartedUpload`."""
+
+    def __init__(self, store: GcsStore, key: str, options: PutOptions) -> None:
+        self._store = store
+        self._key = key
+        self._options = options
+        self._said = resources.properties(options)
+        self._prefix = f"{PARTS}{os.urandom(16).hex()}/"
+        self._sent: dict[int, tuple[int, int]] = {}  # number -> CRC32C, size
+        self._parts: dict[int, _Part] = {}
+        self._names: list[str] = []  # of all temporary objects that may be there
+
+    def begin(self) -> Steps[None]:
+        """Nothing to do: parts are objects like any."""
+        yield from ()
+
+    def part(self, number: int, source: Source, crc: int | None) -> Request:
+        crc = uploads.crc32c_of(source) if crc is None else crc
+        self._sent[number] = (crc, source.size)
+        name = self._new_name(f"{number:06}")
+        request = uploads.put_request(self._store, name, source, _TEMPORARY, crc, self._options, [])
+        request.check = self._check
+        return request
+
+    def note(self, number: int, response: Response) -> None:
+        crc, size = self._sent[number]
+        self._parts[number] = self._noted(f"{self._prefix}{number:06}", response, crc, size)
+
+    def complete(self, size: int) -> Steps[PutResult]:
+        conditions = yield from self._store.write_conditions(self._key, self._options)
+        parts = [part for _, part in sorted(self._parts.items())]
+        level = 0
+        while len(parts) > MAX_COMPOSED:
+            level += 1
+            parts = yield from self._compose_level(parts, level)
+        crc, total = _together(parts)
+        if total != size:
+            raise IntegrityError(f"the parts have {total} bytes together, the object {size}", hint="write it again")
+        sources = [(part.name, part.generation) for part in parts]
+        request = compose_request(self._store, sources, self._key, self._said, self._options, conditions)
+        try:
+            response = yield from self._store.send(request, self._key)
+        except PreconditionFailedError as error:
+            raise create_only_error(error, self._options) from error
+        except S3dlioError as lost:
+            result = yield from self._look(lost, crc, size)
+        else:
+            result = yield from uploads.checked(self._store, self._key, response, crc)
+        yield from self.abort()
+        return result
+
+    def _compose_level(self, parts: Sequence[_Part], level: int) -> Steps[list[_Part]]:
+        """Compose each 32 parts to one."""
+        groups = [parts[start : start + MAX_COMPOSED] for start in range(0, len(parts), MAX_COMPOSED)]
+        names = [self._new_name(f"level-{level}-{number:06}") for number in range(len(groups))]
+
+        def requests() -> Iterator[Request]:
+            for name, group in zip(names, groups, strict=True):
+                sources = [(part.name, part.generation) for part in group]
+                request = compose_request(self._store, sources, name, _TEMPORARY, self._options, [])
+                request.check = self._check
+                yield request
+
+        responses: Sequence[Response] = yield requests()
+        return [
+            self._noted(name, response, *_together(group))
+            for name, group, response in zip(names, groups, responses, strict=True)
+        ]
+
+    def _look(self, lost: S3dlioError, crc: int, size: int) -> Steps[PutResult]:
+        """The answer was lost: the object has our bytes, or it has not."""
+        if lost.status is not None and lost.status < 500:
+            raise lost
+        try:
+            found: ObjectMetadata = yield from self._store._head(self._key, NO_CONDITIONS)
+        except S3dlioError:
+            raise lost from None
+        if (found.size, found.crc32c) != (size, crc):
+            raise lost
+        log.info("the answer to a compose was lost, but %s is complete", self._store.uri(self._key))
+        return PutResult(found.etag, found.version_id, size)
+
+    def abort(self) -> Steps[None]:
+        """Remove the temporary objects; what stays is told in the log."""
+        names, self._names = self._names, []
+        for start in range(0, len(names), batch.MAX_REQUESTS):
+            some = names[start : start + batch.MAX_REQUESTS]
+            try:
+                failed = yield from self._store._delete_many(some)
+            except S3dlioError as error:
+                failed = [(name, error) for name in some]
+            for name, why in failed:
+                log.warning("a part of %s may have stayed as %s: %s", self._store.uri(self._key), name, why)
+
+    def _new_name(self, name: str) -> str:
+        self._names.append(self._prefix + name)
+        return self._names[-1]
+
+    def _noted(self, name: str, response: Response, crc: int, size: int) -> _Part:
+        resource = resources.parse(response)
+        told = resource.get("crc32c")
+        if told is not None and integrity.from_base64(told) != crc:
+            raise IntegrityError("a part arrived damaged", hint="write it again")
+        return _Part(name, resource.get("generation"), crc, size)
+
+    def _check(self, response: Response) -> None:
+        if response.status != 200:
+            raise self._store.fail(response, self._key)
+
+
+def _together(parts: Sequence[_Part]) -> tuple[int, int]:
+    """CRC32C and size of parts in a row."""
+    crc, size = 0, 0
+    for part in parts:
+        crc, size = integrity.combine(crc, part.crc, part.size), size + part.size
+    return crc, size
+
+
+def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+    """Write a large object in concurrent parts; nothing is left of it after a failure."""
+    size = part_size_for(source.size, store.settings.multipart.part_size)
+    upload = Upload(store, key, options)
+
+    def requests() -> Iterator[Request]:
+        for number, start in enumerate(range(0, source.size, size), 1):
+            yield upload.part(number, source.part(start, min(size, source.size - start)), None)
+
+    try:
+        responses: Sequence[Response] = yield requests()
+        for number, response in enumerate(responses, 1):
+            upload.note(number, response)
+        return (yield from upload.complete(source.size))
+    except GeneratorExit:
+        raise  # the driver is gone: nobody can clean up
+    except BaseException:
+        yield from upload.abort()
+        raise

@@ -1,0 +1,95 @@
+"""Copying and joining inside the service (Cloud Storage JSON API, "Objects: rewrite", "Objects: compose")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.base import Call, Steps
+from s3dlio.stores.gcs import resources
+from s3dlio.stores.gcs.names import encode_name, encode_query
+from s3dlio.types import PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.net.message import Request
+    from s3dlio.stores.gcs.store import GcsStore
+
+#: Sources of one compose request.
+MAX_COMPOSED = 32
+_CARRIED = (
+    "contentType", "contentEncoding", "contentLanguage", "contentDisposition", "cacheControl", "metadata",
+    "storageClass",
+)  # fmt: skip
+
+
+def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
+    """Copy an object. Between places or storage classes the service does it in stretches; a token names the rest."""
+    said = resources.properties(options)
+    if said:  # a resource replaces all that the source has
+        request = source.request("GET", source.path(source_key), f"fields={','.join(_CARRIED)}")
+        said = {**(yield from source.ask(request, source_key)), **said}
+    query = [("fields", f"done,rewriteToken,resource({resources.RESULT_FIELDS})")]
+    if options.conditions.version_id:
+        query.append(("sourceGeneration", options.conditions.version_id))
+    if options.ssekms_key_id:
+        query.append(("destinationKmsKeyName", options.ssekms_key_id))
+    conditions = yield from store.write_conditions(key, options)
+    query += conditions
+    fields = resources.key_fields(options.sse_customer_key)
+    path = f"{source.path(source_key)}/rewriteTo/b/{store.bucket}/o/{encode_name(key)}"
+    token: list[tuple[str, str]] = []
+    while True:
+        request = store.request("POST", path, encode_query(query + token), fields, said or None)
+        request.idempotent = not conditions
+        try:
+            found = yield from store.ask(request, key)
+        except PreconditionFailedError as error:
+            raise create_only_error(error, options) from error
+        if found.get("done"):
+            return resources.result_of(found["resource"])
+        if not found.get("rewriteToken"):
+            raise ProtocolError("an unfinished rewrite without the token of its rest")
+        token = [("rewriteToken", found["rewriteToken"])]
+
+
+def compose_request(
+    store: GcsStore,
+    sources: Sequence[tuple[str, str | None]],
+    key: str,
+    said: dict[str, Any],
+    options: PutOptions,
+    conditions: list[tuple[str, str]],
+) -> Request:
+    """The request that makes one object of others, each (name, generation), in their order."""
+    body = {
+        "sourceObjects": [
+            {"name": name, **({"generation": generation} if generation else {})} for name, generation in sources
+        ],
+        "destination": {"contentType": "application/octet-stream", **said},
+    }
+    query = encode_query([("fields", resources.RESULT_FIELDS), *resources.key_name(options), *conditions])
+    fields = resources.key_fields(options.sse_customer_key)
+    request = store.request("POST", f"{store.path(key)}/compose", query, fields, body)
+    request.idempotent = not conditions
+    return request
+
+
+def compose(store: GcsStore, keys: Sequence[str], key: str, options: PutOptions) -> PutResult:
+    """See :meth:`GcsStore.compose`."""
+    if not 1 <= len(keys) <= MAX_COMPOSED:
+        raise ConfigError(f"compose joins 1 to {MAX_COMPOSED} objects, not {len(keys)}", uri=store.uri(key))
+    for name in (key, *keys):
+        store.check_key(name, "COMPOSE")
+
+    def steps() -> Steps[PutResult]:
+        conditions = yield from store.write_conditions(key, options)
+        said = resources.properties(options)
+        request = compose_request(store, [(name, None) for name in keys], key, said, options, conditions)
+        try:
+            return resources.result_of((yield from store.ask(request, key)))
+        except PreconditionFailedError as error:
+            raise create_only_error(error, options) from error
+
+    return store.execute(Call(store, "COMPOSE", key, steps))

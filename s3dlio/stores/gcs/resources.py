@@ -1,0 +1,216 @@
+"""The JSON of Cloud Storage, and the header fields of its media downloads, to and from the library's own types.
+
+Source: Cloud Storage JSON API, "Objects" and "Buckets"; Cloud Storage documentation, "Request preconditions",
+"Transcoding of gzip-compressed files".
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import hashlib
+import json
+import re
+from typing import Any
+
+from s3dlio import integrity
+from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
+from s3dlio.net.message import Response
+from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
+
+Fields = list[tuple[str, str]]
+
+#: Our name of what a write may say -> the property of an object resource.
+_PROPERTIES = {
+    "content_type": "contentType",
+    "content_encoding": "contentEncoding",
+    "content_language": "contentLanguage",
+    "content_disposition": "contentDisposition",
+    "cache_control": "cacheControl",
+    "storage_class": "storageClass",
+}
+#: What the entries of a listing need; a whole resource is three times as long.
+LIST_FIELDS = "items(name,size,etag,updated,storageClass),prefixes,nextPageToken"
+#: What a write needs to know of its result.
+RESULT_FIELDS = "etag,generation,size,crc32c"
+_CRC32C = re.compile(rb"\r\nx-goog-hash:[^\r]*?crc32c=([A-Za-z0-9+/=]+)", re.IGNORECASE)
+_OCTETS = "application/octet-stream"
+
+
+def parse(response: Response) -> dict[str, Any]:
+    """The JSON object in an answer.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        found = json.loads(bytes(response.body))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ProtocolError("the answer is not the JSON that the API promises", status=response.status)
+    return found
+
+
+# -- writing
+
+
+def properties(options: PutOptions) -> dict[str, Any]:
+    """What a write says of the object besides its bytes, as an object resource.
+
+    Raises:
+        UnsupportedOperationError: tags or an encryption that Cloud Storage has no place for.
+        ConfigError: metadata that is not text.
+    """
+    if options is NO_OPTIONS:
+        return {}
+    if options.tags:
+        raise UnsupportedOperationError("Google Cloud Storage has no tags on objects", hint="use metadata")
+    if options.server_side_encryption:
+        raise UnsupportedOperationError(
+            "Google Cloud Storage always encrypts; it takes no server_side_encryption",
+            hint="name a key of Cloud KMS as ssekms_key_id, or give your own as sse_customer_key",
+        )
+    said = {theirs: value for ours, theirs in _PROPERTIES.items() if (value := getattr(options, ours)) is not None}
+    if options.metadata is not None:
+        said["metadata"] = dict(options.metadata)
+    for name, value in (*said.items(), *said.get("metadata", {}).items()):
+        if name != "metadata" and not (isinstance(name, str) and isinstance(value, str)):
+            raise ConfigError(f"the value of '{name}' must be a str, not {type(value).__name__}")
+    return said
+
+
+def content_type(said: dict[str, Any]) -> str:
+    """The content type for a header.
+
+    Raises:
+        ConfigError: a value that would break out of it.
+    """
+    value: str = said.get("contentType", _OCTETS)
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(f"the content type cannot stand in a header: {value!r}", hint="use printable ASCII")
+    return value
+
+
+def key_fields(key: bytes | None) -> Fields:
+    """The fields of a customer's own raw 256-bit key.
+
+    Raises:
+        ConfigError: it has another length.
+    """
+    if key is None:
+        return []
+    if len(key) != 32:
+        raise ConfigError("a customer's own encryption key has 32 bytes")
+    return [
+        ("x-goog-encryption-algorithm", "AES256"),
+        ("x-goog-encryption-key", base64.b64encode(key).decode()),
+        ("x-goog-encryption-key-sha256", base64.b64encode(hashlib.sha256(key).digest()).decode()),
+    ]
+
+
+def key_name(options: PutOptions) -> Fields:
+    """The query parameter that names a key of Cloud KMS."""
+    return [("kmsKeyName", options.ssekms_key_id)] if options.ssekms_key_id else []
+
+
+def result_of(resource: dict[str, Any]) -> PutResult:
+    """What the answer to a write tells: the generation is the version."""
+    return PutResult(resource.get("etag"), resource.get("generation"), int(resource.get("size", 0)))
+
+
+# -- reading
+
+
+def condition_fields(conditions: Conditions) -> Fields:
+    """The header fields of a read's conditions."""
+    if conditions is NO_CONDITIONS:
+        return []
+    fields = []
+    for name, value in (("if-match", conditions.if_match), ("if-none-match", conditions.if_none_match)):
+        if value is None:
+            continue
+        if not value.isascii() or not value.isprintable():
+            raise ConfigError(f"an ETag cannot be {value!r}")
+        fields.append((name, value))
+    return fields
+
+
+def condition_query(conditions: Conditions) -> Fields:
+    """The query parameters of a read's or a delete's conditions: by generation."""
+    if conditions is NO_CONDITIONS:
+        return []
+    query = []
+    if conditions.version_id is not None:
+        query.append(("generation", conditions.version_id))
+    if conditions.generation is not None:
+        query.append(("ifGenerationMatch", str(conditions.generation)))
+    return query
+
+
+def metadata_of(resource: dict[str, Any]) -> ObjectMetadata:
+    """What an object resource tells."""
+    get = resource.get
+    return ObjectMetadata(
+        size=int(resource["size"]),
+        etag=get("etag"),
+        version_id=get("generation"),
+        last_modified=get("updated"),
+        content_type=get("contentType"),
+        content_language=get("contentLanguage"),
+        content_encoding=get("contentEncoding"),
+        cache_control=get("cacheControl"),
+        content_disposition=get("contentDisposition"),
+        storage_class=get("storageClass"),
+        ssekms_key_id=get("kmsKeyName"),
+        sse_customer_algorithm=get("customerEncryption", {}).get("encryptionAlgorithm"),
+        metadata=get("metadata") or {},
+        crc32c=integrity.from_base64(resource["crc32c"]) if get("crc32c") else None,
+        md5=get("md5Hash"),
+    )
+
+
+def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
+    """What the head of a media download tells; ``size`` is that of the whole object."""
+    header = response.header
+    modified = header(b"last-modified")
+    return ObjectMetadata(
+        size=size,
+        etag=header(b"etag"),
+        version_id=header(b"x-goog-generation"),
+        last_modified=http_date(modified) if modified else None,
+        content_type=header(b"content-type"),
+        content_language=header(b"content-language"),
+        content_encoding=header(b"x-goog-stored-content-encoding") or header(b"content-encoding"),
+        cache_control=header(b"cache-control"),
+        content_disposition=header(b"content-disposition"),
+        storage_class=header(b"x-goog-storage-class"),
+        sse_customer_algorithm=header(b"x-goog-encryption-algorithm"),
+        metadata={name[12:]: value for name, value in response.fields() if name.startswith("x-goog-meta-")},
+        crc32c=crc32c_of(response),
+    )
+
+
+def http_date(text: str) -> str | None:
+    """``Fri, 20 Nov 2026 23:52:48 GMT`` as ``2026-11-20T23:52:48Z``."""
+    try:
+        return email.utils.parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return None
+
+
+def crc32c_of(response: Response) -> int | None:
+    """The CRC32C of the whole object, where an answer tells it and the bytes come as they are stored: one that was
+    decompressed on the way has the checksum of what it was before."""
+    found = _CRC32C.search(response.head)
+    if found is None:
+        return None
+    stored = response.header(b"x-goog-stored-content-encoding")
+    if stored == "gzip" and response.header(b"content-encoding") != "gzip":
+        return None
+    return integrity.from_base64(found[1].decode())
+
+
+def entry_of(item: dict[str, Any]) -> ListEntry:
+    """An item of a listing."""
+    return ListEntry(item["name"], int(item["size"]), item.get("etag"), item.get("updated"), item.get("storageClass"))

@@ -1,0 +1,180 @@
+"""One upload that survives cuts: a session takes the bytes, and tells after a failure how many it has.
+
+The session's URL is as good as a key (whoever has it may write), so it stands in no message.
+Source: Cloud Storage documentation, "Resumable uploads", "Perform resumable uploads".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from s3dlio import integrity
+from s3dlio.errors import (
+    NetworkError,
+    PreconditionFailedError,
+    ProtocolError,
+    S3dlioError,
+    ServiceError,
+    TransferTimeoutError,
+)
+from s3dlio.memory.body import Source
+from s3dlio.net.message import Pause, Request, Response, Service
+from s3dlio.net.pool import pool_for_url
+from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.base import Steps
+from s3dlio.stores.gcs import resources, uploads
+from s3dlio.types import PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.gcs.store import GcsStore
+
+log = logging.getLogger("s3dlio.gcs")
+
+_INCOMPLETE = 308
+_RANGE = re.compile(r"bytes=0-(\d+)\Z")
+
+
+class _SessionGone(Exception):
+    """The service has forgotten the session; the upload can start over."""
+
+    def __init__(self, error: S3dlioError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+    """Write an object through a session; a second one is opened when the first is lost, and so on."""
+    crc = uploads.crc32c_of(source)
+    attempts = store.settings.retry.max_attempts
+    try:
+        for attempt in range(1, attempts + 1):
+            conditions = yield from store.write_conditions(key, options)
+            session = _Session(store, key, source)
+            yield from session.open(options, crc, conditions)
+            try:
+                response = yield from session.send()
+                return (yield from uploads.checked(store, key, response, crc))
+            except _SessionGone as gone:
+                log.info("an upload session of %s is gone; attempt %d of %d", store.uri(key), attempt, attempts)
+                lost = gone.error
+        lost.attempts = attempts
+        lost.hint = "write it again"
+        raise lost
+    except PreconditionFailedError as error:
+        raise create_only_error(error, options) from error
+    except ServiceError as error:
+        raise uploads.typed_damage(error) from error
+
+
+class _Session:
+    """One session on its way."""
+
+    def __init__(self, store: GcsStore, key: str, source: Source) -> None:
+        self._store = store
+        self._key = key
+        self._source = source
+        self._place: tuple[Service, str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<upload session of {self._store.uri(self._key)}>"
+
+    def open(self, options: PutOptions, crc: int, conditions: list[tuple[str, str]]) -> Steps[None]:
+        """Ask for a session; what the object is to be stands there, its checksum included."""
+        store = self._store
+        said = resources.properties(options)
+        resource: dict[str, Any] = {**said, "name": self._key, "crc32c": integrity.to_base64(crc)}
+        query = [("uploadType", "resumable"), ("name", self._key), ("fields", resources.RESULT_FIELDS)]
+        fields = [
+            *uploads.JSON,
+            ("x-upload-content-type", resources.content_type(said)),
+            ("x-upload-content-length", str(self._source.size)),
+            *resources.key_fields(options.sse_customer_key),
+        ]
+        query += [*resources.key_name(options), *conditions]
+        request = store.upload_request(query, fields, uploads.json_source(resource))
+        response = yield from store.send(request, self._key, (200, 201))
+        location = response.header(b"location")
+        if not location:
+            raise ProtocolError("the answer names no upload session")
+        self._place = self._find(location)
+
+    def _find(self, location: str) -> tuple[Service, str, str]:
+        """Where the bytes go. A session needs no token, and another host gets none."""
+        account = self._store.account
+        parts = urlsplit(location)
+        own = account.service.pool
+        if parts.scheme not in ("http", "https") or not parts.netloc or (own.secure and parts.scheme == "http"):
+            raise ProtocolError("the upload session is at a place that cannot be used")
+        service = account.service
+        if pool_for_url(location, account.settings.http) is not own:
+            service = account.without_token(location)
+        return service, parts.path, parts.query
+
+    def send(self) -> Steps[Response]:
+        """Send the bytes, from where the session says it is, until it answers with the object.
+
+        Raises:
+            _SessionGone: it has been forgotten.
+            S3dlioError: refused, or no progress for ``retry.max_attempts`` attempts.
+        """
+        retry = self._store.settings.retry
+        position, stalled = 0, 0
+        while True:
+            failure: S3dlioError | None = None
+            wait: float | None = None
+            try:
+                response: Response = yield self._bytes_from(position)
+                if response.status in TRANSIENT:
+                    wait = retry_after(response)
+                    failure = self._store.fail(response, self._key)
+            except (NetworkError, TransferTimeoutError) as error:
+                failure = error
+            if failure is not None:
+                response = yield self._request(f"bytes */{self._source.size}", None)
+            if response.status in (200, 201):
+                return response
+            if response.status in (404, 410):
+                raise _SessionGone(self._store.fail(response, self._key))
+            if response.status != _INCOMPLETE:
+                raise self._store.fail(response, self._key)
+            before, position = position, self._persisted(response)
+            stalled = 0 if position > before else stalled + 1
+            if stalled >= retry.max_attempts:
+                raise failure or ServiceError("the upload session takes no more bytes", status=_INCOMPLETE)
+            if stalled or wait is not None:
+                pause = random.uniform(0, min(retry.max_delay, retry.base_delay * 2**stalled))
+                yield Pause(max(pause, min(wait or 0.0, retry.retry_after_cap)))
+
+    def _bytes_from(self, position: int) -> Request:
+        """The rest of the object. It is sent once: how to go on after a failure the session has to say first."""
+        size = self._source.size
+        if position == size:
+            return self._request(f"bytes */{size}", None)
+        source = self._source.part(position, size - position) if position else self._source
+        request = self._request(f"bytes {position}-{size - 1}/{size}", source)
+        service = request.service
+        once = dataclasses.replace(self._store.settings.retry, max_attempts=1)
+        request.service = Service(service.pool, service.signer, RetryPolicy(once, service.policy.total_timeout))
+        request.idempotent = False
+        return request
+
+    def _request(self, content_range: str, body: Source | None) -> Request:
+        assert self._place is not None
+        service, path, query = self._place
+        return Request(service, "PUT", path, query, (("content-range", content_range),), body)
+
+    def _persisted(self, response: Response) -> int:
+        """How many bytes the session has: those of its Range, none without one."""
+        told = response.header(b"range")
+        if told is None:
+            return 0
+        match = _RANGE.match(told)
+        if match is None or int(match[1]) >= self._source.size:
+            raise ProtocolError("the upload session tells of bytes that were not sent")
+        return int(match[1]) + 1

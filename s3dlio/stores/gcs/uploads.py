@@ -1,0 +1,154 @@
+"""Writing an object in one request: plain (``uploadType=media``), or with its resource before the bytes
+(``uploadType=multipart``, RFC 2387).
+
+Either way the CRC32C travels along, so that Cloud Storage refuses damaged bytes before they replace anything; and what
+it answers is compared as well.
+Source: Cloud Storage JSON API, "Objects: insert"; Cloud Storage documentation, "Data validation".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from s3dlio import integrity
+from s3dlio.errors import IntegrityError, PreconditionFailedError, ServiceError
+from s3dlio.memory.body import MemorySource, Source
+from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.base import Steps
+from s3dlio.stores.gcs import resources
+from s3dlio.types import PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.gcs.store import GcsStore
+
+JSON: Headers = (("content-type", "application/json; charset=UTF-8"),)
+_STEP = 1 << 20
+#: Up to here the parts of a body are joined, and go out in one piece.
+_JOINED = 64 << 10
+
+
+def json_source(body: dict[str, Any]) -> MemorySource:
+    """A JSON body."""
+    return MemorySource(memoryview(json.dumps(body).encode()))
+
+
+def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+    """Write an object in one request."""
+    said = resources.properties(options)
+    conditions = yield from store.write_conditions(key, options)
+    crc = crc32c_of(source)
+    request = put_request(store, key, source, said, crc, options, conditions)
+    try:
+        response = yield from store.send(request, key)
+    except PreconditionFailedError as error:
+        raise create_only_error(error, options) from error
+    except ServiceError as error:
+        raise typed_damage(error) from error
+    return (yield from checked(store, key, response, crc))
+
+
+def put_request(
+    store: GcsStore,
+    key: str,
+    source: Source,
+    said: dict[str, Any],
+    crc: int,
+    options: PutOptions,
+    conditions: list[tuple[str, str]],
+) -> Request:
+    """The request that writes a whole object."""
+    told = integrity.to_base64(crc)
+    query = [("name", key), ("fields", resources.RESULT_FIELDS), *resources.key_name(options), *conditions]
+    fields = resources.key_fields(options.sse_customer_key)
+    if said.keys() <= {"contentType"} and source.size:
+        fields += [("content-type", resources.content_type(said)), ("x-goog-hash", f"crc32c={told}")]
+        request = store.upload_request([("uploadType", "media"), *query], fields, source)
+    else:
+        boundary = os.urandom(16).hex()
+        fields.append(("content-type", f"multipart/related; boundary={boundary}"))
+        body = related({**said, "name": key, "crc32c": told}, source, resources.content_type(said), boundary)
+        request = store.upload_request([("uploadType", "multipart"), *query], fields, body)
+    request.idempotent = not conditions
+    return request
+
+
+def related(resource: dict[str, Any], source: Source, content_type: str, boundary: str) -> Source:
+    """A body of two parts: the resource, and the bytes."""
+    head = (
+        f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(resource)}\r\n"
+        f"--{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    if source.size <= _JOINED:
+        return MemorySource(memoryview(b"".join((head, source.read(0, source.size), tail))))
+    return FramedSource(head, source, tail)
+
+
+class FramedSource(Source):
+    """A source with something before and after it."""
+
+    __slots__ = ("_head", "_inner", "_tail")
+
+    def __init__(self, head: bytes, inner: Source, tail: bytes) -> None:
+        self._head = head
+        self._inner = inner
+        self._tail = tail
+        self.size = len(head) + inner.size + len(tail)
+
+    def read(self, start: int, length: int) -> memoryview:
+        end = min(start + length, self.size)
+        first, last = len(self._head), len(self._head) + self._inner.size
+        if first <= start and end <= last:
+            return self._inner.read(start - first, end - start)
+        pieces = [self._head[start:end]]
+        if start < last and end > first:
+            begin = max(0, start - first)
+            pieces.append(bytes(self._inner.read(begin, min(end, last) - first - begin)))
+        pieces.append(self._tail[max(0, start - last) : max(0, end - last)])
+        return memoryview(b"".join(pieces))
+
+    def part(self, start: int, length: int) -> Source:
+        return MemorySource(self.read(start, length))
+
+
+def checked(store: GcsStore, key: str, response: Response, crc: int) -> Steps[PutResult]:
+    """The result that an answer tells, if its checksum is ours. Damaged bytes are deleted: that generation only.
+
+    Raises:
+        IntegrityError: it is another.
+    """
+    resource = resources.parse(response)
+    told = resource.get("crc32c")
+    if told is not None and integrity.from_base64(told) != crc:
+        if resource.get("generation"):
+            yield from store._delete(key, resource["generation"])
+        raise IntegrityError("the object arrived damaged, and was removed", hint="write it again")
+    return resources.result_of(resource)
+
+
+def typed_damage(error: ServiceError) -> ServiceError | IntegrityError:
+    """A refusal because of the checksum is an IntegrityError; any other error stays what it is."""
+    if error.status != 400 or not any(word in error.reason for word in ("CRC32C", "crc32c", "hash")):
+        return error
+    return IntegrityError(
+        "the object arrived damaged; nothing was changed",
+        uri=error.uri,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        hint="write it again",
+    )
+
+
+def crc32c_of(source: Source) -> int:
+    """The CRC32C of a body."""
+    whole = source.whole()
+    if whole is not None:
+        return integrity.crc32c(whole)
+    crc = 0
+    for start in range(0, source.size, _STEP):
+        crc = integrity.crc32c(source.read(start, _STEP), crc)
+    return crc

@@ -1,0 +1,81 @@
+"""Bearer tokens that end: kept, and renewed in the background before they do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+log = logging.getLogger("s3dlio.tokens")
+
+#: Renew in the background when a token has less than this many seconds left.
+_AHEAD = 10 * 60
+#: Renew before the request when it has less than this left.
+_LAST = 60
+#: Pause after a renewal that failed while the old token is still good.
+_PAUSE = 30
+
+
+class Token(NamedTuple):
+    """A token, and when it ends (seconds since 1970)."""
+
+    text: str
+    expires: float
+
+    def __repr__(self) -> str:
+        return "Token(***)"
+
+
+class Tokens:
+    """The token in force; called for every request, on a lane too, so it blocks only while there is no good token.
+
+    Args:
+        fetch: gets a new token; it may block, and raises a typed error when nobody gives one.
+    """
+
+    def __init__(self, fetch: Callable[[], Token]) -> None:
+        self._fetch = fetch
+        self._token: Token | None = None
+        self._lock = threading.Lock()
+        self._renewing = False
+        self._not_before = 0.0
+
+    def __call__(self) -> str:
+        """The token for the next request."""
+        token = self._token
+        left = token.expires - time.time() if token is not None else 0.0
+        if token is None or left < _LAST:
+            with self._lock:
+                current = self._token
+                if current is None or current is token:  # nobody else was quicker
+                    current = self._token = self._fetch()
+                token = current
+        elif left < _AHEAD:
+            self._renew_in_background()
+        return token.text
+
+    def __repr__(self) -> str:
+        return "<Tokens ***>"
+
+    def forget(self) -> None:
+        """Fetch a new token at the next request: the service has refused this one."""
+        self._token = None
+
+    def _renew_in_background(self) -> None:
+        with self._lock:
+            if self._renewing or time.time() < self._not_before:
+                return
+            self._renewing = True
+
+        def run() -> None:
+            try:
+                self._token = self._fetch()
+            except Exception as error:  # the old token is still good
+                self._not_before = time.time() + _PAUSE
+                log.warning("the token could not be renewed ahead of time: %s", type(error).__name__)
+            finally:
+                self._renewing = False
+
+        threading.Thread(target=run, name="s3dlio-token", daemon=True).start()
