@@ -137,6 +137,7 @@ class AzureAccount:
             about = f"; the connection string is about account '{other}'" if other and other != self.name else ""
             raise PermissionDeniedError(
                 f"no credentials for the Azure account '{self.name}'{about}",
+                uri=f"az://{self.name}",
                 hint="set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, or, for "
                 "public containers, S3DLIO_AZURE_ANONYMOUS=1, or install azure-identity: pip install 's3dlio[azure]'",
             )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from s3dlio.errors import S3dlioError, ServiceError, TransferCancelledError
+from s3dlio.errors import ProtocolError, S3dlioError, ServiceError, TransferCancelledError
 from s3dlio.memory.body import MemorySource, Sink, Source, as_memory
 from s3dlio.stores.azure import failures
 from s3dlio.stores.azure.account import AzureAccount
@@ -18,6 +18,7 @@ from s3dlio.stores.azure.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.azure.sdk_objects import (
     condition_arguments,
     entry_of,
+    error_of,
     make_client,
     metadata_of,
     put_arguments,
@@ -179,15 +180,12 @@ class AzureSdkStore(BlockingStore):
                 raise
 
     def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
-        # The SDK's batch (delete_blobs) does not tell which key failed and why in a way to rely on.
-        failed: KeyErrors = []
-        for key in keys:
-            try:
-                self._delete(key, None)
-            except S3dlioError as error:
-                error.locate(self.uri(key), "DELETE")
-                failed.append((key, error))
-        return failed
+        with translated(self, ""):
+            answers = list(self._containers().delete_blobs(*keys, raise_on_any_failure=False)) if keys else []
+        if len(answers) != len(keys):
+            raise ProtocolError(f"the answer to a batch tells of {len(answers)} of {len(keys)} keys")
+        errors = [(key, error_of(self, key, answer)) for key, answer in zip(keys, answers, strict=True)]
+        return [(key, error) for key, error in errors if error is not None and not failures.is_gone_already(error)]
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, AzureSdkStore) and source.account.url == self.account.url

@@ -144,6 +144,16 @@ def translated(store: AzureSdkStore, key: str, options: PutOptions = NO_OPTIONS)
         raise NetworkError(f"{store.account.url} did not answer: {type(error).__name__}", uri=store.uri(key)) from None
 
 
+def error_of(store: AzureSdkStore, key: str, answer: Any) -> S3dlioError | None:
+    """The error that one answer of a batch delete tells of, if it does."""
+    if answer.status_code == 202:
+        return None
+    code, request_id = answer.headers.get("x-ms-error-code"), answer.headers.get("x-ms-request-id")
+    error = failures.error_of_parts(answer.status_code, code, None, store.account, request_id=request_id, attempts=1)
+    error.locate(store.uri(key), "DELETE")
+    return error
+
+
 def _typed(store: AzureSdkStore, key: str, error: Any) -> S3dlioError:
     code = getattr(error, "error_code", None)
     response = error.response

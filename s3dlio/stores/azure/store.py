@@ -35,6 +35,8 @@ log = logging.getLogger("s3dlio.azure")
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 1024 * 1024
+#: What Put Blob takes.
+_MAX_PUT = 5000 << 20
 #: A clock that is off by more seconds than this is corrected by the service's own (it refuses beyond 15 minutes).
 _SKEW = 300
 #: Codes for a token that has ended or was withdrawn; one that lacks a role has another.
@@ -152,7 +154,7 @@ class AzureStore(CloudStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-        if source.size > self.settings.multipart.threshold:
+        if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
             return (yield from blocks.write(self, key, source, options))
         fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options)]
         if self.sends_md5:
