@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import ClassVar
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
 from s3dlio.memory.body import SMALL, FileSink, FileSource, Sink, Source
 from s3dlio.memory.libc import allocate, copy_range, pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.view import BytesView
 from s3dlio.stores.local import READ_FLAGS, LocalStore, Output, etag_of
 from s3dlio.stores.replacement import Replacement, check_regular
-from s3dlio.types import Conditions, ObjectMetadata, PutOptions, PutResult
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
 _CHUNK = 1 << 20  # bytes handed on at once where a body does not land in memory whole
 
@@ -28,6 +30,15 @@ class FileStore(LocalStore):
     storage_class: ClassVar[str] = "STANDARD"
 
     # -- reading
+
+    def get(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> BytesView:
+        # Small files are read without the machinery of a call, which takes longer than the system calls do; where
+        # anything is out of the ordinary, the call finds out and says what. 4 KiB: 7 us instead of 11.
+        if conditions is NO_CONDITIONS and not self.observers:
+            data = _read_small(key)
+            if data is not None:
+                return BytesView(data)
+        return super().get(key, conditions=conditions)
 
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
         fd = os.open(key, READ_FLAGS)
@@ -84,6 +95,25 @@ class FileStore(LocalStore):
     def _output(self, key: str, options: PutOptions, buffer_size: int) -> tuple[Replacement, Output]:
         target = self._replacement(key, options)
         return target, _BufferedOutput(target.fd, buffer_size)
+
+
+def _read_small(path: str) -> bytes | None:
+    """The content of a small regular file; None for anything else, and whenever anything goes wrong."""
+    try:
+        fd = os.open(path, READ_FLAGS)
+    except (OSError, ValueError):
+        return None
+    try:
+        info = os.fstat(fd)
+        size = info.st_size
+        if not 0 < size < SMALL or not stat.S_ISREG(info.st_mode):
+            return None
+        data = os.read(fd, size)
+        return data if len(data) == size else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def _read_into(fd: int, sink: Sink, start: int, length: int) -> int:

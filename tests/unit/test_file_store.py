@@ -231,7 +231,22 @@ def test_a_small_file_that_shrinks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(file_module.os, "fstat", fstat)
     with pytest.raises(errors.ObjectChangedError):
-        FileStore().get(str(path))
+        FileStore().get_range(str(path), 0, 50)
+
+
+def test_a_small_file_that_shrinks_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short way of small files gives up, and the ordinary one finds the file as it is now."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100)
+    real = os.fstat
+
+    def fstat(fd: int) -> os.stat_result:
+        found = real(fd)
+        os.truncate(path, 10)
+        return found
+
+    monkeypatch.setattr(file_module.os, "fstat", fstat)
+    assert FileStore().get(str(path)) == b"x" * 10
 
 
 # -- atomic writes
