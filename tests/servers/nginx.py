@@ -42,8 +42,10 @@ http {{
     fastcgi_temp_path {folder}/tmp;
     uwsgi_temp_path {folder}/tmp;
     scgi_temp_path {folder}/tmp;
-    # dav answers a PUT without an ETag, which S3 clients insist on.
-    map $request_method $put_etag {{ default ""; PUT '"nginx-dav"'; }}
+    # dav answers a PUT without an ETag, which S3 clients insist on. An empty one would take the files' own away.
+    map $request_method $etag {{ default $sent_http_etag; PUT '"nginx-dav"'; }}
+    # Azure's SDK asks for ranges by a field of its own, gets the whole blob, and wants to be told its size.
+    map $http_x_ms_range $blob_range {{ default ""; "~." "bytes 0-0/$sent_http_content_length"; }}
     # list-type=2: the page is a file named by its continuation token.
     map $args $page {{
         default "";
@@ -57,7 +59,8 @@ http {{
         merge_slashes off;
         dav_methods PUT DELETE;
         create_full_put_path on;
-        add_header ETag $put_etag;
+        add_header ETag $etag;
+        add_header Content-Range $blob_range;
         location / {{
             if ($page) {{ rewrite ^/([^/]+) /.pages/$1/$page.xml break; }}
         }}

@@ -1,0 +1,134 @@
+"""Servers, and rounds in which contenders take turns, so that what else the machine does falls on all of them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from perf.contenders import CONTENDERS, Worker
+from perf.rows import DELAY, KEYS, LARGE, OBJECTS, SMALL, Row
+from perf.workers.protocol import Cost, Target
+from tests.servers.base import Server
+from tests.servers.certs import make_authority
+from tests.servers.delayed import DelayedServer
+from tests.servers.nginx import NginxServer
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the rounds of one row gave: for each contender the costs, round by round."""
+
+    row: Row
+    costs: dict[str, list[Cost]]
+
+    def rates(self, name: str) -> list[float]:
+        """Bytes or operations a second of every round."""
+        return [self._work(cost) / cost.wall for cost in self.costs[name]]
+
+    def cpu(self, name: str) -> list[float]:
+        """CPU seconds for a byte or an operation, of every round."""
+        return [cost.cpu / self._work(cost) for cost in self.costs[name]]
+
+    def _work(self, cost: Cost) -> int:
+        return cost.bytes if self.row.by_bytes else cost.operations
+
+    def rate_ratio(self, name: str, other: str) -> float:
+        return _ratio(self.rates(name), self.rates(other))
+
+    def cpu_ratio(self, name: str, other: str) -> float:
+        return _ratio(self.cpu(name), self.cpu(other))
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the rounds' ratios: the two of a round ran one after the other."""
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+def _fill(server: NginxServer) -> None:
+    """The objects that are read, under the paths of all three clouds."""
+    for size, prefix in ((LARGE, "large"), (SMALL, "small")):
+        data = os.urandom(size)
+        for number in range(OBJECTS[size]):
+            server.add_object(f"bucket/{prefix}/{number}", data)
+    server.add_listing("listed", [f"data/{number:08}.bin" for number in range(KEYS)])
+    (server.root / "perf").symlink_to(".")  # az: /account/container/blob
+    for before in ("storage", "download/storage"):  # gs: .../b/bucket/o/object
+        folder = server.root / before / "v1/b/bucket"
+        folder.mkdir(parents=True)
+        (folder / "o").symlink_to(server.root / "bucket")
+
+
+class Servers:
+    """The servers of the rows, each started when it is first needed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, Server] = {}
+
+    def target(self, row: Row, scheme: str) -> Target:
+        """Where a row's objects are."""
+        server = self._running.get(row.server)
+        if server is None:
+            server = self._running[row.server] = self._start(row.server)
+        return Target(scheme, server.endpoint, row.container, str(server.tls.bundle) if server.tls else None)
+
+    def _start(self, kind: str) -> Server:
+        if kind == "far":
+            return self._stack.enter_context(DelayedServer(delay=DELAY, size=SMALL))
+        authority = None
+        if kind == "tls":
+            authority = make_authority(Path(self._stack.enter_context(tempfile.TemporaryDirectory())))
+        server = self._stack.enter_context(NginxServer(tls=authority))
+        _fill(server)
+        return server
+
+
+@contextmanager
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+def measure(
+    row: Row, names: Sequence[str], where: Servers, *, rounds: int, seconds: float, say: Callable[[str], None]
+) -> Result:
+    """Run all rounds of a row.
+
+    Each contender does as many operations as it can in about *seconds*, found out by two runs that warm up.
+
+    Raises:
+        ContenderError: one of them failed.
+    """
+    with ExitStack() as stack:
+        workers = {}
+        for name in names:
+            contender = CONTENDERS[name]
+            target = where.target(row, contender.scheme or row.scheme)
+            workers[name] = stack.enter_context(Worker(contender, target))
+        counts = {name: _calibrate(worker, row, seconds) for name, worker in workers.items()}
+        costs: dict[str, list[Cost]] = {name: [] for name in names}
+        for number in range(rounds):
+            say(f"{row.name}: round {number + 1} of {rounds}")
+            for name, worker in workers.items():
+                costs[name].append(worker.do(replace(row.job, count=counts[name])))
+    return Result(row, costs)
+
+
+def _calibrate(worker: Worker, row: Row, seconds: float) -> int:
+    """Warm up, and return how many operations make a job of about *seconds*."""
+    if row.job.verb == "list":
+        worker.do(row.job)
+        return row.job.count
+    width = row.job.in_flight
+    count = min(row.most, max(width, 4 if row.by_bytes else 100))
+    for _ in range(2):
+        cost = worker.do(replace(row.job, count=count))
+        # A whole number of widths, and two at least: what ends with a few in flight is not what is measured.
+        wanted = round(cost.operations / cost.wall * seconds / width) * width
+        count = min(row.most, max(wanted, 2 * width))
+    return count
