@@ -14,6 +14,7 @@ from tests.servers import Server, ServerUnavailable, reaper
 from tests.servers.azurite import AzuriteServer
 from tests.servers.certs import Authority, make_authority
 from tests.servers.gcs import GcsServer
+from tests.servers.gcs_scripted import FullGcsServer
 from tests.servers.moto_server import MotoServer
 from tests.servers.nginx import NginxServer
 from tests.servers.radosgw import RadosgwServer
@@ -143,6 +144,13 @@ def azurite_server() -> Iterator[Server]:
 def gcs_server() -> Iterator[Server]:
     """Google Cloud Storage's JSON API."""
     yield from _running(GcsServer)
+
+
+@pytest.fixture(scope="session")
+def gcs_full_server() -> Iterator[FullGcsServer]:
+    """Our own Google Cloud Storage, which follows its documents."""
+    with FullGcsServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

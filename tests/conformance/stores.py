@@ -164,6 +164,22 @@ def gcs_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
     yield from _cloud(request, "gcs_server", "gs://conformance-{}", lacks=lacks, **features)
 
 
+def _gcs(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
+    request.getfixturevalue("monkeypatch").setenv("S3DLIO_GCS_BACKEND", backend)
+    root = f"gs://conformance-{backend}-{{}}"
+    for case in _cloud(request, "gcs_full_server", root, page_size=100, refuses="\r\n"):
+        case.store.page_size = case.page_size  # type: ignore[attr-defined]
+        yield case
+
+
+def gcs(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _gcs(request, "native")
+
+
+def gcs_sdk(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _gcs(request, "sdk")
+
+
 CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "memory": memory,
     "file": file,
@@ -177,4 +193,6 @@ CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "azure": azure,
     "azure-sdk": azure_sdk,
     "gcs-emulator": gcs_emulator,
+    "gcs": gcs,
+    "gcs-sdk": gcs_sdk,
 }

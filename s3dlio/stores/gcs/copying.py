@@ -10,7 +10,7 @@ from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Call, Steps
 from s3dlio.stores.gcs import resources
 from s3dlio.stores.gcs.names import encode_name, encode_query
-from s3dlio.types import PutOptions, PutResult
+from s3dlio.types import Conditions, PutOptions, PutResult
 
 if TYPE_CHECKING:
     from s3dlio.net.message import Request
@@ -18,18 +18,14 @@ if TYPE_CHECKING:
 
 #: Sources of one compose request.
 MAX_COMPOSED = 32
-_CARRIED = (
-    "contentType", "contentEncoding", "contentLanguage", "contentDisposition", "cacheControl", "metadata",
-    "storageClass",
-)  # fmt: skip
 
 
 def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
     """Copy an object. Between places or storage classes the service does it in stretches; a token names the rest."""
     said = resources.properties(options)
     if said:  # a resource replaces all that the source has
-        request = source.request("GET", source.path(source_key), f"fields={','.join(_CARRIED)}")
-        said = {**(yield from source.ask(request, source_key)), **said}
+        original = yield from source._head(source_key, Conditions(version_id=options.conditions.version_id))
+        said = {**resources.carried(original), **said}
     query = [("fields", f"done,rewriteToken,resource({resources.RESULT_FIELDS})")]
     if options.conditions.version_id:
         query.append(("sourceGeneration", options.conditions.version_id))

@@ -80,6 +80,12 @@ def properties(options: PutOptions) -> dict[str, Any]:
     return said
 
 
+def carried(found: ObjectMetadata) -> dict[str, Any]:
+    """What a copy keeps of its source, where nothing else is said."""
+    kept = {theirs: value for ours, theirs in _PROPERTIES.items() if (value := getattr(found, ours)) is not None}
+    return {**kept, "metadata": dict(found.metadata)} if found.metadata else kept
+
+
 def content_type(said: dict[str, Any]) -> str:
     """The content type for a header.
 

@@ -1,0 +1,135 @@
+"""Between google-cloud-storage's objects and the library's own: clients, arguments, answers, errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from s3dlio import integrity
+from s3dlio.errors import (
+    IntegrityError,
+    NetworkError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    S3dlioError,
+    TransferTimeoutError,
+)
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.gcs import failures, resources
+from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
+
+if TYPE_CHECKING:
+    from s3dlio.stores.gcs.account import GcsAccount
+    from s3dlio.stores.gcs.sdk import GcsSdkStore
+
+
+def make_client(account: GcsAccount) -> Any:
+    """A Client with our endpoint, credentials, project and CA bundle."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.transport.requests import AuthorizedSession
+    from google.cloud.storage import Client
+
+    make: Any = AnonymousCredentials
+    credentials = make() if account.anonymous else account.credentials()
+    start_session: Any = AuthorizedSession
+    session = start_session(credentials)
+    if account.settings.http.ca_bundle:
+        session.verify = account.settings.http.ca_bundle
+    # No project is needed but for buckets, and then the account names it.
+    return Client(
+        project=account.settings.gcs.project or "none",
+        credentials=credentials,
+        _http=session,
+        client_options={"api_endpoint": account.url},
+    )
+
+
+def retry_of(account: GcsAccount) -> Any:
+    """The SDK's retries, paced by our settings. It knows a deadline where we count attempts."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    settings = account.settings.retry
+    if settings.max_attempts == 1:
+        return None
+    paced = DEFAULT_RETRY.with_delay(initial=settings.base_delay, maximum=settings.max_delay, multiplier=2.0)
+    return paced.with_timeout(min(120.0, settings.base_delay * 2.0**settings.max_attempts + settings.max_delay))
+
+
+def read_arguments(conditions: Conditions) -> dict[str, Any]:
+    """The keyword arguments for a read's conditions."""
+    resources.condition_fields(conditions)  # refuses what cannot stand in a header
+    return {
+        "if_etag_match": conditions.if_match,
+        "if_etag_not_match": conditions.if_none_match,
+        "if_generation_match": conditions.generation,
+    }
+
+
+def describe(blob: Any, options: PutOptions) -> None:
+    """Give a blob what a write says besides its bytes."""
+    for name, value in resources.properties(options).items():
+        blob._patch_property(name, value)  # what its own setters do, one property each
+
+
+def metadata_of(blob: Any, size: int) -> ObjectMetadata:
+    """What a Blob tells."""
+    return ObjectMetadata(
+        size=size,
+        etag=blob.etag,
+        version_id=str(blob.generation) if blob.generation else None,
+        last_modified=blob.updated.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if blob.updated else None,
+        content_type=blob.content_type,
+        content_language=blob.content_language,
+        content_encoding=blob.content_encoding,
+        cache_control=blob.cache_control,
+        content_disposition=blob.content_disposition,
+        storage_class=blob.storage_class,
+        ssekms_key_id=blob.kms_key_name,
+        metadata=dict(blob.metadata or {}),
+        crc32c=integrity.from_base64(blob.crc32c) if blob.crc32c else None,
+        md5=blob.md5_hash,
+    )
+
+
+def entry_of(blob: Any) -> ListEntry:
+    """What a Blob of a listing tells."""
+    modified = blob.updated.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if blob.updated else None
+    return ListEntry(blob.name, blob.size, blob.etag, modified, blob.storage_class)
+
+
+@contextlib.contextmanager
+def translated(store: GcsSdkStore, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+    """The SDK's errors as ours. They are not kept as the cause: they hold the request, token and all."""
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption
+    from requests.exceptions import RequestException, Timeout
+
+    uri = store.uri(key)
+    try:
+        yield
+    except GoogleAPICallError as error:
+        typed = _typed(error, anonymous=store.account.anonymous)
+        typed.locate(uri, None)
+        if isinstance(typed, PreconditionFailedError):
+            typed = create_only_error(typed, options)
+        raise typed from None
+    except DataCorruption:
+        raise IntegrityError("the bytes are not those of the checksum", uri=uri, hint="try again") from None
+    except (Timeout, RetryError) as error:
+        raise TransferTimeoutError(f"no answer in time: {type(error).__name__}", uri=uri) from None
+    except GoogleAuthError as error:
+        raise PermissionDeniedError(f"Google gave no token: {type(error).__name__}", uri=uri) from None
+    except (RequestException, ConnectionError) as error:
+        raise NetworkError(f"{store.account.url} did not answer: {type(error).__name__}", uri=uri) from None
+
+
+def _typed(error: Any, *, anonymous: bool) -> S3dlioError:
+    response = error.response
+    return failures.error_of_parts(
+        int(error.code or 0),
+        response.content if response is not None else b"",
+        request_id=response.headers.get("x-guploader-uploadid") if response is not None else None,
+        anonymous=anonymous,
+    )
