@@ -7,7 +7,7 @@ import email.utils
 import hashlib
 from urllib.parse import urlencode
 
-from s3dlio.errors import ConfigError
+from s3dlio.errors import ConfigError, ProtocolError
 from s3dlio.net.message import Response
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
@@ -34,14 +34,17 @@ def put_fields(options: PutOptions) -> Fields:
     if options is NO_OPTIONS:
         return []
     fields = [(name, value) for attribute, name in _PLAIN_OPTIONS if (value := getattr(options, attribute))]
-    fields += [(f"x-amz-meta-{name.lower()}", value) for name, value in (options.metadata or {}).items()]
+    metadata = {f"x-amz-meta-{name.lower()}": value for name, value in (options.metadata or {}).items()}
+    if len(metadata) < len(options.metadata or {}):
+        raise ConfigError("two names of metadata differ only in upper and lower case, which headers do not tell apart")
+    fields += metadata.items()
     if options.tags:
         fields.append(("x-amz-tagging", urlencode(dict(options.tags))))
     fields += sse_customer_fields(options.sse_customer_key)
     fields += condition_fields(options.conditions)
     for name, value in fields:
         check_field(name, value)
-    return fields
+    return [(name, value.strip(" ")) for name, value in fields]  # blanks around a value get lost on the way
 
 
 def check_field(name: str, value: str) -> None:
@@ -72,11 +75,17 @@ def sse_customer_fields(key: bytes | None) -> Fields:
 
 
 def condition_fields(conditions: Conditions) -> Fields:
-    """If-Match and If-None-Match."""
+    """If-Match and If-None-Match.
+
+    Raises:
+        ConfigError: a value that a header cannot carry.
+    """
     fields: Fields = []
     if conditions.if_match is not None:
+        check_field("if-match", conditions.if_match)
         fields.append(("if-match", conditions.if_match))
     if conditions.if_none_match is not None:
+        check_field("if-none-match", conditions.if_none_match)
         fields.append(("if-none-match", conditions.if_none_match))
     return fields
 
@@ -110,11 +119,20 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
 
 
 def crc32c_of(text: str | None) -> int | None:
-    """The CRC32C that a field tells: base64 of 4 bytes. A checksum of parts (``...-3``) is none of the object."""
+    """The CRC32C that a field tells: base64 of 4 bytes. A checksum of parts (``...-3``) is none of the object.
+
+    Raises:
+        ProtocolError: the field holds no checksum.
+    """
     if text is None or "-" in text:
         return None
-    raw = base64.b64decode(text)
-    return int.from_bytes(raw, "big") if len(raw) == 4 else None
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != 4:
+        raise ProtocolError(f"the service tells a CRC32C that is none: {text[:40]!r}")
+    return int.from_bytes(raw, "big")
 
 
 def rfc3339_of_http_date(text: str | None) -> str | None:

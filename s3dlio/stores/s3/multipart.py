@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from s3dlio import integrity
-from s3dlio.errors import IntegrityError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
+from s3dlio.errors import IntegrityError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.answers import create_only_error
@@ -114,11 +114,17 @@ class Upload:
         except S3dlioError as lost:
             # The reply was lost: the object is there, or it is not. Look.
             return (yield from self._look(lost, size))
+        if response.status != 200:
+            response = yield from self._store.mend(request, response)
         if response.status == 200 and not _carries_error(response):
-            text = bytes(response.body).decode("utf-8", "replace")
-            return PutResult(xml.text_of(text, "ETag"), response.header(b"x-amz-version-id"), size)
+            etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
+            if etag is not None:
+                return PutResult(etag, response.header(b"x-amz-version-id"), size)
+            unclear = ProtocolError("the answer to CompleteMultipartUpload says neither that it is done nor why not")
+            return (yield from self._look(unclear, size))
         error = self._store.fail(response, self._key)
-        if error.code == "NoSuchUpload":
+        # After a lost reply the upload is gone, or the object that it may only create is there: perhaps by ourselves.
+        if error.code == "NoSuchUpload" or (response.status == 412 and response.attempts > 1):
             return (yield from self._look(error, size))
         raise error
 
@@ -127,8 +133,8 @@ class Upload:
         expected = self._expected_etag()
         try:
             found: ObjectMetadata = yield from self._store._head(self._key, NO_CONDITIONS)
-        except ObjectNotFoundError:
-            raise error from None
+        except S3dlioError as unseen:
+            raise error from unseen
         if found.size == size and expected is not None and (found.etag or "").strip('"') == expected:
             log.info("the reply to CompleteMultipartUpload was lost, but %s is complete", self._key)
             return PutResult(found.etag, found.version_id, size)
@@ -162,7 +168,7 @@ class Upload:
 
 
 def _carries_error(response: Response) -> bool:
-    return b"<Error" in response.body[:1024]
+    return b"<Error" in response.body  # after blanks, perhaps: S3 sends them while it works
 
 
 def write(store: S3Store, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:

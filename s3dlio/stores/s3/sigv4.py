@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
+from s3dlio.errors import InvalidURIError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Request
 
@@ -231,5 +232,12 @@ def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
 
 
 def encode_key(key: str) -> str:
-    """A key as part of a path: everything percent-encoded but unreserved characters and ``/``."""
-    return key if _PLAIN_KEY(key) else quote(key, safe="/-_.~")
+    """A key as part of a path: everything percent-encoded but unreserved characters and ``/``.
+
+    Raises:
+        InvalidURIError: the key is no Unicode text (a file's name that is not UTF-8, on Linux).
+    """
+    try:
+        return key if _PLAIN_KEY(key) else quote(key, safe="/-_.~")
+    except UnicodeEncodeError as error:
+        raise InvalidURIError(f"the key {key!r} is not Unicode text: it has a lone surrogate") from error

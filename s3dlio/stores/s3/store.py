@@ -6,13 +6,14 @@ import base64
 import email.utils
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from s3dlio import integrity
-from s3dlio.errors import ConfigError, PreconditionFailedError, S3dlioError
+from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
@@ -38,6 +39,8 @@ from s3dlio.types import (
 
 log = logging.getLogger("s3dlio.s3")
 
+#: What the name of a region looks like; it becomes part of a host name.
+_REGION = re.compile(r"[a-z0-9-]+")
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 1024 * 1024
 
@@ -130,8 +133,9 @@ class S3Store(CloudStore):
 
     def mend(self, request: Request, response: Response) -> Steps[Response]:
         """Follow what an answer says about region, host, clock or credentials, as often as redirects are allowed."""
+        tried: set[str] = set()
         for _ in range(max(1, self.settings.http.redirect_max)):
-            again = self._second_try(request, response)
+            again = self._second_try(request, response, tried)
             if again is None:
                 return response
             request = again
@@ -140,27 +144,29 @@ class S3Store(CloudStore):
                 break
         return response
 
-    def _second_try(self, request: Request, response: Response) -> Request | None:
+    def _second_try(self, request: Request, response: Response, tried: set[str]) -> Request | None:
         if response.status not in (301, 302, 307, 308, 400, 403):
             return None
         signer = request.service.signer
         failure = xml.parse_failure(response.body)
         code = failure.code if failure else ""
         region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
-        if region and region != self._region and self.settings.http.follow_redirects:
+        # Of many requests in flight the first has moved us already: what counts is where this one went.
+        misplaced = region != self._region or request.service is not self._service
+        if region and misplaced and _REGION.fullmatch(region) and self.settings.http.follow_redirects:
             log.info("bucket %s is in region %s", self.bucket, region)
             suffix = request.path.removeprefix(self._base)
-            self._locate(region)
+            if region != self._region:
+                self._locate(region)
             return request.moved(self._service, self._base + suffix, request.query)
-        if isinstance(signer, SigV4Signer):
-            if code == "RequestTimeTooSkewed" and (date := response.header(b"date")):
-                skew = email.utils.parsedate_to_datetime(date).timestamp() - time.time()
-                if abs(skew - signer.skew) > 60:
-                    signer.skew = skew
-                    return request
-            if code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
+        if isinstance(signer, SigV4Signer) and code and code not in tried:
+            tried.add(code)
+            if code == "RequestTimeTooSkewed" and (now := _time_of(response)) is not None:
+                signer.skew = now - time.time()
+                return request
+            if code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired") and self.account.can_refresh():
                 signer.forget_credentials()
-                return request if self.account.can_refresh() else None
+                return request
         location = response.header(b"location")
         if response.status in (301, 302, 307, 308) and location and self.settings.http.follow_redirects:
             return self._elsewhere(request, location)
@@ -168,15 +174,19 @@ class S3Store(CloudStore):
 
     def _elsewhere(self, request: Request, location: str) -> Request | None:
         """The request for the host that a redirect names. Another host gets no signature, token or SSE-C key."""
-        parts = urlsplit(location)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            return None
-        pool = pool_for_url(location, self.settings.http)
+        try:
+            parts = urlsplit(location)
+            if parts.scheme not in ("http", "https") or not parts.netloc:
+                return None
+            pool = pool_for_url(location, self.settings.http)
+        except ValueError as error:
+            raise ProtocolError(f"the server redirects to an address that is none: {location[:200]!r}") from error
+        path = parts.path or "/"
         if pool is request.service.pool:
-            return request.moved(request.service, parts.path, parts.query)
+            return request.moved(request.service, path, parts.query)
         if request.service.pool.secure and not pool.secure:
             return None  # never from TLS to plain text
-        moved = request.moved(Service(pool, self.account.unsigned(pool), self.account.policy), parts.path, parts.query)
+        moved = request.moved(Service(pool, self.account.unsigned(pool), self.account.policy), path, parts.query)
         moved.headers = [pair for pair in request.headers if "customer" not in pair[0] and "token" not in pair[0]]
         return moved
 
@@ -205,7 +215,10 @@ class S3Store(CloudStore):
             self._service, "HEAD", f"{self._base}/{encode_key(key)}", _version(conditions.version_id), fields
         )
         response = yield from self.send(request, key)
-        return headers.metadata_of(response, int(response.header(b"content-length") or 0))
+        size = response.header(b"content-length")
+        if size is None:
+            raise ProtocolError("the answer to HEAD does not tell the size of the object")
+        return headers.metadata_of(response, int(size))
 
     # -- writing
 
@@ -245,7 +258,10 @@ class S3Store(CloudStore):
         elif start_after is not None:
             parameters.append(("start-after", start_after))
         response = yield from self.send(self.request("GET", "", encode_query(parameters)), "")
-        return xml.parse_list(response.body)
+        page, following = xml.parse_list(response.body)
+        if following is not None and following == token:
+            raise ProtocolError("the listing does not get on: the token of the next page is that of this one")
+        return page, following
 
     # -- deleting, copying
 
@@ -356,6 +372,14 @@ class S3Store(CloudStore):
         md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         source = MemorySource(memoryview(body))
         yield from self.send(self.request("PUT", key, "tagging=", (("content-md5", md5),), source), key, (200, 204))
+
+
+def _time_of(response: Response) -> float | None:
+    """The service's clock, in seconds since 1970, where an answer tells it."""
+    try:
+        return email.utils.parsedate_to_datetime(response.header(b"date") or "").timestamp()
+    except ValueError:
+        return None
 
 
 _STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}

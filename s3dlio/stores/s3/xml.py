@@ -6,7 +6,6 @@ and hold text only (Amazon S3 API Reference, ListObjectsV2, DeleteObjects, ListB
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,6 +20,8 @@ _COMMON_PREFIX = re.compile(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>")
 _CONTENTS = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
 _BUCKET = re.compile(r"<Bucket>(.*?)</Bucket>", re.DOTALL)
 _ERROR = re.compile(r"<Error>(.*?)</Error>", re.DOTALL)
+_REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 #: Characters that XML 1.0 cannot carry, not even escaped.
 UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
@@ -28,7 +29,29 @@ UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
 def text_of(xml: str, tag: str) -> str | None:
     """The text of the first element ``tag``, or None."""
     match = re.search(f"<{tag}>([^<]*)</{tag}>", xml)
-    return html.unescape(match[1]) if match else None
+    return unescape(match[1]) if match else None
+
+
+def unescape(text: str) -> str:
+    """Text without its references. ``html.unescape`` would read ``&#128;`` as a Euro sign and drop ``&#1;``."""
+    return _REFERENCE.sub(_referred, text) if "&" in text else text
+
+
+def _referred(match: re.Match[str]) -> str:
+    decimal, hexadecimal, name = match.groups()
+    if name:
+        return _ENTITIES[name]
+    number = int(decimal) if decimal else int(hexadecimal, 16)
+    if number > 0x10FFFF:
+        raise ProtocolError(f"the character &#{number}; does not exist")
+    return chr(number)
+
+
+def _decoded(body: bytes | bytearray) -> str:
+    try:
+        return bytes(body).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"the answer is not UTF-8: {error}") from error
 
 
 class Failure(NamedTuple):
@@ -55,7 +78,7 @@ def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
     Raises:
         ProtocolError: the body is not a whole listing.
     """
-    xml = bytes(body).decode("utf-8")
+    xml = _decoded(body)
     if "<ListBucketResult" not in xml or "</ListBucketResult>" not in xml:
         raise ProtocolError("the answer to a listing is not a whole ListBucketResult")
     encoded = "<EncodingType>url</EncodingType>" in xml
@@ -69,7 +92,7 @@ def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
 
 def _decode(names: list[str], encoded: bool) -> list[str]:
     # Ceph escapes for XML what it has encoded for a URL: an apostrophe comes as &apos;.
-    names = [html.unescape(name) if "&" in name else name for name in names]
+    names = [unescape(name) if "&" in name else name for name in names]
     if encoded:
         return [unquote_plus(name) if "%" in name or "+" in name else name for name in names]
     return names
@@ -97,7 +120,7 @@ def parse_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]]
     Raises:
         ProtocolError: the body is not a whole list of buckets.
     """
-    xml = bytes(body).decode("utf-8")
+    xml = _decoded(body)
     if "</ListAllMyBucketsResult>" not in xml and "<ListAllMyBucketsResult" not in xml:
         raise ProtocolError("the answer is not a ListAllMyBucketsResult")
     buckets = [(text_of(item, "Name") or "", text_of(item, "CreationDate")) for item in _BUCKET.findall(xml)]
@@ -123,7 +146,7 @@ def parse_delete(body: bytes | bytearray) -> list[tuple[str, Failure]]:
     Raises:
         ProtocolError: the body is not a whole DeleteResult.
     """
-    xml = bytes(body).decode("utf-8")
+    xml = _decoded(body)
     if "DeleteResult" not in xml:
         raise ProtocolError("the answer is not a DeleteResult")
     return [
@@ -157,6 +180,6 @@ def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:
 
 def parse_tags(body: bytes | bytearray) -> dict[str, str]:
     """The tags of GetObjectTagging."""
-    xml = bytes(body).decode("utf-8")
+    xml = _decoded(body)
     pairs = re.findall(r"<Tag>\s*<Key>([^<]*)</Key>\s*<Value(?:\s*/|>([^<]*)</Value)>\s*</Tag>", xml)
-    return {html.unescape(key): html.unescape(value) for key, value in pairs}
+    return {unescape(key): unescape(value) for key, value in pairs}
