@@ -549,11 +549,18 @@ def test_a_batch_tells_of_each_key() -> None:
         part(2, "412 Precondition Failed", "LeaseIdMissing"),
         part(3, "503 Server Busy", "ServerBusy"),
     )
-    failed = dict(play([BATCH, answer], lambda store: store.delete_many(["a", "b", "c", "d"])))
+    alone = [Expect(b"DELETE /account/container/d "), BUSY]  # what was too busy is tried again alone
+    failed = dict(play([BATCH, answer, *alone * 3], lambda store: store.delete_many(["a", "b", "c", "d"])))
     assert set(failed) == {"c", "d"}
     assert isinstance(failed["c"], errors.PreconditionFailedError)
     assert isinstance(failed["d"], errors.ThrottledError)
-    assert (failed["d"].uri, failed["d"].request_id) == ("az://account/container/d", "p")
+    assert (failed["c"].uri, failed["c"].request_id) == ("az://account/container/c", "p")
+    assert (failed["d"].uri, failed["d"].operation, failed["d"].attempts) == ("az://account/container/d", "DELETE", 3)
+
+
+def test_a_key_that_was_too_busy_in_a_batch_is_deleted_after_it() -> None:
+    script = [BATCH, batch(part(0, "500 Internal Server Error", "InternalError")), DELETE, respond("202 Accepted")]
+    assert play(script, lambda store: store.delete_many(["key"])) == []
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from s3dlio import errors
-from s3dlio.stores.azure import tokens
-from s3dlio.stores.azure.tokens import Tokens
+from s3dlio.stores.azure.tokens import TokenCredential, entra_tokens
+from s3dlio.stores.tokens import Token
 
 AccessToken = namedtuple("AccessToken", "token expires_on")
 
@@ -46,13 +46,13 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_token_is_kept() -> None:
     credential = Credential(3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     assert [source() for _ in range(5)] == ["t1"] * 5
 
 
 def test_the_credential_is_made_when_it_is_needed() -> None:
     made: list[int] = []
-    source = Tokens(lambda: made.append(1) or Credential(3600))
+    source = entra_tokens(lambda: made.append(1) or Credential(3600))
     assert not made
     source()
     assert made == [1]
@@ -60,7 +60,7 @@ def test_the_credential_is_made_when_it_is_needed() -> None:
 
 def test_threads_fetch_it_once() -> None:
     credential = Credential(3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(lambda _: source(), range(64))) == {"t1"}
     assert credential.asked == 1
@@ -68,7 +68,7 @@ def test_threads_fetch_it_once() -> None:
 
 def test_it_is_renewed_ahead_of_its_end_beside_the_requests() -> None:
     credential = Credential(300, 3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     assert source() == "t1"
     assert source() == "t1"  # still good; its successor is on the way
     assert credential.renewed.wait(10)
@@ -78,7 +78,7 @@ def test_it_is_renewed_ahead_of_its_end_beside_the_requests() -> None:
 
 def test_a_renewal_that_fails_waits_before_the_next(caplog: pytest.LogCaptureFixture) -> None:
     credential = Credential(300, RuntimeError("secret-detail"), 3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     source(), source()
     assert credential.renewed.wait(10)
     until(lambda: not source._renewing)
@@ -90,20 +90,20 @@ def test_a_renewal_that_fails_waits_before_the_next(caplog: pytest.LogCaptureFix
 
 def test_one_that_has_ended_is_renewed_before_the_request() -> None:
     credential = Credential(5, 3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     assert (source(), source()) == ("t1", "t2")
 
 
 def test_one_that_the_service_refused_is_forgotten() -> None:
     credential = Credential(3600, 3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     source()
     source.forget()
     assert source() == "t2"
 
 
 def test_nobody_is_logged_in() -> None:
-    source = Tokens(lambda: Credential(ClientAuthenticationError(message="nobody\nlong\nstory")))
+    source = entra_tokens(lambda: Credential(ClientAuthenticationError(message="nobody\nlong\nstory")))
     with pytest.raises(errors.PermissionDeniedError, match="nobody") as caught:
         source()
     assert "long" not in str(caught.value)
@@ -112,7 +112,13 @@ def test_nobody_is_logged_in() -> None:
 
 def test_tokens_are_not_shown() -> None:
     credential = Credential(3600)
-    source = Tokens(lambda: credential)
+    source = entra_tokens(lambda: credential)
     token = source()
     assert token not in repr(source)
-    assert token not in repr(tokens._Token(token, 0.0))
+    assert token not in repr(Token(token, 0.0))
+
+
+def test_the_sdk_asks_for_each_request() -> None:
+    source = entra_tokens(lambda: Credential(5, 3600))
+    credential = TokenCredential(source)
+    assert [credential.get_token("scope").token for _ in range(3)] == ["t1", "t2", "t2"]

@@ -22,7 +22,8 @@ from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import Settings
 from s3dlio.stores.azure.names import check_account
 from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
-from s3dlio.stores.azure.tokens import Tokens
+from s3dlio.stores.azure.tokens import entra_tokens
+from s3dlio.stores.tokens import Tokens
 
 USER_AGENT = f"s3dlio/{__version__}"
 #: Error codes that pass by themselves whatever their status.
@@ -145,7 +146,7 @@ class AzureAccount:
             raise ConfigError(
                 "tokens of Microsoft Entra ID travel over https only", hint="use an https endpoint, or a key or SAS"
             )
-        return Tokens(_default_credential)
+        return entra_tokens(lambda: _default_credential())
 
     def _renderer(self, pool: ConnectionPool) -> HeadRenderer:
         common = (pool.host_header, pool.target_prefix, USER_AGENT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Response
+from s3dlio.net.retry import TRANSIENT
 from s3dlio.stores.azure import failures, xml
 from s3dlio.stores.base import KeyErrors, Steps
 
@@ -33,26 +34,31 @@ def delete(store: AzureStore, keys: Sequence[str]) -> Steps[KeyErrors]:
     """Delete at most 256 blobs; the keys that failed, each with its error."""
     if not keys:
         return []
+    again: Sequence[str] = keys
+    failed: KeyErrors = []
     if store.takes_batches:
         boundary = f"batch_{os.urandom(16).hex()}"
-        body = render(store, keys, boundary)
         fields = (("content-type", f"multipart/mixed; boundary={boundary}"),)
-        source = MemorySource(memoryview(body))
+        source = MemorySource(memoryview(render(store, keys, boundary)))
         request = store.request("POST", "", "comp=batch&restype=container", fields, source)
         response: Response = yield request
         if response.status != 202:
             response = yield from store.mend(request, response)
         if response.status == 202:
-            return _failed(store, keys, parse(response))
-        error = store.fail(response, "")
-        if not (response.status in _UNKNOWN and error.code != "ContainerNotFound"):
-            raise error
-        log.info("%s has no batches: deleting one by one", store.account.url)
-        store.takes_batches = False
-    responses = yield (store.delete_request(key) for key in keys)
-    errors = [(key, store.fail(response, key)) for key, response in zip(keys, responses, strict=True)
-              if response.status != 202]  # fmt: skip
-    return [(key, error) for key, error in errors if not failures.is_gone_already(error)]
+            again = _sort_out(store, keys, response, failed)
+        else:
+            error = store.fail(response, "")
+            if response.status not in _UNKNOWN or error.code == "ContainerNotFound":
+                raise error
+            log.info("%s has no batches: deleting one by one", store.account.url)
+            store.takes_batches = False
+    if again:
+        responses: Sequence[Response] = yield (store.delete_request(key) for key in again)
+        for key, answer in zip(again, responses, strict=True):
+            if answer.status != 202 and not failures.is_gone_already(error := store.fail(answer, key)):
+                error.locate(None, "DELETE")
+                failed.append((key, error))
+    return failed
 
 
 def render(store: AzureStore, keys: Sequence[str], boundary: str) -> bytes:
@@ -85,22 +91,28 @@ def parse(response: Response) -> Iterator[tuple[int | None, int, str]]:
         yield (int(number[1]) if number else None), int(status[1]), part
 
 
-def _failed(store: AzureStore, keys: Sequence[str], answers: Iterator[tuple[int | None, int, str]]) -> KeyErrors:
+def _sort_out(store: AzureStore, keys: Sequence[str], response: Response, failed: KeyErrors) -> list[str]:
+    """Note what failed; the keys to try again alone, where the retry policy is in force.
+
+    Raises:
+        S3dlioError: the batch as a whole was refused.
+        ProtocolError: it is not told of each key what became of it.
+    """
     left = dict(enumerate(keys))
-    failed: KeyErrors = []
-    for number, status, text in answers:
+    again: list[str] = []
+    for number, status, text in parse(response):
         if number is None:
             raise _error(store, "", status, text)
         key = left.pop(number, None)
         if key is None:
             raise ProtocolError("the answer to a batch tells of a key twice, or of one that was not asked for")
-        if status != 202:
-            error = _error(store, key, status, text)
-            if not failures.is_gone_already(error):
-                failed.append((key, error))
+        if status in TRANSIENT:
+            again.append(key)
+        elif status != 202 and not failures.is_gone_already(error := _error(store, key, status, text)):
+            failed.append((key, error))
     if left:
         raise ProtocolError(f"the answer to a batch leaves out {len(left)} of {len(keys)} keys")
-    return failed
+    return again
 
 
 def _error(store: AzureStore, key: str, status: int, text: str) -> S3dlioError:

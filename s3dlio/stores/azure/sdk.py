@@ -8,13 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from s3dlio.errors import ProtocolError, S3dlioError, ServiceError, TransferCancelledError
-from s3dlio.memory.body import MemorySource, Sink, Source, as_memory
+from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
+from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.azure import failures
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.md5 import verify_md5
 from s3dlio.stores.azure.names import check_blob
-from s3dlio.stores.azure.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.azure.sdk_objects import (
     condition_arguments,
     entry_of,
@@ -26,7 +25,9 @@ from s3dlio.stores.azure.sdk_objects import (
     total_of,
     translated,
 )
-from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
+from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
     NO_OPTIONS,
     Conditions,
@@ -34,7 +35,6 @@ from s3dlio.types import (
     ListPage,
     ObjectMetadata,
     Observer,
-    Payload,
     PutOptions,
     PutResult,
 )
@@ -136,7 +136,7 @@ class AzureSdkStore(BlockingStore):
 
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")
-        return _SdkWriter(self, key, options, part_size or self.settings.multipart.part_size)
+        return SpooledWriter(self, key, options)
 
     # -- listing
 
@@ -230,70 +230,3 @@ class AzureSdkStore(BlockingStore):
         with translated(self, ""):
             names = [item.name for item in self.service().list_containers()]
         return [Container(name, f"az://{self.account.name}/{name}") for name in names]
-
-
-class _SdkWriter(ObjectWriter):
-    """Stages full blocks as they come, one after the other, and commits them on close."""
-
-    def __init__(self, store: AzureSdkStore, key: str, options: PutOptions, part_size: int) -> None:
-        self._store = store
-        self._key = key
-        self._options = options
-        self._part_size = part_size
-        self._arguments = put_arguments(options)
-        self._buffer: bytearray | None = bytearray()
-        self._blocks: list[Any] = []
-        self._size = 0
-        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
-        self._call.__enter__()
-
-    def write(self, data: Payload) -> int:
-        view = as_memory(data)
-        buffer = self._open_buffer()
-        buffer += view
-        self._size += len(view)
-        while len(buffer) >= self._part_size:
-            self._stage(bytes(buffer[: self._part_size]))
-            del buffer[: self._part_size]
-        return len(view)
-
-    def _open_buffer(self) -> bytearray:
-        if self._buffer is None:
-            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
-        return self._buffer
-
-    def _stage(self, data: bytes) -> None:
-        from azure.storage.blob import BlobBlock
-
-        block_id = f"{id(self):016x}-{len(self._blocks):06}"
-        with translated(self._store, self._key):
-            self._store.blob(self._key).stage_block(block_id, data)
-        self._blocks.append(BlobBlock(block_id=block_id))
-
-    def close(self) -> PutResult:
-        buffer = self._open_buffer()
-        try:
-            with translated(self._store, self._key, self._options):
-                result = self._commit(bytes(buffer))
-        except BaseException as error:
-            self._finish(error)
-            raise
-        self._finish(None)
-        return result
-
-    def _commit(self, rest: bytes) -> PutResult:
-        if not self._blocks:
-            return self._store._write(self._key, MemorySource(memoryview(rest)), self._options)
-        if rest:
-            self._stage(rest)
-        answer = self._store.blob(self._key).commit_block_list(self._blocks, **self._arguments)
-        return result_of(answer, self._size)
-
-    def abort(self) -> None:
-        if self._buffer is not None:
-            self._finish(TransferCancelledError("the write was aborted"))
-
-    def _finish(self, error: BaseException | None) -> None:
-        self._buffer = None
-        self._call.size = self._size
-        self._call.__exit__(type(error) if error else None, error, None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.stores.azure import failures, headers, xml
+from s3dlio.stores.azure.tokens import TokenCredential
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def make_client(account: AzureAccount) -> Any:
     elif account.written_key is not None:
         credential = AzureNamedKeyCredential(account.name, account.written_key)
     elif account.tokens is not None:
-        credential = account.tokens.credential
+        credential = TokenCredential(account.tokens)
     retry = ExponentialRetry(
         initial_backoff=0,
         increment_base=2,
