@@ -1,0 +1,563 @@
+"""What goes wrong while files are on their way: nothing is lost, nothing partial is left, everything is said."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3dlio.client import Client
+from s3dlio.errors import (
+    AlreadyExistsError,
+    BatchError,
+    ConfigError,
+    CorruptDataError,
+    IntegrityError,
+    LengthMismatchError,
+    LocalIOError,
+    NetworkError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    PermissionDeniedError,
+    S3dlioError,
+    StorageFullError,
+    TransferCancelledError,
+)
+from s3dlio.memory.body import FileSource, Sink, Source
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.memory import MemoryStore
+from s3dlio.transfer import between, routes
+from s3dlio.transfer.copy import copy
+from s3dlio.transfer.delete import delete
+from s3dlio.transfer.download import download
+from s3dlio.transfer.executor import CancelToken, InlineExecutor
+from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.plan import Item
+from s3dlio.transfer.sync import sync
+from s3dlio.transfer.upload import upload
+from s3dlio.types import Conditions, ListPage, ObjectMetadata, PutOptions, PutResult
+
+_numbers = itertools.count()
+
+
+class Scripted(MemoryStore):
+    """A memory store on which a test hangs what goes wrong."""
+
+    on_read: Callable[[str], None] = staticmethod(lambda key: None)
+    on_write: Callable[[str], None] = staticmethod(lambda key: None)
+    on_page: Callable[[int], None] = staticmethod(lambda number: None)
+    on_delete: Callable[[Any], list[tuple[str, S3dlioError]]] = staticmethod(lambda keys: [])
+    spoil: Callable[[bytes], bytes] = staticmethod(lambda data: data)
+    tells_checksums = True
+    delete_batch_size = 10
+    pages = 0
+
+    def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
+        self.on_read(key)
+        return self._told(super()._read(key, sink, offset, length, conditions))
+
+    def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
+        return self._told(super()._head(key, conditions))
+
+    def _told(self, about: ObjectMetadata) -> ObjectMetadata:
+        if self.tells_checksums:
+            return about
+        return ObjectMetadata(about.size, about.etag, last_modified=about.last_modified, metadata=about.metadata)
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        self.on_write(key)
+        data = b"".join(bytes(source.read(at, 1000)) for at in range(0, source.size, 1000))
+        return self._store(key, self.spoil(data), options)
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> tuple[ListPage, str | None]:
+        self.pages += 1
+        self.on_page(self.pages)
+        return super()._list_page(prefix, recursive, token, start_after)
+
+    def _delete_many(self, keys: Any) -> list[tuple[str, S3dlioError]]:
+        failed = self.on_delete(keys)
+        super()._delete_many([key for key in keys if key not in dict(failed)])
+        return failed
+
+
+@pytest.fixture
+def store() -> Scripted:
+    return Scripted(f"memory://faults-{next(_numbers)}")
+
+
+@pytest.fixture
+def client(store: Scripted) -> Iterator[Client]:
+    with Client() as made:
+        made.executor = InlineExecutor()  # type: ignore[assignment]
+        find = made.store_for
+
+        def found(uri: str) -> tuple[ObjectStore, str]:
+            other, key = find(uri)
+            return (store, key) if other.root == store.root else (other, key)
+
+        made.store_for = found  # type: ignore[assignment]
+        yield made
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    root = tmp_path / "files"
+    root.mkdir()
+    for name in "abcdef":
+        (root / name).write_bytes(name.encode() * 5000)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_is_lost() -> Iterator[None]:
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def fill(store: MemoryStore, *keys: str) -> None:
+    for key in keys:
+        store.put(key, key.encode() * 100)
+
+
+def names_in(root: Path) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+def failing(*keys: str, error: type[S3dlioError] = NetworkError) -> Callable[[str], None]:
+    def check(key: str) -> None:
+        if key in keys:
+            raise error(f"no luck with {key}")
+
+    return check
+
+
+# -- failures of single objects
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_the_first_failure_stops_the_rest_and_says_so(
+    client: Client, store: Scripted, files: Path, tmp_path: Path, direction: str
+) -> None:
+    if direction == "up":
+        store.on_write = failing("p/c")
+        with pytest.raises(BatchError) as caught:
+            upload(client, files, f"{store.root}/p", max_in_flight=1)
+        done = [key for page in store.list("p/") for key in page.keys]
+    else:
+        fill(store, *(f"p/{name}" for name in "abcdef"))
+        store.on_read = failing("p/c")
+        with pytest.raises(BatchError) as caught:
+            download(client, f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
+        done = [f"p/{name}" for name in names_in(tmp_path / "out")]
+    assert done == ["p/a", "p/b"]
+    error = caught.value
+    assert (error.attempted, error.succeeded, error.cancelled) == (3, 2, 0)
+    assert isinstance(error.__cause__, NetworkError)
+    assert "no more were started" in str(error)
+    assert "--continue-on-error" in str(error)
+    assert error.failures[0].uri.endswith("/c")
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_continue_on_error_gives_every_failure(
+    client: Client, store: Scripted, files: Path, tmp_path: Path, direction: str
+) -> None:
+    if direction == "up":
+        store.on_write = failing("p/b", "p/e")
+        with pytest.raises(BatchError) as caught:
+            upload(client, files, f"{store.root}/p", continue_on_error=True)
+    else:
+        fill(store, *(f"p/{name}" for name in "abcdef"))
+        store.on_read = failing("p/b", "p/e")
+        with pytest.raises(BatchError) as caught:
+            download(client, f"{store.root}/p/", tmp_path / "out", continue_on_error=True)
+        assert names_in(tmp_path / "out") == ["a", "c", "d", "f"]
+    assert (caught.value.attempted, caught.value.succeeded) == (6, 4)
+    assert [failure.uri[-1] for failure in caught.value.failures] == ["b", "e"]
+
+
+def test_files_that_vanish_or_may_not_be_read_stop_nobody(
+    client: Client, store: Scripted, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def refused(path: Any, flags: int, *args: Any, **more: Any) -> int:
+        if str(path) == str(files / "d"):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, flags, *args, **more)
+
+    def on_write(key: str) -> None:
+        if key == "p/a":
+            (files / "b").unlink()
+
+    monkeypatch.setattr(os, "open", refused)
+    store.on_write = on_write
+    with pytest.raises(BatchError) as caught:
+        upload(client, files, f"{store.root}/p")
+    assert {failure.uri[-1]: type(failure.error) for failure in caught.value.failures} == {
+        "b": ObjectNotFoundError,
+        "d": PermissionDeniedError,
+    }
+    assert caught.value.succeeded == 4
+
+
+def test_an_object_that_was_deleted_since_it_was_listed(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, "p/a", "p/b", "p/c")
+    store.on_read = lambda key: store.delete("p/b")
+    with pytest.raises(BatchError) as caught:
+        download(client, f"{store.root}/p/", tmp_path)
+    assert [type(failure.error) for failure in caught.value.failures] == [ObjectNotFoundError]
+    assert names_in(tmp_path) == ["a", "c"]
+
+
+def test_a_file_that_grows_is_sent_as_long_as_it_was(client: Client, store: Scripted, files: Path) -> None:
+    def on_write(key: str) -> None:
+        with open(files / key[-1], "ab") as file:
+            file.write(b"more")
+
+    store.on_write = on_write
+    assert upload(client, files, f"{store.root}/p", verify=True).bytes == 30_000
+    assert len(store.get("p/a")) == 5000
+
+
+def test_a_file_that_shrinks_is_an_error(client: Client, store: Scripted, files: Path) -> None:
+    store.on_write = lambda key: os.truncate(files / "c", 100) if key == "p/c" else None
+    with pytest.raises(BatchError) as caught:
+        upload(client, files, f"{store.root}/p", continue_on_error=True)
+    [failure] = caught.value.failures
+    assert isinstance(failure.error, LengthMismatchError)
+    assert str(files / "c") in str(failure.error)
+    assert not [key for page in store.list("p/c") for key in page.keys]
+
+
+def test_a_file_replaced_by_a_fifo_does_not_hang(client: Client, store: Scripted, files: Path) -> None:
+    def on_write(key: str) -> None:
+        if key == "p/a":
+            (files / "b").unlink()
+            os.mkfifo(files / "b")
+
+    store.on_write = on_write
+    with pytest.raises(BatchError, match="fifo") as caught:
+        upload(client, files, f"{store.root}/p")
+    assert len(caught.value.failures) == 1
+
+
+# -- damage
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_verify_finds_what_the_store_spoiled(client: Client, store: Scripted, files: Path, tells: bool) -> None:
+    store.tells_checksums = tells
+    store.spoil = lambda data: data[:-1] + b"!"
+    upload(client, files / "a", f"{store.root}/p")
+    with pytest.raises(BatchError) as caught:
+        upload(client, files / "a", f"{store.root}/p", verify=True)
+    assert isinstance(caught.value.__cause__, IntegrityError)
+    assert "CRC32C" in str(caught.value)
+
+
+def test_the_length_is_compared_always(client: Client, store: Scripted, files: Path) -> None:
+    store.spoil = lambda data: data[:-1]
+    with pytest.raises(BatchError) as caught:
+        upload(client, files / "a", f"{store.root}/p")
+    assert isinstance(caught.value.__cause__, IntegrityError)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_verify_finds_what_was_spoiled_on_the_way_down(
+    client: Client, store: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tells: bool
+) -> None:
+    fill(store, "p/a", "p/b")
+    store.tells_checksums = tells
+    find = MemoryStore._find
+    reads = itertools.count()
+
+    def damaged(self: MemoryStore, key: str, conditions: Conditions) -> Any:
+        found = find(self, key, conditions)
+        if key == "p/a" and next(reads) == 0:
+            return type(found)(b"!" + found.data[1:], found.metadata)
+        return found
+
+    monkeypatch.setattr(MemoryStore, "_find", damaged)
+    with pytest.raises(BatchError) as caught:
+        download(client, f"{store.root}/p/", tmp_path / "out", verify=True, continue_on_error=True)
+    assert isinstance(caught.value.__cause__, IntegrityError)
+    assert names_in(tmp_path / "out") == ["b"]
+
+
+def test_an_object_replaced_during_a_relay_is_never_a_mixture(
+    client: Client, store: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(between, "PIECE", 1000)
+    store.put("k", b"1" * 5000)
+    reads = itertools.count()
+    store.on_read = lambda key: store.put("k", b"2" * 5000) and None if next(reads) == 2 else None
+    target = f"{store.root}-2"
+    with pytest.raises(BatchError) as caught:
+        copy(client, f"{store.root}/k", f"direct://{tmp_path}/k")
+    assert isinstance(caught.value.__cause__, ObjectChangedError)
+    assert names_in(tmp_path) == []
+    copy(client, f"{store.root}/k", f"{target}/k")
+    assert client.get(f"{target}/k") == b"2" * 5000
+
+
+def test_a_relay_in_pieces_carries_the_checksum(
+    client: Client, store: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(between, "PIECE", 1000)
+    data = os.urandom(12_345)
+    store.put("k", data)
+    copy(client, f"{store.root}/k", f"direct://{tmp_path}/k", verify=True)
+    assert (tmp_path / "k").read_bytes() == data
+
+
+def test_a_full_disk_leaves_nothing_partial(client: Client, store: Scripted, tmp_path: Path) -> None:
+    store.put("p/large", bytes(3_000_000))
+    store.put("p/small", b"fits")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(BatchError) as caught:
+            download(client, f"{store.root}/p/", tmp_path / "out", continue_on_error=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert isinstance(caught.value.__cause__, StorageFullError)
+    assert os.listdir(tmp_path / "out") == ["small"]
+
+
+# -- listings
+
+
+def test_a_listing_that_fails_is_never_short(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, *(f"p/{number:05}" for number in range(2500)))
+
+    def on_page(number: int) -> None:
+        if number == 3:
+            raise NetworkError("the listing broke off")
+
+    store.on_page = on_page
+    with pytest.raises(NetworkError, match="broke off"):
+        download(client, f"{store.root}/p/", tmp_path / "out")
+    store.pages = 0
+    with pytest.raises(NetworkError, match="broke off"):
+        delete(client, f"{store.root}/p/", recursive=True)
+    store.pages = 0
+    store.on_page = lambda number: None
+    fill(store, *(f"p/{number:05}" for number in range(2500)))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "extra").write_bytes(b"")
+    store.on_page = on_page
+    store.pages = 0
+    with pytest.raises(NetworkError, match="broke off"):
+        sync(client, f"{store.root}/p/", tmp_path / "mirror", delete=True)
+    assert (tmp_path / "mirror" / "extra").exists()
+
+
+def test_a_listing_out_of_order_is_not_compared(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, "p/a", "p/b")
+    page, _ = MemoryStore._list_page(store, "p/", True, None, None)
+    backwards = ListPage(["p/b", "p/a"], (), lambda: [*reversed(page.entries)])
+    store._list_page = lambda *args: (backwards, None)  # type: ignore[method-assign]
+    with pytest.raises(S3dlioError, match="not sorted"):
+        sync(client, f"{store.root}/p/", tmp_path / "out")
+
+
+# -- deletes
+
+
+def test_keys_that_cannot_be_deleted_are_named_one_by_one(client: Client, store: Scripted) -> None:
+    fill(store, *(f"p/{number:02}" for number in range(35)))
+    store.on_delete = lambda keys: [(key, PermissionDeniedError("locked")) for key in keys if key.endswith("7")]
+    with pytest.raises(BatchError) as caught:
+        delete(client, f"{store.root}/p/", recursive=True)
+    assert [failure.uri[-2:] for failure in caught.value.failures] == ["07", "17", "27"]
+    assert [failure.index for failure in caught.value.failures] == [7, 17, 27]
+    assert (caught.value.attempted, caught.value.succeeded) == (35, 32)
+    assert f"{store.root}/p/07" in str(caught.value)
+
+
+def test_a_batch_that_fails_whole_stops_the_deletion(client: Client, store: Scripted) -> None:
+    fill(store, *(f"p/{number:02}" for number in range(35)))
+
+    def on_delete(keys: list[str]) -> list[tuple[str, S3dlioError]]:
+        if "p/15" in keys:
+            raise NetworkError("gone")
+        return []
+
+    store.on_delete = on_delete
+    with pytest.raises(BatchError) as caught:
+        delete(client, f"{store.root}/p/", recursive=True, max_in_flight=1)
+    assert (caught.value.attempted, caught.value.succeeded, len(caught.value.failures)) == (20, 10, 10)
+
+
+# -- stopping and going on
+
+
+def test_a_token_stops_a_transfer(client: Client, store: Scripted, files: Path) -> None:
+    token = CancelToken()
+    store.on_write = lambda key: token.cancel("enough") if key == "p/c" else None
+    with pytest.raises(TransferCancelledError, match="3 objects done"):
+        upload(client, files, f"{store.root}/p", max_in_flight=1, cancel=token)
+    fill(store, *(f"q/{number:02}" for number in range(35)))
+    with pytest.raises(TransferCancelledError):
+        delete(client, f"{store.root}/q/", recursive=True, cancel=token)
+    assert len(next(iter(store.list("q/"))).keys) == 35
+
+
+def test_ctrl_c_leaves_nothing_partial_and_no_thread(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, *(f"p/{name}" for name in "abcdef"))
+    threads = threading.active_count()
+
+    def on_read(key: str) -> None:
+        if key == "p/c":
+            raise KeyboardInterrupt
+
+    store.on_read = on_read
+    with pytest.raises(KeyboardInterrupt):
+        download(client, f"{store.root}/p/", tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == ["a", "b"]
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("direction", ["up", "down", "across"])
+def test_an_interrupted_transfer_goes_on_where_it_stopped(
+    client: Client, store: Scripted, files: Path, tmp_path: Path, direction: str
+) -> None:
+    fill(store, *(f"s/{name}" for name in "abcdef"))
+    journal = str(tmp_path / "journal")
+    touched: list[str] = []
+
+    def run() -> Any:
+        if direction == "up":
+            return upload(client, files, f"{store.root}/p", journal=journal)
+        if direction == "down":
+            return download(client, f"{store.root}/s/", tmp_path / "out", journal=journal)
+        return copy(client, f"{store.root}/s/", f"direct://{tmp_path}/out", recursive=True, journal=journal)
+
+    def interrupted(key: str) -> None:
+        touched.append(key)
+        if key.endswith("/d"):
+            raise KeyboardInterrupt
+
+    store.on_read = store.on_write = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert os.path.exists(journal)
+    store.on_read = store.on_write = touched.append
+    if direction == "up":
+        (files / "b").write_bytes(b"changed since")
+    else:
+        store.put("s/b", b"changed since")
+    touched.clear()
+    done = run()
+    assert [key[-1] for key in touched if key != "s/b" or direction != "up"] == ["b", "d", "e", "f"]
+    assert (done.succeeded, done.skipped) == (4, 2)
+    assert not os.path.exists(journal)
+    touched.clear()
+    assert run().succeeded == 6
+
+
+def test_a_failed_transfer_keeps_its_journal(client: Client, store: Scripted, files: Path, tmp_path: Path) -> None:
+    journal = str(tmp_path / "journal")
+    store.on_write = failing("p/b")
+    with pytest.raises(BatchError):
+        upload(client, files, f"{store.root}/p", journal=journal, continue_on_error=True)
+    store.on_write = lambda key: None
+    assert upload(client, files, f"{store.root}/p", journal=journal).succeeded == 1
+
+
+def test_a_torn_journal_loses_only_its_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    items = [Item(f"name \n{number}", "k", number, None, number) for number in range(300)]
+    journal = Journal(path, "upload", "a", "b")
+    for item in items:
+        journal.add(item)
+    journal.close(finished=False)
+    whole = path.read_bytes()
+    assert whole.count(b"\n") == 301
+    for cut in (len(whole) - 1, len(whole) - 10):
+        path.write_bytes(whole[:cut])
+        journal = Journal(path, "upload", "a", "b")
+        assert [item for item in items if not journal.has(item)] == items[-1:]
+        journal.add(items[-1])
+        journal.close(finished=False)
+        journal = Journal(path, "upload", "a", "b")
+        assert all(journal.has(item) for item in items)
+        assert not journal.has(items[5]._replace(size=7))
+        assert not journal.has(items[5]._replace(modified=7))
+        journal.close(finished=False)
+    for header in (b"", b'["s3dlio-jour'):
+        path.write_bytes(header)
+        journal = Journal(path, "upload", "a", "b")
+        assert not journal.has(items[0])
+        journal.close(finished=True)
+        assert not path.exists()
+
+
+def test_journals_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path, "upload", "a", "b")
+    with pytest.raises(AlreadyExistsError, match="another transfer"):
+        Journal(path, "upload", "a", "b")
+    journal.add(Item("x", "x", 1))
+    journal.close(finished=False)
+    with pytest.raises(ConfigError, match="belongs to another transfer: upload a b"):
+        Journal(path, "upload", "a", "c")
+    path.write_bytes(path.read_bytes() + b"garbage\n" + b'["y","1 None"]\n')
+    with pytest.raises(CorruptDataError, match="line 3"):
+        Journal(path, "upload", "a", "b")
+    path.write_text("my diary\n")
+    with pytest.raises(ConfigError, match="no journal"):
+        Journal(path, "upload", "a", "b")
+    assert path.read_text() == "my diary\n"
+    with pytest.raises(ObjectNotFoundError):
+        Journal(tmp_path / "missing" / "journal", "upload", "a", "b")
+
+
+def test_what_is_written_is_on_the_disk_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    journal = Journal(tmp_path / "journal", "upload", "a", "b")
+    journal.add(Item("one", "k", 1))
+    before = (tmp_path / "journal").read_bytes()
+    now[0] = 1.5
+    journal.add(Item("two", "k", 1))
+    after = (tmp_path / "journal").read_bytes()
+    journal.close(finished=False)
+    assert b"one" not in before
+    assert b"one" in after
+    assert b"two" in after
+
+
+def test_descriptors_are_opened_when_a_file_s_turn_comes(
+    client: Client, store: Scripted, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    class Counting(FileSource):
+        def __init__(self, *args: Any) -> None:
+            opened.append(len(os.listdir("/proc/self/fd")))
+            super().__init__(*args)
+
+    monkeypatch.setattr(routes, "FileSource", Counting)
+    upload(client, files, f"{store.root}/p", max_in_flight=4)
+    assert len(set(opened)) == 1  # on one thread, never more than one file at a time
+
+
+def test_local_errors_keep_their_number(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, "p/a")
+    with pytest.raises(LocalIOError) as caught:
+        download(client, f"{store.root}/p/", tmp_path / ("n" * 300))
+    assert caught.value.errno == 36
