@@ -73,7 +73,8 @@ class Fault:
         headers: of the answer.
         body: of the answer.
         after: the request is carried out before that; only the answer is lost.
-        keep: bytes of a resumable upload's body that are kept although the connection is cut.
+        keep: bytes of a resumable upload's body that are kept although the connection is cut; or, with a status of
+            308, although all of them came.
     """
 
     method: str
@@ -247,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner.seen.append(Seen(self.command, self.path, fields, size))
         fault = owner.fault_for(self.command, self.path, after=False)
         if fault is not None and fault.keep is not None:
-            self._cut_upload(fault.keep)
+            self._keep_some(fault.keep, size, cut=fault.status == 0)
             return
         self.body = self.rfile.read(size)
         if fault is not None:
@@ -303,11 +304,21 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(fault.status, fault.body, dict(fault.headers))
 
-    def _cut_upload(self, keep: int) -> None:
+    def _keep_some(self, keep: int, size: int, *, cut: bool) -> None:
         session = self.server.owner.sessions[parse_qs(urlsplit(self.path).query)["upload_id"][0]]
         session.data += self.rfile.read(keep)
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        if cut:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.rfile.read(size - keep)
+        self.late = None
+        self._incomplete(session)
+
+    def _incomplete(self, session: Session) -> None:
+        kept = len(session.data) // _UNIT * _UNIT
+        del session.data[kept:]
+        self._answer(308, b"", {"Range": f"bytes=0-{kept - 1}"} if kept else {})
 
     # -- reading
 
@@ -426,10 +437,8 @@ class _Handler(BaseHTTPRequestHandler):
             session.done = owner.store(session.bucket, session.resource, bytes(session.data), session.query)
         if session.done is not None:
             self._json(session.done)
-            return
-        kept = len(session.data) // _UNIT * _UNIT
-        del session.data[kept:]
-        self._answer(308, b"", {"Range": f"bytes=0-{kept - 1}"} if kept else {})
+        else:
+            self._incomplete(session)
 
     def compose(self, bucket: str, name: str) -> None:
         wanted = json.loads(self.body)

@@ -40,12 +40,8 @@ _INCOMPLETE = 308
 _RANGE = re.compile(r"bytes=0-(\d+)\Z")
 
 
-class _SessionGone(Exception):
+class _SessionGoneError(ServiceError):
     """The service has forgotten the session; the upload can start over."""
-
-    def __init__(self, error: S3dlioError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
@@ -60,12 +56,10 @@ def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Ste
             try:
                 response = yield from session.send()
                 return (yield from uploads.checked(store, key, response, crc))
-            except _SessionGone as gone:
+            except _SessionGoneError as gone:
                 log.info("an upload session of %s is gone; attempt %d of %d", store.uri(key), attempt, attempts)
-                lost = gone.error
-        lost.attempts = attempts
-        lost.hint = "write it again"
-        raise lost
+                status = gone.status
+        raise ServiceError("the upload session is gone", status=status, attempts=attempts, hint="write it again")
     except PreconditionFailedError as error:
         raise create_only_error(error, options) from error
     except ServiceError as error:
@@ -120,7 +114,7 @@ class _Session:
         """Send the bytes, from where the session says it is, until it answers with the object.
 
         Raises:
-            _SessionGone: it has been forgotten.
+            _SessionGoneError: it has been forgotten.
             S3dlioError: refused, or no progress for ``retry.max_attempts`` attempts.
         """
         retry = self._store.settings.retry
@@ -140,7 +134,7 @@ class _Session:
             if response.status in (200, 201):
                 return response
             if response.status in (404, 410):
-                raise _SessionGone(self._store.fail(response, self._key))
+                raise _SessionGoneError("the upload session is gone", status=response.status)
             if response.status != _INCOMPLETE:
                 raise self._store.fail(response, self._key)
             before, position = position, self._persisted(response)
