@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of every row (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of one job, about (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of one job, about (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="two short rounds: does everything run?")
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows with this in their name; may be repeated")
     parser.add_argument("--contenders", type=lambda text: text.split(","), metavar="NAME,...",

@@ -49,7 +49,7 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
-def _fill(server: NginxServer) -> None:
+def fill(server: NginxServer) -> None:
     """The objects that are read, under the paths of all three clouds."""
     for size, prefix in ((LARGE, "large"), (SMALL, "small")):
         data = os.urandom(size)
@@ -84,7 +84,7 @@ class Servers:
         if kind == "tls":
             authority = make_authority(Path(self._stack.enter_context(tempfile.TemporaryDirectory())))
         server = self._stack.enter_context(NginxServer(tls=authority))
-        _fill(server)
+        fill(server)
         return server
 
 
@@ -120,15 +120,20 @@ def measure(
 
 
 def _calibrate(worker: Worker, row: Row, seconds: float) -> int:
-    """Warm up, and return how many operations make a job of about *seconds*."""
+    """Warm up, and return how many operations make a job of about *seconds*.
+
+    The last of the runs has the memory of a whole job: a virtual machine's costs several times as much the first time
+    that it is touched.
+    """
     if row.job.verb == "list":
         worker.do(row.job)
         return row.job.count
     width = row.job.in_flight
-    count = min(row.most, max(width, 4 if row.by_bytes else 100))
-    for _ in range(2):
+    count = width if row.by_bytes else max(width, 100)
+    for part in (0.25, 1):
         cost = worker.do(replace(row.job, count=count))
-        # A whole number of widths, and two at least: what ends with a few in flight is not what is measured.
-        wanted = round(cost.operations / cost.wall * seconds / width) * width
-        count = min(row.most, max(wanted, 2 * width))
+        wave = width * cost.wall / cost.operations
+        # Whole waves, so that few jobs end with less in flight; two at least, but for what is very slow.
+        waves = max(round(seconds * part / wave), 2 if wave < 2 * seconds else 1)
+        count = min(row.most, waves * width)
     return count

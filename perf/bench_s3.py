@@ -1,0 +1,210 @@
+"""s3:// verb by verb, on a local nginx. Run: pytest perf/bench_s3.py --benchmark-only.
+
+Batches are of a fixed number of operations, which ``extra_info`` tells: divide by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perf.rows import KEYS, LARGE, MEDIUM, SMALL
+from s3dlio.aio import get_async
+from s3dlio.client import Client
+
+BATCH = 1000
+NAMES = {LARGE: "large", SMALL: "small"}
+
+sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["4KiB", "64MiB"])
+
+
+def uris(size: int, count: int) -> list[str]:
+    return [f"s3://bucket/{NAMES[size]}/{number}" for number in range(count)]
+
+
+def batch(size: int) -> list[str]:
+    return uris(size, BATCH if size == SMALL else 16)
+
+
+# -- reading
+
+
+@sizes
+@pytest.mark.benchmark(group="get one")
+def test_get(benchmark: Any, nginx: Client, size: int) -> None:
+    uri = uris(size, 1)[0]
+    assert len(benchmark(nginx.get, uri)) == size
+
+
+@pytest.mark.benchmark(group="get one")
+def test_get_range(benchmark: Any, nginx: Client) -> None:
+    uri = uris(LARGE, 1)[0]
+    assert len(benchmark(nginx.get_range, uri, 1 << 20, SMALL)) == SMALL
+
+
+@sizes
+@pytest.mark.benchmark(group="get one")
+def test_get_into(benchmark: Any, nginx: Client, size: int) -> None:
+    buffer = bytearray(size)
+    assert benchmark(nginx.get_into, uris(size, 1)[0], buffer) == size
+
+
+@sizes
+@pytest.mark.benchmark(group="get one")
+def test_get_over_tls(benchmark: Any, nginx_tls: Client, size: int) -> None:
+    assert len(benchmark(nginx_tls.get, uris(size, 1)[0])) == size
+
+
+@pytest.mark.parametrize("scheme", ["az://perf", "gs:/"])
+@sizes
+@pytest.mark.benchmark(group="get one")
+def test_get_of_other_clouds(benchmark: Any, nginx: Client, scheme: str, size: int) -> None:
+    assert len(benchmark(nginx.get, f"{scheme}/bucket/{NAMES[size]}/0")) == size
+
+
+@sizes
+@pytest.mark.parametrize("width", [8, 32])
+@pytest.mark.benchmark(group="get many")
+def test_get_many(benchmark: Any, nginx: Client, size: int, width: int) -> None:
+    wanted = batch(size)
+    benchmark.extra_info["operations"] = len(wanted)
+    assert len(benchmark(nginx.get_many, wanted, width)) == len(wanted)
+
+
+@sizes
+@pytest.mark.benchmark(group="get many")
+def test_get_many_stats(benchmark: Any, nginx: Client, size: int) -> None:
+    wanted = batch(size)
+    benchmark.extra_info["operations"] = len(wanted)
+    assert benchmark(nginx.get_many_stats, wanted, 32) == (len(wanted), len(wanted) * size)
+
+
+@sizes
+@pytest.mark.benchmark(group="get many")
+def test_get_many_over_tls(benchmark: Any, nginx_tls: Client, size: int) -> None:
+    wanted = batch(size)
+    benchmark.extra_info["operations"] = len(wanted)
+    assert len(benchmark(nginx_tls.get_many, wanted, 32)) == len(wanted)
+
+
+# -- writing
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=["4KiB", "8MiB"])
+@pytest.mark.benchmark(group="put one")
+def test_put_bytes(benchmark: Any, nginx: Client, size: int) -> None:
+    benchmark(nginx.put_bytes, "s3://bucket/put/0", os.urandom(size))
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=["4KiB", "8MiB"])
+@pytest.mark.benchmark(group="put many")
+def test_put_many(benchmark: Any, nginx: Client, size: int) -> None:
+    data = os.urandom(size)
+    items = [(f"s3://bucket/put/{number}", data) for number in range(BATCH if size == SMALL else 16)]
+    benchmark.extra_info["operations"] = len(items)
+    benchmark(nginx.put_many, items, 32)
+
+
+@pytest.mark.benchmark(group="put many")
+def test_put_generated(benchmark: Any, nginx: Client) -> None:
+    benchmark.extra_info["operations"] = 16
+    benchmark(nginx.put, "s3://bucket/put/", num=16, size=MEDIUM, max_in_flight=8)
+
+
+@pytest.mark.benchmark(group="put one")
+def test_put_in_parts(benchmark: Any, moto: Client) -> None:
+    benchmark.pedantic(moto.put_bytes, ("s3://bucket/parts", os.urandom(LARGE)), rounds=3)
+
+
+# -- asking
+
+
+@pytest.mark.benchmark(group="ask")
+def test_stat(benchmark: Any, nginx: Client) -> None:
+    assert benchmark(nginx.stat, uris(SMALL, 1)[0])["size"] == SMALL
+
+
+@pytest.mark.benchmark(group="ask")
+def test_stat_many(benchmark: Any, nginx: Client) -> None:
+    benchmark.extra_info["operations"] = BATCH
+    assert len(benchmark(nginx.stat_many, batch(SMALL))) == BATCH
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.benchmark(group="ask")
+def test_exists(benchmark: Any, nginx: Client, there: bool) -> None:
+    assert benchmark(nginx.exists, "s3://bucket/small/" + ("0" if there else "none")) is there
+
+
+@pytest.mark.benchmark(group="list 100,000 keys")
+def test_list(benchmark: Any, nginx: Client) -> None:
+    assert len(benchmark(nginx.list, "s3://listed/", recursive=True)) == KEYS
+
+
+@pytest.mark.benchmark(group="list 100,000 keys")
+def test_iterate(benchmark: Any, nginx: Client) -> None:
+    assert sum(1 for _ in benchmark(lambda: [*nginx.iterate("s3://listed/", recursive=True)])) == KEYS
+
+
+# -- deleting, copying, trees
+
+
+@pytest.mark.benchmark(group="delete")
+def test_delete(benchmark: Any, nginx: Client) -> None:
+    def fresh() -> tuple[tuple[str], dict[str, Any]]:
+        nginx.put_bytes("s3://bucket/put/gone", b"x")
+        return ("s3://bucket/put/gone",), {}
+
+    benchmark.pedantic(nginx.delete, setup=fresh, rounds=200)
+
+
+@pytest.mark.benchmark(group="delete")
+def test_delete_many(benchmark: Any, moto: Client) -> None:
+    gone = [f"s3://bucket/gone/{number}" for number in range(BATCH)]
+
+    def fresh() -> tuple[tuple[list[str]], dict[str, Any]]:
+        moto.put_many([(uri, b"x") for uri in gone], 8)
+        return (gone,), {}
+
+    benchmark.extra_info["operations"] = BATCH
+    benchmark.pedantic(moto.delete_many, setup=fresh, rounds=3)
+
+
+@pytest.mark.benchmark(group="copy")
+def test_copy(benchmark: Any, moto: Client) -> None:
+    moto.put_bytes("s3://bucket/copied", os.urandom(SMALL))
+    benchmark(moto.copy, "s3://bucket/copied", "s3://bucket/copy")
+
+
+@pytest.mark.benchmark(group="trees of 200 files of 4 KiB")
+def test_upload(benchmark: Any, nginx: Client, files: Path) -> None:
+    benchmark.extra_info["operations"] = 200
+    assert benchmark(nginx.upload, str(files), "s3://bucket/put/").succeeded == 200
+
+
+@pytest.mark.benchmark(group="trees of 200 files of 4 KiB")
+def test_download(benchmark: Any, moto: Client, files: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    moto.upload(str(files), "s3://bucket/tree/")
+    target = tmp_path_factory.mktemp("download")
+    benchmark.extra_info["operations"] = 200
+    summary = benchmark.pedantic(moto.download, ("s3://bucket/tree/", target), rounds=3)
+    assert summary.succeeded == 200
+
+
+# -- awaitable
+
+
+@pytest.mark.benchmark(group="get many")
+def test_get_async(benchmark: Any, nginx: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3dlio.api._default", nginx)
+    wanted = batch(SMALL)
+
+    async def gather() -> int:
+        return len(await asyncio.gather(*(get_async(uri) for uri in wanted)))
+
+    benchmark.extra_info["operations"] = len(wanted)
+    assert benchmark(lambda: asyncio.run(gather())) == len(wanted)
