@@ -1,0 +1,368 @@
+"""Reads from S3: one get is one request, large ones are ranges of one version, broken ones go on where they stopped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3dlio import integrity
+from s3dlio.errors import IntegrityError, NetworkError, ObjectChangedError, ProtocolError
+from s3dlio.memory.body import BufferSink, FileSink, MemorySink, WriterSink
+from s3dlio.memory.pool import default_pool
+from tests.servers.scripted import (
+    Close,
+    Expect,
+    ReceivedRequest,
+    Reset,
+    ScriptedServer,
+    Send,
+    respond,
+)
+from tests.wire.s3_harness import error, read, store_of
+
+KIB = 1024
+BODY = bytes(range(256)) * 1200  # 300 KiB
+SMALL_RANGES = {"threshold": 64 * KIB, "chunk": 64 * KIB, "concurrency": 4}
+
+
+@pytest.fixture(params=["one", "lane"])
+def lane(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "lane")
+
+
+@pytest.fixture(autouse=True)
+def _no_buffer_is_lost() -> Iterator[None]:
+    before = default_pool().stats().leased
+    yield
+    import gc
+
+    gc.collect()
+    assert default_pool().stats().leased <= before
+
+
+def range_of(seen: ReceivedRequest) -> tuple[int, int]:
+    match = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers["range"])
+    assert match
+    return int(match[1]), int(match[2])
+
+
+def whole(body: bytes = BODY, etag: str = '"v1"', **fields: str) -> Send:
+    headers = [("ETag", etag), *((name.replace("_", "-"), value) for name, value in fields.items())]
+    return respond(body=body, headers=headers)
+
+
+def part(first: int, last: int, body: bytes = BODY, etag: str = '"v1"') -> Send:
+    headers = [("ETag", etag), ("Content-Range", f"bytes {first}-{last}/{len(body)}")]
+    return respond("206 Partial Content", body=body[first : last + 1], headers=headers)
+
+
+def cut(answer: Send, body_bytes: int) -> Send:
+    return Send(answer.data[: answer.data.index(b"\r\n\r\n") + 4 + body_bytes])
+
+
+def asks(first: int, last: int, etag: str = '"v1"') -> Expect:
+    return Expect(lambda seen: range_of(seen) == (first, last) and seen.headers.get("if-match") == etag)
+
+
+# -- one request
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, 64 * KIB])
+def test_one_get_is_one_request(lane: bool, size: int) -> None:
+    with ScriptedServer([[Expect(lambda seen: "range" not in seen.headers), whole(BODY[:size])]]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == BODY[:size]
+        assert len(server.all_requests) == 1
+        server.assert_consumed()
+
+
+def test_a_large_object_is_read_in_ranges_of_one_version(lane: bool) -> None:
+    chunk, size = 64 * KIB, len(BODY)
+    bounds = [(start, min(start + chunk, size) - 1) for start in range(chunk, size, chunk)]
+    wanted = set(bounds)
+
+    def is_range(seen: ReceivedRequest) -> bool:
+        return range_of(seen) in wanted and seen.headers["if-match"] == '"v1"'
+
+    class Answering(ScriptedServer):
+        """Each range connection answers the range that it was asked for."""
+
+        def _perform(self, index: int, connection: Any, action: Any) -> None:
+            if action is answer:
+                first, last = range_of(self.requests[index][-1])
+                action = part(first, last)
+            super()._perform(index, connection, action)
+
+    answer = Send(b"")
+    with Answering([[Expect(b"GET /b/k HTTP"), whole()], *[[Expect(is_range), answer]] * 4]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == BODY
+        assert sorted(range_of(seen) for seen in server.all_requests if "range" in seen.headers) == bounds
+        server.assert_consumed()
+
+
+def one_range(answer: Send | list[Any]) -> list[list[Any]]:
+    """Scripts for an object of two chunks: the first request as always, the range as given."""
+    more = answer if isinstance(answer, list) else [answer]
+    return [[Expect(b"GET /b/k HTTP"), whole(TWO)], [Expect(), *more]]
+
+
+TWO = BODY[: 100 * KIB]
+FIRST, LAST = 64 * KIB, 100 * KIB - 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("412 Precondition Failed", "PreconditionFailed"),
+        whole(TWO, etag='"v2"'),
+        part(FIRST, LAST, TWO, etag='"v2"'),
+    ],
+    ids=["412", "200", "206 of another"],
+)
+def test_an_object_that_changes_is_an_error_never_a_mixture(lane: bool, answer: Send) -> None:
+    with ScriptedServer(one_range(answer)) as server:
+        with pytest.raises(ObjectChangedError):
+            read(store_of(server.endpoint, range=SMALL_RANGES), "k", MemorySink(), lane=lane)
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Content-Range", f"bytes {FIRST + 1}-{LAST}/{len(TWO)}")],
+        [("Content-Range", f"bytes {FIRST}-{LAST - 1}/{len(TWO)}")],
+        [("Content-Range", "nonsense")],
+        [],
+    ],
+)
+def test_another_range_than_asked_for(lane: bool, fields: list[tuple[str, str]]) -> None:
+    answer = respond("206 Partial Content", body=TWO[FIRST:], headers=[("ETag", '"v1"'), *fields])
+    with ScriptedServer(one_range(answer)) as server:
+        with pytest.raises(ProtocolError):
+            read(store_of(server.endpoint, range=SMALL_RANGES), "k", MemorySink(), lane=lane)
+        server.assert_consumed()
+
+
+def test_a_range_that_fails_and_comes_again(lane: bool) -> None:
+    scripts = one_range(error("503 Slow Down", "SlowDown"))
+    scripts[1] += [asks(FIRST, LAST), part(FIRST, LAST, TWO)]
+    with ScriptedServer(scripts) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == TWO
+        server.assert_consumed()
+
+
+def test_the_error_of_a_range_that_breaks_off_leaves_no_hole(lane: bool) -> None:
+    """The bytes of the error are none of the object: the range is asked for again from its start."""
+    broken = Send(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 1000\r\n\r\n" + b"<Error>" * 20)
+    scripts = [*one_range([broken, Close()]), [asks(FIRST, LAST), part(FIRST, LAST, TWO)]]
+    with ScriptedServer(scripts) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == TWO
+        server.assert_consumed()
+
+
+def test_a_range_goes_on_where_it_stopped(lane: bool) -> None:
+    scripts = [
+        *one_range([cut(part(FIRST, LAST, TWO), 1000), Reset()]),
+        [asks(FIRST + 1000, LAST), part(FIRST + 1000, LAST, TWO)],
+    ]
+    with ScriptedServer(scripts) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == TWO
+        server.assert_consumed()
+
+
+def test_a_range_in_chunks(lane: bool) -> None:
+    head = f'HTTP/1.1 206 Partial Content\r\nETag: "v1"\r\nContent-Range: bytes {FIRST}-{LAST}/{len(TWO)}\r\n'
+    body = TWO[FIRST:]
+    answer = Send(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    with ScriptedServer(one_range(answer)) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == TWO
+        server.assert_consumed()
+
+
+def test_without_an_etag_there_are_no_ranges(lane: bool) -> None:
+    for headers in ([], [("ETag", 'W/"weak"')]):
+        with ScriptedServer([[Expect(), respond(body=BODY, headers=headers)]]) as server:
+            sink = MemorySink()
+            read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+            assert bytes(sink.view()) == BODY
+            server.assert_consumed()
+
+
+def test_a_large_body_without_a_length(lane: bool) -> None:
+    head = b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    with ScriptedServer([[Expect(), Send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY))]]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+        assert bytes(sink.view()) == BODY
+        server.assert_consumed()
+
+
+# -- broken reads
+
+
+def test_a_read_goes_on_where_it_stopped(lane: bool, tmp_path: Path) -> None:
+    last = len(BODY) - 1
+    scripts = [
+        [Expect(lambda seen: "range" not in seen.headers), cut(whole(), 100_000), Close()],
+        [asks(100_000, last), cut(part(100_000, last), 50_000), Reset()],
+        [asks(150_000, last), part(150_000, last)],
+    ]
+    written = bytearray()
+    buffer = bytearray(len(BODY))
+    with open(tmp_path / "f", "w+b") as file:
+        sinks = [MemorySink(), BufferSink(memoryview(buffer), exact=True), FileSink(file.fileno())]
+        for sink in [*sinks, WriterSink(written.extend)]:
+            with ScriptedServer(scripts) as server:
+                read(store_of(server.endpoint), "k", sink, lane=lane)
+                server.assert_consumed()
+        assert isinstance(sinks[0], MemorySink)
+        assert bytes(sinks[0].view()) == buffer == file.read() == written == BODY
+
+
+def test_an_object_that_changed_meanwhile(lane: bool) -> None:
+    for answer in (error("412 Precondition Failed", "PreconditionFailed"), whole(b"new" * 99, etag='"v2"')):
+        with ScriptedServer([[Expect(), cut(whole(), 1000), Close()], [Expect(), answer]]) as server:
+            with pytest.raises(ObjectChangedError, match="replaced while it was read"):
+                read(store_of(server.endpoint), "k", MemorySink(), lane=lane)
+            server.assert_consumed()
+
+
+def test_without_an_etag_a_read_starts_over(lane: bool) -> None:
+    first = cut(respond(body=BODY), 100_000)
+    chunked = Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nanew\r\n0\r\n\r\n")
+    for answer, expected in ((respond(body=BODY), BODY), (chunked, b"anew")):
+        with ScriptedServer([[Expect(), first, Close()], [Expect(), answer]]) as server:
+            sink = MemorySink()
+            read(store_of(server.endpoint), "k", sink, lane=lane)
+            assert bytes(sink.view()) == expected
+            assert all("range" not in seen.headers for seen in server.all_requests)
+            server.assert_consumed()
+
+
+def test_a_read_that_never_gets_on(lane: bool) -> None:
+    last = len(BODY) - 1
+    again = [asks(1000, last), cut(part(1000, last), 0), Close()]
+    with ScriptedServer([[Expect(), cut(whole(), 1000), Close()], again, again]) as server:
+        with pytest.raises(NetworkError, match="after 3 attempts") as caught:
+            read(store_of(server.endpoint), "k", MemorySink(), lane=lane)
+        assert caught.value.uri == "s3://b/k"
+        server.assert_consumed()
+
+
+# -- ranges that the caller asks for
+
+
+def test_a_range(lane: bool) -> None:
+    with ScriptedServer([[Expect(lambda seen: range_of(seen) == (10, 19)), part(10, 19)]]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint), "k", sink, lane=lane, offset=10, length=10)
+        assert bytes(sink.view()) == BODY[10:20]
+        server.assert_consumed()
+
+
+def test_a_range_that_comes_in_chunks(lane: bool) -> None:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 10-19/1000\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for body, error_type in ((b"0123456789", None), (b"01234", NetworkError), (b"0123456789ab", ProtocolError)):
+        answer = [Expect(), Send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))]
+        with ScriptedServer([answer] * (3 if error_type is NetworkError else 1)) as server:
+            sink = MemorySink()
+            store = store_of(server.endpoint)
+            if error_type is None:
+                read(store, "k", sink, lane=lane, offset=10, length=10)
+                assert bytes(sink.view()) == body
+            else:
+                with pytest.raises(error_type):
+                    read(store, "k", sink, lane=lane, offset=10, length=10)
+            server.assert_consumed()
+
+
+def test_a_range_beyond_the_end_is_empty(lane: bool) -> None:
+    answer = respond("416 Range Not Satisfiable", headers=[("Content-Range", "bytes */5")])
+    with ScriptedServer([[Expect(), answer]]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint), "k", sink, lane=lane, offset=10, length=10)
+        assert bytes(sink.view()) == b""
+        server.assert_consumed()
+
+
+def test_a_server_that_ignores_ranges(lane: bool) -> None:
+    with ScriptedServer([[Expect(), whole()]]) as server:
+        with pytest.raises(ProtocolError, match="ignored the range"):
+            read(store_of(server.endpoint), "k", MemorySink(), lane=lane, offset=10, length=10)
+        server.assert_consumed()
+
+
+def test_a_server_that_sends_more_than_the_range(lane: bool) -> None:
+    with ScriptedServer([[Expect(), part(10, 30)]]) as server:
+        with pytest.raises(ProtocolError, match="more than the range"):
+            read(store_of(server.endpoint), "k", MemorySink(), lane=lane, offset=10, length=10)
+        server.assert_consumed()
+
+
+# -- checksums
+
+CHECKED = {"response_checksum": "when_supported"}
+
+
+def test_a_whole_read_is_verified(lane: bool, tmp_path: Path) -> None:
+    crc = integrity.to_base64(integrity.crc32c(BODY))
+    scripts = [
+        [Expect(lambda seen: seen.headers["x-amz-checksum-mode"] == "ENABLED"), whole(x_amz_checksum_crc32c=crc)]
+    ]
+    with open(tmp_path / "f", "w+b") as file:
+        for sink in (MemorySink(), FileSink(file.fileno()), WriterSink(lambda data: None)):
+            with ScriptedServer(scripts) as server:
+                read(store_of(server.endpoint, s3=CHECKED), "k", sink, lane=lane)
+                server.assert_consumed()
+            with ScriptedServer([[Expect(), whole(x_amz_checksum_crc32c="AAAAAA==")]]) as server:
+                with pytest.raises(IntegrityError, match="CRC32C"):
+                    read(store_of(server.endpoint, s3=CHECKED), "k", sink, lane=lane)
+                server.assert_consumed()
+
+
+def test_a_read_in_pieces_is_verified_as_a_whole(lane: bool, tmp_path: Path) -> None:
+    last = len(TWO) - 1
+    for crc, fits in ((integrity.crc32c(TWO), True), (1, False)):
+        first = whole(TWO, x_amz_checksum_crc32c=integrity.to_base64(crc))
+        with open(tmp_path / "f", "w+b") as file:
+            for sink in (MemorySink(), FileSink(file.fileno())):
+                for ranges, scripts in (
+                    (SMALL_RANGES, [[Expect(), first], [asks(FIRST, LAST), part(FIRST, LAST, TWO)]]),
+                    ({}, [[Expect(), cut(first, 5000), Close()], [asks(5000, last), part(5000, last, TWO)]]),
+                ):
+                    with ScriptedServer(scripts) as server:  # type: ignore[arg-type]
+                        store = store_of(server.endpoint, s3=CHECKED, range=ranges)
+                        if fits:
+                            read(store, "k", sink, lane=lane)
+                        else:
+                            with pytest.raises(IntegrityError):
+                                read(store, "k", sink, lane=lane)
+                        server.assert_consumed()
+
+
+@pytest.mark.parametrize("told", ["not base64", "AAAA", "AAAAAAAAAAAAAAAA"])
+def test_a_checksum_that_is_none(lane: bool, told: str) -> None:
+    with ScriptedServer([[Expect(), whole(x_amz_checksum_crc32c=told)]]) as server:
+        with pytest.raises(ProtocolError, match="CRC32C that is none"):
+            read(store_of(server.endpoint, s3=CHECKED), "k", MemorySink(), lane=lane)
+        server.assert_consumed()
+
+
+def test_a_checksum_of_parts_is_not_compared(lane: bool) -> None:
+    with ScriptedServer([[Expect(), whole(x_amz_checksum_crc32c="AAAAAA==-3")]]) as server:
+        read(store_of(server.endpoint, s3=CHECKED), "k", MemorySink(), lane=lane)
