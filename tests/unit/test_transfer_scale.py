@@ -1,0 +1,308 @@
+"""Transfers of any size in bounded memory; what is told while they run; the same on a real S3."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from s3dlio import integrity
+from s3dlio.client import Client
+from s3dlio.errors import S3dlioError
+from s3dlio.memory.body import DiscardSink, MemorySource
+from s3dlio.stores.base import Call, KeyErrors, ObjectStore
+from s3dlio.stores.memory import MemoryStore
+from s3dlio.transfer.ahead import Ahead
+from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
+from s3dlio.transfer.copy import copy, move
+from s3dlio.transfer.delete import delete
+from s3dlio.transfer.download import download
+from s3dlio.transfer.engine import Running, run_plan
+from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.plan import Item
+from s3dlio.transfer.progress import NoProgress, ProgressBar, terminal_progress
+from s3dlio.transfer.remote import select_remote
+from s3dlio.transfer.routes import Moved, Route
+from s3dlio.transfer.sync import sync
+from s3dlio.transfer.task import Task
+from s3dlio.transfer.upload import upload
+from s3dlio.types import ListEntry, ListPage
+from tests.servers import Server
+
+#: Bytes. Pages ahead and items in flight hold half of it; all keys or items of a test below would hold twice as much.
+BOUND = 8 << 20
+
+
+class Endless(MemoryStore):
+    """Lists keys that nobody has stored, as many as it is told; deleting them does nothing."""
+
+    objects = 0
+    deleted = 0
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> tuple[ListPage, str | None]:
+        first = int(token or 0)
+        keys = [f"{prefix}{number:012}-some-name-of-usual-length" for number in range(first, first + 1000)]
+        entries = [ListEntry(key, 1, '"etag"', "2026-01-01T00:00:00Z") for key in keys]
+        following = first + 1000
+        return ListPage(keys, (), lambda: entries), str(following) if following < self.objects else None
+
+    def _delete_many(self, keys: object) -> KeyErrors:
+        assert isinstance(keys, list)
+        self.deleted += len(keys)
+        return []
+
+
+class Nowhere(Route):
+    """Transfers without bytes."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def source_uri(self, item: Item) -> str:
+        return self._store.uri(item.key)
+
+    def target_uri(self, item: Item) -> str:
+        return "nowhere"
+
+    def task(self, item: Item) -> Call[Moved]:
+        def steps() -> Iterator[None]:
+            yield from ()
+            return Moved(item.size)  # type: ignore[return-value]
+
+        return Task(self._store, "COPY", item.key, steps)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def endless() -> Iterator[tuple[Client, Endless]]:
+    with Client() as client:
+        store = Endless("memory://endless")
+        find = client.store_for
+        client.store_for = lambda uri: (store, uri[17:]) if uri.startswith(store.root) else find(uri)  # type: ignore[assignment, index, union-attr]
+        yield client, store
+
+
+def _transfer(client: Client, store: Endless, tmp_path: Path) -> int:
+    return run_plan(client, select_remote(store, "p/"), Nowhere(store), Running("COPY", 64)).succeeded
+
+
+def _sync(client: Client, store: Endless, tmp_path: Path) -> int:
+    return sync(client, f"{store.root}/p/", f"{store.root}/q/").skipped
+
+
+def _delete(client: Client, store: Endless, tmp_path: Path) -> int:
+    return delete(client, f"{store.root}/p/", recursive=True).succeeded
+
+
+def _rehearse(client: Client, store: Endless, tmp_path: Path) -> int:
+    return delete(client, f"{store.root}/p/", recursive=True, dry_run=True).attempted
+
+
+def _record(client: Client, store: Endless, tmp_path: Path) -> int:
+    journal = Journal(tmp_path / "journal", "copy", "a", "b")
+    done = run_plan(client, select_remote(store, "p/"), Nowhere(store), Running("COPY", 64, journal=journal)).succeeded
+    journal.close(finished=True)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("work", "objects"),
+    [(_transfer, 50_000), (_sync, 50_000), (_record, 50_000), (_delete, 200_000), (_rehearse, 200_000)],
+)
+def test_memory_does_not_grow_with_the_objects(
+    endless: tuple[Client, Endless], tmp_path: Path, work: Callable[[Client, Endless, Path], int], objects: int
+) -> None:
+    client, store = endless
+    store.objects = objects
+    tracemalloc.start()
+    try:
+        assert work(client, store, tmp_path) == objects
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < BOUND, f"{peak / 1e6:.0f} MB for {objects} objects"
+
+
+def test_a_journal_of_many_is_small_in_memory(tmp_path: Path) -> None:
+    items = (Item(f"directory/name-{number:09}", "k", number, '"etag"') for number in range(50_000))
+    journal = Journal(tmp_path / "journal", "copy", "a", "b")
+    for item in items:
+        journal.add(item)
+    journal.close(finished=False)
+    Journal(tmp_path / "journal", "copy", "a", "b").close(finished=False)  # numpy is imported with the first
+    tracemalloc.start()
+    try:
+        journal = Journal(tmp_path / "journal", "copy", "a", "b")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert journal.has(Item("directory/name-000049999", "k", 49_999, '"etag"'))
+    assert not journal.has(Item("directory/name-000050000", "k", 50_000, '"etag"'))
+    journal.close(finished=True)
+    assert held < 50_000 * 16 + (1 << 16)
+
+
+# -- reading ahead
+
+
+def test_reading_ahead_keeps_order_and_errors() -> None:
+    def broken() -> Iterator[int]:
+        yield from range(1000)
+        raise ValueError("at its place")
+
+    ahead = Ahead(broken(), depth=10)
+    assert [next(ahead) for _ in range(1000)] == list(range(1000))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="at its place"):
+            next(ahead)
+    ahead.close()
+
+
+def test_reading_ahead_is_bounded_and_can_be_given_up() -> None:
+    made = itertools.count()
+    closed: list[bool] = []
+
+    def endless() -> Iterator[int]:
+        try:
+            yield from made
+        finally:
+            closed.append(True)
+
+    ahead = Ahead(endless(), depth=128)
+    assert next(ahead) == 0
+    ahead.close()
+    assert closed == [True]
+    assert next(made) < 1000
+
+
+# -- bodies
+
+
+def test_checksums_of_bodies_that_pass_in_pieces_and_twice() -> None:
+    data = os.urandom(10_000)
+    counted: list[int] = []
+    tape = Tape(counted.append, checksum=True)
+    source = WatchedSource(MemorySource(memoryview(data)), tape)
+    parts = [source.part(start, 2500) for start in range(0, 10_000, 2500)]
+    for part in (parts[2], parts[0], parts[3], parts[1]):  # parts go out of order, each read twice
+        for size in (1000, 2500):
+            for start in range(0, 2500, size):
+                part.read(start, size)
+    assert tape.crc(10_000) == integrity.crc32c(data)
+    assert sum(counted) == 10_000 == tape.metered
+    tape = Tape(None, checksum=True)
+    sink = WatchedSink(DiscardSink(), tape)
+    sink.begin(10_000)
+    for start, end in ((5000, 10_000), (0, 4000), (4000, 5000)):
+        write = sink.at(start, end - start)
+        assert callable(write)
+        write(memoryview(data)[start:end])
+    assert tape.crc(10_000) == integrity.crc32c(data)
+    assert tape.crc(9_999) is None
+    assert Tape(None, checksum=False).idle
+
+
+# -- progress
+
+
+class Told:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.total = [0, 0]
+        self.done = [0, 0]
+        self.closed = 0
+
+    def add(self, total_objects: int, total_bytes: int) -> None:
+        self.total[0] += total_objects
+        self.total[1] += total_bytes
+
+    def advance(self, objects: int, bytes: int) -> None:
+        self.done[0] += objects
+        self.done[1] += bytes
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
+    for name, size in (("a", 10), ("b", 3_000_000), ("c", 0)):
+        (tmp_path / "t" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "t" / name).write_bytes(bytes(size))
+    with Client() as client:
+        steps = (
+            lambda told: upload(client, tmp_path / "t", "memory://told/", progress=told),
+            lambda told: download(client, "memory://told/", tmp_path / "out", progress=told),
+            lambda told: copy(client, "memory://told/", f"direct://{tmp_path}/d", recursive=True, progress=told),
+        )
+        for step in steps:
+            told = Told()
+            assert step(told).bytes == 3_000_010
+            assert told.total == told.done == [3, 3_000_010]
+            assert told.closed == 1
+        told = Told()
+        delete(client, "memory://told/", recursive=True, progress=told)
+        assert told.total == told.done == [3, 0]
+        told = Told()
+        with pytest.raises(S3dlioError):
+            download(client, "memory://told/", tmp_path / "none", progress=told)
+        assert told.closed == 1
+
+
+def test_a_bar_on_terminals_only() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert isinstance(terminal_progress("upload", io.StringIO()), NoProgress)
+    terminal = Terminal()
+    bar = terminal_progress("upload", terminal)
+    assert isinstance(bar, ProgressBar)
+    bar.add(3, 3 << 20)
+    bar.advance(0, 2 << 20)
+    bar.advance(2, -(1 << 20))
+    bar.close()
+    text = terminal.getvalue()
+    assert "upload" in text
+    assert "2/3 objects" in text
+    assert "1.00M/3.00M" in text
+
+
+# -- a real S3
+
+
+def test_trees_on_s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / "tree"
+    for number in range(40):
+        path = root / ("deep/er" if number % 2 else "") / f"file é+{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(number * 100))
+    (root / "large").write_bytes(os.urandom(9 << 20))
+
+    def contents(top: Path) -> dict[str, bytes]:
+        return {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
+
+    with Client(endpoint_url=moto_server.endpoint, multipart={"threshold": 6 << 20, "part_size": 5 << 20}) as client:
+        there = "s3://trees/p/"
+        sent = upload(client, root, there, recursive=True, create_bucket=True, verify=True, preserve_mtime=True)
+        assert sent.succeeded == 41
+        assert sync(client, root, there).skipped == 41
+        copy(client, there, "s3://trees/q/", recursive=True, verify=True)
+        other = f"s3://{moto_server.endpoint.partition('://')[2]}/trees/r/"  # another way to name it: relayed
+        assert copy(client, "s3://trees/q/", other, recursive=True, verify=True).succeeded == 41
+        move(client, other, tmp_path / "out", recursive=True, verify=True)
+        assert contents(tmp_path / "out") == contents(root)
+        times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
+        assert times == {p.name: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
+        assert sync(client, there, "s3://trees/q/", delete=True, checksum=True).skipped == 41
+        assert client.list("s3://trees/r/", recursive=True) == []
+        assert delete(client, "s3://trees/", recursive=True).succeeded == 82
+        client.delete_bucket("s3://trees")
