@@ -16,7 +16,7 @@ from pathlib import Path
 
 from perf import report
 from perf.contenders import CONTENDERS, ROOT, ContenderError, python_with
-from perf.measure import Result, measure, servers
+from perf.measure import Result, measure, say, servers
 from perf.rows import ROWS, Row
 
 DOCS = ROOT / "docs/performance"
@@ -33,11 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with servers() as where:
         for row in rows:
             names = [name for name in row.contenders if not options.contenders or name in options.contenders]
-            for name in names:
-                python_with(CONTENDERS[name].package)
             if names:
                 try:
-                    results.append(measure(row, names, where, rounds=rounds, seconds=seconds, say=say))
+                    contenders = [CONTENDERS[name] for name in names]
+                    results.append(measure(row, contenders, where, rounds=rounds, seconds=seconds))
                 except ContenderError as error:
                     failures.append(f"{row.name}: {error}")
                     say(failures[-1])
@@ -76,15 +75,8 @@ def _chosen(parts: Sequence[str]) -> list[Row]:
     return [row for row in ROWS if not parts or any(part.lower() in row.name.lower() for part in parts)]
 
 
-def say(text: str) -> None:
-    """Tell how far it is, on a line of its own on a terminal, line by line elsewhere."""
-    print(f"\r\033[K{text}" if sys.stderr.isatty() else text, end="" if sys.stderr.isatty() else "\n", file=sys.stderr)
-    sys.stderr.flush()
-
-
 def _show(results: Sequence[Result]) -> None:
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    say("")
     print(report.machine())
     for title, table in (
         ("rates", report.rates(results)),

@@ -38,6 +38,8 @@ class Contender:
     """What pip installs into its environment; None: it runs in ours."""
     scheme: str | None = None
     """Asked by URIs of this scheme, whatever the row says."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """What it has in its environment."""
 
     @property
     def version(self) -> str:
@@ -81,7 +83,7 @@ def python_with(package: str | None) -> str:
     return str(folder / "bin/python")
 
 
-def environment(target: Target, extra: dict[str, str] | None = None) -> dict[str, str]:
+def environment(target: Target) -> dict[str, str]:
     """The variables with which every library finds *target*, and none of the user's accounts."""
     env = {name: value for name, value in os.environ.items() if not name.upper().startswith(FOREIGN)}
     env |= {
@@ -102,15 +104,15 @@ def environment(target: Target, extra: dict[str, str] | None = None) -> dict[str
     }
     if target.ca_bundle:
         env["AWS_CA_BUNDLE"] = target.ca_bundle
-    return env | (extra or {})
+    return env
 
 
 class Worker:
     """The process of one contender: ``with Worker(...) as worker: worker.do(job)``."""
 
-    def __init__(self, contender: Contender, target: Target, extra: dict[str, str] | None = None) -> None:
+    def __init__(self, contender: Contender, target: Target) -> None:
         self.contender = contender
-        env = environment(target, extra)
+        env = environment(target) | dict(contender.variables)
         if contender.package is None:
             env["PYTHONPATH"] = str(ROOT)
         self._process = subprocess.Popen(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perf.contenders import CONTENDERS, Worker
-from perf.rows import DELAY, KEYS, LARGE, OBJECTS, SMALL, Row
+from perf.contenders import Contender, Worker
+from perf.rows import DELAY, FEW_KEYS, KEYS, LARGE, OBJECTS, SMALL, Row
 from perf.workers.protocol import Cost, Target
 from tests.servers.base import Server
 from tests.servers.certs import make_authority
@@ -55,7 +56,9 @@ def fill(server: NginxServer) -> None:
         data = os.urandom(size)
         for number in range(OBJECTS[size]):
             server.add_object(f"bucket/{prefix}/{number}", data)
-    server.add_listing("listed", [f"data/{number:08}.bin" for number in range(KEYS)])
+    names = [f"data/{number:08}.bin" for number in range(KEYS)]
+    server.add_listing("listed", names)
+    server.add_listing("listed-few", names[:FEW_KEYS])
     (server.root / "perf").symlink_to(".")  # az: /account/container/blob
     for before in ("storage", "download/storage"):  # gs: .../b/bucket/o/object
         folder = server.root / before / "v1/b/bucket"
@@ -88,6 +91,14 @@ class Servers:
         return server
 
 
+def say(text: str) -> None:
+    """Tell how far it is: on one line of a terminal, line by line elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
@@ -95,7 +106,7 @@ def servers() -> Iterator[Servers]:
 
 
 def measure(
-    row: Row, names: Sequence[str], where: Servers, *, rounds: int, seconds: float, say: Callable[[str], None]
+    row: Row, contenders: Sequence[Contender], where: Servers, *, rounds: int, seconds: float
 ) -> Result:
     """Run all rounds of a row.
 
@@ -106,12 +117,11 @@ def measure(
     """
     with ExitStack() as stack:
         workers = {}
-        for name in names:
-            contender = CONTENDERS[name]
+        for contender in contenders:
             target = where.target(row, contender.scheme or row.scheme)
-            workers[name] = stack.enter_context(Worker(contender, target))
+            workers[contender.name] = stack.enter_context(Worker(contender, target))
         counts = {name: _calibrate(worker, row, seconds) for name, worker in workers.items()}
-        costs: dict[str, list[Cost]] = {name: [] for name in names}
+        costs: dict[str, list[Cost]] = {name: [] for name in workers}
         for number in range(rounds):
             say(f"{row.name}: round {number + 1} of {rounds}")
             for name, worker in workers.items():

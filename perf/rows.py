@@ -12,6 +12,8 @@ DELAY = 0.02
 """Seconds to the server that is far away."""
 KEYS = 100_000
 """Keys of the bucket that is listed."""
+FEW_KEYS = 10_000
+"""Keys of a smaller one, for what is slow."""
 
 #: How many objects there are of each size: no job asks for more, so that none reads one twice.
 OBJECTS = {LARGE: 16, MEDIUM: 64, SMALL: 20_000}
