@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 from types import SimpleNamespace
+from urllib.parse import parse_qsl
 
 import pytest
 from azure.core.pipeline.transport import HttpRequest
+from azure.storage.blob import generate_blob_sas
 from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Request
+from s3dlio.stores.azure.sas import signed_query
 from s3dlio.stores.azure.sharedkey import (
     API_VERSION,
     BearerRenderer,
@@ -130,3 +133,19 @@ def test_the_clock_of_the_service_is_followed() -> None:
     before = rendered(signer, request("GET", "/c/k"))[1]["x-ms-date"]
     signer.skew = 86400.0
     assert rendered(signer, request("GET", "/c/k"))[1]["x-ms-date"][5:7] != before[5:7]
+
+
+@settings(max_examples=300)
+@given(keys, st.sampled_from(["r", "cw", "d"]), st.booleans())
+def test_links_are_those_of_the_sdk(key: str, permissions: str, versioned: bool) -> None:
+    version = "2026-01-01T00:00:00.0000000Z" if versioned else None
+    end = "2030-01-01T00:00:00Z"
+    theirs = generate_blob_sas(
+        "account", "container", key, account_key=KEY, permission=permissions, expiry=end, protocol="https",
+        version_id=version,
+    )  # fmt: skip
+    sent = dict(parse_qsl(theirs))
+    ours = signed_query(
+        "account", base64.b64decode(KEY), f"/container/{key}", permissions, end, "https", version, sent["sv"]
+    )
+    assert dict(parse_qsl(ours)) == sent | ({"versionid": version} if version else {})

@@ -11,8 +11,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import urllib3
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 
 from s3dlio import errors
@@ -383,6 +385,40 @@ def test_md5_is_sent_and_verified(
         careful.execute(careful.read_call("key", FileSink(file.fileno())))
     assert careful.get_range("key", 0, 5) == b"01234"
     assert store.get("key") == b"0123456789"
+
+
+# -- links and tags
+
+
+def test_a_link_works_without_credentials(azurite_server: AzuriteServer, store: AzureStore, backend: str) -> None:
+    signer = connect(azurite_server, azure={"backend": backend})
+    http = urllib3.PoolManager()
+    key = "folder/a b%ü"
+    put = http.request("PUT", signer.presign(key, "PUT"), body=b"data", headers={"x-ms-blob-type": "BlockBlob"})
+    assert put.status == 201
+    assert http.request("GET", signer.presign(key)).data == b"data"
+    assert http.request("HEAD", signer.presign(key, "HEAD", 60)).headers["content-length"] == "4"
+    assert http.request("DELETE", signer.presign(key)).status == 403
+    assert http.request("GET", signer.presign("other").replace("/other?", "/" + quote(key) + "?")).status == 403
+    assert http.request("DELETE", signer.presign(key, "delete")).status == 202
+    for method, expires in (("POST", 60), ("GET", 0), ("GET", 604_801), ("GET", True)):
+        with pytest.raises(errors.ConfigError):
+            signer.presign(key, method, expires)
+    other = connect(azurite_server, azure={"key": None, "sas_token": sas(1), "backend": backend})
+    with pytest.raises(errors.UnsupportedOperationError, match="AZURE_STORAGE_KEY"):
+        other.presign(key)
+
+
+def test_tags(azurite_server: AzuriteServer, store: AzureStore, backend: str) -> None:
+    tagger = connect(azurite_server, azure={"backend": backend})
+    store.put("key", b"x", options=PutOptions(tags={"a": "1"}))
+    assert tagger.get_tags("key") == {"a": "1"}
+    tagger.put_tags("key", {"b c": "x+y", "d": "2"})
+    assert tagger.get_tags("key") == {"b c": "x+y", "d": "2"}
+    tagger.put_tags("key", {})
+    assert tagger.get_tags("key") == {}
+    with pytest.raises(errors.ObjectNotFoundError):
+        tagger.get_tags("missing")
 
 
 # -- leases

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from s3dlio.errors import (
-    AlreadyExistsError,
     PermissionDeniedError,
     PreconditionFailedError,
     S3dlioError,
     ServiceError,
 )
 from s3dlio.net.message import Response
-from s3dlio.stores.answers import error_for
+from s3dlio.stores import answers
 from s3dlio.stores.azure import xml
 from s3dlio.types import PutOptions
 
@@ -27,6 +26,7 @@ _HINTS = {
     "InvalidBlockList": "another write to the same key finished first, and dropped the blocks of this one; write again",
     "InvalidBlobOrBlock": "blocks of another program with ids of another length wait for their commit; delete the blob "
     "or write it once in one piece",
+    "PendingCopyOperation": "a copy to this key is going on; wait for it, or abort it",
     "SnapshotsPresent": "the blob has snapshots; delete them first",
     "BlobArchived": "the blob is in the archive tier; set another tier and wait until it is rehydrated",
     "BlobImmutableDueToPolicy": "a retention policy or legal hold protects the blob",
@@ -70,7 +70,7 @@ def error_of_parts(
         return PreconditionFailedError(
             (message or code).rstrip("."), status=status, code=code, request_id=request_id, hint=_HINTS[code]
         )
-    error = error_for(status, code=code, message=message, request_id=request_id, attempts=attempts)
+    error = answers.error_for(status, code=code, message=message, request_id=request_id, attempts=attempts)
     if isinstance(error, PermissionDeniedError):
         error.hint = _HINTS.get(code or "") or _who_are_we(failure, account)
     elif code in _HINTS:
@@ -94,18 +94,8 @@ def _who_are_we(failure: xml.Failure | None, account: AzureAccount) -> str:
 
 
 def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
-    """A create-only write that met an object is an AlreadyExistsError; any other error stays what it is."""
-    if options.conditions.if_none_match != "*" or error.code != "ConditionNotMet":
-        return error
-    return AlreadyExistsError(
-        "the object is there already",
-        uri=error.uri,
-        operation=error.operation,
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
-        attempts=error.attempts,
-    )
+    """A create-only write that met an object is an AlreadyExistsError; a lease, for one, stays what it is."""
+    return answers.create_only_error(error, options) if error.code == "ConditionNotMet" else error
 
 
 def is_gone_already(error: S3dlioError) -> bool:

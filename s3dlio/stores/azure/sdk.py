@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
 from s3dlio.memory.body import Sink, Source
-from s3dlio.stores.azure import failures
+from s3dlio.stores.azure import failures, sas
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.md5 import verify_md5
 from s3dlio.stores.azure.names import check_blob
@@ -25,7 +25,8 @@ from s3dlio.stores.azure.sdk_objects import (
     total_of,
     translated,
 )
-from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.azure.sharedkey import encode_key
+from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -209,6 +210,32 @@ class AzureSdkStore(BlockingStore):
             if settings is not None:
                 answer = target.set_http_headers(settings)
         return result_of(answer, 0)
+
+    # -- links and tags
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """As of the native store: signing is no transport."""
+        self.check_key(key, "PRESIGN")
+        path = f"{self.account.base}/{self.container}/{encode_key(key)}"
+        return sas.presign(self.account, self.container, key, path, method, expires, version_id)
+
+    def get_tags(self, key: str) -> dict[str, str]:
+        """The index tags of a blob."""
+        self.check_key(key, "GET_TAGS")
+        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace the index tags of a blob."""
+        self.check_key(key, "PUT_TAGS")
+        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
+
+    def _get_tags(self, key: str) -> dict[str, str]:
+        with translated(self, key):
+            return dict(self.blob(key).get_blob_tags())
+
+    def _put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        with translated(self, key):
+            self.blob(key).set_blob_tags(dict(tags))
 
     # -- containers
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import email.utils
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import Sink, Source
+from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.azure import batch, blocks, copying, failures, headers, listing, xml
+from s3dlio.stores.azure import batch, blocks, copying, failures, headers, listing, sas, xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.md5 import md5_base64, verify_md5
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.sharedkey import encode_key, encode_query
-from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.types import (
@@ -114,8 +114,8 @@ class AzureStore(CloudStore):
             tokens.forget()
             response = yield request
         elif (date := response.header(b"date")) and self.account.key is not None:
-            skew = email.utils.parsedate_to_datetime(date).timestamp() - time.time()
-            if abs(skew - renderer.skew) > _SKEW:
+            skew = _skew_of(date)
+            if skew is not None and abs(skew - renderer.skew) > _SKEW:
                 log.warning("the clock is off by %d s; using that of the service", skew)
                 renderer.skew = skew
                 response = yield request
@@ -201,6 +201,32 @@ class AzureStore(CloudStore):
         assert isinstance(source, AzureStore)
         return (yield from copying.copy(self, source, source_key, key, options))
 
+    # -- links and tags
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.sas.presign`."""
+        self.check_key(key, "PRESIGN")
+        return sas.presign(self.account, self.container, key, self.path(key), method, expires, version_id)
+
+    def get_tags(self, key: str) -> dict[str, str]:
+        """The index tags of a blob."""
+        self.check_key(key, "GET_TAGS")
+        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace the index tags of a blob."""
+        self.check_key(key, "PUT_TAGS")
+        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
+
+    def _get_tags(self, key: str) -> Steps[dict[str, str]]:
+        response = yield from self.send(self.request("GET", key, "comp=tags"), key)
+        return xml.parse_tags(response.body)
+
+    def _put_tags(self, key: str, tags: Mapping[str, str]) -> Steps[None]:
+        body = MemorySource(memoryview(xml.render_tags(tags.items())))
+        fields = (("content-type", "application/xml"),)
+        yield from self.send(self.request("PUT", key, "comp=tags", fields, body), key, (204,))
+
     # -- containers
 
     def _create_container(self) -> Steps[None]:
@@ -212,9 +238,13 @@ class AzureStore(CloudStore):
 
     def _delete_container(self) -> Steps[None]:
         # Azure deletes containers with all their blobs; the contract is that only an empty one goes.
-        page, _ = yield from listing.page(self, "", True, None, None, limit=1)
-        if page.keys:
-            raise failures.not_empty(self)
+        marker: str | None = None
+        while True:
+            page, marker = yield from listing.page(self, "", True, marker, None, limit=1)
+            if page.keys:
+                raise failures.not_empty(self)
+            if marker is None:
+                break
         yield from self.send(self.request("DELETE", "", "restype=container"), "", (202,))
 
     def _list_containers(self) -> Steps[list[Container]]:
@@ -228,6 +258,14 @@ class AzureStore(CloudStore):
             found += [Container(name, f"az://{self.account.name}/{name}") for name in names]
             if marker is None:
                 return found
+
+
+def _skew_of(date: str) -> float | None:
+    """How many seconds a server's clock is ahead of ours."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return None
 
 
 def _version(version_id: str | None) -> str:

@@ -1,7 +1,8 @@
 """The XML of the Azure Blob API, read straight from the body: cut at its tags, a name costs 1.5 us of a page of 5,000,
 where an XML tree takes 13.
 
-Source: Azure Storage REST API, "List Blobs", "List Containers", "Put Block List", "Get Block List".
+Source: Azure Storage REST API, "List Blobs", "List Containers", "Put Block List", "Get Block List",
+"Set Blob Tags".
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote
+from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.azure.headers import rfc3339_of_http_date
@@ -125,3 +127,17 @@ def parse_blocks(body: bytes | bytearray) -> list[str]:
     """The ids of the committed blocks in Get Block List, in their order."""
     match = _COMMITTED.search(bytes(body).decode("utf-8", "replace"))
     return _BLOCK_NAME.findall(match[1]) if match else []
+
+
+def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:
+    """The body of Set Blob Tags."""
+    items = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in tags)
+    return f'<?xml version="1.0" encoding="utf-8"?><Tags><TagSet>{items}</TagSet></Tags>'.encode()
+
+
+def parse_tags(body: bytes | bytearray) -> dict[str, str]:
+    """The tags of Get Blob Tags."""
+    found: dict[str, str] = {}
+    for tag in bytes(body).decode("utf-8").split("<Tag>")[1:]:
+        found[text_of(tag, "Key") or ""] = text_of(tag, "Value") or ""
+    return found

@@ -1,0 +1,81 @@
+"""URLs that perform one kind of request on one blob, without credentials (Azure Storage REST API, "Create a service
+SAS", versions 2020-12-06 and later)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.stores.azure.sharedkey import API_VERSION, encode_query, sign
+
+if TYPE_CHECKING:
+    from s3dlio.stores.azure.account import AzureAccount
+
+_PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
+_WEEK = 604_800
+
+
+def presign(
+    account: AzureAccount, container: str, key: str, path: str, method: str, expires: int, version_id: str | None
+) -> str:
+    """A URL for one kind of request on a blob. A PUT through it also needs the field ``x-ms-blob-type: BlockBlob``.
+
+    Args:
+        account: whose key signs.
+        container: its name.
+        key: the blob.
+        path: where it stands in the URL, percent-encoded.
+        method: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.
+        expires: seconds of validity, 1 to 604800.
+        version_id: one version of the blob.
+
+    Raises:
+        ConfigError: another method or time.
+        UnsupportedOperationError: we have no key of the account.
+    """
+    uri = f"az://{account.name}/{container}/{key}"
+    if method.upper() not in _PERMISSIONS:
+        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
+    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= _WEEK:
+        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {expires!r}", uri=uri)
+    if account.key is None:
+        raise UnsupportedOperationError(
+            "a URL can be signed with the key of the account only", uri=uri, hint="set AZURE_STORAGE_KEY"
+        )
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + expires))
+    protocol = "https" if account.url.startswith("https://") else "https,http"
+    permissions = _PERMISSIONS[method.upper()]
+    query = signed_query(account.name, account.key, f"/{container}/{key}", permissions, end, protocol, version_id)
+    root = account.url.removesuffix(account.base)
+    return f"{root}{path}?{query}"
+
+
+def signed_query(
+    account: str,
+    key: bytes,
+    blob: str,
+    permissions: str,
+    end: str,
+    protocol: str,
+    version_id: str | None = None,
+    api_version: str = API_VERSION,
+) -> str:
+    """The query of a service SAS for one blob.
+
+    Args:
+        account: its name.
+        key: its key.
+        blob: ``/container/key``, not encoded.
+        permissions: letters, in the order that the service wants.
+        end: until when, as ``2026-11-20T23:52:48Z``.
+        protocol: ``https`` or ``https,http``.
+        version_id: one version of the blob.
+        api_version: the version of the rules.
+    """
+    kind = "bv" if version_id else "b"
+    # Permissions, start, end, resource, policy, addresses, protocol, version, kind, time, scope; five headers.
+    values = [permissions, "", end, f"/blob/{account}{blob}", "", "", protocol, api_version, kind, version_id or ""]
+    signature = sign(key, "\n".join([*values, "", "", "", "", "", ""]))
+    query = [("sv", api_version), ("sp", permissions), ("se", end), ("spr", protocol), ("sr", kind), ("sig", signature)]
+    return encode_query([*query, *([("versionid", version_id)] if version_id else [])])
