@@ -124,7 +124,7 @@ class Upload:
             return (yield from self._look(unclear, size))
         error = self._store.fail(response, self._key)
         # After a lost reply the upload is gone, or the object that it may only create is there: perhaps by ourselves.
-        if error.code == "NoSuchUpload" or (response.status == 412 and response.attempts > 1):
+        if error.code == "NoSuchUpload" or response.status == 412:
             return (yield from self._look(error, size))
         raise error
 
