@@ -158,10 +158,19 @@ def azure_sdk(request: pytest.FixtureRequest) -> Iterator[Case]:
     yield from _azure(request, "sdk")
 
 
-def gcs_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
+def _gcs_emulator(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
+    request.getfixturevalue("monkeypatch").setenv("S3DLIO_GCS_BACKEND", backend)
     features = {"creates_only": False, "replaces_if_match": False, "refuses": "\\"}
     lacks = frozenset({"pages", "conditions", "versions", "literal"})
-    yield from _cloud(request, "gcs_server", "gs://conformance-{}", lacks=lacks, **features)
+    yield from _cloud(request, "gcs_server", f"gs://conformance-{backend}-{{}}", lacks=lacks, **features)
+
+
+def gcs_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _gcs_emulator(request, "native")
+
+
+def gcs_sdk_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield from _gcs_emulator(request, "sdk")
 
 
 def _gcs(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
@@ -193,6 +202,7 @@ CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "azure": azure,
     "azure-sdk": azure_sdk,
     "gcs-emulator": gcs_emulator,
+    "gcs-sdk-emulator": gcs_sdk_emulator,
     "gcs": gcs,
     "gcs-sdk": gcs_sdk,
 }

@@ -1,4 +1,4 @@
-"""Large objects on Google Cloud Storage: sessions that resume, parts that are composed, and what is left of failures."""
+"""Large objects on Google Cloud Storage: sessions that resume, parts that are composed, what failures leave behind."""
 
 from __future__ import annotations
 

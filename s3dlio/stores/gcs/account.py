@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime
 import logging
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,8 +108,7 @@ class GcsAccount:
         scopes = _IMPERSONATION_SCOPES if gcs.impersonate else _SCOPES
         try:
             if gcs.credentials_file:
-                load: Any = google.auth.load_credentials_from_file
-                found, project = load(gcs.credentials_file, scopes=scopes)
+                found, project = self._load(gcs.credentials_file, scopes)
             else:
                 found, project = google.auth.default(scopes=scopes, request=self._transport())
         except (DefaultCredentialsError, OSError, ValueError) as error:
@@ -129,6 +129,17 @@ class GcsAccount:
             found = act_as(
                 source_credentials=found, target_principal=gcs.impersonate, target_scopes=list(_SCOPES)
             )
+        return found, project
+
+    def _load(self, path: str, scopes: Sequence[str]) -> tuple[Any, str | None]:
+        """The credentials in a file of any kind."""
+        import google.auth
+
+        load: Any = google.auth.load_credentials_from_file
+        with warnings.catch_warnings():
+            # It warns of files from strangers; this one the user named.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found, project = load(path, scopes=scopes, request=self._transport())
         return found, project
 
     def _fetch(self) -> Token:

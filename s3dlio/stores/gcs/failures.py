@@ -59,7 +59,7 @@ def explanation(body: bytes) -> tuple[str | None, str | None]:
         return reasons[0].get("reason"), error.get("message")
     except (ValueError, TypeError, KeyError, AttributeError):
         text = body[:200].decode("utf-8", "replace").strip()
-        return None, text if text and "<" not in text and "\n" not in text else None
+        return None, text if text and text[0] not in "<{[" and "\n" not in text else None
 
 
 def not_empty(uri: str) -> S3dlioError:
