@@ -14,13 +14,10 @@ from typing import Any
 from urllib3.util.wait import wait_for_read
 
 from s3dlio.errors import S3dlioError
-from s3dlio.net.exchange import SCRATCH, Exchange
+from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped, broken, final_error, opening_fault, rest_of
 from s3dlio.net.message import Pause, Request, Response
 from s3dlio.net.pool import Connection
-
-#: Seconds that a body waits for ``100 Continue`` (RFC 9110, 10.1.1: a client should not wait without a limit).
-CONTINUE_SECONDS = 1.0
 
 
 class _Scratch(threading.local):

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import S3dlioError
-from s3dlio.net.exchange import SCRATCH, Exchange
+from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import broken, opening_fault, overdue
 from s3dlio.net.message import Request
-from s3dlio.net.one import CONTINUE_SECONDS
 from s3dlio.net.pool import READ, WRITE, Connection, ConnectionPool
 
 

@@ -12,22 +12,21 @@ runs it is the driver's business:
 from __future__ import annotations
 
 import builtins
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import (
     InvalidURIError,
     RangeNotSatisfiableError,
     S3dlioError,
-    TransferCancelledError,
     UnsupportedOperationError,
-    from_os_error,
 )
 from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.stores.call import Call as Call
+from s3dlio.stores.call import Steps as Steps
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -35,7 +34,6 @@ from s3dlio.types import (
     Container,
     ListPage,
     ObjectMetadata,
-    Observation,
     Observer,
     Payload,
     PutOptions,
@@ -44,105 +42,10 @@ from s3dlio.types import (
 
 T = TypeVar("T")
 
-#: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
-Steps = Generator[Any, Any, T]
-
 #: Keys of a batch that failed, each with its error.
 KeyErrors = list[tuple[str, S3dlioError]]
 
 MAX_OFFSET = 1 << 63
-
-
-class Call(Generic[T]):
-    """One operation on one key, ready to run once: on this thread (``run``) or by a driver (``steps``).
-
-    Args:
-        store: whose operation it is.
-        operation: the verb as the op-log names it (``GET``, ``GET_RANGE``, ``PUT``, ...).
-        key: the object, or the prefix.
-        start: does the work (blocking store) or makes the generator that does (cloud store).
-        sink: where a read lands; tells observers the bytes and the time of the first one.
-        size: the bytes of a write, for observers.
-    """
-
-    __slots__ = ("_observation", "key", "objects", "operation", "sink", "size", "start", "store")
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        operation: str,
-        key: str,
-        start: Callable[[], Any],
-        sink: Sink | None = None,
-        size: int = 0,
-    ) -> None:
-        self.store = store
-        self.operation = operation
-        self.key = key
-        self.start = start
-        self.sink = sink
-        self.size = size
-        self.objects = 1
-        self._observation: Observation | None = None
-
-    @property
-    def uri(self) -> str:
-        return self.store.uri(self.key)
-
-    def run(self) -> T:
-        """Do the work of a blocking store."""
-        with self:
-            result: T = self.start()
-            self._count(result)
-            return result
-
-    def steps(self) -> Steps[T]:
-        """The requests of a cloud store, for a driver."""
-        with self:
-            result: T = yield from self.start()
-            self._count(result)
-            return result
-
-    def _count(self, result: Any) -> None:
-        if self.operation == "LIST":
-            page: ListPage = result[0]
-            self.objects = len(page.keys) + len(page.prefixes)
-
-    def __enter__(self) -> None:
-        if self.store.observers:
-            self._observation = Observation(self.operation, self.uri, time.time_ns())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None and isinstance(error, OSError) and not isinstance(error, S3dlioError):
-            typed = from_os_error(error, uri=self.uri, operation=self.operation)
-            self._observe(typed)
-            try:
-                raise typed from error
-            finally:
-                del typed  # its traceback has this frame: the cycle would keep the operation's buffers leased
-        if isinstance(error, S3dlioError):
-            error.locate(self.uri, self.operation)
-        elif kind is GeneratorExit:
-            error = TransferCancelledError("given up by its batch", uri=self.uri, operation=self.operation)
-        self._observe(error)
-
-    def _observe(self, error: BaseException | None) -> None:
-        seen = self._observation
-        if seen is None:
-            return
-        self._observation = None
-        seen.end_ns = time.time_ns()
-        seen.error = error
-        seen.objects = self.objects
-        if self.sink is not None:
-            seen.first_byte_ns = self.sink.first_byte_ns
-            seen.bytes = 0 if error else self.sink.size or 0
-        elif not error:
-            seen.bytes = self.size
-        for observer in self.store.observers:
-            observer(seen)
 
 
 class ObjectWriter(ABC):

@@ -6,7 +6,8 @@ import pytest
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.body import BufferSink, DiscardSink, MemorySink, WriterSink
-from s3dlio.net.exchange import MAX_HEAD, MAX_INTERIM, MAX_LINE, Exchange
+from s3dlio.net.chunked import MAX_LINE
+from s3dlio.net.exchange import MAX_HEAD, MAX_INTERIM, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from tests.wire.harness import feed, offline_exchange, send_all
 

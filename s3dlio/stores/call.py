@@ -1,0 +1,112 @@
+"""One operation on one key, ready to run: where errors learn their URI and observers learn of everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from s3dlio.errors import S3dlioError, TransferCancelledError, from_os_error
+from s3dlio.memory.body import Sink
+from s3dlio.types import ListPage, Observation
+
+if TYPE_CHECKING:
+    from s3dlio.stores.base import ObjectStore
+
+T = TypeVar("T")
+
+#: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
+Steps = Generator[Any, Any, T]
+
+
+class Call(Generic[T]):
+    """One operation on one key, ready to run once: on this thread (``run``) or by a driver (``steps``).
+
+    Args:
+        store: whose operation it is.
+        operation: the verb as the op-log names it (``GET``, ``GET_RANGE``, ``PUT``, ...).
+        key: the object, or the prefix.
+        start: does the work (blocking store) or makes the generator that does (cloud store).
+        sink: where a read lands; tells observers the bytes and the time of the first one.
+        size: the bytes of a write, for observers.
+    """
+
+    __slots__ = ("_observation", "key", "objects", "operation", "sink", "size", "start", "store")
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        operation: str,
+        key: str,
+        start: Callable[[], Any],
+        sink: Sink | None = None,
+        size: int = 0,
+    ) -> None:
+        self.store = store
+        self.operation = operation
+        self.key = key
+        self.start = start
+        self.sink = sink
+        self.size = size
+        self.objects = 1
+        self._observation: Observation | None = None
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri(self.key)
+
+    def run(self) -> T:
+        """Do the work of a blocking store."""
+        with self:
+            result: T = self.start()
+            self._count(result)
+            return result
+
+    def steps(self) -> Steps[T]:
+        """The requests of a cloud store, for a driver."""
+        with self:
+            result: T = yield from self.start()
+            self._count(result)
+            return result
+
+    def _count(self, result: Any) -> None:
+        if self.operation == "LIST":
+            page: ListPage = result[0]
+            self.objects = len(page.keys) + len(page.prefixes)
+
+    def __enter__(self) -> None:
+        if self.store.observers:
+            self._observation = Observation(self.operation, self.uri, time.time_ns())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and isinstance(error, OSError) and not isinstance(error, S3dlioError):
+            typed = from_os_error(error, uri=self.uri, operation=self.operation)
+            self._observe(typed)
+            try:
+                raise typed from error
+            finally:
+                del typed  # its traceback has this frame: the cycle would keep the operation's buffers leased
+        if isinstance(error, S3dlioError):
+            error.locate(self.uri, self.operation)
+        elif kind is GeneratorExit:
+            error = TransferCancelledError("given up by its batch", uri=self.uri, operation=self.operation)
+        self._observe(error)
+
+    def _observe(self, error: BaseException | None) -> None:
+        seen = self._observation
+        if seen is None:
+            return
+        self._observation = None
+        seen.end_ns = time.time_ns()
+        seen.error = error
+        seen.objects = self.objects
+        if self.sink is not None:
+            seen.first_byte_ns = self.sink.first_byte_ns
+            seen.bytes = 0 if error else self.sink.size or 0
+        elif not error:
+            seen.bytes = self.size
+        for observer in self.store.observers:
+            observer(seen)
