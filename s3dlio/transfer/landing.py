@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import secrets
 import stat
@@ -21,12 +22,6 @@ from s3dlio.stores.replacement import is_unfinished
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BENEATH = _DIRECTORY | getattr(os, "O_NOFOLLOW", 0)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-def _temporary(kind: str = "") -> str:
-    """A new name for an unfinished file, which listings leave out (``is_unfinished``). The target's name is not in it,
-    since that may be as long as a name can be."""
-    return f".s3dlio-{kind}{secrets.token_hex(12)}.partial"
 
 
 def safe_segments(name: str, *, uri: str, destination: str, windows: bool = os.name == "nt") -> list[str]:
@@ -82,6 +77,9 @@ class Landing:
     def __init__(self, directory: str, *, ignores_case: bool | None = None) -> None:
         self.directory = os.path.abspath(directory)
         uri = self.uri = "file://" + self.directory
+        # One random number for all: asking the system for one costs as much as everything else Python does for a file.
+        self._token = secrets.token_hex(12)
+        self._count = itertools.count()
         try:
             os.makedirs(self.directory, exist_ok=True)
             self._root = os.open(self.directory, _DIRECTORY)
@@ -113,9 +111,14 @@ class Landing:
         """The path of ``name`` here."""
         return os.path.join(self.directory, name)
 
+    def _temporary(self) -> str:
+        """A new name for an unfinished file, which listings leave out (``is_unfinished``). The target's name is not in
+        it, since that may be as long as a name can be."""
+        return f".s3dlio-{self._token}-{next(self._count)}.partial"
+
     def _probe_case(self) -> bool:
         """Whether a new file is also found under its name in capitals. Fails early where nothing can be written."""
-        name = _temporary("case-")
+        name = self._temporary()
         os.close(os.open(name, _NEW, 0o600, dir_fd=self._root))
         try:
             os.stat(name.upper(), dir_fd=self._root)
@@ -216,7 +219,7 @@ class Landing:
         Raises:
             IsDirectoryError: a directory has that name.
         """
-        temporary = _temporary()
+        temporary = self._temporary()
         with self.parent(segments, uri) as parent:
             existing = self._existing(parent, segments[-1], uri)
             try:
