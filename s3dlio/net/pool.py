@@ -18,9 +18,11 @@ import struct
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import urllib3
@@ -42,13 +44,13 @@ _CAN_WAIT_ALL = sys.platform == "linux"
 #: Bytes of TLS records read from one connection before the others get their turn.
 _RECORD_RUN = 1024 * 1024
 
-_NEW, _CONNECTING, _HANDSHAKE, _READY = range(4)
+_NEW, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(5)
 
 
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_blocking", "_phase", "http", "idle_since", "pool", "secure", "sock", "used")
+    __slots__ = ("_blocking", "_phase", "_tunnel", "http", "idle_since", "pool", "secure", "sock", "used")
 
     def __init__(self, pool: ConnectionPool, http: Any) -> None:
         self.pool = pool
@@ -59,6 +61,7 @@ class Connection:
         self.idle_since = 0.0
         self._phase = _NEW
         self._blocking: bool | None = None
+        self._tunnel: Future[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -75,6 +78,10 @@ class Connection:
         Raises:
             OSError, ssl.SSLError: it cannot be opened.
         """
+        if self._phase == _NEW and self.pool.proxied:
+            return self._start_tunnel()
+        if self._phase == _TUNNEL:
+            return self._end_tunnel()
         if self._phase == _NEW:
             self.sock = self.pool.start_socket()
             self._blocking = False
@@ -110,7 +117,8 @@ class Connection:
     def open(self) -> None:
         """Open and wait for it, at most ``connect_timeout`` seconds."""
         if self.pool.proxied:
-            self.open_through_proxy()
+            self._connect_through_proxy()
+            self._take_tunnel()
             return
         deadline = time.monotonic() + self.pool.http.connect_timeout
         while event := self.open_step():
@@ -120,7 +128,7 @@ class Connection:
                     f"no connection to {self.pool.name} within {self.pool.http.connect_timeout:g} s"
                 )
 
-    def open_through_proxy(self) -> None:
+    def _connect_through_proxy(self) -> None:
         """Open by urllib3, blocking: a CONNECT exchange with the proxy, then TLS."""
         inner = self.pool.inner
         try:
@@ -128,14 +136,48 @@ class Connection:
                 inner._prepare_proxy(self.http)
             else:
                 self.http.connect()
-        except HTTPError as error:
-            reason = f"the proxy {self.pool.proxied} gave no connection to {self.pool.name}: {error}"
-            raise NetworkError(reason) from error
+        except ssl.SSLCertVerificationError:
+            raise
+        except (HTTPError, OSError) as error:
+            raise OSError(f"the proxy {self.pool.proxy_name} gave no connection: {error}") from error
+
+    def _take_tunnel(self) -> None:
         self.sock = self.http.sock
         if self.secure:
             self.sock.suppress_ragged_eofs = False
         self._blocking = None
         self._phase = _READY
+
+    def _start_tunnel(self) -> int:
+        """Let a thread talk to the proxy, since urllib3 blocks; it closes a socket to say that it has ended."""
+        self.sock, theirs = socket.socketpair()
+        tunnel = self._tunnel = Future()
+        self._phase = _TUNNEL
+
+        def run() -> None:
+            with theirs:
+                try:
+                    self._connect_through_proxy()
+                    tunnel.set_result(None)
+                except BaseException as error:
+                    tunnel.set_exception(error)
+                if self._tunnel is not tunnel:  # nobody waits any more
+                    self.http.close()
+
+        threading.Thread(target=run, name="s3dlio-proxy", daemon=True).start()
+        return READ
+
+    def _end_tunnel(self) -> int:
+        tunnel = self._tunnel
+        assert tunnel is not None
+        if not tunnel.done():
+            return READ
+        tunnel.result()
+        self.sock.close()
+        self._tunnel = None
+        self._take_tunnel()
+        self.set_blocking(False)
+        return 0
 
     # -- bytes
 
@@ -209,6 +251,7 @@ class Connection:
     def close(self) -> None:
         """Close at once."""
         self._phase = _NEW
+        self._tunnel = None
         with contextlib.suppress(OSError):
             if self.sock is not None:
                 self.sock.close()
@@ -244,6 +287,8 @@ class ConnectionPool:
         self.proxied = proxy_for(scheme, self.host)
         #: What stands before the path in the request line: a plain HTTP proxy wants the absolute form.
         self.target_prefix = self.name if self.proxied and not self.secure else ""
+        #: The proxy without the credentials that its address may hold.
+        self.proxy_name = urllib3.util.parse_url(self.proxied)._replace(auth=None).url if self.proxied else ""
         self._lock = threading.Lock()
         self._addresses: Sequence[tuple[Any, ...]] = ()
         self._resolved_at = 0.0
@@ -262,7 +307,7 @@ class ConnectionPool:
         options["timeout"] = urllib3.Timeout(connect=self.http.connect_timeout, read=self.http.read_timeout)
         if self.secure:
             options["ssl_context"] = client_context(self.http.ca_bundle)
-        manager: Any = urllib3.ProxyManager(self.proxied) if self.proxied else urllib3.PoolManager()
+        manager: Any = proxy_manager(self.proxied) if self.proxied else urllib3.PoolManager()
         manager.connection_pool_kw.update(options)
         self.inner = manager.connection_from_host(self.host, self.port, self.scheme)
 
@@ -369,6 +414,13 @@ def proxy_for(scheme: str, host: str) -> str | None:
     if not proxy or bypass(host, proxies):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def proxy_manager(proxy: str) -> urllib3.ProxyManager:
+    """The way through ``proxy``, with the credentials that stand in its address."""
+    auth = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers)
 
 
 def _after_fork_in_child() -> None:

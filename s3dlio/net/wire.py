@@ -84,12 +84,10 @@ class Wire:
         pool = flight.request.service.pool
         try:
             connection = flight.connection = self._connection(pool, flight)
-            if not connection.ready and not pool.proxied:
+            if not connection.ready:
                 flight.deadline = time.monotonic() + pool.http.connect_timeout
                 self._open(flight, connection)
                 return
-            if not connection.ready:
-                connection.open_through_proxy()
             connection.set_blocking(False)
         except S3dlioError as error:
             self._fail(flight, opening_fault(error, pool.name) if isinstance(error, OSError) else error)
@@ -177,11 +175,15 @@ class Wire:
         return pool.acquire_fresh()
 
     def _open(self, flight: Flight, connection: Connection) -> None:
+        waited = -1 if connection.sock is None else connection.fileno()
         event = connection.open_step()
         if event:
             self._watch(flight, connection, event)
-        else:
-            self._start(flight, connection)
+            return
+        if waited in self._flights and connection.fileno() != waited:  # a proxy's tunnel is another socket
+            del self._flights[waited]
+            self._selector.unregister(waited)
+        self._start(flight, connection)
 
     def _start(self, flight: Flight, connection: Connection) -> None:
         try:

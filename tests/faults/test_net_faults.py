@@ -1,0 +1,312 @@
+"""TLS, forks, threads and interrupts: connections that are shared, and those that must not be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import pickle
+import signal
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3dlio.errors import NetworkError, S3dlioError
+from s3dlio.memory.body import DiscardSink, MemorySink
+from s3dlio.memory.pool import default_pool
+from s3dlio.net.lane import Lane
+from s3dlio.stores.s3 import S3Store
+from s3dlio.transfer.batch import run_calls
+from s3dlio.transfer.executor import CancelToken, InlineExecutor
+from tests.faults.connect_proxy import ConnectRelay
+from tests.servers import Server
+from tests.servers.certs import Authority, make_authority
+from tests.servers.delayed import DelayedServer
+from tests.servers.proxy import Fault, FaultProxy
+from tests.servers.scripted import Close, Expect, ExpectClose, Receive, Reset, ScriptedServer, Send, Wait, respond
+from tests.wire.harness import DRIVERS, HTTP, Calls, Driver, asking, get, put, service_of
+from tests.wire.s3_harness import read, store_of
+
+OK = respond(body=b"hello", headers=[("ETag", '"e"')])
+
+
+@pytest.fixture(params=list(DRIVERS))
+def drive(request: pytest.FixtureRequest) -> Driver:
+    return DRIVERS[request.param]
+
+
+def secure(server: ScriptedServer, bundle: Path | None, host: str = "127.0.0.1") -> Any:
+    http = dataclasses.replace(HTTP, ca_bundle=None if bundle is None else str(bundle))
+    return service_of(f"https://{host}:{server.port}", http=http)
+
+
+# -- TLS
+
+
+def test_a_private_authority_is_trusted_when_named(drive: Driver, authority: Authority) -> None:
+    body = bytes(range(256)) * 4000
+    script = [Expect(lambda seen: seen.body == body), respond(body=body), Expect(), OK]
+    with ScriptedServer([script], tls=authority) as server:
+        service = secure(server, authority.bundle)
+        sink = MemorySink()
+        request = put(service, body)
+        request.sink = sink
+        drive(request)
+        assert sink.view() == body
+        assert bytes(drive(get(service)).body) == b"hello"
+        server.assert_consumed()
+
+
+def test_an_unknown_authority_is_not(drive: Driver, authority: Authority) -> None:
+    with ScriptedServer([[]], tls=authority) as server:
+        with pytest.raises(NetworkError, match="is not trusted") as caught:
+            drive(get(secure(server, None)))
+        assert "AWS_CA_BUNDLE" in str(caught.value)
+        assert server.extra_connections == 0  # trying again would not help
+
+
+def test_another_host_name_is_not(drive: Driver, tmp_path: Path) -> None:
+    """The certificate is good, but for another host."""
+    other = make_authority(tmp_path, names=("elsewhere.example",))
+    with ScriptedServer([[]], tls=other) as server:
+        service = secure(server, other.bundle, host="localhost")
+        with pytest.raises(NetworkError, match=r"is not trusted.*localhost"):
+            drive(get(service))
+
+
+def test_an_expired_certificate_is_not(drive: Driver, tmp_path: Path) -> None:
+    expired = make_authority(tmp_path, expired=True)
+    with ScriptedServer([[]], tls=expired) as server, pytest.raises(NetworkError, match="expired"):
+        drive(get(secure(server, expired.bundle)))
+
+
+def test_plain_text_where_tls_is_expected(drive: Driver, authority: Authority) -> None:
+    nonsense = [Receive(1), Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()]
+    with ScriptedServer([nonsense] * 4) as server, pytest.raises(NetworkError, match="cannot connect"):
+        drive(get(secure(server, authority.bundle)))
+
+
+def test_a_body_until_close_that_was_cut(drive: Driver, authority: Authority) -> None:
+    """Without close_notify nobody knows whether the body is whole."""
+    head = b"HTTP/1.1 200 OK\r\n\r\nhalf a bo"
+    with ScriptedServer([[Expect(), Send(head), Wait(0.05), Close()]] * 4, tls=authority) as server:
+        with pytest.raises(NetworkError):
+            drive(get(secure(server, authority.bundle)))
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("withheld", [False, True])
+def test_the_go_ahead_over_tls(drive: Driver, authority: Authority, withheld: bool) -> None:
+    """The session tickets that a server sends first are no answer."""
+    go_ahead = Wait(1.2) if withheld else Send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    with ScriptedServer([[Expect(body=False), go_ahead, Receive(100), OK]], tls=authority) as server:
+        request = put(secure(server, authority.bundle), b"x" * 100)
+        request.expect_continue = True
+        assert drive(request).status == 200
+        server.assert_consumed()
+
+
+def test_a_stale_tls_connection(drive: Driver, authority: Authority) -> None:
+    with ScriptedServer([[Expect(), OK, Expect(), Reset()], [Expect(), OK]], tls=authority) as server:
+        service = secure(server, authority.bundle)
+        drive(get(service))
+        assert drive(get(service)).attempts == 1
+        server.assert_consumed()
+
+
+def test_errors_of_connections_pickle(drive: Driver, authority: Authority) -> None:
+    with ScriptedServer([[]], tls=authority) as server, pytest.raises(NetworkError) as caught:
+        drive(get(secure(server, None)))
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+
+
+# -- forks and threads
+
+
+def in_child(work: Any) -> None:
+    """Run ``work`` in a forked child, which must succeed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_child_has_connections_of_its_own(moto_server: Server) -> None:
+    with FaultProxy(moto_server.endpoint) as proxy:
+        store = store_of(proxy.endpoint, "forks")
+        store.create_container()
+        store.put("k", b"data")
+        before = proxy.tally.connections
+
+        def work() -> None:
+            for _ in range(5):
+                assert store.get("k") == b"data"
+            assert batch(store, 20) == []
+
+        in_child(work)
+        assert proxy.tally.connections > before
+        during = proxy.tally.connections
+        assert store.get("k") == b"data"
+        assert proxy.tally.connections == during  # ours is as it was
+
+
+def test_a_child_of_a_busy_parent(moto_server: Server) -> None:
+    store = store_of(moto_server.endpoint, "busy")
+    store.create_container()
+    store.put("k", b"data")
+    stop = threading.Event()
+
+    def keep_busy() -> None:
+        while not stop.is_set():
+            store.get("k")
+
+    threads = [threading.Thread(target=keep_busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            in_child(lambda: store.get("k"))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def batch(store: S3Store, count: int) -> list[BaseException]:
+    failures: list[BaseException] = []
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        if error is not None:
+            failures.append(error)
+
+    calls = [store.read_call("k", DiscardSink()) for _ in range(count)]
+    run_calls(calls, width=8, on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    return failures
+
+
+def test_eight_threads_on_one_store(moto_server: Server) -> None:
+    store = store_of(moto_server.endpoint, "threads")
+    store.create_container()
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(10):
+                body = bytes([number]) * (1000 * turn + 1)
+                store.put(f"k{number}", body)
+                assert store.get(f"k{number}") == body
+                assert batch_of(store, f"k{number}") == []
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def batch_of(store: S3Store, key: str) -> list[BaseException]:
+    failures: list[BaseException] = []
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        if error is not None:
+            failures.append(error)
+
+    calls = [store.read_call(key, DiscardSink()) for _ in range(5)]
+    run_calls(calls, width=3, on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    return failures
+
+
+def test_threads_over_a_network_that_breaks() -> None:
+    with DelayedServer(delay=0.002, size=5000) as far, FaultProxy(far.endpoint) as proxy:
+        faults = [Fault(reset=True), Fault(cut_after=3000), Fault(cut_after=100, reset=True), Fault(refuse=True)] * 3
+        proxy.plan(*faults)
+        store = store_of(proxy.endpoint, retry={"max_attempts": 20})
+        failures: list[BaseException] = []
+        threads = [threading.Thread(target=lambda: failures.extend(batch(store, 60))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        proxy.assert_planned_faults_happened()
+
+
+# -- interrupts
+
+
+@pytest.mark.parametrize("lane", [False, True])
+def test_an_interrupt_in_the_middle_of_a_range_read(lane: bool) -> None:
+    """A signal, as Ctrl-C sends it, while half the ranges are there: nothing is kept, and the store works on."""
+    body = bytes(300 * 1024)
+    half = Send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: %d\r\n\r\n' % len(body) + body[: 64 * 1024])
+    stuck = [Expect(lambda seen: "range" in seen.headers), ExpectClose()]
+    before = default_pool().stats().leased
+    with ScriptedServer([[Expect(), half], stuck, stuck, stuck, stuck, [Expect(), OK]]) as server:
+        store = store_of(server.endpoint, range={"threshold": 65536, "chunk": 65536})
+
+        def strike() -> None:
+            while len(server.all_requests) < 5:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        striker = threading.Thread(target=strike)
+        striker.start()
+        with pytest.raises(KeyboardInterrupt):
+            read(store, "k", MemorySink(), lane=lane)
+        striker.join()
+        assert bytes(store.get("k")) == b"hello"
+        server.assert_consumed()
+    gc.collect()
+    assert default_pool().stats().leased <= before
+
+
+# -- proxies
+
+
+def test_a_slow_proxy_holds_up_nobody(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a proxy takes its time, the other connections of the lane go on."""
+    refusal = respond("403 Forbidden", headers=[("Connection", "close")])
+    slow = [Expect(b"CONNECT far.example:443"), Wait(0.25), refusal, Close()]
+    with ScriptedServer([slow] * 4) as proxy, DelayedServer(delay=0.005) as near:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        far_away = service_of("https://far.example")
+        order: list[int] = []
+        errors: list[BaseException] = []
+
+        def done(index: int, result: Any, error: BaseException | None) -> None:
+            order.append(index)
+            if error is not None:
+                errors.append(error)
+
+        calls = Calls([asking(get(far_away)), *[asking(get(service_of(near.endpoint))) for _ in range(20)]])
+        Lane(window=4).run(calls, done)
+        assert order[-1] == 0
+        assert len(errors) == 1
+        assert isinstance(errors[0], S3dlioError)
+        assert "proxy" in str(errors[0])
+
+
+def test_through_a_proxy(drive: Driver, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CONNECT proxy in front of a TLS server: it relays what the tunnel carries."""
+    with ScriptedServer([[Expect(b"GET /k"), OK, Expect(), OK]], tls=authority) as server:
+        with ConnectRelay(server.port) as relay:
+            monkeypatch.setenv("https_proxy", f"http://user:pass%40word@127.0.0.1:{relay.port}")
+            service = secure(server, authority.bundle, host="localhost")
+            assert bytes(drive(get(service)).body) == b"hello"
+            assert bytes(drive(get(service)).body) == b"hello"
+            assert relay.asked == [f"localhost:{server.port}"]
+            assert relay.credentials == ["Basic dXNlcjpwYXNzQHdvcmQ="]
+        server.assert_consumed()
