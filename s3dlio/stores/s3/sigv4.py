@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from s3dlio.errors import InvalidURIError
+from s3dlio.errors import ConfigError, InvalidURIError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Request
 
@@ -120,6 +120,8 @@ class SigV4Signer:
     def _make_stamp(self, second: int, last: _Stamp | None) -> _Stamp:
         with self._lock:
             credentials = self._credentials()
+        if not f"{credentials.access_key}{credentials.token or ''}".isprintable():
+            raise ConfigError("the access key or the session token has characters that no header can carry")
         amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{amz_date[:8]}/{self.region}/s3/aws4_request"
         token = (("x-amz-security-token", credentials.token),) if credentials.token else ()
