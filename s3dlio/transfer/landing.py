@@ -77,7 +77,7 @@ class Landing:
     def __init__(self, directory: str, *, ignores_case: bool | None = None) -> None:
         self.directory = os.path.abspath(directory)
         uri = self.uri = "file://" + self.directory
-        # One random number for all: asking the system for one costs as much as everything else Python does for a file.
+        # One random number for all: one from the system for each file took 13 us of the 230 that a small file took.
         self._token = secrets.token_hex(12)
         self._count = itertools.count()
         try:
