@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import threading
@@ -10,11 +11,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from s3dlio import errors
 from s3dlio.net.message import Request
@@ -264,6 +265,44 @@ def test_an_http_endpoint_gets_no_token(key_file: Path, token_server: TokenServe
     assert account.tokens is None
     assert b"authorization" not in account.service.signer.render(Request(account.service, "GET", "/"))
     assert token_server.assertions == []
+
+
+# -- links
+
+
+@pytest.mark.parametrize("backend", ["native", "sdk"])
+@pytest.mark.parametrize("key", ["plain", "a//b/../c d+%2F/ü"])
+def test_a_link_is_signed(key_file: Path, token_server: TokenServer, backend: str, key: str) -> None:
+    settings = settings_of(credentials_file=str(key_file), backend=backend)
+    store = open_store(parse("gs://bucket/"), settings)
+    parts = urlsplit(store.presign(key, "put", 600, version_id="5"))
+    assert (parts.scheme, parts.netloc, unquote(parts.path)) == ("https", "storage.googleapis.com", f"/bucket/{key}")
+    unsigned, _, signature = parts.query.rpartition("&X-Goog-Signature=")
+    query = dict(parse_qsl(unsigned))
+    assert (query["generation"], query["X-Goog-Expires"]) == ("5", "600")
+    canonical = f"PUT\n{parts.path}\n{unsigned}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    scope = query["X-Goog-Credential"].partition("/")[2]
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"GOOG4-RSA-SHA256\n{query['X-Goog-Date']}\n{scope}\n{digest}"
+    key_of_file = serialization.load_pem_private_key(json.loads(key_file.read_text())["private_key"].encode(), None)
+    public = key_of_file.public_key()
+    assert isinstance(public, rsa.RSAPublicKey)
+    public.verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    assert token_server.assertions == []
+
+
+def test_links_that_cannot_be(tmp_path: Path, key_file: Path) -> None:
+    store = open_store(parse("gs://bucket/"), settings_of(credentials_file=str(key_file)))
+    for arguments in (("POST",), ("GET", 0), ("GET", 604_801), ("GET", True)):
+        with pytest.raises(errors.ConfigError):
+            store.presign("k", *arguments)
+    with pytest.raises(errors.ConfigError, match="anonymous"):
+        open_store(parse("gs://bucket/"), settings_of(anonymous=True)).presign("k")
+    login = {"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "r"}
+    (tmp_path / "login.json").write_text(json.dumps(login))
+    user = open_store(parse("gs://bucket/"), settings_of(credentials_file=str(tmp_path / "login.json")))
+    with pytest.raises(errors.ConfigError, match="cannot sign"):
+        user.presign("k")
 
 
 # -- tokens

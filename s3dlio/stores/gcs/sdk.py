@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
-from s3dlio.stores.gcs import failures, resources
+from s3dlio.stores.gcs import failures, links, resources
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.gcs.sdk_objects import (
@@ -219,6 +219,11 @@ class GcsSdkStore(BlockingStore):
                 token, _, _ = blob.rewrite(original, token=token, if_generation_match=condition, **self._common)
                 if token is None:
                     return PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
+        self.check_key(key, "PRESIGN")
+        return links.presign(self.account, self.bucket, key, method, expires, version_id, self.uri(key))
 
     # -- buckets
 

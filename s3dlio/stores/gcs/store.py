@@ -15,7 +15,7 @@ from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
-from s3dlio.stores.gcs import batch, composite, copying, failures, resources, resumable, uploads
+from s3dlio.stores.gcs import batch, composite, copying, failures, links, resources, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object, encode_name, encode_query
 from s3dlio.stores.spooled import SpooledWriter
@@ -239,6 +239,11 @@ class GcsStore(CloudStore):
             ObjectNotFoundError, PreconditionFailedError, ...
         """
         return copying.compose(self, keys, key, options)
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
+        self.check_key(key, "PRESIGN")
+        return links.presign(self.account, self.bucket, key, method, expires, version_id, self.uri(key))
 
     # -- buckets
 
