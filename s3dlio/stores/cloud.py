@@ -100,9 +100,15 @@ class CloudStore(ObjectStore):
     def remember(self, key: str, metadata: ObjectMetadata) -> None:
         """Keep size and version of an object for ``range.size_cache_seconds``: a large one is then read as concurrent
         ranges from its first byte on. A change in between is noticed, because every range names the version."""
-        if metadata.etag is not None and not metadata.etag.startswith("W/"):
+        pin = self.pin_of(metadata)
+        if pin is not None:
             until = time.monotonic() + self.settings.range.size_cache_seconds
-            self._known[key] = Known(metadata.size, Conditions(if_match=metadata.etag), until)
+            self._known[key] = Known(metadata.size, pin, until)
+
+    def pin_of(self, metadata: ObjectMetadata) -> Conditions | None:
+        """As ``pin``, from what is known of an object."""
+        etag = metadata.etag
+        return None if etag is None or etag.startswith("W/") else Conditions(if_match=etag)
 
     def forget(self, key: str | None = None) -> None:
         """Forget one object, or all."""

@@ -69,6 +69,17 @@ def test_an_object_that_is_replaced_under_a_read(server: FullGcsServer, store: G
         store.get("k")
 
 
+def test_an_object_that_is_known_is_read_at_once(server: FullGcsServer) -> None:
+    store = make_store(server.endpoint, verify_crc32c=False)
+    store.put("k", DATA)
+    store.remember("k", store.head("k"))
+    server.seen.clear()
+    assert store.get("k") == DATA
+    assert ["range" in seen.headers and "generation=" in seen.target for seen in server.seen] == [True] * 4
+    store.put("k", DATA[::-1])  # of another generation
+    assert store.get("k") == DATA[::-1]
+
+
 def test_reads_by_generation(server: FullGcsServer, store: GcsStore) -> None:
     old = store.put("k", b"old")
     assert store.get("k", conditions=Conditions(generation=int(old.version_id or 0))) == b"old"

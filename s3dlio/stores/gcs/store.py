@@ -129,6 +129,9 @@ class GcsStore(CloudStore):
         generation = response.header(b"x-goog-generation")
         return None if generation is None else Conditions(version_id=generation)
 
+    def pin_of(self, metadata: ObjectMetadata) -> Conditions | None:
+        return None if metadata.version_id is None else Conditions(version_id=metadata.version_id)
+
     def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
         return resources.metadata_of_media(response, size)
 
