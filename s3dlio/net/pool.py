@@ -379,6 +379,8 @@ class ConnectionPool:
                         f"the name '{self.host}' cannot be resolved: {error.strerror}",
                         hint="check the endpoint URL and the network",
                     ) from error
+                except UnicodeError as error:  # empty or longer than the 63 characters that a label may have
+                    raise NetworkError(f"'{self.host}' cannot be the name of a host") from error
                 self._resolved_at = now
         return self._addresses
 

@@ -120,7 +120,7 @@ class RetryPolicy:
 def retry_after(response: Response) -> float | None:
     """The seconds that a Retry-After (or x-ms-retry-after-ms) asks for (RFC 9110, section 10.2.3)."""
     if text := response.header(b"x-ms-retry-after-ms"):
-        return int(text) / 1000 if text.isdecimal() else None
+        return float(text) / 1000 if text.isdecimal() else None
     text = response.header(b"retry-after")
     if text is None:
         return None

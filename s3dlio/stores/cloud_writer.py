@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,6 +75,7 @@ class CloudWriter(ObjectWriter):
         self._size = 0
         self._parts = 0
         self._open = True
+        self._pid = os.getpid()
         self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
         self._call.__enter__()
 
@@ -104,7 +106,9 @@ class CloudWriter(ObjectWriter):
         return result
 
     def abort(self) -> None:
-        if self._open:
+        if os.getpid() != self._pid:
+            self._open = False  # the upload is the parent's: a child that drops its copy must not abort it
+        elif self._open:
             self._give_up(TransferCancelledError("the write was aborted"))
 
     def _close(self) -> PutResult:
@@ -126,6 +130,11 @@ class CloudWriter(ObjectWriter):
     def _check_open(self) -> None:
         if not self._open:
             raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
+        if os.getpid() != self._pid:
+            raise S3dlioError(
+                "the writer belongs to the process that opened it", uri=self._store.uri(self._key), operation="PUT",
+                hint="open one in the forked process",
+            )  # fmt: skip
         if self._failure is not None:
             failure = self._failure
             self._give_up(failure)

@@ -19,10 +19,15 @@ from s3dlio.net.message import Headers, Request, Response
 from s3dlio.types import Conditions, LazyMetadata, ObjectMetadata
 
 if TYPE_CHECKING:
+    from s3dlio.stores.base import Steps
     from s3dlio.stores.cloud import CloudStore
 
 #: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(-1|\d+)/(\d+|\*)$")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(-1|\d{1,19})/(\d{1,19}|\*)$")
+#: No service stores objects of this many bytes (Azure's limit is the highest: 190 TiB).
+_MAX_SIZE = 1 << 48
+#: The most ranges that one object is read in; they become larger where these are not enough.
+_MAX_RANGES = 10_000
 
 
 class Known(NamedTuple):
@@ -37,7 +42,7 @@ class Known(NamedTuple):
 class Read:
     """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
 
-    __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_pin", "_ranged", "_sink",
+    __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged", "_sink",
                  "_split", "_store")  # fmt: skip
 
     def __init__(
@@ -53,6 +58,7 @@ class Read:
         self._first: Response | None = None
         self._pin: Conditions | None = None
         self._split = False
+        self._origin: Request | None = None
         self._hashing: HashingSink | None = None
 
     def first_request(self) -> Request:
@@ -68,13 +74,23 @@ class Read:
         request.resume = self._resume_first
         return request
 
+    def following(self, steps: Steps[Response]) -> Steps[Response]:
+        """Run ``steps``, which mend the first request (a redirect), and read the rest from where they lead."""
+        answer: Response | None = None
+        try:
+            while True:
+                self._origin = steps.send(answer)
+                answer = yield self._origin
+        except StopIteration as stop:
+            response: Response = stop.value
+            return response
+
     def known_ranges(self, known: Known) -> list[Request]:
         """The ranges of an object whose size and version an earlier answer told: all at once, none cut short."""
         self._pin = known.pin
         self._split = True
         self._sink.begin(known.size)
-        chunk = self._store.settings.range.chunk
-        return [self._range_request(start, min(chunk, known.size - start)) for start in range(0, known.size, chunk)]
+        return self._ranges(0, known.size)
 
     def finish_known(self, responses: Sequence[Response], known: Known) -> ObjectMetadata:
         """All ranges have come."""
@@ -89,12 +105,16 @@ class Read:
             announced = self._checked_range(response, self._offset, length)
             if self._length is not None and announced > self._length:
                 raise ProtocolError("the server sent more than the range that was asked for")
+            if self._lacks(response, announced):
+                raise ProtocolError("the server sent less than the range that was asked for")
             if length is None:  # chunked: no place of a fixed size, but just so many bytes
                 self._first = response
                 self._sink.begin(None)
                 return announced, ()
         elif response.status == 206:
             raise ProtocolError("a partial answer to a request for the whole object")
+        if length is not None and length > _MAX_SIZE:
+            raise ProtocolError(f"the server tells a size that no object has: {length} bytes")
         self._first = response
         self._sink.begin(length)
         if self._hashing is not None and self._store.checksum_of(response) is None:
@@ -106,11 +126,17 @@ class Read:
         if self._pin is None:
             return None, ()
         self._split = True
-        more = [
-            self._range_request(start, min(ranges.chunk, length - start))
-            for start in range(ranges.chunk, length, ranges.chunk)
-        ]
-        return ranges.chunk, more
+        chunk = self._chunk(length)
+        return chunk, self._ranges(chunk, length)
+
+    def _chunk(self, size: int) -> int:
+        """How long the ranges of a body of ``size`` bytes are."""
+        return max(self._store.settings.range.chunk, -(-size // _MAX_RANGES))
+
+    def _ranges(self, begin: int, size: int) -> list[Request]:
+        """The ranges of a body of ``size`` bytes from ``begin`` on."""
+        chunk = self._chunk(size)
+        return [self._range_request(start, min(chunk, size - start)) for start in range(begin, size, chunk)]
 
     def _range_request(self, start: int, length: int) -> Request:
         """The stretch of ``length`` bytes at ``start`` of what is read, of the version that the first answer named."""
@@ -121,6 +147,8 @@ class Read:
             conditions = dataclasses.replace(conditions, version_id=version)
         headers = (("range", f"bytes={first}-{first + length - 1}"),)
         request = self._store.read_request(self._key, headers, conditions)
+        if (origin := self._origin) is not None:
+            request = request.moved(origin.service, origin.path, origin.query)
         request.sink = self._sink
         request.start = start
         request.begins = False
@@ -149,7 +177,7 @@ class Read:
         self._pin = self._store.pin(response)
         if self._pin is None or size is None:
             return None
-        end = min(size, self._store.settings.range.chunk) if self._split else size
+        end = min(size, self._chunk(size)) if self._split else size
         return self._range_request(received, end - received)
 
     def _checked_range(self, response: Response, first: int, length: int | None) -> int:
@@ -161,6 +189,12 @@ class Read:
         if length is not None and length != announced:
             raise ProtocolError("Content-Length and Content-Range disagree")
         return announced
+
+    def _lacks(self, response: Response, announced: int) -> bool:
+        """The object goes on where the answer ends, and more of it was asked for."""
+        total = _total_of(response, 0)
+        wanted = total - self._offset if self._length is None else min(self._length, total - self._offset)
+        return announced < wanted
 
     def _check_range(self, response: Response) -> None:
         by_version = self._pin is not None and self._pin.version_id is not None

@@ -17,9 +17,6 @@ from s3dlio.types import ListEntry, ListPage
 
 _KEY = re.compile(r"<Key>([^<]*)</Key>")
 _COMMON_PREFIX = re.compile(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>")
-_CONTENTS = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
-_BUCKET = re.compile(r"<Bucket>(.*?)</Bucket>", re.DOTALL)
-_ERROR = re.compile(r"<Error>(.*?)</Error>", re.DOTALL)
 _REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 #: Characters that XML 1.0 cannot carry, not even escaped.
@@ -30,6 +27,12 @@ def text_of(xml: str, tag: str) -> str | None:
     """The text of the first element ``tag``, or None."""
     match = re.search(f"<{tag}>([^<]*)</{tag}>", xml)
     return unescape(match[1]) if match else None
+
+
+def _elements(xml: str, tag: str) -> list[str]:
+    """What stands in each element ``tag``. A regular expression would look for the end of every element that has none
+    through all that follows: minutes for a page of 400 KB."""
+    return [rest.partition(f"</{tag}>")[0] for rest in xml.split(f"<{tag}>")[1:]]
 
 
 def unescape(text: str) -> str:
@@ -99,19 +102,25 @@ def _decode(names: list[str], encoded: bool) -> list[str]:
 
 
 def _entries(xml: str, keys: list[str]) -> list[ListEntry]:
-    contents = _CONTENTS.findall(xml)
+    contents = _elements(xml, "Contents")
     if len(contents) != len(keys):
         raise ProtocolError("a listing whose keys and entries differ in number")
     return [
         ListEntry(
             key,
-            int(text_of(content, "Size") or 0),
+            _size(text_of(content, "Size") or "0"),
             text_of(content, "ETag"),
             text_of(content, "LastModified"),
             text_of(content, "StorageClass"),
         )
         for key, content in zip(keys, contents, strict=True)
     ]
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or len(text) > 19:
+        raise ProtocolError(f"a listing with a size that is none: {text[:32]!r}")
+    return int(text)
 
 
 def parse_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]], str | None]:
@@ -123,7 +132,7 @@ def parse_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]]
     xml = _decoded(body)
     if "</ListAllMyBucketsResult>" not in xml and "<ListAllMyBucketsResult" not in xml:
         raise ProtocolError("the answer is not a ListAllMyBucketsResult")
-    buckets = [(text_of(item, "Name") or "", text_of(item, "CreationDate")) for item in _BUCKET.findall(xml)]
+    buckets = [(text_of(item, "Name") or "", text_of(item, "CreationDate")) for item in _elements(xml, "Bucket")]
     return buckets, text_of(xml, "ContinuationToken")
 
 
@@ -154,7 +163,7 @@ def parse_delete(body: bytes | bytearray) -> list[tuple[str, Failure]]:
             text_of(item, "Key") or "",
             Failure(text_of(item, "Code") or "", text_of(item, "Message") or "", None, None),
         )
-        for item in _ERROR.findall(xml)
+        for item in _elements(xml, "Error")
     ]
 
 
