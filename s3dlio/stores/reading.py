@@ -42,8 +42,8 @@ class Known(NamedTuple):
 class Read:
     """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
 
-    __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged", "_sink",
-                 "_split", "_store")  # fmt: skip
+    __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged",
+                 "_sink", "_split", "_store")  # fmt: skip
 
     def __init__(
         self, store: CloudStore, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions

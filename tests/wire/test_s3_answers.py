@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import email.utils
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,6 +38,17 @@ def region_of(seen: ReceivedRequest) -> str:
     return seen.headers["authorization"].split("Credential=")[1].split("/")[2]
 
 
+def together(match: Callable[[ReceivedRequest], bool], count: int = 3) -> Callable[[ReceivedRequest], bool]:
+    """Let no request of ``count`` connections be answered before all are there: so each has one for itself."""
+    barrier = threading.Barrier(count)
+
+    def all_there(seen: ReceivedRequest) -> bool:
+        barrier.wait(20)
+        return match(seen)
+
+    return all_there
+
+
 # -- regions and hosts
 
 
@@ -63,7 +76,7 @@ def test_the_region_is_followed_and_remembered(answer: Send) -> None:
 def test_many_requests_in_flight_are_moved_alike() -> None:
     """When the answers of the second and third come, the first has moved the store already."""
     moved = respond("301 Moved Permanently", headers=[("x-amz-bucket-region", "eu-west-1")])
-    script = [Expect(), Wait(0.1), moved, Expect(lambda seen: region_of(seen) == "eu-west-1"), OK]
+    script = [Expect(), Wait(0.1), moved, Expect(together(lambda seen: region_of(seen) == "eu-west-1")), OK]
     with ScriptedServer([script] * 3) as server:
         assert batch(store_of(server.endpoint), 3) == [None] * 3
         server.assert_consumed()
@@ -185,7 +198,7 @@ def test_a_skewed_clock_is_corrected_once() -> None:
 
 
 def test_a_skewed_clock_with_many_requests_in_flight() -> None:
-    script = [Expect(), Wait(0.1), skewed(-7200), Expect(), OK]
+    script = [Expect(), Wait(0.1), skewed(-7200), Expect(together(lambda seen: True)), OK]
     with ScriptedServer([script] * 3) as server:
         assert batch(store_of(server.endpoint), 3) == [None] * 3
         server.assert_consumed()
@@ -213,7 +226,7 @@ class ChangingAccount(S3Account):
 
 def test_an_expired_token_is_refreshed_in_the_middle_of_a_batch() -> None:
     expired = error("400 Bad Request", "ExpiredToken")
-    with ScriptedServer([[Expect(b"GET"), Wait(0.05), expired, Expect(b"GET"), OK]] * 3) as server:
+    with ScriptedServer([[Expect(), Wait(0.05), expired, Expect(together(lambda seen: True)), OK]] * 3) as server:
         store = S3Store(ChangingAccount(settings_of(server.endpoint)), "b")
         assert batch(store, 3) == [None] * 3
         server.assert_consumed()

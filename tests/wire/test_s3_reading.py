@@ -212,6 +212,21 @@ def test_a_large_body_without_a_length(lane: bool) -> None:
         server.assert_consumed()
 
 
+def test_ranges_are_read_from_where_a_redirect_led(lane: bool) -> None:
+    """As AIStore does, whose proxies send every reader to the node that has the object."""
+    with ScriptedServer(
+        [[Expect(b"GET /node/k?t=1 "), whole(TWO)], [asks(FIRST, LAST), part(FIRST, LAST, TWO)]]
+    ) as node:
+        there = respond("307 There", headers=[("Location", f"{node.endpoint}/node/k?t=1")])
+        with ScriptedServer([[Expect(b"GET /b/k "), there]]) as server:
+            sink = MemorySink()
+            read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+            assert bytes(sink.view()) == TWO
+            server.assert_consumed()
+        assert {seen.target for seen in node.all_requests} == {"/node/k?t=1"}
+        node.assert_consumed()
+
+
 # -- broken reads
 
 
