@@ -181,6 +181,16 @@ def test_a_child_of_a_busy_parent(moto_server: Server) -> None:
             thread.join()
 
 
+def test_a_fork_while_credentials_are_asked_for(moto_server: Server) -> None:
+    """Another thread holds the locks at that moment; in the child it does not exist."""
+    store = store_of(moto_server.endpoint, "locked")
+    store.create_container()
+    store.put("k", b"data")
+    signer: Any = store._service.signer
+    with signer.lock, store.account._lock:
+        in_child(lambda: (signer.forget_credentials(), store.get("k")))
+
+
 def batch(store: S3Store, count: int) -> list[BaseException]:
     failures: list[BaseException] = []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,7 @@ class S3Account:
         self.is_aws = self.endpoint_url is None
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, _TRANSIENT_CODES)
         self._services: dict[tuple[str, str], Service] = {}
+        _accounts.add(self)
 
     # -- where
 
@@ -231,6 +233,27 @@ class S3Account:
         session = self._botocore()
         provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
         return provider.provide() or None
+
+
+    def renew_locks(self) -> None:
+        """In a forked child: the thread that held a lock, or refreshed credentials, is not there."""
+        self._lock = threading.Lock()
+        self._refreshing = False
+        for service in self._services.values():
+            if isinstance(service.signer, SigV4Signer):
+                service.signer.lock = threading.Lock()
+
+
+_accounts: weakref.WeakSet[S3Account] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for account in list(_accounts):
+        account.renew_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def aws_endpoint(region: str) -> str:

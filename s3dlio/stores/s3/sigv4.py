@@ -84,7 +84,8 @@ class SigV4Signer:
         self._sign_payload = sign_payload
         self._user_agent = user_agent
         self._stamp: _Stamp | None = None
-        self._lock = threading.Lock()
+        #: Held while credentials are asked for.
+        self.lock = threading.Lock()
 
     def render(self, request: Request) -> bytes:
         """The signed head of ``request``; see :class:`s3dlio.net.message.Signer`."""
@@ -118,7 +119,7 @@ class SigV4Signer:
         self._stamp = None
 
     def _make_stamp(self, second: int, last: _Stamp | None) -> _Stamp:
-        with self._lock:
+        with self.lock:
             credentials = self._credentials()
         if not f"{credentials.access_key}{credentials.token or ''}".isprintable():
             raise ConfigError("the access key or the session token has characters that no header can carry")
