@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.errors import ConfigError, PermissionDeniedError
@@ -48,7 +49,7 @@ class S3Account:
     def __init__(self, settings: Settings, endpoint: str | None = None) -> None:
         self.settings = settings
         self._s3 = settings.s3
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._session: Any = None
         self._refreshing = False
         self._found: Any = None
@@ -64,11 +65,11 @@ class S3Account:
     def service(self, bucket: str, region: str | None = None) -> tuple[Service, str]:
         """Where requests for ``bucket`` go, and what their paths start with."""
         region = region or self.region
-        base = self.endpoint_url or aws_endpoint(region)
+        base = urlsplit(self.endpoint_url or aws_endpoint(region))
+        prefix = base.path.rstrip("/")  # gateways live behind one
         if bucket and self.is_virtual(bucket):
-            scheme, _, host = base.partition("://")
-            return self._service(f"{scheme}://{bucket}.{host}", region), ""
-        return self._service(base, region), f"/{bucket}" if bucket else ""
+            return self._service(f"{base.scheme}://{bucket}.{base.netloc}", region), prefix
+        return self._service(f"{base.scheme}://{base.netloc}", region), f"{prefix}/{bucket}" if bucket else prefix
 
     def is_virtual(self, bucket: str) -> bool:
         """Whether the bucket stands in the host name instead of the path."""
@@ -113,11 +114,31 @@ class S3Account:
         """The keys in force; refreshed ahead of their end, beside the requests that still use the old ones.
 
         Raises:
-            PermissionDeniedError: there are none.
+            PermissionDeniedError: there are none, or they could not be fetched.
+            ConfigError: half of a pair is set.
         """
         s3 = self._s3
-        if s3.access_key_id and s3.secret_access_key:
+        if not self._profile_wins() and (s3.access_key_id or s3.secret_access_key):
+            if not (s3.access_key_id and s3.secret_access_key):
+                missing = "AWS_SECRET_ACCESS_KEY" if s3.access_key_id else "AWS_ACCESS_KEY_ID"
+                raise ConfigError(f"{missing} is not set, but its other half is", hint="set both, or neither")
             return Credentials(s3.access_key_id, s3.secret_access_key, s3.session_token)
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return self._found_credentials()
+        except BotoCoreError as error:
+            raise PermissionDeniedError(
+                f"no credentials for S3: {error}", hint="see 's3-cli config', or refresh your login"
+            ) from error
+
+    def _profile_wins(self) -> bool:
+        """A profile that the program names wins over keys in the environment, as with boto3."""
+        explicit = ("argument", "configure()")
+        settings = self.settings
+        return settings.origin("s3.profile") in explicit and settings.origin("s3.access_key_id") not in explicit
+
+    def _found_credentials(self) -> Credentials:
         with self._lock:
             if self._found is None:
                 self._found = self._botocore().get_credentials()
@@ -237,11 +258,11 @@ class S3Account:
 
     def renew_locks(self) -> None:
         """In a forked child: the thread that held a lock, or refreshed credentials, is not there."""
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._refreshing = False
         for service in self._services.values():
             if isinstance(service.signer, SigV4Signer):
-                service.signer.lock = threading.Lock()
+                service.signer.lock = ForkLock()
 
 
 _accounts: weakref.WeakSet[S3Account] = weakref.WeakSet()

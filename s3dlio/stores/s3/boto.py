@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -64,7 +63,7 @@ class BotoStore(BlockingStore):
         self.settings = settings or account.settings
         self._client: Any = None
         self._pid = 0
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @property
     def client(self) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -85,7 +84,7 @@ class SigV4Signer:
         self._user_agent = user_agent
         self._stamp: _Stamp | None = None
         #: Held while credentials are asked for.
-        self.lock = threading.Lock()
+        self.lock = ForkLock()
 
     def render(self, request: Request) -> bytes:
         """The signed head of ``request``; see :class:`s3dlio.net.message.Signer`."""

@@ -324,12 +324,12 @@ class S3Store(CloudStore):
         return Request(self._service, method, self._base or "/", "", self._common, body)
 
     def _list_containers(self) -> Steps[list[Container]]:
-        service, _ = self.account.service("", self._region)
+        service, base = self.account.service("", self._region)
         found: list[Container] = []
         token: str | None = None
         while True:
             query = encode_query([("continuation-token", token)]) if token else ""
-            response = yield from self.send(Request(service, "GET", "/", query), "")
+            response = yield from self.send(Request(service, "GET", base or "/", query), "")
             page, token = xml.parse_buckets(response.body)
             found += [Container(name, f"s3://{name}", _without_fraction(created)) for name, created in page]
             if token is None:

@@ -1,0 +1,87 @@
+"""Who we are and where S3 is: endpoints, addressing, and the order of credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.settings import Settings
+from s3dlio.stores.s3 import S3Account
+
+KEYS = {"access_key_id": "AKIDKEYS", "secret_access_key": "secret"}
+
+
+def account(**s3: object) -> S3Account:
+    return S3Account(Settings.resolve(s3=s3))
+
+
+def place(bucket: str, **s3: object) -> str:
+    service, base = account(**KEYS, **s3).service(bucket)
+    return service.pool.name + base
+
+
+def test_aws_has_the_bucket_in_the_host_name() -> None:
+    assert place("my-bucket", region="eu-west-1") == "https://my-bucket.s3.eu-west-1.amazonaws.com"
+    assert place("my.bucket", region="eu-west-1") == "https://s3.eu-west-1.amazonaws.com/my.bucket"
+    assert place("b-cn", region="cn-north-1") == "https://b-cn.s3.cn-north-1.amazonaws.com.cn"
+
+
+def test_other_endpoints_have_it_in_the_path() -> None:
+    assert place("b", endpoint_url="http://127.0.0.1:9000") == "http://127.0.0.1:9000/b"
+    assert place("b", endpoint_url="http://127.0.0.1:9000/gate/way/") == "http://127.0.0.1:9000/gate/way/b"
+    assert place("b", endpoint_url="http://s3.test", addressing="virtual") == "http://b.s3.test"
+
+
+def test_a_uri_names_its_server() -> None:
+    settings = Settings.resolve(s3={**KEYS, "endpoint_url": "http://127.0.0.1:9000"})
+    assert S3Account(settings, "10.0.0.1:8080").endpoint_url == "http://10.0.0.1:8080"
+    assert S3Account(settings, "10.0.0.1:443").endpoint_url == "https://10.0.0.1:443"
+
+
+def test_keys_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
+    with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY is not set"):
+        account().credentials()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    assert account().credentials() == ("AKIDENV", "secret", "token")
+    assert "secret" not in repr(account().credentials())
+
+
+def test_no_keys_at_all() -> None:
+    with pytest.raises(PermissionDeniedError, match="AWS_PROFILE"):
+        account().credentials()
+
+
+@pytest.fixture
+def profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        "[profile lab]\nregion = eu-lab-1\nendpoint_url = http://127.0.0.1:9999\n"
+        "[profile broken]\ncredential_process = /bin/false\n"
+    )
+    (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = AKIDLAB\naws_secret_access_key = lab\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
+@pytest.mark.usefixtures("profiles")
+def test_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = account(profile="lab")
+    assert lab.credentials().access_key == "AKIDLAB"
+    assert lab.region == "eu-lab-1"
+    assert lab.endpoint_url == "http://127.0.0.1:9999"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert account(profile="lab").credentials().access_key == "AKIDLAB"  # the program named it
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    assert account().credentials().access_key == "AKIDENV"
+    with pytest.raises(ConfigError, match="nowhere"):
+        account(profile="nowhere")
+
+
+@pytest.mark.usefixtures("profiles")
+def test_credentials_that_cannot_be_fetched() -> None:
+    with pytest.raises(PermissionDeniedError, match="no credentials"):
+        account(profile="broken").credentials()
