@@ -18,7 +18,7 @@ from s3dlio.stores.registry import open_store
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
 from tests.servers.gcs_scripted import Fault, FullGcsServer
-from tests.servers.scripted import Expect, Reset, ScriptedServer, Send, respond
+from tests.servers.scripted import Action, Expect, Reset, ScriptedServer, Send, respond
 
 Act = Callable[[ObjectStore], Any]
 
@@ -169,6 +169,19 @@ def test_what_does_not_pass(
     assert server.buckets["bucket"] == {}
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_the_sdk_counts_as_well(server: FullGcsServer, status: int) -> None:
+    store = open_at(server.endpoint, backend="sdk")
+    store.put("k", b"x")
+    for act in (lambda: store.get("k"), lambda: store.head("k"), lambda: list(store.list())):
+        server.faults = [Fault("GET", status=status), Fault("GET", status=status)]
+        act()
+        server.faults = [Fault("GET", status=status) for _ in range(3)]
+        error = failure_of(act)
+        assert error.status == status
+        assert isinstance(error, errors.ServiceError if status == 500 else errors.ThrottledError)
+
+
 # -- answers that are lost
 
 
@@ -194,8 +207,8 @@ def test_a_body_that_breaks_off_goes_on_at_its_generation() -> None:
         "206 Partial Content", body=b" world", headers=[*fields, ("Content-Range", "bytes 5-10/11")]
     )
     target = b"GET /download/storage/v1/b/bucket/o/k?alt=media"
-    first = [Expect(target + b" "), Send(head + b"hello"), Reset()]
-    second = [Expect(target + b"&generation=5 "), rest]
+    first: list[Action] = [Expect(target + b" "), Send(head + b"hello"), Reset()]
+    second: list[Action] = [Expect(target + b"&generation=5 "), rest]
     with ScriptedServer([first, second]) as server:
         assert open_at(server.endpoint).get("k") == b"hello world"
         server.assert_consumed()
@@ -203,7 +216,7 @@ def test_a_body_that_breaks_off_goes_on_at_its_generation() -> None:
 
 
 def test_a_server_that_ignores_ranges() -> None:
-    script = [Expect(b"GET"), respond(body=b"the whole object")]
+    script: list[Action] = [Expect(b"GET"), respond(body=b"the whole object")]
     with ScriptedServer([script]) as server, pytest.raises(errors.ProtocolError):
         open_at(server.endpoint).get_range("k", 4, 5)
 

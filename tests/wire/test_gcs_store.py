@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import google.auth.credentials
 import pytest
 
 from s3dlio import errors
@@ -15,6 +16,7 @@ from s3dlio.memory.body import DiscardSink, WriterSink
 from s3dlio.net.lane import Lane
 from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore
+from s3dlio.stores.gcs.sdk import GcsSdkStore
 from s3dlio.types import Conditions, PutOptions
 from tests.servers.certs import Authority
 from tests.servers.gcs_scripted import Fault, FullGcsServer
@@ -278,6 +280,17 @@ class FakeCredentials:
         self.refreshed.release()
 
 
+class Given(google.auth.credentials.Credentials):
+    """Credentials that have their token already."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.token = token
+
+    def refresh(self, request: object) -> None:
+        """It stays the same."""
+
+
 def tls_store(
     server: FullGcsServer, authority: Authority, monkeypatch: pytest.MonkeyPatch, credentials: FakeCredentials
 ) -> GcsStore:
@@ -297,6 +310,21 @@ def test_a_token_travels_over_tls(authority: Authority, monkeypatch: pytest.Monk
         ]  # fmt: skip
         assert store.account.project() == "the-project"
         assert "secret" not in f"{store!r} {store.account!r} {store.account.tokens!r} {store.service.signer!r}"
+
+
+def test_the_sdk_gets_bundle_and_credentials(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("google.auth.default", lambda **arguments: (Given("tok-secret-3"), "the-project"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")  # requests would prefer it
+    with FullGcsServer(tls=authority, token="tok-secret-3") as server:
+        store = GcsSdkStore(make_store(server.endpoint, http={"ca_bundle": str(authority.bundle)}).account, "bucket")
+        store.create_container()
+        store.put("k", b"data")
+        assert store.get("k") == b"data"
+        server.token = "another"
+        with pytest.raises(errors.PermissionDeniedError) as caught:
+            store.get("k")
+        assert caught.value.__cause__ is None
+        assert "secret" not in str(caught.value)
 
 
 def test_a_token_that_stays_refused(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

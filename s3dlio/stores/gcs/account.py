@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.locks import ForkLock
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
@@ -56,7 +56,7 @@ class GcsAccount:
         self.anonymous = settings.gcs.anonymous or parts.scheme == "http"
         if parts.scheme == "http" and settings.gcs.credentials_file:
             log.info("requests to %s carry no token, because it does not speak https", self.url)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._credentials: Any = None
         self._found_project: str | None = None
         self.tokens = None if self.anonymous else Tokens(self._fetch)
@@ -164,9 +164,22 @@ class GcsAccount:
         import requests
 
         session = requests.Session()
-        if self.settings.http.ca_bundle:
-            session.verify = self.settings.http.ca_bundle
+        self.trust_bundle(session)
         return google.auth.transport.requests.Request(session)
+
+    def trust_bundle(self, session: Any) -> None:
+        """Let a session of requests trust our CA bundle. Its own setting would yield to REQUESTS_CA_BUNDLE; what an
+        adapter says holds."""
+        bundle = self.settings.http.ca_bundle
+        if bundle is None:
+            return
+        from requests.adapters import HTTPAdapter
+
+        class Trusting(HTTPAdapter):
+            def send(self, request: Any, *args: Any, **options: Any) -> Any:
+                return super().send(request, *args, **{**options, "verify": bundle})
+
+        session.mount("https://", Trusting())
 
 
 class BearerSigner:

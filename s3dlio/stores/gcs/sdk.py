@@ -55,15 +55,17 @@ class GcsSdkStore(BlockingStore):
         self.settings = account.settings
         self._made: Any = None
         self._lock = threading.Lock()
-        http = account.settings.http
-        # Every call gets these; a transfer that goes on may take longer.
-        self._common = {"timeout": (http.connect_timeout, http.read_timeout), "retry": retry_of(account)}
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
         check_object(key, self.uri(key), operation)
 
     # -- the SDK's objects
+
+    def _common(self) -> dict[str, Any]:
+        """What every call gets: time-outs of connecting and of silence, and its retries."""
+        http = self.settings.http
+        return {"timeout": (http.connect_timeout, http.read_timeout), "retry": retry_of(self.account)}
 
     def client(self) -> Any:
         """The Client; made when it is first needed, because importing it takes a while."""
@@ -100,7 +102,7 @@ class GcsSdkStore(BlockingStore):
                     raw_download=True,
                     checksum="crc32c" if self.settings.gcs.verify_crc32c and not ranged else None,
                     **read_arguments(conditions),
-                    **self._common,
+                    **self._common(),
                 )
         except S3dlioError as error:
             if error.status != 416 or not ranged:
@@ -114,7 +116,7 @@ class GcsSdkStore(BlockingStore):
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         blob = self.blob(key, conditions.version_id)
         with translated(self, key):
-            blob.reload(**read_arguments(conditions), **self._common)
+            blob.reload(**read_arguments(conditions), **self._common())
         return metadata_of(blob, blob.size)
 
     # -- writing
@@ -129,7 +131,7 @@ class GcsSdkStore(BlockingStore):
                 content_type=options.content_type or "application/octet-stream",
                 checksum="crc32c",
                 if_generation_match=self._generation(key, options),
-                **self._common,
+                **self._common(),
             )
         return PutResult(blob.etag, str(blob.generation), source.size)
 
@@ -170,7 +172,7 @@ class GcsSdkStore(BlockingStore):
             page_token=token,
             page_size=self.page_size,
             fields=resources.LIST_FIELDS,
-            **self._common,
+            **self._common(),
         )
         with translated(self, ""):
             page = next(found.pages, ())
@@ -183,7 +185,7 @@ class GcsSdkStore(BlockingStore):
     def _delete(self, key: str, version_id: str | None) -> None:
         try:
             with translated(self, key):
-                self.blob(key, version_id).delete(**self._common)
+                self.blob(key, version_id).delete(**self._common())
         except S3dlioError as error:
             if not failures.is_gone_already(error):
                 raise
@@ -208,7 +210,7 @@ class GcsSdkStore(BlockingStore):
         original = source.blob(source_key, options.conditions.version_id)
         with translated(self, key, options):
             if resources.properties(options):  # a resource replaces all that the source has
-                original.reload(**self._common)
+                original.reload(**self._common())
                 carried = metadata_of(original, 0)
                 for name, value in resources.carried(carried).items():
                     blob._patch_property(name, value)
@@ -216,7 +218,7 @@ class GcsSdkStore(BlockingStore):
             condition = self._generation(key, options)
             token: str | None = None
             while True:
-                token, _, _ = blob.rewrite(original, token=token, if_generation_match=condition, **self._common)
+                token, _, _ = blob.rewrite(original, token=token, if_generation_match=condition, **self._common())
                 if token is None:
                     return PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
 
@@ -231,10 +233,10 @@ class GcsSdkStore(BlockingStore):
         project = self.account.project()
         try:
             with translated(self, ""):
-                self.client().create_bucket(self.bucket, project=project, **self._common)
+                self.client().create_bucket(self.bucket, project=project, **self._common())
         except AlreadyExistsError as error:
             with translated(self, ""):
-                ours = self._bucket().exists(**self._common)
+                ours = self._bucket().exists(**self._common())
             if not ours:
                 error.hint = "bucket names are shared by all of Google Cloud; choose another"
                 raise
@@ -242,14 +244,14 @@ class GcsSdkStore(BlockingStore):
     def _delete_container(self) -> None:
         try:
             with translated(self, ""):
-                self._bucket().delete(**self._common)
+                self._bucket().delete(**self._common())
         except AlreadyExistsError as error:
             raise failures.not_empty(self.root) from error
 
     def _list_containers(self) -> list[Container]:
         project = self.account.project()
         with translated(self, ""):
-            found = list(self.client().list_buckets(project=project, **self._common))
+            found = list(self.client().list_buckets(project=project, **self._common()))
         return [
             Container(item.name, f"gs://{item.name}", item.time_created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             for item in found

@@ -34,8 +34,7 @@ def make_client(account: GcsAccount) -> Any:
     credentials = make() if account.anonymous else account.credentials()
     start_session: Any = AuthorizedSession
     session = start_session(credentials)
-    if account.settings.http.ca_bundle:
-        session.verify = account.settings.http.ca_bundle
+    account.trust_bundle(session)
     # No project is needed but for buckets, and then the account names it.
     return Client(
         project=account.settings.gcs.project or "none",
@@ -46,14 +45,20 @@ def make_client(account: GcsAccount) -> Any:
 
 
 def retry_of(account: GcsAccount) -> Any:
-    """The SDK's retries, paced by our settings. It knows a deadline where we count attempts."""
+    """The SDK's retries for one call, paced and counted by our settings; of itself it goes on for two minutes."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     settings = account.settings.retry
-    if settings.max_attempts == 1:
-        return None
+    left = settings.max_attempts - 1
+    passes = DEFAULT_RETRY._predicate  # which errors may pass; the SDK gives it no other name
+
+    def again(error: Exception) -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0 and passes(error)
+
     paced = DEFAULT_RETRY.with_delay(initial=settings.base_delay, maximum=settings.max_delay, multiplier=2.0)
-    return paced.with_timeout(min(120.0, settings.base_delay * 2.0**settings.max_attempts + settings.max_delay))
+    return paced.with_predicate(again)
 
 
 def read_arguments(conditions: Conditions) -> dict[str, Any]:
@@ -103,32 +108,46 @@ def translated(store: GcsSdkStore, key: str, options: PutOptions = NO_OPTIONS) -
     """The SDK's errors as ours. They are not kept as the cause: they hold the request, token and all."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud.storage.exceptions import DataCorruption
-    from requests.exceptions import RequestException, Timeout
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests.exceptions import RequestException
 
-    uri = store.uri(key)
     try:
         yield
-    except GoogleAPICallError as error:
-        typed = _typed(error, anonymous=store.account.anonymous)
-        typed.locate(uri, None)
+    except (
+        GoogleAPICallError, RetryError, InvalidResponse, DataCorruption, GoogleAuthError, RequestException,
+        ConnectionError,
+    ) as error:  # fmt: skip
+        cause = error.cause if isinstance(error, RetryError) and error.cause else error
+        typed = _typed(cause, store.account)
+        typed.locate(store.uri(key), None)
         if isinstance(typed, PreconditionFailedError):
             typed = create_only_error(typed, options)
         raise typed from None
-    except DataCorruption:
-        raise IntegrityError("the bytes are not those of the checksum", uri=uri, hint="try again") from None
-    except (Timeout, RetryError) as error:
-        raise TransferTimeoutError(f"no answer in time: {type(error).__name__}", uri=uri) from None
-    except GoogleAuthError as error:
-        raise PermissionDeniedError(f"Google gave no token: {type(error).__name__}", uri=uri) from None
-    except (RequestException, ConnectionError) as error:
-        raise NetworkError(f"{store.account.url} did not answer: {type(error).__name__}", uri=uri) from None
 
 
-def _typed(error: Any, *, anonymous: bool) -> S3dlioError:
-    response = error.response
+def _typed(error: BaseException, account: GcsAccount) -> S3dlioError:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests.exceptions import Timeout
+
+    kind = type(error).__name__
+    if isinstance(error, GoogleAPICallError):
+        return _answered(error.code, error.response, anonymous=account.anonymous)
+    if isinstance(error, InvalidResponse):
+        return _answered(error.response.status_code, error.response, anonymous=account.anonymous)
+    if isinstance(error, DataCorruption):
+        return IntegrityError("the bytes are not those of the checksum", hint="try again")
+    if isinstance(error, GoogleAuthError):
+        return PermissionDeniedError(f"Google gave no token: {kind}")
+    if isinstance(error, Timeout):
+        return TransferTimeoutError(f"no answer in time: {kind}")
+    return NetworkError(f"{account.url} did not answer: {kind}")
+
+
+def _answered(status: Any, response: Any, *, anonymous: bool) -> S3dlioError:
     return failures.error_of_parts(
-        int(error.code or 0),
+        int(status or 0),
         response.content if response is not None else b"",
         request_id=response.headers.get("x-guploader-uploadid") if response is not None else None,
         anonymous=anonymous,
