@@ -95,8 +95,8 @@ def parse(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> L
 def _unknown_scheme(uri: str) -> InvalidURIError:
     known = ", ".join(f"{name}://" for name in SCHEMES if name not in ("azure", "memory"))
     hint = f"use one of {known}"
-    if uri.startswith(("/", "./", "../", "~")):
-        hint = f"a local path is written file://{os.path.abspath(os.path.expanduser(uri))}, or passed as a pathlib.Path"
+    if "://" not in uri and uri.strip():
+        hint = f"a local path is written file://{os.path.abspath(os.path.expanduser(uri))}; {hint}"
     return InvalidURIError("unable to infer the storage backend from the URI", uri=uri, hint=hint)
 
 
@@ -173,6 +173,8 @@ def parse_container(uri: str | os.PathLike[str], *, azure_account: str | None = 
     """
     uri = as_uri(uri)
     if "://" not in uri:
+        if uri[:1] in ("/", ".", "~") or "/" in uri.rstrip("/"):
+            raise _unknown_scheme(uri)  # a path, and no bare name of a bucket
         uri = f"s3://{uri}"
     head, _, rest = uri.partition("://")
     scheme = SCHEMES.get(head.lower())

@@ -96,7 +96,7 @@ class Stores:
         if type(uri) is str:
             slash = uri.find("/", uri.find("://") + 3)
             seen = self._seen.get(uri[:slash])
-            if seen is not None and "\0" not in uri:
+            if slash > 0 and seen is not None and "\0" not in uri:  # without a slash, uri[:-1] may be another bucket
                 return seen[0], uri[slash + seen[1] :]
         return self._parse(as_uri(uri))
 

@@ -19,8 +19,7 @@ from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.selection import Selection
 from s3dlio.transfer.summary import Tally, TransferSummary
-from s3dlio.transfer.target import place_uri
-from s3dlio.uri import LOCAL_SCHEMES
+from s3dlio.uri import LOCAL_SCHEMES, as_uri
 
 if TYPE_CHECKING:
     from s3dlio.client import Client
@@ -65,8 +64,7 @@ def delete(
     """
     width = check_width(max_in_flight)
     keep = Filter(include, exclude)
-    text = place_uri(uri)
-    store, key = client.store_for(text)
+    store, key = client.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
     tell = on_key or (lambda uri: None)
     if not recursive:
         keys: Iterator[str] = iter([_one(store, key)])

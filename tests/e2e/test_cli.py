@@ -240,6 +240,20 @@ def test_an_unknown_scheme_says_what_there_is(cli: Cli):
     assert "file:///tmp" in cli("ls", "/tmp", code=1).err
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["ls {}", "stat {}", "du {}", "get {}", "get -r {}", "cat {}", "head {}", "tail {}", "put -s 1 {}", "mkdir {}",
+     "rmdir -r {}", "rm {}", "rm -r {}", "rm -n {}", "delete {}", "presign {}", "tags {}", "list-buckets {}",
+     "create-bucket {}", "delete-bucket {}"],
+)  # fmt: skip
+def test_commands_that_take_uris_refuse_plain_paths_and_touch_nothing(cli: Cli, tree: Path, words: str):
+    path = tree / "a.txt"
+    run = cli(*words.format(path).split(), code=1)
+    assert f"file://{path}" in run.err
+    assert run.out == ""
+    assert path.read_bytes() == b"alpha"
+
+
 # -- settings
 
 
