@@ -7,13 +7,13 @@ import inspect
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from s3dlio import settings
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
+from s3dlio.locks import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.verbs import URI
 
@@ -21,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _default: Client | None = None
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 def default_client() -> Client:

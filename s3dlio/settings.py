@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from s3dlio.errors import ConfigError
 from s3dlio.knobs import Knob, Section, choice, flag, integer, knob, knobs, seconds, size, text, url, url_or_host
+from s3dlio.locks import ForkLock
 from s3dlio.sizes import format_size
 from s3dlio.sources import config_file, variable_layers
 
@@ -315,7 +315,7 @@ def _variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str, str, st
 # -- configure(): the layer of the program itself
 
 _configured: dict[str, dict[str, Any]] = {}
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 def configure(section: str, values: Mapping[str, Any]) -> None:

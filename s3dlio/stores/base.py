@@ -12,6 +12,7 @@ runs it is the driver's business:
 from __future__ import annotations
 
 import builtins
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import (
     InvalidURIError,
+    ProtocolError,
     RangeNotSatisfiableError,
     S3dlioError,
     UnsupportedOperationError,
@@ -219,8 +221,16 @@ class ObjectStore(ABC):
 
     def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
         token: str | None = None
-        while True:
+        earlier: str | None = None
+        for number in itertools.count(1):
             page, token = self.execute(self.list_page_call(prefix, recursive, token, start_after))
+            if token is not None and token == earlier:
+                raise ProtocolError(
+                    "the listing goes round in circles: a token of an earlier page came again",
+                    uri=self.uri(prefix), operation="LIST",
+                )  # fmt: skip
+            if not number & (number - 1):
+                earlier = token  # Brent: one token, kept anew at every power of two, finds any circle in the end
             yield page
             if token is None:
                 return

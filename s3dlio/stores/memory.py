@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from s3dlio.errors import (
     S3dlioError,
 )
 from s3dlio.integrity import crc32c
+from s3dlio.locks import ForkLock
 from s3dlio.memory.body import Sink, Source, as_memory
 from s3dlio.stores.base import BlockingStore, ObjectStore, ObjectWriter, unsupported
 from s3dlio.types import (
@@ -48,7 +48,7 @@ class _Container:
     """The objects of one root. Every change replaces a whole `_Object` under the lock, so readers need none."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = ForkLock()
         self.objects: dict[str, _Object] = {}
         self.created_ns = time.time_ns()
         self._sorted: list[str] | None = None
@@ -65,7 +65,7 @@ class _Container:
 
 
 _containers: dict[str, _Container] = {}  # by root, for the whole process: two stores of one root see the same objects
-_containers_lock = threading.Lock()
+_containers_lock = ForkLock()
 
 
 class MemoryStore(BlockingStore):

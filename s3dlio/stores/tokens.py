@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from s3dlio.locks import ForkLock
+
 log = logging.getLogger("s3dlio.tokens")
 
 #: Renew in the background when a token has less than this many seconds left.
@@ -38,7 +40,7 @@ class Tokens:
     def __init__(self, fetch: Callable[[], Token]) -> None:
         self._fetch = fetch
         self._token: Token | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._renewing = False
         self._not_before = 0.0
 

@@ -35,6 +35,14 @@ def test_a_listing_of_elements_without_end_takes_no_minutes() -> None:
             list(listed.entries)
 
 
+@pytest.mark.parametrize("tokens", ["AAAA", "ABABABAB", "ABCDECDECDECDE"])
+def test_a_listing_that_goes_round_in_circles(tokens: str) -> None:
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+    script = [step for token in tokens * 4 for step in (Expect(b"GET"), page(entry("1"), more.format(token)))]
+    with ScriptedServer([script]) as server, pytest.raises(ProtocolError, match=r"circles|does not get on"):
+        list(store_of(server.endpoint).list(""))
+
+
 def head_of(size: int) -> Send:
     return Send(f'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: {size}\r\n\r\nhello'.encode())
 

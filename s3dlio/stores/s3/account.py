@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.locks import ForkLock
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.locks import ForkLock
 from s3dlio.memory.body import Sink, Source
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from s3dlio.errors import ConfigError, InvalidURIError
+from s3dlio.locks import ForkLock
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Request
 

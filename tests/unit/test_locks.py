@@ -1,0 +1,82 @@
+"""A forked child never waits for a lock that nobody in it holds."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from s3dlio.locks import ForkLock
+from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer
+from s3dlio.stores.tokens import Token, Tokens
+
+PATIENCE = 20.0
+
+
+def ends_in_child(work: Callable[[], object]) -> bool:
+    """Whether ``work`` comes to its end in a forked child."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    threading.Timer(PATIENCE, os._exit, (1,)).start()
+    work()
+    os._exit(0)
+
+
+def forked_while_held(hold: Callable[[Callable[[], None]], object], work: Callable[[], object]) -> bool:
+    """The same, where another thread is in the middle of ``hold``."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def middle() -> None:
+        inside.set()
+        leave.wait(PATIENCE)
+
+    thread = threading.Thread(target=hold, args=(middle,))
+    thread.start()
+    assert inside.wait(PATIENCE)
+    ended = ends_in_child(work)
+    leave.set()
+    thread.join()
+    return ended
+
+
+def test_a_lock_is_new_in_a_child() -> None:
+    lock = ForkLock()
+
+    def hold(middle: Callable[[], None]) -> None:
+        with lock:
+            middle()
+
+    assert forked_while_held(hold, lock.__enter__)
+    with lock:  # the parent's works on
+        pass
+
+
+@pytest.mark.parametrize("kind", ["keys", "token"])
+def test_a_fork_while_credentials_are_looked_up(kind: str) -> None:
+    """Slow in real life: a program, a metadata service, a browser."""
+    here = os.getpid()
+    pause: list[Callable[[], None]] = []
+
+    def look_up() -> None:
+        if os.getpid() == here:
+            pause[0]()
+
+    def keys() -> Credentials:
+        look_up()
+        return Credentials("key", "secret")
+
+    def token() -> Token:
+        look_up()
+        return Token("text", 2e10)
+
+    signer = SigV4Signer("host", "", "us-east-1", keys, False, "test")
+    ask: Callable[[], object] = Tokens(token) if kind == "token" else lambda: signer._make_stamp(0, None)
+
+    def hold(middle: Callable[[], None]) -> None:
+        pause.append(middle)
+        ask()
+
+    assert forked_while_held(hold, ask)
