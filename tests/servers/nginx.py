@@ -6,6 +6,7 @@ It checks no signatures. A container is a folder, an object a file; ``add_listin
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ PAGE = 1000
 _CONF = """\
 daemon off;
 worker_processes {workers};
+worker_rlimit_nofile {open_files};
 pid {folder}/nginx.pid;
 error_log stderr error;
 {user}
@@ -136,11 +138,17 @@ class NginxServer(Server):
                 tls=tls,
                 ssl=" ssl" if self.tls else "",
                 user="user root;" if os.geteuid() == 0 else "",
-                cache="open_file_cache max=200000 inactive=60s;" if self.cache else "",
+                cache=f"open_file_cache max={_open_files() // 2} inactive=60s;" if self.cache else "",
+                open_files=_open_files(),
             )
         )
         self._spawn([program, "-e", "stderr", "-p", self.folder, "-c", conf], log="nginx")
         self._set_port(port)
+
+
+def _open_files() -> int:
+    """How many files a worker may have open. One whose cache holds them all accepts no connections any more."""
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 400_000)
 
 
 def _listing(bucket: str, keys: Sequence[str], size: int, following: int | None) -> str:
