@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from s3dlio import errors
+from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Request
 from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.gcs.names import encode_name
+from s3dlio.stores.gcs.resumable import _Session
 from s3dlio.stores.gcs.sdk import GcsSdkStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.tokens import Token, Tokens
@@ -249,6 +251,22 @@ def test_impersonation(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made["target_principal"] == "other@project.iam.gserviceaccount.com"
     assert made["target_scopes"] == ["https://www.googleapis.com/auth/devstorage.full_control"]
     assert made["source_credentials"].service_account_email.startswith("robot@")
+
+
+def test_a_session_elsewhere_gets_no_token(key_file: Path, token_server: TokenServer) -> None:
+    store = GcsStore(GcsAccount(settings_of(credentials_file=str(key_file))), "bucket")
+    session = _Session(store, "k", MemorySource(memoryview(b"x")))
+    place = "/upload?upload_id=secret"
+    for host, token in (("storage.googleapis.com", True), ("other.example", False)):
+        service, path, query = session._find(f"https://{host}{place}")
+        head = service.signer.render(Request(service, "PUT", path, query))
+        assert head.startswith(f"PUT {place} HTTP/1.1\r\nhost: {host}\r\n".encode())
+        assert (b"authorization" in head) == token
+    for wrong in (f"http://storage.googleapis.com{place}", place, f"ftp://x{place}"):
+        with pytest.raises(errors.ProtocolError) as caught:
+            session._find(wrong)
+        assert "secret" not in str(caught.value)
+    assert "secret" not in repr(session)
 
 
 def test_a_project() -> None:

@@ -158,6 +158,20 @@ def test_a_session_that_claims_what_it_has_not(server: FullGcsServer, resuming: 
     assert server.buckets["bucket"]["k"].data == DATA
 
 
+def test_a_session_that_goes_to_and_fro(server: FullGcsServer, resuming: GcsStore) -> None:
+    told = [(("Range", f"bytes=0-{MIB - 1}"),), (), (("Range", f"bytes=0-{MIB - 1}"),), ()]
+    server.faults = [Fault("PUT", "upload_id", status=308, headers=fields) for fields in told]
+    with pytest.raises(errors.ServiceError, match="takes no more bytes"):
+        resuming.put("k", DATA)
+    assert names(server) == []
+
+
+def test_a_session_asks_for_patience(server: FullGcsServer, resuming: GcsStore) -> None:
+    server.faults = [Fault("PUT", "upload_id", status=503, headers=(("Retry-After", "0"),)) for _ in range(2)]
+    resuming.put("k", DATA)
+    assert server.buckets["bucket"]["k"].data == DATA
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_session_that_is_gone_is_started_over(server: FullGcsServer, resuming: GcsStore, status: int) -> None:
     server.faults = [Fault("PUT", "upload_id", keep=MIB), Fault("PUT", "upload_id", status=status)]

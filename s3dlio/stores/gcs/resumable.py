@@ -118,15 +118,14 @@ class _Session:
             S3dlioError: refused, or no progress for ``retry.max_attempts`` attempts.
         """
         retry = self._store.settings.retry
-        position, stalled = 0, 0
+        position, furthest, stalled = 0, 0, 0
         while True:
             failure: S3dlioError | None = None
-            wait: float | None = None
             try:
                 response: Response = yield self._bytes_from(position)
                 if response.status in TRANSIENT:
-                    wait = retry_after(response)
                     failure = self._store.fail(response, self._key)
+                    yield Pause(min(retry_after(response) or 0.0, retry.retry_after_cap))
             except (NetworkError, TransferTimeoutError) as error:
                 failure = error
             if failure is not None:
@@ -137,13 +136,13 @@ class _Session:
                 raise _SessionGoneError("the upload session is gone", status=response.status)
             if response.status != _INCOMPLETE:
                 raise self._store.fail(response, self._key)
-            before, position = position, self._persisted(response)
-            stalled = 0 if position > before else stalled + 1
+            position = self._persisted(response)
+            stalled = 0 if position > furthest else stalled + 1
+            furthest = max(furthest, position)
             if stalled >= retry.max_attempts:
                 raise failure or ServiceError("the upload session takes no more bytes", status=_INCOMPLETE)
-            if stalled or wait is not None:
-                pause = random.uniform(0, min(retry.max_delay, retry.base_delay * 2**stalled))
-                yield Pause(max(pause, min(wait or 0.0, retry.retry_after_cap)))
+            if stalled:
+                yield Pause(random.uniform(0, min(retry.max_delay, retry.base_delay * 2 ** (stalled - 1))))
 
     def _bytes_from(self, position: int) -> Request:
         """The rest of the object. It is sent once: how to go on after a failure the session has to say first."""
