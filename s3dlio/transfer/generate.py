@@ -17,7 +17,8 @@ from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import BaseExecutor, CancelToken
+from s3dlio.transfer.engine import LinkedToken
+from s3dlio.transfer.executor import BaseExecutor, surrounding_token
 from s3dlio.transfer.generated import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
@@ -78,6 +79,7 @@ def put_generated(
     Raises:
         ConfigError: an argument is out of range or unknown; nothing was written.
         InvalidURIError: the prefix names no container.
+        TransferCancelledError: the awaited call around it was cancelled.
     """
     if max_in_flight < 1:
         raise ConfigError(f"max_in_flight must be an integer >= 1, got {max_in_flight}")
@@ -117,7 +119,7 @@ class _Put:
         self._objects = objects
         self._progress = progress
         self._continue = continue_on_error
-        self._cancel = CancelToken()
+        self._cancel = LinkedToken(surrounding_token())
 
     def run(self, num: int, width: int, executor: BaseExecutor) -> None:
         """Write ``num`` objects, ``width`` at a time."""
@@ -130,6 +132,8 @@ class _Put:
                 ahead = Ahead(calls, depth, stopped=lambda: self._cancel.cancelled, chunk=1)
                 calls = cleanup.enter_context(contextlib.closing(ahead))
             run_calls(self._counted(calls), width=width, on_done=self._done, cancel=self._cancel, executor=executor)
+        if self._cancel.by_caller:
+            raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects written", operation="PUT")
 
     def _call(self, index: int) -> Call[PutResult]:
         return self._store.write_call(self._name(index), self._objects.source(index))

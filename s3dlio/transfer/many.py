@@ -92,6 +92,7 @@ class Outcomes:
 
         Raises:
             BatchError: items failed, and it was not to ``keep_going``.
+            TransferCancelledError: the awaited call around it was cancelled.
         """
         run_calls(
             calls, width=crew.width, on_done=self.done, cancel=self.cancel, executor=crew.executor, budget=budget
@@ -99,6 +100,7 @@ class Outcomes:
         if self.errors and not self._keep_going:
             failures = [ItemFailure(index, self._uris[index], error) for index, error in self.errors.items()]
             raise BatchError(failures, attempted=self._ended, operation=self._operation, cancelled=self._given_up)
+        self.cancel.check()
 
 
 class _Metadata(Outcomes):
@@ -264,3 +266,4 @@ def _delete_batches(work: Iterable[tuple[ObjectStore, Iterable[Sequence[str]]]],
     run_calls(calls(), width=crew.width, on_done=done, cancel=cancel, executor=crew.executor)
     if failed:
         raise BatchError(failed, attempted=attempted, operation="DELETE")
+    cancel.check()  # nobody may believe that all is gone, and remove the directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 import s3dlio
 from s3dlio import aio, api
 from s3dlio.errors import BatchError, ObjectNotFoundError
-from s3dlio.stores.memory import MemoryStore
+from s3dlio.stores.local import LocalStore
+from s3dlio.types import Observation
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -111,32 +112,66 @@ def test_work_begins_at_the_call_and_runs_side_by_side() -> None:
     assert run(work()) == ["0", "1", "2", "3"]
 
 
-def test_cancelling_the_task_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    api.put_many([(f"memory://aio-cancelled/{i:03}", b"x") for i in range(200)])
-    uris = api.list("memory://aio-cancelled/")
+MANY = 100
+
+
+def batches(base: str, here: Path) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """Every twin that works on many objects; the tree at ``base`` has ``MANY`` files, ``here`` is another directory."""
+    uris = [f"{base}/d/{i:03}" for i in range(MANY)]
+    return {
+        "get_many": lambda: s3dlio.get_many_async(uris, 2),
+        "get_many_outcomes": lambda: s3dlio.get_many_outcomes_async(uris, 2),
+        "get_many_stats": lambda: s3dlio.get_many_stats_async(uris, 2),
+        "stat_many": lambda: s3dlio.stat_many_async(uris, 2),
+        "pre_stat_and_cache": lambda: s3dlio.pre_stat_and_cache_async(uris, 2),
+        "put_many": lambda: s3dlio.put_many_async([(uri, b"new") for uri in uris], 2),
+        "put": lambda: s3dlio.put_async(f"{base}/new/", MANY, size=8, max_in_flight=2),
+        "upload": lambda: s3dlio.upload_async(str(here), f"{base}/up/", 2),
+        "download": lambda: s3dlio.download_async(f"{base}/d/", str(here / "down"), 2),
+        "copy": lambda: s3dlio.copy_async(f"{base}/d/", f"{base}/copy/", 2, recursive=True),
+        "move": lambda: s3dlio.move_async(f"{base}/d/", f"{base}/moved/", 2, recursive=True),
+        "delete": lambda: s3dlio.delete_async(f"{base}/d", recursive=True),
+        "delete_many": lambda: s3dlio.delete_many_async(uris, 2),
+    }
+
+
+@pytest.mark.parametrize("verb", batches("", Path()))
+def test_cancelling_the_task_ends_the_batch(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalStore, "delete_batch_size", 2)
+    base = f"file://{tmp_path}/there"
+    (tmp_path / "here").mkdir()
+    for i in range(MANY):
+        (tmp_path / "here" / f"{i:03}").write_bytes(b"x")
+    api.put_many([(f"{base}/d/{i:03}", b"x") for i in range(MANY)])
     reached, go_on = threading.Event(), threading.Event()
-    read = MemoryStore._read
-    begun: list[str] = []
+    ended: list[str] = []
 
-    def slow(self: MemoryStore, key: str, *args: Any) -> Any:
-        begun.append(key)
-        reached.set()
-        go_on.wait(30)
-        return read(self, key, *args)
+    def hold(seen: Observation) -> None:
+        if seen.operation != "LIST":
+            ended.append(seen.uri)
+            reached.set()
+            go_on.wait(30)
 
-    monkeypatch.setattr(MemoryStore, "_read", slow)
+    start = batches(base, tmp_path / "here")[verb]
 
     async def work() -> None:
-        task = asyncio.ensure_future(s3dlio.get_many_async(uris))
+        task = asyncio.ensure_future(start())
         await asyncio.get_running_loop().run_in_executor(None, reached.wait, 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    run(work())
-    go_on.set()
-    aio._threads.shutdown()
-    assert len(begun) < 10
+    api.default_client().add_observer(hold)
+    try:
+        run(work())
+        go_on.set()
+        aio._threads.shutdown()  # waits until the batch has stopped
+    finally:
+        go_on.set()
+        api.default_client().remove_observer(hold)
+    assert reached.is_set()
+    assert len(ended) < MANY / 2
+    assert len([*(tmp_path / "there" / "d").iterdir()]) > MANY / 2
 
 
 def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
