@@ -256,14 +256,9 @@ class S3Account:
         provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
         return provider.provide() or None
 
-
-    def renew_locks(self) -> None:
-        """In a forked child: the thread that held a lock, or refreshed credentials, is not there."""
-        self._lock = ForkLock()
+    def forget_threads(self) -> None:
+        """In a forked child: the thread that refreshed credentials is not there."""
         self._refreshing = False
-        for service in self._services.values():
-            if isinstance(service.signer, SigV4Signer):
-                service.signer.lock = ForkLock()
 
 
 _accounts: weakref.WeakSet[S3Account] = weakref.WeakSet()
@@ -271,7 +266,7 @@ _accounts: weakref.WeakSet[S3Account] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for account in list(_accounts):
-        account.renew_locks()
+        account.forget_threads()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import email.utils
 import hashlib
+import re
 from urllib.parse import urlencode
 
 from s3dlio.errors import ConfigError, ProtocolError
@@ -35,6 +36,8 @@ def put_fields(options: PutOptions) -> Fields:
         return []
     fields = [(name, value) for attribute, name in _PLAIN_OPTIONS if (value := getattr(options, attribute))]
     metadata = {f"x-amz-meta-{name.lower()}": value for name, value in (options.metadata or {}).items()}
+    if "x-amz-meta-" in metadata:
+        raise ConfigError("a name of metadata is empty")
     if len(metadata) < len(options.metadata or {}):
         raise ConfigError("two names of metadata differ only in upper and lower case, which headers do not tell apart")
     fields += metadata.items()
@@ -47,13 +50,19 @@ def put_fields(options: PutOptions) -> Fields:
     return [(name, value.strip(" ")) for name, value in fields]  # blanks around a value get lost on the way
 
 
+#: What the name of a field is made of (RFC 9110, section 5.6.2).
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
 def check_field(name: str, value: str) -> None:
     """Refuse what would break out of a header.
 
     Raises:
         ConfigError: control characters, or characters outside ASCII (S3 keeps metadata in US-ASCII).
     """
-    if not isinstance(value, str) or not (name + value).isascii() or not (name + value).isprintable() or ":" in name:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot be the name of a header", hint="use letters, digits, '-' and '_'")
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise ConfigError(
             f"the value of '{name}' cannot stand in a header: {value!r}", hint="use printable ASCII, or encode it"
         )
