@@ -12,7 +12,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.stores.local import LocalStore
 from s3dlio.transfer import many
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget
-from s3dlio.transfer.selection import Selection
+from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 from s3dlio.verbs import URI, Verbs
@@ -201,7 +201,7 @@ class BulkVerbs(Verbs):
 
         Raises:
             IsDirectoryError: a local directory without ``recursive``; nothing was deleted.
-            InvalidURIError: it names a container; nothing was deleted.
+            InvalidURIError: it names a container, or has a ``*`` without ``recursive``; nothing was deleted.
             BatchError: some could not be deleted; all were tried.
         """
         store, key = self.store_for(uri)
@@ -215,6 +215,8 @@ class BulkVerbs(Verbs):
         elif pattern is not None:
             raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
         else:
+            if version_id is None:  # with it, one object of exactly this name is meant
+                check_names_one(store, key, "DELETE")
             store.delete(key, version_id=version_id)
 
 

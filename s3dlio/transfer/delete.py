@@ -17,7 +17,7 @@ from s3dlio.transfer.executor import CancelToken
 from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress
-from s3dlio.transfer.selection import Selection
+from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES, as_uri
 
@@ -59,7 +59,7 @@ def delete(
 
     Raises:
         IsDirectoryError: a directory without ``recursive``; nothing was deleted.
-        InvalidURIError: a container without ``recursive``; nothing was deleted.
+        InvalidURIError: a container or a ``*`` without ``recursive``; nothing was deleted.
         BatchError: objects could not be deleted; it has every one of them that was tried.
     """
     width = check_width(max_in_flight)
@@ -87,6 +87,7 @@ def delete(
 
 def _one(store: ObjectStore, key: str) -> str:
     store.check_key(key, "DELETE")
+    check_names_one(store, key, "DELETE")
     if store.scheme in LOCAL_SCHEMES and os.path.isdir(key) and not os.path.islink(key.rstrip("/")):
         raise IsDirectoryError(
             "it is a directory", uri=store.uri(key), operation="DELETE",

@@ -117,6 +117,20 @@ class Selection:
             yield Selected(base, _kept(page, lambda name: matches(name) is not None, prefixes=False))
 
 
+def check_names_one(store: ObjectStore, key: str, operation: str) -> None:
+    """Refuse a glob where one object is meant: deleting it would succeed, and delete nothing.
+
+    Raises:
+        InvalidURIError: the key has a ``*``, and is no local file of that very name.
+    """
+    if "*" in key and not (store.scheme in LOCAL_SCHEMES and os.path.lexists(key)):
+        raise InvalidURIError(
+            "a '*' selects many objects, and only one would be deleted", uri=store.uri(key), operation=operation,
+            hint="use -r / recursive=True to delete all that match; delete_many([uri]) takes every character literally "
+            "(nothing was deleted)",
+        )  # fmt: skip
+
+
 def _parent(key: str) -> str:
     return key[: key.rfind("/") + 1]
 

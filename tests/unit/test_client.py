@@ -622,3 +622,18 @@ def _nothing_configured() -> Iterator[None]:
     settings.reset_configured()
     yield
     settings.reset_configured()
+
+
+def test_a_glob_is_not_deleted_as_if_it_were_a_name(client: Client, base: str) -> None:
+    fill(client, base, "p-1", "p-2", "q")
+    with pytest.raises(InvalidURIError, match=r"recursive=True .*nothing was deleted"):
+        client.delete(base + "p-*")
+    assert len(client.list(base)) == 3
+    client.delete(base + "p-*", recursive=True)
+    assert client.list(base) == [base + "q"]
+
+
+def test_an_object_whose_name_has_an_asterisk_can_be_deleted(client: Client, base: str) -> None:
+    fill(client, base, "p-*", "p-1")
+    client.delete_many([base + "p-*"])
+    assert client.list(base) == [base + "p-1"]
