@@ -55,7 +55,7 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         OURS,
-        Contender("s3dlio, s3://", "with_s3dlio.py", scheme="s3"),
+        Contender("s3dlio-s3", "with_s3dlio.py", scheme="s3"),
         REFERENCE,
         Contender("obstore", "with_obstore.py", "obstore==0.12.1"),
         Contender("s3torch", "with_s3torch.py", "s3torchconnectorclient==1.5.0"),

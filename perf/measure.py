@@ -120,7 +120,7 @@ def measure(
         for contender in contenders:
             target = where.target(row, contender.scheme or row.scheme)
             workers[contender.name] = stack.enter_context(Worker(contender, target))
-        counts = {name: _calibrate(worker, row, seconds) for name, worker in workers.items()}
+        counts = {name: _calibrate(worker, row, seconds * row.longer) for name, worker in workers.items()}
         costs: dict[str, list[Cost]] = {name: [] for name in workers}
         for number in range(rounds):
             say(f"{row.name}: round {number + 1} of {rounds}")
@@ -132,15 +132,15 @@ def measure(
 def _calibrate(worker: Worker, row: Row, seconds: float) -> int:
     """Warm up, and return how many operations make a job of about *seconds*.
 
-    The last of the runs has the memory of a whole job: a virtual machine's costs several times as much the first time
-    that it is touched.
+    The last runs have the memory of a whole job: a virtual machine's costs several times as much the first time that it
+    is touched.
     """
     if row.job.verb == "list":
         worker.do(row.job)
         return row.job.count
     width = row.job.in_flight
     count = width if row.by_bytes else max(width, 100)
-    for part in (0.25, 1):
+    for part in (0.25, 1, 1):
         cost = worker.do(replace(row.job, count=count))
         wave = width * cost.wall / cost.operations
         # Whole waves, so that few jobs end with less in flight; two at least, but for what is very slow.

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 
 COLOURS = {
     "s3dlio": "#0b5fa5",
-    "s3dlio, s3://": "#7fb2dd",
+    "s3dlio-s3": "#7fb2dd",
     "reference": "#d1495b",
     "obstore": "#edae49",
     "s3torch": "#66a182",

@@ -42,6 +42,8 @@ class Row:
     """http, tls or far."""
     scheme: str = "s3"
     container: str = "bucket"
+    longer: float = 1
+    """Its jobs take so many times as long: where the first and the last of a job cost much."""
     least_rate: float | None = None
     """Operations a second that must be reached, whatever others do."""
 
@@ -62,14 +64,14 @@ def _get(size: int, in_flight: int) -> Job:
 
 def _cloud(name: str, scheme: str, sdk: str) -> list[Row]:
     """The rows of another cloud: as fast as our own S3, and faster than its SDK."""
-    others = ("s3dlio", "s3dlio, s3://", sdk)
+    others = ("s3dlio", "s3dlio-s3", sdk)
     return [
         Row(f"{name} GET 64 MiB, 8 in flight", _get(LARGE, 8), others,
-            {"s3dlio, s3://": Wanted(0.9), sdk: Wanted(1.5)}, scheme=scheme),
+            {"s3dlio-s3": Wanted(0.9), sdk: Wanted(1.5)}, scheme=scheme),
         Row(f"{name} GET 4 KiB, 32 in flight", _get(SMALL, 32), others,
-            {"s3dlio, s3://": Wanted(0.9), sdk: Wanted(5)}, scheme=scheme),
+            {"s3dlio-s3": Wanted(0.9), sdk: Wanted(5)}, scheme=scheme),
         Row(f"{name} GET 4 KiB, one by one", _get(SMALL, 1), others,
-            {"s3dlio, s3://": Wanted(0.9), sdk: Wanted(5)}, scheme=scheme),
+            {"s3dlio-s3": Wanted(0.9), sdk: Wanted(5)}, scheme=scheme),
     ]  # fmt: skip
 
 
@@ -95,7 +97,7 @@ ROWS = [
     Row("list 100,000 keys", Job("list", count=KEYS), ("s3dlio", "reference", "obstore", "s3torch", "boto3"),
         {"reference": Wanted(2)}, container="listed"),
     Row("GET 4 KiB, 256 in flight, 20 ms away", _get(SMALL, 256), ("s3dlio", "reference", "obstore", "floor"),
-        server="far", least_rate=0.9 * 256 / DELAY),
+        server="far", longer=2, least_rate=0.9 * 256 / DELAY),
     Row("GET 64 MiB, 8 in flight, TLS 1.3", _get(LARGE, 8), ("s3dlio", "reference", "obstore", "boto3"),
         {"reference": Wanted(1.15), "obstore": Wanted(1)}, server="tls"),
     Row("GET 4 KiB, 32 in flight, TLS 1.3", _get(SMALL, 32), ("s3dlio", "reference", "obstore", "boto3"),
