@@ -13,7 +13,7 @@ from typing import Any
 
 _USERINFO = re.compile(r"(://)[^/@\s]*:[^/@\s]*@")
 _SECRET_QUERY = re.compile(
-    r"(?i)\b(X-Amz-(?:Signature|Credential|Security-Token)|X-Goog-(?:Signature|Credential)|sig|AccountKey|"
+    r"(?i)\b((?:X-(?:Amz|Goog)-)?Signature|X-(?:Amz|Goog)-Credential|X-Amz-Security-Token|sig|AccountKey|"
     r"SharedAccessSignature|access_token)=[^&\s;]+"
 )
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from s3dlio.errors import ConfigError
 from s3dlio.sizes import parse_size
@@ -17,7 +18,8 @@ Reader = Callable[[str, Any], Any]
 def integer(minimum: int) -> Reader:
     def read(name: str, value: Any) -> int:
         written = value.strip() if isinstance(value, str) else ""
-        if isinstance(value, bool) or not (isinstance(value, int) or written.removeprefix("-").isdecimal()):
+        number = len(written) < 20 and written.removeprefix("-").isdecimal()
+        if isinstance(value, bool) or not (isinstance(value, int) or number):
             raise ConfigError(f"{name} must be an integer, not {value!r}")
         if int(value) < minimum:
             raise ConfigError(f"{name} must be at least {minimum}, got {value}")
@@ -31,13 +33,17 @@ def size(minimum: int) -> Reader:
     return lambda name, value: parse_size(value, name=name, minimum=minimum)
 
 
+#: 31 years; what a system takes for a timeout ends somewhere beyond.
+_MAX_SECONDS = 10**9
+
+
 def seconds(name: str, value: Any) -> float:
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if not 0 <= number < float("inf"):
-        raise ConfigError(f"{name} must be a number of seconds from 0 on, not {value!r}")
+    if not 0 <= number <= _MAX_SECONDS:
+        raise ConfigError(f"{name} must be a number of seconds from 0 to {_MAX_SECONDS}, not {value!r}")
     return number
 
 
@@ -66,7 +72,16 @@ def url(name: str, value: Any) -> str:
         raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
     if "@" in rest.partition("/")[0]:
         raise ConfigError(f"{name} must not hold credentials", hint="there are settings for them")
+    if not written.isprintable() or " " in written or not _has_port_or_none(written):
+        raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
     return written
+
+
+def _has_port_or_none(written: str) -> bool:
+    try:
+        return urlsplit(written).port != 0
+    except ValueError:  # no number, or beyond 65535; brackets that do not match
+        return False
 
 
 def url_or_host(name: str, value: Any) -> str:

@@ -121,8 +121,9 @@ class SigV4Signer:
     def _make_stamp(self, second: int, last: _Stamp | None) -> _Stamp:
         with self.lock:
             credentials = self._credentials()
-        if not f"{credentials.access_key}{credentials.token or ''}".isprintable():
-            raise ConfigError("the access key or the session token has characters that no header can carry")
+        carried = f"{credentials.access_key}{credentials.token or ''}{self.region}"
+        if not carried.isascii() or not carried.isprintable():
+            raise ConfigError("the access key, session token or region has characters that no header can carry")
         amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{amz_date[:8]}/{self.region}/s3/aws4_request"
         token = (("x-amz-security-token", credentials.token),) if credentials.token else ()
