@@ -27,7 +27,7 @@ def uris(size: int, count: int) -> list[str]:
 
 
 def batch(size: int) -> list[str]:
-    return uris(size, BATCH if size == SMALL else 16)
+    return uris(size, BATCH if size == SMALL else 8)
 
 
 # -- reading
