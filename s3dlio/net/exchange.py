@@ -66,7 +66,10 @@ class Exchange:
         self._chunks: ChunkReader | None = None
         self._expect = request.expect_continue and request.body is not None
         self._body_sent = 0
-        self._out: list[memoryview] = [memoryview(request.service.signer.render(request))]
+        head = request.service.signer.render(request)
+        if field := request.service.pool.proxy_field:
+            head = head[:-2] + field + b"\r\n"  # beside the signature: a proxy takes it out again
+        self._out: list[memoryview] = [memoryview(head)]
         if not self._expect:
             self._refill()
 

@@ -289,6 +289,8 @@ class ConnectionPool:
         self.target_prefix = self.name if self.proxied and not self.secure else ""
         #: The proxy without the credentials that its address may hold.
         self.proxy_name = urllib3.util.parse_url(self.proxied)._replace(auth=None).url if self.proxied else ""
+        #: Who we are, for a plain HTTP proxy, which asks with every request; a tunnel is told once, when it is made.
+        self.proxy_field = credentials_field(self.proxied) if self.proxied and not self.secure else b""
         self._lock = threading.Lock()
         self._addresses: Sequence[tuple[Any, ...]] = ()
         self._resolved_at = 0.0
@@ -420,9 +422,17 @@ def proxy_for(scheme: str, host: str) -> str | None:
 
 def proxy_manager(proxy: str) -> urllib3.ProxyManager:
     """The way through ``proxy``, with the credentials that stand in its address."""
+    return urllib3.ProxyManager(proxy, proxy_headers=_credentials(proxy))
+
+
+def credentials_field(proxy: str) -> bytes:
+    """The same credentials as a line of a request's head; nothing where the address has none."""
+    return "".join(f"{name}: {value}\r\n" for name, value in _credentials(proxy).items()).encode()
+
+
+def _credentials(proxy: str) -> dict[str, str]:
     auth = urllib3.util.parse_url(proxy).auth
-    headers = urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else None
-    return urllib3.ProxyManager(proxy, proxy_headers=headers)
+    return urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else {}
 
 
 def _after_fork_in_child() -> None:
