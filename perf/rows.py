@@ -16,7 +16,7 @@ FEW_KEYS = 10_000
 """Keys of a smaller one, for what is slow."""
 
 #: How many objects there are of each size: no job asks for more, so that none reads one twice.
-#: nginx keeps all of them open, which must be fewer files than it may; and our pool keeps 512 MiB of idle memory, so that
+#: nginx keeps all of them open, which must be fewer files than it may; and our pool keeps 512 MiB of idle memory:
 #: larger batches would measure how fast the kernel hands out memory.
 OBJECTS = {LARGE: 8, MEDIUM: 64, SMALL: 8_000}
 
