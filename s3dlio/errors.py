@@ -302,14 +302,27 @@ class BatchError(S3dlioError):
         self.attempted = attempted
         self.succeeded = attempted - len(self.failures) - cancelled
         self.cancelled = cancelled
-        first = "; ".join(f"[{f.index}] {f.error}" for f in self.failures[: self.shown])
-        more = f" (and {len(self.failures) - self.shown} more)" if len(self.failures) > self.shown else ""
         super().__init__(
             f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, "
-            f"failed={len(self.failures)}: {first}{more}",
+            f"failed={len(self.failures)}: {self._first()}",
             operation=operation,
         )
         self.__cause__ = self.failures[0].error if self.failures else None
+
+    def _first(self) -> str:
+        """The first failures, and those among them together that say the same."""
+        alike: dict[str, list[int]] = {}
+        for failure in self.failures[:1000]:
+            text = str(failure.error)
+            if text not in alike and len(alike) == self.shown:
+                break
+            alike.setdefault(text, []).append(failure.index)
+        told = (
+            f"[{which[0]}] {text}" + (f" (and {len(which) - 1} more like it)" if len(which) > 1 else "")
+            for text, which in alike.items()
+        )
+        left = len(self.failures) - sum(map(len, alike.values()))
+        return "; ".join(told) + (f" (and {left} more)" if left else "")
 
 
 _BY_ERRNO: dict[int, type[S3dlioError]] = {

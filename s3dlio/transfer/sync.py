@@ -148,7 +148,10 @@ class _Side:
 
     def check_exists(self) -> None:
         if self.store.scheme in LOCAL_SCHEMES and not os.path.isdir(self.key):
-            raise ObjectNotFoundError("there is no such directory; nothing was deleted", uri=self.uri, operation="SYNC")
+            path = self.key.rstrip("/")
+            what = "it is no directory" if os.path.lexists(path) else "there is no such directory"
+            hint = "to copy one file use copy (s3-cli cp)" if os.path.isfile(path) else None
+            raise ObjectNotFoundError(f"{what}; nothing was deleted", uri=self.uri, operation="SYNC", hint=hint)
 
     def plan(self) -> Plan:
         """What is there. Raises where the order is not that of the names: merging would go wrong silently."""

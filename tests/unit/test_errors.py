@@ -15,6 +15,7 @@ from s3dlio.errors import (
     LengthMismatchError,
     MissingDependencyError,
     ObjectNotFoundError,
+    PermissionDeniedError,
     S3dlioError,
     from_os_error,
     redact,
@@ -143,3 +144,12 @@ def test_locate_fills_in_what_is_not_known() -> None:
     error = S3dlioError("x", uri="s3://b/k")
     error.locate("s3://other/k", "GET")
     assert (error.uri, error.operation) == ("s3://b/k", "GET")
+
+
+def test_a_batch_tells_equal_failures_once() -> None:
+    denied = PermissionDeniedError("access denied", uri="s3://b/", operation="DELETE")
+    failures = [ItemFailure(i, f"s3://b/{i}", denied) for i in range(5)]
+    failures.append(ItemFailure(5, "s3://b/5", ObjectNotFoundError("gone")))
+    told = str(BatchError(failures, attempted=9))
+    assert told.endswith(": [0] DELETE s3://b/: access denied (and 4 more like it); [5] gone")
+    assert "more)" not in told
