@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import logging
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
-from s3dlio.errors import redact
+from s3dlio.errors import IsDirectoryError, ObjectNotFoundError, S3dlioError, redact
+from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 if TYPE_CHECKING:
+    from s3dlio.cli.counting import Counter, CountingBar
     from s3dlio.client import Client
     from s3dlio.settings import Settings
     from s3dlio.transfer.progress import Progress
@@ -32,6 +37,7 @@ class Context:
     def __init__(self, args: argparse.Namespace, out: Output) -> None:
         self.args = args
         self.out = out
+        self.counted: CountingBar | Counter | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -68,9 +74,31 @@ class Context:
 
     def bar(self, title: str, *, by_objects: bool = False) -> Progress:
         """A progress bar on stderr where one is wanted, otherwise nobody; ``engine.watched`` closes it."""
-        from s3dlio.transfer.progress import NoProgress, ProgressBar
+        from s3dlio.cli.counting import Counter, CountingBar
 
-        return ProgressBar(title, self.out.stderr, by_objects=by_objects) if self.out.progress else NoProgress()
+        shown = self.out.progress
+        self.counted = CountingBar(title, self.out.stderr, by_objects=by_objects) if shown else Counter()
+        return self.counted
+
+    @contextlib.contextmanager
+    def one_object(self, uri: str | None, hint: str) -> Iterator[None]:
+        """Where one object is meant: if there is none in the block, but a directory of this name, give the hint."""
+        try:
+            yield
+        except (ObjectNotFoundError, IsDirectoryError) as error:
+            if error.hint is None and uri is not None and self._is_directory(uri, error):
+                error.hint = hint
+            raise
+
+    def _is_directory(self, uri: str, error: S3dlioError) -> bool:
+        if isinstance(error, IsDirectoryError):
+            return True
+        store, key = self.client.store_for(uri)
+        if is_directory_like(key) or store.scheme in LOCAL_SCHEMES:
+            return False
+        with contextlib.suppress(S3dlioError):  # the error at hand matters more than why there is no hint
+            return any(page.keys or page.prefixes for page in itertools.islice(store.list(f"{key}/"), 1))
+        return False
 
 
 def _log_operation(seen: Observation) -> None:

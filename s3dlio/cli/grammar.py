@@ -30,6 +30,9 @@ class UsageError(Exception):
 class CommandParser(argparse.ArgumentParser):
     """An ArgumentParser that raises :class:`UsageError` and sorts options before operands."""
 
+    #: What somebody may have meant who gave one operand too many.
+    too_many_hint = ""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
@@ -38,7 +41,11 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(message, self.format_usage(), self.prog)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        return super().parse_known_args(self._sorted(list(args or [])), namespace)
+        parsed, left = super().parse_known_args(self._sorted(list(args or [])), namespace)
+        if left:
+            words = " ".join(f"'{word}'" for word in left if word != "--")
+            self.error(f"one operand too many: {words}{self.too_many_hint and '; ' + self.too_many_hint}")
+        return parsed, left
 
     def _sorted(self, words: Sequence[str]) -> list[str]:
         """The words, options first and each with its value; behind a command's name nothing is touched."""

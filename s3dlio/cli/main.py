@@ -13,7 +13,7 @@ from types import FrameType
 
 from s3dlio.cli.context import Context
 from s3dlio.cli.grammar import UsageError
-from s3dlio.cli.output import Output
+from s3dlio.cli.output import Output, counted
 from s3dlio.cli.parser import parse
 from s3dlio.errors import TransferCancelledError
 
@@ -56,10 +56,12 @@ def _run(context: Context) -> int:
         return _SIGNALLED + signal.SIGPIPE
     except KeyboardInterrupt as error:
         number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        done = context.counted.objects if context.counted is not None else 0
+        after = f" after {counted(done)}" if done else ""
         if context.out.as_json:
-            context.out.error(TransferCancelledError(f"ended by {number.name}"))
+            context.out.error(TransferCancelledError(f"ended by {number.name}{after}"))
         else:
-            context.out.note("Terminated" if isinstance(error, _Terminated) else "\nInterrupted")
+            context.out.note(("Terminated" if isinstance(error, _Terminated) else "\nInterrupted") + after)
         return _SIGNALLED + number
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from s3dlio.cli.grammar import UsageError
 from s3dlio.errors import BatchError, S3dlioError, redact
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Output:
         failures = error.failures if isinstance(error, BatchError) else ()
         if self.as_json:
             for failure in failures:
-                record = {"index": failure.index, **error_record(failure.error)}
+                record = {"index": failure.index, **error_record(failure.error), "uri": redact(failure.uri)}
                 print(_json({"failure": record}), file=self.stderr)
             print(_json({"error": error_record(error)}), file=self.stderr)
             return
@@ -101,7 +102,7 @@ def escaped(text: str) -> str:
 
 def message(error: BaseException) -> str:
     """What an error says to a person; errors of Python itself name their kind."""
-    if isinstance(error, S3dlioError):
+    if isinstance(error, S3dlioError | UsageError):
         return str(error)
     text = escaped(str(error))
     if isinstance(error, OSError) and text:
@@ -121,6 +122,11 @@ def error_record(error: BaseException) -> dict[str, Any]:
 
 def _json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=True, separators=(", ", ": "))
+
+
+def counted(objects: int) -> str:
+    """``1 object``, ``2 objects``."""
+    return f"{objects} object{'' if objects == 1 else 's'}"
 
 
 def human_size(number: float) -> str:

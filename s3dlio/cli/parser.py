@@ -162,6 +162,7 @@ def _reading(commands: _Commands) -> None:
     _jobs(get, 64, "--concurrent")
     _continue_on_error(get)
     get.add_argument("--keylist", metavar="FILE", help="read the URIs from FILE, one a line ('-': standard input)")
+    get.too_many_hint = "get drops the bytes that it reads; download, cp and cat keep them"
     get.add_argument("--offset", type=quantities.size, metavar="BYTES",
                      help="read a range that starts here (default: 0)")  # fmt: skip
     get.add_argument("--length", type=quantities.size, metavar="BYTES",
@@ -181,6 +182,7 @@ def _writing(commands: _Commands) -> None:
         "put", "put:run", "Write generated objects: a write benchmark",
         details="Every object has different bytes, made ahead of the network. To store files use upload or cp",
     )  # fmt: skip
+    put.too_many_hint = "put writes generated objects; upload and cp store files"
     put.add_argument("uri", metavar="URI_PREFIX", help=f"{_PREFIX}; '{{}}' in it is a template")
     put.add_argument("-n", "--num", type=quantities.count, default=1, metavar="N", help="how many objects (default: 1)")
     put.add_argument("-s", "--size", type=quantities.size, default=20 << 20, metavar="BYTES",

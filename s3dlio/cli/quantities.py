@@ -27,24 +27,24 @@ def positive_size(text: str) -> int:
 
 def count(text: str) -> int:
     """How many of something, 0 or more."""
-    return _number(text, "count", 0, MAX_SIZE)
+    return _number(text, "count", 0, MAX_SIZE, "write an integer >= 0, such as 1000, 10k or 4Ki")
 
 
 def factor(text: str) -> int:
     """A dedup or compress factor: 1 (off) or more."""
-    return _number(text, "factor", 1, MAX_SIZE)
+    return _number(text, "factor", 1, MAX_SIZE, "write an integer >= 1")
 
 
 def jobs(text: str) -> int:
     """How many requests may be in flight: 1 to 4096."""
-    return _number(text, "jobs", 1, MAX_JOBS)
+    return _number(text, "jobs", 1, MAX_JOBS, f"write an integer from 1 to {MAX_JOBS}")
 
 
-def _number(text: str, name: str, minimum: int, maximum: int) -> int:
+def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") -> int:
     try:
         value = parse_size(text, name=name)
     except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"invalid {name} value '{text}': {exc.hint or exc.reason}") from None
+        raise argparse.ArgumentTypeError(f"invalid {name} value '{text}': {hint or exc.hint or exc.reason}") from None
     if not minimum <= value <= maximum:
         valid = f"{minimum} or more" if maximum == MAX_SIZE else f"{minimum} to {maximum}"
         raise argparse.ArgumentTypeError(

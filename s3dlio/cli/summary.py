@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from s3dlio.cli.output import Output
+from s3dlio.cli.output import Output, counted
 from s3dlio.errors import BatchError
 from s3dlio.transfer.summary import TransferSummary
 
@@ -27,7 +27,7 @@ def finish(
     counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
     counts |= {name: count for name in ("skipped", "deleted") if (count := getattr(summary, name))}
     if dry_run:
-        out.note(f"{summary.attempted} objects ({summary.bytes} bytes) would be copied, {summary.deleted} deleted")
+        out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be copied, {summary.deleted} deleted")
         return
     out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
     _print(out, operation, label, counts, {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)})
@@ -60,4 +60,4 @@ def speed(objects: int, size: int, seconds: float) -> str:
     """``100 objects: 4096 bytes in 0.100s (0.04 MB/s, 1000 objects/s)``."""
     took = max(seconds, 1e-9)
     rates = f"{size / took / 1e6:.2f} MB/s, {objects / took:.0f} objects/s"
-    return f"{objects} objects: {size} bytes in {seconds:.3f}s ({rates})"
+    return f"{counted(objects)}: {size} bytes in {seconds:.3f}s ({rates})"

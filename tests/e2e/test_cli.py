@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import s3dlio
+from s3dlio.cli.commands import get as get_command
 from tests.e2e.conftest import Cli
 
 S3_CLI = [sys.executable, "-m", "s3dlio"]
@@ -60,7 +62,8 @@ def test_ls_json_has_sizes_and_a_total(cli: Cli, tree: Path):
     *entries, total = cli("--json", "ls", f"file://{tree}/").records
     assert {entry["uri"].rpartition("tree")[2]: entry.get("size") for entry in entries} == {
         "/a.txt": 5, "/b.bin": 2048, "/sub/": None}  # fmt: skip
-    assert total["objects"] == 3
+    assert (total["operation"], total["objects"]) == ("LIST", 3)
+    assert not any("operation" in entry for entry in entries)
 
 
 def test_ls_of_nothing_is_no_error(cli: Cli, tmp_path: Path):
@@ -126,11 +129,26 @@ def test_a_bad_uri_in_a_keylist_is_refused_before_anything_is_read(cli: Cli, tre
     assert "bogus://x/y" in run.err
 
 
+def test_the_output_of_ls_is_a_keylist(cli: Cli, tree: Path, tmp_path: Path):
+    listed = cli("ls", "-r", f"file://{tree}/").out
+    (tmp_path / "keys").write_text(f"# all of them\n\n{listed}")
+    assert cli("get", "--keylist", tmp_path / "keys").out == "GET summary: attempted=3, succeeded=3, failed=0\n"
+
+
+@pytest.mark.parametrize("words", ["stat", "get", "cat", "head", "tail"])
+@pytest.mark.parametrize("scheme", ["file", "memory"])
+def test_a_directory_where_an_object_is_meant(cli: Cli, tree: Path, scheme: str, words: str):
+    uri = {"file": f"file://{tree}/sub", "memory": "memory://cli-directory/sub"}[scheme]
+    s3dlio.put_bytes("memory://cli-directory/sub/key", b"x")
+    assert "it is a directory: " in cli(words, uri, code=1).err
+    assert "it is a directory" not in cli(words, f"{uri}x", code=1).err
+
+
 def test_get_range(cli: Cli, tree: Path):
     run = cli("get", f"file://{tree}/b.bin", "--offset", 2000, "--length", "1k")
-    assert "Range GET bytes 2000-2999\n1 objects: 48 bytes" in run.err
+    assert "Range GET bytes 2000-2999\n1 object: 48 bytes" in run.err
     run = cli("get", f"file://{tree}/b.bin", "--length", 10)
-    assert "Range GET bytes 0-9\n1 objects: 10 bytes" in run.err
+    assert "Range GET bytes 0-9\n1 object: 10 bytes" in run.err
     assert "bytes 2040-EOF" in cli("get", f"file://{tree}/b.bin", "--offset", 2040).err
 
 
@@ -153,6 +171,30 @@ def test_cat_head_and_tail(tree: Path):
 def test_cat_as_json(cli: Cli, tree: Path):
     (record,) = cli("cat", "--json", f"file://{tree}/a.txt").records
     assert record == {"uri": f"file://{tree}/a.txt", "offset": 0, "bytes": 5, "base64": "YWxwaGE="}
+
+
+# -- copying
+
+
+def test_upload_of_a_directory_needs_r_as_cp_does(cli: Cli, tree: Path, tmp_path: Path):
+    for command in ("upload", "cp"):
+        run = cli(command, tree, f"file://{tmp_path}/up/", code=1)
+        assert "it is a directory; use -r" in run.err
+        assert not (tmp_path / "up").exists()
+    assert cli("upload", f"{tree}/*", f"file://{tmp_path}/up/").out.startswith("UPLOAD summary: attempted=2, ")
+
+
+def test_the_summaries_of_cp_and_mv(cli: Cli, tree: Path, tmp_path: Path):
+    assert cli("cp", tree / "a.txt", tmp_path / "x").out.startswith("CP summary (copy): attempted=1, ")
+    run = cli("mv", tmp_path / "x", tmp_path / "y")
+    assert run.out == "MV summary: attempted=1, succeeded=1, failed=0\n"
+    assert run.err.startswith("1 object: 5 bytes in ")
+
+
+def test_sync_of_a_file_names_cp(cli: Cli, tree: Path, tmp_path: Path):
+    run = cli("sync", tree / "a.txt", tmp_path / "out", code=1)
+    assert "it is no directory; nothing was deleted; to copy one file use copy (s3-cli cp)" in run.err
+    assert "there is no such directory" in cli("sync", tree / "none", tmp_path / "out", code=1).err
 
 
 # -- errors and exit codes
@@ -209,6 +251,7 @@ def test_usage_errors_exit_with_2(cli: Cli):
     assert "unknown option '--nope'" in cli("ls", "u", "--nope", code=2).err
     (record,) = cli("ls", "u", "--nope", "--json", code=2).errors
     assert record["error"]["type"] == "UsageError"
+    assert record["error"]["message"].startswith("unknown option '--nope'")
     assert cli("get", "u", "--keylist", "k", code=2)
     assert cli("get", "-r", "u", "--offset", "1", code=2)
 
@@ -218,6 +261,17 @@ def test_usage_errors_exit_with_2(cli: Cli):
 )
 def test_options_that_would_be_ignored_are_refused(cli: Cli, words: str):
     assert "s3-cli" in cli(*words.split(), code=2).err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("put file s3://b/", "upload and cp store files"), ("get s3://b/k file", "download, cp and cat keep them"),
+     ("put file:///tmp/{} -t x{}", "'{}' stands in the URI and in -t/--template"),
+     ("put u -n 1.5", "invalid count value '1.5': write an integer >= 0"),
+     ("put u -n x", "invalid count value 'x': write an integer >= 0")],
+)  # fmt: skip
+def test_what_was_meant_is_guessed(cli: Cli, words: str, says: str):
+    assert says in cli(*words.split(), code=2).err
 
 
 def test_verbose_tells_every_operation(cli: Cli, tree: Path, caplog: pytest.LogCaptureFixture):
@@ -386,6 +440,19 @@ def test_signals_end_a_command_cleanly(tmp_path: Path, number: signal.Signals, c
         _, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert err.strip() == word
+
+
+def test_an_interrupted_command_says_how_far_it_came(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in "abc":
+        (tmp_path / name).touch()
+    monkeypatch.setattr(get_command, "finish", interrupted)
+    assert cli("get", f"file://{tmp_path}/", code=130).err == "\nInterrupted after 3 objects\n"
+    assert cli("get", f"file://{tmp_path}/a", "--progress", code=130).err.endswith("\nInterrupted after 1 object\n")
+    (record,) = cli("get", f"file://{tmp_path}/", "--json", code=130).errors
+    assert record["error"]["message"] == "ended by SIGINT after 3 objects"
 
 
 def test_the_console_script_and_the_module_are_the_same_program():

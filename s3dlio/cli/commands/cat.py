@@ -6,12 +6,15 @@ import functools
 from collections.abc import Iterator
 
 from s3dlio.cli.context import Context
+from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.types import Conditions
 
 #: Bytes of one read; while one is written the next is on its way.
 PIECE = 8 << 20
+
+_HINT = "it is a directory: name an object in it, as ls shows them"
 
 
 def cat(context: Context) -> None:
@@ -28,11 +31,17 @@ def head(context: Context) -> None:
 def tail(context: Context) -> None:
     """The last bytes."""
     uri, count = context.args.uri, context.args.bytes
-    size = context.client.stat(uri)["size"]
+    with context.one_object(uri, _HINT):
+        size = context.client.stat(uri)["size"]
     _print(context, uri, max(0, size - count), min(size, count))
 
 
 def _print(context: Context, uri: str, offset: int, length: int | None) -> None:
+    with context.one_object(uri, _HINT):
+        _print_pieces(context, uri, offset, length)
+
+
+def _print_pieces(context: Context, uri: str, offset: int, length: int | None) -> None:
     for piece in pieces(context, uri, offset, length):
         context.out.data({"uri": uri, "offset": offset}, piece)
         offset += len(piece)
@@ -50,7 +59,11 @@ def pieces(context: Context, uri: str, offset: int, length: int | None) -> Itera
 
     def read(start: int, count: int, conditions: Conditions) -> tuple[BytesView, int, Conditions]:
         sink = MemorySink()
-        told = store.execute(store.read_call(key, sink, offset=start, length=count, conditions=conditions))
+        try:
+            told = store.execute(store.read_call(key, sink, offset=start, length=count, conditions=conditions))
+        except S3dlioError as error:
+            error.operation = "GET"  # that it is read in pieces is our own affair
+            raise
         return sink.view(), told.size, Conditions(if_match=told.etag)
 
     view, size, same = read(offset, PIECE if left is None else min(PIECE, left), Conditions())

@@ -37,5 +37,6 @@ def _directories(key: str, start: int, depth: int) -> list[str]:
 
 def _print(context: Context, uri: str, size: int, count: int) -> None:
     shown = human_size(size) if context.args.human_readable else str(size)
-    text = f"{shown:>14}  {count:>9} objects  {context.out.name(uri)}"
+    unit = "object " if count == 1 else "objects"
+    text = f"{shown:>14}  {count:>9} {unit}  {context.out.name(uri)}"
     context.out.result({"uri": uri, "bytes": size, "objects": count}, text)

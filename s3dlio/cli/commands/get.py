@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
+from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish
 from s3dlio.errors import ObjectNotFoundError, TransferCancelledError, from_os_error
@@ -20,6 +21,9 @@ from s3dlio.types import ObjectMetadata
 from s3dlio.uri import is_directory_like
 
 Read = Call[ObjectMetadata]
+
+#: How lines of a key list begin that are no URIs: ``s3-cli ls`` can be piped into ``get --keylist -``.
+_NOT_URIS = ("#", TOTAL)
 
 
 def run(context: Context) -> None:
@@ -43,7 +47,8 @@ def run(context: Context) -> None:
         first = args.offset or 0
         last = "EOF" if args.length is None else first + args.length - 1
         context.out.note(f"Range GET bytes {first}-{last}")
-    finish(context.out, "GET", summary)
+    with context.one_object(args.uri, "it is a directory: write '/' behind it to read what is in it, or use -r"):
+        finish(context.out, "GET", summary)
 
 
 def _calls(context: Context, progress: Progress) -> Iterator[Read]:
@@ -68,7 +73,7 @@ def _calls(context: Context, progress: Progress) -> Iterator[Read]:
 
 
 def _keylist(path: str) -> list[str]:
-    """The URIs in a file, one a line; blank lines do not count."""
+    """The URIs in a file, one a line. Blank lines, comments and the last line of ``ls`` do not count."""
     try:
         if path == "-":
             lines = sys.stdin.readlines()
@@ -77,7 +82,7 @@ def _keylist(path: str) -> list[str]:
                 lines = file.readlines()
     except OSError as exc:
         raise from_os_error(exc, uri=os.path.abspath(path), operation="read") from exc
-    return [line.rstrip("\r\n") for line in lines if line.strip()]
+    return [line.rstrip("\r\n") for line in lines if line.strip() and not line.startswith(_NOT_URIS)]
 
 
 def _read_all(context: Context, calls: Iterable[Read], progress: Progress) -> TransferSummary:

@@ -12,6 +12,9 @@ from s3dlio.cli.output import Output, human_size
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import ListPage
 
+#: How the last line begins.
+TOTAL = "Total objects:"
+
 _REDRAW_SECONDS = 0.2
 
 
@@ -29,8 +32,8 @@ def run(context: Context) -> None:
     live.clear()
     count, seconds = live.count, live.seconds
     out.result(
-        {"objects": count, "seconds": round(seconds, 6)},
-        f"Total objects: {count} ({seconds:.3f}s, rate: {count / seconds:,.0f} objects/s)",
+        {"operation": "LIST", "objects": count, "seconds": round(seconds, 6)},
+        f"{TOTAL} {count} ({seconds:.3f}s, rate: {count / seconds:,.0f} objects/s)",
     )
 
 

@@ -14,6 +14,8 @@ def run(context: Context) -> None:
     """Write them, then the summary; any that failed make the command fail."""
     args = context.args
     template = args.template
+    if template is not None and "{}" in args.uri:
+        context.refuse("'{}' stands in the URI and in -t/--template: leave one of them out")
     if template is None and "{}" not in args.uri:
         template = DEFAULT_TEMPLATE
     with watched(context.bar("PUT")) as progress:

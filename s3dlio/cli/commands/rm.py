@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from s3dlio.cli.context import Context
+from s3dlio.cli.output import counted
 from s3dlio.cli.summary import finish_failed
 from s3dlio.errors import BatchError, TransferCancelledError
 from s3dlio.transfer.delete import delete
@@ -45,7 +46,7 @@ def _would_delete(context: Context, uri: str) -> None:
 def _report(context: Context, summary: TransferSummary) -> None:
     args, out = context.args, context.out
     if args.dry_run:
-        out.note(f"{summary.attempted} objects would be deleted")
+        out.note(f"{counted(summary.attempted)} would be deleted")
         return
     if out.as_json:
         counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
@@ -63,10 +64,10 @@ def _below_prefix(uri: str, pattern: str | None, count: int) -> str:
         return f"No objects found under prefix: {uri}"
     if pattern:
         return (
-            f"Sent delete requests for {count} objects selected under prefix {uri} by pattern '{pattern}' "
+            f"Sent delete requests for {counted(count)} selected under prefix {uri} by pattern '{pattern}' "
             f"({count} selected; 0 reported errors)"
         )
-    return f"Sent delete requests for {count} objects found under prefix {uri} ({count} listed; 0 reported errors)"
+    return f"Sent delete requests for {counted(count)} found under prefix {uri} ({count} listed; 0 reported errors)"
 
 
 def _single(uri: str, shown: str) -> str:

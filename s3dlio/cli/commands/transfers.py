@@ -7,9 +7,10 @@ from typing import Any
 
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish, finish_failed
-from s3dlio.errors import BatchError
+from s3dlio.errors import BatchError, IsDirectoryError
 from s3dlio.transfer import copy as copying
 from s3dlio.transfer.download import download as download_objects
+from s3dlio.transfer.local import expand, file_uri
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.sync import Action
 from s3dlio.transfer.sync import sync as sync_directories
@@ -20,6 +21,8 @@ from s3dlio.uri import LOCAL_SCHEMES, SCHEMES
 def upload(context: Context) -> None:
     """Files into a store."""
     args = context.args
+    if not args.recursive:
+        _refuse_directories(args.sources, regex=args.regex)
     extras = {"recursive": args.recursive, "regex": args.regex, "create_bucket": args.create_bucket}
     _transfer(context, "UPLOAD", upload_files, args.sources, journal=args.journal, **extras)
 
@@ -55,12 +58,26 @@ def sync(context: Context) -> None:
     _transfer(context, "SYNC", sync_directories, args.source, on_action=tell if args.dry_run else None, **extras)
 
 
+def _refuse_directories(sources: list[str], *, regex: bool) -> None:
+    """As ``cp`` does: to store only what is directly in a directory is seldom meant.
+
+    Raises:
+        IsDirectoryError: a source is one.
+    """
+    for root in () if regex else expand(sources):
+        if root.is_directory:
+            raise IsDirectoryError(
+                "it is a directory", uri=file_uri(root.path), operation="UPLOAD", hint="use -r; nothing was uploaded"
+            )
+
+
 def _copy(context: Context, operation: str, function: Callable[..., TransferSummary]) -> None:
     args = context.args
     sources = args.sources if len(args.sources) > 1 else args.sources[0]
     extras = {"recursive": args.recursive, "pattern": args.pattern, "create_bucket": args.create_bucket}
     extras["journal"] = args.journal
-    _transfer(context, operation, function, sources, label=_direction(args.sources[0], args.dest), **extras)
+    label = _direction(args.sources[0], args.dest) if operation == "CP" else ""
+    _transfer(context, operation, function, sources, label=label, **extras)
 
 
 def _transfer(
