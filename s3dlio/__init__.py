@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         pre_stat_and_cache_async as pre_stat_and_cache_async, presign_async as presign_async, put_async as put_async,
         put_bytes_async as put_bytes_async, put_many_async as put_many_async, put_tags_async as put_tags_async,
         rmdir_async as rmdir_async, stat_async as stat_async, stat_many_async as stat_many_async,
-        stat_object_async as stat_object_async, upload_async as upload_async,
+        stat_object_async as stat_object_async, sync_async as sync_async, upload_async as upload_async,
     )
     from s3dlio.api import (
         configure as configure, configure_s3 as configure_s3, copy as copy, create_bucket as create_bucket,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         list as list, list_containers as list_containers, list_full_uris as list_full_uris, list_keys as list_keys,
         mkdir as mkdir, move as move, pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put,
         put_bytes as put_bytes, put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat,
-        stat_many as stat_many, stat_object as stat_object, upload as upload,
+        stat_many as stat_many, stat_object as stat_object, sync as sync, upload as upload,
     )
     from s3dlio.client import (
         Client as Client,
@@ -115,13 +115,13 @@ _HOME = {
         get_object_async get_range_async get_tags_async head_async iterate_async list_async list_containers_async
         list_full_uris_async list_keys_async mkdir_async move_async pre_stat_and_cache_async presign_async
         put_async put_bytes_async put_many_async put_tags_async rmdir_async stat_async stat_many_async
-        stat_object_async upload_async
+        stat_object_async sync_async upload_async
     """,
     "api": """
         configure configure_s3 copy create_bucket default_client delete delete_bucket delete_many download
         exists get get_into get_many get_many_outcomes get_many_stats get_object get_range get_tags head init_logging
         iterate list list_containers list_full_uris list_keys mkdir move pre_stat_and_cache presign put put_bytes
-        put_many put_tags rmdir stat stat_many stat_object upload
+        put_many put_tags rmdir stat stat_many stat_object sync upload
     """,
     "client": """
         Client

@@ -88,6 +88,7 @@ upload_async = _twin(api.upload)
 download_async = _twin(api.download)
 copy_async = _twin(api.copy)
 move_async = _twin(api.move)
+sync_async = _twin(api.sync)
 
 
 def get_into_async(uri: URI, dst: Any, *, expected_len: int | None = None) -> Awaitable[int]:

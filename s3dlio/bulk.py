@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from s3dlio.errors import ConfigError
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.local import LocalStore
 from s3dlio.transfer import many
-from s3dlio.transfer.executor import BaseExecutor, ByteBudget
+from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 from s3dlio.verbs import URI, Verbs
+
+if TYPE_CHECKING:
+    from s3dlio.client import Client
 
 
 class BulkVerbs(Verbs):
@@ -132,7 +133,9 @@ class BulkVerbs(Verbs):
         Raises:
             BatchError: some could not be deleted; all were tried.
         """
-        many.delete_many(many.uri_list(uris), self._crew(max_in_flight))
+        from s3dlio.transfer.delete import delete_many
+
+        delete_many(cast("Client", self), many.uri_list(uris), max_in_flight=max_in_flight)
 
     # -- listings
 
@@ -202,19 +205,19 @@ class BulkVerbs(Verbs):
         Raises:
             IsDirectoryError: a local directory without ``recursive``; nothing was deleted.
             InvalidURIError: it names a container, or has a ``*`` without ``recursive``; nothing was deleted.
-            BatchError: some could not be deleted; all were tried.
+            BatchError: some could not be deleted. A key that fails does not stop the others; a batch that fails as a
+                whole, after its retries, does.
         """
-        store, key = self.store_for(uri)
         if recursive and version_id is not None:
             raise ConfigError("version_id names one object, recursive many (nothing was deleted)", uri=as_uri(uri))
         if recursive:
-            selection = Selection(store, key, recursive=True, pattern=pattern)
-            many.delete_pages((page.keys for _, page in selection), store, self._crew(8))
-            if pattern is None and isinstance(store, LocalStore) and os.path.isdir(key):
-                store.rmdir(key, recursive=True)
+            from s3dlio.transfer.delete import delete
+
+            delete(cast("Client", self), uri, recursive=True, pattern=pattern, cancel=surrounding_token())
         elif pattern is not None:
             raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
         else:
+            store, key = self.store_for(uri)
             if version_id is None:  # with it, one object of exactly this name is meant
                 check_names_one(store, key, "DELETE")
             store.delete(key, version_id=version_id)

@@ -203,6 +203,29 @@ class Client(BulkVerbs):
         options.setdefault("cancel", surrounding_token())
         return move(self, src, dst, max_in_flight=max_in_flight, recursive=recursive, **options)
 
+    def sync(
+        self, /, src: URI, dst: URI, max_in_flight: int = 32, delete: bool = False, **options: Any
+    ) -> TransferSummary:
+        """Make one directory like another, on any two schemes: transfer what is missing, has another size or is older.
+
+        Args:
+            src: a directory: a URI or local path.
+            dst: likewise.
+            max_in_flight: how many objects at a time.
+            delete: when all is transferred, delete what only ``dst`` has.
+            **options: dry_run, checksum, include, exclude, create_bucket, verify, preserve_mtime, continue_on_error,
+                progress, cancel, on_action, options: see :func:`s3dlio.transfer.sync.sync`.
+
+        Raises:
+            ObjectNotFoundError: there is nothing in ``src``; nothing was deleted.
+            InvalidURIError: one directory is inside the other.
+            BatchError: objects failed; it has every one of them.
+        """
+        from s3dlio.transfer.sync import sync
+
+        options.setdefault("cancel", surrounding_token())
+        return sync(self, src, dst, max_in_flight=max_in_flight, delete=delete, **options)
+
     def put(
         self,
         prefix: str,

@@ -20,7 +20,9 @@ from s3dlio.errors import TransferCancelledError
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, final_error, rest_of
 from s3dlio.net.message import Pause, Request, Response
+from s3dlio.net.pace import Pace
 from s3dlio.net.pool import Connection
+from s3dlio.net.retry import THROTTLED
 from s3dlio.net.wire import Flight, Wire
 
 Done = Callable[[int, Any, "BaseException | None"], None]
@@ -75,11 +77,13 @@ class Lane:
     Args:
         window: requests in flight (connections), at most.
         cancel: looked at ten times a second; when it is set, operations get a TransferCancelledError and may clean up.
+        pace: bounds the operations on their way, those that wait for another attempt included.
     """
 
-    def __init__(self, *, window: int, cancel: Cancel | None = None) -> None:
+    def __init__(self, *, window: int, cancel: Cancel | None = None, pace: Pace | None = None) -> None:
         self._window = max(1, window)
         self._cancel = cancel
+        self._pace = pace
         self._wire = Wire(self._ended, self._expanded)
         self._waiting: deque[Flight] = deque()  # requests that only lack room in the window
         self._sources: deque[_Task] = deque()  # tasks with more requests to start
@@ -188,7 +192,7 @@ class Lane:
                 wire.launch(flight)
             elif self._sources:
                 self._pull(self._sources[0])
-            elif self._calls is not None:
+            elif self._calls is not None and (self._pace is None or len(self._tasks) < self._pace.limit):
                 item = next(self._calls, None)
                 if item is None:
                     self._calls = None
@@ -210,6 +214,8 @@ class Lane:
             wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:
             self._tasks.discard(task)
+            if self._pace is not None:
+                self._pace.ended_well()
             self._done(task.index, stop.value, None)
         except BaseException as raised:
             self._tasks.discard(task)
@@ -283,6 +289,8 @@ class Lane:
         policy = request.service.policy
         if response.status >= 400 or request.wary:
             delay = policy.after_response(request, response, flight.attempt, flight.started)
+            if self._pace is not None and response.status in THROTTLED:
+                self._pace.throttled()
             if delay is not None:
                 self._pause(flight, delay)
                 return

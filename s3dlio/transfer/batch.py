@@ -31,6 +31,7 @@ def run_calls(
     cancel: CancelToken,
     executor: BaseExecutor,
     budget: ByteBudget | None = None,
+    adaptive: bool = False,
 ) -> None:
     """Run every call, at most ``width`` at a time, and return when all that were started have ended.
 
@@ -42,13 +43,14 @@ def run_calls(
         cancel: once cancelled, no call is started any more. Failed calls do not cancel: that is up to ``on_done``.
         executor: whose threads help.
         budget: bounds the bytes of the writes in flight. Where it is used up, lanes let what is in flight end first.
+        adaptive: keep fewer calls in flight for a while when a cloud service asks to slow down.
     """
     feed = _Feed(calls, cancel)
     if feed.next_is_blocking():
         _run_loops(feed, width, on_done, cancel, executor, budget)
     # Loops leave when they meet a call that wants a lane; a lane can do what a loop does, so it goes on to the end.
     if feed.peek() is not None:
-        _run_lanes(feed, width, on_done, cancel, executor, budget)
+        _run_lanes(feed, width, on_done, cancel, executor, budget, adaptive)
 
 
 class _Feed:
@@ -177,11 +179,14 @@ def _run_lanes(
     cancel: CancelToken,
     executor: BaseExecutor,
     budget: ByteBudget | None,
+    adaptive: bool,
 ) -> None:
     """Event loops over the calls of cloud stores. A blocking call among them runs on the lane that meets it."""
     from s3dlio.net.lane import Lane
+    from s3dlio.net.pace import Pace
 
     lanes = lanes_for(width)
+    window = -(-width // lanes)
     sizes: dict[int, int] = {}  # what calls in flight have taken of the budget
 
     def done(index: int, result: Any, error: BaseException | None) -> None:
@@ -207,7 +212,8 @@ def _run_lanes(
 
     def lane() -> None:
         while feed.peek() is not None:  # a lane ends when all that it began has ended; then there is room again
-            Lane(window=-(-width // lanes), cancel=cancel).run(calls_with_room(), done)
+            pace = Pace(window) if adaptive else None
+            Lane(window=window, cancel=cancel, pace=pace).run(calls_with_room(), done)
 
     executor.share(lane, lanes - 1, cancel)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3dlio.errors import IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.engine import LinkedToken, watched
-from s3dlio.transfer.executor import CancelToken
+from s3dlio.transfer.executor import BaseExecutor, CancelToken, surrounding_token
 from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress
@@ -49,7 +49,8 @@ def delete(
         pattern: a regular expression, found anywhere in the name relative to the directory.
         include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
         dry_run: delete nothing; ``on_key`` is told what would be deleted.
-        max_in_flight: how many batches (1,000 keys each, where the service takes so many) are in flight at most.
+        max_in_flight: how many batches (1,000 keys each, where the service takes so many) are in flight at most; fewer
+            while the service asks to slow down.
         progress: is told how many objects are gone.
         cancel: stops from another thread.
         on_key: is told the URI of every object before it is deleted.
@@ -115,6 +116,30 @@ def _rehearse(store: ObjectStore, keys: Iterable[str], tell: Callable[[str], Non
     return tally.summary()
 
 
+def delete_many(client: Client, uris: Sequence[str], *, max_in_flight: int = 8) -> TransferSummary:
+    """Delete every URI, of any stores; objects that are not there are no error.
+
+    Raises:
+        InvalidURIError: one of them is no URI, or names no object; nothing was deleted.
+        BatchError: some could not be deleted; all were tried.
+        TransferCancelledError: the awaited call around it was cancelled.
+    """
+    width = check_width(max_in_flight)
+    by_store: dict[ObjectStore, list[str]] = {}
+    for uri in uris:
+        store, key = client.store_for(uri)
+        store.check_key(key, "DELETE")
+        by_store.setdefault(store, []).append(key)
+    batches = (
+        (store, batch) for store, keys in by_store.items() for batch in _batches(keys, store.delete_batch_size)
+    )
+    deletion = _Deletion(LinkedToken(surrounding_token()), keep_going=True)
+    deletion.run(batches, width, client.executor)
+    summary = deletion.tally.summary()
+    summary.raise_for_failures("DELETE")
+    return summary
+
+
 def delete_keys(
     client: Client,
     store: ObjectStore,
@@ -134,26 +159,17 @@ def delete_keys(
         S3dlioError: the listing behind ``keys`` failed.
     """
     progress = progress or NoProgress()
-    token = LinkedToken(cancel)
-    deletion = _Deletion(store, progress, token)
+    deletion = _Deletion(LinkedToken(cancel), progress)
     # Three pages ahead of the requests is enough that none waits for a listing, and memory stays at a few pages.
     ahead = Ahead(
-        _batches(keys, store.delete_batch_size),
+        ((store, batch) for batch in _batches(keys, store.delete_batch_size)),
         depth=3 * max_in_flight,
-        seen=lambda batch: progress.add(len(batch), 0),
-        stopped=lambda: token.cancelled,
+        seen=lambda work: progress.add(len(work[1]), 0),
+        stopped=lambda: deletion.token.cancelled,
         chunk=1,
     )
     with closing(ahead):
-        run_calls(
-            deletion.calls(ahead),
-            width=max_in_flight,
-            on_done=deletion.on_done,
-            cancel=token,
-            executor=client.executor,
-        )
-    if token.by_caller:
-        raise TransferCancelledError(f"cancelled with {deletion.tally.succeeded} objects deleted", operation="DELETE")
+        deletion.run(ahead, max_in_flight, client.executor)
     return deletion.tally
 
 
@@ -163,38 +179,61 @@ def _batches(keys: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
+class _Batch(NamedTuple):
+    """Keys that one call deletes; ``first`` is the position of the first of them in the whole deletion."""
+
+    store: ObjectStore
+    keys: list[str]
+    first: int
+
+
 class _Deletion:
-    """Batches on their way."""
+    """Batches on their way.
 
-    def __init__(self, store: ObjectStore, progress: Progress, token: CancelToken) -> None:
-        self._store = store
-        self._token = token
+    Args:
+        token: stops it.
+        progress: is told what is gone.
+        keep_going: a batch that fails as a whole does not stop the others.
+    """
+
+    def __init__(self, token: LinkedToken, progress: Progress | None = None, *, keep_going: bool = False) -> None:
+        self.token = token
         self.tally = Tally(progress)
-        self._in_flight: dict[
-            int, tuple[int, list[str]]
-        ] = {}  # position among the calls -> index of its first key, keys
+        self._keep_going = keep_going
+        self._in_flight: dict[int, _Batch] = {}  # by the position among the calls
 
-    def calls(self, batches: Iterable[list[str]]) -> Iterator[Call[KeyErrors]]:
-        for position, batch in enumerate(batches):
-            first = self.tally.start(len(batch))
-            self._in_flight[position] = (first, batch)
-            yield self._store.delete_many_call(batch)
+    def run(self, batches: Iterable[tuple[ObjectStore, list[str]]], width: int, executor: BaseExecutor) -> None:
+        """Delete all batches, up to ``width`` at a time, fewer while the service asks to slow down.
 
-    def on_done(self, position: int, failed: Any, error: BaseException | None) -> None:
-        first, batch = self._in_flight.pop(position)
-        if isinstance(error, TransferCancelledError) and self._token.cancelled:
-            self.tally.give_up(len(batch))
+        Raises:
+            TransferCancelledError: the caller's token was cancelled.
+        """
+        calls = self._calls(batches)
+        run_calls(calls, width=width, on_done=self._done, cancel=self.token, executor=executor, adaptive=True)
+        if self.token.by_caller:
+            raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects deleted", operation="DELETE")
+
+    def _calls(self, batches: Iterable[tuple[ObjectStore, list[str]]]) -> Iterator[Call[KeyErrors]]:
+        for position, (store, keys) in enumerate(batches):
+            self._in_flight[position] = _Batch(store, keys, self.tally.start(len(keys)))
+            yield store.delete_many_call(keys)
+
+    def _done(self, position: int, failed: Any, error: BaseException | None) -> None:
+        batch = self._in_flight.pop(position)
+        if isinstance(error, TransferCancelledError) and self.token.cancelled:
+            self.tally.give_up(len(batch.keys))
         elif error is not None:
-            self._token.cancel("another batch failed")
-            self._fail(first, batch, dict.fromkeys(batch, error))
+            if not self._keep_going:
+                self.token.cancel("another batch failed")
+            self._fail(batch, dict.fromkeys(batch.keys, error))
         else:
-            self._fail(first, batch, dict(failed))
-            self.tally.succeed(0, objects=len(batch) - len(failed))
+            self._fail(batch, dict(failed))
+            self.tally.succeed(0, objects=len(batch.keys) - len(failed))
 
-    def _fail(self, first: int, batch: list[str], errors: Mapping[str, BaseException]) -> None:
-        for index, key in enumerate(batch if errors else (), first):
+    def _fail(self, batch: _Batch, errors: Mapping[str, BaseException]) -> None:
+        for index, key in enumerate(batch.keys if errors else (), batch.first):
             if (error := errors.get(key)) is not None:
-                uri = self._store.uri(key)
+                uri = batch.store.uri(key)
                 if isinstance(error, S3dlioError):
                     error.locate(uri, "DELETE")
                 self.tally.fail(index, uri, error)

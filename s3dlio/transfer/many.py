@@ -1,4 +1,4 @@
-"""Batches of one verb over many URIs: reads, writes, stats, deletes, with their outcomes in the order of the input."""
+"""Batches of one verb over many URIs: reads, writes, stats, with their outcomes in the order of the input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from s3dlio.errors import BatchError, ConfigError, ItemFailure, S3dlioError, TransferCancelledError
+from s3dlio.errors import BatchError, ConfigError, ItemFailure, TransferCancelledError
 from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call, ObjectStore
@@ -212,58 +212,3 @@ def _pair(index: int, item: Any) -> tuple[str, Payload]:
         return as_uri(item[0]), item[1]
     except TypeError as error:
         raise TypeError(f"item {index}: {error}") from error
-
-
-def delete_many(uris: Sequence[str], crew: Crew) -> None:
-    """Delete every URI, in batches as large as each store takes; objects that are not there are no error.
-
-    Raises:
-        InvalidURIError: one of them is no URI, or names no object; nothing was deleted.
-        BatchError: some could not be deleted; all were tried.
-    """
-    by_store: dict[ObjectStore, list[str]] = {}
-    for uri in uris:
-        store, key = crew.store_for(uri)
-        store.check_key(key, "DELETE")
-        by_store.setdefault(store, []).append(key)
-    _delete_batches(((store, [keys]) for store, keys in by_store.items()), crew)
-
-
-def delete_pages(pages: Iterable[Sequence[str]], store: ObjectStore, crew: Crew) -> None:
-    """Delete all keys of the pages of a listing, while it goes on.
-
-    Raises:
-        BatchError: some could not be deleted; all were tried.
-    """
-    _delete_batches([(store, pages)], crew)
-
-
-def _delete_batches(work: Iterable[tuple[ObjectStore, Iterable[Sequence[str]]]], crew: Crew) -> None:
-    failed: list[ItemFailure] = []
-    started: dict[int, tuple[ObjectStore, Sequence[str], int]] = {}  # batches in flight
-    attempted = 0
-
-    def calls() -> Iterator[Call[Any]]:
-        nonlocal attempted
-        number = 0
-        for store, pages in work:
-            size = store.delete_batch_size
-            for keys in pages:
-                for batch in (keys[at : at + size] for at in range(0, len(keys), size)):
-                    started[number] = store, batch, attempted
-                    number += 1
-                    attempted += len(batch)
-                    yield store.delete_many_call(batch)
-
-    def done(number: int, refused: list[tuple[str, S3dlioError]] | None, error: BaseException | None) -> None:
-        store, keys, first = started.pop(number)
-        errors: dict[str, BaseException] = dict(refused or ())
-        for index, key in enumerate(keys, first):
-            if (reason := error or errors.get(key)) is not None:
-                failed.append(ItemFailure(index, store.uri(key), reason))
-
-    cancel = surrounding_token() or CancelToken()
-    run_calls(calls(), width=crew.width, on_done=done, cancel=cancel, executor=crew.executor)
-    if failed:
-        raise BatchError(failed, attempted=attempted, operation="DELETE")
-    cancel.check()  # nobody may believe that all is gone, and remove the directory

@@ -30,7 +30,7 @@ USER_AGENT = f"s3dlio/{__version__}"
 #: Refresh in the background when credentials have less than this many seconds left, as botocore's advisory window.
 _REFRESH_AHEAD = 15 * 60
 #: Error codes of S3 that are transient whatever their status.
-_TRANSIENT_CODES = frozenset(
+TRANSIENT_CODES = frozenset(
     {b"InternalError", b"SlowDown", b"RequestTimeout", b"RequestTimeoutException", b"ServiceUnavailable",
      b"OperationAborted", b"ThrottlingException", b"TooManyRequests"}
 )  # fmt: skip
@@ -57,7 +57,7 @@ class S3Account:
         self.region = self._s3.region or self._configured("region") or "us-east-1"
         self.endpoint_url = self._endpoint(endpoint)
         self.is_aws = self.endpoint_url is None
-        self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, _TRANSIENT_CODES)
+        self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[tuple[str, str], Service] = {}
         _accounts.add(self)
 

@@ -23,7 +23,7 @@ from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.s3 import headers, multipart, xml
-from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer, encode_key, encode_query, presign
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -283,6 +283,9 @@ class S3Store(CloudStore):
             request = self.request("POST", "", "delete=", fields, MemorySource(memoryview(body)))
             response = yield from self.send(request, "")
             for key, failure in xml.parse_delete(response.body):
+                if failure.code.encode() in TRANSIENT_CODES:  # tried again where the retry policy is in force
+                    alone.append(key)
+                    continue
                 error = error_for(_STATUS_OF.get(failure.code, 500), code=failure.code, message=failure.message)
                 error.locate(self.uri(key), "DELETE")
                 failed.append((key, error))
