@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
@@ -78,6 +80,7 @@ class CloudWriter(ObjectWriter):
         self._pid = os.getpid()
         self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
         self._call.__enter__()
+        _open_writers.add(self)
 
     def write(self, data: Payload) -> int:
         view = as_memory(data)
@@ -179,6 +182,7 @@ class CloudWriter(ObjectWriter):
 
     def _finish(self, error: BaseException | None) -> None:
         self._open = False
+        _open_writers.discard(self)
         self._buffer = None
         self._call.__exit__(type(error) if error else None, error, None)
 
@@ -186,3 +190,13 @@ class CloudWriter(ObjectWriter):
         # A writer that is dropped without close leaves no object and no parts.
         if getattr(self, "_open", False):
             self.abort()
+
+
+_open_writers: weakref.WeakSet[CloudWriter] = weakref.WeakSet()
+
+
+@atexit.register
+def _abort_open() -> None:
+    """What is open when the program ends leaves nothing behind either; later, in ``__del__``, nothing can be sent."""
+    for writer in list(_open_writers):
+        writer.abort()

@@ -1,8 +1,10 @@
-"""A writer that is open while the process forks stays the parent's."""
+"""A writer that is open while the process forks stays the parent's; one that is open when it ends leaves no parts."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -38,3 +40,22 @@ def test_a_child_that_drops_a_writer_does_not_abort_its_upload(moto_server: Moto
     writer.write(b"b")
     assert writer.close().size == 2 * PART + 2
     assert bytes(store.get("k")) == b"a" * (2 * PART + 1) + b"b"
+
+
+_FORGOTTEN = """
+import sys
+from s3dlio.client import Client
+client = Client(endpoint_url=sys.argv[1], region="us-east-1", access_key_id="a", secret_access_key="b")
+store, key = client.store_for("s3://forgotten/k")
+writer = store.writer(key, part_size=5 << 20)
+writer.write(bytes(11 << 20))
+"""
+
+
+def test_a_program_that_ends_without_close_leaves_no_parts(moto_server: MotoServer) -> None:
+    store_of(moto_server.endpoint, "forgotten").create_container()
+    moto_server.reset_requests()
+    subprocess.run([sys.executable, "-c", _FORGOTTEN, moto_server.endpoint], check=True, timeout=60)
+    seen = [(request.method, request.target.partition("?")[2].partition("=")[0]) for request in moto_server.requests()]
+    assert seen[0] == ("POST", "uploads")
+    assert seen[-1] == ("DELETE", "uploadId")
