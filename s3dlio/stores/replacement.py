@@ -17,6 +17,11 @@ _PREFIX = ".s3dlio-"
 _SUFFIX = ".partial"
 
 
+def unfinished_name(unique: str) -> str:
+    """The name that a file has until it is complete. ``unique``: of this write alone, in plain characters."""
+    return f"{_PREFIX}{unique}{_SUFFIX}"
+
+
 def is_unfinished(name: str) -> bool:
     """Whether a file name is that of an unfinished (or, after a crash, abandoned) write; listings leave these out."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
@@ -56,7 +61,7 @@ class Replacement:
         if not name:
             raise IsADirectoryError(errno.EISDIR, "the path names a directory")
         self._directory = directory + slash or "."
-        self._partial = f"{directory}{slash}{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
+        self._partial = f"{directory}{slash}{unfinished_name(os.urandom(8).hex())}"
         try:
             self.fd = self._open(flags | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
             if existing is not None:

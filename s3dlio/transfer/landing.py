@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 
 from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, from_os_error
-from s3dlio.stores.replacement import is_unfinished
+from s3dlio.stores.replacement import is_unfinished, unfinished_name
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BENEATH = _DIRECTORY | getattr(os, "O_NOFOLLOW", 0)
@@ -112,9 +112,9 @@ class Landing:
         return os.path.join(self.directory, name)
 
     def _temporary(self) -> str:
-        """A new name for an unfinished file, which listings leave out (``is_unfinished``). The target's name is not in
-        it, since that may be as long as a name can be."""
-        return f".s3dlio-{self._token}-{next(self._count)}.partial"
+        """A new name for an unfinished file. The target's name is not in it, since that may be as long as a name can
+        be."""
+        return unfinished_name(f"{self._token}-{next(self._count)}")
 
     def _probe_case(self) -> bool:
         """Whether a new file is also found under its name in capitals. Fails early where nothing can be written."""

@@ -456,6 +456,16 @@ def test_delete_what_matches(client: Client, base: str) -> None:
     assert client.list(base, recursive=True) == [base + "d/b.y"]
 
 
+def test_sync_makes_a_directory_like_another(client: Client, base: str, tmp_path: Path) -> None:
+    fill(client, base, "d/a", "d/e/b")
+    mirror = f"file://{tmp_path}/mirror/"
+    assert client.sync(base + "d", mirror).succeeded == 2
+    fill(client, mirror, "surplus")
+    again = client.sync(base + "d/", mirror, delete=True)
+    assert (again.attempted, again.skipped, again.deleted) == (0, 2, 1)
+    assert client.list_keys(mirror, recursive=True) == ["a", "e/b"]
+
+
 def test_a_directory_is_not_deleted_by_mistake(client: Client, tmp_path: Path) -> None:
     fill(client, f"file://{tmp_path}/", "d/a")
     for uri in (f"file://{tmp_path}/d", f"file://{tmp_path}/d/"):
