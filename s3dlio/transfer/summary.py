@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from s3dlio.errors import BatchError, ItemFailure, redact
+from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError, redact
 from s3dlio.transfer.progress import NoProgress, Progress
 
 log = logging.getLogger("s3dlio.transfer")
@@ -84,7 +84,8 @@ class Tally:
         log.debug("failed: %s", error)
         with self._lock:
             self.failures.append(ItemFailure(index, uri, error))
-            self._progress.advance(1, 0)
+            if not isinstance(error, TransferCancelledError):  # given up: it is not through
+                self._progress.advance(1, 0)
 
     def give_up(self, objects: int = 1) -> None:
         """Objects were in flight when the transfer was stopped."""

@@ -109,7 +109,7 @@ def test_copies_between_all_places_say_what_they_are(cli: Cli, bucket: Bucket, t
     assert cli("cp", "-r", bucket + "a/", bucket + "b/").out.startswith("CP summary (copy): attempted=4, succeeded=4")
     assert cli("cp", "-r", bucket + "b/", tmp_path / "c").out.startswith("CP summary (download): attempted=4")
     assert contents(tmp_path / "c") == contents(tree)
-    assert cli("mv", bucket + "a/a.txt", bucket + "moved.txt").out.startswith("MV summary (copy): attempted=1")
+    assert cli("mv", bucket + "a/a.txt", bucket + "moved.txt").out.startswith("MV summary: attempted=1")
     assert "a/a.txt" not in keys(bucket)
     assert Client().get(bucket + "moved.txt") == b"alpha"
     assert cli("cp", "-r", "-p", "txt$", "--exclude", "c*", bucket + "b/", tmp_path / "d", "--json").records[0] == {
@@ -155,10 +155,10 @@ def test_rm(cli: Cli, bucket: Bucket):
     assert run.err.startswith(f"Delete request succeeded: {bucket}r/object_0_of_12.dat (S3 does not report")
     assert "(use -r to delete everything under a prefix))" in cli("rm", bucket + "r/").err
     run = cli("rm", "-r", "-p", "_1_", "--dry-run", bucket + "r/")
-    assert (run.out, run.err) == (f"{bucket}r/object_1_of_12.dat\n", "1 objects would be deleted\n")
+    assert (run.out, run.err) == (f"{bucket}r/object_1_of_12.dat\n", "1 object would be deleted\n")
     run = cli("rm", "-r", "-p", "_1_", bucket + "r/")
     assert run.err == (
-        f"Sent delete requests for 1 objects selected under prefix {bucket}r/ by pattern '_1_' "
+        f"Sent delete requests for 1 object selected under prefix {bucket}r/ by pattern '_1_' "
         "(1 selected; 0 reported errors)\n"
     )
     assert len(keys(bucket)) == 10
@@ -274,3 +274,18 @@ def test_ctrl_c_ends_a_batch_at_once(as_json: bool):
         else:
             assert err == "\nInterrupted\n"
         assert len(server.requests()) < 1000
+
+
+@pytest.mark.parametrize("words", ["stat", "get", "cat", "tail"])
+def test_a_directory_where_an_object_is_meant(cli: Cli, bucket: Bucket, words: str):
+    s3dlio.put_bytes(f"{bucket}d/x", b"x")
+    assert "it is a directory: " in cli(words, f"{bucket}d", code=1).err
+    assert "it is a directory" not in cli(words, f"{bucket}none", code=1).err
+
+
+def test_a_glob_needs_r_to_be_deleted(cli: Cli, bucket: Bucket):
+    s3dlio.put_bytes(f"{bucket}p-1", b"x")
+    assert "use -r / recursive=True" in cli("rm", f"{bucket}p-*", code=1).err
+    assert cli("get", f"{bucket}p-*").out == "GET summary: attempted=1, succeeded=1, failed=0\n"
+    cli("rm", "-r", f"{bucket}p-*")
+    assert s3dlio.list(bucket) == []
