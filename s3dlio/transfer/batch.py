@@ -199,16 +199,16 @@ def _run_lanes(
         idle = True
         for item in feed:
             index, call = item
-            if not call.store.is_cloud:
-                _run_one(index, call, on_done, cancel, budget)
-                continue
             if budget is not None:
                 if not (budget.acquire(call.size, cancel) if idle else budget.take(call.size)):
                     feed.give_back(item)
                     return
                 sizes[index] = call.size
+            if call.store.is_cloud:
                 idle = False
-            yield item
+                yield item
+            else:
+                _run_one(index, call, done, cancel, None)
 
     def lane() -> None:
         while feed.peek() is not None:  # a lane ends when all that it began has ended; then there is room again

@@ -170,7 +170,7 @@ class Executor(BaseExecutor):
         patience: float | None = None
         try:
             if helpers > 0 and not cancel.cancelled:
-                others = self._start(helper, min(helpers, self.threads))
+                self._start(helper, min(helpers, self.threads), others)
             work()
         except BaseException as error:
             cancel.cancel(f"interrupted: {type(error).__name__}")
@@ -182,13 +182,14 @@ class Executor(BaseExecutor):
             if not other.cancelled():
                 other.result()
 
-    def _start(self, helper: Callable[[], None], count: int) -> list[Future[None]]:
+    def _start(self, helper: Callable[[], None], count: int, started: list[Future[None]]) -> None:
+        """Start helpers; ``started`` has every one of them at any time, so that an interrupt in here leaves none."""
         pool = self._threads()
-        try:
-            return [pool.submit(helper) for _ in range(count)]
-        except RuntimeError:
-            # The interpreter is shutting down and takes no new threads: the caller's own does all the work.
-            return []
+        for _ in range(count):
+            try:
+                started.append(pool.submit(helper))
+            except RuntimeError:
+                return  # the interpreter is shutting down and takes no new threads: those that are there do the work
 
     def _leave(self, others: list[Future[None]], cancel: CancelToken, patience: float | None) -> None:
         """Wait for the helpers. One that has not started has nothing left to do."""

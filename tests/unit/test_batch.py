@@ -12,6 +12,7 @@ import pytest
 
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.net import one
+from s3dlio.net.message import Pause
 from s3dlio.stores.base import BlockingStore, Call
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer import batch
@@ -257,6 +258,32 @@ def test_cancelling_while_others_wait_for_bytes(store: Fake) -> None:
     assert 5 <= len(ended) < 50
     assert budget.in_flight == 0
     executor.shutdown()
+
+
+def test_a_file_among_objects_waits_until_the_lane_has_given_bytes_back() -> None:
+    """On one thread: a lane that waited for bytes that its own calls hold would wait for ever."""
+    budget = ByteBudget(100)
+    most = 0
+
+    def note() -> int:
+        nonlocal most
+        most = max(most, budget.in_flight)
+        return budget.in_flight
+
+    def slow() -> Iterator[Any]:
+        yield Pause(0.01)
+        return note()
+
+    def calls() -> Iterator[Call[Any]]:
+        for _ in range(5):
+            yield Call(CLOUD, "TEST", "key", slow, size=80)
+            yield LOCAL.call(note, size=80)
+
+    seen = Seen()
+    seen.run(calls(), InlineExecutor(), width=8, budget=budget)
+    assert len(seen.results) == 10
+    assert most == 80
+    assert budget.in_flight == 0
 
 
 def test_lanes_share_the_width() -> None:
