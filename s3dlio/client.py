@@ -5,6 +5,7 @@ The functions of the package (``s3dlio.get`` and the others) are the methods of 
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -14,6 +15,7 @@ from s3dlio.bulk import BulkVerbs
 from s3dlio.errors import ConfigError
 from s3dlio.knobs import secrets
 from s3dlio.settings import SECTIONS, Settings
+from s3dlio.sources import did_you_mean
 from s3dlio.stores.registry import Stores
 from s3dlio.transfer.executor import BaseExecutor, Executor, surrounding_token
 from s3dlio.transfer.many import check_width
@@ -59,7 +61,12 @@ class Client(BulkVerbs):
         ca_bundle: str | None = None,
         **sections: Mapping[str, Any],
     ) -> None:
-        given = {name: dict(values) for name, values in sections.items()}
+        if settings is not None and not isinstance(settings, Settings):
+            raise ConfigError(
+                f"the first argument of a Client is its Settings, not a {type(settings).__name__}",
+                hint="name what you give: Client(endpoint_url=...)",
+            )
+        given = {name: _section(name, values) for name, values in sections.items()}
         s3 = {
             "endpoint_url": endpoint_url, "region": region, "profile": profile, "access_key_id": access_key_id,
             "secret_access_key": secret_access_key, "session_token": session_token, "anonymous": anonymous,
@@ -287,6 +294,20 @@ class Client(BulkVerbs):
         )
         summary.raise_for_failures("PUT")
         return summary
+
+
+def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one section.
+
+    Raises:
+        ConfigError: there is no such section, or what was given are no settings; it says what may have been meant.
+    """
+    if name in SECTIONS and isinstance(values, Mapping):
+        return dict(values)
+    if name in SECTIONS:
+        raise ConfigError(f"{name} is a section of settings", hint=f"write {name}={{'setting': value}}")
+    meant = did_you_mean(name, [*inspect.signature(Client).parameters, *SECTIONS])
+    raise ConfigError(f"a Client has no argument '{name}'{meant}", hint=f"its sections are {', '.join(SECTIONS)}")
 
 
 def _either(name: str, value: Any, alias: str, other: Any) -> Any:

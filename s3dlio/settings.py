@@ -8,16 +8,20 @@ and a test compares the two.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from s3dlio.errors import ConfigError
+from s3dlio import sources
+from s3dlio.errors import ConfigError, redact
 from s3dlio.knobs import Knob, Section, choice, flag, integer, knob, knobs, seconds, size, text, url, url_or_host
 from s3dlio.locks import ForkLock
 from s3dlio.sizes import format_size
-from s3dlio.sources import config_file, variable_layers
+from s3dlio.sources import Layer, config_file, variable_layers
+
+log = logging.getLogger("s3dlio.settings")
 
 KiB, MiB = 1 << 10, 1 << 20
 
@@ -235,6 +239,7 @@ class Settings:
         for layer in reversed(layers):
             for section, name, variable, written in _variables(layer.variables):
                 put(section, name, written, f"{variable} ({layer.origin})", f"{layer.origin} {variable}")
+        _warn_of_unknown(layers)
         for origin, given in (("configure()", configured()), ("argument", arguments)):
             for section, name, value in _leaves(given, origin):
                 put(section, name, value, f"{section}.{name}", origin)
@@ -310,6 +315,23 @@ def _variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str, str, st
                         written += "MiB"  # that is what the reference counts these in
                     yield section, name, variable, written
                     break
+
+
+def unknown_variables(layers: Iterable[Layer] | None = None) -> dict[str, str]:
+    """The variables called ``S3DLIO_...`` that no setting has, each with what may have been meant."""
+    known = (variable for kind in SECTIONS.values() for _, entry, _ in knobs(kind) for variable in entry.variables)
+    return sources.unknown_variables(known, variable_layers() if layers is None else layers)
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_unknown(layers: Iterable[Layer]) -> None:
+    """Once for each in a process: a setting that was misspelt has no other symptom than its missing effect."""
+    for name, reason in unknown_variables(layers).items():
+        if name not in _warned:
+            _warned.add(name)
+            log.warning("the variable %s is set, but %s", redact(name), reason)
 
 
 # -- configure(): the layer of the program itself

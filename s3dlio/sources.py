@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +88,30 @@ def config_file(environ: Mapping[str, str] | None = None) -> tuple[str, Mapping[
             return path, tomllib.load(stream)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read the configuration file {path!r}: {error}") from error
+
+
+def unknown_variables(known: Iterable[str], layers: Iterable[Layer]) -> dict[str, str]:
+    """The variables called ``S3DLIO_...`` that are set and nothing reads, each with what may have been meant.
+
+    Args:
+        known: the variables of the settings.
+        layers: where to look.
+    """
+    read = {*known, *IGNORED_VARIABLES, DOTENV_SWITCH, CONFIG_FILE}
+    found: dict[str, str] = {}
+    for layer in layers:
+        for name, value in layer.variables.items():
+            if name.startswith("S3DLIO_") and name not in read and value:
+                found[name] = f"no setting has this name{did_you_mean(name, read)}"
+    return found
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, if there is one."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def ignored_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:

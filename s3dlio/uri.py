@@ -93,7 +93,7 @@ def parse(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> L
 
 
 def _unknown_scheme(uri: str) -> InvalidURIError:
-    known = ", ".join(f"{name}://" for name in SCHEMES if name not in ("azure", "memory"))
+    known = ", ".join(f"{name}://" for name in SCHEMES if name != "azure")
     hint = f"use one of {known}"
     if "://" not in uri and uri.strip():
         hint = f"a local path is written file://{os.path.abspath(os.path.expanduser(uri))}; {hint}"

@@ -314,11 +314,13 @@ def test_commands_that_take_uris_refuse_plain_paths_and_touch_nothing(cli: Cli, 
 def test_config_shows_values_origins_and_masks_secrets(cli: Cli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     monkeypatch.setenv("S3DLIO_H2C", "1")
+    monkeypatch.setenv("S3DLIO_BACKENT", "boto3")
     run = cli("config", "--region", "eu-west-1")
     assert re.search(r"^s3\.region +eu-west-1 +argument$", run.out, re.MULTILINE)
     assert re.search(r"^s3\.secret_access_key +\*\*\* +environment AWS_SECRET_ACCESS_KEY$", run.out, re.MULTILINE)
     assert re.search(r"^retry\.max_attempts +5 +default$", run.out, re.MULTILINE)
     assert "S3DLIO_H2C is ignored: " in run.out
+    assert "S3DLIO_BACKENT is unknown: no setting has this name; did you mean S3DLIO_BACKEND?" in run.out
     assert "hunter2" not in run.out + run.err
     records = {record["name"]: record for record in cli("config", "--json").records if "name" in record}
     assert records["s3.secret_access_key"]["value"] == "***"

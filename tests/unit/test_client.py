@@ -647,3 +647,18 @@ def test_an_object_whose_name_has_an_asterisk_can_be_deleted(client: Client, bas
     fill(client, base, "p-*", "p-1")
     client.delete_many([base + "p-*"])
     assert client.list(base) == [base + "p-1"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Client(endpoint="http://h"), "no argument 'endpoint'; did you mean endpoint_url?"),
+        (lambda: Client(htpp={}), "no argument 'htpp'; did you mean http?"),
+        (lambda: Client(http="x"), "write http={"),
+        (lambda: Client("http://h"), "Client(endpoint_url=...)"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_client_says_which_argument_was_meant(make: Any, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert says in str(caught.value)

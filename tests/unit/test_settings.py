@@ -339,3 +339,19 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
     assert listed == rows()
     for variable in sources.IGNORED_VARIABLES:
         assert f"`{variable}`" in text
+
+
+# -- misspelt
+
+
+def test_a_misspelt_variable_is_told_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"S3DLIO_RANGE_TRESHOLD_MB": "3", "S3DLIO_XYZZY": "1", "S3DLIO_EMPTY": "", "S3DLIO_H2C": "1"}
+    resolve(environ)
+    resolve(environ)
+    told = [record.getMessage() for record in caplog.records if record.name == "s3dlio.settings"]
+    assert told == [
+        "the variable S3DLIO_RANGE_TRESHOLD_MB is set, but no setting has this name; did you mean "
+        "S3DLIO_RANGE_THRESHOLD_MB?",
+        "the variable S3DLIO_XYZZY is set, but no setting has this name",
+    ]
+    assert list(settings.unknown_variables([sources.Layer("environment", environ)])) == [*environ][:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from s3dlio.cli.context import Context
+from s3dlio.settings import unknown_variables
 from s3dlio.sources import ignored_variables
 
 
@@ -20,3 +21,6 @@ def run(context: Context) -> None:
     )
     for variable, reason in ignored_variables().items():
         context.out.result({"ignored": variable, "reason": reason}, f"{variable} is ignored: {reason}")
+    for variable, reason in unknown_variables().items():
+        text = f"{context.out.name(variable)} is unknown: {reason}"
+        context.out.result({"unknown": variable, "reason": reason}, text)
