@@ -92,12 +92,18 @@ if TYPE_CHECKING:
     )
     from s3dlio.stored import (
         ParquetIndex as ParquetIndex, PyParquetIndex as PyParquetIndex, create_tfrecord_index as create_tfrecord_index,
+        create_tfrecord_index_async as create_tfrecord_index_async,
         generate_and_write_parquet as generate_and_write_parquet,
+        generate_and_write_parquet_async as generate_and_write_parquet_async,
         generate_and_write_parquet_schema as generate_and_write_parquet_schema,
+        generate_and_write_parquet_schema_async as generate_and_write_parquet_schema_async,
         generate_and_write_parquet_schema_streaming as generate_and_write_parquet_schema_streaming,
+        generate_and_write_parquet_schema_streaming_async as generate_and_write_parquet_schema_streaming_async,
         parquet_cache_invalidate as parquet_cache_invalidate, parquet_get_rg as parquet_get_rg,
-        parquet_rg_row_offsets as parquet_rg_row_offsets, read_npz as read_npz,
-        read_tfrecord_index as read_tfrecord_index,
+        parquet_get_rg_async as parquet_get_rg_async, parquet_rg_row_offsets as parquet_rg_row_offsets,
+        parquet_rg_row_offsets_async as parquet_rg_row_offsets_async, read_npz as read_npz,
+        read_npz_async as read_npz_async, read_tfrecord_index as read_tfrecord_index,
+        read_tfrecord_index_async as read_tfrecord_index_async,
     )
     from s3dlio.transfer.summary import (
         TransferSummary as TransferSummary,
@@ -156,9 +162,12 @@ _HOME = {
         FileSystemConfig Settings
     """,
     "stored": """
-        ParquetIndex PyParquetIndex create_tfrecord_index generate_and_write_parquet
-        generate_and_write_parquet_schema generate_and_write_parquet_schema_streaming
-        parquet_cache_invalidate parquet_get_rg parquet_rg_row_offsets read_npz read_tfrecord_index
+        ParquetIndex PyParquetIndex create_tfrecord_index create_tfrecord_index_async
+        generate_and_write_parquet generate_and_write_parquet_async generate_and_write_parquet_schema
+        generate_and_write_parquet_schema_async generate_and_write_parquet_schema_streaming
+        generate_and_write_parquet_schema_streaming_async parquet_cache_invalidate parquet_get_rg
+        parquet_get_rg_async parquet_rg_row_offsets parquet_rg_row_offsets_async read_npz read_npz_async
+        read_tfrecord_index read_tfrecord_index_async
     """,
     "transfer.summary": """
         TransferSummary

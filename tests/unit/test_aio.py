@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import s3dlio
-from s3dlio import aio, api
+from s3dlio import aio, api, twins
 from s3dlio.errors import BatchError, ObjectNotFoundError
 from s3dlio.stores.local import LocalStore
 from s3dlio.types import Observation
@@ -54,10 +55,25 @@ def test_the_verbs(tmp_path: Path) -> None:
 
 def test_every_function_has_its_twin() -> None:
     not_verbs = {
-        "configure", "configure_s3", "default_client", "init_logging", "iterate",
+        "configure", "configure_s3", "default_client", "init_logging", "parquet_cache_invalidate",
     }  # fmt: skip
-    verbs = {name for name in s3dlio.__all__ if s3dlio._MODULE_OF.get(name) == "s3dlio.api"} - not_verbs
+    homes = ("s3dlio.api", "s3dlio.stored")
+    verbs = {name for name in s3dlio.__all__ if s3dlio._MODULE_OF.get(name) in homes and name.islower()} - not_verbs
+    verbs = {name for name in verbs if not name.endswith("_async")}
     assert {f"{name}_async" for name in verbs} <= set(s3dlio.__all__)
+
+
+def test_the_formats(tmp_path: Path) -> None:
+    base = f"file://{tmp_path}"
+
+    async def work() -> None:
+        s3dlio.put_bytes(f"{base}/t", s3dlio.build_tfrecord([b"one", b"three"]))
+        assert await s3dlio.create_tfrecord_index_async(f"{base}/t") == 2
+        assert await s3dlio.read_tfrecord_index_async(f"{base}/t.idx") == [(0, 19), (19, 21)]
+        s3dlio.put_bytes(f"{base}/n", s3dlio.build_multi_npz([("x", numpy.arange(3))]))
+        assert (await s3dlio.read_npz_async(f"{base}/n", "x")).tolist() == [0, 1, 2]
+
+    run(work())
 
 
 def test_errors_are_those_of_the_blocking_form() -> None:
@@ -104,7 +120,7 @@ def test_work_begins_at_the_call_and_runs_side_by_side() -> None:
         together.wait(30)
         return uri
 
-    twin = aio._twin(wait)
+    twin = twins.twin_of(wait)
 
     async def work() -> Any:
         return await asyncio.gather(*(twin(str(i)) for i in range(4)))
@@ -165,7 +181,7 @@ def test_cancelling_the_task_ends_the_batch(verb: str, tmp_path: Path, monkeypat
     try:
         run(work())
         go_on.set()
-        aio._threads.shutdown()  # waits until the batch has stopped
+        twins.threads.shutdown()  # waits until the batch has stopped
     finally:
         go_on.set()
         api.default_client().remove_observer(hold)
@@ -179,8 +195,8 @@ def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
     begun: list[int] = []
 
     async def work() -> None:
-        holding = [aio._start(lambda: hold.wait(30)) for _ in range(aio._threads.threads)]
-        late = asyncio.ensure_future(aio._start(lambda: begun.append(1)))
+        holding = [twins.start(lambda: hold.wait(30)) for _ in range(twins.threads.threads)]
+        late = asyncio.ensure_future(twins.start(lambda: begun.append(1)))
         await asyncio.sleep(0)
         late.cancel()
         await asyncio.sleep(0)
@@ -188,5 +204,5 @@ def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
         await asyncio.gather(*holding)
 
     run(work())
-    aio._threads.shutdown()
+    twins.threads.shutdown()
     assert not begun
