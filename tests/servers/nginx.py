@@ -54,6 +54,14 @@ http {{
         "~continuation-token=page-(?<number>[0-9]+)" $number;
         "~list-type=2" 1;
     }}
+    # What else S3 can be asked for, where the server is to take it.
+    map "$request_method $args" $wish {{
+        default "";
+        "~^POST uploads" begin;
+        "~^POST .*uploadId=" complete;
+        "~^POST delete" delete;
+    }}
+    map "$request_method $args" $part {{ default ""; "~^PUT .*partNumber=(?<index>[0-9]+)" $index; }}
     server {{
         listen {host}:{port} backlog=4096{ssl};
         {tls}
@@ -65,10 +73,20 @@ http {{
         add_header Content-Range $blob_range;
         location / {{
             if ($page) {{ rewrite ^/([^/]+) /.pages/$1/$page.xml break; }}
+            {parts}
         }}
     }}
 }}
 """
+
+#: Uploads in parts, which stay parts (files under .parts), and batch deletes, which delete nothing.
+_PARTS = """\
+if ($wish = begin) { return 200 "<InitiateMultipartUploadResult><UploadId>1</UploadId>\
+</InitiateMultipartUploadResult>"; }
+            if ($wish = complete) { return 200 "<CompleteMultipartUploadResult><ETag>&quot;nginx-parts&quot;</ETag>\
+</CompleteMultipartUploadResult>"; }
+            if ($wish = delete) { return 200 "<DeleteResult></DeleteResult>"; }
+            if ($part) { rewrite ^/(.*)$ /.parts/$1/$part break; }"""
 
 
 class NginxServer(Server):
@@ -77,14 +95,17 @@ class NginxServer(Server):
     workers: how many processes answer.
     cache: keep files open. Fastest for reading, but an object that is overwritten or deleted is seen as it was for
         up to a minute: switch it off to read back what was put.
+    parts: take uploads in parts, which stay files of their own, and batch deletes, which delete nothing.
     tls: serve https, TLS 1.3 only, with a certificate of that authority.
     """
 
     name = "nginx"
 
-    def __init__(self, *, workers: int = 2, cache: bool = True, tls: Authority | None = None) -> None:
+    def __init__(
+        self, *, workers: int = 2, cache: bool = True, parts: bool = False, tls: Authority | None = None
+    ) -> None:
         super().__init__(tls=tls)
-        self.workers, self.cache = workers, cache
+        self.workers, self.cache, self.parts = workers, cache, parts
 
     @staticmethod
     def install() -> Path:
@@ -111,13 +132,23 @@ class NginxServer(Server):
 
         The objects themselves are not made.
         """
+        self._add_pages(bucket, [(key, size, f"{index % PAGE:032x}") for index, key in enumerate(keys)])
+
+    def _add_pages(self, bucket: str, objects: Sequence[tuple[str, int, str]]) -> None:
         folder = self.root / ".pages" / bucket
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        pages = [keys[start : start + PAGE] for start in range(0, len(keys), PAGE)] or [[]]
+        pages = [objects[start : start + PAGE] for start in range(0, len(objects), PAGE)] or [[]]
         for number, page in enumerate(pages, 1):
             following = number + 1 if number < len(pages) else None
-            (folder / f"{number}.xml").write_text(_listing(bucket, page, size, following), encoding="utf-8")
+            (folder / f"{number}.xml").write_text(_listing(bucket, page, following), encoding="utf-8")
+
+    def list_bucket(self, bucket: str) -> None:
+        """Answer S3 listings of *bucket* with the files that are in it now, their sizes and ETags."""
+        folder = self.root / bucket
+        files = sorted((str(path.relative_to(folder)), path.stat()) for path in folder.rglob("*") if path.is_file())
+        self._add_pages(bucket, [(key, found.st_size, f"{int(found.st_mtime):x}-{found.st_size:x}")
+                                 for key, found in files])  # fmt: skip
 
     def _launch(self) -> None:
         program = self.install()
@@ -137,6 +168,7 @@ class NginxServer(Server):
                 workers=self.workers,
                 tls=tls,
                 ssl=" ssl" if self.tls else "",
+                parts=_PARTS if self.parts else "",
                 user="user root;" if os.geteuid() == 0 else "",
                 cache=f"open_file_cache max={_open_files() // 2} inactive=60s;" if self.cache else "",
                 open_files=_open_files(),
@@ -151,15 +183,15 @@ def _open_files() -> int:
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 400_000)
 
 
-def _listing(bucket: str, keys: Sequence[str], size: int, following: int | None) -> str:
+def _listing(bucket: str, objects: Sequence[tuple[str, int, str]], following: int | None) -> str:
     token = f"<NextContinuationToken>page-{following}</NextContinuationToken>" if following else ""
     contents = "".join(
         f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-        f"<ETag>&quot;{index:032x}&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
-        for index, key in enumerate(keys)
+        f"<ETag>&quot;{etag}&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        for key, size, etag in objects
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Name>{escape(bucket)}</Name><Prefix></Prefix><KeyCount>{len(keys)}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
+        f"<Name>{escape(bucket)}</Name><Prefix></Prefix><KeyCount>{len(objects)}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
         f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"
     )
