@@ -178,13 +178,39 @@ _HOME = {
 }
 _MODULE_OF = {name: f"s3dlio.{module}" for module, names in _HOME.items() for name in names.split()}
 
+#: What the Rust package of this name has and this release has not -> the names of it.
+_NOT_YET = {
+    "checkpoints": """
+        PyCheckpointInfo PyCheckpointReader PyCheckpointStore PyCheckpointStream PyCheckpointWriter
+        finalize_distributed_checkpoint load_checkpoint load_checkpoint_with_validation
+        load_checkpoint_with_validation_view save_checkpoint save_distributed_shard
+    """,
+    "data sets and loaders": """
+        PyAsyncDataLoader PyBytesAsyncDataLoader PyDataset PyLoaderOptions PyObjectItem PyParquetItem
+        PyParquetStreamLoader PyS3AsyncDataLoader PyS3AsyncDataLoaderCompat PyS3Dataset PyS3DatasetCompat PyVecDataset
+        compat create_async_loader create_dataset integrations jax_tf torch
+    """,
+    "several endpoints as one": """
+        MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env
+        create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
+    """,
+    "several processes": "mp_get",
+    "streaming writers": """
+        MultipartUploadWriter PyObjectWriter PyWriterOptions create_azure_writer create_direct_filesystem_writer
+        create_filesystem_writer create_gcs_writer create_s3_writer
+    """,
+    "the op-log": "finalize_op_log init_op_log is_op_log_active op_log_stats",
+}
+
 __all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
     module_name = _MODULE_OF.get(name)
     if module_name is None:
-        raise AttributeError(f"module 's3dlio' has no attribute {name!r}")
+        feature = next((feature for feature, names in _NOT_YET.items() if name in names.split()), None)
+        reason = f": {feature}: not in this release yet" if feature else ""
+        raise AttributeError(f"module 's3dlio' has no attribute {name!r}{reason}")
     import importlib
 
     value = getattr(importlib.import_module(module_name), name)
@@ -193,4 +219,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> Sequence[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -47,6 +47,17 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         exec("from s3dlio import no_such_name")
 
 
+def test_a_name_that_is_still_to_come_says_so() -> None:
+    with pytest.raises(AttributeError, match="'save_checkpoint': checkpoints: not in this release yet"):
+        s3dlio.save_checkpoint  # noqa: B018
+    to_come = {name for names in s3dlio._NOT_YET.values() for name in names.split()}
+    assert not to_come & set(s3dlio.__all__)
+
+
+def test_dir_shows_what_is_public_and_nothing_else() -> None:
+    assert {name for name in dir(s3dlio) if not name.startswith("__")} == set(s3dlio.__all__) - {"__version__"}
+
+
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(s3dlio.__file__).read_text())
     seen = {
