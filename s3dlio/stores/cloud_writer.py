@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from s3dlio import integrity
@@ -70,7 +70,6 @@ class CloudWriter(ObjectWriter):
         self._slots = threading.BoundedSemaphore(limits.max_in_flight)
         self._threads: ThreadPoolExecutor | None = None
         self._max_threads = limits.max_in_flight
-        self._pending: set[Future[None]] = set()
         self._failure: BaseException | None = None
         self._buffer: memoryview | None = None
         self._filled = 0
@@ -85,6 +84,14 @@ class CloudWriter(ObjectWriter):
     def write(self, data: Payload) -> int:
         view = as_memory(data)
         self._check_open()
+        try:
+            self._append(view)
+        except BaseException as error:  # how much of it was taken is not known: no object may come of this
+            self._failure = self._failure or error
+            raise
+        return len(view)
+
+    def _append(self, view: memoryview) -> None:
         written = 0
         while written < len(view):
             if self._buffer is None:
@@ -96,7 +103,6 @@ class CloudWriter(ObjectWriter):
             if self._filled == len(self._buffer):
                 self._send_part()
         self._size += written
-        return written
 
     def close(self) -> PutResult:
         self._check_open()
@@ -109,10 +115,13 @@ class CloudWriter(ObjectWriter):
         return result
 
     def abort(self) -> None:
+        self._abort(wait=True)
+
+    def _abort(self, *, wait: bool) -> None:
         if os.getpid() != self._pid:
             self._open = False  # the upload is the parent's: a child that drops its copy must not abort it
         elif self._open:
-            self._give_up(TransferCancelledError("the write was aborted"))
+            self._give_up(TransferCancelledError("the write was aborted"), wait=wait)
 
     def _close(self) -> PutResult:
         if self._parts == 0:
@@ -141,7 +150,11 @@ class CloudWriter(ObjectWriter):
         if self._failure is not None:
             failure = self._failure
             self._give_up(failure)
-            raise failure
+            if isinstance(failure, Exception):
+                raise failure
+            raise S3dlioError(
+                "the writer is closed: a write was interrupted", uri=self._store.uri(self._key), operation="PUT"
+            ) from failure
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -173,12 +186,14 @@ class CloudWriter(ObjectWriter):
         finally:
             self._slots.release()
 
-    def _give_up(self, error: BaseException) -> None:
+    def _give_up(self, error: BaseException, *, wait: bool = True) -> None:
         self._failure = self._failure or error
-        if self._threads is not None:
-            self._threads.shutdown(wait=True)
-            one.drive(self._upload.abort())
-        self._finish(error)
+        try:
+            if self._threads is not None:
+                self._threads.shutdown(wait=wait)
+                one.drive(self._upload.abort())
+        finally:
+            self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
         self._open = False
@@ -187,9 +202,10 @@ class CloudWriter(ObjectWriter):
         self._call.__exit__(type(error) if error else None, error, None)
 
     def __del__(self) -> None:
-        # A writer that is dropped without close leaves no object and no parts.
+        # A writer that is dropped without close leaves no object and no parts. None is on its way any more, since its
+        # thread would have kept the writer: it may be that very thread that runs this, and cannot wait for itself.
         if getattr(self, "_open", False):
-            self.abort()
+            self._abort(wait=False)
 
 
 _open_writers: weakref.WeakSet[CloudWriter] = weakref.WeakSet()

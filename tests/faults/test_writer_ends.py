@@ -1,0 +1,73 @@
+"""The streaming writer of the clouds: however it ends, there is the whole object, or nothing at all."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from s3dlio.errors import NetworkError, S3dlioError
+from s3dlio.stores.s3.multipart import Upload
+from tests.servers.scripted import Close, Expect, ScriptedServer, Until, respond
+from tests.wire.s3_harness import store_of
+
+PART = 5 << 20
+BEGIN = [
+    Expect(b"POST /b/k?uploads= "),
+    respond(body=b"<InitiateMultipartUploadResult><UploadId>U1</UploadId></InitiateMultipartUploadResult>"),
+]
+SENT = respond(headers=[("ETag", '"e"')])
+ABORT = [Expect(b"DELETE /b/k?uploadId=U1 "), respond("204 No Content")]
+
+
+def test_a_writer_that_is_dropped_while_its_part_is_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of the part is then the last to know the writer."""
+    dropped, aborted = threading.Event(), threading.Event()
+    abort = Upload.abort
+
+    def told(self: Upload) -> Any:
+        yield from abort(self)
+        aborted.set()
+
+    monkeypatch.setattr(Upload, "abort", told)
+    with ScriptedServer([[*BEGIN, Expect(b"PUT /b/k?partNumber=1"), Until(dropped), SENT, *ABORT]]) as server:
+        writer = store_of(server.endpoint, multipart={"part_size": PART}).writer("k")
+        writer.write(bytes(PART))
+        del writer
+        dropped.set()
+        assert aborted.wait(20)
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), MemoryError()])
+def test_what_an_interrupted_write_has_taken_is_not_known(
+    interrupt: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on would make an object with a hole, or with bytes twice."""
+    with ScriptedServer([[*BEGIN, Expect(b"PUT /b/k?partNumber=1"), SENT, *ABORT]]) as server:
+        writer: Any = store_of(server.endpoint, multipart={"part_size": PART, "max_in_flight": 1}).writer("k")
+        writer.write(bytes(PART))
+
+        def interrupted() -> None:
+            raise interrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(writer._slots, "acquire", interrupted)
+            with pytest.raises(type(interrupt)):
+                writer.write(bytes(PART))
+        with pytest.raises(S3dlioError if isinstance(interrupt, KeyboardInterrupt) else MemoryError):
+            writer.close()
+        with pytest.raises(S3dlioError, match="closed"):
+            writer.write(b"more")
+        server.assert_consumed()
+
+
+def test_an_upload_that_does_not_begin_takes_nothing() -> None:
+    with ScriptedServer([[Expect(b"POST /b/k?uploads= "), Close()] for _ in range(3)]) as server:
+        writer = store_of(server.endpoint, multipart={"part_size": PART}).writer("k")
+        with pytest.raises(NetworkError):
+            writer.write(bytes(PART))
+        with pytest.raises(NetworkError):
+            writer.close()
+        server.assert_consumed()
