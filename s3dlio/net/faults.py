@@ -43,12 +43,20 @@ class ConnectionDropped(NetworkError):
         self.timed_out = timed_out
 
 
+#: What OpenSSL's releases call an answer that is no TLS record.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+
+
 def opening_fault(error: OSError, server: str) -> S3dlioError:
     """The fault for a connection that could not be opened: retried, unless trying again cannot help."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return NetworkError(
             f"the certificate of {server} is not trusted: {error.verify_message}",
             hint="for a private CA set AWS_CA_BUNDLE (or ca_bundle=) to its PEM file",
+        )
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return NetworkError(
+            f"{server} does not answer in TLS", hint="if it speaks plain HTTP, write http:// in the endpoint's URL"
         )
     timed_out = isinstance(error, TimeoutError)
     if isinstance(error, S3dlioError) and not timed_out:
