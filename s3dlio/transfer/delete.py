@@ -44,7 +44,7 @@ def delete(
     Args:
         client: whose stores and threads are used.
         uri: exactly this object; with ``recursive`` what a recursive listing of it shows. A local directory that is
-            deleted whole (no pattern, include or exclude) goes with its sub-directories.
+            deleted whole (no pattern, include or exclude) goes with its sub-directories; of a link to one, the link.
         recursive: see above.
         pattern: a regular expression, found anywhere in the name relative to the directory.
         include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
@@ -67,11 +67,11 @@ def delete(
     keep = Filter(include, exclude)
     store, key = client.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
     tell = on_key or (lambda uri: None)
-    if not recursive:
+    whole = recursive and pattern is None and not include and not exclude
+    if not recursive or (whole and _is_link(store, key)):
         keys: Iterator[str] = iter([_one(store, key)])
         whole = False
     else:
-        whole = pattern is None and not include and not exclude
         keys = _selected(Selection(store, key, recursive=True, pattern=pattern), keep)
     if dry_run:
         return _rehearse(store, keys, tell)
@@ -79,7 +79,7 @@ def delete(
         tally = delete_keys(
             client, store, _told(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
         )
-    if whole and not tally.failures and store.scheme in LOCAL_SCHEMES and os.path.isdir(key):
+    if whole and not tally.failures and _is_directory(store, key):
         store.rmdir(key, recursive=True)
     summary = tally.summary()
     summary.raise_for_failures("DELETE")
@@ -89,12 +89,21 @@ def delete(
 def _one(store: ObjectStore, key: str) -> str:
     store.check_key(key, "DELETE")
     check_names_one(store, key, "DELETE")
-    if store.scheme in LOCAL_SCHEMES and os.path.isdir(key) and not os.path.islink(key.rstrip("/")):
+    if _is_directory(store, key):
         raise IsDirectoryError(
             "it is a directory", uri=store.uri(key), operation="DELETE",
             hint="use -r / recursive=True to delete everything under it (nothing was deleted)",
         )  # fmt: skip
     return key
+
+
+def _is_link(store: ObjectStore, key: str) -> bool:
+    """A local link, which goes alone: what it leads to is not beneath it. ``link/`` is what it leads to."""
+    return store.scheme in LOCAL_SCHEMES and os.path.islink(key)
+
+
+def _is_directory(store: ObjectStore, key: str) -> bool:
+    return store.scheme in LOCAL_SCHEMES and os.path.isdir(key) and not os.path.islink(key.rstrip("/"))
 
 
 def _selected(selection: Selection, keep: Filter) -> Iterator[str]:

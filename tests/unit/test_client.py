@@ -662,3 +662,20 @@ def test_a_client_says_which_argument_was_meant(make: Any, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_of_a_link_to_a_directory_the_link_is_deleted(client: Client, tmp_path: Path, recursive: bool) -> None:
+    (tmp_path / "target" / "sub").mkdir(parents=True)
+    (tmp_path / "target" / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    client.delete(f"file://{tmp_path}/link", recursive=recursive)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "sub", "target"]
+
+
+def test_what_a_link_leads_to_is_deleted_when_it_is_named(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    client.delete(f"file://{tmp_path}/link/", recursive=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["link", "target"]
