@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-backends clean
+.PHONY: help demo test test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-backends perf-tools clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -49,6 +49,9 @@ perf-compare: $(VENV)/.dev  ## side by side with other libraries, each in a venv
 
 perf-backends: $(VENV)/.dev     ## the S3 transports of S3DLIO_BACKEND side by side
 	$(BIN)/python -m perf.backends
+
+perf-tools: $(VENV)/.dev    ## s3-cli beside Amazon's command and rclone, bulk verbs beside the Rust package
+	$(BIN)/python -m perf.compare_tools
 
 clean:          ## remove what the targets above made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov

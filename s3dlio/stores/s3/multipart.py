@@ -163,7 +163,7 @@ class Upload:
         return encode_query([("partNumber", str(number)), ("uploadId", self._id)])
 
     def _check(self, response: Response) -> None:
-        if response.status != 200 or _carries_error(response):
+        if response.status not in (200, 201, 204) or _carries_error(response):  # as of a whole object
             raise self._store.fail(response, self._key)
 
 
