@@ -60,10 +60,11 @@ class RangeSettings(Section):
     """Large objects are read as concurrent ranges."""
 
     enabled: bool = knob(True, flag, "read large objects as concurrent ranges", "S3DLIO_ENABLE_RANGE_OPTIMIZATION")
-    threshold: int = knob(16 * MiB, size(1), "objects larger than this are read as ranges",
+    threshold: int = knob(16 * MiB, size(1), "objects larger than this, and than one range, are read as ranges",
                           "S3DLIO_RANGE_THRESHOLD_MB")
     chunk: int = knob(64 * MiB, size(64 * KiB), "bytes of one range", "S3DLIO_CHUNK_SIZE")
-    concurrency: int = knob(32, integer(1), "ranges of one object in flight", "S3DLIO_RANGE_CONCURRENCY")
+    concurrency: int = knob(32, integer(1), "ranges of one object in flight; in a batch, its max_in_flight counts",
+                            "S3DLIO_RANGE_CONCURRENCY")
     size_cache_seconds: float = knob(60.0, seconds, "how long pre_stat_and_cache's sizes are believed",
                                      "S3DLIO_SIZE_CACHE_TTL_SECS")
 
@@ -76,7 +77,8 @@ class MultipartSettings(Section):
                           "S3DLIO_MULTIPART_THRESHOLD_MB")
     part_size: int = knob(16 * MiB, size(5 * MiB), "bytes of one part (more where 10,000 parts would not do)",
                           "S3DLIO_MULTIPART_PART_SIZE_MB")
-    max_in_flight: int = knob(8, integer(1), "parts of one object in flight", "S3DLIO_MULTIPART_MAX_IN_FLIGHT")
+    max_in_flight: int = knob(8, integer(1), "parts of one object in flight; in a batch, its max_in_flight counts",
+                              "S3DLIO_MULTIPART_MAX_IN_FLIGHT")
 
 
 @dataclass(frozen=True)
