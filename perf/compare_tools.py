@@ -280,7 +280,7 @@ Written by `make perf-tools` on {datetime.date.today().isoformat()}.
 - {versions}.
 - One nginx with files in memory; local files are in memory, too. It checks no signatures, and keeps the parts of an
   upload as they came. All tools have {IN_FLIGHT} files or requests in flight, and their defaults otherwise.{crt}
-- The bulk verbs are timed within a process that has used both before: `list(uri, recursive=True)` and `put`, called alike.
+- The bulk verbs, `list(uri, recursive=True)` and `put`, are timed within a process that has used them once before.
 - `rm -r` meets a server on which a page of a listing takes 20 ms and a batch delete of 1,000 keys 100 ms; the shares
   are of the time from the first request (or delete) to the last, by the server's clock.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.engine import Running, conclude, journal_at, meter_of, run_plan, watched
@@ -42,6 +41,7 @@ def copy(
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     options: PutOptions = NO_OPTIONS,
+    delete_source: bool = False,
 ) -> TransferSummary:
     """Copy objects or files between any two schemes: inside the service where it can, else piece by piece through here.
 
@@ -64,6 +64,7 @@ def copy(
         progress: is told what moves.
         cancel: stops the copy from another thread.
         options: content type, storage class and the like, for every object.
+        delete_source: delete each source when its copy is complete: :func:`move`.
 
     Raises:
         IsDirectoryError: the source is a directory and ``recursive`` is not set; nothing was copied.
@@ -71,48 +72,11 @@ def copy(
         InvalidURIError: the destination is the source or inside it; two sources have one name.
         BatchError: objects failed; it has every one of them.
     """
+    operation = "MOVE" if delete_source else "COPY"
     width = check_width(max_in_flight)
     source = Source.at(client, src, recursive=recursive, pattern=pattern, keep=Filter(include, exclude))
-    with watched(progress) as watcher:
-        how = Running("COPY", width, continue_on_error, None, watcher, cancel)
-        care = Care(verify, preserve_mtime, options, meter_of(watcher))
-        return _carry(client, source, place_uri(dst), care, how, journal, create_bucket)
-
-
-def move(
-    client: Client,
-    src: Places,
-    dst: str | os.PathLike[str],
-    *,
-    recursive: bool = False,
-    pattern: str | None = None,
-    include: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    max_in_flight: int = 32,
-    create_bucket: bool = False,
-    verify: bool = False,
-    preserve_mtime: bool = True,
-    continue_on_error: bool = False,
-    journal: str | None = None,
-    progress: Progress | None = None,
-    cancel: CancelToken | None = None,
-    options: PutOptions = NO_OPTIONS,
-) -> TransferSummary:
-    """Copy, and delete each source when its copy is complete (and verified, with ``verify``). Arguments and errors are
-    those of :func:`copy`. Directories of the source stay."""
-    width = check_width(max_in_flight)
-    source = Source.at(client, src, recursive=recursive, pattern=pattern, keep=Filter(include, exclude))
-    with watched(progress) as watcher:
-        how = Running("MOVE", width, continue_on_error, None, watcher, cancel)
-        care = Care(verify, preserve_mtime, options, meter_of(watcher))
-        return _carry(client, source, place_uri(dst), care, how, journal, create_bucket)
-
-
-def _carry(
-    client: Client, source: Source, destination: str, care: Care, how: Running, journal: str | None, create: bool
-) -> TransferSummary:
-    """What copy and move share."""
     source.check_recursive()
+    destination = place_uri(dst)
     store, key = client.store_for(destination)
     single = source.single()
     if isinstance(single, Item) and not _is_directory(store, key):
@@ -125,14 +89,25 @@ def _carry(
         source.check_apart(store, prefix)
     plan: Plan = source.plan() if single is None else iter([single])
     with (
-        journal_at(journal, how.operation.lower(), source.uri, destination) as records,
-        target_at(store, prefix, create=create) as target,
+        journal_at(journal, operation.lower(), source.uri, destination) as records,
+        watched(progress) as watcher,
+        target_at(store, prefix, create=create_bucket) as target,
     ):
+        care = Care(verify, preserve_mtime, options, meter_of(watcher))
         route = target.route_from(source.store, care)
-        if how.operation == "MOVE":
+        if delete_source:
             route = Moving(route, source.store)
-        tally = run_plan(client, plan, route, replace(how, journal=records))
-        return conclude(tally, how.operation, "No objects matched for copy", source.uri)
+        how = Running(operation, width, continue_on_error, records, watcher, cancel)
+        tally = run_plan(client, plan, route, how)
+        return conclude(tally, operation, "No objects matched for copy", source.uri)
+
+
+def move(
+    client: Client, src: Places, dst: str | os.PathLike[str], *, preserve_mtime: bool = True, **options: Any
+) -> TransferSummary:
+    """Copy, and delete each source when its copy is complete (and verified, with ``verify``). Arguments and errors are
+    those of :func:`copy`. Directories of the source stay."""
+    return copy(client, src, dst, preserve_mtime=preserve_mtime, delete_source=True, **options)
 
 
 def _is_directory(store: ObjectStore, key: str) -> bool:
