@@ -169,10 +169,10 @@ def delete_keys(
     """
     progress = progress or NoProgress()
     deletion = _Deletion(LinkedToken(cancel), progress)
-    # Three pages ahead of the requests is enough that none waits for a listing, and memory stays at a few pages.
+    # Three pages ahead of the requests is enough that none waits for a listing; a hundred pages are 10 MB.
     ahead = Ahead(
         ((store, batch) for batch in _batches(keys, store.delete_batch_size)),
-        depth=3 * max_in_flight,
+        depth=min(3 * max_in_flight, 100),
         seen=lambda work: progress.add(len(work[1]), 0),
         stopped=lambda: deletion.token.cancelled,
         chunk=1,
