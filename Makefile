@@ -37,6 +37,7 @@ check-man: $(VENV)/.dev
 
 check-docs: $(VENV)/.dev
 	$(BIN)/python docs/check.py
+	$(BIN)/python docs/cli_reference.py --check
 
 man: $(VENV)/.dev       ## write the man pages anew from the command's parser
 	$(BIN)/python man/pages.py

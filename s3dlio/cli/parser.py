@@ -95,7 +95,7 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
         help="progress bars on stderr, or none; by default on a terminal only",
     )
     group.add_argument("--endpoint", "--endpoint-url", dest="endpoint_url", metavar="URL", default=none,
-                       help="the service's address, for servers other than the cloud's own")  # fmt: skip
+                       help="the address of the service, for s3://, az:// and gs:// alike")  # fmt: skip
     group.add_argument("--region", metavar="NAME", default=none, help="the region of the service")
     group.add_argument("--ca-bundle", metavar="FILE", default=none, help="trust the certificates in this PEM file")
     group.add_argument("--profile", metavar="NAME", default=none, help="the profile of the AWS configuration to use")
@@ -161,7 +161,9 @@ def _reading(commands: _Commands) -> None:
     _pattern(get, "only objects")
     _jobs(get, 64, "--concurrent")
     _continue_on_error(get)
-    get.add_argument("--keylist", metavar="FILE", help="read the URIs from FILE, one a line ('-': standard input)")
+    get.add_argument("--keylist", metavar="FILE",
+                     help="read the URIs from FILE, one a line ('-': standard input); the output of ls will do"
+                     )  # fmt: skip
     get.too_many_hint = "get drops the bytes that it reads; download, cp and cat keep them"
     get.add_argument("--offset", type=quantities.size, metavar="BYTES",
                      help="read a range that starts here (default: 0)")  # fmt: skip
@@ -204,7 +206,7 @@ def _writing(commands: _Commands) -> None:
     put.add_argument("--chunk-size", type=quantities.positive_size, default=256 << 10, metavar="BYTES",
                      help="the pieces of streaming (default: 262144)")  # fmt: skip
     put.add_argument("--data-gen-algorithm", choices=("random", "prand"), default="random",
-                     help="prand takes less CPU time and is less random (default: random)")  # fmt: skip
+                     help="prand: less CPU time, one megabyte under many masks (default: random)")  # fmt: skip
     _continue_on_error(put)
     put.add_argument("--seed", type=quantities.count, metavar="N", help="the same N makes the same bytes again")
 
@@ -277,11 +279,12 @@ def _continue_on_error(command: CommandParser) -> None:
 
 def _removing(commands: _Commands) -> None:
     rm = commands.add("rm", "rm:run", "Delete objects", aliases=["delete"])
-    rm.add_argument("uri", metavar="URI", help=f"{_URI}; with -r a prefix")
+    rm.add_argument("uri", metavar="URI", help=f"{_URI}; with -r a prefix or a '*'")
     _recursive(rm, "everything below the prefix")
     _pattern(rm, "with -r: only objects")
     rm.add_argument("-j", "--jobs", type=quantities.jobs, default=8, metavar="N",
-                    help="requests in flight, of up to 1,000 objects each (default: 8)")  # fmt: skip
+                    help="requests in flight, of up to 1,000 objects each; fewer while the service throttles "
+                    "(default: 8)")  # fmt: skip
     rm.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
     rm.add_argument("-y", "--yes", action="store_true",
                     help="do not ask; without it more than 100 objects are asked for on a terminal")  # fmt: skip
