@@ -38,7 +38,9 @@ class CloudStore(ObjectStore):
         self._known: dict[str, Known] = {}
 
     def execute(self, call: Call[T]) -> T:
-        result: T = one.drive(call.steps(), self.settings.range.concurrency)
+        writes = call.operation in ("PUT", "COPY")
+        width = self.settings.multipart.max_in_flight if writes else self.settings.range.concurrency
+        result: T = one.drive(call.steps(), width)
         return result
 
     # -- what a service fills in

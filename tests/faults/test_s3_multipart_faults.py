@@ -57,7 +57,7 @@ def put(store: S3Store, options: PutOptions | None = None) -> Any:
 
 def serial(endpoint: str) -> S3Store:
     """One part at a time, so that a script can say what comes next."""
-    return store_of(endpoint, multipart=PARTS, range={"concurrency": 1})
+    return store_of(endpoint, multipart=PARTS | {"max_in_flight": 1})
 
 
 def found(etag: str = WHOLE_ETAG, size: int = len(DATA)) -> Send:

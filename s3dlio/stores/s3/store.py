@@ -132,19 +132,21 @@ class S3Store(CloudStore):
         return error
 
     def mend(self, request: Request, response: Response) -> Steps[Response]:
-        """Follow what an answer says about region, host, clock or credentials, as often as redirects are allowed."""
+        """Follow what an answer says about region and host, as often as redirects are allowed, and once each what it
+        says about clock and credentials."""
         tried: set[str] = set()
-        for _ in range(max(1, self.settings.http.redirect_max)):
-            again = self._second_try(request, response, tried)
-            if again is None:
-                return response
+        moves = self.settings.http.redirect_max if self.settings.http.follow_redirects else 0
+        while (again := self._second_try(request, response, tried, may_move=moves > 0)) is not None:
+            moves -= again is not request
             request = again
             response = yield request
             if response.status < 300:
                 break
         return response
 
-    def _second_try(self, request: Request, response: Response, tried: set[str]) -> Request | None:
+    def _second_try(
+        self, request: Request, response: Response, tried: set[str], *, may_move: bool
+    ) -> Request | None:
         if response.status not in (301, 302, 307, 308, 400, 403):
             return None
         signer = request.service.signer
@@ -153,7 +155,7 @@ class S3Store(CloudStore):
         region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
         # Of many requests in flight the first has moved us already: what counts is where this one went.
         misplaced = region != self._region or request.service is not self._service
-        if region and misplaced and _REGION.fullmatch(region) and self.settings.http.follow_redirects:
+        if region and misplaced and _REGION.fullmatch(region) and may_move:
             log.info("bucket %s is in region %s", self.bucket, region)
             suffix = request.path.removeprefix(self._base)
             if region != self._region:
@@ -168,7 +170,7 @@ class S3Store(CloudStore):
                 signer.forget_credentials()
                 return request
         location = response.header(b"location")
-        if response.status in (301, 302, 307, 308) and location and self.settings.http.follow_redirects:
+        if response.status in (301, 302, 307, 308) and location and may_move:
             return self._elsewhere(request, location)
         return None
 
