@@ -82,12 +82,12 @@ class Context:
 
     @contextlib.contextmanager
     def one_object(self, uri: str | None, hint: str) -> Iterator[None]:
-        """Where one object is meant: if there is none in the block, but a directory of this name, give the hint."""
+        """Where one object is meant: what the block raises gets the hint if there is a directory of this name."""
         try:
             yield
         except (ObjectNotFoundError, IsDirectoryError) as error:
             if error.hint is None and uri is not None and self._is_directory(uri, error):
-                error.hint = hint
+                error.hint = hint if isinstance(error, IsDirectoryError) else f"it is a directory: {hint}"
             raise
 
     def _is_directory(self, uri: str, error: S3dlioError) -> bool:

@@ -14,7 +14,7 @@ from s3dlio.types import Conditions
 #: Bytes of one read; while one is written the next is on its way.
 PIECE = 8 << 20
 
-_HINT = "it is a directory: name an object in it, as ls shows them"
+_HINT = "name an object in it, as ls shows them"
 
 
 def cat(context: Context) -> None:

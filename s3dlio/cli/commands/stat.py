@@ -27,7 +27,7 @@ _LABELS = {
 def run(context: Context) -> None:
     """One labelled line for each field that the store filled in."""
     out, uri = context.out, context.args.uri
-    with context.one_object(uri, "it is a directory: ls and du tell what is in it"):
+    with context.one_object(uri, "ls and du tell what is in it"):
         told = context.client.stat(uri)
     if out.as_json:
         out.result({"uri": uri, **told})

@@ -10,10 +10,11 @@ from s3dlio.cli.summary import finish, finish_failed
 from s3dlio.errors import BatchError, IsDirectoryError
 from s3dlio.transfer import copy as copying
 from s3dlio.transfer.download import download as download_objects
-from s3dlio.transfer.local import expand, file_uri
+from s3dlio.transfer.local import expand
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.sync import Action
 from s3dlio.transfer.sync import sync as sync_directories
+from s3dlio.transfer.target import place_uri
 from s3dlio.transfer.upload import upload as upload_files
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES
 
@@ -67,7 +68,7 @@ def _refuse_directories(sources: list[str], *, regex: bool) -> None:
     for root in () if regex else expand(sources):
         if root.is_directory:
             raise IsDirectoryError(
-                "it is a directory", uri=file_uri(root.path), operation="UPLOAD", hint="use -r; nothing was uploaded"
+                "it is a directory", uri=place_uri(root.path), operation="UPLOAD", hint="use -r; nothing was uploaded"
             )
 
 
