@@ -88,7 +88,7 @@ def put_many_async(
 
 async def iterate_async(uri: URI, recursive: bool = False, pattern: str | None = None) -> AsyncIterator[str]:
     """The URIs of ``list``, while the store lists them."""
-    uris = api.iterate(uri, recursive, pattern)
+    uris = await start(lambda: api.iterate(uri, recursive, pattern))  # may look for credentials
     while some := await start(lambda: builtins.list(itertools.islice(uris, _URIS_AT_ONCE))):
         for found in some:
             yield found

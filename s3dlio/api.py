@@ -132,7 +132,7 @@ def _function(method: Callable[Concatenate[Client, P], T]) -> Callable[P, T]:
 @overload
 def get(uri: URI, path: None = None, *, version_id: str | None = None) -> BytesView: ...
 @overload
-def get(uri: URI, path: str | os.PathLike[str]) -> None: ...
+def get(uri: URI, path: str | os.PathLike[str], *, version_id: str | None = None) -> None: ...
 def get(
     uri: URI, path: str | os.PathLike[str] | None = None, *, version_id: str | None = None
 ) -> BytesView | None:
@@ -140,8 +140,9 @@ def get(
 
     Args:
         uri: which.
-        path: write it to this local file instead (into it, where it is a directory); then None is returned.
-        version_id: one version of the object, without ``path``.
+        path: write it to this local file instead (into it, where it is a directory); then None is returned. The file
+            is there whole or not at all.
+        version_id: one version of the object.
 
     Raises:
         ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
@@ -149,8 +150,7 @@ def get(
     client = _default or default_client()
     if path is None:
         return client.get(uri, version_id=version_id)
-    target = os.path.abspath(path)
-    client.copy(uri, "file://" + (target + "/" if os.path.isdir(target) else target))
+    client.get_to_file(uri, path, version_id=version_id)
     return None
 
 

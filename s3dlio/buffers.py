@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 from s3dlio.types import Payload
@@ -24,7 +25,7 @@ def byte_view(data: Payload, *, writable: bool = False) -> memoryview:
         raise BufferError("Buffer must be writable: pass a bytearray, a writable array or a writable memoryview")
     if view.format == "B" and view.ndim == 1 and view.c_contiguous:
         return view
-    if any(code in view.format for code in "OP&"):
+    if holds_addresses(view):
         raise TypeError(
             f'a buffer of Python objects or pointers (format "{view.format}") holds memory addresses, not data; '
             "convert it to a number type or to bytes first"
@@ -34,6 +35,15 @@ def byte_view(data: Payload, *, writable: bool = False) -> memoryview:
     if not view.nbytes:
         return memoryview(bytearray())  # cast() refuses shapes with a zero in them
     return view.cast("B")
+
+
+def holds_addresses(view: memoryview) -> bool:
+    """Whether its items are, or contain, Python objects or pointers. (Of a structure the fields' names do not count:
+    ``T{<f:Offset:}``.)"""
+    return any(code in _FIELD_NAME.sub("", view.format) for code in "OP&")
+
+
+_FIELD_NAME = re.compile(":[^:]*:")
 
 
 class _PyBuffer(ctypes.Structure):

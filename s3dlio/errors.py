@@ -336,6 +336,8 @@ _BY_ERRNO: dict[int, type[S3dlioError]] = {
     errno.ENOSPC: StorageFullError,
     errno.EDQUOT: StorageFullError,
     errno.EFBIG: StorageFullError,
+    errno.EMFILE: StorageFullError,
+    errno.ENFILE: StorageFullError,
     errno.ETIMEDOUT: TransferTimeoutError,
 }
 

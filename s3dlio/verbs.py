@@ -6,12 +6,21 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from s3dlio.errors import IntegrityError, IsDirectoryError, LengthMismatchError, ObjectNotFoundError
+from s3dlio.errors import (
+    IntegrityError,
+    IsDirectoryError,
+    LengthMismatchError,
+    ObjectNotFoundError,
+    S3dlioError,
+    from_os_error,
+)
+from s3dlio.memory.body import FileSink
 from s3dlio.memory.view import BytesView
 from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore, writable_memory
 from s3dlio.stores.local import LocalStore
 from s3dlio.stores.registry import Stores
+from s3dlio.stores.replacement import Replacement
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
 
 URI = str | os.PathLike[str]
@@ -44,6 +53,36 @@ class Verbs:
         if version_id is not None:
             return store.get(key, conditions=Conditions(version_id=version_id))
         return store.get(key)
+
+    def get_to_file(self, uri: URI, path: str | os.PathLike[str], *, version_id: str | None = None) -> int:
+        """Read exactly this object (a ``*`` is one of its characters) to a local file, which appears when it is whole.
+
+        Args:
+            uri: which.
+            path: the file; its parents are made. Into it, under the last segment of the key, where it is a directory.
+            version_id: one version of the object.
+
+        Returns:
+            The size in bytes.
+        """
+        store, key = self.store_for(uri)
+        store.check_key(key, "GET")
+        target = os.path.abspath(path)
+        if os.path.isdir(target):
+            target = os.path.join(target, key.rpartition("/")[2])
+        conditions = Conditions(version_id=version_id) if version_id is not None else NO_CONDITIONS
+        try:
+            with Replacement(target) as new:
+                sink = FileSink(new.fd)
+                store.execute(store.read_call(key, sink, conditions=conditions))
+                size = sink.size or 0
+                os.ftruncate(new.fd, size)  # a read that began anew may have written more at first
+                new.commit()
+        except OSError as error:
+            if isinstance(error, S3dlioError):
+                raise
+            raise from_os_error(error, uri=f"file://{target}", operation="GET") from error
+        return size
 
     def get_range(self, uri: URI, offset: int, length: int | None = None) -> BytesView:
         """Read ``length`` bytes from ``offset`` on, to the end without a length. Past the end there are none.
@@ -108,7 +147,9 @@ class Verbs:
             UnsupportedOperationError: the store cannot keep an option.
         """
         store, key = self.store_for(uri)
-        if options is None and (content_type or metadata or if_match or if_none_match):
+        if content_type or metadata or if_match or if_none_match:
+            if options is not None:
+                raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
             conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
             options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
         result = store.put(key, data, options=options or NO_OPTIONS)

@@ -14,15 +14,15 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Union
 
+from s3dlio.buffers import holds_addresses
 from s3dlio.errors import LengthMismatchError
 from s3dlio.memory.libc import pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
 
 Writer = Callable[[memoryview], None]
-Place = Union[memoryview, Writer]
+Place = memoryview | Writer
 
 #: Below this many bytes a fresh bytearray is quicker than a pooled page-aligned buffer (1 against 2 us, and 4 KiB
 #: objects would each hold a whole page class).
@@ -119,7 +119,8 @@ class MemorySink(Sink):
 
 
 class BufferSink(Sink):
-    """Fills the caller's writable buffer; a body of another size is an error before a byte is written."""
+    """Fills the caller's writable buffer; a body of another size is an error, before a byte is written where the head
+    tells the size (all services but for chunked answers)."""
 
     __slots__ = ("_buffer", "_exact")
 
@@ -303,7 +304,9 @@ def as_memory(payload: object) -> memoryview:
         view = memoryview(payload)  # type: ignore[arg-type]
     except TypeError:
         return _from_dunder(payload)
-    if "O" in view.format or "P" in view.format:
+    except ValueError as error:  # numpy: dates and other types that the buffer protocol cannot name
+        raise TypeError(f"cannot convert {type(payload).__name__} to bytes: {error}") from error
+    if holds_addresses(view):
         raise TypeError(
             f"cannot upload a buffer of Python objects or pointers (buffer format {view.format!r}): "
             "its bytes are memory addresses, not data"

@@ -105,6 +105,7 @@ class Stores:
         store = self._by_root.get(location.root)
         if store is None:
             store = self._by_root.setdefault(location.root, open_store(location, self.settings, self.observers))
+            store.observers = self.observers  # one may have been added meanwhile
         before = uri[: len(uri) - len(location.key)]
         if location.scheme in LOCAL_SCHEMES:
             self._seen[before] = store, 0  # the slash is part of the path
@@ -122,11 +123,12 @@ class Stores:
         return open_store(location, self.settings, self.observers), location.key
 
     def add_observer(self, observer: Observer) -> None:
-        self.observers += (observer,)
-        for store in list(self._by_root.values()):
-            store.observers += (observer,)
+        self._observe((*self.observers, observer))
 
     def remove_observer(self, observer: Observer) -> None:
-        self.observers = tuple(other for other in self.observers if other != observer)
+        self._observe(tuple(other for other in self.observers if other != observer))
+
+    def _observe(self, observers: tuple[Observer, ...]) -> None:
+        self.observers = observers
         for store in list(self._by_root.values()):
-            store.observers = tuple(other for other in store.observers if other != observer)
+            store.observers = observers

@@ -28,7 +28,7 @@ def is_unfinished(name: str) -> bool:
 
 
 class Replacement:
-    """The new content of ``path``, invisible until `commit`. Used with ``with``: an exception aborts, else it commits.
+    """The new content of ``path``, invisible until `commit`. Used with ``with``: what ends without it leaves nothing.
 
     A symbolic link is followed, as ``open`` would; an existing file hands down its mode and, as far as the process may,
     its owner; parents are made. Hard links, extended attributes and ACLs are not carried over.
@@ -52,6 +52,7 @@ class Replacement:
         self._create_only = create_only
         self._durable = durable
         self._pid = os.getpid()
+        self._committed = False
         self._made: list[str] = []
         self.path, existing = _examine(path)
         self.replaces = existing is not None
@@ -96,6 +97,7 @@ class Replacement:
             result = os.fstat(self.fd)
             self._close()
             self._rename()
+            self._committed = True
         except BaseException:
             self.abort()
             raise
@@ -119,19 +121,24 @@ class Replacement:
         os.unlink(self._partial)
 
     def abort(self) -> None:
-        """Leave nothing of the file. May be called again; does nothing after `commit`, nor in a forked child."""
-        if os.getpid() != self._pid:
-            return
+        """Leave nothing of the file. May be called again; does nothing after `commit`.
+
+        A forked child closes its copy of the descriptor, and leaves the file, which is its parent's.
+        """
         try:
             if self.fd >= 0:
                 self._close()
         finally:
-            try:
-                os.unlink(self._partial)
-            except FileNotFoundError:
-                pass
-            except OSError as exc:  # an error of its own would hide why the write was given up
-                _log.warning("could not remove the unfinished file %s: %s", self._partial, exc.strerror)
+            if os.getpid() == self._pid and not self._committed:
+                self._remove()
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._partial)
+        except FileNotFoundError:
+            pass
+        except OSError as exc:  # an error of its own would hide why the write was given up
+            _log.warning("could not remove the unfinished file %s: %s", self._partial, exc.strerror)
 
     def __enter__(self) -> Replacement:
         return self
@@ -139,7 +146,7 @@ class Replacement:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None:
+        if not self._committed:
             self.abort()
 
 

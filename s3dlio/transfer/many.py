@@ -130,17 +130,29 @@ class _Totals(Outcomes):
         self.bytes += self.sinks[index].size or 0
 
 
+def _targets(uris: Sequence[str], crew: Crew, operation: str) -> list[tuple[ObjectStore, str]]:
+    """Stores and keys of all URIs, looked at before the first request.
+
+    Raises:
+        InvalidURIError: one of them is no URI, or names no object.
+    """
+    targets = [crew.store_for(uri) for uri in uris]
+    for store, key in targets:
+        store.check_key(key, operation)
+    return targets
+
+
 def get_many(
     uris: Sequence[str], crew: Crew, *, keep_going: bool = False
 ) -> list[tuple[str, BytesView | BaseException]]:
     """Read every URI, each once; the results stand in the order of ``uris``, equal URIs share their view.
 
     Raises:
-        InvalidURIError: one of them is no URI; nothing was read.
+        InvalidURIError: one of them is no URI, or names no object; nothing was read.
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
     unique = list(dict.fromkeys(uris))
-    targets = [crew.store_for(uri) for uri in unique]
+    targets = _targets(unique, crew, "GET")
     sinks = [MemorySink() for _ in unique]
     outcomes = Outcomes(unique, "GET", keep_going=keep_going)
     outcomes.run((store.read_call(key, sink) for (store, key), sink in zip(targets, sinks, strict=True)), crew)
@@ -155,7 +167,7 @@ def get_many(
 
 def get_many_stats(uris: Sequence[str], crew: Crew) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
-    targets = [crew.store_for(uri) for uri in uris]
+    targets = _targets(uris, crew, "GET")
     totals = _Totals(uris)
 
     def calls() -> Iterator[Call[Any]]:
@@ -172,7 +184,7 @@ def stat_many(
 ) -> list[ObjectMetadata | BaseException]:
     """What the stores tell about every URI, each asked once, in the order of ``uris``."""
     unique = list(dict.fromkeys(uris))
-    targets = [crew.store_for(uri) for uri in unique]
+    targets = _targets(unique, crew, "HEAD")
     outcomes = _Metadata(unique, keep_going=keep_going)
     outcomes.run((store.head_call(key) for store, key in targets), crew)
     by_uri = {uri: outcomes.found.get(i) or outcomes.errors[i] for i, uri in enumerate(unique)}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from s3dlio import settings
@@ -67,7 +68,17 @@ def test_what_may_be_a_payload(client: Client, base: str, payload: Any) -> None:
     assert client.get(base + "x") == b"abc"
 
 
-@pytest.mark.parametrize("payload", ["text", 3, None, [1, 2], bytes])
+def test_arrays_of_structures_are_payloads_whatever_their_fields_are_called(client: Client, base: str) -> None:
+    array = np.array([(1.5, 2), (2.5, 3)], dtype=[("Offset", "<f4"), ("Price&", ">i8")])
+    client.put_bytes(base + "x", array)
+    assert client.get(base + "x") == array.tobytes()
+
+
+DATES = np.array(["2026-01-01"], dtype="datetime64[D]")
+POINTERS = np.array([(1, "a")], dtype=[("number", "<f4"), ("object", object)])
+
+
+@pytest.mark.parametrize("payload", ["text", 3, None, [1, 2], bytes, DATES, POINTERS])
 def test_what_is_no_payload_is_refused_before_anything_is_written(client: Client, base: str, payload: Any) -> None:
     with pytest.raises(TypeError):
         client.put_bytes(base + "x", payload)
@@ -679,3 +690,39 @@ def test_what_a_link_leads_to_is_deleted_when_it_is_named(client: Client, tmp_pa
     (tmp_path / "link").symlink_to(tmp_path / "target")
     client.delete(f"file://{tmp_path}/link/", recursive=True)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["link", "target"]
+
+
+# -- a get to a file
+
+
+def test_get_to_a_file_reads_exactly_one_object(client: Client, tmp_path: Path) -> None:
+    base = f"memory://{tmp_path.name.replace('_', '-')}-{os.getpid()}/"
+    fill(client, base, "a*b", "axb", "dir/f", "dir")
+    assert client.get_to_file(base + "a*b", tmp_path / "new" / "out") == 3
+    assert (tmp_path / "new" / "out").read_bytes() == b"a*b"
+    assert client.get_to_file(base + "dir/f", tmp_path) == 5
+    assert (tmp_path / "f").read_bytes() == b"dir/f"
+    with pytest.raises(ObjectNotFoundError):
+        client.get_to_file(base + "nope", tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"dir/f"
+    with pytest.raises(InvalidURIError):
+        client.get_to_file(base, tmp_path / "f")
+    (tmp_path / "sub" / "f").mkdir(parents=True)
+    with pytest.raises(IsDirectoryError):
+        client.get_to_file(base + "dir/f", tmp_path / "sub")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["f", "new", "sub"]
+
+
+def test_a_name_without_an_object_stops_a_batch_before_it_starts(client: Client, base: str) -> None:
+    fill(client, base, "x")
+    seen: list[Observation] = []
+    client.add_observer(seen.append)
+    for verb in (client.get_many, client.get_many_stats, client.stat_many, client.get_many_outcomes):
+        with pytest.raises(InvalidURIError):
+            verb([base + "x", "memory://container"])
+    assert not seen
+
+
+def test_options_are_given_in_one_way_only(client: Client, base: str) -> None:
+    with pytest.raises(TypeError, match="either options, or"):
+        client.put_bytes(base + "x", b"1", content_type="text/plain", options=PutOptions())

@@ -528,3 +528,28 @@ def test_copies_between_the_local_stores(tmp_path: Path) -> None:
     with pytest.raises(errors.ObjectNotFoundError) as caught:
         FileStore().copy(DirectStore(), f"{tmp_path}/missing", f"{tmp_path}/d")
     assert caught.value.uri == f"direct://{tmp_path}/missing"
+
+
+def test_a_replacement_that_is_not_committed_leaves_nothing(tmp_path: Path) -> None:
+    with replacement.Replacement(str(tmp_path / "x")) as target:
+        os.write(target.fd, b"half")
+    assert not list(tmp_path.iterdir())
+    assert target.fd < 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_closes_its_copy_and_leaves_the_file(tmp_path: Path) -> None:
+    with replacement.Replacement(str(tmp_path / "x")) as target:
+        os.write(target.fd, b"whole")
+        child = os.fork()
+        if not child:
+            fd = target.fd
+            target.abort()
+            try:
+                os.fstat(fd)
+            except OSError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        target.commit()
+    assert (tmp_path / "x").read_bytes() == b"whole"
