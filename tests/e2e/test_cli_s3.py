@@ -278,14 +278,14 @@ def test_ctrl_c_ends_a_batch_at_once(as_json: bool):
 
 @pytest.mark.parametrize("words", ["stat", "get", "cat", "tail"])
 def test_a_directory_where_an_object_is_meant(cli: Cli, bucket: Bucket, words: str):
-    s3dlio.put_bytes(f"{bucket}d/x", b"x")
+    Client().put_bytes(f"{bucket}d/x", b"x")
     assert "it is a directory: " in cli(words, f"{bucket}d", code=1).err
     assert "it is a directory" not in cli(words, f"{bucket}none", code=1).err
 
 
 def test_a_glob_needs_r_to_be_deleted(cli: Cli, bucket: Bucket):
-    s3dlio.put_bytes(f"{bucket}p-1", b"x")
+    Client().put_bytes(f"{bucket}p-1", b"x")
     assert "use -r / recursive=True" in cli("rm", f"{bucket}p-*", code=1).err
     assert cli("get", f"{bucket}p-*").out == "GET summary: attempted=1, succeeded=1, failed=0\n"
     cli("rm", "-r", f"{bucket}p-*")
-    assert s3dlio.list(bucket) == []
+    assert Client().list(bucket) == []
