@@ -50,6 +50,14 @@ class Sink(ABC):
     def at(self, start: int, length: int | None) -> Place:
         """A place for the bytes from ``start`` on, ``length`` of them (None: until the body ends)."""
 
+    def whole(self, data: memoryview) -> None:
+        """After ``begin``: the whole body at once. The caller uses the memory of ``data`` again."""
+        place = self.at(0, len(data))
+        if isinstance(place, memoryview):
+            place[:] = data
+        else:
+            place(data)
+
     def end(self, size: int) -> None:
         """The whole body has arrived; ``size`` is what it turned out to be."""
         self.size = size
@@ -82,15 +90,19 @@ class MemorySink(Sink):
 
     def begin(self, size: int | None) -> None:
         super().begin(size)
-        if size is None:
-            self._buffer, self._grown = None, bytearray()
-        elif size < SMALL:
-            self._buffer = memoryview(bytearray(size))
+        self._buffer, self._grown = None, bytearray() if size is None else None
+
+    def whole(self, data: memoryview) -> None:
+        if len(data) < SMALL:
+            self._buffer = bytes(data)
         else:
-            self._buffer = default_pool().lease(size)
+            super().whole(data)
 
     def at(self, start: int, length: int | None) -> Place:
         buffer = self._buffer
+        if buffer is None and self.size is not None and self._grown is None:
+            size = self.size
+            buffer = self._buffer = memoryview(bytearray(size)) if size < SMALL else default_pool().lease(size)
         if isinstance(buffer, memoryview):
             if length is None:
                 return _filler(buffer, start)

@@ -210,7 +210,8 @@ class Exchange:
             self.reusable = self._body_sent >= (self.request.body.size if self.request.body else 0)
         if self.reusable:
             self.reusable = keeps_alive(head, lower)
-        self._frame(response, lower)
+        if self._frame(response, lower, rest):
+            return
         if self._state == _DONE:
             if rest:
                 self.reusable = False
@@ -229,12 +230,16 @@ class Exchange:
             held = bytearray(rest)
             self._parse(held, memoryview(held), len(held))
 
-    def _frame(self, response: Response, lower: bytes) -> None:
-        """Find out how the body ends (RFC 9112, section 6.3) and where it goes."""
+    def _frame(self, response: Response, lower: bytes, rest: memoryview) -> bool:
+        """Find out how the body ends (RFC 9112, section 6.3) and where it goes.
+
+        Returns:
+            whether ``rest``, what came with the head, was the whole body and has been handed over.
+        """
         length = body_length(self.request.method, response.status, lower)
         if length == _NO_BODY:
             self._state = _DONE
-            return
+            return False
         if length == _IS_CHUNKED:
             self._state = _CHUNKED
             self._chunks = ChunkReader()
@@ -244,18 +249,19 @@ class Exchange:
         else:
             self._state = _LENGTH
             self._left = self._total = length
-        self._place_body(length if length >= 0 else None)
+        whole = self._place_body(length if length >= 0 else None, rest)
         if self._state == _LENGTH and self._left == 0:
             self._finish()
+        return whole
 
-    def _place_body(self, length: int | None) -> None:
+    def _place_body(self, length: int | None, rest: memoryview) -> bool:
         request, response = self.request, self.response
         assert response is not None
         sink = request.sink
         if sink is None or response.status not in (200, 206):
             self._collected = bytearray()
             self._write = self._collect
-            return
+            return False
         if request.on_head is not None:
             limit, self.more = request.on_head(response, length)
             if length is None:
@@ -266,11 +272,20 @@ class Exchange:
                 self.reusable = False
         elif request.begins:
             sink.begin(length)
+        if length and length == len(rest) and request.begins and not self._limited:
+            # Most small objects come whole with their head.
+            try:
+                sink.whole(rest)
+            except OSError as error:
+                raise typed(error) from error
+            self._left = 0
+            return True
         place = sink.at(request.start, length)
         if isinstance(place, memoryview):
             self._place = place
         else:
             self._write = place
+        return False
 
     def _on_body(self, data: memoryview) -> None:
         """Bytes of the body that stand in scratch (or came with the head)."""

@@ -42,7 +42,7 @@ log = logging.getLogger("s3dlio.s3")
 #: What the name of a region looks like; it becomes part of a host name.
 _REGION = re.compile(r"[a-z0-9-]+")
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
-EXPECT_CONTINUE = 1024 * 1024
+EXPECT_CONTINUE = 8 * 1024 * 1024
 
 
 class S3Store(CloudStore):
