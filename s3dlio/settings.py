@@ -124,7 +124,7 @@ class S3Settings(Section):
     backend: str = knob("native", choice("native", "boto3", "arrow"), "the transport of objects and listings",
                         "S3DLIO_BACKEND")
     anonymous: bool = knob(False, flag, "send unsigned requests", "S3DLIO_S3_ANONYMOUS")
-    payload_signing: bool = knob(False, flag, "sign the hash of the payload too, over TLS as well",
+    payload_signing: bool = knob(False, flag, "sign the hash of the payload too, not only the head",
                                  "S3DLIO_S3_PAYLOAD_SIGNING")
     request_checksum: str | None = knob(None, choice("when_required", "when_supported"), "send checksums; unset: "
                                         "when_supported on AWS, when_required elsewhere",

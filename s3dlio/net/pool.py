@@ -357,9 +357,7 @@ class ConnectionPool:
                 return Connection(self, self.inner._new_conn())
             connection: Connection = http.s3dlio_connection
             age = time.monotonic() - connection.idle_since
-            if age < _LOOK_AFTER_SECONDS:
-                return connection
-            if age < self.http.pool_idle_seconds and not connection.is_dropped():
+            if age < self.http.pool_idle_seconds and (age < _LOOK_AFTER_SECONDS or not connection.is_dropped()):
                 return connection
             connection.close()
 
