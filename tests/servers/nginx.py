@@ -64,6 +64,7 @@ http {{
     map "$request_method $args" $part {{ default ""; "~^PUT .*partNumber=(?<index>[0-9]+)" $index; }}
     server {{
         listen {host}:{port} backlog=4096{ssl};
+        {also}
         {tls}
         root {root};
         merge_slashes off;
@@ -96,16 +97,23 @@ class NginxServer(Server):
     cache: keep files open. Fastest for reading, but an object that is overwritten or deleted is seen as it was for
         up to a minute: switch it off to read back what was put.
     parts: take uploads in parts, which stay files of their own, and batch deletes, which delete nothing.
+    also: another address and port to listen on.
     tls: serve https, TLS 1.3 only, with a certificate of that authority.
     """
 
     name = "nginx"
 
     def __init__(
-        self, *, workers: int = 2, cache: bool = True, parts: bool = False, tls: Authority | None = None
+        self,
+        *,
+        workers: int = 2,
+        cache: bool = True,
+        parts: bool = False,
+        also: str | None = None,
+        tls: Authority | None = None,
     ) -> None:
         super().__init__(tls=tls)
-        self.workers, self.cache, self.parts = workers, cache, parts
+        self.workers, self.cache, self.parts, self.also = workers, cache, parts, also
 
     @staticmethod
     def install() -> Path:
@@ -169,6 +177,7 @@ class NginxServer(Server):
                 tls=tls,
                 ssl=" ssl" if self.tls else "",
                 parts=_PARTS if self.parts else "",
+                also=f"listen {self.also} backlog=4096;" if self.also else "",
                 user="user root;" if os.geteuid() == 0 else "",
                 cache=f"open_file_cache max={_open_files() // 2} inactive=60s;" if self.cache else "",
                 open_files=_open_files(),
