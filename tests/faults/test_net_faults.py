@@ -86,7 +86,7 @@ def test_an_expired_certificate_is_not(drive: Driver, tmp_path: Path) -> None:
 def test_plain_text_where_tls_is_expected(drive: Driver, authority: Authority) -> None:
     nonsense = [Receive(1), Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()]
     with ScriptedServer([nonsense]) as server:
-        with pytest.raises(NetworkError, match="does not answer in TLS; .* write http://"):
+        with pytest.raises(NetworkError, match=r"does not answer in TLS; .* write http://"):
             drive(get(secure(server, authority.bundle)))
         server.assert_consumed()
 
