@@ -139,21 +139,27 @@ class BulkVerbs(Verbs):
 
     # -- listings
 
-    def select(self, uri: URI, *, recursive: bool = False, pattern: str | None = None) -> Selection:
+    def select(
+        self, uri: URI, *, recursive: bool = False, pattern: str | None = None, fan_out: int = 1
+    ) -> Selection:
         """The objects that a URI selects, page by page; what that means stands in ``transfer.selection``."""
         store, key = self.store_for(uri)
-        return Selection(store, key, recursive=recursive, pattern=pattern)
+        return Selection(store, key, recursive=recursive, pattern=pattern, fan_out=fan_out)
 
-    def iterate(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> Iterator[str]:
+    def iterate(
+        self, uri: URI, recursive: bool = False, pattern: str | None = None, *, fan_out: int = 1
+    ) -> Iterator[str]:
         """The URIs of :meth:`list`, one after the other while the store lists them: in constant memory."""
         uri = as_uri(uri)
         store, key = self.store_for(uri)
         before = uri[: len(uri) - len(key)]
         if not key and not before.endswith("/"):
             before += "/"  # s3://bucket
-        return _uris(before, Selection(store, key, recursive=recursive, pattern=pattern))
+        return _uris(before, Selection(store, key, recursive=recursive, pattern=pattern, fan_out=fan_out))
 
-    def list(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
+    def list(
+        self, uri: URI, recursive: bool = False, pattern: str | None = None, *, fan_out: int = 1
+    ) -> builtins.list[str]:
         """List objects.
 
         A URI that ends in ``/`` (or names a bucket) selects the contents of a directory; with ``*``, the objects whose
@@ -165,6 +171,7 @@ class BulkVerbs(Verbs):
             recursive: also what is in sub-directories, instead of entries ``sub/`` for them.
             pattern: only names, relative to the directory, in which this regular expression is found; a glob such as
                 ``*.npz``, which is none, works too.
+            fan_out: how many sub-directories of a recursive cloud listing are listed at a time, in the same order.
 
         Returns:
             Full URIs, sorted; directories end in ``/``.
@@ -173,7 +180,7 @@ class BulkVerbs(Verbs):
             ConfigError: the pattern is none; nothing was requested.
             ObjectNotFoundError: there is no such bucket.
         """
-        return [*self.iterate(uri, recursive, pattern)]
+        return [*self.iterate(uri, recursive, pattern, fan_out=fan_out)]
 
     def list_keys(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
         """The names of :meth:`list`, relative to the directory that is listed."""

@@ -136,6 +136,8 @@ def _looking(commands: _Commands) -> None:
     ls.add_argument("uri", metavar="URI", help=f"{_PREFIX}; '*' in a key selects by name")
     _recursive(ls, "everything below, instead of one level")
     _pattern(ls, "only objects")
+    ls.add_argument("--fan-out", type=quantities.jobs, default=1, metavar="N",
+                    help="with -r on clouds: list N sub-directories at a time (default: 1)")  # fmt: skip
     ls.add_argument("-c", "--count-only", action="store_true", help="print only the count")
     ls.add_argument("-l", "--long", action="store_true", help="with size in bytes and time of last change")
     ls.add_argument("-H", "--human-readable", action="store_true", help="like -l, with sizes as 1.5 MiB")

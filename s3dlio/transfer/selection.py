@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.fanout import fan_out
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
@@ -42,13 +43,25 @@ class Selection:
         key: see the table above.
         recursive: also what is in sub-directories.
         pattern: a regular expression, found anywhere in the relative name; a glob is recognised (``compile_pattern``).
+        fan_out: how many sub-directories of a recursive cloud listing are listed at a time (``transfer.fanout``).
 
     Raises:
-        ConfigError: the pattern is neither a regular expression nor a glob.
+        ConfigError: the pattern is neither a regular expression nor a glob, or ``fan_out`` is below 1.
         InvalidURIError: a wildcard that ends in ``/``.
     """
 
-    def __init__(self, store: ObjectStore, key: str, *, recursive: bool = False, pattern: str | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        key: str,
+        *,
+        recursive: bool = False,
+        pattern: str | None = None,
+        fan_out: int = 1,
+    ) -> None:
+        if isinstance(fan_out, bool) or not isinstance(fan_out, int) or fan_out < 1:
+            raise ConfigError(f"fan_out must be an integer of at least 1, got {fan_out!r}", uri=store.uri(key))
+        self._fan_out = fan_out
         self._store = store
         self._key = key
         self._recursive = recursive
@@ -80,7 +93,11 @@ class Selection:
         return self._exact(key)
 
     def _under(self, directory: str) -> Iterator[Selected]:
-        for page in self._store.list(directory, recursive=self._recursive):
+        if self._fan_out > 1 and self._recursive and self._store.is_cloud:
+            pages = fan_out(self._store, directory, self._fan_out)
+        else:
+            pages = self._store.list(directory, recursive=self._recursive)
+        for page in pages:
             yield Selected(directory, page)
 
     def _exact(self, key: str) -> Iterator[Selected]:

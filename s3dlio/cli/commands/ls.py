@@ -23,9 +23,14 @@ def run(context: Context) -> None:
     args, out = context.args, context.out
     if args.count_only and (args.long or args.human_readable):
         context.refuse("-c/--count-only prints no entries: leave out -l and -H")
+    if args.fan_out > 1 and not args.recursive:
+        context.refuse("--fan-out lists sub-directories side by side: it needs -r")
     store, _ = context.client.store_for(args.uri)
     live = _LiveCount(out, wanted=args.count_only)
-    for _, page in context.client.select(args.uri, recursive=args.recursive, pattern=args.pattern):
+    selection = context.client.select(
+        args.uri, recursive=args.recursive, pattern=args.pattern, fan_out=args.fan_out
+    )
+    for _, page in selection:
         live.add(len(page.keys) + len(page.prefixes))
         if not args.count_only:
             _print_page(context, store, page)
