@@ -22,11 +22,10 @@ from s3dlio.stores.azure.sharedkey import (
     HeadRenderer,
     SasRenderer,
     SharedKeySigner,
-    encode_key,
-    encode_query,
     sign,
     string_to_sign,
 )
+from s3dlio.stores.percent import encode_key, encode_query
 
 KEY = base64.b64encode(b"k" * 64).decode()
 DATE = "Fri, 20 Nov 2026 23:52:48 GMT"

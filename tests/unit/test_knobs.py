@@ -1,4 +1,4 @@
-"""Every setting of connections, retries, ranges, parts and s3:// does what docs/settings.md says, seen from a server."""
+"""Every setting of connections, retries, ranges, parts and s3:// does what the document says, seen from a server."""
 
 from __future__ import annotations
 
@@ -281,13 +281,6 @@ def test_checksums_of_requests(policy: str | None, sent: bool, bucket: Bucket) -
 @pytest.mark.parametrize(("policy", "asked"), [("when_supported", "ENABLED"), ("when_required", None), (None, None)])
 def test_checksums_of_answers(policy: str | None, asked: str | None, bucket: Bucket) -> None:
     assert headers_of(bucket, "GET", response_checksum=policy).get("x-amz-checksum-mode") == asked
-
-
-def s3_store(uri: str, **s3: Any) -> S3Store:
-    given = {"access_key_id": "AKIATEST", "secret_access_key": "secret", "region": "us-east-1"} | s3
-    store = open_store(parse(uri), Settings.resolve({}, s3=given))
-    assert isinstance(store, S3Store)
-    return store
 
 
 @pytest.mark.parametrize("signed", [True, False])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3dlio.stores.azure import xml
-from s3dlio.stores.azure.sharedkey import encode_query
 from s3dlio.stores.base import Steps
+from s3dlio.stores.percent import encode_query
 from s3dlio.types import ListPage
 
 if TYPE_CHECKING:

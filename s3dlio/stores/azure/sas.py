@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import ConfigError, UnsupportedOperationError
-from s3dlio.stores.azure.sharedkey import API_VERSION, encode_query, sign
+from s3dlio.stores.azure.sharedkey import API_VERSION, sign
+from s3dlio.stores.percent import encode_query
 
 if TYPE_CHECKING:
     from s3dlio.stores.azure.account import AzureAccount

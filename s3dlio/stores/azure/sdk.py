@@ -25,8 +25,8 @@ from s3dlio.stores.azure.sdk_objects import (
     total_of,
     translated,
 )
-from s3dlio.stores.azure.sharedkey import encode_key
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.percent import encode_key
 from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (

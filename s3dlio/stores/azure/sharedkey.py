@@ -10,8 +10,8 @@ import base64
 import email.utils
 import hmac
 import time
-from collections.abc import Callable, Sequence
-from urllib.parse import quote, unquote
+from collections.abc import Callable
+from urllib.parse import unquote
 
 from s3dlio.net.message import Headers, Request
 
@@ -170,14 +170,3 @@ class BearerRenderer(HeadRenderer):
 
     def _proof(self, method: str, path: str, query: str, fields: Headers, length: int) -> str:
         return f"authorization: Bearer {self._token()}\r\n"
-
-
-def encode_key(key: str) -> str:
-    """A key as part of a path: everything percent-encoded but unreserved characters and ``/``."""
-    return quote(key, safe="/-_.~")
-
-
-def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
-    """A query, names and values percent-encoded, sorted by them."""
-    pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in parameters)
-    return "&".join(f"{name}={value}" for name, value in pairs)

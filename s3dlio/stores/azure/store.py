@@ -15,10 +15,10 @@ from s3dlio.stores.azure import batch, blocks, copying, failures, headers, listi
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.md5 import md5_base64, verify_md5
 from s3dlio.stores.azure.names import check_blob
-from s3dlio.stores.azure.sharedkey import encode_key, encode_query
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,

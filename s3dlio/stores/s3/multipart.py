@@ -19,8 +19,8 @@ from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
+from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import headers, xml
-from s3dlio.stores.s3.sigv4 import encode_key, encode_query
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
 if TYPE_CHECKING:

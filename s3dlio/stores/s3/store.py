@@ -22,9 +22,10 @@ from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import headers, multipart, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
-from s3dlio.stores.s3.sigv4 import SigV4Signer, encode_key, encode_query, presign
+from s3dlio.stores.s3.sigv4 import SigV4Signer, presign
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
