@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from s3dlio.errors import ProtocolError, S3dlioError, from_os_error
+from s3dlio.memory.pool import default_pool
 from s3dlio.net.chunked import ChunkReader
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Request, Response
@@ -20,7 +21,12 @@ MAX_HEAD = 64 * 1024
 SCRATCH = 64 * 1024
 #: Seconds that a body waits for ``100 Continue`` (RFC 9110, 10.1.1: a client should not wait without a limit).
 CONTINUE_SECONDS = 1.0
-#: A body from a file is sent in pieces of this size.
+#: A body for a file (or another function) is gathered in stages of this size before it is handed on, if there is enough
+#: of it: 2.6 GB/s at 0.25 CPU s/GB into a file, against 1.8 at 0.47 in pieces of 64 KiB and 1.9 at 0.45 by splice(2)
+#: (perf/bodies.py).
+STAGE = 1024 * 1024
+STAGE_FROM = 256 * 1024
+#: A body from a file is sent in pieces of this size: 3.7 GB/s, against 2.4 by sendfile(2) (perf/bodies.py).
 SEND_CHUNK = 1024 * 1024
 #: Interim answers (1xx) before the final one; servers that mean well send a handful.
 MAX_INTERIM = 100
@@ -42,7 +48,8 @@ class Exchange:
 
     __slots__ = (
         "_body_sent", "_chunks", "_collected", "_due", "_expect", "_held", "_interim", "_left", "_limited", "_out",
-        "_place", "_state", "_total", "_view", "_write", "more", "request", "response", "reusable", "scratch",
+        "_place", "_stage", "_staged", "_state", "_total", "_view", "_write", "more", "request", "response", "reusable",
+        "scratch",
     )  # fmt: skip
 
     def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
@@ -61,6 +68,8 @@ class Exchange:
         self._due: int | None = None
         self._interim = 0
         self._place: memoryview | None = None
+        self._stage: memoryview | None = None
+        self._staged = 0
         self._write: Callable[[memoryview], None] | None = None
         self._collected: bytearray | None = None
         self._chunks: ChunkReader | None = None
@@ -129,8 +138,8 @@ class Exchange:
 
     @property
     def wanted(self) -> int:
-        """How many bytes the body still needs, where they go straight to their place; else 0."""
-        return self._left if self._place is not None else 0
+        """How many bytes the place of the body still takes, where they go straight to it; else 0."""
+        return len(self._place) if self._place is not None else 0
 
     def received(self, count: int) -> None:
         """``count`` bytes have come into ``room``; 0 says that the other end has closed.
@@ -143,10 +152,9 @@ class Exchange:
             self._closed()
         elif self._place is not None:
             self._left -= count
-            if self._left:
-                self._place = self._place[count:]
-            else:
-                self._finish()
+            self._place = self._place[count:]
+            if not self._place:
+                self._on_full()
         elif self._state == _HEAD:
             self._on_head_bytes(count)
         else:
@@ -163,7 +171,10 @@ class Exchange:
         )
 
     def _arrived(self) -> int:
-        return self._total - self._left if self._state == _LENGTH else self._total
+        if self._state != _LENGTH:
+            return self._total
+        unwritten = self._staged - self.wanted if self._stage is not None else 0
+        return self._total - self._left - unwritten
 
     def _closed(self) -> None:
         if self._state == _CLOSE:
@@ -297,6 +308,9 @@ class Exchange:
             self._left -= taken
             if self._left == 0:
                 self._finish()
+            elif self._left >= STAGE_FROM and self._place is None and self._collected is None:
+                self._stage = default_pool().lease(STAGE)
+                self._next_stage(self._stage)
         elif self._state == _CLOSE:
             self._deliver(data)
             self._total += len(data)
@@ -311,6 +325,22 @@ class Exchange:
                 self._finish()
         else:
             self.reusable = False
+
+    def _next_stage(self, stage: memoryview) -> None:
+        self._place = stage[: min(len(stage), self._left)]
+        self._staged = len(self._place)
+
+    def _on_full(self) -> None:
+        """The place is full: it was all of the body, or a stage whose bytes go on to the sink."""
+        stage = self._stage
+        if stage is not None:
+            self._place = None
+            self._deliver(stage[: self._staged])
+            self._staged = 0
+        if self._left == 0:
+            self._finish()
+        elif stage is not None:
+            self._next_stage(stage)
 
     def _deliver(self, data: memoryview) -> None:
         place = self._place
@@ -342,7 +372,7 @@ class Exchange:
         if self._collected is not None:
             response.body = self._collected
         self._state = _DONE
-        self._place = None
+        self._place = self._stage = None
 
 
 def typed(error: OSError) -> S3dlioError:

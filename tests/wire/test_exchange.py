@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.body import BufferSink, DiscardSink, MemorySink, WriterSink
 from s3dlio.net.chunked import MAX_LINE
-from s3dlio.net.exchange import MAX_HEAD, MAX_INTERIM, Exchange
+from s3dlio.net.exchange import MAX_HEAD, MAX_INTERIM, STAGE, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from tests.wire.harness import feed, offline_exchange, send_all
 
@@ -431,3 +433,34 @@ def test_an_answer_that_asks_for_more_is_cut() -> None:
     assert exchange.response is not None
     assert exchange.response.size == 10
     assert not exchange.reusable
+
+
+def test_a_large_body_for_a_function_comes_in_stages() -> None:
+    data = os.urandom(3 * STAGE + 12345)
+    pieces: list[bytes] = []
+    exchange = offline_exchange(sink=WriterSink(lambda piece: pieces.append(bytes(piece))))
+    send_all(exchange)
+    stream = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+    at = 0
+    while not exchange.done:
+        room = exchange.room()
+        count = min(len(room), len(stream) - at, 100_000)
+        room[:count] = stream[at : at + count]
+        exchange.received(count)
+        at += count
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) == STAGE
+
+
+def test_what_is_staged_has_not_arrived() -> None:
+    pieces: list[bytes] = []
+    exchange = offline_exchange(sink=WriterSink(lambda piece: pieces.append(bytes(piece))))
+    send_all(exchange)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * STAGE)
+    for part in (head, b"a" * 1000, b"b" * 5000):
+        room = exchange.room()
+        room[: len(part)] = part
+        exchange.received(len(part))
+    with pytest.raises(ConnectionDropped) as caught:
+        exchange.received(0)
+    assert caught.value.received == len(b"".join(pieces)) == 1000
