@@ -272,10 +272,11 @@ def _times(outcomes: Sequence[Outcome], ours: str) -> report.Table:
 def _page(tables: Mapping[str, report.Table], contenders: Sequence[Tool], rounds: int) -> str:
     second = any(tool.name.endswith("CRT") for tool in contenders)
     crt = (
-        "\n- aws v2 is Debian's. Its CRT transfers take nginx's 201 for an upload for a failure, so they only download."
+        "\n- `aws` is from PyPI, `aws, CRT` from Debian. CRT transfers take nginx's 201 for an upload for a failure, "
+        "so they only download."
         if second
         else "\n- Amazon's CRT transfers are in the second version of its command only, which is not on PyPI and was "
-        "not installed here."
+        "not found here (or this was not root)."
     )
     versions = "; ".join(f"{tool.name}: {tool.version}" for tool in contenders[1:])
     body = "\n".join(f"## {title}\n\n{report.markdown(table)}\n" for title, table in tables.items())

@@ -68,11 +68,9 @@ def tools(endpoint: str, folder: Path) -> list[Tool]:
         endpoint: the server.
         folder: where their configuration is written.
     """
-    found = [_ours(), _aws("aws v1", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder)]
-    if (second := _second_aws()) is not None:
-        found.append(_aws("aws v2", second, "default", endpoint, folder))
-        if os.geteuid() == 0:
-            found.append(_aws("aws v2, CRT", second, "crt", f"http://{PLAIN}", folder))
+    found = [_ours(), _aws("aws", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder)]
+    if os.geteuid() == 0 and (second := _second_aws()) is not None:
+        found.append(_aws("aws, CRT", second, "crt", f"http://{PLAIN}", folder))
     return [*found, _rclone(endpoint)]
 
 
@@ -123,7 +121,8 @@ def _rclone(endpoint: str) -> Tool:
     return Tool(
         "rclone",
         _output([program, "version"]),
-        lambda source, bucket: [*copy, source, f"perf:{bucket}"],
+        # Otherwise it looks for the whole object afterwards, and this server keeps parts. Still four parts a file.
+        lambda source, bucket: [*copy, "--multi-thread-cutoff", "1T", "--s3-no-head", source, f"perf:{bucket}"],
         lambda bucket, target: [*copy, f"perf:{bucket}", target],
         {"RCLONE_CONFIG": os.devnull} | {f"RCLONE_CONFIG_PERF_{name}": value for name, value in settings.items()},
     )
