@@ -84,7 +84,9 @@ def in_turns(name: str, rounds: int, jobs: Mapping[str, Callable[[], Spent]]) ->
         for contender, job in jobs.items():
             say(f"{name}: round {number + 1} of {rounds}, {contender}")
             spent[contender].append(job())
-    return Outcome(name, spent)
+    outcome = Outcome(name, spent)
+    say(f"{name}: " + ", ".join(f"{contender} {outcome.median(contender).wall:.2f} s" for contender in spent) + "\n")
+    return outcome
 
 
 class Trees:
@@ -235,11 +237,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         contenders = tools(server.endpoint, folder)
         trees = Trees(server, folder, contenders, rounds)
+        both = packages(server, rounds, amounts)
         moved = [
             *trees.measure(f"{amounts.small:,} files of 4 KiB", amounts.small, 4096),
             *trees.measure(f"8 files of {amounts.large // MIB} MiB", 8, amounts.large),
         ]
-        both = packages(server, rounds, amounts)
     emptied = deleting(amounts.deleted, rounds)
     say("")
     tables = {
