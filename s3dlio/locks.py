@@ -23,6 +23,14 @@ class ForkLock:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; ``release`` gives it back."""
+        return self._lock.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
 
 _alive: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 

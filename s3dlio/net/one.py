@@ -14,10 +14,10 @@ from typing import Any
 from urllib3.util.wait import wait_for_read
 
 from s3dlio.errors import S3dlioError
+from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped, broken, final_error, opening_fault, rest_of
 from s3dlio.net.message import Pause, Request, Response
-from s3dlio.net.pool import Connection
 
 
 class _Scratch(threading.local):

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import S3dlioError
+from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import broken, opening_fault, overdue
 from s3dlio.net.message import Request
-from s3dlio.net.pool import READ, WRITE, Connection, ConnectionPool
+from s3dlio.net.pool import ConnectionPool
 
 
 class Flight:
