@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from s3dlio.errors import S3dlioError, TransferCancelledError, from_os_error
+from s3dlio.errors import S3dlioError, TransferCancelledError, from_os_error, redact
 from s3dlio.memory.body import Sink
 from s3dlio.types import ListPage, Observation
 
 if TYPE_CHECKING:
     from s3dlio.stores.base import ObjectStore
+
+log = logging.getLogger("s3dlio.stores")
 
 T = TypeVar("T")
 
@@ -109,4 +112,7 @@ class Call(Generic[T]):
         elif not error:
             seen.bytes = self.size
         for observer in self.store.observers:
-            observer(seen)
+            try:
+                observer(seen)
+            except Exception:  # what watches an operation must not break it
+                log.exception("an observer of %s %s failed", seen.operation, redact(seen.uri))

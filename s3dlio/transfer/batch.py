@@ -181,12 +181,13 @@ def _run_lanes(
     budget: ByteBudget | None,
     adaptive: bool,
 ) -> None:
-    """Event loops over the calls of cloud stores. A blocking call among them runs on the lane that meets it."""
+    """An event loop over the calls of cloud stores, on the caller's thread. A blocking call among them runs on it, too.
+
+    One lane is enough: with 8 objects of 64 MiB in flight it moves as much as a bare epoll loop (docs/performance).
+    """
     from s3dlio.net.lane import Lane
     from s3dlio.net.pace import Pace
 
-    lanes = lanes_for(width)
-    window = -(-width // lanes)
     sizes: dict[int, int] = {}  # what calls in flight have taken of the budget
 
     def done(index: int, result: Any, error: BaseException | None) -> None:
@@ -212,12 +213,7 @@ def _run_lanes(
 
     def lane() -> None:
         while feed.peek() is not None:  # a lane ends when all that it began has ended; then there is room again
-            pace = Pace(window) if adaptive else None
-            Lane(window=window, cancel=cancel, pace=pace).run(calls_with_room(), done)
+            pace = Pace(width) if adaptive else None
+            Lane(window=width, cancel=cancel, pace=pace).run(calls_with_room(), done)
 
-    executor.share(lane, lanes - 1, cancel)
-
-
-def lanes_for(width: int) -> int:
-    """How many lanes share a batch: one thread keeps any number of connections busy with small objects."""
-    return 1
+    executor.share(lane, 0, cancel)

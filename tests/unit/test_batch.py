@@ -286,10 +286,6 @@ def test_a_file_among_objects_waits_until_the_lane_has_given_bytes_back() -> Non
     assert budget.in_flight == 0
 
 
-def test_lanes_share_the_width() -> None:
-    assert batch.lanes_for(32) >= 1
-
-
 def test_a_blocking_store_runs_its_own_calls() -> None:
     assert isinstance(LOCAL, BlockingStore)
     assert LOCAL.execute(LOCAL.call(value(3))) == 3

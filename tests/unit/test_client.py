@@ -726,3 +726,14 @@ def test_a_name_without_an_object_stops_a_batch_before_it_starts(client: Client,
 def test_options_are_given_in_one_way_only(client: Client, base: str) -> None:
     with pytest.raises(TypeError, match="either options, or"):
         client.put_bytes(base + "x", b"1", content_type="text/plain", options=PutOptions())
+
+
+def test_an_observer_that_fails_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(observation: object) -> None:
+        raise ZeroDivisionError
+
+    with Client() as client:
+        client.add_observer(broken)
+        client.put_bytes("memory://observed/key", b"data")
+        assert client.get("memory://observed/key") == b"data"
+    assert "an observer of GET memory://observed/key failed" in caplog.text

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from s3dlio import integrity
@@ -409,8 +409,3 @@ def crc32c_of(source: Source) -> int:
     for start in range(0, source.size, EXPECT_CONTINUE):
         crc = integrity.crc32c(source.read(start, EXPECT_CONTINUE), crc)
     return crc
-
-
-def answered(response: Response) -> Any:
-    """The failure that a 200 carries in its body, or None: copy and complete answer before they know."""
-    return xml.parse_failure(response.body) if b"<Error" in response.body[:512] else None
