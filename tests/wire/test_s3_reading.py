@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -347,6 +348,37 @@ def test_a_whole_read_is_verified(lane: bool, tmp_path: Path) -> None:
             with ScriptedServer([[Expect(), whole(x_amz_checksum_crc32c="AAAAAA==")]]) as server:
                 with pytest.raises(IntegrityError, match="CRC32C"):
                     read(store_of(server.endpoint, s3=CHECKED), "k", sink, lane=lane)
+                server.assert_consumed()
+
+
+@pytest.mark.parametrize(
+    ("etag", "fields", "compared"),
+    [
+        ("0" * 32, {}, True),
+        ("0" * 32 + "-2", {}, False),
+        ("v1", {}, False),
+        ("0" * 32, {"x_amz_server_side_encryption": "aws:kms"}, False),
+        ("0" * 32, {"x_amz_server_side_encryption": "AES256"}, True),
+        ("0" * 32, {"x_amz_server_side_encryption_customer_algorithm": "AES256"}, False),
+    ],
+)
+def test_an_etag_that_is_an_md5_is_compared(lane: bool, etag: str, fields: dict[str, str], compared: bool) -> None:
+    with ScriptedServer([[Expect(), whole(etag=f'"{etag}"', **fields)]]) as server:
+        store = store_of(server.endpoint, s3=CHECKED)
+        if compared:
+            with pytest.raises(IntegrityError, match="MD5"):
+                read(store, "k", MemorySink(), lane=lane)
+        else:
+            read(store, "k", MemorySink(), lane=lane)
+        server.assert_consumed()
+
+
+def test_the_right_md5(lane: bool, tmp_path: Path) -> None:
+    etag = f'"{hashlib.md5(BODY, usedforsecurity=False).hexdigest()}"'
+    with open(tmp_path / "f", "w+b") as file:
+        for sink in (MemorySink(), FileSink(file.fileno())):
+            with ScriptedServer([[Expect(), whole(etag=etag)]]) as server:
+                read(store_of(server.endpoint, s3=CHECKED), "k", sink, lane=lane)
                 server.assert_consumed()
 
 

@@ -18,8 +18,8 @@ from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.azure import failures, headers, xml
-from s3dlio.stores.azure.md5 import base64_of, md5_base64, update
 from s3dlio.stores.base import Steps
+from s3dlio.stores.md5 import base64_of, md5_base64, update
 from s3dlio.stores.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
 

@@ -12,7 +12,6 @@ from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.azure import failures, sas
 from s3dlio.stores.azure.account import AzureAccount
-from s3dlio.stores.azure.md5 import verify_md5
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.sdk_objects import (
     condition_arguments,
@@ -26,6 +25,7 @@ from s3dlio.stores.azure.sdk_objects import (
     translated,
 )
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key
 from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.spooled import SpooledWriter

@@ -13,11 +13,11 @@ from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.azure import batch, blocks, copying, failures, headers, listing, sas, xml
 from s3dlio.stores.azure.account import AzureAccount
-from s3dlio.stores.azure.md5 import md5_base64, verify_md5
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.md5 import md5_base64, verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.types import (
     NO_CONDITIONS,

@@ -14,6 +14,8 @@ from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
 Fields = list[tuple[str, str]]
 
+_MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
+
 _PLAIN_OPTIONS = (
     ("content_type", "content-type"),
     ("content_encoding", "content-encoding"),
@@ -123,6 +125,16 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
         metadata=user,
         crc32c=crc32c_of(header("x-amz-checksum-crc32c")),
     )
+
+
+def md5_of(about: ObjectMetadata) -> str | None:
+    """The MD5 of an object in base64 where its ETag is one: written in one part, and not encrypted with KMS or a
+    customer's key (Amazon S3 API Reference, Object). None where a CRC32C tells more."""
+    etag = (about.etag or "").strip('"')
+    encrypted = about.sse_customer_algorithm or (about.server_side_encryption or "AES256") != "AES256"
+    if about.crc32c is not None or encrypted or _MD5(etag) is None:
+        return None
+    return base64.b64encode(bytes.fromhex(etag)).decode()
 
 
 def crc32c_of(text: str | None) -> int | None:

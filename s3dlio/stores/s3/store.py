@@ -22,6 +22,7 @@ from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import headers, multipart, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
@@ -194,6 +195,18 @@ class S3Store(CloudStore):
         return moved
 
     # -- reading
+
+    def _read(
+        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> Steps[ObjectMetadata]:
+        steps = super()._read(key, sink, offset, length, conditions)
+        return self._compared(steps, sink) if self.verifies and offset == 0 and length is None else steps
+
+    def _compared(self, steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
+        """A whole read of an object that has no CRC32C, compared with the MD5 that its ETag may be."""
+        about = yield from steps
+        verify_md5(sink, headers.md5_of(about))
+        return about
 
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
         request = Request(self._service, "GET", f"{self._base}/{encode_key(key)}", "", (*self._read_headers, *fields))

@@ -1,4 +1,4 @@
-"""MD5, the checksum that Azure keeps with a blob: of what is sent, and of what has arrived."""
+"""MD5, where a service keeps one with an object: of what is sent, and of what has arrived."""
 
 from __future__ import annotations
 
