@@ -280,7 +280,7 @@ def _page(tables: Mapping[str, report.Table], contenders: Sequence[Tool], rounds
         else "\n- Amazon's CRT transfers are in the second version of its command only, which is not on PyPI and was "
         "not found here (or this was not root)."
     )
-    versions = "; ".join(f"{tool.name}: {tool.version}" for tool in contenders[1:])
+    versions = "; ".join(f"{tool.name}: {' '.join(tool.version.split()[:2])}" for tool in contenders[1:])
     body = "\n".join(f"## {title}\n\n{report.markdown(table)}\n" for title, table in tables.items())
     return f"""\
 # Commands and bulk verbs
