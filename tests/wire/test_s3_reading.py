@@ -21,6 +21,7 @@ from tests.servers.scripted import (
     Reset,
     ScriptedServer,
     Send,
+    Wait,
     respond,
 )
 from tests.wire.s3_harness import error, read, store_of
@@ -235,8 +236,9 @@ def test_a_read_goes_on_where_it_stopped(lane: bool, tmp_path: Path) -> None:
     last = len(BODY) - 1
     scripts = [
         [Expect(lambda seen: "range" not in seen.headers), cut(whole(), 100_000), Close()],
-        [asks(100_000, last), cut(part(100_000, last), 50_000), Reset()],
-        [asks(150_000, last), part(150_000, last)],
+        # No more than the first window of TCP holds: a reset drops what has not left yet.
+        [asks(100_000, last), cut(part(100_000, last), 20_000), Wait(0.05), Reset()],
+        [asks(120_000, last), part(120_000, last)],
     ]
     written = bytearray()
     buffer = bytearray(len(BODY))
