@@ -188,7 +188,7 @@ def test_a_fork_while_credentials_are_asked_for(moto_server: Server) -> None:
     store = store_of(moto_server.endpoint, "locked")
     store.create_container()
     store.put("k", b"data")
-    signer: Any = store._service.signer
+    signer: Any = store.service.signer
     with signer.lock, store.account._lock:
         in_child(lambda: (signer.forget_credentials(), store.get("k")))
 

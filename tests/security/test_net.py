@@ -65,7 +65,7 @@ def test_errors_carry_no_secret_even_when_the_service_repeats_it(status: str) ->
 def test_nothing_shows_a_secret() -> None:
     settings = settings_of("http://127.0.0.1:9", s3={"session_token": TOKEN})
     store = store_of("http://127.0.0.1:9", s3={"session_token": TOKEN})
-    for thing in (settings, settings.s3, store, store.account, store.account.credentials(), store._service.pool):
+    for thing in (settings, settings.s3, store, store.account, store.account.credentials(), store.service.pool):
         assert_clean(repr(thing) + str(thing))
     assert_clean(repr(PutOptions(sse_customer_key=CUSTOMER_KEY)))
     assert_clean(" ".join(f"{shown.name}={shown.value}" for shown in settings.describe()))

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
-import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from s3dlio import integrity
 from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
-from s3dlio.net.message import Headers, Request, Response, Service
-from s3dlio.net.pool import pool_for_url
+from s3dlio.net.message import Headers, Request, Response
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
@@ -24,7 +19,7 @@ from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
-from s3dlio.stores.s3 import headers, multipart, xml
+from s3dlio.stores.s3 import headers, mending, multipart, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer, presign
 from s3dlio.types import (
@@ -39,10 +34,6 @@ from s3dlio.types import (
     PutResult,
 )
 
-log = logging.getLogger("s3dlio.s3")
-
-#: What the name of a region looks like; it becomes part of a host name.
-_REGION = re.compile(r"[a-z0-9-]+")
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 8 * 1024 * 1024
 #: A body from a file is hashed in pieces of this size, which stay in the CPU's cache.
@@ -73,8 +64,8 @@ class S3Store(CloudStore):
         super().__init__(root or f"s3://{bucket}", settings or account.settings, observers)
         self.account = account
         self.bucket = bucket
-        self._region = account.region
-        self._locate(None)
+        self.region = account.region
+        self.locate(None)
         s3 = self.settings.s3
         default = "when_supported" if account.is_aws else "when_required"
         self.sends_checksums = (s3.request_checksum or default) == "when_supported"
@@ -85,10 +76,10 @@ class S3Store(CloudStore):
             *((("x-amz-checksum-mode", "ENABLED"),) if self.verifies else ()),
         )
 
-    def _locate(self, region: str | None) -> None:
+    def locate(self, region: str | None) -> None:
         """Find the service for our bucket, in another region than the configured one if ``region`` says so."""
-        self._region = region or self._region
-        self._service, self._base = self.account.service(self.bucket, self._region)
+        self.region = region or self.region
+        self.service, self.base = self.account.service(self.bucket, self.region)
 
     # -- requests
 
@@ -102,8 +93,8 @@ class S3Store(CloudStore):
         sink: Sink | None = None,
     ) -> Request:
         """A request for ``key`` (the bucket itself, if empty)."""
-        path = f"{self._base}/{encode_key(key)}"
-        return Request(self._service, method, path, query, (*self._common, *fields), body, sink)
+        path = f"{self.base}/{encode_key(key)}"
+        return Request(self.service, method, path, query, (*self._common, *fields), body, sink)
 
     def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
         """Send a request; the answer, if its status is a wanted one.
@@ -136,65 +127,7 @@ class S3Store(CloudStore):
         return error
 
     def mend(self, request: Request, response: Response) -> Steps[Response]:
-        """Follow what an answer says about region and host, as often as redirects are allowed, and once each what it
-        says about clock and credentials."""
-        tried: set[str] = set()
-        moves = self.settings.http.redirect_max if self.settings.http.follow_redirects else 0
-        while (again := self._second_try(request, response, tried, may_move=moves > 0)) is not None:
-            moves -= again is not request
-            request = again
-            response = yield request
-            if response.status < 300:
-                break
-        return response
-
-    def _second_try(
-        self, request: Request, response: Response, tried: set[str], *, may_move: bool
-    ) -> Request | None:
-        if response.status not in (301, 302, 307, 308, 400, 403):
-            return None
-        signer = request.service.signer
-        failure = xml.parse_failure(response.body)
-        code = failure.code if failure else ""
-        region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
-        # Of many requests in flight the first has moved us already: what counts is where this one went.
-        misplaced = region != self._region or request.service is not self._service
-        if region and misplaced and _REGION.fullmatch(region) and may_move:
-            log.info("bucket %s is in region %s", self.bucket, region)
-            suffix = request.path.removeprefix(self._base)
-            if region != self._region:
-                self._locate(region)
-            return request.moved(self._service, self._base + suffix, request.query)
-        if isinstance(signer, SigV4Signer) and code and code not in tried:
-            tried.add(code)
-            if code == "RequestTimeTooSkewed" and (now := _time_of(response)) is not None:
-                signer.skew = now - time.time()
-                return request
-            if code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired") and self.account.can_refresh():
-                signer.forget_credentials()
-                return request
-        location = response.header(b"location")
-        if response.status in (301, 302, 307, 308) and location and may_move:
-            return self._elsewhere(request, location)
-        return None
-
-    def _elsewhere(self, request: Request, location: str) -> Request | None:
-        """The request for the host that a redirect names. Another host gets no signature, token or SSE-C key."""
-        try:
-            parts = urlsplit(location)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                return None
-            pool = pool_for_url(location, self.settings.http)
-        except ValueError as error:
-            raise ProtocolError(f"the server redirects to an address that is none: {location[:200]!r}") from error
-        path = parts.path or "/"
-        if pool is request.service.pool:
-            return request.moved(request.service, path, parts.query)
-        if request.service.pool.secure and not pool.secure:
-            return None  # never from TLS to plain text
-        moved = request.moved(Service(pool, self.account.unsigned(pool), self.account.policy), path, parts.query)
-        moved.headers = [pair for pair in request.headers if "customer" not in pair[0] and "token" not in pair[0]]
-        return moved
+        return mending.mend(self, request, response)
 
     # -- reading
 
@@ -211,7 +144,7 @@ class S3Store(CloudStore):
         return about
 
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
-        request = Request(self._service, "GET", f"{self._base}/{encode_key(key)}", "", (*self._read_headers, *fields))
+        request = Request(self.service, "GET", f"{self.base}/{encode_key(key)}", "", (*self._read_headers, *fields))
         if conditions is not NO_CONDITIONS:
             request.headers = (*request.headers, *headers.condition_fields(conditions))
             request.query = _version(conditions.version_id)
@@ -230,7 +163,7 @@ class S3Store(CloudStore):
     def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
         fields = [*self._read_headers, *headers.condition_fields(conditions)]
         request = Request(
-            self._service, "HEAD", f"{self._base}/{encode_key(key)}", _version(conditions.version_id), fields
+            self.service, "HEAD", f"{self.base}/{encode_key(key)}", _version(conditions.version_id), fields
         )
         response = yield from self.send(request, key)
         size = response.header(b"content-length")
@@ -326,10 +259,10 @@ class S3Store(CloudStore):
 
     def _create_container(self) -> Steps[None]:
         body = None
-        if self._region != "us-east-1" and self.account.is_aws:
+        if self.region != "us-east-1" and self.account.is_aws:
             text = (
                 '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-                f"<LocationConstraint>{self._region}</LocationConstraint></CreateBucketConfiguration>"
+                f"<LocationConstraint>{self.region}</LocationConstraint></CreateBucketConfiguration>"
             )
             body = MemorySource(memoryview(text.encode()))
         try:
@@ -342,10 +275,10 @@ class S3Store(CloudStore):
         yield from self.send(self._bucket_request("DELETE", None), "", (200, 204))
 
     def _bucket_request(self, method: str, body: Source | None) -> Request:
-        return Request(self._service, method, self._base or "/", "", self._common, body)
+        return Request(self.service, method, self.base or "/", "", self._common, body)
 
     def _list_containers(self) -> Steps[list[Container]]:
-        service, base = self.account.service("", self._region)
+        service, base = self.account.service("", self.region)
         found: list[Container] = []
         token: str | None = None
         while True:
@@ -371,10 +304,13 @@ class S3Store(CloudStore):
             raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=self.uri(key))
         if self.settings.s3.anonymous:
             raise ConfigError("anonymous access has no key to sign with", uri=self.uri(key))
-        pool = self._service.pool
-        place = (pool.scheme, pool.host_header, f"{self._base}/{encode_key(key)}")
+        pool = self.service.pool
+        place = (pool.scheme, pool.host_header, f"{self.base}/{encode_key(key)}")
         query = [("versionId", version_id)] if version_id else []
-        return presign(method.upper(), place, self._region, self.account.credentials(), expires, query=query)
+        query += self._common  # who pays may stand in the query, too
+        signer = self.service.signer
+        now = time.time() + (signer.skew if isinstance(signer, SigV4Signer) else 0.0)
+        return presign(method.upper(), place, self.region, self.account.credentials(), expires, query=query, now=now)
 
     def get_tags(self, key: str) -> dict[str, str]:
         """The tags of an object."""
@@ -393,14 +329,6 @@ class S3Store(CloudStore):
         md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         source = MemorySource(memoryview(body))
         yield from self.send(self.request("PUT", key, "tagging=", (("content-md5", md5),), source), key, (200, 204))
-
-
-def _time_of(response: Response) -> float | None:
-    """The service's clock, in seconds since 1970, where an answer tells it."""
-    try:
-        return email.utils.parsedate_to_datetime(response.header(b"date") or "").timestamp()
-    except ValueError:
-        return None
 
 
 _STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}

@@ -1,0 +1,119 @@
+"""A second chance for a request whose answer says where, when or by whom it should have been sent."""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import re
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from s3dlio.errors import ProtocolError
+from s3dlio.net.message import Request, Response, Service
+from s3dlio.net.pool import pool_for_url
+from s3dlio.stores.base import Steps
+from s3dlio.stores.percent import encode_query
+from s3dlio.stores.s3 import xml
+from s3dlio.stores.s3.sigv4 import SigV4Signer
+
+if TYPE_CHECKING:
+    from s3dlio.stores.s3.store import S3Store
+
+log = logging.getLogger("s3dlio.s3")
+
+#: What the name of a region looks like; it becomes part of a host name.
+_REGION = re.compile(r"[a-z0-9-]+")
+#: Fields that another host must not see: tokens, and SSE-C keys of the object and of the source of a copy.
+_SECRET = re.compile("x-amz-(?!meta-).*(?:customer|token)")
+#: S3 refuses signatures that are off by more seconds (Amazon S3 API Reference, RequestTimeTooSkewed).
+_MAX_SKEW = 15 * 60
+_REDIRECTS = (301, 302, 307, 308)
+_EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
+
+
+def mend(store: S3Store, request: Request, response: Response) -> Steps[Response]:
+    """Follow what an answer says about region and host, as often as redirects are allowed, and once each what it
+    says about clock, credentials and the go-ahead for a body."""
+    tried: set[str] = set()
+    http = store.settings.http
+    moves = http.redirect_max if http.follow_redirects else 0
+    while (again := _second_try(store, request, response, tried, may_move=moves > 0)) is not None:
+        moves -= again is not request
+        request = again
+        response = yield request
+        if response.status < 300:
+            break
+    return response
+
+
+def _second_try(
+    store: S3Store, request: Request, response: Response, tried: set[str], *, may_move: bool
+) -> Request | None:
+    if response.status == 417 and request.expect_continue:  # a server that knows no go-ahead (RFC 9110, 10.1.1)
+        request.expect_continue = False
+        return request
+    if response.status not in (*_REDIRECTS, 400, 403):
+        return None
+    signer = request.service.signer
+    failure = xml.parse_failure(response.body)
+    region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
+    # Of many requests in flight the first has moved us already: what counts is where this one went.
+    misplaced = region != store.region or request.service is not store.service
+    if region and misplaced and _REGION.fullmatch(region) and may_move:
+        log.info("bucket %s is in region %s", store.bucket, region)
+        suffix = request.path.removeprefix(store.base)
+        if region != store.region:
+            store.locate(region)
+        return request.moved(store.service, store.base + suffix, request.query)
+    code = failure.code if failure else _code_of_head(request, response)
+    if isinstance(signer, SigV4Signer) and code and code not in tried:
+        tried.add(code)
+        if code == "RequestTimeTooSkewed" and (now := _time_of(response)) is not None:
+            signer.skew = now - time.time()
+            return request
+        if code in _EXPIRED and store.account.can_refresh():
+            signer.forget_credentials()
+            return request
+    location = response.header(b"location")
+    if response.status in _REDIRECTS and location and may_move:
+        return _elsewhere(store, request, location)
+    return None
+
+
+def _elsewhere(store: S3Store, request: Request, location: str) -> Request | None:
+    """The request for the host that a redirect names. Another host gets no signature, token or SSE-C key."""
+    try:
+        parts = urlsplit(location)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            return None
+        pool = pool_for_url(location, store.settings.http)
+    except ValueError as error:
+        raise ProtocolError(f"the server redirects to an address that is none: {location[:200]!r}") from error
+    path = parts.path or "/"
+    if pool is request.service.pool:
+        query = encode_query(parse_qsl(parts.query, keep_blank_values=True))  # as a signature wants it
+        return request.moved(request.service, path, query)
+    if request.service.pool.secure and not pool.secure:
+        return None  # never from TLS to plain text
+    account = store.account
+    moved = request.moved(Service(pool, account.unsigned(pool), account.policy), path, parts.query)
+    moved.headers = [pair for pair in request.headers if not _SECRET.match(pair[0])]
+    return moved
+
+
+def _code_of_head(request: Request, response: Response) -> str:
+    """What the error document would say that an answer to HEAD cannot have, as far as its date tells."""
+    told = _time_of(response) if request.method == "HEAD" and response.status == 403 else None
+    signer = request.service.signer
+    if told is None or not isinstance(signer, SigV4Signer):
+        return ""
+    return "RequestTimeTooSkewed" if abs(told - time.time() - signer.skew) > _MAX_SKEW else ""
+
+
+def _time_of(response: Response) -> float | None:
+    """The service's clock, in seconds since 1970, where an answer tells it."""
+    try:
+        return email.utils.parsedate_to_datetime(response.header(b"date") or "").timestamp()
+    except ValueError:
+        return None
