@@ -5,6 +5,7 @@ The functions of the package (``s3dlio.get`` and the others) are the methods of 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from s3dlio.bulk import BulkVerbs
+from s3dlio.endpoints import with_secrets
 from s3dlio.errors import ConfigError
 from s3dlio.knobs import secrets
 from s3dlio.settings import SECTIONS, Settings
@@ -335,4 +337,5 @@ def _unpickled(settings: Settings) -> Client:
                     hint="set credentials in the environment, so that other processes find them",
                 )
             found.setdefault(section, {})[name] = value
-    return Client(settings.replace(**found))
+    endpoints = with_secrets(settings.endpoints, here.endpoints)
+    return Client(dataclasses.replace(settings.replace(**found), endpoints=endpoints))

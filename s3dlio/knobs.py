@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -141,3 +141,37 @@ def knobs(section: type[Section]) -> Iterator[tuple[str, Knob, Any]]:
 def secrets(section: type[Section]) -> list[str]:
     """The names of a section's secret settings."""
     return [name for name, entry, _ in knobs(section) if entry.secret]
+
+
+def find_knob(sections: Mapping[str, type[Section]], section: str, name: str, origin: str) -> Knob:
+    """The knob of that name.
+
+    Args:
+        sections: every section by its name.
+        section: one of these.
+        name: the setting.
+        origin: where it stands, for the message.
+
+    Raises:
+        ConfigError: there is none; the message says what there is.
+    """
+    known = {known: entry for known, entry, _ in knobs(sections[section])}
+    if name not in known:
+        raise ConfigError(f"unknown setting '{section}.{name}' ({origin})", hint=f"use one of {', '.join(known)}")
+    return known[name]
+
+
+def leaves(
+    sections: Mapping[str, type[Section]], tables: Mapping[str, Any], origin: str
+) -> Iterator[tuple[str, str, Any]]:
+    """What tables of settings hold: section, name and value of each; None means unset.
+
+    Raises:
+        ConfigError: an unknown section, or one that holds no settings.
+    """
+    for section, values in tables.items():
+        if section not in sections:
+            raise ConfigError(f"unknown section '{section}' ({origin})", hint=f"use one of {', '.join(sections)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"section '{section}' must hold settings, not a {type(values).__name__} ({origin})")
+        yield from ((section, name, value) for name, value in values.items() if value is not None)

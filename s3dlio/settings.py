@@ -15,8 +15,24 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from s3dlio import sources
+from s3dlio.endpoints import Endpoint, name_of, read_endpoints
 from s3dlio.errors import ConfigError, redact
-from s3dlio.knobs import Knob, Section, choice, flag, integer, knob, knobs, seconds, size, text, url, url_or_host
+from s3dlio.knobs import (
+    Knob,
+    Section,
+    choice,
+    find_knob,
+    flag,
+    integer,
+    knob,
+    knobs,
+    leaves,
+    seconds,
+    size,
+    text,
+    url,
+    url_or_host,
+)
 from s3dlio.locks import ForkLock
 from s3dlio.sizes import format_size
 from s3dlio.sources import Layer, config_file, variable_layers
@@ -214,6 +230,7 @@ class Settings:
     s3: S3Settings = S3Settings()
     azure: AzureSettings = AzureSettings()
     gcs: GcsSettings = GcsSettings()
+    endpoints: tuple[Endpoint, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -231,46 +248,74 @@ class Settings:
         origins: dict[str, str] = {}
 
         def put(section: str, name: str, value: Any, label: str, origin: str) -> None:
-            values[section][name] = find_knob(section, name, origin).read(label, value)
+            values[section][name] = find_knob(SECTIONS, section, name, origin).read(label, value)
             origins[f"{section}.{name}"] = origin
 
         path, tables = config_file(environ)
-        for section, name, value in _leaves(tables, origin := f"configuration file {path}"):
+        endpoints = read_endpoints(tables.get("endpoint", {}), SECTIONS, path)
+        others = {section: table for section, table in tables.items() if section != "endpoint"}
+        for section, name, value in leaves(SECTIONS, others, origin := f"configuration file {path}"):
             put(section, name, value, f"{section}.{name} in {path}", origin)
         layers = list(variable_layers(environ))
         for layer in reversed(layers):
             for section, name, variable, written in _variables(layer.variables):
                 put(section, name, written, f"{variable} ({layer.origin})", f"{layer.origin} {variable}")
         _warn_of_unknown(layers)
-        for origin, given in (("configure()", configured()), ("argument", arguments)):
-            for section, name, value in _leaves(given, origin):
+        program: tuple[Mapping[str, Any], ...] = (configured(), arguments)
+        for origin, given in zip(_PROGRAM, program, strict=True):
+            for section, name, value in leaves(SECTIONS, given, origin):
                 put(section, name, value, f"{section}.{name}", origin)
         sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in SECTIONS.items()}
-        return cls(**sections, origins=origins)
+        return cls(**sections, endpoints=endpoints, origins=origins)
 
     def replace(self, **arguments: Mapping[str, Any]) -> Self:
         """A copy with other values, given as to ``resolve``."""
         sections: dict[str, Any] = {}
         origins = dict(self.origins)
-        for section, name, value in _leaves(arguments, "argument"):
-            find_knob(section, name, "argument")
+        for section, name, value in leaves(SECTIONS, arguments, "argument"):
+            find_knob(SECTIONS, section, name, "argument")
             changed = sections.get(section, getattr(self, section))
             sections[section] = dataclasses.replace(changed, **{name: value})
             origins[f"{section}.{name}"] = "argument"
         return dataclasses.replace(self, **sections, origins=origins)
+
+    def at(self, endpoint: str) -> Self:
+        """The settings for one S3 endpoint: these, with what the configuration file says of it over them. What the
+        program itself has set (arguments, ``configure()``) stays.
+
+        Args:
+            endpoint: ``host:port`` as a URI names it, or a URL.
+        """
+        named = name_of(endpoint)
+        found = next((item for item in self.endpoints if item.name == named), None)
+        if found is None:
+            return self
+        changed = found.over(name for name, origin in self.origins.items() if origin in _PROGRAM)
+        if found.url and "://" not in endpoint:
+            changed.setdefault("s3", {})["endpoint_url"] = found.url
+        sections: dict[str, Any] = {
+            section: dataclasses.replace(getattr(self, section), **values) for section, values in changed.items()
+        }
+        origins = {f"{section}.{name}": found.origin for section, values in changed.items() for name in values}
+        return dataclasses.replace(self, **sections, origins={**self.origins, **origins})
 
     def origin(self, name: str) -> str:
         """Where the value of ``name`` (``"s3.region"``) came from; ``"default"`` where nobody set it."""
         return self.origins.get(name, "default")
 
     def describe(self) -> Iterator[Shown]:
-        """Every setting with its value, secrets masked, and its origin."""
+        """Every setting with its value, secrets masked, and its origin; then those of single endpoints."""
         for section, kind in SECTIONS.items():
             for name, entry, default in knobs(kind):
-                value = getattr(getattr(self, section), name)
-                is_size = isinstance(default, int) and default >= MiB
-                shown = "***" if entry.secret and value else format_size(value) if is_size else _shown(value)
-                yield Shown(f"{section}.{name}", shown, self.origin(f"{section}.{name}"), entry.doc)
+                full = f"{section}.{name}"
+                yield Shown(full, _shown(getattr(getattr(self, section), name), entry, default), self.origin(full),
+                            entry.doc)  # fmt: skip
+        for endpoint in self.endpoints:
+            for section, name, value, _ in endpoint.values:
+                entry, default = next(found[1:] for found in knobs(SECTIONS[section]) if found[0] == name)
+                title = endpoint.url or endpoint.name
+                yield Shown(f'endpoint."{title}".{section}.{name}', _shown(value, entry, default), endpoint.origin,
+                            entry.doc)  # fmt: skip
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -279,32 +324,18 @@ SECTIONS: dict[str, type[Section]] = {
 
 FileSystemConfig = FileSettings
 
+#: Origins of what the program itself has set, the one that wins last.
+_PROGRAM = ("configure()", "argument")
 
-def _shown(value: Any) -> str:
+
+def _shown(value: Any, entry: Knob, default: Any) -> str:
     if value is None:
         return "-"
+    if entry.secret and value:
+        return "***"
+    if isinstance(default, int) and default >= MiB:
+        return format_size(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def find_knob(section: str, name: str, origin: str) -> Knob:
-    """The knob of that name.
-
-    Raises:
-        ConfigError: there is none; the message says what there is.
-    """
-    known = {known: entry for known, entry, _ in knobs(SECTIONS[section])}
-    if name not in known:
-        raise ConfigError(f"unknown setting '{section}.{name}' ({origin})", hint=f"use one of {', '.join(known)}")
-    return known[name]
-
-
-def _leaves(tables: Mapping[str, Any], origin: str) -> Iterator[tuple[str, str, Any]]:
-    for section, values in tables.items():
-        if section not in SECTIONS:
-            raise ConfigError(f"unknown section '{section}' ({origin})", hint=f"use one of {', '.join(SECTIONS)}")
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"section '{section}' must hold settings, not a {type(values).__name__} ({origin})")
-        yield from ((section, name, value) for name, value in values.items() if value is not None)
 
 
 def _variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
@@ -351,7 +382,7 @@ def configure(section: str, values: Mapping[str, Any]) -> None:
     if section not in SECTIONS:
         raise ConfigError(f"unknown section '{section}'", hint=f"use one of {', '.join(SECTIONS)}")
     for name, value in values.items():
-        entry = find_knob(section, name, "configure()")
+        entry = find_knob(SECTIONS, section, name, "configure()")
         if value is not None:
             entry.read(f"{section}.{name}", value)
     with _lock:

@@ -33,6 +33,8 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     Raises:
         MissingDependencyError: the transport needs a package that is not installed.
     """
+    if endpoint := location.endpoint or settings.s3.endpoint_url:
+        settings = settings.at(endpoint)
     account = _account(settings, location.endpoint)
     return _transport(settings.s3.backend)(account, location.container, location.root, settings, observers)
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
+from s3dlio.endpoints import name_of
 from s3dlio.errors import ConfigError, PermissionDeniedError
 from s3dlio.locks import ForkLock
 from s3dlio.net.message import Service, Signer
@@ -41,7 +42,8 @@ class S3Account:
 
     Args:
         settings: all settings; ``settings.s3`` matters here.
-        endpoint: ``host:port`` of a URI that names its server; it wins over the configured endpoint.
+        endpoint: ``host:port`` of a URI that names its server; it wins over the configured endpoint, unless that is
+            the URL of the same server.
 
     Raises:
         ConfigError: the profile or the endpoint cannot be used.
@@ -102,11 +104,12 @@ class S3Account:
         return UnsignedSigner(pool.host_header, pool.target_prefix, USER_AGENT)
 
     def _endpoint(self, endpoint: str | None) -> str | None:
-        if endpoint:
+        configured = self._s3.endpoint_url
+        if endpoint and not (configured and name_of(configured) == name_of(endpoint)):
             port = endpoint.rpartition(":")[2]
             tls = port in {item.strip() for item in self._s3.tls_ports.split(",")}
             return f"{'https' if tls else 'http'}://{endpoint}"
-        url = self._s3.endpoint_url or self._configured_endpoint()
+        url = configured or self._configured_endpoint()
         return url.rstrip("/") if url else None
 
     # -- who
