@@ -48,12 +48,17 @@ _spinning = ForkLock()
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_blocking", "_far", "_phase", "_tunnel", "http", "idle_since", "pool", "secure", "sock", "used")
+    __slots__ = ("_blocking", "_far", "_phase", "_tunnel", "fd", "http", "idle_since", "pool", "secure", "sock", "used",
+                 "watched")  # fmt: skip
 
     def __init__(self, pool: ConnectionPool, http: Any) -> None:
         self.pool = pool
         self.http = http
         self.sock: Any = None
+        #: The socket's descriptor; -1 while there is none.
+        self.fd = -1
+        #: The events that a wire's selector reports of it; 0: it is not registered.
+        self.watched = 0
         self.secure = pool.secure
         self.used = False
         self.idle_since = 0.0
@@ -65,9 +70,6 @@ class Connection:
     @property
     def ready(self) -> bool:
         return self._phase == _READY
-
-    def fileno(self) -> int:
-        return int(self.sock.fileno())
 
     # -- opening
 
@@ -83,6 +85,7 @@ class Connection:
             return self._end_tunnel()
         if self._phase == _NEW:
             self.sock = self.pool.start_socket()
+            self.fd = self.sock.fileno()
             self._blocking = False
             self._phase = _CONNECTING
             return WRITE
@@ -142,6 +145,7 @@ class Connection:
 
     def _take_tunnel(self) -> None:
         self.sock = self.http.sock
+        self.fd = self.sock.fileno()
         if self.secure:
             self.sock.suppress_ragged_eofs = False
         self._blocking = None
@@ -150,6 +154,7 @@ class Connection:
     def _start_tunnel(self) -> int:
         """Let a thread talk to the proxy, since urllib3 blocks; it closes a socket to say that it has ended."""
         self.sock, theirs = socket.socketpair()
+        self.fd = self.sock.fileno()
         tunnel = self._tunnel = Future()
         self._phase = _TUNNEL
 
@@ -279,6 +284,7 @@ class Connection:
         """Close at once."""
         self._phase = _NEW
         self._tunnel = None
+        self.fd = -1
         with contextlib.suppress(OSError):
             if self.sock is not None:
                 self.sock.close()

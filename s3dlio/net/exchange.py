@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from s3dlio.errors import ProtocolError, S3dlioError, from_os_error
+from s3dlio.memory.body import Source
 from s3dlio.memory.pool import default_pool
 from s3dlio.net.chunked import ChunkReader
 from s3dlio.net.faults import ConnectionDropped
@@ -79,8 +80,8 @@ class Exchange:
         if field := request.service.pool.proxy_field:
             head = head[:-2] + field + b"\r\n"  # beside the signature: a proxy takes it out again
         self._out: list[memoryview] = [memoryview(head)]
-        if not self._expect:
-            self._refill()
+        if request.body is not None and not self._expect:
+            self._refill(request.body)
 
     # -- sending
 
@@ -98,7 +99,8 @@ class Exchange:
         """Send the body although no 100 came."""
         if self._expect:
             self._expect = False
-            self._refill()
+            assert self.request.body is not None
+            self._refill(self.request.body)
 
     def outgoing(self) -> Sequence[memoryview]:
         """The buffers to send next, in order; empty when all is sent."""
@@ -107,16 +109,17 @@ class Exchange:
     def sent(self, count: int) -> None:
         """``count`` bytes of ``outgoing`` are gone."""
         out = self._out
-        while out and count >= len(out[0]):
+        while count >= len(out[0]):
             count -= len(out.pop(0))
-        if count:
+            if not count:
+                break
+        else:
             out[0] = out[0][count:]
-        if not out and not self._expect:
-            self._refill()
+        if not out and (body := self.request.body) is not None and not self._expect:
+            self._refill(body)
 
-    def _refill(self) -> None:
-        body = self.request.body
-        if body is None or self._body_sent >= body.size:
+    def _refill(self, body: Source) -> None:
+        if self._body_sent >= body.size:
             return
         whole = body.whole()
         try:
@@ -156,7 +159,10 @@ class Exchange:
             if not self._place:
                 self._on_full()
         elif self._state == _HEAD:
-            self._on_head_bytes(count)
+            if self._held is None:
+                self._parse(self.scratch, self._view, count)
+            else:
+                self._on_more_of_head(self._held, count)
         else:
             self._on_body(self._view[:count])
 
@@ -182,14 +188,10 @@ class Exchange:
         else:
             raise self.drop("the connection was closed before the answer was complete")
 
-    def _on_head_bytes(self, count: int) -> None:
-        held = self._held
-        if held is None:
-            self._parse(self.scratch, self._view, count)
-        else:
-            self._held = None
-            held += self._view[:count]
-            self._parse(held, memoryview(held), len(held))
+    def _on_more_of_head(self, held: bytearray, count: int) -> None:
+        self._held = None
+        held += self._view[:count]
+        self._parse(held, memoryview(held), len(held))
 
     def _parse(self, data: bytearray, view: memoryview, count: int) -> None:
         end = data.find(b"\r\n\r\n", 0, count)

@@ -6,7 +6,6 @@ Nothing that one connection waits for (opening, TLS, a partial send) holds up an
 
 from __future__ import annotations
 
-import contextlib
 import math
 import selectors
 import ssl
@@ -31,8 +30,8 @@ class Flight:
         request: what is asked.
     """
 
-    __slots__ = ("attempt", "connection", "deadline", "ends", "exchange", "fresh", "interest", "request", "reused",
-                 "slot", "started", "task")  # fmt: skip
+    __slots__ = ("attempt", "connection", "deadline", "ends", "exchange", "fresh", "request", "reused", "slot",
+                 "started", "task")  # fmt: skip
 
     def __init__(self, task: Any, slot: int, request: Request) -> None:
         self.task = task
@@ -48,7 +47,6 @@ class Flight:
         self.fresh = False
         #: It travels on a connection that had served before.
         self.reused = False
-        self.interest = 0
         self.connection: Connection | None = None
         self.exchange: Exchange | None = None
 
@@ -73,7 +71,6 @@ class Wire:
         self._view = memoryview(self._scratch)
         self._flights: dict[int, Flight] = {}  # by file descriptor
         self._idle: dict[ConnectionPool, list[Connection]] = {}
-        self._resting: dict[int, Connection] = {}  # the same connections, by file descriptor
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -152,10 +149,9 @@ class Wire:
         self._flights.clear()
         for connections in self._idle.values():
             for connection in connections:
-                self._selector.unregister(connection.fileno())
+                self._unwatch(connection)
                 connection.pool.release(connection, reusable=True)
         self._idle.clear()
-        self._resting.clear()
         self._selector.close()
 
     # -- one flight
@@ -163,11 +159,7 @@ class Wire:
     def _connection(self, pool: ConnectionPool, flight: Flight) -> Connection:
         idle = self._idle.get(pool)
         while not flight.fresh:
-            if idle:
-                connection = idle.pop()
-                del self._resting[connection.fileno()]
-            else:
-                connection = pool.acquire()
+            connection = idle.pop() if idle else pool.acquire()
             flight.reused = connection.ready
             if flight.request.idempotent or not flight.reused or not connection.is_dropped():
                 return connection
@@ -176,14 +168,14 @@ class Wire:
         return pool.acquire_fresh()
 
     def _open(self, flight: Flight, connection: Connection) -> None:
-        waited = -1 if connection.sock is None else connection.fileno()
+        waited = connection.fd
         event = connection.open_step()
         if event:
             self._watch(flight, connection, event)
             return
-        if waited in self._flights and connection.fileno() != waited:  # a proxy's tunnel is another socket
-            del self._flights[waited]
-            self._selector.unregister(waited)
+        if connection.fd != waited:  # a proxy's tunnel is another socket
+            self._flights.pop(waited, None)
+            self._unwatch(connection, waited)
         self._start(flight, connection)
 
     def _start(self, flight: Flight, connection: Connection) -> None:
@@ -198,8 +190,8 @@ class Wire:
     def _send(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
         events = READ
         try:
-            while exchange.sending:
-                exchange.sent(connection.send(exchange.outgoing()))
+            while pieces := exchange.outgoing():
+                exchange.sent(connection.send(pieces))
         except (BlockingIOError, ssl.SSLWantWriteError):
             events = READ | WRITE
         except ssl.SSLWantReadError:
@@ -220,16 +212,15 @@ class Wire:
         self._watch(flight, connection, events)
 
     def _watch(self, flight: Flight, connection: Connection, events: int) -> None:
-        fd = connection.fileno()
-        if flight.interest == events and self._flights.get(fd) is flight:
-            return
-        self._flights[fd] = flight
-        flight.interest = events
-        try:
-            if self._selector.get_key(fd).events != events:
-                self._selector.modify(fd, events)
-        except KeyError:
-            self._selector.register(fd, events)
+        self._flights[connection.fd] = flight
+        if connection.watched != events:
+            (self._selector.modify if connection.watched else self._selector.register)(connection.fd, events)
+            connection.watched = events
+
+    def _unwatch(self, connection: Connection, fd: int | None = None) -> None:
+        if connection.watched:
+            self._selector.unregister(connection.fd if fd is None else fd)
+            connection.watched = 0
 
     def _on_event(self, flight: Flight, mask: int) -> None:
         exchange, connection = flight.exchange, flight.connection
@@ -271,13 +262,12 @@ class Wire:
 
     def _land(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
         """The answer is complete: the connection rests until the next flight, or is closed."""
-        fd = connection.fileno()
-        del self._flights[fd]
+        del self._flights[connection.fd]
         flight.connection = None
         if exchange.reusable:
-            if flight.interest != READ:
-                self._selector.modify(fd, READ)
-            self._resting[fd] = connection
+            if connection.watched != READ:
+                self._selector.modify(connection.fd, READ)
+                connection.watched = READ
             self._idle.setdefault(connection.pool, []).append(connection)
         else:
             self._discard(connection)
@@ -286,8 +276,7 @@ class Wire:
     def _fail(self, flight: Flight, error: Exception) -> None:
         connection = flight.connection
         if connection is not None:
-            if connection.sock is not None:
-                self._flights.pop(connection.fileno(), None)
+            self._flights.pop(connection.fd, None)
             self._discard(connection)
             flight.connection = None
         self._ended(flight, error)
@@ -296,13 +285,13 @@ class Wire:
 
     def _on_resting(self, fd: int) -> None:
         """An idle connection became readable: its server has closed it."""
-        connection = self._resting.pop(fd, None)
-        if connection is not None:
-            self._idle[connection.pool].remove(connection)
-            self._discard(connection)
+        for idle in self._idle.values():
+            for connection in idle:
+                if connection.fd == fd:
+                    idle.remove(connection)
+                    self._discard(connection)
+                    return
 
     def _discard(self, connection: Connection) -> None:
-        if connection.sock is not None:
-            with contextlib.suppress(KeyError, ValueError):  # never watched, or closed already
-                self._selector.unregister(connection.fileno())
+        self._unwatch(connection)
         connection.close()

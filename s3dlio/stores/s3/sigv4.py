@@ -17,6 +17,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.locks import ForkLock
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Request
+from s3dlio.stores.hmac_sha256 import HmacSha256
 from s3dlio.stores.percent import encode_query
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -41,14 +42,28 @@ class _Stamp(NamedTuple):
     """What all signatures of one second have in common."""
 
     second: int
-    amz_date: str
     scope: str
-    key: bytes
     credentials: Credentials
+    mac: HmacSha256
+    #: What stands before the hash of the request in the string to sign.
+    to_sign: str
     #: Host, date and token.
     fields: tuple[tuple[str, str], ...]
-    #: Of a request without body and further fields: signed lines, their names, lines as sent. Most requests are such.
-    bare: tuple[str, str, str]
+    #: The head from User-Agent to the names of the signed fields.
+    authorization: str
+    #: See ``tails``, for a request without body and further fields. Most requests are such.
+    bare: tuple[str, str]
+
+    def tails(self, fields: list[tuple[str, str]], payload: str, unsigned: str) -> tuple[str, str]:
+        """The canonical request after its query, and the head between its request line and the signature.
+
+        Args:
+            fields: what is signed, besides those of the stamp and the hash of the payload.
+            payload: that hash.
+            unsigned: lines that are sent, but not signed.
+        """
+        signed, names, sent = field_lines([*self.fields, ("x-amz-content-sha256", payload), *fields])
+        return f"{signed}\n{names}\n{payload}", f"{sent}{unsigned}{self.authorization}{names}, Signature="
 
 
 class SigV4Signer:
@@ -90,26 +105,20 @@ class SigV4Signer:
         stamp = self._stamp
         if stamp is None or stamp.second != second:
             stamp = self._stamp = self._make_stamp(second, stamp)
-        body = request.body
-        payload = EMPTY_SHA256 if body is None else sha256_of(body) if self._sign_payload else UNSIGNED
-        if body is None and not request.headers:
-            signed, names, sent = stamp.bare
-        else:
-            signed, names, sent = field_lines([*stamp.fields, ("x-amz-content-sha256", payload), *request.headers])
-        path, query = request.path, request.query
-        canonical = f"{request.method}\n{path}\n{query}\n{signed}\n{names}\n{payload}"
-        signature = sign(stamp.key, stamp.amz_date, stamp.scope, canonical)
-        target = f"{path}?{query}" if query else path
-        length = ""
+        method, path, query, body = request.method, request.path, request.query, request.body
         if body is not None:
             length = f"content-length: {body.size}\r\n{_EXPECT if request.expect_continue else ''}"
-        elif request.method in _WITH_BODY:
-            length = "content-length: 0\r\n"
-        return (
-            f"{request.method} {self._prefix}{target} HTTP/1.1\r\n{sent}{length}user-agent: {self._user_agent}\r\n"
-            f"authorization: AWS4-HMAC-SHA256 Credential={stamp.credentials.access_key}/{stamp.scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n\r\n"
-        ).encode("latin-1")
+            payload = sha256_of(body) if self._sign_payload else UNSIGNED
+            signed, sent = stamp.tails(list(request.headers), payload, length)
+        elif request.headers or method in _WITH_BODY:
+            length = "content-length: 0\r\n" if method in _WITH_BODY else ""
+            signed, sent = stamp.tails(list(request.headers), EMPTY_SHA256, length)
+        else:
+            signed, sent = stamp.bare
+        canonical = hashlib.sha256(f"{method}\n{path}\n{query}\n{signed}".encode("latin-1")).hexdigest()
+        signature = stamp.mac.of(f"{stamp.to_sign}{canonical}".encode("latin-1")).hexdigest()
+        target = f"{path}?{query}" if query else path
+        return f"{method} {self._prefix}{target} HTTP/1.1\r\n{sent}{signature}\r\n\r\n".encode("latin-1")
 
     def forget_credentials(self) -> None:
         """Ask for the credentials again at the next request."""
@@ -125,10 +134,16 @@ class SigV4Signer:
         scope = f"{amz_date[:8]}/{self.region}/s3/aws4_request"
         token = (("x-amz-security-token", credentials.token),) if credentials.token else ()
         fields = (("host", self.host), ("x-amz-date", amz_date), *token)
-        bare = field_lines([*fields, ("x-amz-content-sha256", EMPTY_SHA256)])
-        same_key = last is not None and last.scope == scope and last.credentials == credentials
-        key = last.key if last is not None and same_key else signing_key(credentials.secret_key, scope)
-        return _Stamp(second, amz_date, scope, key, credentials, fields, bare)
+        authorization = (
+            f"user-agent: {self._user_agent}\r\n"
+            f"authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders="
+        )
+        if last is not None and last.scope == scope and last.credentials == credentials:
+            mac = last.mac
+        else:
+            mac = HmacSha256(signing_key(credentials.secret_key, scope))
+        stamp = _Stamp(second, scope, credentials, mac, string_to_sign(amz_date, scope), fields, authorization, ("", ""))
+        return stamp._replace(bare=stamp.tails([], EMPTY_SHA256, ""))
 
 
 def field_lines(fields: list[tuple[str, str]]) -> tuple[str, str, str]:
@@ -149,10 +164,9 @@ def signing_key(secret: str, scope: str) -> bytes:
     return key
 
 
-def sign(key: bytes, amz_date: str, scope: str, canonical: str) -> str:
-    """The signature of a canonical request."""
-    digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
-    return hmac.digest(key, f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{digest}".encode(), "sha256").hex()
+def string_to_sign(amz_date: str, scope: str) -> str:
+    """What is signed, but for the hash of the canonical request at its end."""
+    return f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n"
 
 
 def sha256_of(source: Source) -> str:
@@ -199,7 +213,8 @@ def presign(
         parameters.append(("X-Amz-Security-Token", credentials.token))
     encoded = encode_query(parameters)
     canonical = f"{method}\n{path}\n{encoded}\nhost:{host}\n\nhost\n{UNSIGNED}"
-    signature = sign(signing_key(credentials.secret_key, scope), amz_date, scope, canonical)
+    to_sign = string_to_sign(amz_date, scope) + hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    signature = hmac.digest(signing_key(credentials.secret_key, scope), to_sign.encode(), "sha256").hex()
     return f"{scheme}://{host}{path}?{encoded}&X-Amz-Signature={signature}"
 
 
