@@ -63,7 +63,8 @@ def test_the_name_of_an_endpoint_is_its_host_and_port(written: str, name: str) -
 
 
 def test_a_section_is_used_where_a_uri_or_the_endpoint_url_names_it(resolve: Any) -> None:
-    text = f'[s3]\nregion = "all"\n[endpoint."{HERE}"]\ns3.region = "one"\nhttp.read_timeout = 3\nrange.chunk = "1MiB"\n'
+    section = f'[endpoint."{HERE}"]\ns3.region = "one"\nhttp.read_timeout = 3\nrange.chunk = "1MiB"\n'
+    text = f'[s3]\nregion = "all"\n{section}'
     found = resolve(text)
     named = account(found, f"s3://{HERE}/bucket/key")
     assert (named.region, named.settings.http.read_timeout, named.settings.range.chunk) == ("one", 3.0, 1 << 20)
@@ -171,5 +172,5 @@ def test_a_client_finds_the_secrets_of_its_endpoints_where_it_is_unpickled(
     again = pickle.loads(pickled).settings.at(HERE)
     assert (again.s3.secret_access_key, again.s3.region) == ("hidden", "r")
     path.write_text("")
-    with pytest.raises(ConfigError, match="secret_access_key|access_key_id"):
+    with pytest.raises(ConfigError, match="access_key_id of 127"):
         pickle.loads(pickled)
