@@ -74,7 +74,8 @@ def copy(
     """
     operation = "MOVE" if delete_source else "COPY"
     width = check_width(max_in_flight)
-    source = Source.at(client, src, recursive=recursive, pattern=pattern, keep=Filter(include, exclude))
+    keep = Filter(include, exclude)
+    source = Source.at(client, src, recursive=recursive, pattern=pattern, keep=keep, into_links=not delete_source)
     source.check_recursive()
     destination = place_uri(dst)
     store, key = client.store_for(destination)
@@ -106,7 +107,8 @@ def move(
     client: Client, src: Places, dst: str | os.PathLike[str], *, preserve_mtime: bool = True, **options: Any
 ) -> TransferSummary:
     """Copy, and delete each source when its copy is complete (and verified, with ``verify``). Arguments and errors are
-    those of :func:`copy`. Directories of the source stay."""
+    those of :func:`copy`. Directories of the source stay, links to directories are refused, and a file that changes
+    meanwhile is an error, and kept."""
     return copy(client, src, dst, preserve_mtime=preserve_mtime, delete_source=True, **options)
 
 

@@ -43,8 +43,9 @@ def delete(
 
     Args:
         client: whose stores and threads are used.
-        uri: exactly this object; with ``recursive`` what a recursive listing of it shows. A local directory that is
-            deleted whole (no pattern, include or exclude) goes with its sub-directories; of a link to one, the link.
+        uri: exactly this object; with ``recursive`` what a recursive listing of it shows, but nothing behind links to
+            local directories. A local directory that is deleted whole (no pattern, include or exclude) goes with its
+            sub-directories and links; of a link to one, the link.
         recursive: see above.
         pattern: a regular expression, found anywhere in the name relative to the directory.
         include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
@@ -72,7 +73,7 @@ def delete(
         keys: Iterator[str] = iter([_one(store, key)])
         whole = False
     else:
-        keys = _selected(Selection(store, key, recursive=True, pattern=pattern), keep)
+        keys = _selected(Selection(store, key, recursive=True, pattern=pattern), keep, store.scheme in LOCAL_SCHEMES)
     if dry_run:
         return _rehearse(store, keys, tell)
     with watched(progress) as watcher:
@@ -106,10 +107,28 @@ def _is_directory(store: ObjectStore, key: str) -> bool:
     return store.scheme in LOCAL_SCHEMES and os.path.isdir(key) and not os.path.islink(key.rstrip("/"))
 
 
-def _selected(selection: Selection, keep: Filter) -> Iterator[str]:
+def _selected(selection: Selection, keep: Filter, local: bool) -> Iterator[str]:
     for base, page in selection:
         start = len(base)
-        yield from (key for key in page.keys if keep(key[start:]))
+        keys = (key for key in page.keys if keep(key[start:]))
+        yield from _before_links(keys, start) if local else keys
+
+
+def _before_links(paths: Iterable[str], start: int) -> Iterator[str]:
+    """``paths`` but for those behind a link to a directory: what is there belongs elsewhere.
+
+    Args:
+        paths: sorted, so that those of one directory come together.
+        start: links within so many characters at the beginning are what the caller meant.
+    """
+    directory, linked = "", False
+    for path in paths:
+        above = path[: path.rfind("/") + 1]
+        if above != directory:
+            ends = (at for at in range(start, len(above)) if above[at] == "/")
+            directory, linked = above, any(os.path.islink(above[:at]) for at in ends)
+        if not linked:
+            yield path
 
 
 def _told(keys: Iterable[str], store: ObjectStore, tell: Callable[[str], None]) -> Iterator[str]:

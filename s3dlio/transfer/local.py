@@ -171,18 +171,21 @@ def _same_name(name: str, first: str, second: str) -> InvalidURIError:
     )
 
 
-def select_local(roots: Sequence[Root], *, recursive: bool = False, keep: Filter | None = None) -> Plan:
+def select_local(
+    roots: Sequence[Root], *, recursive: bool = False, keep: Filter | None = None, into_links: bool = True
+) -> Plan:
     """The files of ``roots``, one after the other.
 
     Args:
         roots: as of :func:`expand`.
         recursive: the whole tree of a directory, and not just the files in it.
         keep: which names are wanted.
+        into_links: as of :func:`walk`.
     """
     keep = keep or Filter()
     for root in roots:
         if root.is_directory:
-            yield from walk(root, recursive, keep)
+            yield from walk(root, recursive, keep, into_links)
         elif keep(root.name):
             yield _look(root.path, root.name)
 
@@ -196,10 +199,11 @@ class _Level(NamedTuple):
     above: tuple[tuple[int, int], ...]  # (device, inode) of it and of those that lead here: a link to one is a loop
 
 
-def walk(root: Root, recursive: bool, keep: Filter) -> Plan:
+def walk(root: Root, recursive: bool, keep: Filter, into_links: bool = True) -> Plan:
     """Every file beneath a directory, in the order of their names as object stores have it (``a-b`` before ``a/b``).
 
-    Links are followed; a link back to a directory above it is refused. Memory grows with the names of one directory.
+    Links are followed; a link back to a directory above it is refused, and without ``into_links`` a link to any
+    directory is: what is deleted beneath it would be missing elsewhere. Memory grows with the names of one directory.
     """
     levels: list[_Level] = []
     yield from _enter(levels, root.path, root.name, ())
@@ -216,6 +220,8 @@ def walk(root: Root, recursive: bool, keep: Filter) -> Plan:
             path = os.path.join(level.path, entry[:-1])
             if not recursive:
                 yield Passed(file_uri(path), "it is a directory; use -r / recursive=True to transfer it")
+            elif not into_links and os.path.islink(path):
+                yield Refused(file_uri(path), _leads_away(path))
             else:
                 yield from _enter(levels, path, level.name + entry, level.above)
 
@@ -302,4 +308,12 @@ def _loop(path: str) -> S3dlioError:
         "it is a link to a directory above it, which would never end",
         uri=file_uri(path),
         hint="exclude it, or name the directory it leads to",
+    )
+
+
+def _leads_away(path: str) -> S3dlioError:
+    return InvalidURIError(
+        "it is a link to a directory, and what is there would be missing where it belongs",
+        uri=file_uri(path),
+        hint="exclude it and copy it instead, or name the directory it leads to",
     )

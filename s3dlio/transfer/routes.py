@@ -37,6 +37,7 @@ from s3dlio.transfer.task import (
     Task,
     check_crc,
     check_length,
+    check_unchanged,
     checksum_of,
     open_file,
     perform,
@@ -258,5 +259,7 @@ class Moving(Route):
 
     def _move(self, carry: Call[Moved], item: Item) -> Steps[Moved]:
         moved = yield from perform(carry)
+        if self._source.scheme in LOCAL_SCHEMES:
+            check_unchanged(item)
         yield from within(carry, perform(self._source.delete_call(item.key)))
         return moved

@@ -39,6 +39,7 @@ class Source:
         key: what is selected in a store; unused for local files.
         roots: local files and directories; None for other stores.
         recursive, pattern, keep: what of it is wanted.
+        into_links: links to local directories are followed.
     """
 
     store: ObjectStore
@@ -48,6 +49,7 @@ class Source:
     recursive: bool
     pattern: str | None
     keep: Filter
+    into_links: bool
 
     @classmethod
     def at(
@@ -58,6 +60,7 @@ class Source:
         recursive: bool = True,
         pattern: str | None = None,
         keep: Filter | None = None,
+        into_links: bool = True,
     ) -> Source:
         """The source that the user named: one URI, or any number of local paths.
 
@@ -73,7 +76,7 @@ class Source:
             uri = place_uri(several[0])
             store, key = client.store_for(uri)
             if store.scheme not in LOCAL_SCHEMES:
-                return cls(store, uri, key, None, recursive, pattern, keep)
+                return cls(store, uri, key, None, recursive, pattern, keep, into_links)
         elif remote := next((p for p in several if has_scheme(os.fspath(p)) and not _is_local(os.fspath(p))), None):
             raise InvalidURIError(
                 "of several sources, all must be local paths", uri=os.fspath(remote), hint="copy them one by one"
@@ -82,7 +85,7 @@ class Source:
         check_names(roots, recursive, keep)
         scheme = "direct" if all(os.fspath(p).lower().startswith("direct://") for p in several) else "file"
         store, _ = client.store_for(f"{scheme}:///")
-        return cls(store, name_places(several), "", roots, recursive, pattern, keep)
+        return cls(store, name_places(several), "", roots, recursive, pattern, keep, into_links)
 
     @property
     def is_local(self) -> bool:
@@ -92,7 +95,7 @@ class Source:
         """What is selected, one after the other; listed anew with each call."""
         if self.roots is None:
             return select_remote(self.store, self.key, recursive=self.recursive, pattern=self.pattern, keep=self.keep)
-        plan = select_local(self.roots, recursive=self.recursive, keep=self.keep)
+        plan = select_local(self.roots, recursive=self.recursive, keep=self.keep, into_links=self.into_links)
         return plan if self.pattern is None else _matching(plan, self.pattern)
 
     def single(self) -> Entry | None:

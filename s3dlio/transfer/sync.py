@@ -153,12 +153,17 @@ class _Side:
             hint = "to copy one file use copy (s3-cli cp)" if os.path.isfile(path) else None
             raise ObjectNotFoundError(f"{what}; nothing was deleted", uri=self.uri, operation="SYNC", hint=hint)
 
-    def plan(self) -> Plan:
-        """What is there. Raises where the order is not that of the names: merging would go wrong silently."""
+    def plan(self, into_links: bool = True) -> Plan:
+        """What is there; ``into_links`` as of :func:`s3dlio.transfer.local.walk`.
+
+        Raises:
+            ProtocolError: the order is not that of the names: merging would go wrong silently.
+        """
         if self.store.scheme in LOCAL_SCHEMES:
             if not os.path.isdir(self.key):
                 return iter(())
-            plan = select_local([Root(self.key.rstrip("/") or "/", "", True)], recursive=True, keep=self.keep)
+            root = Root(self.key.rstrip("/") or "/", "", True)
+            plan = select_local([root], recursive=True, keep=self.keep, into_links=into_links)
         else:
             plan = select_remote(self.store, self.key, recursive=True, keep=self.keep)
         return self._ordered(plan)
@@ -176,9 +181,14 @@ class _Side:
             yield entry
 
 
-def _merge(here: _Side, there: _Side) -> Generator[tuple[Entry | None, Item | None], None, None]:
-    """Pairs of what has one name on both sides; None where it is missing. What is no item here comes alone."""
-    others = (entry for entry in there.plan() if isinstance(entry, Item))
+def _merge(
+    here: _Side, there: _Side, *, into_links: bool = True
+) -> Generator[tuple[Entry | None, Item | None], None, None]:
+    """Pairs of what has one name on both sides; None where it is missing. What is no item here comes alone.
+
+    Without ``into_links`` nothing is ``there`` behind a link to a directory.
+    """
+    others = (entry for entry in there.plan(into_links) if isinstance(entry, Item))
     other = next(others, None)
     for entry in here.plan():
         if not isinstance(entry, Item):
@@ -242,11 +252,12 @@ def _told(plan: Plan, route: Route, tell: Callable[[Action], None]) -> Plan:
 
 def _surplus(here: _Side, there: _Side, tell: Callable[[Action], None]) -> Iterator[str]:
     """The keys that are only in the destination. Listed when the transfers have ended, so nothing has to be kept.
+    What is behind a link to a directory belongs elsewhere, and is left alone.
 
     Raises:
         S3dlioError: something in the source cannot be read: what looks like surplus may have its original there.
     """
-    for entry, other in _merge(here, there):
+    for entry, other in _merge(here, there, into_links=False):
         if isinstance(entry, Refused):
             raise entry.error
         if entry is None and other is not None:

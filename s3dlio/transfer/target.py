@@ -14,7 +14,7 @@ from s3dlio.transfer.between import Relay, ServerCopy
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.local import Root
 from s3dlio.transfer.routes import Care, FileToStore, Route, StoreToFile
-from s3dlio.uri import LOCAL_SCHEMES, has_scheme
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme
 
 
 def place_uri(place: str | os.PathLike[str]) -> str:
@@ -26,6 +26,11 @@ def place_uri(place: str | os.PathLike[str]) -> str:
         raise InvalidURIError("the source or destination is empty", hint="write a URI or a local path")
     if has_scheme(text) or "://" in text:  # of an unknown scheme: the store's parser says so
         return text
+    head, colon, rest = text.partition(":/")
+    if colon and head.lower() in SCHEMES:
+        raise InvalidURIError(
+            "a URI has two slashes behind its scheme", uri=text, hint=f"write {head}://{rest.lstrip('/')}, or ./{text}"
+        )
     return "file://" + os.path.abspath(text) + ("/" if text.endswith("/") and text.strip("/") else "")
 
 

@@ -11,12 +11,13 @@ import stat
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from s3dlio.errors import IntegrityError, S3dlioError, from_os_error
+from s3dlio.errors import IntegrityError, ObjectChangedError, S3dlioError, from_os_error
 from s3dlio.integrity import format_crc32c
 from s3dlio.memory.body import DiscardSink
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink
 from s3dlio.transfer.local import file_uri, not_a_file, special_kind
+from s3dlio.transfer.plan import Item
 
 T = TypeVar("T")
 
@@ -100,6 +101,23 @@ def open_file(path: str) -> tuple[int, os.stat_result]:
         os.close(descriptor)
         raise RefusedItemError(not_a_file(path, kind or "a directory"))
     return descriptor, about
+
+
+def check_unchanged(item: Item) -> None:
+    """Raise unless a local file is what it was when it was selected: what came later was not transferred.
+
+    Raises:
+        RefusedItemError: it has changed, or is gone.
+    """
+    uri = file_uri(item.key)
+    try:
+        about = os.stat(item.key)
+    except OSError as error:
+        raise RefusedItemError(from_os_error(error, uri=uri, operation="MOVE")) from error
+    if (about.st_size, about.st_mtime_ns) != (item.size, item.mtime_ns):
+        raise RefusedItemError(
+            ObjectChangedError("the file changed while it was moved, and was kept", uri=uri, hint="move it again")
+        )
 
 
 def check_length(uri: str, expected: int, actual: int) -> None:

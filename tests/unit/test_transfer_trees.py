@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,10 +190,49 @@ def test_move_keeps_what_could_not_be_moved(client: Client, bucket: str, tmp_pat
     assert contents(tmp_path / "out") == {"good": b"2"}
 
 
+@pytest.fixture
+def elsewhere(tree: Path, tmp_path: Path) -> Path:
+    """A directory with one file, to which a link in the tree leads."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "precious").write_bytes(b"x")
+    (tree / "b" / "link").symlink_to(folder)
+    return folder
+
+
+def test_move_takes_nothing_from_behind_a_link(client: Client, tree: Path, bucket: str, elsewhere: Path) -> None:
+    with pytest.raises(BatchError, match="it is a link to a directory"):
+        move(client, tree, bucket, recursive=True, continue_on_error=True)
+    assert contents(elsewhere) == {"precious": b"x"}
+    assert not client.exists(f"{bucket}/b/link/precious")
+    assert not (tree / "b" / "c.bin").exists()
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_move_keeps_a_file_that_grew_meanwhile(client: Client, bucket: str, tmp_path: Path, place: str) -> None:
+    log = tmp_path / "service.log"
+    log.write_bytes(b"one")
+    there = f"{bucket}/" if place == "memory" else f"file://{tmp_path}/moved/"
+    growing = iter([b"one, two"])
+
+    def grow(seen: Observation) -> None:  # the bytes have just been read, or written
+        if (longer := next(growing, None)) is not None:
+            log.write_bytes(longer)
+
+    client.add_observer(grow)
+    with pytest.raises(BatchError, match="the file changed while it was moved, and was kept"):
+        move(client, log, there)
+    assert log.read_bytes() == b"one, two"
+    move(client, log, there)
+    assert (bytes(client.get(f"{there}service.log")), log.exists()) == (b"one, two", False)
+
+
 @pytest.mark.parametrize(
     ("source", "target", "error"),
     [
         ("{t}", "{t}/b/inside", InvalidURIError),
+        ("{t}", "s3:/bucket/x", InvalidURIError),
+        ("File:/x", "{b}", InvalidURIError),
         ("{t}", "{t}", InvalidURIError),
         ("{t}", "direct://{t}/x", InvalidURIError),
         ("{t}/a.txt", "{t}/a.txt", InvalidURIError),
@@ -307,6 +347,12 @@ def test_sync_never_deletes_for_an_empty_or_damaged_source(client: Client, tree:
     assert client.exists(f"{bucket}/p/precious")
 
 
+def test_sync_deletes_nothing_behind_a_link(client: Client, tree: Path, bucket: str, elsewhere: Path) -> None:
+    client.put_bytes(f"{bucket}/p/new", b"1")
+    assert sync(client, f"{bucket}/p/", tree, delete=True).deleted == len(FILES)
+    assert contents(elsewhere) == {"precious": b"x"}
+
+
 @pytest.mark.parametrize("inner", ["", "/b"])
 def test_sync_of_a_directory_with_itself_is_refused(client: Client, tree: Path, inner: str) -> None:
     for one, other in ((tree, f"{tree}{inner}"), (f"{tree}{inner}", tree)):
@@ -340,6 +386,16 @@ def test_delete_of_a_local_tree(client: Client, tree: Path) -> None:
     assert (tree / "b" / "d").is_dir()
     assert delete(client, f"file://{tree}/", recursive=True).succeeded == 4
     assert not tree.exists()
+
+
+@pytest.mark.parametrize(("options", "count"), [({}, 5), ({"include": ["*"]}, 5), ({"pattern": "precious"}, 0)])
+def test_delete_takes_nothing_from_behind_a_link(
+    client: Client, tree: Path, elsewhere: Path, options: dict[str, Any], count: int
+) -> None:
+    assert delete(client, tree, recursive=True, dry_run=True, **options).attempted == count
+    assert delete(client, tree, recursive=True, **options).succeeded == count
+    assert contents(elsewhere) == {"precious": b"x"}
+    assert delete(client, f"file://{elsewhere.parent}/**precious", recursive=True).succeeded == 1
 
 
 def test_transfers_are_seen_by_observers(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
