@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
-from s3dlio.net.faults import ConnectionDropped, final_error, rest_of
+from s3dlio.net.faults import ConnectionDropped, final_error, overdue, rest_of
 from s3dlio.net.message import Pause, Request, Response
 from s3dlio.net.pace import Pace
 from s3dlio.net.retry import THROTTLED
@@ -50,11 +50,15 @@ class Operation(Protocol):
 class _Task:
     """One operation on its way: its generator, and the set of requests it waits for."""
 
-    __slots__ = ("answers", "failed", "index", "many", "outstanding", "queue", "steps")
+    __slots__ = ("answers", "cleaning", "failed", "index", "many", "outstanding", "queue", "started", "steps")
 
-    def __init__(self, index: int, steps: Any) -> None:
+    def __init__(self, index: int, steps: Any, started: float = 0.0) -> None:
         self.index = index
         self.steps = steps
+        #: The moment from which the time for the whole operation counts: that of its first request.
+        self.started = started
+        #: Something has failed: for what follows there is as much time again.
+        self.cleaning = False
         self.many = False
         self.answers: list[Response | None] = []
         self.queue: Iterator[Request] | None = None
@@ -78,10 +82,14 @@ class Lane:
         window: requests in flight (connections), at most.
         cancel: looked at ten times a second; when it is set, operations get a TransferCancelledError and may clean up.
         pace: bounds the operations on their way, those that wait for another attempt included.
+        started: the moment (``time.monotonic``) at which the operation began of which this is a part.
     """
 
-    def __init__(self, *, window: int, cancel: Cancel | None = None, pace: Pace | None = None) -> None:
+    def __init__(
+        self, *, window: int, cancel: Cancel | None = None, pace: Pace | None = None, started: float = 0.0
+    ) -> None:
         self._window = max(1, window)
+        self._started = started
         self._cancel = cancel
         self._pace = pace
         self._wire = Wire(self._ended, self._expanded)
@@ -186,9 +194,13 @@ class Lane:
             if waiting:
                 flight = waiting.popleft()
                 if not flight.started:
-                    flight.started = time.monotonic()
+                    task = flight.task
+                    flight.started = task.started = task.started or time.monotonic()
                     if (limit := flight.request.service.policy.total_timeout) is not None:
                         flight.ends = flight.started + limit
+                        if time.monotonic() >= flight.ends:
+                            self._arrived(flight, overdue(limit))
+                            continue
                 wire.launch(flight)
             elif self._sources:
                 self._pull(self._sources[0])
@@ -202,7 +214,7 @@ class Lane:
                 return
 
     def _begin(self, index: int, steps: Any) -> None:
-        task = _Task(index, steps)
+        task = _Task(index, steps, self._started)
         self._tasks.add(task)
         self._advance(task, None, None)
 
@@ -210,6 +222,8 @@ class Lane:
         """Let an operation go on with an answer (or an error) until it asks for requests again or ends."""
         task.failed = None
         task.queue = None
+        if error is not None and not task.cleaning:
+            task.cleaning, task.started = True, 0.0
         try:
             wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:

@@ -29,23 +29,33 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def drive(steps: Any, window: int = 32) -> Any:
+def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
     """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
 
-    A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up.
+    A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up: for these
+    there is as much time as for the operation itself.
+
+    Args:
+        steps: the operation.
+        window: requests in flight, at most.
+        spent: seconds of the time for the whole operation that are over already.
     """
+    started = time.monotonic() - spent
+    failed = False
     try:
         wanted = next(steps)
         while True:
             try:
                 answer: Any = None
                 if type(wanted) is Request:
-                    answer = perform(wanted, window)
+                    answer = perform(wanted, window, started)
                 elif type(wanted) is Pause:
                     time.sleep(wanted.seconds)
                 else:
-                    answer = _gather(wanted, window)
+                    answer = _gather(wanted, window, started)
             except BaseException as error:
+                if not failed:
+                    failed, started = True, time.monotonic()
                 wanted = steps.throw(error)
             else:
                 wanted = steps.send(answer)
@@ -53,17 +63,23 @@ def drive(steps: Any, window: int = 32) -> Any:
         return stop.value
 
 
-def _gather(requests: Any, window: int) -> list[Response]:
+def _gather(requests: Any, window: int, started: float) -> list[Response]:
     from s3dlio.net.lane import Lane
 
-    return Lane(window=window).gather(requests)
+    return Lane(window=window, started=started).gather(requests)
 
 
-def perform(request: Request, window: int = 32) -> Response:
-    """Send one request, again where the policy says so, and return its answer."""
+def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
+    """Send one request, again where the policy says so, and return its answer.
+
+    Args:
+        request: what to send.
+        window: how many of the requests that it becomes go at a time.
+        began: the moment (``time.monotonic``) at which the operation began of which it is a part.
+    """
     service = request.service
     if service.policy.total_timeout is not None:
-        return _gather([request], window)[0]  # a blocking receive knows no deadline but its own
+        return _gather([request], window, began)[0]  # a blocking receive knows no deadline but its own
     started = time.monotonic()
     attempt = 1
     fresh = False

@@ -55,7 +55,7 @@ class RetryPolicy:
 
     Args:
         settings: attempts, delays, caps.
-        total_timeout: seconds within which the last attempt of a request must have started; None: no limit.
+        total_timeout: seconds for an operation with all its requests, attempts and pauses; None: no limit.
         transient_codes: service error codes (in the body's ``<Code>``) that are transient whatever the status.
     """
 

@@ -142,7 +142,8 @@ class SigV4Signer:
             mac = last.mac
         else:
             mac = HmacSha256(signing_key(credentials.secret_key, scope))
-        stamp = _Stamp(second, scope, credentials, mac, string_to_sign(amz_date, scope), fields, authorization, ("", ""))
+        to_sign = string_to_sign(amz_date, scope)
+        stamp = _Stamp(second, scope, credentials, mac, to_sign, fields, authorization, ("", ""))
         return stamp._replace(bare=stamp.tails([], EMPTY_SHA256, ""))
 
 
