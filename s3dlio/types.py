@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 #: What a payload may be: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
@@ -179,6 +179,18 @@ class PutOptions:
     conditions: Conditions = NO_CONDITIONS
     durable: bool = False
 
+    def says_anew(self) -> bool:
+        """Whether a copy with these options gets other metadata or content fields than its source."""
+        return self.metadata is not None or any(getattr(self, name) for name in _CARRIED)
+
+    def completed_from(self, source: ObjectMetadata) -> PutOptions:
+        """These options, with what a copy keeps of its source where they say nothing."""
+        carried = {name: getattr(self, name) or getattr(source, name) for name in _CARRIED}
+        return replace(self, metadata=source.metadata if self.metadata is None else self.metadata, **carried)
+
+
+#: What an object keeps when it is copied, besides its metadata.
+_CARRIED = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
 
 NO_OPTIONS = PutOptions()
 

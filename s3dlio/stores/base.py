@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -222,8 +223,12 @@ class ObjectStore(ABC):
     def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
         token: str | None = None
         earlier: str | None = None
+        spent = 0.0
         for number in itertools.count(1):
-            page, token = self.execute(self.list_page_call(prefix, recursive, token, start_after))
+            call = self.list_page_call(prefix, recursive, token, start_after)
+            call.spent, begun = spent, time.monotonic()
+            page, token = self.execute(call)
+            spent += time.monotonic() - begun  # what the caller does between two pages does not count
             if token is not None and token == earlier:
                 raise ProtocolError(
                     "the listing goes round in circles: a token of an earlier page came again",
@@ -277,7 +282,10 @@ class ObjectStore(ABC):
     def copy(
         self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS
     ) -> PutResult | None:
-        """Copy ``source_key`` of ``source`` to ``key`` inside the service; None where it cannot be done there."""
+        """Copy ``source_key`` of ``source`` to ``key`` inside the service; None where it cannot be done there.
+
+        The copy keeps metadata and content fields of its source where ``options`` say nothing else.
+        """
         if not self.can_copy_from(source):
             return None
         return self.execute(self.copy_call(source, source_key, key, options=options))
@@ -287,11 +295,12 @@ class ObjectStore(ABC):
         return type(source) is type(self)
 
     def copy_call(
-        self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS
+        self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS, size: int | None = None
     ) -> Call[PutResult]:
+        """A copy; ``size`` is that of the source in bytes, where it is known: large objects may be copied in parts."""
         self.check_key(key, "COPY")
         source.check_key(source_key, "COPY")
-        return Call(self, "COPY", key, lambda: self._copy(source, source_key, key, options))
+        return Call(self, "COPY", key, lambda: self._copy_sized(source, source_key, key, options, size))
 
     # -- what only some services can do
 
@@ -379,6 +388,9 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Any: ...
+
+    def _copy_sized(self, source: ObjectStore, source_key: str, key: str, options: PutOptions, size: int | None) -> Any:
+        return self._copy(source, source_key, key, options)
 
     @abstractmethod
     def _create_container(self) -> Any: ...

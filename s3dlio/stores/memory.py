@@ -179,18 +179,7 @@ class MemoryStore(BlockingStore):
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
         assert isinstance(source, MemoryStore)  # can_copy_from has said so
         found = source._find(source_key, Conditions())
-        kept = found.metadata
-        if options.metadata is None and options.content_type is None:  # as S3: a copy keeps what it is not told anew
-            options = PutOptions(
-                content_type=kept.content_type,
-                content_encoding=kept.content_encoding,
-                content_language=kept.content_language,
-                content_disposition=kept.content_disposition,
-                cache_control=kept.cache_control,
-                metadata=kept.metadata,
-                conditions=options.conditions,
-            )
-        return self._store(key, found.data, options)
+        return self._store(key, found.data, options.completed_from(found.metadata))
 
     # -- listing
 

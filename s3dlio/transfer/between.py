@@ -73,7 +73,8 @@ class ServerCopy(_StoreToStore):
         return Task(self._target, "COPY", key, lambda: self._copy(item, key))
 
     def _copy(self, item: Item, key: str) -> Steps[Moved]:
-        result = yield from perform(self._target.copy_call(self._source, item.key, key, options=self._care.options))
+        call = self._target.copy_call(self._source, item.key, key, options=self._care.options, size=item.size)
+        result = yield from perform(call)
         if result.size:  # S3 does not tell it, and its copies are whole or not at all
             check_length(self._target.uri(key), item.size, result.size)
         if self._care.verify:

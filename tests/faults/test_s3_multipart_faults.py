@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from s3dlio import integrity
 from s3dlio.errors import (
     AlreadyExistsError,
     NetworkError,
@@ -24,7 +25,7 @@ from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from s3dlio.types import Conditions, PutOptions
 from tests.servers import Server
 from tests.servers.proxy import Fault, FaultProxy
-from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, respond
+from tests.servers.scripted import Close, Expect, ReceivedRequest, Reset, ScriptedServer, Send, respond
 from tests.wire.s3_harness import error, store_of
 
 MIB = 1 << 20
@@ -152,6 +153,45 @@ def test_a_create_only_upload_meets_itself_after_a_lost_reply() -> None:
     with ScriptedServer([uploading(COMPLETE, there, HEAD, found(etag="another"), *ABORT)]) as server:
         with pytest.raises(AlreadyExistsError):
             put(serial(server.endpoint), create)
+        server.assert_consumed()
+
+
+GATEWAY = respond("504 Gateway Timeout")
+INTERNAL = error("200 OK", "InternalError")
+
+
+@pytest.mark.parametrize("answer", [GATEWAY, INTERNAL], ids=["504", "200 InternalError"])
+def test_errors_that_leave_it_open_are_looked_up(answer: Send) -> None:
+    """The service went on behind the gateway that gave up: the object is there, and nothing is to be aborted."""
+    with ScriptedServer([uploading(*[COMPLETE, answer] * 3, HEAD, found())]) as server:
+        assert put(serial(server.endpoint)).etag == f'"{WHOLE_ETAG}"'
+        server.assert_consumed()
+    with ScriptedServer([uploading(*[COMPLETE, answer] * 3, HEAD, found(size=5), *ABORT)]) as server:
+        with pytest.raises(ServiceError):
+            put(serial(server.endpoint))
+        server.assert_consumed()
+
+
+def test_a_lost_reply_where_etags_are_no_md5s_is_looked_up_by_checksum() -> None:
+    crc = integrity.to_base64(integrity.crc32c(DATA))
+    key = PutOptions(sse_customer_key=b"k" * 32)
+
+    def has_key_and_checksum(seen: ReceivedRequest) -> bool:
+        fields = seen.headers
+        return "x-amz-server-side-encryption-customer-key" in fields and fields["x-amz-checksum-crc32c"] == crc
+
+    def asks(seen: ReceivedRequest) -> bool:
+        fields = seen.headers
+        asks_for_checksum = fields["x-amz-checksum-mode"] == "ENABLED"
+        return asks_for_checksum and "x-amz-server-side-encryption-customer-key" in fields
+
+    head = f'HTTP/1.1 200 OK\r\nETag: "kms"\r\nContent-Length: {len(DATA)}\r\nx-amz-checksum-crc32c: {crc}\r\n\r\n'
+    gone = error("404 Not Found", "NoSuchUpload")
+    script = uploading(Expect(has_key_and_checksum), gone, Expect(asks), Send(head.encode()))
+    with ScriptedServer([script]) as server:
+        checked = {"request_checksum": "when_supported"}
+        store = store_of(server.endpoint, multipart=PARTS | {"max_in_flight": 1}, s3=checked)
+        assert put(store, key).etag == '"kms"'
         server.assert_consumed()
 
 

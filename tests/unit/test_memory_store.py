@@ -53,7 +53,7 @@ def test_a_copy_keeps_the_metadata_unless_it_is_given(root: str) -> None:
     store.copy(store, "a", "b")
     store.copy(store, "a", "c", options=PutOptions(content_type="text/c"))
     assert (store.head("b").content_type, dict(store.head("b").metadata)) == ("text/a", {"k": "v"})
-    assert (store.head("c").content_type, dict(store.head("c").metadata)) == ("text/c", {})
+    assert (store.head("c").content_type, dict(store.head("c").metadata)) == ("text/c", {"k": "v"})
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ Source: Amazon S3 API Reference, CreateMultipartUpload, UploadPart, UploadPartCo
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from s3dlio import integrity
 from s3dlio.errors import IntegrityError, PreconditionFailedError, ProtocolError, S3dlioError
@@ -19,9 +17,10 @@ from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
-from s3dlio.stores.percent import encode_key, encode_query
+from s3dlio.stores.percent import encode_query
 from s3dlio.stores.s3 import headers, xml
-from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
+from s3dlio.stores.s3.account import TRANSIENT_CODES
+from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
     from s3dlio.stores.s3.store import S3Store
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("s3dlio.s3")
 
 MAX_PARTS = 10_000
-MAX_COPY = 5 << 30  # what CopyObject takes, and one part of UploadPartCopy
-_COPY_PART = 512 << 20
 _MIB = 1 << 20
+#: Error codes that leave open whether the object was made.
+_UNCLEAR = frozenset({"NoSuchUpload", *(code.decode() for code in TRANSIENT_CODES)})
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?$')
 
 
@@ -98,11 +97,10 @@ class Upload:
             (number, etag, None if crc is None else integrity.to_base64(crc)) for number, (etag, crc, _) in parts
         )
         fields = headers.condition_fields(self._options.conditions)
-        if parts and all(crc is not None for _, (_, crc, _) in parts):
-            whole = 0
-            for _, (_, crc, length) in parts:
-                whole = integrity.combine(whole, crc or 0, length)
+        whole = self._whole_crc()
+        if whole is not None:
             fields += [
+                *headers.sse_customer_fields(self._options.sse_customer_key),  # asked for where there is a checksum
                 ("x-amz-checksum-crc32c", integrity.to_base64(whole)),
                 ("x-amz-checksum-type", "FULL_OBJECT"),
             ]
@@ -116,7 +114,7 @@ class Upload:
             return (yield from self._look(lost, size))
         if response.status != 200:
             response = yield from self._store.mend(request, response)
-        if response.status == 200 and not _carries_error(response):
+        if response.status == 200 and not carries_error(response):
             etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
             if etag is not None:
                 return PutResult(etag, response.header(b"x-amz-version-id"), size)
@@ -124,18 +122,35 @@ class Upload:
             return (yield from self._look(unclear, size))
         error = self._store.fail(response, self._key)
         # After a lost reply the upload is gone, or the object that it may only create is there: perhaps by ourselves.
-        if error.code == "NoSuchUpload" or response.status == 412:
+        # An error of the service (or of a gateway before it) leaves open what was done.
+        if error.code in _UNCLEAR or response.status == 412 or response.status >= 500:
             return (yield from self._look(error, size))
         raise error
 
+    def _whole_crc(self) -> int | None:
+        """The CRC32C of all parts together, where each has one."""
+        whole = 0
+        for _, (_, crc, length) in sorted(self._parts.items()):
+            if crc is None:
+                return None
+            whole = integrity.combine(whole, crc, length)
+        return whole if self._parts else None
+
     def _look(self, error: S3dlioError, size: int) -> Steps[PutResult]:
-        """Whether the object is what this upload makes: its size and the ETag of all parts together."""
-        expected = self._expected_etag()
+        """Whether the object is what this upload makes: its size, and the ETag or the CRC32C of all parts together
+        (where KMS encrypts, ETags are no MD5s)."""
+        expected, crc = self._expected_etag(), self._whole_crc()
+        fields = headers.sse_customer_fields(self._options.sse_customer_key)
+        if crc is not None:
+            fields.append(("x-amz-checksum-mode", "ENABLED"))
+        request = self._store.request("HEAD", self._key, "", fields)
         try:
-            found: ObjectMetadata = yield from self._store._head(self._key, NO_CONDITIONS)
+            response = yield from self._store.send(request, self._key)
+            found = headers.metadata_of(response, int(response.header(b"content-length") or -1))
         except S3dlioError as unseen:
             raise error from unseen
-        if found.size == size and expected is not None and (found.etag or "").strip('"') == expected:
+        same_etag = expected is not None and (found.etag or "").strip('"') == expected
+        if found.size == size and (same_etag or (crc is not None and found.crc32c == crc)):
             log.info("the reply to CompleteMultipartUpload was lost, but %s is complete", self._key)
             return PutResult(found.etag, found.version_id, size)
         raise error
@@ -163,11 +178,11 @@ class Upload:
         return encode_query([("partNumber", str(number)), ("uploadId", self._id)])
 
     def _check(self, response: Response) -> None:
-        if response.status not in (200, 201, 204) or _carries_error(response):  # as of a whole object
+        if response.status not in (200, 201, 204) or carries_error(response):  # as of a whole object
             raise self._store.fail(response, self._key)
 
 
-def _carries_error(response: Response) -> bool:
+def carries_error(response: Response) -> bool:
     return b"<Error" in response.body  # after blanks, perhaps: S3 sends them while it works
 
 
@@ -184,12 +199,13 @@ def write(store: S3Store, key: str, source: Source, options: PutOptions) -> Step
             yield upload.part(number, part, crc32c_of(part) if store.sends_checksums else None)
 
     try:
-        return (yield from _run(upload, requests(), source.size))
+        return (yield from run(upload, requests(), source.size))
     except PreconditionFailedError as error:
         raise create_only_error(error, options) from error
 
 
-def _run(upload: Upload, requests: Iterator[Request], size: int) -> Steps[PutResult]:
+def run(upload: Upload, requests: Iterator[Request], size: int) -> Steps[PutResult]:
+    """Send all parts, concurrently, and make the object of them; after a failure nothing is left of them."""
     yield from upload.begin()
     try:
         responses = yield requests
@@ -201,49 +217,3 @@ def _run(upload: Upload, requests: Iterator[Request], size: int) -> Steps[PutRes
     except BaseException:
         yield from upload.abort()
         raise
-
-
-def copy(store: S3Store, source: S3Store, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
-    """Copy inside the service: CopyObject, or parts of it where the object is too large for that."""
-    place = f"/{source.bucket}/{encode_key(source_key)}"
-    fields: list[tuple[str, str]] = [("x-amz-copy-source", place), *headers.put_fields(options)]
-    if options.conditions.version_id:
-        fields[0] = ("x-amz-copy-source", f"{place}?versionId={quote(options.conditions.version_id)}")
-    if options.metadata is not None or options.content_type is not None:
-        fields.append(("x-amz-metadata-directive", "REPLACE"))
-    request = store.request("PUT", key, "", fields)
-    request.wary = True
-    response: Response = yield request
-    if response.status == 200 and not _carries_error(response):
-        etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
-        return PutResult(etag, response.header(b"x-amz-version-id"), 0)
-    if response.status >= 300:
-        response = yield from store.mend(request, response)
-    if response.status != 200 or _carries_error(response):
-        error = store.fail(response, key)
-        if error.code not in ("InvalidRequest", "EntityTooLarge"):
-            raise error
-        found = yield from source._head(source_key, Conditions(version_id=options.conditions.version_id))
-        if found.size <= MAX_COPY:
-            raise error
-        return (yield from _copy_parts(store, place, found, key, options))
-    return PutResult(None, response.header(b"x-amz-version-id"), 0)
-
-
-def _copy_parts(store: S3Store, place: str, found: ObjectMetadata, key: str, options: PutOptions) -> Steps[PutResult]:
-    size = part_size_for(found.size, _COPY_PART)
-    upload = Upload(store, key, _options_of(found, options))
-
-    def requests() -> Iterator[Request]:
-        for number, start in enumerate(range(0, found.size, size), 1):
-            yield upload.copy_part(number, place, start, min(size, found.size - start), found.etag)
-
-    return (yield from _run(upload, requests(), found.size))
-
-
-def _options_of(found: ObjectMetadata, options: PutOptions) -> PutOptions:
-    """What CopyObject would carry over by itself."""
-    names = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
-    carried = {name: getattr(options, name) or getattr(found, name) for name in names}
-    metadata = options.metadata if options.metadata is not None else found.metadata
-    return dataclasses.replace(options, metadata=metadata, **carried)

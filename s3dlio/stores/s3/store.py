@@ -19,7 +19,7 @@ from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
-from s3dlio.stores.s3 import headers, mending, multipart, xml
+from s3dlio.stores.s3 import copying, headers, mending, multipart, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer, presign
 from s3dlio.types import (
@@ -252,8 +252,16 @@ class S3Store(CloudStore):
         return isinstance(source, S3Store) and source.account.endpoint_url == self.account.endpoint_url
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
-        assert isinstance(source, S3Store)
-        return (yield from multipart.copy(self, source, source_key, key, options))
+        return (yield from self._copy_sized(source, source_key, key, options, None))
+
+    def _copy_sized(
+        self, source: ObjectStore, source_key: str, key: str, options: PutOptions, size: int | None
+    ) -> Steps[PutResult]:
+        assert isinstance(source, S3Store)  # can_copy_from has said so
+        try:
+            return (yield from copying.copy(self, source, source_key, key, options, size))
+        except PreconditionFailedError as error:
+            raise create_only_error(error, options) from error
 
     # -- buckets
 

@@ -1,0 +1,114 @@
+"""Copies inside the service: in one request, or in concurrent parts where the object is large.
+
+Source: Amazon S3 API Reference, CopyObject, UploadPartCopy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from s3dlio.errors import S3dlioError
+from s3dlio.net.message import Request, Response
+from s3dlio.stores.base import Steps
+from s3dlio.stores.percent import encode_key, encode_query
+from s3dlio.stores.s3 import headers, xml
+from s3dlio.stores.s3.multipart import Upload, carries_error, part_size_for, run
+from s3dlio.types import Conditions, ObjectMetadata, PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.s3.store import S3Store
+
+log = logging.getLogger("s3dlio.s3")
+
+MAX_COPY = 5 << 30  # bytes that CopyObject takes, and one part of UploadPartCopy
+#: Objects larger than this are copied in parts, if their size is known: the service copies these side by side.
+COPY_WHOLE = 256 << 20
+COPY_PART = 128 << 20
+
+
+def copy(
+    store: S3Store, source: S3Store, source_key: str, key: str, options: PutOptions, size: int | None
+) -> Steps[PutResult]:
+    """Copy an object, of ``size`` bytes where that is known; what ``options`` do not say is kept."""
+    version = options.conditions.version_id
+    place = f"/{source.bucket}/{encode_key(source_key)}" + (f"?versionId={quote(version)}" if version else "")
+    found: ObjectMetadata | None = None
+    if options.says_anew() or (size is not None and size > COPY_WHOLE):
+        found = yield from source._head(source_key, Conditions(version_id=version))
+    if found is not None and found.size > COPY_WHOLE:
+        return (yield from _in_parts(store, source, source_key, place, found, key, options))
+    try:
+        response = yield from _whole(store, place, found, key, options)
+    except S3dlioError as error:
+        if error.code not in ("InvalidRequest", "EntityTooLarge"):
+            raise
+        found = found or (yield from source._head(source_key, Conditions(version_id=version)))
+        if found.size <= MAX_COPY:
+            raise
+        return (yield from _in_parts(store, source, source_key, place, found, key, options))
+    etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
+    return PutResult(etag, response.header(b"x-amz-version-id"), size or 0)
+
+
+def _whole(
+    store: S3Store, place: str, found: ObjectMetadata | None, key: str, options: PutOptions
+) -> Steps[Response]:
+    """CopyObject."""
+    fields = [("x-amz-copy-source", place)]
+    if found is not None and options.says_anew():
+        options = options.completed_from(found)
+        fields.append(("x-amz-metadata-directive", "REPLACE"))
+    fields += headers.put_fields(options)
+    if options.tags is not None:
+        fields.append(("x-amz-tagging-directive", "REPLACE"))
+    request = store.request("PUT", key, "", fields)
+    request.wary = True
+    request.idempotent = not headers.condition_fields(options.conditions)
+    response: Response = yield request
+    if response.status >= 300:
+        response = yield from store.mend(request, response)
+    if response.status != 200 or carries_error(response):
+        raise store.fail(response, key)
+    return response
+
+
+def _in_parts(
+    store: S3Store,
+    source: S3Store,
+    source_key: str,
+    place: str,
+    found: ObjectMetadata,
+    key: str,
+    options: PutOptions,
+) -> Steps[PutResult]:
+    """UploadPartCopy. It carries nothing but bytes over, so the rest is asked for and said again."""
+    tags = options.tags
+    if tags is None:
+        tags = yield from _tags_of(source, source_key, options.conditions.version_id)
+    size = part_size_for(found.size, COPY_PART)
+    upload = Upload(store, key, dataclasses.replace(options.completed_from(found), tags=tags))
+
+    def requests() -> Iterator[Request]:
+        for number, start in enumerate(range(0, found.size, size), 1):
+            yield upload.copy_part(number, place, start, min(size, found.size - start), found.etag)
+
+    return (yield from run(upload, requests(), found.size))
+
+
+def _tags_of(source: S3Store, key: str, version_id: str | None) -> Steps[dict[str, str]]:
+    version = [("versionId", version_id)] if version_id else []
+    request = source.request("GET", key, encode_query([("tagging", ""), *version]))
+    try:
+        response = yield from source.send(request, key)
+    except S3dlioError as error:
+        if error.status in (404, 405, 501):  # a service without tags, or one that says so where there are none
+            return {}
+        if error.status == 403:
+            log.warning("the tags of %s may not be read: its copy gets none", source.uri(key))
+            return {}
+        raise
+    return xml.parse_tags(response.body)
