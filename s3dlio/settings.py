@@ -51,7 +51,7 @@ class HttpSettings(Section):
                                     "S3DLIO_POOL_IDLE_TIMEOUT_SECS")
     connect_timeout: float = knob(5.0, seconds, "seconds to establish a connection", "S3DLIO_CONNECT_TIMEOUT_SECS")
     read_timeout: float = knob(60.0, seconds, "seconds without a byte from the service", "S3DLIO_READ_TIMEOUT_SECS")
-    operation_timeout: float | None = knob(None, seconds, "seconds for a request with all its retries",
+    operation_timeout: float | None = knob(None, seconds, "seconds for an operation, all requests and retries",
                                            "S3DLIO_OPERATION_TIMEOUT_SECS")
     ca_bundle: str | None = knob(None, text, "a PEM file of the certificates to trust instead of the system's",
                                  "AWS_CA_BUNDLE", "AWS_CA_BUNDLE_PATH")

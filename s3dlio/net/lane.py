@@ -55,10 +55,8 @@ class _Task:
     def __init__(self, index: int, steps: Any, started: float = 0.0) -> None:
         self.index = index
         self.steps = steps
-        #: The moment from which the time for the whole operation counts: that of its first request.
-        self.started = started
-        #: Something has failed: for what follows there is as much time again.
-        self.cleaning = False
+        self.started = started  # from when on the time for the whole operation counts: its first request
+        self.cleaning = False  # something has failed: for what follows there is as much time again
         self.many = False
         self.answers: list[Response | None] = []
         self.queue: Iterator[Request] | None = None

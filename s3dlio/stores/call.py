@@ -35,7 +35,7 @@ class Call(Generic[T]):
         size: the bytes of a write, for observers.
     """
 
-    __slots__ = ("_observation", "key", "objects", "operation", "sink", "size", "start", "store")
+    __slots__ = ("_observation", "key", "objects", "operation", "sink", "size", "spent", "start", "store")
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Call(Generic[T]):
         self.sink = sink
         self.size = size
         self.objects = 1
+        #: Seconds that earlier calls of the same operation took (the pages of a listing share its time).
+        self.spent = 0.0
         self._observation: Observation | None = None
 
     @property

@@ -40,7 +40,7 @@ class CloudStore(ObjectStore):
     def execute(self, call: Call[T]) -> T:
         writes = call.operation in ("PUT", "COPY")
         width = self.settings.multipart.max_in_flight if writes else self.settings.range.concurrency
-        result: T = one.drive(call.steps(), width)
+        result: T = one.drive(call.steps(), width, call.spent)
         return result
 
     # -- what a service fills in

@@ -158,9 +158,9 @@ def test_pool_idle_seconds_closes_what_is_idle(seconds: float, connections: int,
     assert len({seen.connection for seen in bucket.seen}) == connections
 
 
-@pytest.mark.parametrize(("seconds", "sent"), [(0, 1), (60, 4)])
+@pytest.mark.parametrize(("seconds", "sent"), [(0, 0), (60, 4)])
 @pytest.mark.parametrize("many", [False, True])
-def test_operation_timeout_ends_the_retries(seconds: float, sent: int, many: bool, bucket: Bucket) -> None:
+def test_operation_timeout_ends_the_attempts(seconds: float, sent: int, many: bool, bucket: Bucket) -> None:
     bucket.refuse = "no"
     client = client_of(bucket.url, http={"operation_timeout": seconds}, retry={"max_attempts": 4, "base_delay": 1e-6})
     with client, pytest.raises(S3dlioError):
