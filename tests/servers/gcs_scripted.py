@@ -75,6 +75,7 @@ class Fault:
         after: the request is carried out before that; only the answer is lost.
         keep: bytes of a resumable upload's body that are kept although the connection is cut; or, with a status of
             308, although all of them came.
+        pause: seconds after which the request is carried out and answered like any other.
     """
 
     method: str
@@ -84,6 +85,7 @@ class Fault:
     body: bytes = b""
     after: bool = False
     keep: int | None = None
+    pause: float = 0.0
 
 
 @dataclass
@@ -252,7 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._keep_some(fault.keep, size, cut=fault.status == 0)
             return
         self.body = self.rfile.read(size)
-        if fault is not None:
+        if fault is not None and fault.pause:
+            time.sleep(fault.pause)
+        elif fault is not None:
             self._fail(fault)
             return
         self.late = owner.fault_for(self.command, self.path, after=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,12 +32,12 @@ def server() -> Iterator[FullGcsServer]:
         assert server.faults == [], "a fault was not used"
 
 
-def make_store(server: FullGcsServer, **gcs: Any) -> GcsStore:
+def make_store(server: FullGcsServer, multipart: dict[str, int] | None = None, **gcs: Any) -> GcsStore:
     settings = Settings.resolve(
         {},
         gcs={"endpoint_url": server.endpoint, **gcs},
         retry={"base_delay": 0.001, "max_delay": 0.01, "max_attempts": 3},
-        multipart={"threshold": MIB},
+        multipart=multipart or {"threshold": MIB},
     )
     return GcsStore(GcsAccount(settings), "bucket")
 
@@ -265,6 +266,20 @@ def test_nothing_is_left_of_a_failure(server: FullGcsServer, store: GcsStore, ta
         write_parts(store)
     assert names(server) == ["k"]
     assert store.get("k") == b"before"
+
+
+def test_what_is_on_its_way_is_waited_for_before_it_is_removed(server: FullGcsServer) -> None:
+    store = make_store(server, multipart={"threshold": MIB, "part_size": 5 * MIB})
+    server.faults = [Fault("POST", "000001", pause=0.3), Fault("POST", "000002", status=403)]
+    with pytest.raises(errors.PermissionDeniedError):
+        store.put("k", bytes(16 * MIB))
+    time.sleep(0.4)  # what would come late is there now
+    assert names(server) == []
+    server.faults = [Fault("POST", "level-1-000000", pause=0.3), Fault("POST", "level-1-000001", status=403)]
+    with pytest.raises(errors.PermissionDeniedError):
+        write_parts(store)
+    time.sleep(0.4)
+    assert names(server) == []
 
 
 def test_nothing_is_left_of_a_failed_put(server: FullGcsServer, store: GcsStore) -> None:

@@ -60,6 +60,8 @@ class Upload:
         self._sent: dict[int, tuple[int, int]] = {}  # number -> CRC32C, size
         self._parts: dict[int, _Part] = {}
         self._names: list[str] = []  # of all temporary objects that may be there
+        #: The service refused one. Those on their way are waited for, or they would arrive after the clean-up and stay.
+        self.refused = False
 
     def begin(self) -> Steps[None]:
         """Nothing to do: parts are objects like any."""
@@ -107,6 +109,8 @@ class Upload:
 
         def requests() -> Iterator[Request]:
             for name, group in zip(names, groups, strict=True):
+                if self.refused:
+                    return
                 sources = [(part.name, part.generation) for part in group]
                 request = compose_request(self._store, sources, name, _TEMPORARY, self._options, [])
                 request.check = self._check
@@ -115,7 +119,7 @@ class Upload:
         responses: Sequence[Response] = yield requests()
         return [
             self._noted(name, response, *_together(group))
-            for name, group, response in zip(names, groups, responses, strict=True)
+            for name, group, response in zip(names, groups, responses, strict=not self.refused)
         ]
 
     def _look(self, lost: S3dlioError, crc: int, size: int) -> Steps[PutResult]:
@@ -148,6 +152,8 @@ class Upload:
         return self._names[-1]
 
     def _noted(self, name: str, response: Response, crc: int, size: int) -> _Part:
+        if response.status != 200:
+            raise self._store.fail(response, self._key)
         resource = resources.parse(response)
         told = resource.get("crc32c")
         if told is not None and integrity.from_base64(told) != crc:
@@ -155,8 +161,7 @@ class Upload:
         return _Part(name, resource.get("generation"), crc, size)
 
     def _check(self, response: Response) -> None:
-        if response.status != 200:
-            raise self._store.fail(response, self._key)
+        self.refused = self.refused or response.status != 200
 
 
 def _together(parts: Sequence[_Part]) -> tuple[int, int]:
@@ -174,6 +179,8 @@ def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Ste
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, source.size, size), 1):
+            if upload.refused:
+                return
             yield upload.part(number, source.part(start, min(size, source.size - start)), None)
 
     try:
