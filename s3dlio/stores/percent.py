@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from s3dlio.errors import InvalidURIError
 
-#: Keys that need no encoding are most keys: 0.2 against 0.9 us.
+_UNRESERVED = "-_.~"
+#: Keys that need no encoding, but perhaps for their slashes, are most keys: 0.2 against 0.9 us.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9/_.~-]*").fullmatch
 
 
@@ -18,7 +19,16 @@ def encode_key(key: str) -> str:
     Raises:
         InvalidURIError: the key is no Unicode text (a file's name that is not UTF-8, on Linux).
     """
-    return key if _PLAIN_KEY(key) else _encoded(key, "/-_.~")
+    return key if _PLAIN_KEY(key) else _encoded(key, "/" + _UNRESERVED)
+
+
+def encode_segment(key: str) -> str:
+    """A key as one segment of a path, where also ``/`` is encoded.
+
+    Raises:
+        InvalidURIError: as of :func:`encode_key`.
+    """
+    return key.replace("/", "%2F") if _PLAIN_KEY(key) else _encoded(key, _UNRESERVED)
 
 
 def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
@@ -27,7 +37,7 @@ def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
     Raises:
         InvalidURIError: as of :func:`encode_key`.
     """
-    pairs = sorted((_encoded(name, "-_.~"), _encoded(value, "-_.~")) for name, value in parameters)
+    pairs = sorted((_encoded(name, _UNRESERVED), _encoded(value, _UNRESERVED)) for name, value in parameters)
     return "&".join([f"{name}={value}" for name, value in pairs])
 
 

@@ -22,11 +22,12 @@ from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Request
 from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore
-from s3dlio.stores.gcs.names import encode_name
 from s3dlio.stores.gcs.resumable import _Session
 from s3dlio.stores.gcs.sdk import GcsSdkStore
+from s3dlio.stores.percent import encode_segment
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.tokens import Token, Tokens
+from s3dlio.types import Conditions
 from s3dlio.uri import parse
 
 
@@ -76,9 +77,22 @@ def test_names_that_no_object_has(key: str) -> None:
     ],
 )
 def test_names_in_paths(key: str, encoded: str) -> None:
-    assert encode_name(key) == encoded
+    assert encode_segment(key) == encoded
     store = GcsStore(GcsAccount(settings_of(anonymous=True)), "bucket")
     assert store.path(key) == f"/storage/v1/b/bucket/o/{encoded}"
+
+
+def test_versions_are_data() -> None:
+    store = GcsStore(GcsAccount(settings_of(anonymous=True)), "bucket")
+    read = store.read_request("k", (), Conditions(version_id="1&alt=json\r\na: b"))
+    assert read.query == "alt=media&generation=1%26alt%3Djson%0D%0Aa%3A%20b"
+    assert store.delete_request("k", "1 HTTP/1.1").query == "generation=1%20HTTP%2F1.1"
+
+
+def test_names_that_are_no_text() -> None:
+    store = GcsStore(GcsAccount(settings_of(anonymous=True)), "bucket")
+    with pytest.raises(errors.InvalidURIError, match="Unicode"):
+        store.get("\ud800")
 
 
 # -- endpoints

@@ -12,8 +12,8 @@ from s3dlio import errors
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Response
 from s3dlio.stores.gcs import resources
-from s3dlio.stores.gcs.names import encode_name, encode_query
 from s3dlio.stores.gcs.uploads import FramedSource, crc32c_of, related
+from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.types import ObjectMetadata, PutOptions
 
 FEW = st.binary(max_size=12)
@@ -42,7 +42,7 @@ def test_a_related_body(size: int) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_names_come_back(name: str) -> None:
-    encoded = encode_name(name)
+    encoded = encode_segment(name)
     assert unquote(encoded) == name
     assert encoded.isascii()
     assert not set(encoded) & set("/?#&=+ \r\n\t\"<>")

@@ -9,7 +9,7 @@ from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Call, Steps
 from s3dlio.stores.gcs import resources
-from s3dlio.stores.gcs.names import encode_name, encode_query
+from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.types import Conditions, PutOptions, PutResult
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
     conditions = yield from store.write_conditions(key, options)
     query += conditions
     fields = resources.key_fields(options.sse_customer_key)
-    path = f"{source.path(source_key)}/rewriteTo/b/{store.bucket}/o/{encode_name(key)}"
+    path = f"{source.path(source_key)}/rewriteTo/b/{store.bucket}/o/{encode_segment(key)}"
     token: list[tuple[str, str]] = []
     while True:
         request = store.request("POST", path, encode_query(query + token), fields, said or None)

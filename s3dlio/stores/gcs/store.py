@@ -17,9 +17,11 @@ from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.gcs import batch, composite, copying, failures, links, resources, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
-from s3dlio.stores.gcs.names import check_object, encode_name, encode_query
+from s3dlio.stores.gcs.names import check_object
+from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
+    NO_CONDITIONS,
     NO_OPTIONS,
     Conditions,
     Container,
@@ -74,7 +76,7 @@ class GcsStore(CloudStore):
 
     def path(self, key: str) -> str:
         """The path of an object's resource."""
-        return f"{self._objects}/{encode_name(key)}"
+        return f"{self._objects}/{encode_segment(key)}"
 
     def request(
         self, method: str, path: str, query: str = "", fields: Headers = (), body: dict[str, Any] | None = None
@@ -121,9 +123,12 @@ class GcsStore(CloudStore):
     # -- reading
 
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
-        query = "".join([f"&{name}={value}" for name, value in resources.condition_query(conditions)])
-        fields = (*_AS_STORED, *fields, *resources.condition_fields(conditions))
-        return Request(self.service, "GET", self._media + encode_name(key), f"alt=media{query}", fields)
+        query = "alt=media"
+        fields = (*_AS_STORED, *fields)
+        if conditions is not NO_CONDITIONS:
+            query = encode_query([("alt", "media"), *resources.condition_query(conditions)])
+            fields += tuple(resources.condition_fields(conditions))
+        return Request(self.service, "GET", self._media + encode_segment(key), query, fields)
 
     def pin(self, response: Response) -> Conditions | None:
         generation = response.header(b"x-goog-generation")
@@ -215,7 +220,8 @@ class GcsStore(CloudStore):
     # -- deleting, copying
 
     def delete_request(self, key: str, version_id: str | None = None) -> Request:
-        return self.request("DELETE", self.path(key), f"generation={version_id}" if version_id else "")
+        query = encode_query([("generation", version_id)]) if version_id else ""
+        return self.request("DELETE", self.path(key), query)
 
     def _delete(self, key: str, version_id: str | None) -> Steps[None]:
         try:
