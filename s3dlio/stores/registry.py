@@ -83,6 +83,8 @@ class Stores:
         self._by_root: dict[str, ObjectStore] = {}
         # What stood before the key in URIs that were used -> the store, and how far behind it the key starts.
         self._seen: dict[str, tuple[ObjectStore, int]] = {}
+        # First segments that were followed by the container: accounts of Azure, servers of S3.
+        self._outer: set[str] = set()
 
     def find(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:
         """The store of a URI's container, and the key within it.
@@ -96,6 +98,9 @@ class Stores:
         if type(uri) is str:
             slash = uri.find("/", uri.find("://") + 3)
             seen = self._seen.get(uri[:slash])
+            if seen is None and uri[:slash] in self._outer:
+                slash = uri.find("/", slash + 1)
+                seen = self._seen.get(uri[:slash])
             if slash > 0 and seen is not None and "\0" not in uri:  # without a slash, uri[:-1] may be another bucket
                 return seen[0], uri[slash + seen[1] :]
         return self._parse(as_uri(uri))
@@ -109,8 +114,10 @@ class Stores:
         before = uri[: len(uri) - len(location.key)]
         if location.scheme in LOCAL_SCHEMES:
             self._seen[before] = store, 0  # the slash is part of the path
-        elif before.count("/") == 3:
+        elif before.endswith("/"):
             self._seen[before[:-1]] = store, 1
+            if before.count("/") == 4:
+                self._outer.add(before[: before.rindex("/", 0, -1)])
         return store, location.key
 
     def container(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:

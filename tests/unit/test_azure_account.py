@@ -16,6 +16,7 @@ from s3dlio.stores import registry
 from s3dlio.stores.azure import AzureAccount, AzureStore
 from s3dlio.stores.azure.account import check_sas, parse_connection_string
 from s3dlio.stores.registry import Stores, open_store
+from s3dlio.types import Conditions
 from s3dlio.uri import parse
 
 KEY = "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
@@ -244,3 +245,11 @@ def test_keys_that_azure_would_take_for_others(key: str, backend: str) -> None:
 
 def test_the_registry_knows_the_scheme() -> None:
     assert "az" in registry.FACTORIES
+
+
+def test_versions_are_data() -> None:
+    store = AzureStore(account(), "box")
+    version = "1&comp=tags\r\nx-ms-meta-a: b"
+    read = store.read_request("key", (), Conditions(version_id=version))
+    for request in (read, store.delete_request("key", version)):
+        assert request.query == "versionid=1%26comp%3Dtags%0D%0Ax-ms-meta-a%3A%20b"

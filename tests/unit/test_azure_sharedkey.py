@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dlio.memory.body import MemorySource
-from s3dlio.net.message import Request
+from s3dlio.net.message import Headers, Request
 from s3dlio.stores.azure.sas import signed_query
 from s3dlio.stores.azure.sharedkey import (
     API_VERSION,
@@ -25,6 +26,7 @@ from s3dlio.stores.azure.sharedkey import (
     sign,
     string_to_sign,
 )
+from s3dlio.stores.hmac_sha256 import HmacSha256
 from s3dlio.stores.percent import encode_key, encode_query
 
 KEY = base64.b64encode(b"k" * 64).decode()
@@ -72,7 +74,7 @@ def test_signatures_are_those_of_the_sdk(
     if ranged:
         sent["range"] = "bytes=5-100"
     text = string_to_sign("account", method, path, encoded, list(sent.items()), length)
-    ours = f"SharedKey account:{sign(base64.b64decode(KEY), text)}"
+    ours = f"SharedKey account:{sign(HmacSha256(base64.b64decode(KEY)), text)}"
     url = f"https://account.blob.core.windows.net{path}" + (f"?{encoded}" if encoded else "")
     assert ours == signature_of_the_sdk(method, url, {**sent, "content-length": str(length)})
 
@@ -84,20 +86,43 @@ def rendered(renderer: HeadRenderer, request: Request) -> tuple[str, dict[str, s
     return line, dict(pair.split(": ", 1) for pair in rest)
 
 
-def request(method: str, path: str, query: str = "", size: int | None = None) -> Request:
+TYPED = (("x-ms-blob-type", "BlockBlob"),)
+
+
+def request(method: str, path: str, query: str = "", size: int | None = None, fields: Headers = TYPED) -> Request:
     body = None if size is None else MemorySource(memoryview(bytes(size)))
-    return Request(None, method, path, query, (("x-ms-blob-type", "BlockBlob"),), body)  # type: ignore[arg-type]
+    return Request(None, method, path, query, fields, body)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("size", [None, 0, 5])
-def test_a_head_is_signed_as_it_is_sent(size: int | None) -> None:
+@pytest.mark.parametrize("fields", [(), TYPED, (("range", "bytes=5-100"), ("if-match", '"1"'))])
+@pytest.mark.parametrize("query", ["", "comp=block"])
+@pytest.mark.parametrize(("method", "size"), [("GET", None), ("PUT", None), ("PUT", 0), ("PUT", 5)])
+def test_a_head_is_signed_as_it_is_sent(method: str, size: int | None, query: str, fields: Headers) -> None:
     signer = SharedKeySigner("h", "", "agent", "account", base64.b64decode(KEY))
-    put = request("PUT", "/c/k%20k", "comp=block", size)
-    line, sent = rendered(signer, put)
-    assert line == "PUT /c/k%20k?comp=block HTTP/1.1"
-    assert sent["content-length"] == str(size or 0)
+    target = f"/c/k%20k?{query}" if query else "/c/k%20k"
+    line, sent = rendered(signer, request(method, "/c/k%20k", query, size, fields))
+    assert line == f"{method} {target} HTTP/1.1"
+    assert sent.get("content-length") == (None if method == "GET" else str(size or 0))
+    assert sent.items() >= dict(fields).items()
     proof = sent.pop("authorization")
-    assert proof == signature_of_the_sdk("PUT", "https://h/c/k%20k?comp=block", sent)
+    assert proof == signature_of_the_sdk(method, f"https://h{target}", sent)
+
+
+def test_a_part_of_a_batch_is_signed_as_it_is_sent() -> None:
+    signer = SharedKeySigner("h", "", "agent", "account", base64.b64decode(KEY))
+    signer.render_part(request("DELETE", "/c/k", fields=()))
+    signer.render(request("GET", "/c/k", fields=()))  # of the same second, with other fields
+    line, *rest = signer.render_part(request("DELETE", "/c/k", fields=())).decode().splitlines()
+    sent = dict(pair.split(": ", 1) for pair in rest if pair)
+    assert line == "DELETE /c/k HTTP/1.1"
+    assert set(sent) == {"x-ms-date", "authorization", "content-length"}
+    assert sent.pop("authorization") == signature_of_the_sdk("DELETE", "https://h/c/k", sent)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=300))
+def test_codes_are_those_of_the_standard_library(key: bytes, message: bytes) -> None:
+    under = HmacSha256(key)
+    assert under.of(message).digest() == under.of(message).digest() == hmac.digest(key, message, "sha256")
 
 
 def test_a_body_may_wait_for_the_go_ahead() -> None:

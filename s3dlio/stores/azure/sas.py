@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.stores.azure.sharedkey import API_VERSION, sign
+from s3dlio.stores.hmac_sha256 import HmacSha256
 from s3dlio.stores.percent import encode_query
 
 if TYPE_CHECKING:
@@ -77,6 +78,6 @@ def signed_query(
     kind = "bv" if version_id else "b"
     # Permissions, start, end, resource, policy, addresses, protocol, version, kind, time, scope; five headers.
     values = [permissions, "", end, f"/blob/{account}{blob}", "", "", protocol, api_version, kind, version_id or ""]
-    signature = sign(key, "\n".join([*values, "", "", "", "", "", ""]))
+    signature = sign(HmacSha256(key), "\n".join([*values, "", "", "", "", "", ""]))
     query = [("sv", api_version), ("sp", permissions), ("se", end), ("spr", protocol), ("sr", kind), ("sig", signature)]
     return encode_query([*query, *([("versionid", version_id)] if version_id else [])])

@@ -6,14 +6,15 @@ Storage".
 
 from __future__ import annotations
 
-import base64
+import binascii
 import email.utils
-import hmac
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from s3dlio.net.message import Headers, Request
+from s3dlio.stores.hmac_sha256 import HmacSha256
 
 #: The version of the REST API that we speak: the first in which listings carry any key (2021-02-12) and batches,
 #: tags, cold tier and 4,000 MiB blocks are there.
@@ -24,9 +25,6 @@ _SIGNED = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date",
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
 )  # fmt: skip
-_NOTHING = "\n" * (len(_SIGNED) - 1)
-#: What every request carries, in the order of the signature.
-_ALWAYS = ["x-ms-date", "x-ms-version"]
 
 
 def string_to_sign(account: str, method: str, path: str, query: str, fields: Headers, length: int) -> str:
@@ -40,15 +38,10 @@ def string_to_sign(account: str, method: str, path: str, query: str, fields: Hea
         fields: the header fields, names in lower case; ``x-ms-date`` and ``x-ms-version`` among them.
         length: bytes of the body.
     """
-    if not length and [name for name, _ in fields] == _ALWAYS:  # most reads: 2 us less
-        standard, own = _NOTHING, fields
-    else:
-        standard, own = _sorted_out(fields, length)
-    lines = "".join([f"{name}:{value}\n" for name, value in own])
-    return f"{method}\n{standard}\n{lines}/{account}{path}{_canonical_query(query)}"
+    return f"{method}\n{_field_lines(fields, length)}/{account}{path}{_canonical_query(query)}"
 
 
-def _sorted_out(fields: Headers, length: int) -> tuple[str, Headers]:
+def _field_lines(fields: Headers, length: int) -> str:
     """The values of the standard fields, one a line, and the x-ms- fields in their order."""
     signed = dict.fromkeys(_SIGNED, "")
     if length:
@@ -60,7 +53,8 @@ def _sorted_out(fields: Headers, length: int) -> tuple[str, Headers]:
         elif name in signed:
             signed[name] = value
     own.sort(key=_place)
-    return "\n".join(signed.values()), own
+    lines = "".join([f"{name}:{value}\n" for name, value in own])
+    return "\n".join(signed.values()) + f"\n{lines}"
 
 
 def _place(field: tuple[str, str]) -> str:
@@ -75,9 +69,20 @@ def _canonical_query(query: str) -> str:
     return "".join([f"\n{unquote(name).lower()}:{unquote(value)}" for name, _, value in pairs])
 
 
-def sign(key: bytes, text: str) -> str:
-    """The signature of a string to sign: base64 of its HMAC-SHA256."""
-    return base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
+def sign(key: HmacSha256, text: str) -> str:
+    """The signature of a string to sign, in base64."""
+    return binascii.b2a_base64(key.of(text.encode()).digest(), newline=False).decode()
+
+
+class _Stamp(NamedTuple):
+    """What all requests of one second have in common."""
+
+    second: int
+    date: str
+    fields: tuple[tuple[str, str], ...]
+    #: The fields as they are sent, and as they are signed where there are no others: those of most reads.
+    sent: str
+    signed: str
 
 
 class HeadRenderer:
@@ -95,44 +100,48 @@ class HeadRenderer:
         self.skew = 0.0
         self._prefix = target_prefix
         self._user_agent = user_agent
-        self._date = (0, "")
+        self._last: _Stamp | None = None
 
     def render(self, request: Request) -> bytes:
         """The head of ``request``; see :class:`s3dlio.net.message.Signer`."""
-        body = request.body
+        stamp = self._stamp()
+        method, body, headers = request.method, request.body, request.headers
         length = 0 if body is None else body.size
-        fields = [("x-ms-date", self._now()), ("x-ms-version", API_VERSION), *request.headers]
-        proof = self._proof(request.method, request.path, request.query, fields, length)
-        target = self._target(request.path, request.query)
-        head = [f"{request.method} {self._prefix}{target} HTTP/1.1\r\nhost: {self.host}\r\n"]
-        head += [f"{name}: {value}\r\n" for name, value in fields]
-        if body is not None or request.method in ("PUT", "POST"):
-            head.append(f"content-length: {length}\r\n")
-        if body is not None and request.expect_continue:
-            head.append("expect: 100-continue\r\n")
-        head.append(f"{proof}user-agent: {self._user_agent}\r\n\r\n")
-        return "".join(head).encode("latin-1")
+        proof = self._proof(request, stamp, length)
+        sent = stamp.sent
+        if headers:
+            sent += "".join([f"{name}: {value}\r\n" for name, value in headers])
+        if body is not None or method in ("PUT", "POST"):
+            sent += f"content-length: {length}\r\n"
+        if request.expect_continue and body is not None:
+            sent += "expect: 100-continue\r\n"
+        target = self._target(request)
+        return f"{method} {self._prefix}{target} HTTP/1.1\r\n{sent}{proof}\r\n".encode("latin-1")
 
     def render_part(self, request: Request) -> bytes:
         """The head of a request that travels inside a batch: no host, no version."""
-        fields = [("x-ms-date", self._now()), *request.headers]
-        proof = self._proof(request.method, request.path, request.query, fields, 0)
-        head = [f"{request.method} {self._target(request.path, request.query)} HTTP/1.1\r\n"]
-        head += [f"{name}: {value}\r\n" for name, value in fields]
-        head.append(f"{proof}content-length: 0\r\n\r\n")
-        return "".join(head).encode("latin-1")
+        stamp = self._stamp()
+        fields = (("x-ms-date", stamp.date),)
+        proof = self._proof(request, stamp._replace(fields=fields, signed=_field_lines(fields, 0)), 0)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in (*fields, *request.headers)])
+        head = f"{request.method} {self._target(request)} HTTP/1.1\r\n{lines}{proof}content-length: 0\r\n\r\n"
+        return head.encode("latin-1")
 
-    def _now(self) -> str:
+    def _stamp(self) -> _Stamp:
         second = int(time.time() + self.skew)
-        date = self._date
-        if date[0] != second:
-            date = self._date = (second, email.utils.formatdate(second, usegmt=True))
-        return date[1]
+        stamp = self._last
+        if stamp is None or stamp.second != second:
+            date = email.utils.formatdate(second, usegmt=True)
+            fields = (("x-ms-date", date), ("x-ms-version", API_VERSION))
+            lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+            sent = f"host: {self.host}\r\nuser-agent: {self._user_agent}\r\n{lines}"
+            stamp = self._last = _Stamp(second, date, fields, sent, _field_lines(fields, 0))
+        return stamp
 
-    def _target(self, path: str, query: str) -> str:
-        return f"{path}?{query}" if query else path
+    def _target(self, request: Request) -> str:
+        return f"{request.path}?{request.query}" if request.query else request.path
 
-    def _proof(self, method: str, path: str, query: str, fields: Headers, length: int) -> str:
+    def _proof(self, request: Request, stamp: _Stamp, length: int) -> str:
         """The Authorization field with its line end, or nothing."""
         return ""
 
@@ -143,11 +152,15 @@ class SharedKeySigner(HeadRenderer):
     def __init__(self, host: str, target_prefix: str, user_agent: str, account: str, key: bytes) -> None:
         super().__init__(host, target_prefix, user_agent)
         self._account = account
-        self._key = key
+        self._key = HmacSha256(key)
 
-    def _proof(self, method: str, path: str, query: str, fields: Headers, length: int) -> str:
-        text = string_to_sign(self._account, method, path, query, fields, length)
-        return f"authorization: SharedKey {self._account}:{sign(self._key, text)}\r\n"
+    def _proof(self, request: Request, stamp: _Stamp, length: int) -> str:
+        signed = stamp.signed
+        if request.headers or length:
+            signed = _field_lines((*stamp.fields, *request.headers), length)
+        resource = f"/{self._account}{request.path}{_canonical_query(request.query)}"
+        signature = sign(self._key, f"{request.method}\n{signed}{resource}")
+        return f"authorization: SharedKey {self._account}:{signature}\r\n"
 
 
 class SasRenderer(HeadRenderer):
@@ -157,8 +170,9 @@ class SasRenderer(HeadRenderer):
         super().__init__(host, target_prefix, user_agent)
         self._sas = sas
 
-    def _target(self, path: str, query: str) -> str:
-        return f"{path}?{query}&{self._sas}" if query else f"{path}?{self._sas}"
+    def _target(self, request: Request) -> str:
+        query = f"{request.query}&{self._sas}" if request.query else self._sas
+        return f"{request.path}?{query}"
 
 
 class BearerRenderer(HeadRenderer):
@@ -168,5 +182,5 @@ class BearerRenderer(HeadRenderer):
         super().__init__(host, target_prefix, user_agent)
         self._token = token
 
-    def _proof(self, method: str, path: str, query: str, fields: Headers, length: int) -> str:
+    def _proof(self, request: Request, stamp: _Stamp, length: int) -> str:
         return f"authorization: Bearer {self._token()}\r\n"

@@ -140,9 +140,13 @@ class AzureStore(CloudStore):
     def _read(
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> Steps[ObjectMetadata]:
-        about = yield from super()._read(key, sink, offset, length, conditions)
-        if self._checks_md5 and offset == 0 and length is None:
-            verify_md5(sink, about.md5)
+        steps = super()._read(key, sink, offset, length, conditions)
+        return self._compared(steps, sink) if self._checks_md5 and offset == 0 and length is None else steps
+
+    def _compared(self, steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
+        """A whole read, compared with the MD5 that Azure keeps."""
+        about = yield from steps
+        verify_md5(sink, about.md5)
         return about
 
     def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
