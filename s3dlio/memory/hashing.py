@@ -49,6 +49,11 @@ class HashingSink(Sink):
 
         return write_and_hash
 
+    def whole(self, data: memoryview) -> None:
+        self._inner.whole(data)
+        if self.enabled and self._inner.contents() is None:
+            self._stretches[0] = [integrity.crc32c(data), len(data)]
+
     def end(self, size: int) -> None:
         self._inner.end(size)
         self.size = size

@@ -136,6 +136,7 @@ def test_deleting_one_generation(store: GcsStore) -> None:
 def test_a_damaged_object(server: FullGcsServer, store: GcsStore) -> None:
     for size in (100, len(DATA)):
         store.put("k", DATA[:size])
+        store.execute(store.read_call("k", WriterSink(lambda data: None)))
         server.buckets["bucket"]["k"].resource["crc32c"] = "AAAAAA=="
         with pytest.raises(errors.IntegrityError, match="CRC32C"):
             store.get("k")
