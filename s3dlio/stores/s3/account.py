@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.endpoints import name_of
-from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
 from s3dlio.locks import ForkLock
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
@@ -127,14 +127,19 @@ class S3Account:
                 missing = "AWS_SECRET_ACCESS_KEY" if s3.access_key_id else "AWS_ACCESS_KEY_ID"
                 raise ConfigError(f"{missing} is not set, but its other half is", hint="set both, or neither")
             return Credentials(s3.access_key_id, s3.secret_access_key, s3.session_token)
-        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import BotoCoreError, ClientError
 
+        hint = "see 's3-cli config', or refresh your login"
         try:
             return self._found_credentials()
-        except BotoCoreError as error:
-            raise PermissionDeniedError(
-                f"no credentials for S3: {error}", hint="see 's3-cli config', or refresh your login"
-            ) from error
+        except (BotoCoreError, ClientError) as error:
+            raise PermissionDeniedError(f"no credentials for S3: {error}", hint=hint) from error
+        except (OSError, ValueError) as error:  # a program or token file that is not there, keys that are no JSON
+            if isinstance(error, S3dlioError):
+                raise
+            what = f"{type(error).__name__}: {error}"
+            # Without the cause, because that of JSON carries the text, which may hold the keys.
+            raise PermissionDeniedError(f"no credentials for S3: {what}", hint=hint) from None
 
     def _profile_wins(self) -> bool:
         """A profile that the program names wins over keys in the environment, as with boto3."""

@@ -1,0 +1,193 @@
+"""Every source of credentials that botocore knows, and their renewal in the middle of a batch."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from s3dlio.client import Client
+from s3dlio.errors import PermissionDeniedError
+from s3dlio.settings import Settings
+from s3dlio.stores.s3 import S3Account
+
+Route = Callable[[], tuple[int, str]]
+
+
+def later(minutes: float) -> str:
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def keys_as_json(name: str, minutes: float = 60) -> str:
+    """As containers and instances answer."""
+    return json.dumps({
+        "Code": "Success", "AccessKeyId": name, "SecretAccessKey": "secret", "Token": "token",
+        "Expiration": later(minutes),
+    })  # fmt: skip
+
+
+class Authorities:
+    """A server that plays those who give out keys: routes by path, and the Authorization fields that came."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Route] = {}
+        self.signed: list[str] = []
+        authorities = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                path = self.path.partition("?")[0]
+                authorities.signed.append(self.headers.get("Authorization", ""))
+                status, text = authorities.routes.get(path, lambda: (404, ""))()
+                body = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_PUT = do_POST = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def authorities() -> Iterator[Authorities]:
+    made = Authorities()
+    yield made
+    made.stop()
+
+
+def account() -> S3Account:
+    return S3Account(Settings.resolve())
+
+
+def profile(monkeypatch: pytest.MonkeyPatch, path: Path, lines: str) -> None:
+    (path / "config").write_text(f"[profile lab]\nregion = eu-west-1\n{lines}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+
+
+def test_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keys = {"Version": 1, "AccessKeyId": "AKIDPROCESS", "SecretAccessKey": "s", "Expiration": later(60)}
+    (tmp_path / "keys.py").write_text(f"import json\nprint(json.dumps({keys!r}))\n")
+    profile(monkeypatch, tmp_path, f"credential_process = {sys.executable} {tmp_path / 'keys.py'}")
+    assert account().credentials() == ("AKIDPROCESS", "s", None)
+
+
+def test_a_container(monkeypatch: pytest.MonkeyPatch, authorities: Authorities) -> None:
+    authorities.routes["/keys"] = lambda: (200, keys_as_json("AKIDCONTAINER"))
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", authorities.url + "/keys")
+    assert account().credentials() == ("AKIDCONTAINER", "secret", "token")
+
+
+def test_an_instance(monkeypatch: pytest.MonkeyPatch, authorities: Authorities) -> None:
+    role = "/latest/meta-data/iam/security-credentials/"
+    authorities.routes = {
+        "/latest/api/token": lambda: (200, "session"),
+        role: lambda: (200, "lab"),
+        role + "lab": lambda: (200, keys_as_json("AKIDINSTANCE")),
+    }
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", authorities.url + "/")
+    assert account().credentials() == ("AKIDINSTANCE", "secret", "token")
+
+
+ASSUMED = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>AKIDWEB</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
+<SessionToken>t</SessionToken><Expiration>{}</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
+REFUSED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+<Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"""
+
+
+@pytest.fixture
+def web_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authorities: Authorities) -> Authorities:
+    (tmp_path / "token").write_text("the token of a pod")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/lab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", authorities.url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return authorities
+
+
+def test_web_identity(web_identity: Authorities) -> None:
+    web_identity.routes["/"] = lambda: (200, ASSUMED.format(later(60)))
+    assert account().credentials() == ("AKIDWEB", "s", "t")
+
+
+def test_web_identity_that_is_refused(web_identity: Authorities) -> None:
+    web_identity.routes["/"] = lambda: (403, REFUSED)
+    with pytest.raises(PermissionDeniedError, match="not you"):
+        account().credentials()
+
+
+def test_single_sign_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authorities: Authorities) -> None:
+    start = "https://example.awsapps.com/start"
+    profile(
+        monkeypatch, tmp_path,
+        f"sso_start_url = {start}\nsso_region = eu-west-1\nsso_account_id = 123456789012\nsso_role_name = lab",
+    )  # fmt: skip
+    monkeypatch.setattr("botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR", str(tmp_path))
+    login = {"startUrl": start, "region": "eu-west-1", "accessToken": "login", "expiresAt": later(60)}
+    (tmp_path / (hashlib.sha1(start.encode()).hexdigest() + ".json")).write_text(json.dumps(login))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", authorities.url)
+    ends = int(datetime.datetime.now().timestamp() + 3600) * 1000
+    keys = {"accessKeyId": "AKIDSSO", "secretAccessKey": "s", "sessionToken": "t", "expiration": ends}
+    authorities.routes["/federation/credentials"] = lambda: (200, json.dumps({"roleCredentials": keys}))
+    assert account().credentials() == ("AKIDSSO", "s", "t")
+
+
+@pytest.mark.parametrize("command", ["/nonexistent/program", "echo no-json", "false"])
+def test_a_process_that_gives_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str) -> None:
+    profile(monkeypatch, tmp_path, f"credential_process = {command}")
+    with pytest.raises(PermissionDeniedError, match="no credentials for S3") as caught:
+        account().credentials()
+    assert getattr(caught.value.__cause__, "doc", None) is None  # what a broken program wrote may hold keys
+
+
+@pytest.mark.parametrize("minutes", [5.0, 0.5], ids=["beside the requests", "before the next request"])
+def test_keys_are_renewed_in_the_middle_of_a_batch(
+    monkeypatch: pytest.MonkeyPatch, authorities: Authorities, minutes: float
+) -> None:
+    given: list[str] = []
+
+    def keys() -> tuple[int, str]:
+        given.append(f"AKID{len(given)}")
+        return 200, keys_as_json(given[-1], minutes if len(given) == 1 else 60)
+
+    def slowly() -> tuple[int, str]:
+        threading.Event().wait(0.05)
+        return 200, "data"
+
+    authorities.routes["/keys"] = keys
+    uris = [f"s3://b/{number}" for number in range(60)]
+    authorities.routes |= {f"/b/{number}": slowly for number in range(60)}
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", authorities.url + "/keys")
+    with Client(endpoint_url=authorities.url) as client:
+        assert client.get_many_stats(uris, 2) == (60, 240)
+    users = {field.partition("Credential=")[2].partition("/")[0] for field in authorities.signed}
+    assert {"AKID0", "AKID1"} - users == ({"AKID0"} if minutes < 1 else set())
+    assert len(given) == 2
