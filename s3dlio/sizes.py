@@ -7,7 +7,7 @@ from typing import Any
 
 from s3dlio.errors import ConfigError
 
-_WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE)
+_WRITTEN = re.compile(r"((?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE | re.ASCII)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -16,7 +16,7 @@ def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
 
     Args:
         value: an int, or text: digits with an optional suffix ``k m g t p`` (powers of 1000) or ``ki mi gi ti pi``
-            (powers of 1024), a ``b`` after it or not, in any case; ``_`` and ``,`` may separate thousands.
+            (powers of 1024), a ``b`` after it or not, in any case; ``_`` may separate digits, ``,`` thousands.
         name: what the value is, for the message.
         minimum: the smallest value that is allowed.
 
@@ -32,10 +32,11 @@ def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
 def _whole(value: Any, name: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = _WRITTEN.fullmatch(re.sub(r"(?<=\d)[_,](?=\d)", "", value.strip())) if isinstance(value, str) else None
+    match = _WRITTEN.fullmatch(re.sub(r"(?<=\d)_(?=\d)", "", value.strip())) if isinstance(value, str) else None
     if match is None or (match[3] and not match[2]):
         raise ConfigError(f"{name}={value!r} is no size", hint="write a number of bytes, or 512KiB, 8MB, 16MiB, 1g")
-    number, prefix, binary, _ = match.groups()
+    written, prefix, binary, _ = match.groups()
+    number = written.replace(",", "")
     unit: int = (1024 if binary else 1000) ** _POWER[prefix.lower()]
     if "." not in number:
         return int(number) * unit

@@ -156,7 +156,7 @@ def _looking(commands: _Commands) -> None:
 def _reading(commands: _Commands) -> None:
     get = commands.add(
         "get", "get:run", "Read objects and discard their bytes: a read benchmark",
-        details="To keep the bytes use download, cp or cat",
+        details="To keep the bytes give -o, or use download, cp or cat",
     )  # fmt: skip
     get.add_argument("uri", nargs="?", metavar="URI", help=f"{_URI}, or a prefix ending in '/'; '*' selects by name")
     _recursive(get, "everything below the prefix")
@@ -166,7 +166,9 @@ def _reading(commands: _Commands) -> None:
     get.add_argument("--keylist", metavar="FILE",
                      help="read the URIs from FILE, one a line ('-': standard input); the output of ls will do"
                      )  # fmt: skip
-    get.too_many_hint = "get drops the bytes that it reads; download, cp and cat keep them"
+    get.add_argument("-o", "--output", metavar="PATH",
+                     help="keep the bytes: write them there, as cp does")  # fmt: skip
+    get.too_many_hint = "get drops the bytes that it reads; with -o PATH it keeps them, as download, cp and cat do"
     get.add_argument("--offset", type=quantities.size, metavar="BYTES",
                      help="read a range that starts here (default: 0)")  # fmt: skip
     get.add_argument("--length", type=quantities.size, metavar="BYTES",
@@ -210,7 +212,7 @@ def _writing(commands: _Commands) -> None:
     put.add_argument("--data-gen-algorithm", choices=("random", "prand"), default="random",
                      help="prand: less CPU time, one megabyte under many masks (default: random)")  # fmt: skip
     _continue_on_error(put)
-    put.add_argument("--seed", type=quantities.count, metavar="N", help="the same N makes the same bytes again")
+    put.add_argument("--seed", type=quantities.seed, metavar="N", help="the same N makes the same bytes again")
 
     mkdir = commands.add("mkdir", "mkdir:mkdir", "Make a directory and its parents (object stores need none)")
     mkdir.add_argument("uri", metavar="URI", help="scheme://bucket/directory/")

@@ -31,8 +31,13 @@ def count(text: str) -> int:
 
 
 def factor(text: str) -> int:
-    """A dedup or compress factor: 1 (off) or more."""
-    return _number(text, "factor", 1, MAX_SIZE, "write an integer >= 1")
+    """A dedup or compress factor; 0 and 1 mean that it is off."""
+    return _number(text, "factor", 0, MAX_SIZE, "write an integer >= 0")
+
+
+def seed(text: str) -> int:
+    """What data are generated from: 64 bits."""
+    return _number(text, "seed", 0, 2**64 - 1, "write an integer >= 0")
 
 
 def jobs(text: str) -> int:
@@ -46,7 +51,7 @@ def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") ->
     except ConfigError as exc:
         raise argparse.ArgumentTypeError(f"invalid {name} value '{text}': {hint or exc.hint or exc.reason}") from None
     if not minimum <= value <= maximum:
-        valid = f"{minimum} or more" if maximum == MAX_SIZE else f"{minimum} to {maximum}"
+        valid = f"{minimum} or more" if maximum == MAX_SIZE and value < minimum else f"{minimum} to {maximum}"
         raise argparse.ArgumentTypeError(
             f"invalid {name} value '{text}': {name} must be an integer >= {minimum} (valid range: {valid})"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.local import Root, check_names, expand, select_local
+from s3dlio.transfer.local import Root, check_names, expand, local_path, select_local
 from s3dlio.transfer.plan import Entry, Filter, Item, Plan
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.selection import compile_pattern
@@ -36,7 +36,7 @@ class Source:
     Args:
         store: where it is.
         uri: as the user named it, for messages.
-        key: what is selected in a store; unused for local files.
+        key: what is selected in a store; of local files the path or glob, where one was named.
         roots: local files and directories; None for other stores.
         recursive, pattern, keep: what of it is wanted.
         into_links: links to local directories are followed.
@@ -85,7 +85,8 @@ class Source:
         check_names(roots, recursive, keep)
         scheme = "direct" if all(os.fspath(p).lower().startswith("direct://") for p in several) else "file"
         store, _ = client.store_for(f"{scheme}:///")
-        return cls(store, name_places(several), "", roots, recursive, pattern, keep, into_links)
+        named = local_path(several[0]) if len(several) == 1 else ""
+        return cls(store, name_places(several), named, roots, recursive, pattern, keep, into_links)
 
     @property
     def is_local(self) -> bool:
@@ -106,7 +107,8 @@ class Source:
             IsDirectoryError: a directory is named.
         """
         if self.roots is not None:
-            alone = len(self.roots) == 1 and not self.roots[0].is_directory
+            first = self.roots[0]  # of a glob that finds one file: where it goes must not hang on how many it finds
+            alone = first.path == self.key and not first.is_directory
             return next(iter(self.plan()), None) if alone else None
         if self.recursive or self.pattern is not None or is_directory_like(self.key) or "*" in self.key:
             return None

@@ -278,6 +278,8 @@ def _rehearse(here: _Side, there: _Side, delete: bool, tell: Callable[[Action], 
             tally.fail(tally.start(), entry.uri, entry.error)
         else:
             tally.skip(entry.uri, entry.reason, expected=entry.expected)
+    if tally.failures:
+        tally.give_up(tally.attempted - len(tally.failures))  # so that none counts as transferred
     surplus = 0
     if delete and not tally.failures and (tally.attempted or tally.skipped):
         surplus = sum(1 for _ in _surplus(here, there, tell))

@@ -152,6 +152,20 @@ def test_get_range(cli: Cli, tree: Path):
     assert "bytes 2040-EOF" in cli("get", f"file://{tree}/b.bin", "--offset", 2040).err
 
 
+def test_get_keeps_the_bytes_where_asked_to(cli: Cli, tree: Path, tmp_path: Path):
+    run = cli("get", f"file://{tree}/a.txt", "-o", tmp_path / "file")
+    assert run.out == "GET summary: attempted=1, succeeded=1, failed=0\n"
+    assert (tmp_path / "file").read_bytes() == b"alpha"
+    cli("get", f"file://{tree}/", "--output", tmp_path / "all")
+    assert sorted(path.name for path in (tmp_path / "all").rglob("*.*")) == ["a.txt", "b.bin", "c.txt"]
+    cli("get", f"file://{tree}/*.txt", "-j", 2, "-o", tmp_path / "some")
+    assert os.listdir(tmp_path / "some") == ["a.txt"]  # a glob's destination is a directory, if it finds one or many
+    assert "No objects matched" in cli("get", "-p", "none", f"file://{tree}/", "-o", tmp_path / "x", code=1).err
+    (tree / "dangling").symlink_to("nowhere")
+    run = cli("get", f"file://{tree}/", "-o", tmp_path / "all", code=1)
+    assert run.out == "GET summary: attempted=4, succeeded=3, failed=1\n"
+
+
 def test_get_of_nothing_says_what_a_uri_selects(cli: Cli, tree: Path):
     run = cli("get", f"file://{tree}/none/", code=1)
     assert run.err.startswith(f"Error: No objects found for 'file://{tree}/none/' (a URI selects an exact name")
@@ -189,6 +203,13 @@ def test_the_summaries_of_cp_and_mv(cli: Cli, tree: Path, tmp_path: Path):
     run = cli("mv", tmp_path / "x", tmp_path / "y")
     assert run.out == "MV summary: attempted=1, succeeded=1, failed=0\n"
     assert run.err.startswith("1 object: 5 bytes in ")
+
+
+def test_a_dry_run_that_cannot_see_everything_copies_nothing(cli: Cli, tree: Path, tmp_path: Path):
+    (tree / "dangling").symlink_to("nowhere")
+    run = cli("sync", "-n", tree, tmp_path / "copy", code=1)
+    assert "summary" not in run.out
+    assert "attempted=4, succeeded=0, failed=1" in run.err
 
 
 def test_sync_of_a_file_names_cp(cli: Cli, tree: Path, tmp_path: Path):
@@ -257,15 +278,18 @@ def test_usage_errors_exit_with_2(cli: Cli):
 
 
 @pytest.mark.parametrize(
-    "words", ["ls u -cl", "ls u -c -H", "get --keylist k -r", "get --keylist k -p x", "get u -p x --length 1"]
-)
+    "words",
+    ["ls u -cl", "ls u -c -H", "get --keylist k -r", "get --keylist k -p x", "get u -p x --length 1",
+     "get u -o d --length 1", "get --keylist k -o d"],
+)  # fmt: skip
 def test_options_that_would_be_ignored_are_refused(cli: Cli, words: str):
     assert "s3-cli" in cli(*words.split(), code=2).err
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [("put file s3://b/", "upload and cp store files"), ("get s3://b/k file", "download, cp and cat keep them"),
+    [("put file s3://b/", "upload and cp store files"),
+     ("get s3://b/k file", "with -o PATH it keeps them, as download, cp and cat do"),
      ("put file:///tmp/{} -t x{}", "'{}' stands in the URI and in -t/--template"),
      ("put u -n 1.5", "invalid count value '1.5': write an integer >= 0"),
      ("put u -n x", "invalid count value 'x': write an integer >= 0")],

@@ -111,11 +111,23 @@ def test_sizes(text: str, value: int):
     assert parse(["put", "u", "-s", text]).size == value
 
 
-@pytest.mark.parametrize("text", ["", "x", "8mx", "-1", "0x10", "1e3", "8 parsecs", str(2**63)])
+@pytest.mark.parametrize("text", ["", "x", "8mx", "-1", "0x10", "1e3", "8 parsecs", "1,5M", str(2**63)])
 def test_bad_sizes_are_named_with_their_option(text: str):
     message = refused("put", "u", "-s", text)
     assert "-s/--size" in message
     assert repr(text) in message
+
+
+def test_what_is_too_large_is_told_the_limit():
+    assert f"(valid range: 0 to {2**63 - 1})" in refused("put", "u", "-s", str(2**63))
+    assert "(valid range: 1 or more)" in refused("put", "u", "--chunk-size", "0")
+    assert f"(valid range: 0 to {2**64 - 1})" in refused("put", "u", "--seed", str(2**64))
+    assert parse(["put", "u", "--seed", str(2**64 - 1)]).seed == 2**64 - 1
+
+
+def test_factors_may_be_0_which_is_off():
+    args = parse(["put", "u", "-d", "0", "-x", "0"])
+    assert (args.dedup, args.compress) == (0, 0)
 
 
 @pytest.mark.parametrize("text", ["0", "4097", "5k", "x", "-1", ""])
@@ -159,7 +171,7 @@ def test_typos_are_named_and_corrected(words: str, hint: str):
     ("words", "what"),
     [("", "COMMAND"), ("stat", "URI"), ("upload a", "DEST"), ("download u", "DEST_DIR"), ("stat u extra", "extra"),
      ("put u -n", "-n/--num"), ("put u --size", "-s/--size"), ("completion tcsh", "SHELL"),
-     ("put u -o CSV", "-o/--object-type"), ("ls u --recursive=yes", "--recursive"), ("put u -d 0", "-d/--dedup")],
+     ("put u -o CSV", "-o/--object-type"), ("ls u --recursive=yes", "--recursive"), ("put u -d -1", "-d/--dedup")],
 )  # fmt: skip
 def test_missing_superfluous_and_wrong_words_are_named(words: str, what: str):
     assert what in refused(*words.split())

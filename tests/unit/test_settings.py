@@ -300,14 +300,18 @@ def test_a_bad_secret_is_not_in_the_message() -> None:
     [
         ("0", 0), ("17", 17), ("8MB", 8_000_000), ("8MiB", 8 * MiB), ("8m", 8_000_000), ("8mi", 8 * MiB),
         ("1k", 1000), ("1KiB", 1024), ("2g", 2_000_000_000), ("1_000", 1000), ("1,000", 1000), ("64 KiB", 65536),
-        ("1.5KiB", 1536), ("1.5k", 1500), ("10b", 10), ("1TiB", 1 << 40), (12, 12),
+        ("1.5KiB", 1536), ("1.5k", 1500), ("10b", 10), ("1TiB", 1 << 40), (12, 12), ("1,234,567.5k", 1234567500),
     ],
 )  # fmt: skip
 def test_sizes(text: str | int, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "8xb", "ib", "1ib", "MiB", "0x10", None, 1.5, True, "1__0k_"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "-1", "1.5", "8xb", "ib", "1ib", "MiB", "0x10", None, 1.5, True, "1__0k_", "1,5M", "1,00", ",100",
+     "1000,000", "\u0661", "1\u212a"],
+)  # fmt: skip
 def test_what_is_no_size(text: object) -> None:
     with pytest.raises(ConfigError, match="size"):
         parse_size(text)

@@ -101,6 +101,16 @@ def test_a_file_gets_exactly_the_name_asked_for(client: Client, tree: Path, buck
     assert sorted(os.listdir(tmp_path / "dir")) == ["a.txt", "c.bin"]
 
 
+def test_the_destination_of_a_glob_is_a_directory(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
+    copy(client, f"{tree}/a*", tmp_path / "out")
+    copy(client, f"{tree}/a*", f"{bucket}/p")
+    copy(client, f"{bucket}/p/a*", tmp_path / "back")
+    assert set(contents(tmp_path / "out")) == set(contents(tmp_path / "back")) == {"a.txt"}
+    (tree / "a[1]").write_bytes(b"a name, and no glob")
+    copy(client, tree / "a[1]", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"a name, and no glob"
+
+
 def test_upload_always_means_a_directory(client: Client, tree: Path, bucket: str) -> None:
     upload(client, [f"{tree}/a.txt"], f"{bucket}/p")
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/p/a.txt"]

@@ -1,4 +1,4 @@
-"""``get``: read objects and discard their bytes; a read benchmark."""
+"""``get``: read objects and discard their bytes, a read benchmark; with ``-o`` keep them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def run(context: Context) -> None:
         context.refuse("-r and -p select below a URI, and not in a --keylist")
     if ranged and (args.keylist or args.recursive or args.pattern):
         context.refuse("--offset and --length read a range of one object: give its URI alone")
+    if args.output is not None:
+        if ranged or args.keylist:
+            context.refuse("-o keeps what a URI selects, and neither a range nor a --keylist")
+        from s3dlio.cli.commands.transfers import keep  # a benchmark does not wait for what it does not use
+
+        keep(context)
+        return
     with watched(context.bar("GET")) as progress:
         summary = _read_all(context, _calls(context, progress), progress)
     if not summary.attempted:

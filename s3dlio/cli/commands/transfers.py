@@ -16,7 +16,7 @@ from s3dlio.transfer.sync import Action
 from s3dlio.transfer.sync import sync as sync_directories
 from s3dlio.transfer.target import place_uri
 from s3dlio.transfer.upload import upload as upload_files
-from s3dlio.uri import LOCAL_SCHEMES, SCHEMES
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, is_directory_like
 
 
 def upload(context: Context) -> None:
@@ -43,6 +43,26 @@ def cp(context: Context) -> None:
 def mv(context: Context) -> None:
     """The same, and the source is gone afterwards."""
     _copy(context, "MV", copying.move)
+
+
+def keep(context: Context) -> None:
+    """What ``get -o`` does: a copy, recursive where ``get`` is."""
+    args, client = context.args, context.client
+    _, key = client.store_for(args.uri)
+    _run(
+        context,
+        "GET",
+        lambda: copying.copy(
+            client,
+            args.uri,
+            args.output,
+            recursive=args.recursive or is_directory_like(key),
+            pattern=args.pattern,
+            max_in_flight=args.jobs,
+            continue_on_error=args.continue_on_error,
+            progress=context.bar("GET"),
+        ),
+    )
 
 
 def sync(context: Context) -> None:
@@ -90,9 +110,11 @@ def _transfer(
     label: str = "",
     **extras: Any,
 ) -> None:
-    args, out = context.args, context.out
-    try:
-        summary = function(
+    args = context.args
+    _run(
+        context,
+        operation,
+        lambda: function(
             context.client,
             source,
             args.dest,
@@ -104,11 +126,29 @@ def _transfer(
             continue_on_error=args.continue_on_error,
             progress=context.bar(operation),
             **extras,
-        )
+        ),
+        label=label,
+        dry_run=bool(extras.get("dry_run")),
+    )
+
+
+def _run(
+    context: Context,
+    operation: str,
+    transfer: Callable[[], TransferSummary],
+    *,
+    label: str = "",
+    dry_run: bool = False,
+) -> None:
+    """Do it, and print what was done; of a dry run that failed there is nothing to print but the failures."""
+    try:
+        summary = transfer()
     except BatchError as error:
-        finish_failed(out, operation, error, label=label)
+        if dry_run:
+            raise
+        finish_failed(context.out, operation, error, label=label)
     else:
-        finish(out, operation, summary, label=label, dry_run=bool(extras.get("dry_run")))
+        finish(context.out, operation, summary, label=label, dry_run=dry_run)
 
 
 def _direction(source: str, dest: str) -> str:
