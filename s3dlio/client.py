@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -87,8 +88,16 @@ class Client(BulkVerbs):
         self._use(settings, self.stores.observers)
 
     def close(self) -> None:
-        """Wait for running batches and let the threads go. The client can be used again."""
+        """Wait for running batches, let the threads go and close idle connections. The client can be used again.
+
+        Connections are shared by all clients with the same ``http`` settings: those that are in use stay.
+        """
         self.executor.shutdown()
+        # Where no service was talked to, the module was never imported and need not be.
+        if pools := sys.modules.get("s3dlio.net.pool"):
+            settings = self.settings
+            for http in {settings.http, *(settings.at(endpoint.name).http for endpoint in settings.endpoints)}:
+                pools.close_idle(http)
 
     def __enter__(self) -> Self:
         return self

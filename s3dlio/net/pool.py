@@ -29,6 +29,9 @@ from s3dlio.settings import HttpSettings
 #: A look is a poll(2), 1.5 us; a server that closes within a second of an answer said ``Connection: close``.
 _LOOK_AFTER_SECONDS = 1.0
 _RESOLVE_SECONDS = 30.0
+#: How often connections that were idle for too long are looked for. There is no thread for it: whoever gives a
+#: connection back does it, for all pools (0.1 us for each).
+_REAP_SECONDS = 1.0
 
 
 class ConnectionPool:
@@ -102,10 +105,24 @@ class ConnectionPool:
             connection.close()
             return
         connection.used = True
-        connection.idle_since = time.monotonic()
+        now = connection.idle_since = time.monotonic()
         if len(self._idle) < self.http.max_connections:
             self._idle.append(connection)
         else:
+            connection.close()
+        if now >= _reap_at:
+            _reap(now)
+
+    def close_idle(self, until: float) -> None:
+        """Close the connections that have been idle since ``until`` (``time.monotonic``) or longer."""
+        while self._idle:
+            try:
+                connection = self._idle.popleft()  # first it is ours alone, then it is looked at
+            except IndexError:
+                return
+            if connection.idle_since > until:
+                self._idle.appendleft(connection)
+                return
             connection.close()
 
     def start_socket(self) -> socket.socket:
@@ -150,6 +167,24 @@ class ConnectionPool:
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _registry: dict[tuple[str, str, int | None, HttpSettings], ConnectionPool] = {}
 _registry_lock = threading.Lock()
+
+
+_reap_at = 0.0
+
+
+def _reap(now: float) -> None:
+    """Close what has been idle for too long, in every pool."""
+    global _reap_at
+    _reap_at = now + _REAP_SECONDS
+    for pool in list(_registry.values()):
+        pool.close_idle(now - pool.http.pool_idle_seconds)
+
+
+def close_idle(http: HttpSettings) -> None:
+    """Close every idle connection under these settings. Whoever shares them opens new ones when they are needed."""
+    for pool in list(_registry.values()):
+        if pool.http == http:
+            pool.close_idle(time.monotonic())
 
 
 def pool_for(scheme: str, host: str, port: int | None, http: HttpSettings) -> ConnectionPool:

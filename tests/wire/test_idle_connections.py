@@ -1,0 +1,112 @@
+"""When connections that nobody uses are closed: in time, without a thread, and when their client is closed."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+import pytest
+
+from s3dlio.client import Client
+from s3dlio.net import pool as pools
+from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
+from tests.wire.harness import DRIVERS, HTTP, Driver, get, service_of
+
+HELLO = respond(body=b"hello")
+ONCE = [Expect(), HELLO, ExpectClose()]
+
+
+@pytest.fixture(params=list(DRIVERS))
+def drive(request: pytest.FixtureRequest) -> Driver:
+    return DRIVERS[request.param]
+
+
+def test_the_next_use_of_any_pool_closes_what_was_idle_for_too_long(
+    drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = dataclasses.replace(HTTP, pool_idle_seconds=60)
+    with ScriptedServer([ONCE]) as old, ScriptedServer([[Expect(), HELLO, Expect(), HELLO, Expect(), HELLO]]) as used:
+        first, other = service_of(old.endpoint, http=http), service_of(used.endpoint, http=http)
+        drive(get(first))
+        monkeypatch.setattr(pools, "_reap_at", 0.0)
+        drive(get(other))
+        assert len(first.pool._idle) == 1
+        first.pool._idle[0].idle_since -= 61
+        drive(get(other))  # less than a second after the last look: nobody looks
+        assert len(first.pool._idle) == 1
+        monkeypatch.setattr(pools, "_reap_at", 0.0)
+        drive(get(other))
+        assert not first.pool._idle
+        assert len(other.pool._idle) == 1
+        old.assert_consumed()
+        used.assert_consumed()
+
+
+def test_of_several_only_the_old_ones_are_closed() -> None:
+    with ScriptedServer([[Expect(), HELLO] for _ in range(3)]) as server:
+        pool = service_of(server.endpoint).pool
+        connections = [pool.acquire_fresh() for _ in range(3)]
+        for age, connection in zip((90, 80, 0), connections, strict=True):
+            connection.open()
+            pool.release(connection, reusable=True)
+            connection.idle_since -= age
+        pool.close_idle(connections[2].idle_since - 60)
+        assert list(pool._idle) == [connections[2]]
+        assert [connection.ready for connection in connections] == [False, False, True]
+
+
+def test_threads_that_take_and_close_never_share_a_connection() -> None:
+    with ScriptedServer([[Expect(), HELLO] for _ in range(4)]) as server:
+        pool = service_of(server.endpoint).pool
+        for connection in [pool.acquire_fresh() for _ in range(4)]:
+            connection.open()
+            pool.release(connection, reusable=True)
+        stop = threading.Event()
+
+        def look() -> None:
+            while not stop.is_set():
+                pool.close_idle(0.0)  # none is so old: each is taken, looked at and put back
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            for _ in range(2000):
+                held = [pool.acquire() for _ in range(4)]
+                assert len({id(connection) for connection in held}) == 4
+                for connection in held:
+                    pool.release(connection, reusable=True)
+        finally:
+            stop.set()
+            looking.join()
+
+
+def client_of(endpoint: str, **http: Any) -> Client:
+    s3 = {"endpoint_url": endpoint, "region": "us-east-1", "access_key_id": "a", "secret_access_key": "b"}
+    return Client(s3=s3, http=http)
+
+
+def test_a_client_closes_its_idle_connections_and_no_others() -> None:
+    answers = [Expect(), HELLO]
+    with ScriptedServer([[*answers, ExpectClose()], answers]) as mine, ScriptedServer([answers * 2]) as theirs:
+        other = client_of(theirs.endpoint, read_timeout=11.5)
+        other.get("s3://b/k")
+        with client_of(mine.endpoint, read_timeout=12.5) as client:
+            client.get("s3://b/k")
+        assert client.get("s3://b/k") == b"hello"  # it can be used again, on another connection
+        other.get("s3://b/k")
+        client.close()
+        other.close()
+        mine.assert_consumed()
+        theirs.assert_consumed()
+
+
+def test_a_client_closes_those_of_its_endpoints(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer([ONCE]) as server:
+        name = server.endpoint.partition("://")[2]
+        config = tmp_path / "config.toml"
+        config.write_text(f'[endpoint."{name}"]\nhttp.read_timeout = 13.5\ns3.anonymous = true\n')
+        monkeypatch.setenv("S3DLIO_CONFIG", str(config))
+        with Client() as client:
+            client.get(f"s3://{name}/b/k")
+        server.assert_consumed()
