@@ -273,9 +273,7 @@ class ObjectStore(ABC):
         """A batch delete of at most ``delete_batch_size`` keys; its result: the keys that failed and why."""
         for key in keys:
             self.check_key(key, "DELETE")
-        call: Call[KeyErrors] = Call(
-            self, "DELETE_BATCH", "", lambda: self._delete_many(keys)
-        )
+        call: Call[KeyErrors] = Call(self, "DELETE_BATCH", "", lambda: self._delete_many(keys))
         call.objects = len(keys)
         return call
 
@@ -295,8 +293,9 @@ class ObjectStore(ABC):
         return type(source) is type(self)
 
     def copy_call(
-        self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS, size: int | None = None
-    ) -> Call[PutResult]:
+        self, source: ObjectStore, source_key: str, key: str, *, options: PutOptions = NO_OPTIONS,
+        size: int | None = None,
+    ) -> Call[PutResult]:  # fmt: skip
         """A copy; ``size`` is that of the source in bytes, where it is known: large objects may be copied in parts."""
         self.check_key(key, "COPY")
         source.check_key(source_key, "COPY")
@@ -343,10 +342,8 @@ class ObjectStore(ABC):
 
     def list_containers(self) -> Sequence[Container]:
         """Every container that the credentials of this store can see."""
-        result: Sequence[Container] = self.execute(
-            Call(self, "LIST_CONTAINERS", "", lambda: self._list_containers())
-        )
-        return result
+        listing: Call[Sequence[Container]] = Call(self, "LIST_CONTAINERS", "", lambda: self._list_containers())
+        return self.execute(listing)
 
     def mkdir(self, key: str) -> None:
         """Make a directory and its parents; object stores have none, so there it does nothing."""
@@ -404,9 +401,7 @@ class ObjectStore(ABC):
     def check_key(self, key: str, operation: str) -> None:
         """Refuse a key that names no object, before any I/O."""
         if not key:
-            raise InvalidURIError(
-                "the URI names a container, not an object", uri=self.uri(key), operation=operation
-            )
+            raise InvalidURIError("the URI names a container, not an object", uri=self.uri(key), operation=operation)
 
 
 class BlockingStore(ObjectStore):

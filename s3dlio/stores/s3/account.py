@@ -210,16 +210,20 @@ class S3Account:
         }
         if s3.anonymous:
             options["signature_version"] = UNSIGNED
+        keys: dict[str, Any] = {}
+        if not self._profile_wins():
+            keys = {
+                "aws_access_key_id": s3.access_key_id,
+                "aws_secret_access_key": s3.secret_access_key,
+                "aws_session_token": s3.session_token,
+            }
         session = boto3.Session(botocore_session=botocore.session.Session(profile=s3.profile))
-        return session.client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=s3.access_key_id,
-            aws_secret_access_key=s3.secret_access_key,
-            aws_session_token=s3.session_token,
-            verify=http.ca_bundle,
-            config=Config(**options),
+        client = session.client(
+            "s3", endpoint_url=self.endpoint_url, verify=http.ca_bundle, config=Config(**options), **keys
         )
+        if s3.requester_pays:
+            client.meta.events.register("before-call.s3", _say_who_pays)
+        return client
 
     # -- what botocore knows
 
@@ -267,6 +271,11 @@ class S3Account:
     def forget_threads(self) -> None:
         """In a forked child: the thread that refreshed credentials is not there."""
         self._refreshing = False
+
+
+def _say_who_pays(params: dict[str, Any], **_: Any) -> None:
+    """For boto3, whose client has no such setting, and whose verbs do not all take it."""
+    params["headers"]["x-amz-request-payer"] = "requester"
 
 
 _accounts: weakref.WeakSet[S3Account] = weakref.WeakSet()

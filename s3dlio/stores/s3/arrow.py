@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from s3dlio.errors import (
@@ -62,8 +63,6 @@ class ArrowStore(BotoStore):
         return self._arrow
 
     def _make_arrow(self) -> Any:
-        from datetime import timedelta
-
         from obstore import store
 
         s3, http, account = self.settings.s3, self.settings.http, self.account
@@ -71,8 +70,11 @@ class ArrowStore(BotoStore):
         if account.endpoint_url:
             config["endpoint"] = account.endpoint_url
         config["virtual_hosted_style_request"] = account.is_virtual(self.bucket)
+        config["unsigned_payload"] = not s3.payload_signing
         if s3.anonymous:
             config["skip_signature"] = True
+        if s3.requester_pays:
+            config["request_payer"] = True
         options: dict[str, Any] = {
             "allow_http": True,
             "connect_timeout": timedelta(seconds=http.connect_timeout),
@@ -93,7 +95,8 @@ class ArrowStore(BotoStore):
             "access_key_id": found.access_key,
             "secret_access_key": found.secret_key,
             "token": found.token,
-            "expires_at": None,
+            # Those that end are asked for again before each request, which costs nothing while they last.
+            "expires_at": datetime.now(UTC) if self.account.can_refresh() else None,
         }
 
     @contextlib.contextmanager
@@ -167,7 +170,8 @@ class ArrowStore(BotoStore):
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         conditions = options.conditions
         plain = not (options.server_side_encryption or options.sse_customer_key or options.ssekms_key_id)
-        if not plain or options.tags or conditions.if_match or not is_path(key):
+        create_only_or_always = conditions.if_none_match in (None, "*") and not conditions.if_match
+        if not plain or options.tags or not create_only_or_always or not is_path(key):
             return super()._write(key, source, options)
         put_fields(options)
         attributes = {name: value for field, name in _ATTRIBUTES if (value := getattr(options, field))}

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -14,9 +15,11 @@ from s3dlio.locks import ForkLock
 from s3dlio.memory.body import Sink, Source
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
-from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.copying import MAX_COPY
 from s3dlio.stores.s3.headers import crc32c_of, put_fields
+from s3dlio.stores.s3.store import check_link, failed_delete
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -71,7 +74,8 @@ class BotoStore(BlockingStore):
         """The boto3 client: made on first use, and anew in a forked child, whose sockets are its parent's."""
         if self._client is None or self._pid != os.getpid():
             with self._lock:
-                self._client, self._pid = self.account.boto_client(), os.getpid()
+                if self._client is None or self._pid != os.getpid():  # another thread was quicker
+                    self._client, self._pid = self.account.boto_client(), os.getpid()
         return self._client
 
     @contextlib.contextmanager
@@ -163,12 +167,7 @@ class BotoStore(BlockingStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        put_fields(options)  # refuses what headers cannot carry
-        arguments = {name: value for attribute, name in _ARGUMENTS if (value := getattr(options, attribute))}
-        if options.metadata:
-            arguments["Metadata"] = dict(options.metadata)
-        if options.tags:
-            arguments["Tagging"] = urlencode(dict(options.tags))
+        arguments = self._arguments(options)
         multipart, conditional = self.settings.multipart, self._conditions(options.conditions)
         with self._translated(key, options):
             if source.size <= multipart.threshold or conditional:
@@ -180,6 +179,16 @@ class BotoStore(BlockingStore):
                 return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
             self._upload(key, source, arguments)
         return PutResult(self._head(key, Conditions()).etag, None, source.size)
+
+    @staticmethod
+    def _arguments(options: PutOptions) -> dict[str, Any]:
+        put_fields(options)  # refuses what headers cannot carry
+        arguments = {name: value for attribute, name in _ARGUMENTS if (value := getattr(options, attribute))}
+        if options.metadata:
+            arguments["Metadata"] = dict(options.metadata)
+        if options.tags:
+            arguments["Tagging"] = urlencode(dict(options.tags))
+        return arguments
 
     def _upload(self, key: str, source: Source, arguments: dict[str, Any]) -> None:
         from boto3.s3.transfer import TransferConfig
@@ -237,7 +246,7 @@ class BotoStore(BlockingStore):
                 Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
         return [
-            (item["Key"], error_for(500, code=item.get("Code"), message=item.get("Message")))
+            (item["Key"], failed_delete(item.get("Code") or "", item.get("Message") or ""))
             for item in answer.get("Errors", ())
         ]
 
@@ -246,11 +255,49 @@ class BotoStore(BlockingStore):
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
         assert isinstance(source, BotoStore)
-        place = {"Bucket": source.bucket, "Key": source_key}
-        with self._translated(key):
-            self.client.copy(place, self.bucket, key)
+        version = Conditions(version_id=options.conditions.version_id)
+        place = {"Bucket": source.bucket, "Key": source_key, **self._conditions(version)}
+        found = source._head(source_key, version)
+        arguments = self._arguments(options.completed_from(found))
+        if options.says_anew() or found.size > MAX_COPY:
+            arguments["MetadataDirective"] = "REPLACE"
+        if options.tags is not None:
+            arguments["TaggingDirective"] = "REPLACE"
+        conditions = self._conditions(dataclasses.replace(options.conditions, version_id=None))
+        with self._translated(key, options):
+            if found.size > MAX_COPY:
+                self.client.copy(place, self.bucket, key, ExtraArgs=arguments | conditions)
+            else:
+                self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions)
         about = self._head(key, Conditions())
         return PutResult(about.etag, about.version_id, about.size)
+
+    # -- links and tags
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        check_link(self, key, method, expires)
+        verb = {"GET": "get_object", "PUT": "put_object", "HEAD": "head_object", "DELETE": "delete_object"}
+        named = {"Bucket": self.bucket, "Key": key, **self._conditions(Conditions(version_id=version_id))}
+        with self._translated(key):
+            return str(self.client.generate_presigned_url(verb[method.upper()], named, expires))
+
+    def get_tags(self, key: str) -> dict[str, str]:
+        self.check_key(key, "GET_TAGS")
+        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        self.check_key(key, "PUT_TAGS")
+        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
+
+    def _get_tags(self, key: str) -> dict[str, str]:
+        with self._translated(key):
+            answer = self.client.get_object_tagging(Bucket=self.bucket, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def _put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        with self._translated(key):
+            self.client.put_object_tagging(Bucket=self.bucket, Key=key, Tagging={"TagSet": tag_set})
 
     # -- buckets
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from s3dlio import integrity
 from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, S3dlioError
@@ -33,6 +33,9 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
+
+if TYPE_CHECKING:
+    from s3dlio.stores.s3.boto import BotoStore
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 8 * 1024 * 1024
@@ -237,7 +240,7 @@ class S3Store(CloudStore):
                 if failure.code.encode() in TRANSIENT_CODES:  # tried again where the retry policy is in force
                     alone.append(key)
                     continue
-                error = error_for(_STATUS_OF.get(failure.code, 500), code=failure.code, message=failure.message)
+                error = failed_delete(failure.code, failure.message)
                 error.locate(self.uri(key), "DELETE")
                 failed.append((key, error))
         for key in alone:
@@ -305,13 +308,7 @@ class S3Store(CloudStore):
         Raises:
             ConfigError: another method or time, or anonymous access.
         """
-        self.check_key(key, "PRESIGN")
-        if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
-            raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=self.uri(key))
-        if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
-            raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=self.uri(key))
-        if self.settings.s3.anonymous:
-            raise ConfigError("anonymous access has no key to sign with", uri=self.uri(key))
+        check_link(self, key, method, expires)
         pool = self.service.pool
         place = (pool.scheme, pool.host_header, f"{self.base}/{encode_key(key)}")
         query = [("versionId", version_id)] if version_id else []
@@ -340,6 +337,26 @@ class S3Store(CloudStore):
 
 
 _STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}
+
+
+def failed_delete(code: str, message: str) -> S3dlioError:
+    """The error for one key of a batch delete, which comes without a status."""
+    return error_for(_STATUS_OF.get(code, 500), code=code, message=message)
+
+
+def check_link(store: S3Store | BotoStore, key: str, method: str, expires: int) -> None:
+    """Refuse a link that S3 would not honour.
+
+    Raises:
+        ConfigError: another method or time than there is, or nobody to sign it.
+    """
+    store.check_key(key, "PRESIGN")
+    if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
+        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=store.uri(key))
+    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
+        raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=store.uri(key))
+    if store.settings.s3.anonymous:
+        raise ConfigError("anonymous access has no key to sign with", uri=store.uri(key))
 
 
 def _version(version_id: str | None) -> str:
