@@ -164,7 +164,7 @@ def _reading(commands: _Commands) -> None:
     _jobs(get, 64, "--concurrent")
     _continue_on_error(get)
     get.add_argument("--keylist", metavar="FILE",
-                     help="read the URIs from FILE, one a line ('-': standard input); the output of ls will do"
+                     help="read the URIs from FILE, one a line ('-': standard input); the output of ls or ls --json will do"
                      )  # fmt: skip
     get.add_argument("-o", "--output", metavar="PATH",
                      help="keep the bytes: write them there, as cp does")  # fmt: skip

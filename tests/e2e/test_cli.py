@@ -135,6 +135,19 @@ def test_the_output_of_ls_is_a_keylist(cli: Cli, tree: Path, tmp_path: Path):
     assert cli("get", "--keylist", tmp_path / "keys").out == "GET summary: attempted=3, succeeded=3, failed=0\n"
 
 
+def test_the_json_of_ls_is_a_keylist_of_any_names(cli: Cli, tree: Path, tmp_path: Path):
+    (tree / "line\nbreak").write_bytes(b"x")
+    (tmp_path / "keys").write_text(cli("ls", "-r", "--json", f"file://{tree}/").out)
+    assert cli("get", "--keylist", tmp_path / "keys").out == "GET summary: attempted=4, succeeded=4, failed=0\n"
+
+
+@pytest.mark.parametrize("line", ["{", "{}", '{"url": "file:///x"}', "[1]"])
+def test_what_is_no_keylist_is_refused(cli: Cli, tmp_path: Path, line: str):
+    (tmp_path / "keys").write_text(f"# a comment\n{line}\n")
+    run = cli("get", "--keylist", tmp_path / "keys", code=1)
+    assert ("line 2 of the keylist" if line[0] == "{" else "[1]") in run.err
+
+
 @pytest.mark.parametrize("words", ["stat", "get", "cat", "head", "tail"])
 @pytest.mark.parametrize("scheme", ["file", "memory"])
 def test_a_directory_where_an_object_is_meant(cli: Cli, tree: Path, scheme: str, words: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish
-from s3dlio.errors import ObjectNotFoundError, TransferCancelledError, from_os_error
+from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError, from_os_error
 from s3dlio.memory.body import DiscardSink
 from s3dlio.stores.base import Call
 from s3dlio.transfer.batch import run_calls
@@ -80,7 +81,14 @@ def _calls(context: Context, progress: Progress) -> Iterator[Read]:
 
 
 def _keylist(path: str) -> list[str]:
-    """The URIs in a file, one a line. Blank lines, comments and the last line of ``ls`` do not count."""
+    """The URIs in a file, one a line, as they are or as ``uri`` of a JSON object, where a URI may hold a line break.
+
+    Blank lines, comments and the last line of ``ls`` do not count.
+
+    Raises:
+        InvalidURIError: a line begins like JSON and is none.
+        LocalIOError: the file cannot be read.
+    """
     try:
         if path == "-":
             lines = sys.stdin.readlines()
@@ -89,7 +97,24 @@ def _keylist(path: str) -> list[str]:
                 lines = file.readlines()
     except OSError as exc:
         raise from_os_error(exc, uri=os.path.abspath(path), operation="read") from exc
-    return [line.rstrip("\r\n") for line in lines if line.strip() and not line.startswith(_NOT_URIS)]
+    uris: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("{"):
+            uris += _from_json(line, number)
+        elif line.strip() and not line.startswith(_NOT_URIS):
+            uris.append(line.rstrip("\r\n"))
+    return uris
+
+
+def _from_json(line: str, number: int) -> list[str]:
+    """The URI of an entry, as ``ls --json`` writes it; none of its last line."""
+    try:
+        record = json.loads(line)
+        return [] if "operation" in record else [str(record["uri"])]
+    except (ValueError, KeyError) as exc:
+        raise InvalidURIError(
+            f"line {number} of the keylist is neither a URI nor an entry of ls --json", hint="write one URI a line"
+        ) from exc
 
 
 def _read_all(context: Context, calls: Iterable[Read], progress: Progress) -> TransferSummary:
