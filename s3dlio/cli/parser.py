@@ -164,8 +164,8 @@ def _reading(commands: _Commands) -> None:
     _jobs(get, 64, "--concurrent")
     _continue_on_error(get)
     get.add_argument("--keylist", metavar="FILE",
-                     help="read the URIs from FILE, one a line ('-': standard input); the output of ls or ls --json will do"
-                     )  # fmt: skip
+                     help="read the URIs from FILE ('-': standard input), one a line; the output of ls, --json too, "
+                     "will do")  # fmt: skip
     get.add_argument("-o", "--output", metavar="PATH",
                      help="keep the bytes: write them there, as cp does")  # fmt: skip
     get.too_many_hint = "get drops the bytes that it reads; with -o PATH it keeps them, as download, cp and cat do"
