@@ -297,7 +297,7 @@ class Lane:
         assert exchange is not None
         request, response = flight.request, exchange.response
         assert response is not None
-        response.attempts = flight.attempt
+        response.attempts = flight.attempt + flight.fresh
         policy = request.service.policy
         if response.status >= 400 or request.wary:
             delay = policy.after_response(request, response, flight.attempt, flight.started)

@@ -136,6 +136,7 @@ class Response:
         self.attempts = 1
 
     def header(self, name: bytes) -> str | None:
+        #: How often the request was sent, the second try after a stale connection included.
         """The value of a field, or None. ``name`` is lower case. Looked up only when asked for: an email.parser
         would spend 60 us on a head of which most answers need two fields."""
         at = self.lower.find(b"\r\n" + name + b":")

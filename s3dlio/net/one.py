@@ -101,7 +101,7 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
                 raise final_error(fault, service.pool.name, attempt) from fault
             request = rest
         else:
-            response.attempts = attempt
+            response.attempts = attempt + fresh
             if response.status < 400 and not request.wary:
                 if attempt == 1:
                     service.policy.budget.earn()

@@ -115,7 +115,7 @@ def test_a_stale_tls_connection(drive: Driver, authority: Authority) -> None:
     with ScriptedServer([[Expect(), OK, Expect(), Reset()], [Expect(), OK]], tls=authority) as server:
         service = secure(server, authority.bundle)
         drive(get(service))
-        assert drive(get(service)).attempts == 1
+        assert drive(get(service)).attempts == 2
         server.assert_consumed()
 
 

@@ -69,7 +69,7 @@ def _second_try(
     code = failure.code if failure else _code_of_head(request, response)
     if isinstance(signer, SigV4Signer) and code and code not in tried:
         tried.add(code)
-        if code == "RequestTimeTooSkewed" and (now := _time_of(response)) is not None:
+        if code == "RequestTimeTooSkewed" and (now := time_of(response)) is not None:
             signer.skew = now - time.time()
             return request
         if code in _EXPIRED and store.account.can_refresh():
@@ -104,14 +104,14 @@ def _elsewhere(store: S3Store, request: Request, location: str) -> Request | Non
 
 def _code_of_head(request: Request, response: Response) -> str:
     """What the error document would say that an answer to HEAD cannot have, as far as its date tells."""
-    told = _time_of(response) if request.method == "HEAD" and response.status == 403 else None
+    told = time_of(response) if request.method == "HEAD" and response.status == 403 else None
     signer = request.service.signer
     if told is None or not isinstance(signer, SigV4Signer):
         return ""
     return "RequestTimeTooSkewed" if abs(told - time.time() - signer.skew) > _MAX_SKEW else ""
 
 
-def _time_of(response: Response) -> float | None:
+def time_of(response: Response) -> float | None:
     """The service's clock, in seconds since 1970, where an answer tells it."""
     try:
         return email.utils.parsedate_to_datetime(response.header(b"date") or "").timestamp()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from s3dlio.net.message import Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
-from s3dlio.stores.s3 import headers, xml
+from s3dlio.stores.s3 import headers, orphans, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
 from s3dlio.types import PutOptions, PutResult
 
@@ -47,6 +48,8 @@ class Upload:
         self._key = key
         self._options = options
         self._id = ""
+        #: When it was asked for and answered, if not at the first attempt: there may be another that we do not know.
+        self._in_doubt: tuple[float, float] | None = None
         self._parts: dict[int, tuple[str, int | None, int]] = {}  # number -> ETag, CRC32C, size
         self._sent: dict[int, tuple[int | None, int]] = {}
 
@@ -55,11 +58,19 @@ class Upload:
         if self._store.sends_checksums:
             fields += [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
         request = self._store.request("POST", self._key, "uploads=", fields)
-        response = yield from self._store.send(request, self._key)
-        upload_id = xml.text_of(bytes(response.body).decode(), "UploadId")
-        if not upload_id:
-            raise ProtocolError("the answer to CreateMultipartUpload names no upload")
+        asked = time.monotonic()
+        try:
+            response = yield from self._store.send(request, self._key)
+            upload_id = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "UploadId")
+            if not upload_id:
+                raise ProtocolError("the answer to CreateMultipartUpload names no upload")
+        except BaseException as error:
+            if orphans.may_be_left(error):
+                yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic())
+            raise
         self._id = upload_id
+        if response.attempts > 1:
+            self._in_doubt = (asked, time.monotonic())
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         fields: list[tuple[str, str]] = list(headers.sse_customer_fields(self._options.sse_customer_key))
@@ -94,6 +105,15 @@ class Upload:
     def complete(self, size: int) -> Steps[PutResult]:
         parts = sorted(self._parts.items())
         body = xml.render_complete(
+        result = yield from self._complete(size)
+        yield from self._abort_unknown()
+        return result
+
+    def _abort_unknown(self) -> Steps[None]:
+        if self._in_doubt is not None:
+            yield from orphans.abort_unknown(self._store, self._key, *self._in_doubt, self._id)
+
+    def _complete(self, size: int) -> Steps[PutResult]:
             (number, etag, None if crc is None else integrity.to_base64(crc)) for number, (etag, crc, _) in parts
         )
         fields = headers.condition_fields(self._options.conditions)
@@ -175,6 +195,7 @@ class Upload:
             log.warning("upload %s of %s could not be aborted: %s", self._id, self._store.uri(self._key), error)
 
     def _query(self, number: int) -> str:
+        yield from self._abort_unknown()
         return encode_query([("partNumber", str(number)), ("uploadId", self._id)])
 
     def _check(self, response: Response) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
@@ -134,6 +135,28 @@ def parse_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]]
         raise ProtocolError("the answer is not a ListAllMyBucketsResult")
     buckets = [(text_of(item, "Name") or "", text_of(item, "CreationDate")) for item in _elements(xml, "Bucket")]
     return buckets, text_of(xml, "ContinuationToken")
+
+
+def parse_uploads(body: bytes | bytearray) -> list[tuple[str, str, float | None]]:
+    """The open uploads of a page of ListMultipartUploads: key, upload id, and when it was begun (seconds since 1970).
+
+    Raises:
+        ProtocolError: the body is not a whole list of uploads.
+    """
+    xml = _decoded(body)
+    if "<ListMultipartUploadsResult" not in xml:
+        raise ProtocolError("the answer is not a ListMultipartUploadsResult")
+    return [
+        (text_of(item, "Key") or "", text_of(item, "UploadId") or "", _moment(text_of(item, "Initiated") or ""))
+        for item in _elements(xml, "Upload")
+    ]
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
 
 
 def render_delete(keys: Iterable[str]) -> bytes:

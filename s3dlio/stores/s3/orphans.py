@@ -1,0 +1,72 @@
+"""Multipart uploads that nobody knows of: the reply to CreateMultipartUpload was lost, the request went again or not,
+and the first upload stays open, at its owner's cost, until somebody aborts it. They are looked for, not guessed.
+
+Source: Amazon S3 API Reference, ListMultipartUploads, ListParts, AbortMultipartUpload.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import S3dlioError
+from s3dlio.net.faults import ConnectionDropped
+from s3dlio.net.message import Response
+from s3dlio.stores.base import Steps
+from s3dlio.stores.percent import encode_query
+from s3dlio.stores.s3 import xml
+from s3dlio.stores.s3.mending import time_of
+
+if TYPE_CHECKING:
+    from s3dlio.stores.s3.store import S3Store
+
+log = logging.getLogger("s3dlio.s3")
+
+#: Services tell times in whole seconds, and the Date of an answer is as coarse.
+_COARSE_SECONDS = 2.0
+
+
+def may_be_left(error: BaseException) -> bool:
+    """Whether an upload may be open although its creation failed so."""
+    cause = error.__cause__
+    if isinstance(cause, ConnectionDropped) and cause.never_sent:
+        return False  # nobody is there, who could not be asked either
+    status = error.status if isinstance(error, S3dlioError) else None
+    return not isinstance(error, GeneratorExit) and (status is None or status >= 500)
+
+
+def abort_unknown(store: S3Store, key: str, asked: float, answered: float, own: str = "") -> Steps[None]:
+    """Abort uploads of ``key`` that our lost requests made: begun while we asked, without a part, and not ``own``.
+
+    An upload of somebody else has parts soon after it was begun, so this is called when ours is over; where it has none
+    it must have been begun in the same seconds to be mistaken. A look that fails is logged.
+
+    Args:
+        store: where.
+        key: the object.
+        asked, answered: the moments (``time.monotonic``) before and after CreateMultipartUpload.
+        own: the upload that we know of.
+    """
+    try:
+        request = store.request("GET", "", encode_query([("prefix", key), ("uploads", "")]))
+        response: Response = yield from store.send(request, key)
+        now = time_of(response) or time.time()  # the service's clock says when uploads were begun
+        first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))
+        for name, upload, begun in xml.parse_uploads(response.body):
+            if name != key or upload == own or begun is None:
+                continue
+            if first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS:
+                yield from _abort(store, key, upload)
+    except S3dlioError as error:
+        log.warning("an upload of %s may be left open after a lost reply: %s", store.uri(key), error)
+
+
+def _abort(store: S3Store, key: str, upload: str) -> Steps[None]:
+    query = encode_query([("max-parts", "1"), ("uploadId", upload)])
+    response: Response = yield from store.send(store.request("GET", key, query), key, (200, 404))
+    if response.status == 404 or b"<Part>" in response.body:
+        return
+    log.info("upload %s of %s was begun by a request whose reply was lost: aborted", upload, store.uri(key))
+    query = encode_query([("uploadId", upload)])
+    yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))

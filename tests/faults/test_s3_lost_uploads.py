@@ -1,0 +1,155 @@
+"""Replies to CreateMultipartUpload that get lost: what they leave open is looked for, and nothing else is touched."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from s3dlio.errors import NetworkError, PermissionDeniedError, ProtocolError
+from s3dlio.net import one
+from s3dlio.stores.s3 import S3Store, orphans
+from s3dlio.stores.s3.multipart import Upload
+from s3dlio.types import PutOptions
+from tests.faults.test_s3_multipart_faults import ABORT, BEGIN, COMPLETE, DATA, DONE, WHOLE_ETAG, serial, uploading
+from tests.servers.base import reserve_port
+from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, respond
+from tests.wire.s3_harness import error
+
+CREATE = Expect(b"POST /b/k?uploads= ")
+LOOK = Expect(b"GET /b/?prefix=k&uploads= ")
+NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+LONG_AGO = "2010-11-10T20:48:33.000Z"
+
+
+@pytest.fixture(autouse=True)
+def _any_time_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "_COARSE_SECONDS", 3600.0)
+
+
+def uploads(*found: tuple[str, str, str]) -> Send:
+    """The answer that lists open uploads: key, upload id, when they were begun."""
+    items = "".join(
+        f"<Upload><Key>{key}</Key><UploadId>{upload}</UploadId><Initiated>{begun}</Initiated></Upload>"
+        for key, upload, begun in found
+    )
+    body = f"<ListMultipartUploadsResult>{items}</ListMultipartUploadsResult>"
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    return respond(body=body.encode(), headers=[("Date", date)])
+
+
+def parts(upload: str, *, some: bool = False) -> list[Any]:
+    body = b"<ListPartsResult>%s</ListPartsResult>" % (b"<Part><PartNumber>1</PartNumber></Part>" if some else b"")
+    return [Expect(f"GET /b/k?max-parts=1&uploadId={upload} ".encode()), respond(body=body)]
+
+
+def aborted(upload: str) -> list[Any]:
+    return [Expect(f"DELETE /b/k?uploadId={upload} ".encode()), respond("204 No Content")]
+
+
+FOUND = uploads(
+    ("k", "LOST", NOW), ("k", "U1", NOW), ("k", "BUSY", NOW), ("k", "OLD", LONG_AGO), ("k", "ODD", "soon"),
+    ("k2", "OTHER", NOW),
+)  # fmt: skip
+LOOKED = [LOOK, FOUND, *parts("LOST"), *aborted("LOST"), *parts("BUSY", some=True)]
+
+
+def write(store: S3Store, streaming: bool) -> str | None:
+    if not streaming:
+        return store.put("k", DATA).etag
+    writer = store.writer("k")
+    writer.write(DATA)
+    return writer.close().etag
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_a_lost_reply_left_open_is_aborted(streaming: bool) -> None:
+    with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *LOOKED)]) as server:
+        assert write(serial(server.endpoint), streaming) == f'"{WHOLE_ETAG}"'
+        server.assert_consumed()
+
+
+def test_a_second_try_after_a_stale_connection_is_in_doubt_too() -> None:
+    head = [Expect(b"HEAD"), respond(body=b"")]
+    with ScriptedServer([[*head, CREATE, Reset()], uploading(COMPLETE, DONE, *LOOKED)]) as server:
+        store = serial(server.endpoint)
+        store.head("k")
+        assert write(store, False) == f'"{WHOLE_ETAG}"'
+        server.assert_consumed()
+
+
+def test_after_an_upload_that_fails_later(caplog: pytest.LogCaptureFixture) -> None:
+    refused = [Expect(b"PUT"), error("403 Forbidden", "AccessDenied")]
+    with ScriptedServer([[CREATE, Reset()], [*BEGIN, *refused, *ABORT, *LOOKED]]) as server:
+        with pytest.raises(PermissionDeniedError):
+            write(serial(server.endpoint), False)
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_replies_that_stay_lost(streaming: bool) -> None:
+    lost = [[CREATE, Close()]] * 3
+    look = [LOOK, uploads(("k", "A", NOW), ("k", "B", NOW)), *parts("A"), *aborted("A"), *parts("B"), *aborted("B")]
+    with ScriptedServer([*lost, look]) as server:
+        with pytest.raises(NetworkError):
+            write(serial(server.endpoint), streaming)
+        server.assert_consumed()
+
+
+def test_an_answer_without_an_upload_is_in_doubt() -> None:
+    look = [LOOK, uploads(("k", "A", NOW)), *parts("A"), *aborted("A")]
+    with ScriptedServer([[CREATE, respond(body=b"<html>"), *look]]) as server:
+        with pytest.raises(ProtocolError, match="names no upload"):
+            write(serial(server.endpoint), False)
+        server.assert_consumed()
+
+
+def test_a_refusal_leaves_nothing_to_look_for() -> None:
+    with ScriptedServer([[CREATE, error("403 Forbidden", "AccessDenied")]]) as server:
+        with pytest.raises(PermissionDeniedError):
+            write(serial(server.endpoint), False)
+        server.assert_consumed()
+
+
+def test_nobody_is_asked_where_nobody_is() -> None:
+    store = serial(f"http://127.0.0.1:{reserve_port()}")
+    steps = Upload(store, "k", PutOptions()).begin()
+    asked: list[str] = []
+    with pytest.raises(NetworkError):
+        one.drive(_noting(steps, asked))
+    assert asked == ["POST"]
+
+
+def _noting(steps: Any, asked: list[str]) -> Any:
+    """The same operation; the methods of its requests are kept."""
+    answer, failure = None, None
+    while True:
+        try:
+            request = steps.send(answer) if failure is None else steps.throw(failure)
+        except StopIteration as stop:
+            return stop.value
+        asked.append(request.method)
+        answer, failure = None, None
+        try:
+            answer = yield request
+        except Exception as error:
+            failure = error
+
+
+def test_a_look_that_is_refused_is_told_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    look = [LOOK, error("403 Forbidden", "AccessDenied")]
+    with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *look)]) as server:
+        assert write(serial(server.endpoint), False) == f'"{WHOLE_ETAG}"'
+        assert "may be left open" in caplog.text
+        server.assert_consumed()
+
+
+def test_what_was_begun_at_another_time_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "_COARSE_SECONDS", 2.0)
+    begun = [datetime.fromtimestamp(time.time() + away, UTC).isoformat() for away in (-3600, 3600)]
+    look = [LOOK, uploads(("k", "BEFORE", begun[0]), ("k", "AFTER", begun[1]))]
+    with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *look)]) as server:
+        write(serial(server.endpoint), False)
+        server.assert_consumed()
