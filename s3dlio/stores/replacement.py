@@ -52,7 +52,7 @@ class Replacement:
         self._create_only = create_only
         self._durable = durable
         self._pid = os.getpid()
-        self._committed = False
+        self._over = True  # nothing is there that `abort` would have to remove
         self._made: list[str] = []
         self.path, existing = _examine(path)
         self.replaces = existing is not None
@@ -63,6 +63,7 @@ class Replacement:
             raise IsADirectoryError(errno.EISDIR, "the path names a directory")
         self._directory = directory + slash or "."
         self._partial = f"{directory}{slash}{unfinished_name(os.urandom(8).hex())}"
+        self._over = False
         try:
             self.fd = self._open(flags | os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
             if existing is not None:
@@ -97,7 +98,7 @@ class Replacement:
             result = os.fstat(self.fd)
             self._close()
             self._rename()
-            self._committed = True
+            self._over = True
         except BaseException:
             self.abort()
             raise
@@ -129,8 +130,9 @@ class Replacement:
             if self.fd >= 0:
                 self._close()
         finally:
-            if os.getpid() == self._pid and not self._committed:
+            if os.getpid() == self._pid and not self._over:
                 self._remove()
+                self._over = True
 
     def _remove(self) -> None:
         try:
@@ -146,7 +148,12 @@ class Replacement:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._committed:
+        if not self._over:
+            self.abort()
+
+    def __del__(self) -> None:
+        """An interrupt may strike after the file was made and before anybody holds this object in a ``with``."""
+        if not self._over:
             self.abort()
 
 
