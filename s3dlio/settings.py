@@ -176,6 +176,8 @@ class AzureSettings(Section):
                              "S3DLIO_AZURE_CONTENT_MD5")
     verify_md5: bool = knob(False, flag, "compare whole objects that were read with the MD5 that Azure keeps",
                             "S3DLIO_AZURE_VERIFY_MD5")
+    crc64: bool = knob(False, flag, "send and compare the CRC64 of what is written, and compare that of ranges up to 4 "
+                       "MiB that are read; needs s3dlio[azure-crc64]", "S3DLIO_AZURE_CRC64")
 
     @property
     def default_account(self) -> str | None:

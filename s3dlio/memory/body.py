@@ -299,6 +299,16 @@ class FileSource(Source):
         return FileSource(self.fd, self.offset + start, length)
 
 
+def landed(sink: Sink) -> Source | None:
+    """What a sink has taken, to be read again: memory or a file; None where it streamed by."""
+    contents = sink.contents()
+    if contents is not None:
+        return MemorySource(contents)
+    if isinstance(sink, FileSink):
+        return FileSource(sink.fd, sink.offset, sink.size)
+    return None
+
+
 def as_source(payload: object) -> MemorySource:
     """A source over a payload: anything with the buffer protocol (no copy where it is contiguous), or ``__bytes__``.
 

@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from s3dlio.errors import IntegrityError
-from s3dlio.memory.body import FileSink, FileSource, Sink, Source
+from s3dlio.memory.body import Sink, Source, landed
 
 _STEP = 1024 * 1024
 
@@ -41,16 +41,8 @@ def verify_md5(sink: Sink, told: str | None) -> None:
     Raises:
         IntegrityError: they differ.
     """
-    if told is None:
-        return
-    contents = sink.contents()
-    if contents is not None:
-        found = base64_of(hashlib.md5(contents, usedforsecurity=False))
-    elif isinstance(sink, FileSink):
-        found = md5_base64(FileSource(sink.fd, sink.offset, sink.size))
-    else:
-        return
-    if found != told:
+    body = landed(sink) if told is not None else None
+    if body is not None and (found := md5_base64(body)) != told:
         raise IntegrityError(
             f"the bytes that arrived have MD5 {found}, the object has {told}",
             hint="read it again; if it stays, the stored copy or the way to it is damaged",

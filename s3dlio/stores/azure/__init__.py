@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from s3dlio.errors import InvalidURIError
+from s3dlio.errors import ConfigError, InvalidURIError
 from s3dlio.settings import Settings
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_container
@@ -28,7 +28,8 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
 
     Raises:
         InvalidURIError: no account is named, or no container can have that name.
-        ConfigError, PermissionDeniedError: as of :class:`AzureAccount`.
+        ConfigError: ``azure.crc64`` with the SDK; and as of :class:`AzureAccount`.
+        PermissionDeniedError, MissingDependencyError: as of :class:`AzureAccount`.
     """
     if not location.account:
         raise InvalidURIError(
@@ -40,6 +41,8 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         check_container(location.container, location.root)
     account = _account(settings, location.account)
     if settings.azure.backend == "sdk":
+        if settings.azure.crc64:
+            raise ConfigError("the SDK computes no CRC64", hint="use azure.backend=native, or azure.content_md5")
         from s3dlio.stores.azure.sdk import AzureSdkStore
 
         return AzureSdkStore(account, location.container, location.root, observers)

@@ -20,6 +20,7 @@ from s3dlio.net.message import Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import Settings
+from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_account
 from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
 from s3dlio.stores.azure.tokens import entra_tokens
@@ -48,6 +49,7 @@ class AzureAccount:
         ConfigError: a key, SAS, connection string or endpoint that cannot be used; it does not show the secret.
         InvalidURIError: no account can have that name.
         PermissionDeniedError: there are no credentials.
+        MissingDependencyError: ``azure.crc64`` is set, and nothing is installed that computes it.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -68,6 +70,8 @@ class AzureAccount:
         self.key: bytes | None = None
         self.written_key: str | None = None
         self._resolve()
+        if settings.azure.crc64:
+            crc64.implementation()
         policy = RetryPolicy(settings.retry, settings.http.operation_timeout, _TRANSIENT_CODES)
         pool = pool_for_url(self.url, settings.http)
         self.renderer = self._renderer(pool)

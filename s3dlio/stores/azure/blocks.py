@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
-from s3dlio.stores.azure import failures, headers, xml
+from s3dlio.stores.azure import crc64, failures, headers, xml
 from s3dlio.stores.base import Steps
-from s3dlio.stores.md5 import base64_of, md5_base64, update
+from s3dlio.stores.md5 import base64_of, update
 from s3dlio.stores.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
 
@@ -63,9 +63,16 @@ class Upload:
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         query = encode_query([("blockid", self.block_id(number)), ("comp", "block")])
-        fields = (("content-md5", md5_base64(source)),) if self._store.sends_md5 else ()
+        fields = headers.checksum_fields(source, self._store.settings.azure, whole=False)
         request = self._store.request("PUT", self._key, query, fields, source)
-        request.check = self._check
+
+        def check(response: Response) -> None:
+            if response.status != 201:
+                raise self._store.fail(response, self._key)
+            if not crc64.arrived(response, fields):
+                raise failures.damaged("a block arrived damaged; nothing was changed")
+
+        request.check = check
         return request
 
     def note(self, number: int, response: Response) -> None:
@@ -104,16 +111,12 @@ class Upload:
         """Nothing to do: blocks that are not committed are invisible, and Azure drops them."""
         yield from ()
 
-    def _check(self, response: Response) -> None:
-        if response.status != 201:
-            raise self._store.fail(response, self._key)
-
 
 def write(store: AzureStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write a large blob in concurrent blocks."""
     size = block_size_for(source.size, store.settings.multipart.part_size)
     upload = Upload(store, key, options)
-    if store.sends_md5:
+    if store.settings.azure.content_md5:
         upload.digest = hashlib.md5(usedforsecurity=False)
 
     def requests() -> Iterator[Request]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from s3dlio.errors import (
+    IntegrityError,
     PermissionDeniedError,
     PreconditionFailedError,
     S3dlioError,
@@ -35,6 +36,9 @@ _HINTS = {
 }
 #: Codes of status 409 that say: not in the state that the request takes for granted.
 _PRECONDITIONS = frozenset({"BlobArchived", "BlobImmutableDueToPolicy", "SnapshotsPresent"})
+
+#: Codes that say: the body has another checksum than the request tells.
+_DAMAGED = frozenset({"Md5Mismatch", "Crc64Mismatch"})
 
 
 def error_of(response: Response, account: AzureAccount) -> S3dlioError:
@@ -70,6 +74,8 @@ def error_of_parts(
         return PreconditionFailedError(
             (message or code).rstrip("."), status=status, code=code, request_id=request_id, hint=_HINTS[code]
         )
+    if code in _DAMAGED:
+        return damaged("what was sent arrived damaged; nothing was changed", status, code, request_id)
     error = answers.error_for(status, code=code, message=message, request_id=request_id, attempts=attempts)
     if isinstance(error, PermissionDeniedError):
         error.hint = _HINTS.get(code or "") or _who_are_we(failure, account)
@@ -91,6 +97,13 @@ def _who_are_we(failure: xml.Failure | None, account: AzureAccount) -> str:
     if account.tokens is not None:
         return "check who is logged in, and that the identity has a role such as 'Storage Blob Data Contributor'"
     return "the container is not public: give a key, a shared access signature or a login"
+
+
+def damaged(
+    what: str, status: int | None = None, code: str | None = None, request_id: str | None = None
+) -> IntegrityError:
+    """The error for bytes that changed on their way to the service."""
+    return IntegrityError(what, status=status, code=code, request_id=request_id, hint="write it again")
 
 
 def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:

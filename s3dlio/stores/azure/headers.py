@@ -6,8 +6,12 @@ import re
 from urllib.parse import quote, urlencode
 
 from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.memory.body import Source
 from s3dlio.net.message import Response
+from s3dlio.settings import AzureSettings
+from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
+from s3dlio.stores.md5 import md5_base64
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
 Fields = list[tuple[str, str]]
@@ -70,6 +74,23 @@ def attached_fields(options: PutOptions) -> Fields:
         fields.append(("x-ms-access-tier", options.storage_class))
     for name, value in fields:
         check_field(name, value)
+    return fields
+
+
+def checksum_fields(source: Source, azure: AzureSettings, *, whole: bool) -> Fields:
+    """The checksums that a body travels with: Azure checks one of them, and refuses requests with two. The MD5 of a
+    whole blob is kept all the same.
+
+    Args:
+        source: the body.
+        azure: which are wanted.
+        whole: it is the blob, and no block of it.
+    """
+    fields: Fields = []
+    if azure.crc64:
+        fields.append((crc64.FIELD, crc64.crc64_base64(source)))
+    if azure.content_md5 and (whole or not azure.crc64):
+        fields.append(("x-ms-blob-content-md5" if azure.crc64 else "content-md5", md5_base64(source)))
     return fields
 
 

@@ -11,13 +11,13 @@ from typing import ClassVar
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.azure import batch, blocks, copying, failures, headers, listing, sas, xml
+from s3dlio.stores.azure import batch, blocks, copying, crc64, failures, headers, listing, sas, xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
-from s3dlio.stores.md5 import md5_base64, verify_md5
+from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -67,7 +67,7 @@ class AzureStore(CloudStore):
         self._service = account.service
         self._base = f"{account.base}/{container}" if container else account.base
         self._checks_md5 = account.settings.azure.verify_md5
-        self.sends_md5 = account.settings.azure.content_md5
+        self._checks_crc64 = account.settings.azure.crc64
         #: The service takes Blob Batch requests; found out at the first one.
         self.takes_batches = True
 
@@ -141,6 +141,8 @@ class AzureStore(CloudStore):
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> Steps[ObjectMetadata]:
         steps = super()._read(key, sink, offset, length, conditions)
+        if self._checks_crc64 and length is not None and 0 < length <= crc64.MOST:
+            return crc64.compared(steps, sink)
         return self._compared(steps, sink) if self._checks_md5 and offset == 0 and length is None else steps
 
     def _compared(self, steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
@@ -161,8 +163,8 @@ class AzureStore(CloudStore):
         if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
             return (yield from blocks.write(self, key, source, options))
         fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options)]
-        if self.sends_md5:
-            fields.append(("content-md5", md5_base64(source)))
+        checksums = headers.checksum_fields(source, self.settings.azure, whole=True)
+        fields += checksums
         request = self.request("PUT", key, "", fields, source)
         request.expect_continue = source.size > EXPECT_CONTINUE
         request.idempotent = not headers.is_conditional(options)
@@ -170,7 +172,12 @@ class AzureStore(CloudStore):
             response = yield from self.send(request, key, (201,))
         except S3dlioError as error:
             raise failures.create_only_error(error, options) from None
-        return result_of(response, source.size)
+        result = result_of(response, source.size)
+        if not crc64.arrived(response, checksums):
+            removal = self.request("DELETE", key, "", (("if-match", result.etag or ""),))
+            yield from self.send(removal, key, (202, 404, 412))  # 412: another write came after it
+            raise failures.damaged("the blob arrived damaged, and was removed")
+        return result
 
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")
