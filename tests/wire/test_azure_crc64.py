@@ -1,4 +1,4 @@
-"""The CRC64 of Azure, both ways, on a server scripted after its documentation; and on Azurite, which does not know it."""
+"""The CRC64 of Azure, both ways, on a server scripted after its documentation; and on Azurite, which lacks it."""
 
 from __future__ import annotations
 
@@ -233,7 +233,10 @@ def test_what_it_is_not_told_for() -> None:
     large = bytes(crc64.MOST + 1)
     play([expect("GET", silent), part(large, 0, len(large))], lambda store: store.get_range("key", 0, len(large)))
     sink = WriterSink(lambda data: None)
-    play([expect("GET", silent), part(DATA)], lambda store: store.execute(store.read_call("key", sink, offset=0, length=100)))
+    play(
+        [expect("GET", silent), part(DATA)],
+        lambda store: store.execute(store.read_call("key", sink, offset=0, length=100)),
+    )
     beyond = respond("416 Range Not Satisfiable", headers=[("Content-Range", "bytes */10")])
     assert play([expect("GET", **{ASKS: "true"}), beyond], lambda store: store.get_range("key", 50, 10)) == b""
 
