@@ -308,6 +308,10 @@ class Lane:
                 return
         elif flight.attempt == 1:
             policy.budget.earn()
+        if request.again is not None and (instead := request.again(request, response)) is not None:
+            flight.request = instead
+            self._waiting.append(flight)
+            return
         if request.check is not None:
             try:
                 request.check(response)

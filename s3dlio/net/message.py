@@ -54,7 +54,7 @@ class Request:
     """
 
     __slots__ = (
-        "begins", "body", "check", "expect_continue", "headers", "idempotent", "method", "on_head", "path",
+        "again", "begins", "body", "check", "expect_continue", "headers", "idempotent", "method", "on_head", "path",
         "query", "resume", "service", "sink", "start", "wary",
     )  # fmt: skip
 
@@ -86,6 +86,9 @@ class Request:
         #: Wait for the server's go-ahead before a body is sent (RFC 9110, 10.1.1).
         self.expect_continue = False
         self.on_head: OnHead | None = None
+        #: Given an answer, the request that should be sent instead (a redirect), or None. The drivers ask it of every
+        #: request of a concurrent set, whose operation sees the answers only when all are there.
+        self.again: Callable[[Request, Response], Request | None] | None = None
         #: Raises the typed error for an answer that is not the wanted one: in a set of concurrent requests this is
         #: what stops the others.
         self.check: Callable[[Response], None] | None = None
@@ -133,10 +136,10 @@ class Response:
         self.body: bytes | bytearray = b""
         #: Bytes of the body, wherever it went.
         self.size = 0
+        #: How often the request was sent, the second try after a stale connection included.
         self.attempts = 1
 
     def header(self, name: bytes) -> str | None:
-        #: How often the request was sent, the second try after a stale connection included.
         """The value of a field, or None. ``name`` is lower case. Looked up only when asked for: an email.parser
         would spend 60 us on a head of which most answers need two fields."""
         at = self.lower.find(b"\r\n" + name + b":")

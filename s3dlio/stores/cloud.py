@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
@@ -71,6 +71,10 @@ class CloudStore(ObjectStore):
     @abstractmethod
     def mend(self, request: Request, response: Response) -> Steps[Response]:
         """A second chance for an answer that asks for another request (a redirect, a skewed clock); else the answer."""
+
+    def second_tries(self) -> Callable[[Request, Response], Request | None] | None:
+        """The same chance for one request of a concurrent set (``Request.again``); None where there is none."""
+        return None
 
     # -- reading
 

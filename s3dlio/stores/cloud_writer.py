@@ -178,6 +178,9 @@ class CloudWriter(ObjectWriter):
                 crc = integrity.crc32c(data) if self._store.sends_checksums else None
                 request = self._upload.part(number, MemorySource(data), crc)
                 response = one.perform(request)
+                while request.again is not None and (instead := request.again(request, response)) is not None:
+                    request = instead
+                    response = one.perform(request)
                 if request.check is not None:
                     request.check(response)
                 self._upload.note(number, response)

@@ -164,6 +164,7 @@ class Read:
             return length, ()
 
         request.on_head = on_head
+        request.again = self._store.second_tries()
         request.check = self._check_range
         request.resume = lambda response, received: self._range_request(start + received, length - received)
         return request

@@ -35,16 +35,30 @@ _EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 def mend(store: S3Store, request: Request, response: Response) -> Steps[Response]:
     """Follow what an answer says about region and host, as often as redirects are allowed, and once each what it
     says about clock, credentials and the go-ahead for a body."""
-    tried: set[str] = set()
-    http = store.settings.http
-    moves = http.redirect_max if http.follow_redirects else 0
-    while (again := _second_try(store, request, response, tried, may_move=moves > 0)) is not None:
-        moves -= again is not request
+    second_try = SecondTries(store)
+    while (again := second_try(request, response)) is not None:
         request = again
         response = yield request
-        if response.status < 300:
-            break
     return response
+
+
+class SecondTries:
+    """The tries of one request: called with it and its answer, gives the request to send instead, or None."""
+
+    __slots__ = ("_moves", "_store", "_tried")
+
+    def __init__(self, store: S3Store) -> None:
+        http = store.settings.http
+        self._store = store
+        self._tried: set[str] = set()
+        self._moves = http.redirect_max if http.follow_redirects else 0
+
+    def __call__(self, request: Request, response: Response) -> Request | None:
+        if response.status < 300:
+            return None
+        again = _second_try(self._store, request, response, self._tried, may_move=self._moves > 0)
+        self._moves -= again is not request
+        return again
 
 
 def _second_try(

@@ -78,6 +78,7 @@ class Upload:
             fields.append(("x-amz-checksum-crc32c", integrity.to_base64(crc)))
         self._sent[number] = (crc, source.size)
         request = self._store.request("PUT", self._key, self._query(number), fields, source)
+        request.again = self._store.second_tries()
         request.check = self._check
         return request
 
@@ -89,6 +90,7 @@ class Upload:
         self._sent[number] = (None, length)
         request = self._store.request("PUT", self._key, self._query(number), fields)
         request.wary = True
+        request.again = self._store.second_tries()
         request.check = self._check
         return request
 
@@ -103,8 +105,6 @@ class Upload:
         self._parts[number] = (etag, crc, size)
 
     def complete(self, size: int) -> Steps[PutResult]:
-        parts = sorted(self._parts.items())
-        body = xml.render_complete(
         result = yield from self._complete(size)
         yield from self._abort_unknown()
         return result
@@ -114,6 +114,8 @@ class Upload:
             yield from orphans.abort_unknown(self._store, self._key, *self._in_doubt, self._id)
 
     def _complete(self, size: int) -> Steps[PutResult]:
+        parts = sorted(self._parts.items())
+        body = xml.render_complete(
             (number, etag, None if crc is None else integrity.to_base64(crc)) for number, (etag, crc, _) in parts
         )
         fields = headers.condition_fields(self._options.conditions)
@@ -193,9 +195,9 @@ class Upload:
             yield from self._store.send(self._store.request("DELETE", self._key, query), self._key, (200, 204, 404))
         except S3dlioError as error:
             log.warning("upload %s of %s could not be aborted: %s", self._id, self._store.uri(self._key), error)
+        yield from self._abort_unknown()
 
     def _query(self, number: int) -> str:
-        yield from self._abort_unknown()
         return encode_query([("partNumber", str(number)), ("uploadId", self._id)])
 
     def _check(self, response: Response) -> None:

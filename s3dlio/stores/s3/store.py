@@ -132,6 +132,9 @@ class S3Store(CloudStore):
     def mend(self, request: Request, response: Response) -> Steps[Response]:
         return mending.mend(self, request, response)
 
+    def second_tries(self) -> mending.SecondTries:
+        return mending.SecondTries(self)
+
     # -- reading
 
     def _read(
