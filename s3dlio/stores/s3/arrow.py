@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from s3dlio.errors import (
     MissingDependencyError,
@@ -24,7 +24,7 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.answers import create_only_error
-from s3dlio.stores.s3.boto import BotoStore
+from s3dlio.stores.s3.boto import RANGES, BotoStore
 from s3dlio.stores.s3.headers import put_fields
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
@@ -43,6 +43,9 @@ _ATTRIBUTES = (
 class ArrowStore(BotoStore):
     """One bucket. The parameters are those of :class:`S3Store`."""
 
+    unheeded: ClassVar[tuple[str, ...]] = (
+        "http.read_timeout", "http.follow_redirects", "http.redirect_max", "retry.retry_after_cap", *RANGES,
+    )  # fmt: skip
     _arrow: Any = None
     _arrow_pid = 0
 
@@ -80,11 +83,15 @@ class ArrowStore(BotoStore):
             "connect_timeout": timedelta(seconds=http.connect_timeout),
             "timeout": timedelta(seconds=http.operation_timeout or 24 * 3600),
             "pool_max_idle_per_host": str(http.max_connections),
+            "pool_idle_timeout": timedelta(seconds=http.pool_idle_seconds),
         }
         if http.ca_bundle:
             with open(http.ca_bundle, encoding="ascii") as bundle:
                 options["root_certificate"] = bundle.read()
-        retry = {"max_retries": self.settings.retry.max_attempts - 1}
+        retries = self.settings.retry
+        pauses = {"init_backoff": retries.base_delay, "max_backoff": retries.max_delay}
+        backoff = {"base": 2, **{name: timedelta(seconds=seconds) for name, seconds in pauses.items()}}
+        retry = {"max_retries": retries.max_attempts - 1, "backoff": backoff}
         provider = None if s3.anonymous else self._credential
         make: Any = store.S3Store
         return make(config=config, client_options=options, retry_config=retry, credential_provider=provider)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -34,6 +35,8 @@ from s3dlio.types import (
     PutResult,
 )
 
+log = logging.getLogger("s3dlio.s3")
+
 _PIECE = 1 << 20
 _ARGUMENTS = (
     ("content_type", "ContentType"),
@@ -48,10 +51,21 @@ _ARGUMENTS = (
 )
 
 
+#: Reads are one request each.
+RANGES = ("range.enabled", "range.threshold", "range.chunk", "range.concurrency", "range.size_cache_seconds")
+
+_warned: set[tuple[str, str]] = set()
+
+
 class BotoStore(BlockingStore):
     """One bucket. The parameters are those of :class:`S3Store`."""
 
     scheme: ClassVar[str] = "s3"
+    #: Settings that this transport cannot honour.
+    unheeded: ClassVar[tuple[str, ...]] = (
+        "http.pool_idle_seconds", "http.operation_timeout", "http.follow_redirects", "http.redirect_max",
+        "retry.base_delay", "retry.max_delay", "retry.retry_after_cap", *RANGES,
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,6 +82,16 @@ class BotoStore(BlockingStore):
         self._client: Any = None
         self._pid = 0
         self._lock = ForkLock()
+        self._warn_of_unheeded()
+
+    def _warn_of_unheeded(self) -> None:
+        """Once for each setting: who has set it would wait for its effect in vain."""
+        backend = self.settings.s3.backend
+        for name in self.unheeded:
+            origin = self.settings.origin(name)
+            if origin != "default" and (backend, name) not in _warned:
+                _warned.add((backend, name))
+                log.warning("the transport %s has no use for %s, which is set (%s)", backend, name, origin)
 
     @property
     def client(self) -> Any:
