@@ -55,6 +55,12 @@ def test_get_into(benchmark: Any, nginx: Client, size: int) -> None:
 
 @sizes
 @pytest.mark.benchmark(group="get one")
+def test_get_to_file(benchmark: Any, nginx: Client, tmp_path: Path, size: int) -> None:
+    assert benchmark(nginx.get_to_file, uris(size, 1)[0], tmp_path / "object") == size
+
+
+@sizes
+@pytest.mark.benchmark(group="get one")
 def test_get_over_tls(benchmark: Any, nginx_tls: Client, size: int) -> None:
     assert len(benchmark(nginx_tls.get, uris(size, 1)[0])) == size
 
@@ -73,6 +79,13 @@ def test_get_many(benchmark: Any, nginx: Client, size: int, width: int) -> None:
     wanted = batch(size)
     benchmark.extra_info["operations"] = len(wanted)
     assert len(benchmark(nginx.get_many, wanted, width)) == len(wanted)
+
+
+@pytest.mark.benchmark(group="get many")
+def test_get_many_outcomes(benchmark: Any, nginx: Client) -> None:
+    wanted = batch(SMALL)
+    benchmark.extra_info["operations"] = len(wanted)
+    assert len(benchmark(nginx.get_many_outcomes, wanted, 32)) == len(wanted)
 
 
 @sizes
@@ -134,6 +147,17 @@ def test_stat_many(benchmark: Any, nginx: Client) -> None:
     assert len(benchmark(nginx.stat_many, batch(SMALL))) == BATCH
 
 
+@pytest.mark.benchmark(group="ask")
+def test_head(benchmark: Any, nginx: Client) -> None:
+    assert benchmark(nginx.head, uris(SMALL, 1)[0]).size == SMALL
+
+
+@pytest.mark.benchmark(group="ask")
+def test_pre_stat_and_cache(benchmark: Any, nginx: Client) -> None:
+    benchmark.extra_info["operations"] = BATCH
+    assert benchmark(nginx.pre_stat_and_cache, batch(SMALL)) == BATCH
+
+
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.benchmark(group="ask")
 def test_exists(benchmark: Any, nginx: Client, there: bool) -> None:
@@ -148,6 +172,52 @@ def test_list(benchmark: Any, nginx: Client) -> None:
 @pytest.mark.benchmark(group="list 100,000 keys")
 def test_iterate(benchmark: Any, nginx: Client) -> None:
     assert sum(1 for _ in benchmark(lambda: [*nginx.iterate("s3://listed/", recursive=True)])) == KEYS
+
+
+@pytest.mark.parametrize("verb", ["list_keys", "list_full_uris"])
+@pytest.mark.benchmark(group="list 100,000 keys")
+def test_other_lists(benchmark: Any, nginx: Client, verb: str) -> None:
+    assert len(benchmark(getattr(nginx, verb), "s3://listed/", recursive=True)) == KEYS
+
+
+@pytest.mark.benchmark(group="list 1,000 keys of 20 directories")
+@pytest.mark.parametrize("fan_out", [1, 8])
+def test_fan_out(benchmark: Any, moto: Client, fan_out: int) -> None:
+    moto.put_many([(f"s3://bucket/wide/{number % 20}/{number}", b"x") for number in range(BATCH)], 8)
+    assert len(benchmark(moto.list, "s3://bucket/wide/", recursive=True, fan_out=fan_out)) == BATCH
+
+
+@pytest.mark.benchmark(group="containers")
+def test_list_containers(benchmark: Any, moto: Client) -> None:
+    assert "bucket" in [found["name"] for found in benchmark(moto.list_containers)]
+
+
+@pytest.mark.benchmark(group="containers")
+def test_create_and_delete_bucket(benchmark: Any, moto: Client) -> None:
+    def both() -> None:
+        moto.create_bucket("s3://short-lived")
+        moto.delete_bucket("s3://short-lived")
+
+    benchmark(both)
+
+
+# -- links and tags
+
+
+@pytest.mark.benchmark(group="links and tags")
+def test_presign(benchmark: Any, nginx: Client) -> None:
+    assert "X-Amz-Signature" in benchmark(nginx.presign, "s3://bucket/small/0")
+
+
+@pytest.mark.benchmark(group="links and tags")
+def test_tags(benchmark: Any, moto: Client) -> None:
+    moto.put_bytes("s3://bucket/tagged", b"x")
+
+    def both() -> dict[str, str]:
+        moto.put_tags("s3://bucket/tagged", {"a": "b"})
+        return moto.get_tags("s3://bucket/tagged")
+
+    assert benchmark(both) == {"a": "b"}
 
 
 # -- deleting, copying, trees
@@ -174,6 +244,36 @@ def test_delete_many(benchmark: Any, moto: Client) -> None:
     benchmark.pedantic(moto.delete_many, setup=fresh, rounds=3)
 
 
+@pytest.mark.benchmark(group="delete")
+def test_rmdir(benchmark: Any, moto: Client) -> None:
+    def fresh() -> tuple[tuple[str, bool], dict[str, Any]]:
+        moto.mkdir("s3://bucket/gone/")
+        moto.put_many([(f"s3://bucket/gone/{number}", b"x") for number in range(BATCH)], 8)
+        return ("s3://bucket/gone/", True), {}
+
+    benchmark.extra_info["operations"] = BATCH
+    benchmark.pedantic(moto.rmdir, setup=fresh, rounds=3)
+
+
+@pytest.mark.benchmark(group="copy")
+def test_move(benchmark: Any, moto: Client) -> None:
+    def fresh() -> tuple[tuple[str, str], dict[str, Any]]:
+        moto.put_bytes("s3://bucket/here", bytes(SMALL))
+        return ("s3://bucket/here", "s3://bucket/there"), {}
+
+    benchmark.pedantic(moto.move, setup=fresh, rounds=20)
+
+
+@pytest.mark.benchmark(group="copy")
+def test_copy_of_a_tree(benchmark: Any, moto: Client, files: Path) -> None:
+    moto.upload(str(files), "s3://bucket/whole/")
+    benchmark.extra_info["operations"] = 200
+    summary = benchmark.pedantic(
+        moto.copy, ("s3://bucket/whole/", "s3://bucket/again/"), {"recursive": True}, rounds=3
+    )
+    assert summary.succeeded == 200
+
+
 @pytest.mark.benchmark(group="copy")
 def test_copy(benchmark: Any, moto: Client) -> None:
     moto.put_bytes("s3://bucket/copied", os.urandom(SMALL))
@@ -193,6 +293,22 @@ def test_download(benchmark: Any, moto: Client, files: Path, tmp_path_factory: p
     benchmark.extra_info["operations"] = 200
     summary = benchmark.pedantic(moto.download, ("s3://bucket/tree/", target), rounds=3)
     assert summary.succeeded == 200
+
+
+@pytest.mark.parametrize("changed", [0, 200])
+@pytest.mark.benchmark(group="trees of 200 files of 4 KiB")
+def test_sync(benchmark: Any, moto: Client, files: Path, changed: int) -> None:
+    target = f"s3://bucket/synced-{changed}/"
+    if not changed:
+        moto.sync(str(files), target)
+
+    def fresh() -> tuple[tuple[str, str], dict[str, Any]]:
+        if changed:
+            moto.rmdir(target, recursive=True)
+        return (str(files), target), {}
+
+    benchmark.extra_info["operations"] = 200
+    assert benchmark.pedantic(moto.sync, setup=fresh, rounds=3).succeeded == changed
 
 
 # -- awaitable
