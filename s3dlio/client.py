@@ -259,6 +259,7 @@ class Client(BulkVerbs):
         data_gen_mode: str = "streaming",
         chunk_size: int = 256 << 10,
         *,
+        elements: int = 1,
         seed: int | None = None,
         progress: Progress | None = None,
     ) -> TransferSummary:
@@ -269,7 +270,7 @@ class Client(BulkVerbs):
             num: how many.
             template: their names: the first ``{}`` is the index, the second is ``num``. Default: ``object-{}``.
             max_in_flight: how many at a time.
-            size: bytes of each; default 20 MiB.
+            size: bytes of each, or of each of its ``elements``; default 20 MiB.
             should_create_bucket: create the bucket (container, directory) first.
             object_type: the format, in any case.
             dedup_factor: of the 1 MiB blocks of an object, one in so many is unique.
@@ -277,6 +278,7 @@ class Client(BulkVerbs):
             data_gen_algorithm: ``random``, or ``prand``, quicker and weaker.
             data_gen_mode: ``streaming`` generates ``chunk_size`` bytes at a time, ``single-pass`` whole objects.
             chunk_size: bytes.
+            elements: how many records a TFRecord file has, how many rows an array.
             seed: the same bytes at every run.
             progress: is told what moves.
 
@@ -295,6 +297,7 @@ class Client(BulkVerbs):
             max_in_flight=check_width(max_in_flight),
             create_bucket=should_create_bucket,
             object_type=object_type,
+            elements=elements,
             dedup=dedup_factor,
             compress=compress_factor,
             algorithm=data_gen_algorithm,

@@ -200,6 +200,8 @@ def _writing(commands: _Commands) -> None:
     _create_bucket(put)
     put.add_argument("-o", "--object-type", default="RAW", type=str.upper, choices=OBJECT_TYPES, metavar="TYPE",
                      help=f"{', '.join(OBJECT_TYPES)} (default: RAW)")  # fmt: skip
+    put.add_argument("--elements", type=quantities.count, default=1, metavar="N",
+                     help="records of a TFRECORD, or rows of an array, each of --size (default: 1)")  # fmt: skip
     put.add_argument("-d", "--dedup", type=quantities.factor, default=1, metavar="N",
                      help="of N blocks of 1 MiB only one is different (default: 1)")  # fmt: skip
     put.add_argument("-x", "--compress", type=quantities.factor, default=1, metavar="N",

@@ -44,6 +44,7 @@ def put_generated(
     max_in_flight: int = 64,
     create_bucket: bool = False,
     object_type: str = "RAW",
+    elements: int = 1,
     dedup: int = 1,
     compress: int = 1,
     algorithm: str = "random",
@@ -60,10 +61,11 @@ def put_generated(
         prefix: the URI to write below. Without a ``template``, ``{}`` in it makes it the template itself.
         template: the name below the prefix: the first ``{}`` is the index from 0, the second is ``num``.
         num: how many.
-        size: bytes of each.
+        size: bytes of each, or of each of its elements.
         max_in_flight: how many are written at a time.
         create_bucket: create the bucket (directory) first.
         object_type: the format of the objects, a :class:`~s3dlio.formats.objects.ObjectType` or its name in any case.
+        elements: how many records a TFRecord file has, how many rows an array.
         dedup: of the 1 MiB blocks of an object one in ``dedup`` is different.
         compress: zstd can shrink the data so many times.
         algorithm: ``random``, or ``prand``, which is quicker and weaker.
@@ -85,9 +87,8 @@ def put_generated(
         raise ConfigError(f"max_in_flight must be an integer >= 1, got {max_in_flight}")
     if num < 0:
         raise ConfigError(f"num must be 0 or more, got {num}")
-    objects = GeneratedObjects(
-        object_type, size, dedup, compress, algorithm=algorithm, mode=mode, chunk_size=chunk_size, seed=seed
-    )
+    data = {"algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed}
+    objects = GeneratedObjects(object_type, size, dedup, compress, elements=elements, **data)
     store, names = _names(client, prefix, template)
     if num > 1 and names(0, num) == names(1, num):
         raise ConfigError(

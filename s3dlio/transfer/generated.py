@@ -36,10 +36,10 @@ class GeneratedObjects:
     def __init__(self, object_type: str, size: int, dedup: int, compress: int, **options: Any) -> None:
         self._formatted = ObjectSource(object_type, size, dedup, compress, **options)
         config = self._formatted.config
+        self.size = self._formatted.size
         self._raw: DataSource | None = None
         if config.object_type is ObjectType.RAW:
-            self._raw = DataSource(size, dedup, compress, algorithm=config.algorithm, seed=config.seed)
-        self.size = self._formatted.size
+            self._raw = DataSource(self.size, dedup, compress, algorithm=config.algorithm, seed=config.seed)
         self.chunk = config.chunk_size if config.mode == "streaming" else max(1, self.size)
         self.head_size = min(self.size, HEAD_CHUNKS * self.chunk)
         fits_in_memory(self.head_size)

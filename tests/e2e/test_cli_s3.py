@@ -21,6 +21,7 @@ from s3dlio.cli.output import Output
 from s3dlio.cli.parser import parse
 from s3dlio.client import Client
 from s3dlio.errors import PreconditionFailedError
+from s3dlio.formats import iter_tfrecords
 from tests.e2e.conftest import Cli
 from tests.servers import Server
 from tests.servers.moto_server import MotoServer
@@ -75,6 +76,11 @@ def test_put_and_get(cli: Cli, bucket: Bucket):
     assert cli("get", bucket + "x/", "-j", 3).out == "GET summary: attempted=12, succeeded=12, failed=0\n"
     assert "attempted=3," in cli("get", bucket + "x/object_1*").out
     assert cli("get", bucket + "x/object_3_of_12.dat", "--json").records[0]["bytes"] == 70_000
+
+
+def test_put_records(cli: Cli, bucket: Bucket):
+    cli("put", bucket + "train-{}.tfrecord", "-n", 2, "-s", 100, "-o", "tfrecord", "--elements", 5)
+    assert [len(record) for record in iter_tfrecords(Client().get(bucket + "train-1.tfrecord"))] == [100] * 5
 
 
 def test_put_creates_the_bucket_when_asked(cli: Cli, bucket: Bucket):

@@ -12,6 +12,7 @@ from s3dlio.cli.parser import OBJECT_TYPES
 from s3dlio.client import Client
 from s3dlio.datagen import DataSource
 from s3dlio.errors import ConfigError, InvalidURIError
+from s3dlio.formats import iter_tfrecords
 from s3dlio.formats.objects import ObjectType
 from s3dlio.transfer.generate import put_generated
 from s3dlio.transfer.generated import GeneratedObjects
@@ -69,6 +70,16 @@ def test_dedup_and_compress_reach_the_data(client: Client, tmp_path: Path):
     data = (tmp_path / "object-0").read_bytes()
     assert data[: 2 << 20] == data[2 << 20 :]
     assert data[1 << 18 : 1 << 20] == bytes(3 << 18)
+
+
+def test_objects_have_as_many_elements_as_asked_for(client: Client, tmp_path: Path):
+    put_generated(client, f"file://{tmp_path}/t-{{}}", 2, object_type="TFRECORD", size=100, elements=7)
+    data = [(tmp_path / f"t-{number}").read_bytes() for number in range(2)]
+    assert [[len(record) for record in iter_tfrecords(file)] for file in data] == [[100] * 7] * 2
+    client.put(f"file://{tmp_path}/", template="a.npy", object_type="npy", size=10, elements=3)
+    assert np.load(tmp_path / "a.npy").shape == (3, 10)
+    summary = put_generated(client, f"file://{tmp_path}/r-{{}}", 1, size=100, elements=7)
+    assert summary.bytes == (tmp_path / "r-0").stat().st_size == 700
 
 
 def test_npz_objects_are_read_by_numpy(client: Client, tmp_path: Path):

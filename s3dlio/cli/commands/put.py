@@ -28,6 +28,7 @@ def run(context: Context) -> None:
             max_in_flight=args.jobs,
             create_bucket=args.create_bucket,
             object_type=args.object_type,
+            elements=args.elements,
             dedup=args.dedup,
             compress=args.compress,
             algorithm=args.data_gen_algorithm,
