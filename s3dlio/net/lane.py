@@ -163,11 +163,13 @@ class Lane:
         grace_ends: float | None = None
         self._fill()
         while self._tasks:
-            self._wire.poll(self._timeout())
+            for _ in self._wire.poll(self._timeout()):
+                self._fill()
             now = time.monotonic()
-            while self._pauses and self._pauses[0][0] <= now:
-                self._wake(heapq.heappop(self._pauses)[2])
-            self._fill()
+            if self._pauses and self._pauses[0][0] <= now:
+                while self._pauses and self._pauses[0][0] <= now:
+                    self._wake(heapq.heappop(self._pauses)[2])
+                self._fill()
             if now < sweep_at:
                 continue
             sweep_at = now + _SWEEP_SECONDS

@@ -10,7 +10,7 @@ import math
 import selectors
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.errors import S3dlioError
@@ -19,6 +19,11 @@ from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import broken, opening_fault, overdue
 from s3dlio.net.message import Request
 from s3dlio.net.pool import ConnectionPool
+
+#: So many events are handled in a row before new requests leave. All at once, as many as 256, would keep those that are
+#: answered together together: far away, they would wait for each other at every turn. One by one, a near server would
+#: sleep and be woken for each request.
+_GROUP = 16
 
 
 class Flight:
@@ -71,6 +76,7 @@ class Wire:
         self._view = memoryview(self._scratch)
         self._flights: dict[int, Flight] = {}  # by file descriptor
         self._idle: dict[ConnectionPool, list[Connection]] = {}
+        self._gone: set[int] = set()  # descriptors closed since the last poll: what it reports of them means others
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -104,14 +110,21 @@ class Wire:
         if exchange.done:
             self._land(flight, connection, exchange)
 
-    def poll(self, timeout: float) -> None:
-        """Wait for events, at most ``timeout`` seconds, and handle them."""
-        for key, mask in self._selector.select(timeout):
-            flight = self._flights.get(key.fd)
+    def poll(self, timeout: float) -> Iterator[None]:
+        """Wait for events, at most ``timeout`` seconds, and handle them; at each yield flights may be launched."""
+        self._gone.clear()
+        for number, (key, mask) in enumerate(self._selector.select(timeout), 1):
+            fd = key.fd
+            if fd in self._gone:
+                continue
+            flight = self._flights.get(fd)
             if flight is None:
-                self._on_resting(key.fd)
+                self._on_resting(fd)
             else:
                 self._on_event(flight, mask)
+            if number % _GROUP == 0:
+                yield
+        yield
 
     def sweep(self, now: float) -> None:
         """Give up flights whose deadline is over."""
@@ -219,7 +232,9 @@ class Wire:
 
     def _unwatch(self, connection: Connection, fd: int | None = None) -> None:
         if connection.watched:
-            self._selector.unregister(connection.fd if fd is None else fd)
+            fd = connection.fd if fd is None else fd
+            self._selector.unregister(fd)
+            self._gone.add(fd)
             connection.watched = 0
 
     def _on_event(self, flight: Flight, mask: int) -> None:
