@@ -237,7 +237,6 @@ def _transfers(commands: _Commands) -> None:
     download.add_argument("source", metavar="SRC", help=f"{_URI}, a prefix ending in '/', or a glob")
     download.add_argument("dest", metavar="DEST_DIR", help="the directory; it is made if it is missing")
     _recursive(download, "everything below the prefix")
-    _pattern(download, "only objects")
     _transfer_options(download, 64)
 
     for name, summary in (
@@ -249,7 +248,6 @@ def _transfers(commands: _Commands) -> None:
         command.add_argument("sources", nargs="+", metavar="SRC", help="URIs, local paths, or quoted globs")
         command.add_argument("dest", metavar="DEST", help="a URI or local path; it names a directory if it ends in '/'")
         _recursive(command, "a directory with everything beneath it")
-        _pattern(command, "only objects")
         _create_bucket(command)
         _transfer_options(command, 32, preserve=name == "mv")
 
@@ -266,6 +264,7 @@ def _transfers(commands: _Commands) -> None:
 
 def _transfer_options(command: CommandParser, jobs: int, *, preserve: bool = False, journal: bool = True) -> None:
     _jobs(command, jobs)
+    _pattern(command, "only objects")
     for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
         command.add_argument(name, action="append", default=[], metavar="GLOB",
                              help=f"{which} this shell pattern; may be given several times")  # fmt: skip

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from s3dlio.errors import S3dlioError
+from s3dlio.transfer.selection import compile_pattern
 
 
 class Item(NamedTuple):
@@ -80,17 +81,23 @@ class Filter:
     Args:
         include: shell patterns of which a name must match one, if there are any.
         exclude: shell patterns of which a name must match none.
+        pattern: a regular expression that must be found in the name; a shell pattern that is none will do.
 
     In shell patterns ``*`` also crosses ``/``. One without ``/`` is matched against the last segment, one with ``/``
     against the whole name, and one that ends in ``/`` takes everything beneath that directory.
     """
 
-    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+    def __init__(
+        self, include: Iterable[str] = (), exclude: Iterable[str] = (), pattern: str | None = None
+    ) -> None:
         self._include = [_shell_match(glob) for glob in _several(include)]
         self._exclude = [_shell_match(glob) for glob in _several(exclude)]
+        self._search = compile_pattern(pattern).search if pattern is not None else None
 
     def __call__(self, name: str) -> bool:
         if self._include and not any(match(name) for match in self._include):
+            return False
+        if self._search is not None and self._search(name) is None:
             return False
         return not any(match(name) for match in self._exclude)
 

@@ -49,6 +49,7 @@ def sync(
     delete: bool = False,
     dry_run: bool = False,
     checksum: bool = False,
+    pattern: str | None = None,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     max_in_flight: int = 32,
@@ -75,6 +76,7 @@ def sync(
             failure, nor where the source has something that could not be read.
         dry_run: transfer and delete nothing; ``on_action`` is told what would be done.
         checksum: see above.
+        pattern: a regular expression, found anywhere in the name.
         include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`; other names are left
             alone on both sides.
         max_in_flight: how many objects are in flight at most.
@@ -100,7 +102,7 @@ def sync(
     if dry_run and checksum:
         raise ConfigError("dry_run cannot be had with checksum, which has to read", hint="compare by time instead")
     width = check_width(max_in_flight)
-    keep = Filter(include, exclude)
+    keep = Filter(include, exclude, pattern)
     here, there = _Side.at(client, src, keep), _Side.at(client, dst, keep)
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)

@@ -38,6 +38,7 @@ def upload(
     create_bucket: bool = False,
     recursive: bool = False,
     regex: bool = False,
+    pattern: str | None = None,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     verify: bool = False,
@@ -61,6 +62,7 @@ def upload(
         create_bucket: make the bucket first.
         recursive: see above.
         regex: the last segment of each source is a regular expression.
+        pattern: a regular expression, found anywhere in the name.
         include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
         verify: compare the CRC32C with what the service has.
         preserve_mtime: keep the time of the files, as user metadata ``mtime``.
@@ -75,7 +77,7 @@ def upload(
         InvalidURIError: two sources have one name, or the destination is inside a source; nothing was transferred.
         BatchError: files failed; it has every one of them.
     """
-    keep = Filter(include, exclude)
+    keep = Filter(include, exclude, pattern)
     destination = place_uri(dest)
     width = check_width(max_in_flight)
     given = place_list(sources)

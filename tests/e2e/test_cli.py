@@ -218,6 +218,14 @@ def test_the_summaries_of_cp_and_mv(cli: Cli, tree: Path, tmp_path: Path):
     assert run.err.startswith("1 object: 5 bytes in ")
 
 
+@pytest.mark.parametrize("words", ["upload -r", "download -r", "cp -r", "mv -r", "sync"])
+def test_every_transfer_takes_a_pattern(cli: Cli, tree: Path, tmp_path: Path, words: str):
+    source = f"file://{tree}/" if words.startswith("download") else tree
+    run = cli(*words.split(), source, "-p", r"^\w+\.txt$", tmp_path / "out")
+    assert "attempted=1, succeeded=1" in run.out
+    assert os.listdir(tmp_path / "out") == ["a.txt"]
+
+
 def test_a_dry_run_that_cannot_see_everything_copies_nothing(cli: Cli, tree: Path, tmp_path: Path):
     (tree / "dangling").symlink_to("nowhere")
     run = cli("sync", "-n", tree, tmp_path / "copy", code=1)

@@ -209,6 +209,8 @@ def test_what_an_interrupted_write_left_is_passed_over(tree: Tree) -> None:
         (Filter(exclude=["build/"]), {"a.py", "d/a.py", "d/b.txt"}),
         (Filter(exclude=["d/build/"]), {"a.py", "d/a.py", "d/b.txt", "build/c.py"}),
         (Filter(include=["*.py"], exclude=["d/*"]), {"a.py", "build/c.py"}),
+        (Filter(pattern=r"^d/.*\.py$"), {"d/a.py"}),
+        (Filter(pattern="*.py", exclude=["d/*"]), {"a.py", "build/c.py"}),
     ],
 )
 def test_include_and_exclude(tree: Tree, keep: Filter, wanted: set[str]) -> None:

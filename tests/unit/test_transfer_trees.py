@@ -335,6 +335,19 @@ def test_sync_deletes_on_request(client: Client, tree: Path, bucket: str, tmp_pa
     assert contents(tmp_path / "check") == {**contents(tree), "keep.me": b"surplus"}
 
 
+def test_a_pattern_selects_on_both_sides(client: Client, tree: Path, bucket: str) -> None:
+    assert upload(client, tree, f"{bucket}/p", recursive=True, pattern=r"^b/.*[a-e]$").succeeded == 1
+    client.put_bytes(f"{bucket}/p/surplus.bin", b"")
+    client.put_bytes(f"{bucket}/p/kept", b"")
+    done = sync(client, tree, f"{bucket}/p", pattern=r"\.bin$", delete=True)
+    assert (done.succeeded, done.deleted) == (1, 1)
+    names = [uri.removeprefix(f"{bucket}/p/") for uri in client.list(f"{bucket}/p/", recursive=True)]
+    assert names == ["b/c.bin", "b/d/e", "kept"]
+    for transfer in (upload, sync):
+        with pytest.raises(ConfigError, match="regex"):
+            transfer(client, tree, f"{bucket}/p", pattern="(")
+
+
 def test_a_dry_run_changes_nothing(client: Client, tree: Path, tmp_path: Path) -> None:
     seen: list[Action] = []
     done = sync(client, tree, tmp_path / "new", dry_run=True, on_action=seen.append)

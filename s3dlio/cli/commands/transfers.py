@@ -31,7 +31,7 @@ def upload(context: Context) -> None:
 def download(context: Context) -> None:
     """Objects into a directory."""
     args = context.args
-    extras = {"recursive": args.recursive, "pattern": args.pattern, "journal": args.journal}
+    extras = {"recursive": args.recursive, "journal": args.journal}
     _transfer(context, "DOWNLOAD", download_objects, args.source, **extras)
 
 
@@ -95,8 +95,7 @@ def _refuse_directories(sources: list[str], *, regex: bool) -> None:
 def _copy(context: Context, operation: str, function: Callable[..., TransferSummary]) -> None:
     args = context.args
     sources = args.sources if len(args.sources) > 1 else args.sources[0]
-    extras = {"recursive": args.recursive, "pattern": args.pattern, "create_bucket": args.create_bucket}
-    extras["journal"] = args.journal
+    extras = {"recursive": args.recursive, "create_bucket": args.create_bucket, "journal": args.journal}
     label = _direction(args.sources[0], args.dest) if operation == "CP" else ""
     _transfer(context, operation, function, sources, label=label, **extras)
 
@@ -119,6 +118,7 @@ def _transfer(
             source,
             args.dest,
             max_in_flight=args.jobs,
+            pattern=args.pattern,
             include=args.include,
             exclude=args.exclude,
             verify=args.verify,
