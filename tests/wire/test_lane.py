@@ -301,8 +301,8 @@ def test_an_interrupted_operation_cleans_up(struck: str, monkeypatch: pytest.Mon
         lane = Lane(window=2)
         real = lane._wire.poll
 
-        def poll(timeout: float) -> None:
-            real(timeout)
+        def poll(timeout: float) -> Iterator[None]:
+            yield from real(timeout)
             if len(server.all_requests) == 2:
                 interrupt()
 
