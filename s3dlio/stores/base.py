@@ -16,7 +16,6 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import (
@@ -30,6 +29,7 @@ from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, 
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps
+from s3dlio.stores.writer import ObjectWriter as ObjectWriter
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -51,33 +51,6 @@ KeyErrors = list[tuple[str, S3dlioError]]
 MAX_OFFSET = 1 << 63
 
 
-class ObjectWriter(ABC):
-    """A streaming write: the object appears whole on ``close``, or not at all on ``abort`` or an exception."""
-
-    @abstractmethod
-    def write(self, data: Payload) -> int:
-        """Append the bytes of ``data``; returns how many. The buffer may be reused when the call returns."""
-
-    @abstractmethod
-    def close(self) -> PutResult:
-        """Finish the object and make it visible."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Give up: nothing of the object is left. May be called more than once, and after a failed close."""
-
-    def __enter__(self) -> ObjectWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-
 class ObjectStore(ABC):
     """One container of objects. Cheap to make, safe to share among threads, usable in a forked child.
 
@@ -91,6 +64,10 @@ class ObjectStore(ABC):
     scheme: ClassVar[str]
     #: Operations are generators of requests, for a lane; otherwise they block a thread.
     is_cloud: ClassVar[bool] = False
+    #: A read tells all that is kept with an object; otherwise only a head does.
+    reads_tell_all: ClassVar[bool] = True
+    #: Reads may name the customer's key that the object is encrypted with.
+    takes_customer_keys: ClassVar[bool] = False
 
     def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
         self.root = root
@@ -154,7 +131,7 @@ class ObjectStore(ABC):
 
         ``ObjectMetadata.size`` is the size of the whole object where the answer tells it.
         """
-        self.check_key(key, "GET")
+        self._check_read(key, "GET", conditions)
         ranged = offset != 0 or length is not None
         if ranged:
             check_range(self.uri(key), offset, length)
@@ -171,7 +148,7 @@ class ObjectStore(ABC):
         return self.execute(self.head_call(key, conditions=conditions))
 
     def head_call(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> Call[ObjectMetadata]:
-        self.check_key(key, "HEAD")
+        self._check_read(key, "HEAD", conditions)
         return Call(self, "HEAD", key, lambda: self._head(key, conditions))
 
     # -- writing
@@ -397,6 +374,11 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def _list_containers(self) -> Any: ...
+
+    def _check_read(self, key: str, operation: str, conditions: Conditions) -> None:
+        self.check_key(key, operation)
+        if conditions.sse_customer_key is not None and not self.takes_customer_keys:
+            raise unsupported(self, key, "decrypt with a customer's key")
 
     def check_key(self, key: str, operation: str) -> None:
         """Refuse a key that names no object, before any I/O."""

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import cast
 
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError
+from s3dlio.integrity import crc32c
 from s3dlio.memory.body import MemorySink
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime
-from s3dlio.transfer.task import Task, check_crc, check_length, checksum_of, perform
+from s3dlio.transfer.task import Task, check_crc, check_length, checksum_of, described, perform
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -113,6 +114,7 @@ class Relay(_StoreToStore):
         data = memoryview(sink.view())
         check_length(self.source_uri(item), metadata.size, len(data))
         tape(0, data, len(data))
+        metadata = self._described(item, metadata)
         put = self._target.put_call(key, data, options=self._options(item, metadata))
         check_length(self._target.uri(key), len(data), self._target.execute(put).size)
         self._keep_time(key, kept_mtime(item, metadata))
@@ -122,6 +124,8 @@ class Relay(_StoreToStore):
         """Range after range of one version; the writer sends parts while the next range is read."""
         data, metadata = self._piece(item, 0, NO_CONDITIONS)
         size, same = metadata.size, Conditions(if_match=metadata.etag)
+        told, crc = metadata.crc32c, 0
+        metadata = self._described(item, metadata)
         writer = self._target.writer(key, options=self._options(item, metadata))
         try:
             position = 0
@@ -130,9 +134,13 @@ class Relay(_StoreToStore):
                 writer.write(data)
                 tape(position, data, len(data))
                 position += len(data)
+                if told is not None:
+                    crc = crc32c(data, crc)
                 if position == size:
                     break
                 data, _ = self._piece(item, position, same)
+            if told is not None:
+                check_crc(self.source_uri(item), told, crc)
             check_length(self._target.uri(key), size, writer.close().size)
         except BaseException:
             writer.abort()
@@ -151,6 +159,15 @@ class Relay(_StoreToStore):
                 operation="COPY", hint="copy it again",
             ) from error  # fmt: skip
         return memoryview(sink.view()), metadata
+
+    def _described(self, item: Item, told: ObjectMetadata) -> ObjectMetadata:
+        """What is kept with the object, where the target keeps any of it."""
+        if self._target.scheme in LOCAL_SCHEMES and not self._care.preserve_mtime:
+            return told
+        from s3dlio.net.one import drive
+
+        found: ObjectMetadata = drive(described(self._source, item.key, told))
+        return found
 
     def _options(self, item: Item, metadata: ObjectMetadata) -> PutOptions:
         """What the source tells of the object goes with it, as far as the target keeps such things."""

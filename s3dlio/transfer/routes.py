@@ -27,7 +27,7 @@ from s3dlio.errors import (
     S3dlioError,
     UnsupportedOperationError,
 )
-from s3dlio.memory.body import FileSink, FileSource, Sink
+from s3dlio.memory.body import FileSource, Sink
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
 from s3dlio.transfer.landing import Landing
@@ -39,6 +39,7 @@ from s3dlio.transfer.task import (
     check_length,
     check_unchanged,
     checksum_of,
+    described,
     open_file,
     perform,
     within,
@@ -214,8 +215,10 @@ class StoreToFile(Route):
         care, store, uri = self._care, self._store, self._store.uri(item.key)
         segments = self._landing.claim(item.name, uri)
         mtime: list[int] = []
-        with self._landing.file(segments, uri, mtime_ns=mtime, durable=care.options.durable) as descriptor:
-            plain = FileSink(descriptor)
+        with (
+            self._landing.file(segments, uri, mtime_ns=mtime, durable=care.options.durable) as descriptor,
+            self._landing.behind.sink(descriptor) as plain,
+        ):
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.
             tape = Tape(None, care.verify) if store.scheme in LOCAL_SCHEMES else care.tape()
             sink: Sink = plain if tape.idle else WatchedSink(plain, tape)
@@ -230,8 +233,9 @@ class StoreToFile(Route):
                 crc = tape.crc(size)
                 passed = crc if crc is not None else file_crc(descriptor, size)
                 check_crc(uri, (yield from checksum_of(store, item.key, size, metadata.crc32c)), passed)
-            if care.preserve_mtime and (kept := kept_mtime(item, metadata)) is not None:
-                mtime.append(kept)
+            if care.preserve_mtime:
+                kept = kept_mtime(item, (yield from described(store, item.key, metadata)))
+                mtime += [kept] if kept is not None else []
         return Moved(size, tape.metered)
 
 

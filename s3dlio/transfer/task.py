@@ -18,6 +18,7 @@ from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink
 from s3dlio.transfer.local import file_uri, not_a_file, special_kind
 from s3dlio.transfer.plan import Item
+from s3dlio.types import Conditions, ObjectMetadata
 
 T = TypeVar("T")
 
@@ -128,6 +129,13 @@ def check_length(uri: str, expected: int, actual: int) -> None:
     """
     if actual != expected:
         raise IntegrityError(f"{actual} bytes arrived of an object of {expected}", uri=uri)
+
+
+def described(store: ObjectStore, key: str, told: ObjectMetadata) -> Steps[ObjectMetadata]:
+    """All that is kept with an object, of which a read told ``told``."""
+    if store.reads_tell_all:
+        return told
+    return (yield from perform(store.head_call(key, conditions=Conditions(version_id=told.version_id))))
 
 
 def checksum_of(store: ObjectStore, key: str, size: int, told: int | None = None) -> Steps[int]:

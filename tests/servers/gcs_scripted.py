@@ -354,6 +354,7 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Goog-Hash": ",".join(f"{name}={resource[of]}" for name, of in _HASHES if of in resource),
             "X-Goog-Storage-Class": resource["storageClass"],
             "X-Goog-Stored-Content-Length": resource["size"],
+            "Cache-Control": resource.get("cacheControl", "private, max-age=0"),
         }
         if "contentEncoding" in resource:
             fields["Content-Encoding"] = fields["X-Goog-Stored-Content-Encoding"] = resource["contentEncoding"]

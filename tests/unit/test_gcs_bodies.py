@@ -84,14 +84,14 @@ def test_metadata_of_media() -> None:
             "Last-Modified: Fri, 20 Nov 2026 23:52:48 GMT",
             "Content-Type: text/x",
             "X-Goog-Storage-Class: NEARLINE",
-            "X-Goog-Meta-Colour: blue",
+            "Cache-Control: private, max-age=0",
         ),
         9,
     )
     assert about == ObjectMetadata(9, "CKih16GjycICEAE=", "1360887759327464")
     assert about.last_modified == "2026-11-20T23:52:48Z"
     assert (about.content_type, about.storage_class) == ("text/x", "NEARLINE")
-    assert about.metadata == {"colour": "blue"}
+    assert about.cache_control is None
     assert resources.metadata_of_media(media("Last-Modified: yesterday"), 0).last_modified is None
 
 

@@ -177,7 +177,10 @@ def metadata_of(resource: dict[str, Any]) -> ObjectMetadata:
 
 
 def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
-    """What the head of a media download tells; ``size`` is that of the whole object."""
+    """What the head of a media download tells; ``size`` is that of the whole object.
+
+    Metadata the JSON API does not tell there, and an object without Cache-Control comes with one of the service's own.
+    """
     header = response.header
     modified = header(b"last-modified")
     return ObjectMetadata(
@@ -188,11 +191,9 @@ def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
         content_type=header(b"content-type"),
         content_language=header(b"content-language"),
         content_encoding=header(b"x-goog-stored-content-encoding") or header(b"content-encoding"),
-        cache_control=header(b"cache-control"),
         content_disposition=header(b"content-disposition"),
         storage_class=header(b"x-goog-storage-class"),
         sse_customer_algorithm=header(b"x-goog-encryption-algorithm"),
-        metadata={name[12:]: value for name, value in response.fields() if name.startswith("x-goog-meta-")},
         crc32c=crc32c_of(response),
     )
 

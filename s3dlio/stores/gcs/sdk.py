@@ -43,6 +43,7 @@ class GcsSdkStore(BlockingStore):
     """
 
     scheme: ClassVar[str] = "gs"
+    reads_tell_all: ClassVar[bool] = False
     delete_batch_size: ClassVar[int] = 100
     page_size = 1000
 

@@ -49,6 +49,7 @@ class GcsStore(CloudStore):
     """
 
     scheme: ClassVar[str] = "gs"
+    reads_tell_all: ClassVar[bool] = False
     delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
     sends_checksums = True
     #: Names asked for in one page of a listing.
