@@ -11,7 +11,6 @@ import base64
 import binascii
 import ctypes
 import functools
-import re
 from collections.abc import Callable
 
 from s3dlio.buffers import address_of, byte_view
@@ -128,17 +127,6 @@ def format_crc32c(crc: int) -> str:
     return f"{_PREFIX}{crc & _MASK:08x}"
 
 
-def parse_crc32c(text: str) -> int:
-    """The checksum in ``crc32c:xxxxxxxx``.
-
-    Raises:
-        IntegrityError: `text` is not of that form.
-    """
-    if not re.fullmatch(r"crc32c:[0-9a-fA-F]{8}", text):
-        raise IntegrityError(f"cannot read the checksum {text!r}: expected 'crc32c:' and eight hexadecimal digits")
-    return int(text[len(_PREFIX) :], 16)
-
-
 def to_base64(crc: int) -> str:
     """The value of a cloud's header: base64 of the four bytes, big-endian."""
     return base64.b64encode((crc & _MASK).to_bytes(4, "big")).decode("ascii")
@@ -157,43 +145,3 @@ def from_base64(text: str) -> int:
     if len(raw) != 4:
         raise IntegrityError(f"cannot read the checksum {text!r}: it is of {len(raw)} bytes, not of 4")
     return int.from_bytes(raw, "big")
-
-
-class Crc32c:
-    """A running CRC32C, used as a hash of hashlib is.
-
-    Args:
-        data: the first bytes, if they are there already.
-    """
-
-    __slots__ = ("length", "value")
-
-    def __init__(self, data: Payload = b"") -> None:
-        self.value = 0  #: the checksum so far
-        self.length = 0  #: how many bytes it covers
-        self.update(data)
-
-    def update(self, data: Payload) -> None:
-        """Continue with more bytes."""
-        view = byte_view(data)
-        self.value = crc32c(view, self.value)
-        self.length += len(view)
-
-    def append(self, crc: int, length: int) -> None:
-        """Continue with `length` bytes of which only the checksum is known: a part that somebody else has read."""
-        self.value = combine(self.value, crc, length)
-        self.length += length
-
-    def hexdigest(self) -> str:
-        """Eight hexadecimal digits."""
-        return f"{self.value:08x}"
-
-    def base64(self) -> str:
-        """The value of a cloud's header."""
-        return to_base64(self.value)
-
-    def __str__(self) -> str:
-        return format_crc32c(self.value)
-
-    def __repr__(self) -> str:
-        return f"Crc32c({self!s}, {self.length} bytes)"

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+#: What a method packs into one byte at best; deflate: 258 bytes in two bits (RFC 1951). The others know no bound.
+_BEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+
+
 def npy_header(shape: Sequence[int], dtype: Any = "|u1", *, fortran_order: bool = False) -> bytes:
     """The header of an array in NPY form: version 1.0 where it fits, padded to 64 bytes."""
     import numpy as np
@@ -120,6 +124,7 @@ def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[
     with _Archive(data) as archive:
         member = archive.member(array_name)
         with _as_corruption(f"array {member!r} of the NPZ archive cannot be read"), archive.zip.open(member) as file:
+            archive.check_size(member)  # numpy takes the memory that the header asks for before it reads
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
             if file.read(1):  # and so to the end, where zipfile compares the checksum
                 raise ValueError("bytes are left after the array")
@@ -152,6 +157,7 @@ class _Archive:
 
     def __init__(self, data: Payload) -> None:
         view = byte_view(data)
+        self._size = len(view)
         with _as_corruption("this is not an NPZ archive"):
             self.zip = zipfile.ZipFile(ViewFile(view))
 
@@ -173,6 +179,28 @@ class _Archive:
             if candidate in members:
                 return candidate
         raise ConfigError(f"no array {name!r} in the NPZ archive; it has {', '.join(self.names()) or 'none'}")
+
+
+    def check_size(self, member: str) -> None:
+        """Refuse an array whose header, or whose entry in the archive, promises more bytes than can be there.
+
+        Raises:
+            ValueError: it does.
+        """
+        import numpy as np
+
+        entry = self.zip.getinfo(member)
+        best = _BEST_RATIO.get(entry.compress_type)
+        if best is not None and entry.file_size > best * self._size:
+            raise ValueError(f"its {entry.file_size} bytes cannot be in an archive of {self._size}")
+        with self.zip.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            # 3.0 differs from 2.0 in the encoding of the names of fields only (NEP 1).
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            size = file.tell() + math.prod(shape) * dtype.itemsize
+        if not dtype.hasobject and size != entry.file_size:
+            raise ValueError(f"its header describes {size} bytes, and there are {entry.file_size}")
 
 
 class ViewFile(io.RawIOBase):

@@ -19,6 +19,10 @@ from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
 T = TypeVar("T")
 
 
+#: So many known objects are kept before those whose time is over are dropped (and then twice as many as were left).
+_TIDY_KNOWN = 1024
+
+
 class CloudStore(ObjectStore):
     """An object store behind HTTP.
 
@@ -36,6 +40,7 @@ class CloudStore(ObjectStore):
         super().__init__(root, observers)
         self.settings = settings
         self._known: dict[str, Known] = {}
+        self._tidy_at = _TIDY_KNOWN
 
     def execute(self, call: Call[T]) -> T:
         writes = call.operation in ("PUT", "COPY")
@@ -108,8 +113,11 @@ class CloudStore(ObjectStore):
         ranges from its first byte on. A change in between is noticed, because every range names the version."""
         pin = self.pin_of(metadata)
         if pin is not None:
-            until = time.monotonic() + self.settings.range.size_cache_seconds
-            self._known[key] = Known(metadata.size, pin, until)
+            now = time.monotonic()
+            if len(self._known) >= self._tidy_at:
+                self._known = {name: known for name, known in list(self._known.items()) if known.until > now}
+                self._tidy_at = max(_TIDY_KNOWN, 2 * len(self._known))
+            self._known[key] = Known(metadata.size, pin, now + self.settings.range.size_cache_seconds)
 
     def pin_of(self, metadata: ObjectMetadata) -> Conditions | None:
         """As ``pin``, from what is known of an object."""

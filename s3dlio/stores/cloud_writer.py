@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from s3dlio import integrity
-from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
 from s3dlio.memory.body import MemorySource, Source, as_memory
 from s3dlio.memory.pool import default_pool
 from s3dlio.net import one
 from s3dlio.net.message import Request, Response
+from s3dlio.sizes import parse_size
 from s3dlio.stores.base import Call, ObjectWriter, Steps
 from s3dlio.types import Payload, PutOptions, PutResult
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 #: After so many parts the parts of a stream become twice as large, so that 10,000 parts hold any object.
 _PARTS_BEFORE_DOUBLING = 2000
+_MIN_PART, _MAX_PART = 5 << 20, 4000 << 20
 
 
 class PartedUpload(Protocol):
@@ -56,6 +58,9 @@ class CloudWriter(ObjectWriter):
         options: content type, metadata, conditions, ...
         upload: how parts become an object there.
         part_size: bytes of a part; default ``multipart.part_size`` of the settings.
+
+    Raises:
+        ConfigError: a part size that no service takes.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class CloudWriter(ObjectWriter):
         self._key = key
         self._options = options
         self._upload = upload
-        self._part_size = part_size or limits.part_size
+        self._part_size = limits.part_size if part_size is None else checked_part_size(store.uri(key), part_size)
         self._slots = threading.BoundedSemaphore(limits.max_in_flight)
         self._threads: ThreadPoolExecutor | None = None
         self._max_threads = limits.max_in_flight
@@ -209,6 +214,18 @@ class CloudWriter(ObjectWriter):
         # thread would have kept the writer: it may be that very thread that runs this, and cannot wait for itself.
         if getattr(self, "_open", False):
             self._abort(wait=False)
+
+
+def checked_part_size(uri: str, part_size: int) -> int:
+    """Refuse a part size that no service takes, before anything is sent.
+
+    Raises:
+        ConfigError: it is no size, or not from 5 MiB (S3) to 4000 MiB (Azure).
+    """
+    size = parse_size(part_size, name="part_size", minimum=_MIN_PART)
+    if size > _MAX_PART:
+        raise ConfigError(f"part_size must be at most {_MAX_PART}, got {size}", uri=uri, hint="that is 4000 MiB")
+    return size
 
 
 _open_writers: weakref.WeakSet[CloudWriter] = weakref.WeakSet()

@@ -20,6 +20,7 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.body import FileSource, Source, as_memory
 from s3dlio.settings import FileSettings
+from s3dlio.sizes import parse_size
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, unsupported
 from s3dlio.stores.replacement import Replacement, check_regular, make_directories
 from s3dlio.stores.walk import walk
@@ -154,7 +155,8 @@ class LocalStore(BlockingStore):
 
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")
-        return _LocalWriter(self, key, options, part_size or _WRITER_BUFFER)
+        size = _WRITER_BUFFER if part_size is None else parse_size(part_size, name="part_size", minimum=1)
+        return _LocalWriter(self, key, options, size)
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, LocalStore)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
 
@@ -84,12 +82,3 @@ class ProgressBar:
             if self._bar is not None:
                 self._bar.refresh()
                 self._bar.close()
-
-
-def terminal_progress(title: str, stream: TextIO | None = None) -> Progress:
-    """A bar on standard error where that is a terminal, otherwise nobody."""
-    stream = sys.stderr if stream is None else stream
-    return ProgressBar(title, stream) if stream.isatty() else NoProgress()
-
-
-Meter = Callable[[int], None]

@@ -88,10 +88,6 @@ class Source:
         named = local_path(several[0]) if len(several) == 1 else ""
         return cls(store, name_places(several), named, roots, recursive, pattern, keep, into_links)
 
-    @property
-    def is_local(self) -> bool:
-        return self.roots is not None
-
     def plan(self) -> Plan:
         """What is selected, one after the other; listed anew with each call."""
         if self.roots is None:

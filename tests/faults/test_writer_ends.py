@@ -64,7 +64,8 @@ def test_what_an_interrupted_write_has_taken_is_not_known(
 
 
 def test_an_upload_that_does_not_begin_takes_nothing() -> None:
-    with ScriptedServer([[Expect(b"POST /b/k?uploads= "), Close()] for _ in range(3)]) as server:
+    look = [Expect(b"GET /b/?prefix=k&uploads= "), respond(body=b"<ListMultipartUploadsResult/>")]
+    with ScriptedServer([*([Expect(b"POST /b/k?uploads= "), Close()] for _ in range(3)), look]) as server:
         writer = store_of(server.endpoint, multipart={"part_size": PART}).writer("k")
         with pytest.raises(NetworkError):
             writer.write(bytes(PART))

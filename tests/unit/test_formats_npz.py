@@ -13,6 +13,7 @@ import pytest
 
 from s3dlio.errors import ConfigError, CorruptDataError
 from s3dlio.formats import build_multi_npz, build_npy, generate_npz_bytes, npz_names, read_npz_bytes
+from s3dlio.formats.npz import npy_header
 from s3dlio.formats.stored_zip import StoredZip
 
 ARRAYS: dict[str, npt.NDArray[Any]] = {
@@ -148,6 +149,29 @@ def test_a_member_that_is_no_array_or_too_short() -> None:
             archive.writestr("a.npy", member)
         with pytest.raises(CorruptDataError, match=message):
             read_npz_bytes(out.getvalue())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("shape", [(1 << 50,), (3,), (1 << 40, 1 << 40), (-1,)])
+def test_a_header_that_lies_about_the_shape_is_damage(shape: tuple[int, ...], method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("a.npy", npy_header(shape, "<f8") + bytes(8))
+    with pytest.raises(CorruptDataError, match=r"array 'a\.npy' .* cannot be read: its header describes"):
+        read_npz_bytes(out.getvalue())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_entry_that_lies_about_its_size_is_damage(method: int) -> None:
+    size = 0xFFFF_FF00 - 128
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("a.npy", npy_header((size,), "|u1") + bytes(8))
+    data = bytearray(out.getvalue())
+    entry = data.index(b"PK\1\2")
+    data[entry + 24 : entry + 28] = (size + 128).to_bytes(4, "little")
+    with pytest.raises(CorruptDataError, match="cannot be in an archive of"):
+        read_npz_bytes(data)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

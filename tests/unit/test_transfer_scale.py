@@ -25,7 +25,7 @@ from s3dlio.transfer.download import download
 from s3dlio.transfer.engine import Running, run_plan
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.progress import NoProgress, ProgressBar, terminal_progress
+from s3dlio.transfer.progress import ProgressBar
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Moved, Route
 from s3dlio.transfer.sync import sync
@@ -255,15 +255,9 @@ def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
         assert told.closed == 1
 
 
-def test_a_bar_on_terminals_only() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    assert isinstance(terminal_progress("upload", io.StringIO()), NoProgress)
-    terminal = Terminal()
-    bar = terminal_progress("upload", terminal)
-    assert isinstance(bar, ProgressBar)
+def test_a_bar_shows_objects_and_bytes() -> None:
+    terminal = io.StringIO()
+    bar = ProgressBar("upload", terminal)
     bar.add(3, 3 << 20)
     bar.advance(0, 2 << 20)
     bar.advance(2, -(1 << 20))
