@@ -27,6 +27,8 @@ def finish(
     counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
     counts |= {name: count for name in ("skipped", "deleted") if (count := getattr(summary, name))}
     if dry_run:
+        would = {"attempted": summary.attempted, "bytes": summary.bytes, "deleted": summary.deleted}
+        out.result({"operation": operation, "dry_run": True, **would})
         out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be copied, {summary.deleted} deleted")
         return
     out.note(speed(summary.succeeded, summary.bytes, summary.seconds))

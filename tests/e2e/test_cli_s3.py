@@ -18,7 +18,7 @@ import s3dlio
 from s3dlio.cli.commands import cat as cat_command
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output
-from s3dlio.cli.parser import parse
+from s3dlio.cli.parser import build_parser, parse
 from s3dlio.client import Client
 from s3dlio.errors import PreconditionFailedError
 from s3dlio.formats import iter_tfrecords
@@ -144,8 +144,9 @@ def test_sync(cli: Cli, bucket: Bucket, tree: Path):
     assert f"delete {target}surplus" in run.lines
     assert run.err == "4 objects (70006 bytes) would be copied, 1 deleted\n"
     assert keys(target) == ["surplus"]
-    (*actions,) = cli("sync", tree, target, "--delete", "-n", "--json").records
+    *actions, last = cli("sync", tree, target, "--delete", "-n", "--json").records
     assert {action["verb"] for action in actions} == {"copy", "delete"}
+    assert last == {"operation": "SYNC", "dry_run": True, "attempted": 4, "bytes": 70006, "deleted": 1}
     assert cli("sync", tree, target, "--delete").out == (
         "SYNC summary: attempted=4, succeeded=4, failed=0, deleted=1\n")  # fmt: skip
     assert cli("sync", tree, target, "--delete").out == "SYNC summary: attempted=0, succeeded=0, failed=0, skipped=4\n"
@@ -295,3 +296,25 @@ def test_a_glob_needs_r_to_be_deleted(cli: Cli, bucket: Bucket):
     assert cli("get", f"{bucket}p-*").out == "GET summary: attempted=1, succeeded=1, failed=0\n"
     cli("rm", "-r", f"{bucket}p-*")
     assert Client().list(bucket) == []
+
+
+#: One line of each command, in an order in which they succeed: ``{b}`` is a bucket, ``{t}`` a local folder.
+EVERY_COMMAND = """
+list-buckets | create-bucket {b} | put {b}p/ -n 3 -s 10 | ls -r {b} | stat {b}p/object_0_of_3.dat | du {b} -d 1
+get {b}p/ | get {b}p/ -o {t}/got/ | cat {b}p/object_0_of_3.dat | head {b}p/object_0_of_3.dat
+tail {b}p/object_0_of_3.dat | mkdir {b}d/ | mkdir file://{t}/d | rmdir file://{t}/d | download {b}p/ {t}/down
+upload -r {t}/down {b}up/ | cp -r {b}p/ {b}c/ | mv {b}c/object_0_of_3.dat {b}c/moved | sync {b}p/ {b}s/ --dry-run
+sync {b}p/ {b}s/ | presign {b}c/moved | tags {b}c/moved --set a=b | rm {b}c/moved | rm -r {b}s/ --dry-run
+rm -r {b} | delete-bucket {b} | config | completion bash
+"""
+
+
+def test_every_command_prints_json(cli: Cli, bucket: Bucket, tmp_path: Path):
+    lines = [line.strip() for line in EVERY_COMMAND.replace("\n", "|").strip("| ").split("|")]
+    assert {line.split()[0] for line in lines} == {of.prog.split()[-1] for of in build_parser().commands().values()}
+    for line in lines:
+        run = cli(*line.format(b=bucket, t=tmp_path).split(), "--json")
+        assert run.records, line
+        assert run.err == "", line
+        if line.split()[0] in ("put", "get", "upload", "download", "cp", "mv", "sync", "rm"):
+            assert run.records[-1]["attempted"] == (1 if "moved" in line else 11 if line == "rm -r {b}" else 3), line

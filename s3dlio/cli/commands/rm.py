@@ -46,6 +46,7 @@ def _would_delete(context: Context, uri: str) -> None:
 def _report(context: Context, summary: TransferSummary) -> None:
     args, out = context.args, context.out
     if args.dry_run:
+        out.result({"operation": "DELETE", "uri": args.uri, "dry_run": True, "attempted": summary.attempted})
         out.note(f"{counted(summary.attempted)} would be deleted")
         return
     if out.as_json:
