@@ -15,6 +15,7 @@ from s3dlio.client import Client
 from s3dlio.errors import ConfigError
 from s3dlio.locks import ForkLock
 from s3dlio.memory.view import BytesView
+from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.verbs import URI
 
 P = ParamSpec("P")
@@ -130,11 +131,19 @@ def _function(method: Callable[Concatenate[Client, P], T]) -> Callable[P, T]:
 
 
 @overload
-def get(uri: URI, path: None = None, *, version_id: str | None = None) -> BytesView: ...
-@overload
-def get(uri: URI, path: str | os.PathLike[str], *, version_id: str | None = None) -> None: ...
 def get(
-    uri: URI, path: str | os.PathLike[str] | None = None, *, version_id: str | None = None
+    uri: URI, path: None = None, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> BytesView: ...
+@overload
+def get(
+    uri: URI, path: str | os.PathLike[str], *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> None: ...
+def get(
+    uri: URI,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    version_id: str | None = None,
+    conditions: Conditions = NO_CONDITIONS,
 ) -> BytesView | None:
     """Read an object.
 
@@ -143,14 +152,15 @@ def get(
         path: write it to this local file instead (into it, where it is a directory); then None is returned. The file
             is there whole or not at all.
         version_id: one version of the object.
+        conditions: ETags that it must or must not have, the customer's key that it is encrypted with.
 
     Raises:
-        ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
+        ObjectNotFoundError, PermissionDeniedError, PreconditionFailedError, IsDirectoryError, InvalidURIError, ...
     """
     client = _default or default_client()
     if path is None:
-        return client.get(uri, version_id=version_id)
-    client.get_to_file(uri, path, version_id=version_id)
+        return client.get(uri, version_id=version_id, conditions=conditions)
+    client.get_to_file(uri, path, version_id=version_id, conditions=conditions)
     return None
 
 

@@ -146,13 +146,15 @@ class Conditions:
     """Preconditions of a read or write.
 
     ``if_match``/``if_none_match`` are ETags (``"*"`` as if_none_match: create only); ``generation`` is GCS's number;
-    ``version_id`` names one version of the object.
+    ``version_id`` names one version of the object that is read (or copied), ``sse_customer_key`` the raw 32-byte key
+    that this is encrypted with.
     """
 
     if_match: str | None = None
     if_none_match: str | None = None
     generation: int | None = None
     version_id: str | None = None
+    sse_customer_key: bytes | None = field(default=None, repr=False)
 
 
 NO_CONDITIONS = Conditions()

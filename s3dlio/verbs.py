@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from s3dlio.errors import (
@@ -43,24 +44,34 @@ class Verbs:
 
     # -- one object
 
-    def get(self, uri: URI, *, version_id: str | None = None) -> BytesView:
+    def get(self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS) -> BytesView:
         """Read an object, or one version of it.
 
+        Args:
+            uri: which.
+            version_id: one version of the object.
+            conditions: ETags that it must or must not have, the customer's key that it is encrypted with.
+
         Raises:
-            ObjectNotFoundError, PermissionDeniedError, IsDirectoryError, InvalidURIError, ...
+            ObjectNotFoundError, PermissionDeniedError, PreconditionFailedError, IsDirectoryError, InvalidURIError, ...
         """
         store, key = self.stores.find(uri)
-        if version_id is not None:
-            return store.get(key, conditions=Conditions(version_id=version_id))
-        return store.get(key)
+        return store.get(key, conditions=_with_version(conditions, version_id))
 
-    def get_to_file(self, uri: URI, path: str | os.PathLike[str], *, version_id: str | None = None) -> int:
+    def get_to_file(
+        self,
+        uri: URI,
+        path: str | os.PathLike[str],
+        *,
+        version_id: str | None = None,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> int:
         """Read exactly this object (a ``*`` is one of its characters) to a local file, which appears when it is whole.
 
         Args:
             uri: which.
             path: the file; its parents are made. Into it, under the last segment of the key, where it is a directory.
-            version_id: one version of the object.
+            version_id, conditions: as of :meth:`get`.
 
         Returns:
             The size in bytes.
@@ -70,7 +81,7 @@ class Verbs:
         target = os.path.abspath(path)
         if os.path.isdir(target):
             target = os.path.join(target, key.rpartition("/")[2])
-        conditions = Conditions(version_id=version_id) if version_id is not None else NO_CONDITIONS
+        conditions = _with_version(conditions, version_id)
         try:
             with Replacement(target) as new:
                 sink = FileSink(new.fd)
@@ -84,22 +95,32 @@ class Verbs:
             raise from_os_error(error, uri=f"file://{target}", operation="GET") from error
         return size
 
-    def get_range(self, uri: URI, offset: int, length: int | None = None) -> BytesView:
+    def get_range(
+        self, uri: URI, offset: int, length: int | None = None, *, conditions: Conditions = NO_CONDITIONS
+    ) -> BytesView:
         """Read ``length`` bytes from ``offset`` on, to the end without a length. Past the end there are none.
+
+        Args:
+            uri: which.
+            offset, length: bytes.
+            conditions: as of :meth:`get`, ``version_id`` included.
 
         Raises:
             RangeNotSatisfiableError: a negative or absurd offset or length.
         """
         store, key = self.store_for(uri)
-        return store.get_range(key, offset, length)
+        return store.get_range(key, offset, length, conditions=conditions)
 
-    def get_into(self, uri: URI, dst: Any, *, expected_len: int | None = None) -> int:
+    def get_into(
+        self, uri: URI, dst: Any, *, expected_len: int | None = None, conditions: Conditions = NO_CONDITIONS
+    ) -> int:
         """Read an object into a writable buffer.
 
         Args:
             uri: which.
             dst: bytearray, memoryview, array: contiguous and writable.
             expected_len: the size that the object must have, in bytes; without, any that fits.
+            conditions: as of :meth:`get`, ``version_id`` included.
 
         Returns:
             The size of the object; that many bytes were written.
@@ -111,14 +132,14 @@ class Verbs:
         store, key = self.store_for(uri)
         view = writable_memory(dst)
         if expected_len is None:
-            return store.get_into(key, view, exact=False)
+            return store.get_into(key, view, exact=False, conditions=conditions)
         if not 0 <= expected_len <= len(view):
             raise LengthMismatchError(
                 f"the destination buffer holds {len(view)} bytes but {expected_len} are expected",
                 expected=expected_len,
                 actual=len(view),
             )
-        return store.get_into(key, view[:expected_len], exact=True)
+        return store.get_into(key, view[:expected_len], exact=True, conditions=conditions)
 
     def put_bytes(
         self,
@@ -152,24 +173,29 @@ class Verbs:
                 raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
             conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
             options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
-        result = store.put(key, data, options=options or NO_OPTIONS)
+        options = options or NO_OPTIONS
+        result = store.put(key, data, options=options)
         if self.settings.transfer.put_verify:
-            self._verify(store, key, result.size)
+            self._verify(store, key, result.size, Conditions(sse_customer_key=options.sse_customer_key))
 
     @staticmethod
-    def _verify(store: ObjectStore, key: str, size: int) -> None:
-        stored = store.head(key).size
+    def _verify(store: ObjectStore, key: str, size: int, conditions: Conditions) -> None:
+        stored = store.head(key, conditions=conditions).size
         if stored != size:
             raise IntegrityError(
                 f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT"
             )
 
-    def head(self, uri: URI, *, version_id: str | None = None) -> ObjectMetadata:
-        """What the store tells about an object, or one version of it, without its bytes."""
+    def head(
+        self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+    ) -> ObjectMetadata:
+        """What the store tells about an object, or one version of it, without its bytes; as :meth:`get` otherwise."""
         store, key = self.store_for(uri)
-        return store.head(key, conditions=Conditions(version_id=version_id) if version_id else NO_CONDITIONS)
+        return store.head(key, conditions=_with_version(conditions, version_id))
 
-    def stat(self, uri: URI, *, version_id: str | None = None) -> dict[str, Any]:
+    def stat(
+        self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+    ) -> dict[str, Any]:
         """What the store tells about an object, as a dictionary: size, last_modified, etag, content_type,
         content_language, content_encoding, cache_control, content_disposition, expires, storage_class,
         server_side_encryption, ssekms_key_id, sse_customer_algorithm, version_id, replication_status, metadata.
@@ -178,7 +204,7 @@ class Verbs:
             ObjectNotFoundError: there is none.
             IsDirectoryError: it is a directory.
         """
-        return self.head(uri, version_id=version_id).as_dict()
+        return self.head(uri, version_id=version_id, conditions=conditions).as_dict()
 
     def exists(self, uri: URI) -> bool:
         """Whether there is such an object; False for a directory. What cannot be told is raised, not guessed.
@@ -272,3 +298,7 @@ class Verbs:
         store, path = self.stores.container(uri or "s3://")
         found = store.list_containers(path) if isinstance(store, LocalStore) else store.list_containers()
         return [container.as_dict() for container in found]
+
+
+def _with_version(conditions: Conditions, version_id: str | None) -> Conditions:
+    return conditions if version_id is None else replace(conditions, version_id=version_id)

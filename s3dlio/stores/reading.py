@@ -143,8 +143,11 @@ class Read:
         first = self._offset + start
         conditions = pin = self._pin
         assert conditions is not None
-        if (version := self._conditions.version_id) is not None:
-            conditions = dataclasses.replace(conditions, version_id=version)
+        wanted = self._conditions
+        if wanted.version_id is not None:
+            conditions = dataclasses.replace(conditions, version_id=wanted.version_id)
+        if wanted.sse_customer_key is not None:
+            conditions = dataclasses.replace(conditions, sse_customer_key=wanted.sse_customer_key)
         headers = (("range", f"bytes={first}-{first + length - 1}"),)
         request = self._store.read_request(self._key, headers, conditions)
         if (origin := self._origin) is not None:

@@ -130,7 +130,7 @@ def test_a_bad_configuration_changes_nothing() -> None:
 
 
 def test_functions_show_the_parameters_and_the_text_of_the_methods() -> None:
-    assert [*inspect.signature(s3dlio.get_range).parameters] == ["uri", "offset", "length"]
+    assert [*inspect.signature(s3dlio.get_range).parameters] == ["uri", "offset", "length", "conditions"]
     assert "RangeNotSatisfiableError" in (s3dlio.get_range.__doc__ or "")
     assert s3dlio.get_range.__name__ == "get_range"
     with pytest.raises(TypeError):

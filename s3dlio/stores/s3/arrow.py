@@ -131,7 +131,7 @@ class ArrowStore(BotoStore):
     def _read(
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> ObjectMetadata:
-        if length == 0 or not is_path(key):
+        if length == 0 or not is_path(key) or conditions.sse_customer_key is not None:
             return super()._read(key, sink, offset, length, conditions)
         options: dict[str, Any] = {}
         if conditions.if_match:

@@ -19,7 +19,7 @@ from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.copying import MAX_COPY
-from s3dlio.stores.s3.headers import crc32c_of, put_fields
+from s3dlio.stores.s3.headers import crc32c_of, put_fields, read_fields
 from s3dlio.stores.s3.store import check_link, failed_delete
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
@@ -61,6 +61,7 @@ class BotoStore(BlockingStore):
     """One bucket. The parameters are those of :class:`S3Store`."""
 
     scheme: ClassVar[str] = "s3"
+    takes_customer_keys: ClassVar[bool] = True
     #: Settings that this transport cannot honour.
     unheeded: ClassVar[tuple[str, ...]] = (
         "http.pool_idle_seconds", "http.operation_timeout", "http.follow_redirects", "http.redirect_max",
@@ -181,10 +182,13 @@ class BotoStore(BlockingStore):
 
     @staticmethod
     def _conditions(conditions: Conditions) -> dict[str, Any]:
+        read_fields(conditions)  # refuses what headers cannot carry
         named = {
             "IfMatch": conditions.if_match,
             "IfNoneMatch": conditions.if_none_match,
             "VersionId": conditions.version_id,
+            "SSECustomerKey": conditions.sse_customer_key,
+            "SSECustomerAlgorithm": conditions.sse_customer_key and "AES256",
         }
         return {name: value for name, value in named.items() if value is not None}
 
@@ -202,12 +206,15 @@ class BotoStore(BlockingStore):
                 )
                 return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
             self._upload(key, source, arguments)
-        return PutResult(self._head(key, Conditions()).etag, None, source.size)
+        about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
+        return PutResult(about.etag, about.version_id, source.size)
 
     @staticmethod
     def _arguments(options: PutOptions) -> dict[str, Any]:
         put_fields(options)  # refuses what headers cannot carry
         arguments = {name: value for attribute, name in _ARGUMENTS if (value := getattr(options, attribute))}
+        if options.sse_customer_key is not None:
+            arguments["SSECustomerAlgorithm"] = "AES256"
         if options.metadata:
             arguments["Metadata"] = dict(options.metadata)
         if options.tags:
@@ -279,21 +286,24 @@ class BotoStore(BlockingStore):
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
         assert isinstance(source, BotoStore)
-        version = Conditions(version_id=options.conditions.version_id)
-        place = {"Bucket": source.bucket, "Key": source_key, **self._conditions(version)}
-        found = source._head(source_key, version)
+        version, customer_key = options.conditions.version_id, options.conditions.sse_customer_key
+        place = {"Bucket": source.bucket, "Key": source_key, **self._conditions(Conditions(version_id=version))}
+        found = source._head(source_key, Conditions(version_id=version, sse_customer_key=customer_key))
         arguments = self._arguments(options.completed_from(found))
+        if customer_key is not None:
+            arguments |= {"CopySourceSSECustomerKey": customer_key, "CopySourceSSECustomerAlgorithm": "AES256"}
         if options.says_anew() or found.size > MAX_COPY:
             arguments["MetadataDirective"] = "REPLACE"
         if options.tags is not None:
             arguments["TaggingDirective"] = "REPLACE"
-        conditions = self._conditions(dataclasses.replace(options.conditions, version_id=None))
+        target = dataclasses.replace(options.conditions, version_id=None, sse_customer_key=None)
+        conditions = self._conditions(target)
         with self._translated(key, options):
             if found.size > MAX_COPY:
                 self.client.copy(place, self.bucket, key, ExtraArgs=arguments | conditions)
             else:
                 self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions)
-        about = self._head(key, Conditions())
+        about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         return PutResult(about.etag, about.version_id, about.size)
 
     # -- links and tags

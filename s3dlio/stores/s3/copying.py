@@ -36,9 +36,10 @@ def copy(
     """Copy an object, of ``size`` bytes where that is known; what ``options`` do not say is kept."""
     version = options.conditions.version_id
     place = f"/{source.bucket}/{encode_key(source_key)}" + (f"?versionId={quote(version)}" if version else "")
+    pinned = Conditions(version_id=version, sse_customer_key=options.conditions.sse_customer_key)
     found: ObjectMetadata | None = None
     if options.says_anew() or (size is not None and size > COPY_WHOLE):
-        found = yield from source._head(source_key, Conditions(version_id=version))
+        found = yield from source._head(source_key, pinned)
     if found is not None and found.size > COPY_WHOLE:
         return (yield from _in_parts(store, source, source_key, place, found, key, options))
     try:
@@ -46,7 +47,7 @@ def copy(
     except S3dlioError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
             raise
-        found = found or (yield from source._head(source_key, Conditions(version_id=version)))
+        found = found or (yield from source._head(source_key, pinned))
         if found.size <= MAX_COPY:
             raise
         return (yield from _in_parts(store, source, source_key, place, found, key, options))
@@ -59,6 +60,7 @@ def _whole(
 ) -> Steps[Response]:
     """CopyObject."""
     fields = [("x-amz-copy-source", place)]
+    fields += headers.sse_customer_fields(options.conditions.sse_customer_key, of_source=True)
     if found is not None and options.says_anew():
         options = options.completed_from(found)
         fields.append(("x-amz-metadata-directive", "REPLACE"))

@@ -8,7 +8,7 @@ import hashlib
 import re
 from urllib.parse import urlencode
 
-from s3dlio.errors import ConfigError, ProtocolError
+from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.message import Response
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
@@ -70,14 +70,18 @@ def check_field(name: str, value: str) -> None:
         )
 
 
-def sse_customer_fields(key: bytes | None) -> Fields:
-    """The fields of SSE-C for a raw 256-bit key."""
+def sse_customer_fields(key: bytes | None, *, of_source: bool = False) -> Fields:
+    """The fields of SSE-C for a raw 256-bit key, of the object or of the source of a copy.
+
+    Raises:
+        ConfigError: it has another length.
+    """
     if key is None:
         return []
     if len(key) != 32:
         raise ConfigError("a customer key for SSE-C has 32 bytes")
     md5 = hashlib.md5(key, usedforsecurity=False).digest()
-    prefix = "x-amz-server-side-encryption-customer-"
+    prefix = f"x-amz-{'copy-source-' if of_source else ''}server-side-encryption-customer-"
     return [
         (prefix + "algorithm", "AES256"),
         (prefix + "key", base64.b64encode(key).decode()),
@@ -90,7 +94,10 @@ def condition_fields(conditions: Conditions) -> Fields:
 
     Raises:
         ConfigError: a value that a header cannot carry.
+        UnsupportedOperationError: a generation, which only GCS counts.
     """
+    if conditions.generation is not None:
+        raise UnsupportedOperationError("s3:// stores have no generations", hint="use if_match with an ETag")
     fields: Fields = []
     if conditions.if_match is not None:
         check_field("if-match", conditions.if_match)
@@ -99,6 +106,16 @@ def condition_fields(conditions: Conditions) -> Fields:
         check_field("if-none-match", conditions.if_none_match)
         fields.append(("if-none-match", conditions.if_none_match))
     return fields
+
+
+def read_fields(conditions: Conditions) -> Fields:
+    """The fields of a read: conditions, and the key that the object is encrypted with.
+
+    Raises:
+        ConfigError: a value that a header cannot carry.
+        UnsupportedOperationError: a generation, which only GCS counts.
+    """
+    return [*condition_fields(conditions), *sse_customer_fields(conditions.sse_customer_key)]
 
 
 def metadata_of(response: Response, size: int) -> ObjectMetadata:

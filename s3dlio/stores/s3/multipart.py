@@ -85,6 +85,8 @@ class Upload:
     def copy_part(self, number: int, source: str, first: int, length: int, etag: str | None) -> Request:
         """The request that copies a stretch of another object as part ``number``."""
         fields = [("x-amz-copy-source", source), ("x-amz-copy-source-range", f"bytes={first}-{first + length - 1}")]
+        fields += headers.sse_customer_fields(self._options.sse_customer_key)
+        fields += headers.sse_customer_fields(self._options.conditions.sse_customer_key, of_source=True)
         if etag:
             fields.append(("x-amz-copy-source-if-match", etag))
         self._sent[number] = (None, length)

@@ -55,6 +55,7 @@ class S3Store(CloudStore):
     """
 
     scheme: ClassVar[str] = "s3"
+    takes_customer_keys: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class S3Store(CloudStore):
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
         request = Request(self.service, "GET", f"{self.base}/{encode_key(key)}", "", (*self._read_headers, *fields))
         if conditions is not NO_CONDITIONS:
-            request.headers = (*request.headers, *headers.condition_fields(conditions))
+            request.headers = (*request.headers, *headers.read_fields(conditions))
             request.query = _version(conditions.version_id)
         return request
 
@@ -167,7 +168,7 @@ class S3Store(CloudStore):
         return headers.metadata_of(response, size)
 
     def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        fields = [*self._read_headers, *headers.condition_fields(conditions)]
+        fields = [*self._read_headers, *headers.read_fields(conditions)]
         request = Request(
             self.service, "HEAD", f"{self.base}/{encode_key(key)}", _version(conditions.version_id), fields
         )
