@@ -6,11 +6,12 @@ Both sides are listed in the order of their names and merged, so memory does not
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from s3dlio.errors import ConfigError, ObjectNotFoundError, ProtocolError
+from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.delete import delete_keys
 from s3dlio.transfer.engine import Running, conclude, meter_of, run_plan, watched
@@ -21,7 +22,7 @@ from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
 from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Care, Moved, Route
-from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.target import as_directory, check_apart, place_uri, target_at
 from s3dlio.transfer.task import Task, checksum_of, perform, within
 from s3dlio.types import NO_OPTIONS, PutOptions
@@ -95,12 +96,10 @@ def sync(
 
     Raises:
         ObjectNotFoundError: there is nothing in the source; nothing was deleted.
-        ConfigError: ``dry_run`` and ``checksum`` together, which would have to read everything.
+        ConfigError: the pattern is none.
         InvalidURIError: one directory is inside the other.
         BatchError: objects failed; it has every one of them.
     """
-    if dry_run and checksum:
-        raise ConfigError("dry_run cannot be had with checksum, which has to read", hint="compare by time instead")
     width = check_width(max_in_flight)
     keep = Filter(include, exclude, pattern)
     here, there = _Side.at(client, src, keep), _Side.at(client, dst, keep)
@@ -108,15 +107,17 @@ def sync(
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
     tell = on_action or (lambda action: None)
+    differences = _Differences(here, there, by_time=not checksum)
     if dry_run:
-        return _rehearse(here, there, delete, tell)
+        with watched(progress) as watcher:
+            how = Running("SYNC", width if checksum else 1, True, None, watcher, cancel)
+            return _rehearse(client, differences, delete, tell, how)
     with (
         watched(progress) as watcher,
         target_at(there.store, there.key, create=create_bucket) as target,
     ):
         care = Care(verify, preserve_mtime, options, meter_of(watcher))
         route = target.route_from(here.store, care)
-        differences = _Differences(here, there, by_time=not checksum)
         if checksum:
             route = _IfDifferent(route, here.store, there.store, there.key, differences.in_both)
         how = Running("SYNC", width, continue_on_error, None, watcher, cancel)
@@ -219,25 +220,25 @@ class _Differences:
     """
 
     def __init__(self, here: _Side, there: _Side, *, by_time: bool) -> None:
-        self._here = here
-        self._there = there
-        self._by_time = by_time
+        self.here = here
+        self.there = there
+        self.by_time = by_time
         self.in_both: set[str] = set()  # names, each taken out when its task is made: as many as are read ahead
 
     def plan(self) -> Plan:
-        for entry, other in _merge(self._here, self._there):
+        for entry, other in _merge(self.here, self.there):
             if not isinstance(entry, Item):
                 if entry is not None:
                     yield entry
             elif other is None or entry.size != other.size:
                 yield entry
-            elif not self._by_time:
+            elif not self.by_time:
                 self.in_both.add(entry.name)
                 yield entry
             elif _is_older(other, entry):
                 yield entry
             else:
-                yield Passed(self._here.store.uri(entry.key), "it is at its destination already", expected=True)
+                yield Passed(self.here.store.uri(entry.key), "it is at its destination already", expected=True)
 
 
 def _is_older(copy: Item, original: Item) -> bool:
@@ -267,25 +268,56 @@ def _surplus(here: _Side, there: _Side, tell: Callable[[Action], None]) -> Itera
             yield other.key
 
 
-def _rehearse(here: _Side, there: _Side, delete: bool, tell: Callable[[Action], None]) -> TransferSummary:
+def _rehearse(
+    client: Client, differences: _Differences, delete: bool, tell: Callable[[Action], None], how: Running
+) -> TransferSummary:
     """The summary of a sync that only looks."""
-    tally = Tally()
-    for entry in _Differences(here, there, by_time=True).plan():
-        if isinstance(entry, Item):
-            tally.start()
-            tally.bytes += entry.size
-            target = there.store.uri(there.key + entry.name)
-            tell(Action("copy", here.store.uri(entry.key), target, entry.size))
-        elif isinstance(entry, Refused):
-            tally.fail(tally.start(), entry.uri, entry.error)
-        else:
-            tally.skip(entry.uri, entry.reason, expected=entry.expected)
-    if tally.failures:
-        tally.give_up(tally.attempted - len(tally.failures))  # so that none counts as transferred
+    here, there = differences.here, differences.there
+    route: Route = _Rehearsed(here.store, there.store, there.key, tell)
+    if not differences.by_time:
+        route = _IfDifferent(route, here.store, there.store, there.key, differences.in_both)
+    tally = run_plan(client, differences.plan(), route, how)
+    tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
     surplus = 0
     if delete and not tally.failures and (tally.attempted or tally.skipped):
         surplus = sum(1 for _ in _surplus(here, there, tell))
     return conclude(tally, "SYNC", "there is nothing in the source; nothing was deleted", here.uri, surplus)
+
+
+class _Rehearsed(Route):
+    """A route on which nothing moves: what would is told.
+
+    Args:
+        source: where objects are.
+        target: where they would go.
+        prefix: what their keys would begin with there.
+        tell: is told of each.
+    """
+
+    def __init__(
+        self, source: ObjectStore, target: ObjectStore, prefix: str, tell: Callable[[Action], None]
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._prefix = prefix
+        self._tell = tell
+        self._lock = threading.Lock()
+
+    def source_uri(self, item: Item) -> str:
+        return self._source.uri(item.key)
+
+    def target_uri(self, item: Item) -> str:
+        return self._target.uri(self._prefix + item.name)
+
+    def task(self, item: Item) -> Call[Moved]:
+        store = self._source if self._source.is_cloud else self._target
+        return Task(store, "SYNC", item.key, lambda: self._rehearse(item))
+
+    def _rehearse(self, item: Item) -> Steps[Moved]:
+        with self._lock:
+            self._tell(Action("copy", self.source_uri(item), self.target_uri(item), item.size))
+        yield from ()
+        return Moved(item.size)
 
 
 class _IfDifferent(Route):

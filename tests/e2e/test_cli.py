@@ -162,6 +162,8 @@ def test_get_range(cli: Cli, tree: Path):
     assert "Range GET bytes 2000-2999\n1 object: 48 bytes" in run.err
     run = cli("get", f"file://{tree}/b.bin", "--length", 10)
     assert "Range GET bytes 0-9\n1 object: 10 bytes" in run.err
+    run = cli("get", f"file://{tree}/b.bin", "--offset", 7, "--length", 0)
+    assert "Range GET of no bytes at 7\n1 object: 0 bytes" in run.err
     assert "bytes 2040-EOF" in cli("get", f"file://{tree}/b.bin", "--offset", 2040).err
 
 

@@ -54,7 +54,7 @@ def run(context: Context) -> None:
     if ranged:
         first = args.offset or 0
         last = "EOF" if args.length is None else first + args.length - 1
-        context.out.note(f"Range GET bytes {first}-{last}")
+        context.out.note(f"Range GET of no bytes at {first}" if args.length == 0 else f"Range GET bytes {first}-{last}")
     with context.one_object(args.uri, "write '/' behind it to read what is in it, or use -r"):
         finish(context.out, "GET", summary)
 
