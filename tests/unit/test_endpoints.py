@@ -122,6 +122,23 @@ def test_anonymous_or_signed_as_the_endpoint_has_it(resolve: Any) -> None:
     assert not resolve(keys, {"S3DLIO_S3_ANONYMOUS": "1"}).at(HERE).s3.anonymous
 
 
+def test_checksums_and_signatures_are_those_of_the_endpoint(resolve: Any) -> None:
+    text = (
+        f'[endpoint."{HERE}"]\ns3.request_checksum = "when_supported"\ns3.response_checksum = "when_supported"\n'
+        's3.payload_signing = true\ns3.addressing = "virtual"\n'
+    )
+    client = Client(resolve(text, AMBIENT))
+
+    def seen(uri: str) -> tuple[bool, bool, bool, str]:
+        store, _ = client.store_for(uri)
+        assert isinstance(store, S3Store)
+        service, path = store.account.service("b")
+        return store.sends_checksums, store.verifies, service.signer._sign_payload, path  # type: ignore[attr-defined]
+
+    assert seen(f"s3://{HERE}/b/k") == (True, True, True, "")
+    assert seen("s3://127.0.0.1:9001/b/k") == (False, False, False, "/b")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
