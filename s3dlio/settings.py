@@ -142,12 +142,12 @@ class S3Settings(Section):
     anonymous: bool = knob(False, flag, "send unsigned requests", "S3DLIO_S3_ANONYMOUS")
     payload_signing: bool = knob(False, flag, "sign the hash of the payload too, not only the head",
                                  "S3DLIO_S3_PAYLOAD_SIGNING")
-    request_checksum: str | None = knob(None, choice("when_required", "when_supported"), "send checksums; unset: "
-                                        "when_supported on AWS, when_required elsewhere",
-                                        "AWS_REQUEST_CHECKSUM_CALCULATION")
-    response_checksum: str | None = knob(None, choice("when_required", "when_supported"), "verify checksums; unset: "
-                                         "when_supported on AWS, when_required elsewhere",
-                                         "AWS_RESPONSE_CHECKSUM_VALIDATION")
+    request_checksum_calculation: str | None = knob(None, choice("when_required", "when_supported"), "send checksums; "
+                                                    "unset: when_supported on AWS, when_required elsewhere",
+                                                    "AWS_REQUEST_CHECKSUM_CALCULATION")
+    response_checksum_validation: str | None = knob(None, choice("when_required", "when_supported"), "verify "
+                                                    "checksums; unset: when_supported on AWS, when_required elsewhere",
+                                                    "AWS_RESPONSE_CHECKSUM_VALIDATION")
     requester_pays: bool = knob(False, flag, "accept the costs of requests", "S3DLIO_S3_REQUESTER_PAYS")
     tls_ports: str = knob("443", text, "ports (comma) of s3://host:port/ URIs that speak TLS",
                           "S3DLIO_S3_ENDPOINT_TLS_PORTS")

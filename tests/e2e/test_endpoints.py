@@ -30,7 +30,8 @@ def configured(
     config = tmp_path / "config.toml"
     config.write_text(
         f'[endpoint."https://{secure}"]\ns3.access_key_id = "own"\ns3.secret_access_key = "very-secret"\n'
-        f's3.region = "us-east-1"\ns3.request_checksum = "when_supported"\nhttp.ca_bundle = "{authority.bundle}"\n'
+        f's3.region = "us-east-1"\ns3.request_checksum_calculation = "when_supported"\n'
+        f'http.ca_bundle = "{authority.bundle}"\n'
         f'[endpoint."{plain}"]\ns3.addressing = "path"\ns3.region = "us-east-1"\n'
     )
     for name, value in moto_server.env.items():

@@ -189,7 +189,7 @@ def test_a_lost_reply_where_etags_are_no_md5s_is_looked_up_by_checksum() -> None
     gone = error("404 Not Found", "NoSuchUpload")
     script = uploading(Expect(has_key_and_checksum), gone, Expect(asks), Send(head.encode()))
     with ScriptedServer([script]) as server:
-        checked = {"request_checksum": "when_supported"}
+        checked = {"request_checksum_calculation": "when_supported"}
         store = store_of(server.endpoint, multipart=PARTS | {"max_in_flight": 1}, s3=checked)
         assert put(store, key).etag == '"kms"'
         server.assert_consumed()

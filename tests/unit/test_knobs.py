@@ -274,13 +274,13 @@ def test_requester_pays(method: str, pays: bool, bucket: Bucket) -> None:
 
 @pytest.mark.parametrize(("policy", "sent"), [("when_supported", True), ("when_required", False), (None, False)])
 def test_checksums_of_requests(policy: str | None, sent: bool, bucket: Bucket) -> None:
-    fields = headers_of(bucket, "PUT", request_checksum=policy)
+    fields = headers_of(bucket, "PUT", request_checksum_calculation=policy)
     assert fields.get("x-amz-checksum-crc32c") == (to_base64(crc32c(b"abc")) if sent else None)
 
 
 @pytest.mark.parametrize(("policy", "asked"), [("when_supported", "ENABLED"), ("when_required", None), (None, None)])
 def test_checksums_of_answers(policy: str | None, asked: str | None, bucket: Bucket) -> None:
-    assert headers_of(bucket, "GET", response_checksum=policy).get("x-amz-checksum-mode") == asked
+    assert headers_of(bucket, "GET", response_checksum_validation=policy).get("x-amz-checksum-mode") == asked
 
 
 @pytest.mark.parametrize("signed", [True, False])

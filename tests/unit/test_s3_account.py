@@ -82,6 +82,22 @@ def test_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("profiles")
+@pytest.mark.parametrize("name", ["request_checksum_calculation", "response_checksum_validation"])
+def test_when_checksums_are_used(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"endpoint_url": "http://127.0.0.1:9"}
+    assert account(**here).checksums(name) == "when_required"
+    assert account(endpoint_url=None).checksums(name) == "when_supported"
+    with (tmp_path / "config").open("a") as config:
+        config.write(f"[profile checked]\n{name} = WHEN_SUPPORTED\n[profile odd]\n{name} = sometimes\n")
+    assert account(profile="checked", **here).checksums(name) == "when_supported"
+    assert account(profile="checked", **here, **{name: "when_required"}).checksums(name) == "when_required"
+    with pytest.raises(ConfigError, match=f"{name} of the profile must be one of"):
+        account(profile="odd", **here).checksums(name)
+    monkeypatch.setenv(f"AWS_{name.upper()}", "WHEN_REQUIRED")  # in capitals, as Amazon's documents write it
+    assert account(profile="checked", **here).checksums(name) == "when_required"
+
+
+@pytest.mark.usefixtures("profiles")
 def test_credentials_that_cannot_be_fetched() -> None:
     with pytest.raises(PermissionDeniedError, match="no credentials"):
         account(profile="broken").credentials()

@@ -334,7 +334,7 @@ def test_a_server_that_sends_more_than_the_range(lane: bool) -> None:
 
 # -- checksums
 
-CHECKED = {"response_checksum": "when_supported"}
+CHECKED = {"response_checksum_validation": "when_supported"}
 
 
 def test_a_whole_read_is_verified(lane: bool, tmp_path: Path) -> None:

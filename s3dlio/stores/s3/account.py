@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 from s3dlio._version import __version__
 from s3dlio.endpoints import name_of
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
+from s3dlio.knobs import knobs
 from s3dlio.locks import ForkLock
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import Settings
+from s3dlio.settings import S3Settings, Settings
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
 
 log = logging.getLogger("s3dlio.s3")
@@ -35,6 +36,10 @@ TRANSIENT_CODES = frozenset(
     {b"InternalError", b"SlowDown", b"RequestTimeout", b"RequestTimeoutException", b"ServiceUnavailable",
      b"OperationAborted", b"ThrottlingException", b"TooManyRequests"}
 )  # fmt: skip
+
+
+#: How the settings that say when checksums are sent and compared are read from a profile.
+_CHECKSUMS = {name: knob.read for name, knob, _ in knobs(S3Settings) if "_checksum_" in name}
 
 
 class S3Account:
@@ -111,6 +116,21 @@ class S3Account:
             return f"{'https' if tls else 'http'}://{endpoint}"
         url = configured or self._configured_endpoint()
         return url.rstrip("/") if url else None
+
+    def checksums(self, name: str) -> str:
+        """``when_supported`` or ``when_required``: what the settings, the profile or else the kind of service says.
+
+        Args:
+            name: ``request_checksum_calculation`` or ``response_checksum_validation``.
+
+        Raises:
+            ConfigError: the profile says something else.
+        """
+        said = getattr(self._s3, name)
+        if said is None and self._has_files():
+            said = self._botocore().get_scoped_config().get(name)
+            said = None if said is None else _CHECKSUMS[name](f"{name} of the profile", said)
+        return said or ("when_supported" if self.is_aws else "when_required")
 
     # -- who
 
@@ -194,7 +214,6 @@ class S3Account:
         from botocore.config import Config
 
         s3, http = self._s3, self.settings.http
-        checks = "when_supported" if self.is_aws else "when_required"
         options: dict[str, Any] = {
             "region_name": self.region,
             "connect_timeout": http.connect_timeout,
@@ -205,8 +224,7 @@ class S3Account:
                 "addressing_style": "path" if s3.addressing == "auto" and not self.is_aws else s3.addressing,
                 "payload_signing_enabled": s3.payload_signing,
             },
-            "request_checksum_calculation": s3.request_checksum or checks,
-            "response_checksum_validation": s3.response_checksum or checks,
+            **{name: self.checksums(name) for name in _CHECKSUMS},
         }
         if s3.anonymous:
             options["signature_version"] = UNSIGNED

@@ -70,11 +70,10 @@ class S3Store(CloudStore):
         self.bucket = bucket
         self.region = account.region
         self.locate(None)
-        s3 = self.settings.s3
-        default = "when_supported" if account.is_aws else "when_required"
-        self.sends_checksums = (s3.request_checksum or default) == "when_supported"
-        self.verifies = (s3.response_checksum or default) == "when_supported"
-        self._common: Headers = (("x-amz-request-payer", "requester"),) if s3.requester_pays else ()
+        self.sends_checksums = account.checksums("request_checksum_calculation") == "when_supported"
+        self.verifies = account.checksums("response_checksum_validation") == "when_supported"
+        payer = self.settings.s3.requester_pays
+        self._common: Headers = (("x-amz-request-payer", "requester"),) if payer else ()
         self._read_headers: Headers = (
             *self._common,
             *((("x-amz-checksum-mode", "ENABLED"),) if self.verifies else ()),
