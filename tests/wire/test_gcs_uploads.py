@@ -52,6 +52,12 @@ def resuming(server: FullGcsServer) -> GcsStore:
     return make_store(server, composite_upload=False)
 
 
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many parts of little data."""
+    monkeypatch.setattr("s3dlio.stores.cloud_writer._MIN_PART", 1)
+
+
 def names(server: FullGcsServer) -> list[str]:
     return sorted(server.buckets["bucket"])
 
