@@ -124,8 +124,8 @@ def test_anonymous_or_signed_as_the_endpoint_has_it(resolve: Any) -> None:
 
 def test_checksums_and_signatures_are_those_of_the_endpoint(resolve: Any) -> None:
     text = (
-        f'[endpoint."{HERE}"]\ns3.request_checksum = "when_supported"\ns3.response_checksum = "when_supported"\n'
-        's3.payload_signing = true\ns3.addressing = "virtual"\n'
+        f'[endpoint."{HERE}"]\ns3.request_checksum_calculation = "when_supported"\n'
+        's3.response_checksum_validation = "when_supported"\ns3.payload_signing = true\ns3.addressing = "virtual"\n'
     )
     client = Client(resolve(text, AMBIENT))
 
