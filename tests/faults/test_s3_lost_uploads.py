@@ -13,10 +13,23 @@ from s3dlio.net import one
 from s3dlio.stores.s3 import S3Store, orphans
 from s3dlio.stores.s3.multipart import Upload
 from s3dlio.types import PutOptions
-from tests.faults.test_s3_multipart_faults import ABORT, BEGIN, COMPLETE, DATA, DONE, WHOLE_ETAG, serial, uploading
+from tests.faults.test_s3_multipart_faults import (
+    ABORT,
+    BEGIN,
+    COMPLETE,
+    DATA,
+    DONE,
+    PARTS,
+    WHOLE_ETAG,
+    open_uploads,
+    serial,
+    uploading,
+)
+from tests.servers import Server
 from tests.servers.base import reserve_port
+from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, respond
-from tests.wire.s3_harness import error
+from tests.wire.s3_harness import error, store_of
 
 CREATE = Expect(b"POST /b/k?uploads= ")
 LOOK = Expect(b"GET /b/?prefix=k&uploads= ")
@@ -153,3 +166,18 @@ def test_what_was_begun_at_another_time_is_not_ours(monkeypatch: pytest.MonkeyPa
     with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *look)]) as server:
         write(serial(server.endpoint), False)
         server.assert_consumed()
+
+
+def test_on_a_real_server(swift_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "_COARSE_SECONDS", 2.0)
+    env = swift_server.env
+    keys = {"access_key_id": env["AWS_ACCESS_KEY_ID"], "secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
+    bucket = f"lost-{time.time_ns()}"
+    store_of(swift_server.endpoint, bucket, s3=keys).create_container()
+    with FaultProxy(swift_server.endpoint) as proxy:
+        proxy.plan(Fault(cut_after=10))  # the reply to the first request of the upload
+        store = store_of(proxy.endpoint, bucket, s3=keys, multipart=PARTS)
+        store.put("k", DATA)
+        proxy.assert_planned_faults_happened()
+        assert store.get("k") == DATA
+        assert open_uploads(store) == 0
