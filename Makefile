@@ -19,7 +19,7 @@ test: $(VENV)/.dev servers  ## the whole test suite; PYTEST_ARGS adds arguments
 
 test-ceph: $(VENV)/.dev     ## the conformance suite on Ceph radosgw (root: installs Debian's packages)
 	$(BIN)/python -m tests.servers install radosgw
-	$(PYTEST) --ceph tests/conformance tests/servers $(PYTEST_ARGS)
+	$(PYTEST) --ceph tests/conformance tests/servers tests/e2e/test_s3_signatures.py $(PYTEST_ARGS)
 
 servers: $(VENV)/.dev   ## install the test servers into the user's cache folder (once)
 	$(BIN)/python -m tests.servers install

@@ -1,4 +1,4 @@
-"""A service that checks signatures: OpenStack Swift, over TLS with a private authority and without."""
+"""Services that check signatures: OpenStack Swift, over TLS with a private authority and without, and Ceph."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import urllib3
 
 from s3dlio.client import Client
 from s3dlio.errors import PermissionDeniedError
+from s3dlio.stores.s3 import copying
+from s3dlio.types import PutOptions
 from tests.servers import Server
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["swift_server", "swift_tls_server"])
+@pytest.fixture(params=["swift_server", "swift_tls_server", "radosgw_server"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
     running: Server = request.getfixturevalue(request.param)
     for name, value in running.env.items():
@@ -77,3 +79,17 @@ def test_a_wrong_secret_is_refused(bucket: str) -> None:
             with pytest.raises(PermissionDeniedError) as caught:
                 refused()
             assert "wrong" not in str(caught.value)
+
+
+def test_large_copies_go_in_parts(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "COPY_WHOLE", 8 << 20)
+    monkeypatch.setattr(copying, "COPY_PART", 5 << 20)
+    data = bytes(range(256)) * 4 * 1024 * 12
+    options = PutOptions(content_type="text/x-test", metadata={"a": "b"})
+    with Client() as client:
+        client.put_bytes(bucket + "/source é", data, options=options)
+        client.copy(bucket + "/source é", bucket + "/copy")
+        assert client.get(bucket + "/copy") == data
+        about = client.stat(bucket + "/copy")
+        assert about["etag"].endswith('-3"')
+        assert (about["content_type"], about["metadata"]) == ("text/x-test", {"a": "b"})
