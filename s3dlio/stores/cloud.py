@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
-from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
+from s3dlio.errors import ObjectChangedError, ObjectNotFoundError, S3dlioError
 from s3dlio.memory.body import Sink
 from s3dlio.net import one
 from s3dlio.net.message import Headers, Request, Response
@@ -70,12 +70,25 @@ class CloudStore(ObjectStore):
         return None
 
     @abstractmethod
-    def fail(self, response: Response, key: str) -> Exception:
+    def fail(self, response: Response, key: str) -> S3dlioError:
         """The typed error for an answer that is not the wanted one."""
 
     @abstractmethod
     def mend(self, request: Request, response: Response) -> Steps[Response]:
         """A second chance for an answer that asks for another request (a redirect, a skewed clock); else the answer."""
+
+    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
+        """Send a request; the answer, if its status is a wanted one.
+
+        Raises:
+            S3dlioError: any other answer.
+        """
+        response: Response = yield request
+        if response.status not in wanted:
+            response = yield from self.mend(request, response)
+            if response.status not in wanted:
+                raise self.fail(response, key)
+        return response
 
     def second_tries(self) -> Callable[[Request, Response], Request | None] | None:
         """The same chance for one request of a concurrent set (``Request.again``); None where there is none."""

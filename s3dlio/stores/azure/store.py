@@ -68,8 +68,7 @@ class AzureStore(CloudStore):
         self._base = f"{account.base}/{container}" if container else account.base
         self._checks_md5 = account.settings.azure.verify_md5
         self._checks_crc64 = account.settings.azure.crc64
-        #: The service takes Blob Batch requests; found out at the first one.
-        self.takes_batches = True
+        self.batches = batch.BlobBatches(self)
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
@@ -86,19 +85,6 @@ class AzureStore(CloudStore):
     ) -> Request:
         """A request for ``key`` (the container itself, if empty)."""
         return Request(self._service, method, self.path(key), query, fields, body)
-
-    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
-        """Send a request; the answer, if its status is a wanted one.
-
-        Raises:
-            S3dlioError: any other answer.
-        """
-        response: Response = yield request
-        if response.status not in wanted:
-            response = yield from self.mend(request, response)
-            if response.status not in wanted:
-                raise self.fail(response, key)
-        return response
 
     def fail(self, response: Response, key: str) -> S3dlioError:
         error = failures.error_of(response, self.account)
@@ -203,7 +189,7 @@ class AzureStore(CloudStore):
                 raise
 
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
-        return (yield from batch.delete(self, keys))
+        return (yield from self.batches.run(keys))
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, AzureStore) and source.account.url == self.account.url

@@ -63,8 +63,7 @@ class GcsStore(CloudStore):
         self.bucket = bucket
         self.service = account.service
         self.verifies = account.settings.gcs.verify_crc32c
-        #: The service takes batches; found out at the first one.
-        self.takes_batches = True
+        self.batches = batch.JsonBatches(self)
         self._objects = f"{account.base}/storage/v1/b/{bucket}/o"
         self._media = f"{account.base}/download/storage/v1/b/{bucket}/o/"
         self._uploads = f"{account.base}/upload/storage/v1/b/{bucket}/o"
@@ -90,19 +89,6 @@ class GcsStore(CloudStore):
     def upload_request(self, query: list[tuple[str, str]], fields: Headers, body: Source) -> Request:
         """A request that starts or is an upload."""
         return Request(self.service, "POST", self._uploads, encode_query(query), fields, body)
-
-    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
-        """Send a request; the answer, if its status is a wanted one.
-
-        Raises:
-            S3dlioError: any other answer.
-        """
-        response: Response = yield request
-        if response.status not in wanted:
-            response = yield from self.mend(request, response)
-            if response.status not in wanted:
-                raise self.fail(response, key)
-        return response
 
     def ask(self, request: Request, key: str) -> Steps[dict[str, Any]]:
         """Send a request; the JSON of its answer."""
@@ -232,7 +218,7 @@ class GcsStore(CloudStore):
                 raise
 
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
-        return (yield from batch.delete(self, keys))
+        return (yield from self.batches.run(keys))
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, GcsStore) and source.account.url == self.account.url

@@ -99,19 +99,6 @@ class S3Store(CloudStore):
         path = f"{self.base}/{encode_key(key)}"
         return Request(self.service, method, path, query, (*self._common, *fields), body, sink)
 
-    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
-        """Send a request; the answer, if its status is a wanted one.
-
-        Raises:
-            S3dlioError: any other answer.
-        """
-        response: Response = yield request
-        if response.status not in wanted:
-            response = yield from self.mend(request, response)
-            if response.status not in wanted:
-                raise self.fail(response, key)
-        return response
-
     def fail(self, response: Response, key: str) -> S3dlioError:
         failure = xml.parse_failure(response.body)
         request_id = response.header(b"x-amz-request-id")
