@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,8 +24,8 @@ def walk(prefix: str, recursive: bool, start_after: str = "") -> Iterator[str]:
 
     Only without ``recursive`` are directories yielded; with it they are entered. The order is that of the whole keys,
     as object stores have it (``a-b`` before ``a/x``). Links to directories are followed, but not into a directory that
-    the way there has already passed; dangling links and special files are left out: they cannot be read. A directory
-    that does not exist, or vanishes, has no files.
+    the way there has already passed; dangling links, links to themselves and special files are left out: they cannot be
+    read. A directory that does not exist, or vanishes, has no files.
 
     Raises:
         OSError: a directory cannot be read; its path is the error's ``filename``.
@@ -58,12 +59,17 @@ def _level(base: str, start: str) -> _Level:
             name = entry.name
             if start and not name.startswith(start):
                 continue
-            if entry.is_dir():
-                name += "/"
-                if entry.is_symlink():
-                    links.append(name)
-            elif not entry.is_file() or is_unfinished(name):
-                continue
+            try:
+                if entry.is_dir():
+                    name += "/"
+                    if entry.is_symlink():
+                        links.append(name)
+                elif not entry.is_file() or is_unfinished(name):
+                    continue
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                continue  # a link to itself is as good as one to nowhere
             names.append(name)
     names.sort()
     return _Level(base, iter(names), frozenset(links))

@@ -424,6 +424,7 @@ def test_links_in_listings(tmp_path: Path, store: FileStore) -> None:
     (tmp_path / "a/self").symlink_to(".")
     (tmp_path / "also").symlink_to("a/b")
     (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "itself").symlink_to("itself")
     (tmp_path / "file-link").symlink_to("a/b/file")
     # also/up is a, which the way there has not passed yet.
     assert names(store, f"{tmp_path}/") == ["a/b/file", "also/file", "also/up/b/file", "file-link"]

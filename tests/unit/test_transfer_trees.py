@@ -422,6 +422,7 @@ def test_delete_of_a_local_tree(client: Client, tree: Path) -> None:
         delete(client, tree)
     assert delete(client, tree / "b", recursive=True, include=["c.*"]).succeeded == 1
     assert (tree / "b" / "d").is_dir()
+    (tree / "b" / "itself").symlink_to("itself")
     assert delete(client, f"file://{tree}/", recursive=True).succeeded == 4
     assert not tree.exists()
 
