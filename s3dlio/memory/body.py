@@ -50,6 +50,11 @@ class Sink(ABC):
     def at(self, start: int, length: int | None) -> Place:
         """A place for the bytes from ``start`` on, ``length`` of them (None: until the body ends)."""
 
+    def stage(self, length: int) -> memoryview:
+        """Memory in which ``length`` bytes are gathered before they are handed to a function of ``at``. They are handed
+        over for good: whoever gathers asks anew for the next ones."""
+        return default_pool().lease(length)
+
     def whole(self, data: memoryview) -> None:
         """After ``begin``: the whole body at once. The caller uses the memory of ``data`` again."""
         place = self.at(0, len(data))
@@ -197,12 +202,16 @@ class FileSink(Sink):
     def at(self, start: int, length: int | None) -> Place:
         position = self.offset + start
 
-        def write(data: memoryview) -> None:
+        def write_on(data: memoryview) -> None:
             nonlocal position
-            pwrite_full(self.fd, data, position)
+            self.write(data, position)
             position += len(data)
 
-        return write
+        return write_on
+
+    def write(self, data: memoryview, position: int) -> None:
+        """Write ``data`` to the file, from ``position`` on."""
+        pwrite_full(self.fd, data, position)
 
 
 class DiscardSink(Sink):

@@ -54,6 +54,9 @@ class HashingSink(Sink):
         if self.enabled and self._inner.contents() is None:
             self._stretches[0] = [integrity.crc32c(data), len(data)]
 
+    def stage(self, length: int) -> memoryview:
+        return self._inner.stage(length)
+
     def end(self, size: int) -> None:
         self._inner.end(size)
         self.size = size

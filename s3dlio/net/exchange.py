@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 from s3dlio.errors import ProtocolError, S3dlioError, from_os_error
 from s3dlio.memory.body import Source
-from s3dlio.memory.pool import default_pool
 from s3dlio.net.chunked import ChunkReader
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Request, Response
@@ -49,7 +48,7 @@ class Exchange:
 
     __slots__ = (
         "_body_sent", "_chunks", "_collected", "_due", "_expect", "_held", "_interim", "_left", "_limited", "_out",
-        "_place", "_stage", "_staged", "_state", "_total", "_view", "_write", "more", "request", "response", "reusable",
+        "_place", "_stage", "_state", "_total", "_view", "_write", "more", "request", "response", "reusable",
         "scratch",
     )  # fmt: skip
 
@@ -70,7 +69,6 @@ class Exchange:
         self._interim = 0
         self._place: memoryview | None = None
         self._stage: memoryview | None = None
-        self._staged = 0
         self._write: Callable[[memoryview], None] | None = None
         self._collected: bytearray | None = None
         self._chunks: ChunkReader | None = None
@@ -179,7 +177,7 @@ class Exchange:
     def _arrived(self) -> int:
         if self._state != _LENGTH:
             return self._total
-        unwritten = self._staged - self.wanted if self._stage is not None else 0
+        unwritten = len(self._stage) - self.wanted if self._stage is not None else 0
         return self._total - self._left - unwritten
 
     def _closed(self) -> None:
@@ -311,8 +309,7 @@ class Exchange:
             if self._left == 0:
                 self._finish()
             elif self._left >= STAGE_FROM and self._place is None and self._collected is None:
-                self._stage = default_pool().lease(STAGE)
-                self._next_stage(self._stage)
+                self._next_stage()
         elif self._state == _CLOSE:
             self._deliver(data)
             self._total += len(data)
@@ -328,21 +325,22 @@ class Exchange:
         else:
             self.reusable = False
 
-    def _next_stage(self, stage: memoryview) -> None:
-        self._place = stage[: min(len(stage), self._left)]
-        self._staged = len(self._place)
+    def _next_stage(self) -> None:
+        sink = self.request.sink
+        assert sink is not None
+        self._stage = self._place = sink.stage(min(STAGE, self._left))
 
     def _on_full(self) -> None:
         """The place is full: it was all of the body, or a stage whose bytes go on to the sink."""
-        stage = self._stage
+        stage, self._stage = self._stage, None
         if stage is not None:
             self._place = None
-            self._deliver(stage[: self._staged])
-            self._staged = 0
+            self._deliver(stage)
         if self._left == 0:
             self._finish()
         elif stage is not None:
-            self._next_stage(stage)
+            del stage  # so that the next one may be the same memory, which is in the CPU's cache
+            self._next_stage()
 
     def _deliver(self, data: memoryview) -> None:
         place = self._place

@@ -87,6 +87,9 @@ class WatchedSink(Sink):
 
         return watched
 
+    def stage(self, length: int) -> memoryview:
+        return self._inner.stage(length)
+
     def end(self, size: int) -> None:
         self.size = size
         self._inner.end(size)

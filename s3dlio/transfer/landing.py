@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, from_os_error
 from s3dlio.stores.replacement import is_unfinished, unfinished_name
+from s3dlio.transfer.behind import WriteBehind
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BENEATH = _DIRECTORY | getattr(os, "O_NOFOLLOW", 0)
@@ -94,9 +95,12 @@ class Landing:
             raise from_os_error(error, uri=uri) from error
         self._folded: dict[str, str] = {}
         self._lock = threading.Lock()
+        #: Writes the large files.
+        self.behind = WriteBehind()
 
     def close(self) -> None:
         """Close the directory."""
+        self.behind.close()
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
