@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import pty
 import re
@@ -12,11 +13,13 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import s3dlio
 from s3dlio.cli.commands import get as get_command
+from s3dlio.cli.commands import ls as ls_command
 from tests.e2e.conftest import Cli
 
 S3_CLI = [sys.executable, "-m", "s3dlio"]
@@ -48,6 +51,15 @@ def test_ls_recursive_pattern_and_count(cli: Cli, tree: Path):
     assert cli("list", "-r", "-p", r"\.txt$", uri).lines[:-1] == [f"{uri}a.txt", f"{uri}sub/c.txt"]
     assert cli("ls", "-r", "-p", "*.bin", uri).lines[:-1] == [f"{uri}b.bin"]
     assert cli("ls", "-rc", uri).out.startswith("Total objects: 3 (")
+
+
+def test_ls_counts_with_a_live_rate(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch):
+    ticks = SimpleNamespace(monotonic=itertools.count().__next__)  # a second passes whenever somebody looks
+    monkeypatch.setattr(ls_command, "time", ticks)
+    run = cli("ls", "-rc", "--progress", f"file://{tree}/")
+    assert re.fullmatch(r"\r3 objects \(\d obj/s\)\r\x1b\[K", run.err)
+    assert re.fullmatch(r"Total objects: 3 \(\d\.000s, rate: \d objects/s\)\n", run.out)
+    assert cli("ls", "-r", "--progress", f"file://{tree}/").err == ""
 
 
 def test_ls_long_and_human(cli: Cli, tree: Path):
