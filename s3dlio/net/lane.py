@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net.connection import Connection
+from s3dlio.net.ending import GRACE_SECONDS, Deadline, Ending
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, final_error, overdue, rest_of
 from s3dlio.net.message import Pause, Request, Response
@@ -30,8 +31,6 @@ Done = Callable[[int, Any, "BaseException | None"], None]
 #: How often deadlines are looked at and a cancellation is noticed, in seconds. All deadlines of a lane are alike and
 #: long, so a sweep over the flights costs less than a heap entry for every request.
 _SWEEP_SECONDS = 0.1
-#: What a cancelled operation may take to clean up (abort its multipart upload).
-_GRACE_SECONDS = 10.0
 
 
 class Cancel(Protocol):
@@ -177,7 +176,7 @@ class Lane:
             if grace_ends is not None and now > grace_ends:
                 self._abandon()
             elif grace_ends is None and self._cancel is not None and self._cancel.cancelled:
-                grace_ends = now + _GRACE_SECONDS
+                grace_ends = now + GRACE_SECONDS
                 self._cancel_all()
 
     def _timeout(self) -> float:
@@ -391,9 +390,9 @@ class Lane:
         """After an interrupt (or a failure of whoever is told of results): operations may clean up on a lane of their
         own, since this one may have been struck anywhere. Nobody is told of them any more."""
         self._wire.close()
-        endings = [_Ending(task.steps) for task in self._tasks]
+        endings = [Ending(task.steps) for task in self._tasks]
         self._tasks.clear()
-        Lane(window=self._window, cancel=_Deadline()).run(enumerate(endings), lambda index, result, error: None)
+        Lane(window=self._window, cancel=Deadline()).run(enumerate(endings), lambda index, result, error: None)
 
     def _abandon(self) -> None:
         """Operations that were still cleaning up when the time for it ran out."""
@@ -407,40 +406,6 @@ class Lane:
         for task in self._tasks:
             task.steps.close()
         self._tasks.clear()
-
-
-class _Deadline:
-    """Cancels when the time for cleaning up is over."""
-
-    def __init__(self) -> None:
-        self._ends = time.monotonic() + _GRACE_SECONDS
-
-    @property
-    def cancelled(self) -> bool:
-        return time.monotonic() > self._ends
-
-
-class _Ending:
-    """The rest of an operation that is told to give up: nothing, or requests that clean up."""
-
-    def __init__(self, steps: Any) -> None:
-        self._steps = steps
-
-    def steps(self) -> Any:
-        steps = self._steps
-        wanted = steps.throw(TransferCancelledError("given up because its batch was interrupted"))
-        try:
-            while True:
-                try:
-                    answer = yield wanted
-                except Exception as error:
-                    wanted = steps.throw(error)
-                else:
-                    wanted = steps.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            steps.close()
 
 
 def _yield_once(wanted: Any, answers: list[Response]) -> Any:

@@ -316,7 +316,7 @@ def test_an_interrupted_operation_cleans_up(struck: str, monkeypatch: pytest.Mon
 
 
 def test_cleaning_up_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "_GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(lane_module, "GRACE_SECONDS", 0.3)
     token = CancelToken()
     cleaned: list[str] = []
     stuck = [Expect(), ExpectClose()]
