@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from s3dlio import errors
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Response
+from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import resources
-from s3dlio.stores.gcs.uploads import FramedSource, crc32c_of, related
+from s3dlio.stores.gcs.uploads import FramedSource, related
 from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.types import ObjectMetadata, PutOptions
 

@@ -19,7 +19,7 @@ from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.azure import crc64, failures, headers, xml
 from s3dlio.stores.base import Steps
-from s3dlio.stores.md5 import base64_of, update
+from s3dlio.stores.checksums import base64_of, update
 from s3dlio.stores.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
 

@@ -19,13 +19,13 @@ from s3dlio.errors import IntegrityError, MissingDependencyError
 from s3dlio.memory.body import Sink, Source, landed
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
+from s3dlio.stores.checksums import stretches
 from s3dlio.types import ObjectMetadata
 
 FIELD = "x-ms-content-crc64"
 #: The longest range of which the service tells a CRC64.
 MOST = 4 << 20
 _ASK = ("x-ms-range-get-content-crc64", "true")
-_STEP = 1 << 20
 
 
 @functools.cache
@@ -46,12 +46,8 @@ def implementation() -> Callable[[Any, int], int]:
 def crc64_base64(source: Source) -> str:
     """The CRC64 of a body, as header fields have it."""
     compute, crc = implementation(), 0
-    whole = source.whole()
-    if whole is not None:
-        crc = compute(whole, 0)
-    else:
-        for start in range(0, source.size, _STEP):
-            crc = compute(source.read(start, _STEP), crc)
+    for stretch in stretches(source):
+        crc = compute(stretch, crc)
     return base64.b64encode(crc.to_bytes(8, "little")).decode()
 
 

@@ -11,7 +11,7 @@ from s3dlio.net.message import Response
 from s3dlio.settings import AzureSettings
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
-from s3dlio.stores.md5 import md5_base64
+from s3dlio.stores.checksums import md5_base64
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
 Fields = list[tuple[str, str]]

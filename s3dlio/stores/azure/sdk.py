@@ -25,7 +25,7 @@ from s3dlio.stores.azure.sdk_objects import (
     translated,
 )
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
-from s3dlio.stores.md5 import verify_md5
+from s3dlio.stores.checksums import verify_md5
 from s3dlio.stores.percent import encode_key
 from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.spooled import SpooledWriter

@@ -15,9 +15,9 @@ from s3dlio.stores.azure import batch, blocks, copying, crc64, failures, headers
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.checksums import md5_compared
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
-from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -129,13 +129,9 @@ class AzureStore(CloudStore):
         steps = super()._read(key, sink, offset, length, conditions)
         if self._checks_crc64 and length is not None and 0 < length <= crc64.MOST:
             return crc64.compared(steps, sink)
-        return self._compared(steps, sink) if self._checks_md5 and offset == 0 and length is None else steps
-
-    def _compared(self, steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
-        """A whole read, compared with the MD5 that Azure keeps."""
-        about = yield from steps
-        verify_md5(sink, about.md5)
-        return about
+        if self._checks_md5 and offset == 0 and length is None:
+            return md5_compared(steps, sink, lambda about: about.md5)
+        return steps
 
     def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
         fields = headers.condition_fields(conditions)

@@ -18,6 +18,7 @@ from s3dlio.memory.body import Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
+from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import batch, resources, uploads
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
 from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
@@ -68,7 +69,7 @@ class Upload:
         yield from ()
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
-        crc = uploads.crc32c_of(source) if crc is None else crc
+        crc = crc32c_of(source) if crc is None else crc
         self._sent[number] = (crc, source.size)
         name = self._new_name(f"{number:06}")
         request = uploads.put_request(self._store, name, source, _TEMPORARY, crc, self._options, [])

@@ -28,6 +28,7 @@ from s3dlio.net.pool import pool_for_url
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
+from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import resources, uploads
 from s3dlio.types import PutOptions, PutResult
 
@@ -46,7 +47,7 @@ class _SessionGoneError(ServiceError):
 
 def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write an object through a session; a second one is opened when the first is lost, and so on."""
-    crc = uploads.crc32c_of(source)
+    crc = crc32c_of(source)
     attempts = store.settings.retry.max_attempts
     try:
         for attempt in range(1, attempts + 1):

@@ -18,6 +18,7 @@ from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
+from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import resources
 from s3dlio.types import PutOptions, PutResult
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from s3dlio.stores.gcs.store import GcsStore
 
 JSON: Headers = (("content-type", "application/json; charset=UTF-8"),)
-_STEP = 1 << 20
 #: Up to here the parts of a body are joined, and go out in one piece.
 _JOINED = 64 << 10
 
@@ -141,14 +141,3 @@ def typed_damage(error: ServiceError) -> ServiceError | IntegrityError:
         request_id=error.request_id,
         hint="write it again",
     )
-
-
-def crc32c_of(source: Source) -> int:
-    """The CRC32C of a body."""
-    whole = source.whole()
-    if whole is not None:
-        return integrity.crc32c(whole)
-    crc = 0
-    for start in range(0, source.size, _STEP):
-        crc = integrity.crc32c(source.read(start, _STEP), crc)
-    return crc

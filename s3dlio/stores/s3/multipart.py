@@ -18,6 +18,7 @@ from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
+from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.percent import encode_query
 from s3dlio.stores.s3 import headers, orphans, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
@@ -213,8 +214,6 @@ def carries_error(response: Response) -> bool:
 
 def write(store: S3Store, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write a large object in concurrent parts; nothing is left of it after a failure."""
-    from s3dlio.stores.s3.store import crc32c_of
-
     size = part_size_for(source.size, store.settings.multipart.part_size)
     upload = Upload(store, key, options)
 

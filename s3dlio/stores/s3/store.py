@@ -15,9 +15,9 @@ from s3dlio.net.message import Headers, Request, Response
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
-from s3dlio.stores.md5 import verify_md5
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import copying, headers, mending, multipart, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 8 * 1024 * 1024
-#: A body from a file is hashed in pieces of this size, which stay in the CPU's cache.
-_HASH_STEP = 1024 * 1024
 
 
 class S3Store(CloudStore):
@@ -128,13 +126,9 @@ class S3Store(CloudStore):
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> Steps[ObjectMetadata]:
         steps = super()._read(key, sink, offset, length, conditions)
-        return self._compared(steps, sink) if self.verifies and offset == 0 and length is None else steps
-
-    def _compared(self, steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
-        """A whole read of an object that has no CRC32C, compared with the MD5 that its ETag may be."""
-        about = yield from steps
-        verify_md5(sink, headers.md5_of(about))
-        return about
+        if self.verifies and offset == 0 and length is None:  # the ETag of an object without a CRC32C may be its MD5
+            return md5_compared(steps, sink, headers.md5_of)
+        return steps
 
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
         request = Request(self.service, "GET", f"{self.base}/{encode_key(key)}", "", (*self._read_headers, *fields))
@@ -356,14 +350,3 @@ def _version(version_id: str | None) -> str:
 def _without_fraction(date: str | None) -> str | None:
     """``2026-11-20T23:52:47.000Z`` as ``2026-11-20T23:52:47Z``."""
     return date.partition(".")[0] + "Z" if date and "." in date else date
-
-
-def crc32c_of(source: Source) -> int:
-    """The CRC32C of a body."""
-    whole = source.whole()
-    if whole is not None:
-        return integrity.crc32c(whole)
-    crc = 0
-    for start in range(0, source.size, _HASH_STEP):
-        crc = integrity.crc32c(source.read(start, _HASH_STEP), crc)
-    return crc

@@ -1,15 +1,38 @@
-"""MD5, where a service keeps one with an object: of what is sent, and of what has arrived."""
+"""Checksums of whole bodies: of what is sent, and of what has arrived."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from s3dlio import integrity
 from s3dlio.errors import IntegrityError
 from s3dlio.memory.body import Sink, Source, landed
+from s3dlio.stores.base import Steps
+from s3dlio.types import ObjectMetadata
 
+#: A body that is not in memory is hashed in pieces of this size, which stay in the CPU's cache.
 _STEP = 1024 * 1024
+
+
+def stretches(source: Source) -> Iterator[memoryview]:
+    """A body in order: all of it at once where it is in memory."""
+    whole = source.whole()
+    if whole is not None:
+        yield whole
+        return
+    for start in range(0, source.size, _STEP):
+        yield source.read(start, _STEP)
+
+
+def crc32c_of(source: Source) -> int:
+    """The CRC32C of a body."""
+    crc = 0
+    for stretch in stretches(source):
+        crc = integrity.crc32c(stretch, crc)
+    return crc
 
 
 def md5_base64(source: Source) -> str:
@@ -19,18 +42,23 @@ def md5_base64(source: Source) -> str:
 
 def update(digest: Any, source: Source) -> Any:
     """Feed a body to a hash."""
-    whole = source.whole()
-    if whole is not None:
-        digest.update(whole)
-    else:
-        for start in range(0, source.size, _STEP):
-            digest.update(source.read(start, _STEP))
+    for stretch in stretches(source):
+        digest.update(stretch)
     return digest
 
 
 def base64_of(digest: Any) -> str:
     """What a hash says, in base64."""
     return base64.b64encode(digest.digest()).decode()
+
+
+def md5_compared(
+    steps: Steps[ObjectMetadata], sink: Sink, md5_of: Callable[[ObjectMetadata], str | None]
+) -> Steps[ObjectMetadata]:
+    """Read a whole object, and compare it with the MD5 that its service tells."""
+    about = yield from steps
+    verify_md5(sink, md5_of(about))
+    return about
 
 
 def verify_md5(sink: Sink, told: str | None) -> None:
