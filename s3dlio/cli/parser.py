@@ -240,7 +240,7 @@ def _transfers(commands: _Commands) -> None:
     _transfer_options(download, 64)
 
     for name, summary in (
-        ("cp", "Copy files or objects from anywhere to anywhere"),
+        ("cp", "Copy files or objects from anywhere to anywhere; '-' is standard input or output"),
         ("mv", "Move files or objects from anywhere to anywhere"),
     ):
         command = commands.add(name, f"transfers:{name}", summary,

@@ -318,3 +318,21 @@ def test_every_command_prints_json(cli: Cli, bucket: Bucket, tmp_path: Path):
         assert run.err == "", line
         if line.split()[0] in ("put", "get", "upload", "download", "cp", "mv", "sync", "rm"):
             assert run.records[-1]["attempted"] == (1 if "moved" in line else 11 if line == "rm -r {b}" else 3), line
+
+
+def test_cp_takes_standard_input_and_gives_standard_output(bucket: Bucket):
+    data = bytes(range(256)) * 50_000  # more than one piece
+    words = [sys.executable, "-m", "s3dlio", "cp"]
+    stored = subprocess.run([*words, "-", bucket + "piped"], input=data, capture_output=True, check=True)
+    assert stored.stdout == b"CP summary (upload): attempted=1, succeeded=1, failed=0\n"
+    assert subprocess.run([*words, bucket + "piped", "-"], capture_output=True, check=True).stdout == data
+    assert subprocess.run([*words, "-", bucket + "empty"], stdin=subprocess.DEVNULL, check=True).returncode == 0
+    assert Client().stat(bucket + "empty")["size"] == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["cp - -", "cp - s3://a s3://b/", "cp -r - s3://b/k", "cp --verify s3://b/k -", "cp - s3://b/", "cp - s3://b",
+              "mv - s3://b/k", "mv s3://b/k -"],
+)  # fmt: skip
+def test_what_a_pipe_cannot_be_is_refused(cli: Cli, words: str):
+    assert "standard input" in cli(*words.split(), code=2).err

@@ -20,12 +20,12 @@ _HINT = "name an object in it, as ls shows them"
 def cat(context: Context) -> None:
     """All bytes of every object."""
     for uri in context.args.uris:
-        _print(context, uri, 0, None)
+        print_object(context, uri)
 
 
 def head(context: Context) -> None:
     """The first bytes."""
-    _print(context, context.args.uri, 0, context.args.bytes)
+    print_object(context, context.args.uri, 0, context.args.bytes)
 
 
 def tail(context: Context) -> None:
@@ -33,10 +33,11 @@ def tail(context: Context) -> None:
     uri, count = context.args.uri, context.args.bytes
     with context.one_object(uri, _HINT):
         size = context.client.stat(uri)["size"]
-    _print(context, uri, max(0, size - count), min(size, count))
+    print_object(context, uri, max(0, size - count), min(size, count))
 
 
-def _print(context: Context, uri: str, offset: int, length: int | None) -> None:
+def print_object(context: Context, uri: str, offset: int = 0, length: int | None = None) -> None:
+    """``length`` bytes of an object from ``offset`` on, or what there is of them, on standard output."""
     with context.one_object(uri, _HINT):
         _print_pieces(context, uri, offset, length)
 

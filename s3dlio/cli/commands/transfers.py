@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from s3dlio.cli.commands import pipe
+from s3dlio.cli.commands.pipe import PIPE
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish, finish_failed
 from s3dlio.errors import BatchError, IsDirectoryError
@@ -36,12 +38,17 @@ def download(context: Context) -> None:
 
 
 def cp(context: Context) -> None:
-    """From anywhere to anywhere."""
-    _copy(context, "CP", copying.copy)
+    """From anywhere to anywhere; ``-`` is standard input or output."""
+    if PIPE in (*context.args.sources, context.args.dest):
+        pipe.run(context)
+    else:
+        _copy(context, "CP", copying.copy)
 
 
 def mv(context: Context) -> None:
     """The same, and the source is gone afterwards."""
+    if PIPE in (*context.args.sources, context.args.dest):
+        context.refuse("'-' is standard input or output, which cp knows; a file of this name is ./-")
     _copy(context, "MV", copying.move)
 
 
