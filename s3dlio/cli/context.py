@@ -94,10 +94,11 @@ class Context:
         if isinstance(error, IsDirectoryError):
             return True
         store, key = self.client.store_for(uri)
-        if is_directory_like(key) or store.scheme in LOCAL_SCHEMES:
+        if store.scheme in LOCAL_SCHEMES:
             return False
+        directory = key if is_directory_like(key) else f"{key}/"
         with contextlib.suppress(S3dlioError):  # the error at hand matters more than why there is no hint
-            return any(page.keys or page.prefixes for page in itertools.islice(store.list(f"{key}/"), 1))
+            return any(page.keys or page.prefixes for page in itertools.islice(store.list(directory), 1))
         return False
 
 

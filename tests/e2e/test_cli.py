@@ -167,6 +167,8 @@ def test_a_directory_where_an_object_is_meant(cli: Cli, tree: Path, scheme: str,
     s3dlio.put_bytes("memory://cli-directory/sub/key", b"x")
     assert len(re.findall("it is a directory[:;] ", cli(words, uri, code=1).err)) == 1
     assert "it is a directory" not in cli(words, f"{uri}x", code=1).err
+    if words != "get":  # which reads what is in it
+        assert "it is a directory" in cli(words, f"{uri}/", code=1).err
 
 
 def test_get_range(cli: Cli, tree: Path):
