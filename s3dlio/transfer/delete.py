@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3dlio.errors import IsDirectoryError, S3dlioError, TransferCancelledError
+from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
@@ -88,7 +88,12 @@ def delete(
 
 
 def _one(store: ObjectStore, key: str) -> str:
-    store.check_key(key, "DELETE")
+    try:
+        store.check_key(key, "DELETE")
+    except InvalidURIError as error:
+        if not key:
+            error.hint = "use -r / recursive=True to delete everything in it (nothing was deleted)"
+        raise
     check_names_one(store, key, "DELETE")
     if _is_directory(store, key):
         raise IsDirectoryError(
