@@ -412,7 +412,7 @@ def test_delete_selects_like_a_listing(client: Client, bucket: str) -> None:
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/p/b.txt", f"{bucket}/pp"]
     assert delete(client, f"{bucket}/pp").succeeded == 1
     assert delete(client, f"{bucket}/nope").failed == 0
-    with pytest.raises(InvalidURIError, match="-r .*nothing was deleted"):
+    with pytest.raises(InvalidURIError, match=r"-r .*nothing was deleted"):
         delete(client, bucket)
     assert delete(client, f"{bucket}/none/", recursive=True).attempted == 0
 
