@@ -344,8 +344,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._json(self._conditions(bucket, name).resource)
 
+    def _check_key(self, found: Stored, prefix: str = "x-goog-encryption") -> None:
+        """What was written with a customer's key is read with that key."""
+        needed = found.resource.get("customerEncryption", {}).get("keySha256")
+        if self.headers.get(f"{prefix}-key-sha256") != needed:
+            raise Refusal(400, "resourceIsEncryptedWithCustomerEncryptionKey", "Another encryption key is needed.")
+
+    def _encrypted(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """A resource with what the request says of a customer's key."""
+        sha256 = self.headers.get("x-goog-encryption-key-sha256")
+        if sha256 is None:
+            return resource
+        return {**resource, "customerEncryption": {"encryptionAlgorithm": "AES256", "keySha256": sha256}}
+
     def get_media(self, bucket: str, name: str) -> None:
         found = self._conditions(bucket, name)
+        self._check_key(found)
         resource, data, status = found.resource, found.data, 200
         fields = {
             "Content-Type": resource["contentType"],
@@ -410,18 +424,18 @@ class _Handler(BaseHTTPRequestHandler):
             resource = {"name": self.query["name"], "contentType": media}
             if given := self.headers.get("x-goog-hash"):
                 resource["crc32c"] = given.removeprefix("crc32c=")
-            self._json(owner.store(bucket, resource, self.body, self.query))
+            self._json(owner.store(bucket, self._encrypted(resource), self.body, self.query))
         elif kind == "multipart":
             resource, data = _split(self.body, media)
             resource.setdefault("name", self.query.get("name", ""))
-            self._json(owner.store(bucket, resource, data, self.query))
+            self._json(owner.store(bucket, self._encrypted(resource), data, self.query))
         else:
             resource = json.loads(self.body or b"{}")
             resource.setdefault("name", self.query.get("name", ""))
             resource.setdefault("contentType", self.headers.get("x-upload-content-type"))
             owner.check(bucket, resource["name"], self.query)
             session = f"session-{next(owner._names)}"
-            owner.sessions[session] = Session(bucket, resource, self.query)
+            owner.sessions[session] = Session(bucket, self._encrypted(resource), self.query)
             target = f"{owner.endpoint}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={session}"
             self._answer(200, b"", {"Location": target})
 
@@ -430,6 +444,7 @@ class _Handler(BaseHTTPRequestHandler):
         session = owner.sessions.get(self.query["upload_id"])
         if session is None:
             raise Refusal(410, "gone", "The upload session is gone.")
+        assert self._encrypted(session.resource) == session.resource
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", self.headers["content-range"])
         assert match
         if session.done is None and match[1] is not None:
@@ -455,12 +470,15 @@ class _Handler(BaseHTTPRequestHandler):
             owner.find(bucket, item["name"], {"generation": item["generation"]} if "generation" in item else {})
             for item in wanted["sourceObjects"]
         ]
-        resource = {**wanted.get("destination", {}), "name": name}
+        for part in parts:
+            self._check_key(part)
+        resource = self._encrypted({**wanted.get("destination", {}), "name": name})
         self._json(owner.store(bucket, resource, b"".join(part.data for part in parts), self.query, composed=True))
 
     def rewrite(self, bucket: str, name: str, target_bucket: str, target: str) -> None:
         owner = self.server.owner
         found = owner.find(bucket, name, self.query)
+        self._check_key(found, "x-goog-copy-source-encryption")
         owner.bucket(target_bucket)
         token = self.query.get("rewriteToken") or f"rewrite-{next(owner._names)}"
         done = owner.rewrites[token] = owner.rewrites.get(token, 0) + owner.rewrite_step
@@ -471,7 +489,8 @@ class _Handler(BaseHTTPRequestHandler):
         kept = ("contentType", "contentEncoding", "contentLanguage", "cacheControl", "metadata", "storageClass")
         said = {name: value for name, value in json.loads(self.body or b"{}").items() if name != "name"}
         resource = said or {name: found.resource[name] for name in kept if name in found.resource}
-        result = owner.store(target_bucket, {**resource, "name": target}, found.data, self.query)
+        resource = self._encrypted({**resource, "name": target})
+        result = owner.store(target_bucket, resource, found.data, self.query)
         self._json({"done": True, "resource": result, "totalBytesRewritten": size, "objectSize": size})
 
     def delete_object(self, bucket: str, name: str) -> None:

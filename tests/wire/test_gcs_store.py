@@ -17,7 +17,9 @@ from s3dlio.net.lane import Lane
 from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.gcs.sdk import GcsSdkStore
+from s3dlio.stores.registry import open_store
 from s3dlio.types import Conditions, PutOptions
+from s3dlio.uri import parse
 from tests.servers.certs import Authority
 from tests.servers.gcs_scripted import Fault, FullGcsServer
 
@@ -375,3 +377,35 @@ def test_keys_of_encryption(server: FullGcsServer, store: GcsStore) -> None:
         with pytest.raises(errors.UnsupportedOperationError):
             store.writer("k", options=refused)
     assert len(server.seen) == count
+
+
+@pytest.mark.parametrize("settings", [{}, {"composite_upload": False}, {"backend": "sdk"}])
+@pytest.mark.parametrize("size", [100, 9 * MIB])
+def test_what_has_a_customer_s_key_is_read_and_copied_with_it(
+    server: FullGcsServer, settings: dict[str, Any], size: int
+) -> None:
+    found = open_store(
+        parse("gs://bucket/"),
+        Settings.resolve(
+            {},
+            gcs={"endpoint_url": server.endpoint, **settings},
+            multipart={"threshold": MIB, "part_size": 5 * MIB},
+            range={"threshold": MIB, "chunk": 4 * MIB},
+            retry={"max_attempts": 1},
+        ),
+    )
+    data = random.Random(6).randbytes(size)
+    key, other = b"k" * 32, b"o" * 32
+    found.put("k", data, options=PutOptions(sse_customer_key=key))
+    read = Conditions(sse_customer_key=key)
+    assert found.get("k", conditions=read) == data
+    assert found.get_range("k", 10, 50, conditions=read) == data[10:60]
+    assert found.head("k", conditions=read).size == size
+    for wrong in (Conditions(), Conditions(sse_customer_key=other)):
+        with pytest.raises(errors.ServiceError, match="encryption key"):
+            found.get("k", conditions=wrong)
+    found.copy(found, "k", "again", options=PutOptions(sse_customer_key=other, conditions=read))
+    assert found.get("again", conditions=Conditions(sse_customer_key=other)) == data
+    assert sorted(server.buckets["bucket"]) == ["again", "k"]
+    with pytest.raises(errors.ConfigError):
+        found.get("k", conditions=Conditions(sse_customer_key=b"short"))

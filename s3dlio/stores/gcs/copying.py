@@ -24,7 +24,9 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
     """Copy an object. Between places or storage classes the service does it in stretches; a token names the rest."""
     said = resources.properties(options)
     if said:  # a resource replaces all that the source has
-        original = yield from source._head(source_key, Conditions(version_id=options.conditions.version_id))
+        wanted = options.conditions
+        read = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
+        original = yield from source._head(source_key, read)
         said = {**resources.carried(original), **said}
     query = [("fields", f"done,rewriteToken,resource({resources.RESULT_FIELDS})")]
     if options.conditions.version_id:
@@ -34,6 +36,7 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
     conditions = yield from store.write_conditions(key, options)
     query += conditions
     fields = resources.key_fields(options.sse_customer_key)
+    fields += resources.key_fields(options.conditions.sse_customer_key, of_source=True)
     path = f"{source.path(source_key)}/rewriteTo/b/{store.bucket}/o/{encode_segment(key)}"
     token: list[tuple[str, str]] = []
     while True:

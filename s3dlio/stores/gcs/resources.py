@@ -98,8 +98,8 @@ def content_type(said: dict[str, Any]) -> str:
     return value
 
 
-def key_fields(key: bytes | None) -> Fields:
-    """The fields of a customer's own raw 256-bit key.
+def key_fields(key: bytes | None, *, of_source: bool = False) -> Fields:
+    """The fields of a customer's own raw 256-bit key: that of the object, or that of a copy's source.
 
     Raises:
         ConfigError: it has another length.
@@ -108,10 +108,11 @@ def key_fields(key: bytes | None) -> Fields:
         return []
     if len(key) != 32:
         raise ConfigError("a customer's own encryption key has 32 bytes")
+    prefix = "x-goog-copy-source-encryption" if of_source else "x-goog-encryption"
     return [
-        ("x-goog-encryption-algorithm", "AES256"),
-        ("x-goog-encryption-key", base64.b64encode(key).decode()),
-        ("x-goog-encryption-key-sha256", base64.b64encode(hashlib.sha256(key).digest()).decode()),
+        (f"{prefix}-algorithm", "AES256"),
+        (f"{prefix}-key", base64.b64encode(key).decode()),
+        (f"{prefix}-key-sha256", base64.b64encode(hashlib.sha256(key).digest()).decode()),
     ]
 
 
@@ -129,10 +130,10 @@ def result_of(resource: dict[str, Any]) -> PutResult:
 
 
 def condition_fields(conditions: Conditions) -> Fields:
-    """The header fields of a read's conditions."""
+    """The header fields of a read's conditions, and of the customer's key that it needs."""
     if conditions is NO_CONDITIONS:
         return []
-    fields = []
+    fields = key_fields(conditions.sse_customer_key)
     for name, value in (("if-match", conditions.if_match), ("if-none-match", conditions.if_none_match)):
         if value is None:
             continue

@@ -52,7 +52,7 @@ def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Ste
     try:
         for attempt in range(1, attempts + 1):
             conditions = yield from store.write_conditions(key, options)
-            session = _Session(store, key, source)
+            session = _Session(store, key, source, resources.key_fields(options.sse_customer_key))
             yield from session.open(options, crc, conditions)
             try:
                 response = yield from session.send()
@@ -70,8 +70,9 @@ def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Ste
 class _Session:
     """One session on its way."""
 
-    def __init__(self, store: GcsStore, key: str, source: Source) -> None:
+    def __init__(self, store: GcsStore, key: str, source: Source, key_fields: resources.Fields) -> None:
         self._store = store
+        self._key_fields = key_fields
         self._key = key
         self._source = source
         self._place: tuple[Service, str, str] | None = None
@@ -89,7 +90,7 @@ class _Session:
             *uploads.JSON,
             ("x-upload-content-type", resources.content_type(said)),
             ("x-upload-content-length", str(self._source.size)),
-            *resources.key_fields(options.sse_customer_key),
+            *self._key_fields,
         ]
         query += [*resources.key_name(options), *conditions]
         request = store.upload_request(query, fields, uploads.json_source(resource))
@@ -100,7 +101,7 @@ class _Session:
         self._place = self._find(location)
 
     def _find(self, location: str) -> tuple[Service, str, str]:
-        """Where the bytes go. A session needs no token, and another host gets none."""
+        """Where the bytes go. A session needs no token, and another host gets neither it nor the customer's key."""
         account = self._store.account
         parts = urlsplit(location)
         own = account.service.pool
@@ -108,7 +109,7 @@ class _Session:
             raise ProtocolError("the upload session is at a place that cannot be used")
         service = account.service
         if pool_for_url(location, account.settings.http) is not own:
-            service = account.without_token(location)
+            service, self._key_fields = account.without_token(location), []
         return service, parts.path, parts.query
 
     def send(self) -> Steps[Response]:
@@ -161,7 +162,7 @@ class _Session:
     def _request(self, content_range: str, body: Source | None) -> Request:
         assert self._place is not None
         service, path, query = self._place
-        return Request(service, "PUT", path, query, (("content-range", content_range),), body)
+        return Request(service, "PUT", path, query, (("content-range", content_range), *self._key_fields), body)
 
     def _persisted(self, response: Response) -> int:
         """How many bytes the session has: those of its Range, none without one."""

@@ -3,6 +3,7 @@ out. Chosen with ``S3DLIO_GCS_BACKEND=sdk``."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from s3dlio.stores.gcs.sdk_objects import (
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
+    NO_CONDITIONS,
     NO_OPTIONS,
     Conditions,
     Container,
@@ -44,6 +46,7 @@ class GcsSdkStore(BlockingStore):
 
     scheme: ClassVar[str] = "gs"
     reads_tell_all: ClassVar[bool] = False
+    takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = 100
     page_size = 1000
 
@@ -78,12 +81,16 @@ class GcsSdkStore(BlockingStore):
     def _bucket(self) -> Any:
         return self.client().bucket(self.bucket, user_project=self.settings.gcs.user_project)
 
-    def blob(self, key: str, version_id: str | None = None, options: PutOptions = NO_OPTIONS) -> Any:
+    def blob(self, key: str, conditions: Conditions = NO_CONDITIONS) -> Any:
+        """What is there already: of the version and with the key that ``conditions`` name."""
+        version = conditions.version_id
         return self._bucket().blob(
-            key,
-            generation=int(version_id) if version_id else None,
-            encryption_key=options.sse_customer_key,
-            kms_key_name=options.ssekms_key_id,
+            key, generation=int(version) if version else None, encryption_key=conditions.sse_customer_key
+        )
+
+    def _new_blob(self, key: str, options: PutOptions) -> Any:
+        return self._bucket().blob(
+            key, encryption_key=options.sse_customer_key, kms_key_name=options.ssekms_key_id
         )
 
     # -- reading
@@ -94,7 +101,7 @@ class GcsSdkStore(BlockingStore):
             sink.take(b"")
             return about
         ranged = offset != 0 or length is not None
-        blob = self.blob(key, conditions.version_id)
+        blob = self.blob(key, conditions)
         try:
             with translated(self, key):
                 data = blob.download_as_bytes(
@@ -112,10 +119,10 @@ class GcsSdkStore(BlockingStore):
         sink.take(data)
         if not ranged:
             return metadata_of(blob, len(data))
-        return self._head(key, Conditions(version_id=conditions.version_id))
+        return self._head(key, dataclasses.replace(conditions, if_match=None, if_none_match=None, generation=None))
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
-        blob = self.blob(key, conditions.version_id)
+        blob = self.blob(key, conditions)
         with translated(self, key):
             blob.reload(**read_arguments(conditions), **self._common())
         return metadata_of(blob, blob.size)
@@ -123,7 +130,7 @@ class GcsSdkStore(BlockingStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        blob = self.blob(key, None, options)
+        blob = self._new_blob(key, options)
         describe(blob, options)
         with translated(self, key, options):
             blob.upload_from_file(
@@ -186,7 +193,7 @@ class GcsSdkStore(BlockingStore):
     def _delete(self, key: str, version_id: str | None) -> None:
         try:
             with translated(self, key):
-                self.blob(key, version_id).delete(**self._common())
+                self.blob(key, Conditions(version_id=version_id)).delete(**self._common())
         except S3dlioError as error:
             if not failures.is_gone_already(error):
                 raise
@@ -207,8 +214,8 @@ class GcsSdkStore(BlockingStore):
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
         assert isinstance(source, GcsSdkStore)
-        blob = self.blob(key, None, options)
-        original = source.blob(source_key, options.conditions.version_id)
+        blob = self._new_blob(key, options)
+        original = source.blob(source_key, options.conditions)
         with translated(self, key, options):
             if resources.properties(options):  # a resource replaces all that the source has
                 original.reload(**self._common())

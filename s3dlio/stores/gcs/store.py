@@ -50,6 +50,7 @@ class GcsStore(CloudStore):
 
     scheme: ClassVar[str] = "gs"
     reads_tell_all: ClassVar[bool] = False
+    takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
     sends_checksums = True
     #: Names asked for in one page of a listing.
