@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,22 @@ def test_arrow_asks_again_for_keys_that_end(monkeypatch: pytest.MonkeyPatch) -> 
         used = [seen.headers["authorization"].split("Credential=")[1][:5] for seen in server.all_requests]
         assert used[0] != used[1]
         server.assert_consumed()
+
+
+def test_a_forked_child_and_its_parent_go_on(store: ObjectStore) -> None:
+    """object_store's runtime does not follow a fork; what the child lets go of must not be lost to the parent."""
+    store.put("k", b"data")
+    assert store.get("k") == b"data"
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # a child that hangs is one that fails
+        try:
+            store.put("child", b"of mine")
+            os._exit(store.get("k") != b"data" or store.get("child") != b"of mine")
+        except BaseException:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert store.get("child") == b"of mine"
+    store.delete("child")
+    assert store.get("k") == b"data"

@@ -8,6 +8,7 @@ S3 key (empty, ``.`` and ``..`` segments); boto3 carries these.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,13 @@ from s3dlio.stores.s3.headers import put_fields
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
+log = logging.getLogger("s3dlio.s3")
+
 _PIECE = 1 << 20
+#: The process that object_store's threads run in; 0 before its first use.
+_home = 0
+#: Forked children that were told that they have none.
+_told: set[int] = set()
 _ATTRIBUTES = (
     ("content_type", "Content-Type"),
     ("content_encoding", "Content-Encoding"),
@@ -47,7 +54,6 @@ class ArrowStore(BotoStore):
         "http.read_timeout", "http.follow_redirects", "http.redirect_max", "retry.retry_after_cap", *RANGES,
     )  # fmt: skip
     _arrow: Any = None
-    _arrow_pid = 0
 
     def _obstore(self) -> Any:
         try:
@@ -58,12 +64,25 @@ class ArrowStore(BotoStore):
 
     @property
     def arrow(self) -> Any:
-        """The object_store: made on first use, and anew in a forked child, whose runtime has no threads."""
-        if self._arrow is None or self._arrow_pid != os.getpid():
+        """The object_store: made on first use."""
+        global _home
+        if self._arrow is None:
             self._obstore()
             with self._lock:
-                self._arrow, self._arrow_pid = self._make_arrow(), os.getpid()
+                if self._arrow is None:  # another thread may have been quicker
+                    self._arrow = self._make_arrow()
+                    _home = os.getpid()
         return self._arrow
+
+    def _carries(self, key: str) -> bool:
+        """Whether object_store can: not in a child of the process that used it. Its threads stay behind there, and its
+        epoll is shared, so that whatever the child let go of would be lost to the parent."""
+        if _home in (0, os.getpid()):
+            return is_path(key)
+        if os.getpid() not in _told:
+            _told.add(os.getpid())
+            log.warning("object_store does not work in a forked child: boto3 carries everything here")
+        return False
 
     def _make_arrow(self) -> Any:
         from obstore import store
@@ -131,7 +150,7 @@ class ArrowStore(BotoStore):
     def _read(
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> ObjectMetadata:
-        if length == 0 or not is_path(key) or conditions.sse_customer_key is not None:
+        if length == 0 or not self._carries(key) or conditions.sse_customer_key is not None:
             return super()._read(key, sink, offset, length, conditions)
         options: dict[str, Any] = {}
         if conditions.if_match:
@@ -178,7 +197,7 @@ class ArrowStore(BotoStore):
         conditions = options.conditions
         plain = not (options.server_side_encryption or options.sse_customer_key or options.ssekms_key_id)
         create_only_or_always = conditions.if_none_match in (None, "*") and not conditions.if_match
-        if not plain or options.tags or not create_only_or_always or not is_path(key):
+        if not plain or options.tags or not create_only_or_always or not self._carries(key):
             return super()._write(key, source, options)
         put_fields(options)
         attributes = {name: value for field, name in _ATTRIBUTES if (value := getattr(options, field))}
@@ -200,7 +219,7 @@ class ArrowStore(BotoStore):
         return PutResult(answer["e_tag"], answer["version"], source.size)
 
     def _delete(self, key: str, version_id: str | None) -> None:
-        if version_id is not None or not is_path(key):
+        if version_id is not None or not self._carries(key):
             super()._delete(key, version_id)
             return
         with self._arrow_errors(key), contextlib.suppress(FileNotFoundError):
