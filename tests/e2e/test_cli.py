@@ -20,6 +20,10 @@ import pytest
 import s3dlio
 from s3dlio.cli.commands import get as get_command
 from s3dlio.cli.commands import ls as ls_command
+from s3dlio.cli.commands import stat as stat_command
+from s3dlio.cli.context import Context
+from s3dlio.cli.output import Output
+from s3dlio.cli.parser import parse
 from tests.e2e.conftest import Cli
 
 S3_CLI = [sys.executable, "-m", "s3dlio"]
@@ -438,6 +442,17 @@ def test_odd_names_are_raw_in_a_pipe_and_escaped_on_a_terminal(tmp_path: Path):
     assert rb"/a\x1b[31m\nb" in shown
     assert b"\x1b" not in shown
     assert b"not-utf8-\\udcff" in shown
+
+
+def test_what_others_wrote_of_an_object_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]):
+    uri = "memory://cli-stat/key"
+    s3dlio.put_bytes(uri, b"", content_type="text/\x1b[31m", metadata={"note": "\x1b]0;title\x07"})
+    out = Output()
+    out.on_terminal = True
+    stat_command.run(Context(parse(["stat", uri]), out))
+    shown = capsys.readouterr().out
+    assert "Content-Type    : text/\\x1b[31m" in shown
+    assert "  note = \\x1b]0;title\\x07" in shown
 
 
 def on_terminal(*words: str, answer: bytes = b"", code: int = 0) -> bytes:

@@ -32,9 +32,9 @@ def run(context: Context) -> None:
     if out.as_json:
         out.result({"uri": uri, **told})
         return
-    rows = [f"{'URI':<16}: {out.name(uri)}"]
+    rows = [f"{'URI':<16}: {uri}"]
     rows += [f"{label:<16}: {told[field]}" for field, label in _LABELS.items() if told[field] is not None]
     if told["metadata"]:
         rows.append("User Metadata:")
-        rows += [out.name(f"  {name} = {value}") for name, value in sorted(told["metadata"].items())]
-    out.results((), rows)
+        rows += [f"  {name} = {value}" for name, value in sorted(told["metadata"].items())]
+    out.results((), map(out.name, rows))
