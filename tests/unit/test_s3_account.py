@@ -55,6 +55,21 @@ def test_no_keys_at_all() -> None:
         account().credentials()
 
 
+def test_nobody_is_asked_for_every_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for none takes seconds, where a metadata service does not answer."""
+    asked: list[float] = []
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda self: asked.append(0.0))
+    lonely = account()
+    for _ in range(100):
+        with pytest.raises(PermissionDeniedError):
+            lonely.credentials()
+    assert len(asked) == 1
+    monkeypatch.setattr("s3dlio.stores.s3.account._LOOK_AGAIN", 0.0)
+    with pytest.raises(PermissionDeniedError):
+        lonely.credentials()
+    assert len(asked) == 2
+
+
 @pytest.fixture
 def profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(

@@ -8,8 +8,10 @@ could find; keys, region and endpoint from the environment need no file and no b
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +33,9 @@ log = logging.getLogger("s3dlio.s3")
 USER_AGENT = f"s3dlio/{__version__}"
 #: Refresh in the background when credentials have less than this many seconds left, as botocore's advisory window.
 _REFRESH_AHEAD = 15 * 60
+#: Where there were none, botocore is not asked again for so many seconds: it may wait long for a metadata service,
+#: and each object of a batch would ask.
+_LOOK_AGAIN = 5.0
 #: Error codes of S3 that are transient whatever their status.
 TRANSIENT_CODES = frozenset(
     {b"InternalError", b"SlowDown", b"RequestTimeout", b"RequestTimeoutException", b"ServiceUnavailable",
@@ -61,6 +66,7 @@ class S3Account:
         self._session: Any = None
         self._refreshing = False
         self._found: Any = None
+        self._looked = -math.inf
         self.region = self._s3.region or self._configured("region") or "us-east-1"
         self.endpoint_url = self._endpoint(endpoint)
         self.is_aws = self.endpoint_url is None
@@ -169,8 +175,9 @@ class S3Account:
 
     def _found_credentials(self) -> Credentials:
         with self._lock:
-            if self._found is None:
+            if self._found is None and time.monotonic() > self._looked + _LOOK_AGAIN:
                 self._found = self._botocore().get_credentials()
+                self._looked = time.monotonic()
         found = self._found
         if found is None:
             raise PermissionDeniedError(
