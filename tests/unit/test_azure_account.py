@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import pickle
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,6 +167,23 @@ def test_identity_is_the_last_resort(with_identity: None) -> None:
     assert AzureAccount(Settings.resolve(), "myaccount").tokens is not None
     assert account().tokens is None
     assert account(anonymous=True).tokens is None
+
+
+def test_identity_is_what_azure_identity_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("azure.identity")
+    scopes: list[str] = []
+
+    class Default:
+        def get_token(self, scope: str) -> SimpleNamespace:
+            scopes.append(scope)
+            return SimpleNamespace(token="found", expires_on=time.time() + 3600)
+
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Default)
+    found = AzureAccount(Settings.resolve({}), "myaccount")
+    request = AzureStore(found, "box").request("GET", "key")
+    for _ in range(2):
+        assert b"\r\nauthorization: Bearer found\r\n" in found.service.signer.render(request)
+    assert scopes == ["https://storage.azure.com/.default"]
 
 
 def test_tokens_need_https(with_identity: None) -> None:

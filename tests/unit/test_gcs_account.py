@@ -22,6 +22,7 @@ from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Request
 from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore
+from s3dlio.stores.gcs.resources import key_fields
 from s3dlio.stores.gcs.resumable import _Session
 from s3dlio.stores.gcs.sdk import GcsSdkStore
 from s3dlio.stores.percent import encode_segment
@@ -267,15 +268,16 @@ def test_impersonation(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made["source_credentials"].service_account_email.startswith("robot@")
 
 
-def test_a_session_elsewhere_gets_no_token(key_file: Path, token_server: TokenServer) -> None:
+def test_a_session_elsewhere_gets_no_token_and_no_key(key_file: Path, token_server: TokenServer) -> None:
     store = GcsStore(GcsAccount(settings_of(credentials_file=str(key_file))), "bucket")
-    session = _Session(store, "k", MemorySource(memoryview(b"x")))
+    session = _Session(store, "k", MemorySource(memoryview(b"x")), key_fields(b"k" * 32))
     place = "/upload?upload_id=secret"
     for host, token in (("storage.googleapis.com", True), ("other.example", False)):
-        service, path, query = session._find(f"https://{host}{place}")
-        head = service.signer.render(Request(service, "PUT", path, query))
+        session._place = session._find(f"https://{host}{place}")
+        request = session._request("bytes */1", None)
+        head = request.service.signer.render(request)
         assert head.startswith(f"PUT {place} HTTP/1.1\r\nhost: {host}\r\n".encode())
-        assert (b"authorization" in head) == token
+        assert ((b"authorization" in head), (b"x-goog-encryption-key" in head)) == (token, token)
     for wrong in (f"http://storage.googleapis.com{place}", place, f"ftp://x{place}"):
         with pytest.raises(errors.ProtocolError) as caught:
             session._find(wrong)

@@ -467,6 +467,13 @@ def test_copies_keep_or_replace_what_belongs_to_the_blob(
         copier.copy(copier, "source", "other", options=PutOptions(conditions=Conditions(if_none_match="*")))
 
 
+def test_a_copy_may_get_another_tier(store: AzureStore, azurite_server: AzuriteServer, backend: str) -> None:
+    store.put("source", b"data", options=PutOptions(storage_class="Hot"))
+    copier = connect(azurite_server, azure={"backend": backend})
+    copier.copy(copier, "source", "cooler", options=PutOptions(storage_class="Cool"))
+    assert [store.head(key).storage_class for key in ("source", "cooler")] == ["Hot", "Cool"]
+
+
 def test_a_copy_may_get_another_type(store: AzureStore) -> None:
     store.put(
         "source", b"data", options=PutOptions(content_type="text/plain", cache_control="no-cache", metadata={"a": "1"})
