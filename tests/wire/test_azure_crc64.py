@@ -41,7 +41,7 @@ def told(data: bytes) -> tuple[str, str]:
     return ("x-ms-content-crc64", reference(data))
 
 
-def connect(endpoint: str, account: str = "account", key: str = "c2VjcmV0", **sections: dict[str, Any]) -> ObjectStore:
+def connect(endpoint: str, account: str = "account", key: str = "c2VjcmV0", **sections: Any) -> ObjectStore:
     settings = Settings.resolve(
         {},
         azure={"endpoint_url": endpoint, "key": key, "crc64": True, **sections.pop("azure", {})},
@@ -61,7 +61,7 @@ def play(script: list[Any], act: Callable[[ObjectStore], Any], **sections: dict[
             server.assert_consumed()
 
 
-def expect(method: str, absent: tuple[str, ...] = (), **fields: str) -> Expect:
+def expect(method: str, *absent: str, **fields: str) -> Expect:
     """A request with these fields (``_`` for ``-``) and without those."""
 
     def match(request: ReceivedRequest) -> bool:
@@ -118,14 +118,14 @@ def test_the_sdk_has_none() -> None:
 
 
 def test_a_write_carries_it() -> None:
-    carries = expect("PUT", ("content-md5", "x-ms-blob-content-md5"), x_ms_content_crc64=reference(DATA))
+    carries = expect("PUT", "content-md5", "x-ms-blob-content-md5", x_ms_content_crc64=reference(DATA))
     for answer in (created(told(DATA)), created()):  # Azurite tells none
         play([carries, answer], lambda store: store.put("key", DATA))
 
 
 def test_an_md5_is_kept_beside_it() -> None:
     md5 = base64.b64encode(hashlib.md5(b"data").digest()).decode()
-    carries = expect("PUT", ("content-md5",), x_ms_content_crc64=reference(b"data"), x_ms_blob_content_md5=md5)
+    carries = expect("PUT", "content-md5", x_ms_content_crc64=reference(b"data"), x_ms_blob_content_md5=md5)
     play([carries, created()], lambda store: store.put("key", b"data"), azure={"content_md5": True})
 
 
@@ -148,15 +148,15 @@ def put_in_blocks(store: ObjectStore) -> Any:
     return store.put("key", bytes(6 * MIB))
 
 
-BLOCKS = {"multipart": {"threshold": MIB, "part_size": 5 * MIB}}
+BLOCKS: dict[str, Any] = {"multipart": {"threshold": MIB, "part_size": 5 * MIB}}
 
 
 def test_blocks_carry_it() -> None:
     first, second = (crc64.crc64_base64(MemorySource(memoryview(bytes(size)))) for size in (5 * MIB, MIB))
     script = [
-        expect("PUT", ("content-md5",), x_ms_content_crc64=first), created(("x-ms-content-crc64", first)),
-        expect("PUT", ("content-md5",), x_ms_content_crc64=second), created(("x-ms-content-crc64", second)),
-        expect("PUT", ("x-ms-content-crc64",)), created(),
+        expect("PUT", "content-md5", x_ms_content_crc64=first), created(("x-ms-content-crc64", first)),
+        expect("PUT", "content-md5", x_ms_content_crc64=second), created(("x-ms-content-crc64", second)),
+        expect("PUT", "x-ms-content-crc64"), created(),
     ]  # fmt: skip
     play(script, put_in_blocks, **BLOCKS, azure={"content_md5": True})
 
@@ -172,7 +172,7 @@ def test_a_damaged_block_of_a_stream_is_not_committed() -> None:
             writer.write(bytes(6 * MIB))
 
     crc = crc64.crc64_base64(MemorySource(memoryview(bytes(MIB))))
-    script = [expect("PUT"), created(told(b"other")), expect("PUT"), created(("x-ms-content-crc64", crc))]
+    script: list[Action] = [expect("PUT"), created(told(b"other")), expect("PUT"), created(("x-ms-content-crc64", crc))]
     with ScriptedServer([script[:2], script[2:]]) as server, pytest.raises(errors.IntegrityError):
         stream(connect(server.endpoint, **BLOCKS))
     assert not any("blocklist" in request.target for request in server.all_requests)
@@ -228,7 +228,7 @@ def test_a_range_that_breaks_off_is_compared_as_a_whole() -> None:
 
 def test_what_it_is_not_told_for() -> None:
     """Whole blobs, longer ranges, bytes that stream by, and ranges beyond the end."""
-    silent = (ASKS.replace("_", "-"),)
+    silent = ASKS.replace("_", "-")
     play([expect("GET", silent), respond(body=DATA)], lambda store: store.get("key"))
     large = bytes(crc64.MOST + 1)
     play([expect("GET", silent), part(large, 0, len(large))], lambda store: store.get_range("key", 0, len(large)))
