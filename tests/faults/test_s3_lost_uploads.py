@@ -95,7 +95,8 @@ def test_a_second_try_after_a_stale_connection_is_in_doubt_too() -> None:
 
 def test_after_an_upload_that_fails_later(caplog: pytest.LogCaptureFixture) -> None:
     refused = [Expect(b"PUT"), error("403 Forbidden", "AccessDenied")]
-    with ScriptedServer([[CREATE, Reset()], [*BEGIN, *refused, *ABORT, *LOOKED]]) as server:
+    gone = [Expect(b"GET /b/k?max-parts=1&uploadId=U1 "), error("404 Not Found", "NoSuchUpload")]
+    with ScriptedServer([[CREATE, Reset()], [*BEGIN, *refused, *ABORT, *gone, *LOOKED]]) as server:
         with pytest.raises(PermissionDeniedError):
             write(serial(server.endpoint), False)
         server.assert_consumed()

@@ -195,8 +195,35 @@ def test_a_lost_reply_where_etags_are_no_md5s_is_looked_up_by_checksum() -> None
         server.assert_consumed()
 
 
-def test_a_refused_part_aborts() -> None:
-    with ScriptedServer([[*BEGIN, Expect(b"PUT"), error("403 Forbidden", "AccessDenied"), *ABORT]]) as server:
+LOOK = Expect(b"GET /b/k?max-parts=1&uploadId=U1 ")
+STRAGGLER = respond(body=b"<ListPartsResult><Part><PartNumber>1</PartNumber></Part></ListPartsResult>")
+GONE = error("404 Not Found", "NoSuchUpload")
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_a_refused_part_aborts_until_no_part_is_left(late: int) -> None:
+    """Parts that were on their way may be stored after the first abort."""
+    refused = [Expect(b"PUT"), error("403 Forbidden", "AccessDenied")]
+    again = [*ABORT, LOOK, STRAGGLER] * late
+    with ScriptedServer([[*BEGIN, *refused, *again, *ABORT, LOOK, GONE]]) as server:
+        with pytest.raises(PermissionDeniedError):
+            put(serial(server.endpoint))
+        server.assert_consumed()
+
+
+def test_parts_that_do_not_go_are_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3dlio.stores.s3.orphans._PAUSES", (0.0, 0.0))
+    refused = [Expect(b"PUT"), error("403 Forbidden", "AccessDenied")]
+    with ScriptedServer([[*BEGIN, *refused, *[*ABORT, LOOK, STRAGGLER] * 2]]) as server:
+        with pytest.raises(PermissionDeniedError):
+            put(serial(server.endpoint))
+        assert "still has parts" in caplog.text
+        server.assert_consumed()
+
+
+def test_who_may_not_look_has_aborted_all_the_same() -> None:
+    denied = error("403 Forbidden", "AccessDenied")
+    with ScriptedServer([[*BEGIN, Expect(b"PUT"), denied, *ABORT, LOOK, denied]]) as server:
         with pytest.raises(PermissionDeniedError):
             put(serial(server.endpoint))
         server.assert_consumed()

@@ -193,11 +193,8 @@ class Upload:
     def abort(self) -> Steps[None]:
         if not self._id:
             return
-        query = encode_query([("uploadId", self._id)])
-        try:
-            yield from self._store.send(self._store.request("DELETE", self._key, query), self._key, (200, 204, 404))
-        except S3dlioError as error:
-            log.warning("upload %s of %s could not be aborted: %s", self._id, self._store.uri(self._key), error)
+        stragglers = len(self._parts) < len(self._sent)
+        yield from orphans.abort(self._store, self._key, self._id, stragglers=stragglers)
         yield from self._abort_unknown()
 
     def _query(self, number: int) -> str:

@@ -1,5 +1,6 @@
-"""Multipart uploads that nobody knows of: the reply to CreateMultipartUpload was lost, the request went again or not,
-and the first upload stays open, at its owner's cost, until somebody aborts it. They are looked for, not guessed.
+"""What could stay behind of multipart uploads, at their owner's cost, until somebody aborts it: parts that were on
+their way when an upload was given up, and uploads that nobody knows of, because the reply to CreateMultipartUpload was
+lost and the request went again or not. They are looked for, not guessed.
 
 Source: Amazon S3 API Reference, ListMultipartUploads, ListParts, AbortMultipartUpload.
 """
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import S3dlioError
 from s3dlio.net.faults import ConnectionDropped
-from s3dlio.net.message import Response
+from s3dlio.net.message import Pause, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
 from s3dlio.stores.s3 import xml
@@ -23,8 +24,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s3dlio.s3")
 
+#: Seconds before an upload is aborted again that still has parts.
+_PAUSES = (0.1, 0.3, 1.0)
 #: Services tell times in whole seconds, and the Date of an answer is as coarse.
 _COARSE_SECONDS = 2.0
+
+
+def abort(store: S3Store, key: str, upload: str, *, stragglers: bool) -> Steps[None]:
+    """Abort an upload. A failure is logged: whoever gives up has a reason of its own to tell.
+
+    Args:
+        store: where.
+        key: the object.
+        upload: its id.
+        stragglers: parts were on their way. The service may still store them, so the upload is looked at afterwards,
+            and aborted again while it has parts (Amazon S3 API Reference, AbortMultipartUpload).
+    """
+    query = encode_query([("uploadId", upload)])
+    look = encode_query([("max-parts", "1"), ("uploadId", upload)])
+    try:
+        for pause in _PAUSES:
+            yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
+            if not stragglers:
+                return
+            response: Response = yield store.request("GET", key, look)
+            if response.status != 200 or b"<Part>" not in response.body:
+                return  # gone, or not for us to see
+            yield Pause(pause)
+        log.warning("upload %s of %s still has parts after it was aborted", upload, store.uri(key))
+    except S3dlioError as error:
+        log.warning("upload %s of %s could not be aborted: %s", upload, store.uri(key), error)
 
 
 def may_be_left(error: BaseException) -> bool:
@@ -57,12 +86,12 @@ def abort_unknown(store: S3Store, key: str, asked: float, answered: float, own: 
             if name != key or upload == own or begun is None:
                 continue
             if first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS:
-                yield from _abort(store, key, upload)
+                yield from _abort_empty(store, key, upload)
     except S3dlioError as error:
         log.warning("an upload of %s may be left open after a lost reply: %s", store.uri(key), error)
 
 
-def _abort(store: S3Store, key: str, upload: str) -> Steps[None]:
+def _abort_empty(store: S3Store, key: str, upload: str) -> Steps[None]:
     query = encode_query([("max-parts", "1"), ("uploadId", upload)])
     response: Response = yield from store.send(store.request("GET", key, query), key, (200, 404))
     if response.status == 404 or b"<Part>" in response.body:
