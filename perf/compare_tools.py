@@ -26,7 +26,7 @@ from perf.compare import DOCS
 from perf.contenders import OURS, REFERENCE, ROOT, Contender, ContenderError, environment, python_with
 from perf.far_bucket import FarBucket, in_flight
 from perf.measure import say
-from perf.tools import IN_FLIGHT, PLAIN, Command, Spent, Tool, run, tools
+from perf.tools import IN_FLIGHT, PLAIN, Command, Spent, Tool, run, tools, warm_memory
 from perf.workers.protocol import Target
 from tests.servers.base import MEMORY
 from tests.servers.nginx import NginxServer
@@ -78,12 +78,14 @@ class Outcome:
 
 
 def in_turns(name: str, rounds: int, jobs: Mapping[str, Callable[[], Spent]]) -> Outcome:
-    """Do every contender's job in each round."""
+    """Do every contender's job in each round; another one begins each time."""
     spent: dict[str, list[Spent]] = {contender: [] for contender in jobs}
+    contenders = list(jobs)
     for number in range(rounds):
-        for contender, job in jobs.items():
+        first = number % len(contenders)
+        for contender in contenders[first:] + contenders[:first]:
             say(f"{name}: round {number + 1} of {rounds}, {contender}")
-            spent[contender].append(job())
+            spent[contender].append(jobs[contender]())
     outcome = Outcome(name, spent)
     say(f"{name}: " + ", ".join(f"{contender} {outcome.median(contender).wall:.2f} s" for contender in spent) + "\n")
     return outcome
@@ -115,7 +117,7 @@ class Trees:
                 tool.name: partial(self._upload, tool, tool.upload, tree, count * size)
                 for tool in self._contenders if tool.upload is not None
             }  # fmt: skip
-            down = {tool.name: partial(self._download, tool, tree) for tool in self._contenders}
+            down = {tool.name: partial(self._download, tool, tree, count * size) for tool in self._contenders}
             return [
                 in_turns(f"upload {name}", self._rounds, up),
                 in_turns(f"download {name}", self._rounds, down),
@@ -127,6 +129,7 @@ class Trees:
     def _upload(self, tool: Tool, command: Command, tree: Path, expected: int) -> Spent:
         self._server.add_listing("up", [])  # some look first what is there
         whole, parts = self._server.root / "up", self._server.root / ".parts"
+        warm_memory(self._folder, expected)
         try:
             spent = run(command(str(tree), "up"), self._server.endpoint, tool.variables)
             files = (file for place in (whole, parts) for file in place.rglob("*") if file.is_file())
@@ -137,9 +140,10 @@ class Trees:
             shutil.rmtree(parts, ignore_errors=True)
         return spent
 
-    def _download(self, tool: Tool, tree: Path) -> Spent:
+    def _download(self, tool: Tool, tree: Path, expected: int) -> Spent:
         target = self._folder / "target"
         target.mkdir()
+        warm_memory(self._folder, expected)
         try:
             spent = run(tool.download("down", str(target)), self._server.endpoint, tool.variables)
             names = sorted(os.listdir(tree))
@@ -162,6 +166,7 @@ def packages(server: NginxServer, rounds: int, amounts: Amounts) -> list[Outcome
     def job(contender: Contender, work: str) -> Callable[[], Spent]:
         def do() -> Spent:
             (server.root / "put").mkdir()
+            warm_memory(server.root, amounts.puts * MIB)
             try:
                 return _scripted(contender, work, server.endpoint)
             finally:
@@ -288,11 +293,13 @@ def _page(tables: Mapping[str, report.Table], contenders: Sequence[Tool], rounds
 Written by `make perf-tools` on {datetime.date.today().isoformat()}.
 
 - Machine: {report.machine()}. Server and clients share it.
-- Medians of {rounds} rounds, in which the contenders take turns; `2.00x` took twice as long as we did (the median
-  of the rounds' ratios). Times of commands are those of the whole process.
+- Medians of {rounds} rounds, in which the contenders take turns, and another one begins each time; `2.00x` took twice
+  as long as we did (the median of the rounds' ratios). Times of commands are those of the whole process.
 - {versions}.
-- One nginx with files in memory; local files are in memory, too. It checks no signatures, and keeps the parts of an
-  upload as they came. All tools have {IN_FLIGHT} files or requests in flight, and their defaults otherwise.{crt}
+- One nginx with files in memory; local files are in memory, too. Before each turn as much memory as it needs is used
+  and freed, since a virtual machine fetches what lay free from its host, at up to 2 s/GB. The server checks no
+  signatures, and keeps the parts of an upload as they came. All tools have {IN_FLIGHT} files or requests in flight, and
+  their defaults otherwise.{crt}
 - The bulk verbs, `list(uri, recursive=True)` and `put`, are timed within a process that has used them once before.
 - `rm -r` meets a server on which a page of a listing takes 20 ms and a batch delete of 1,000 keys 100 ms; the shares
   are of the time from the first request (or delete) to the last, by the server's clock.

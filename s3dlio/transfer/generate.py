@@ -28,7 +28,8 @@ from s3dlio.uri import LOCAL_SCHEMES
 if TYPE_CHECKING:
     from s3dlio.bulk import BulkVerbs
 
-AHEAD_BYTES = 64 << 20
+#: Bytes of heads that wait. More are no quicker: generation is ahead of the network, and fresh memory is slow.
+AHEAD_BYTES = 8 << 20
 #: Heads smaller than this are made by the thread that sends them: 64 KiB take 13 us, a hand-over between threads more.
 INLINE_BYTES = 64 << 10
 DEFAULT_TEMPLATE = "object-{}"
