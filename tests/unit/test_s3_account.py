@@ -97,6 +97,17 @@ def test_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("profiles")
+def test_where_the_bucket_stands_may_be_said_by_the_profile(tmp_path: Path) -> None:
+    with (tmp_path / "config").open("a") as config:
+        config.write("[profile styled]\nregion = eu-west-1\ns3 =\n  addressing_style = path\n")
+    assert place("b-1", profile="styled") == "https://s3.eu-west-1.amazonaws.com/b-1"
+    assert place("b-1", profile="styled", addressing="virtual") == "https://b-1.s3.eu-west-1.amazonaws.com"
+    for said, style in (("auto", "path"), ("virtual", "virtual")):
+        client = account(profile="styled", addressing=said, **KEYS).boto_client()
+        assert client.meta.config.s3["addressing_style"] == style
+
+
+@pytest.mark.usefixtures("profiles")
 @pytest.mark.parametrize("name", ["request_checksum_calculation", "response_checksum_validation"])
 def test_when_checksums_are_used(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"endpoint_url": "http://127.0.0.1:9"}

@@ -87,14 +87,19 @@ class S3Account:
 
     def is_virtual(self, bucket: str) -> bool:
         """Whether the bucket stands in the host name instead of the path."""
-        style = self._s3.addressing
-        if style == "auto":
-            style = (self._configured_s3("addressing_style") or "auto") if self._has_files() else "auto"
+        style = self._style()
         if style in ("path", "virtual"):
             return style == "virtual"
         dns_name = bucket == bucket.lower() and "_" not in bucket and 3 <= len(bucket) <= 63
         # A dot in the bucket's name would leave the certificate's wildcard (*.s3.amazonaws.com).
         return self.is_aws and dns_name and "." not in bucket
+
+    def _style(self) -> str:
+        """``path``, ``virtual`` or ``auto``: what the settings or else the profile says."""
+        style = self._s3.addressing
+        if style == "auto" and self._has_files():
+            return self._configured_s3("addressing_style") or style
+        return style
 
     def _service(self, url: str, region: str) -> Service:
         service = self._services.get((url, region))
@@ -228,7 +233,7 @@ class S3Account:
             "max_pool_connections": http.max_connections,
             "retries": {"total_max_attempts": self.settings.retry.max_attempts, "mode": "standard"},
             "s3": {
-                "addressing_style": "path" if s3.addressing == "auto" and not self.is_aws else s3.addressing,
+                "addressing_style": "path" if self._style() == "auto" and not self.is_aws else self._style(),
                 "payload_signing_enabled": s3.payload_signing,
             },
             **{name: self.checksums(name) for name in _CHECKSUMS},
