@@ -10,6 +10,7 @@ import binascii
 import email.utils
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -21,10 +22,10 @@ from s3dlio.stores.hmac_sha256 import HmacSha256
 API_VERSION = "2023-11-03"
 
 #: Fields whose values stand in the string to sign, each on a line of its own, between the method and the x-ms- fields.
-_SIGNED = (
+_SIGNED = dict.fromkeys((
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date",
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
-)  # fmt: skip
+), "")  # fmt: skip
 
 
 def string_to_sign(account: str, method: str, path: str, query: str, fields: Headers, length: int) -> str:
@@ -43,7 +44,7 @@ def string_to_sign(account: str, method: str, path: str, query: str, fields: Hea
 
 def _field_lines(fields: Headers, length: int) -> str:
     """The values of the standard fields, one a line, and the x-ms- fields in their order."""
-    signed = dict.fromkeys(_SIGNED, "")
+    signed = _SIGNED.copy()
     if length:
         signed["content-length"] = str(length)
     own: list[tuple[str, str]] = []
@@ -52,14 +53,14 @@ def _field_lines(fields: Headers, length: int) -> str:
             own.append((name, value))
         elif name in signed:
             signed[name] = value
-    own.sort(key=_place)
-    lines = "".join([f"{name}:{value}\n" for name, value in own])
-    return "\n".join(signed.values()) + f"\n{lines}"
+    own.sort(key=lambda field: _place(field[0]))
+    return "\n".join([*signed.values(), *[f"{name}:{value}" for name, value in own], ""])
 
 
-def _place(field: tuple[str, str]) -> str:
+@lru_cache(maxsize=256)
+def _place(name: str) -> str:
     """Where a field stands: the service sorts by the letters and digits, past hyphens, underscores before both."""
-    return field[0].replace("-", "").replace("_", "\x01")
+    return name.replace("-", "").replace("_", "\x01")
 
 
 def _canonical_query(query: str) -> str:
