@@ -87,7 +87,10 @@ def test_who_pays_is_said(backend: str) -> None:
 
     answer = respond(body=b"data", headers=[("ETag", '"e"'), ("Last-Modified", "Fri, 20 Nov 2026 23:52:48 GMT")])
     with ScriptedServer([[Expect(pays), answer]]) as server:
-        assert opened(server.endpoint, backend, requester_pays=True).get("k") == b"data"
+        store = opened(server.endpoint, backend, requester_pays=True)
+        assert store.get("k") == b"data"
+        for method in ("GET", "PUT", "HEAD", "DELETE"):
+            assert "x-amz-request-payer=requester" in store.presign("k", method)
         server.assert_consumed()
 
 

@@ -312,6 +312,8 @@ class BotoStore(BlockingStore):
         check_link(self, key, method, expires)
         verb = {"GET": "get_object", "PUT": "put_object", "HEAD": "head_object", "DELETE": "delete_object"}
         named = {"Bucket": self.bucket, "Key": key, **self._conditions(Conditions(version_id=version_id))}
+        if self.settings.s3.requester_pays:
+            named["RequestPayer"] = "requester"
         with self._translated(key):
             return str(self.client.generate_presigned_url(verb[method.upper()], named, expires))
 
