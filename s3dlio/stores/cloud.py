@@ -116,7 +116,7 @@ class CloudStore(ObjectStore):
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
-            response = yield from read.following(self.mend(request, response))
+            response = yield from read.following(request, self.mend(request, response))
         return read.finish(response)
 
     # -- what is known of objects before they are read

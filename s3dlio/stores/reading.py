@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import IntegrityError, ObjectChangedError, ProtocolError
@@ -43,7 +43,7 @@ class Read:
     """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
 
     __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged",
-                 "_sink", "_split", "_store")  # fmt: skip
+                 "_sink", "_split", "_store", "_withheld")  # fmt: skip
 
     def __init__(
         self, store: CloudStore, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
@@ -59,6 +59,7 @@ class Read:
         self._pin: Conditions | None = None
         self._split = False
         self._origin: Request | None = None
+        self._withheld: Collection[str] = ()  # names of fields that the place where the first request led may not see
         self._hashing: HashingSink | None = None
 
     def first_request(self) -> Request:
@@ -74,13 +75,15 @@ class Read:
         request.resume = self._resume_first
         return request
 
-    def following(self, steps: Steps[Response]) -> Steps[Response]:
-        """Run ``steps``, which mend the first request (a redirect), and read the rest from where they lead."""
+    def following(self, request: Request, steps: Steps[Response]) -> Steps[Response]:
+        """Run ``steps``, which mend the first ``request`` (a redirect), and read the rest from where they lead."""
+        names = {name for name, _ in request.headers}
         answer: Response | None = None
         try:
             while True:
-                self._origin = steps.send(answer)
-                answer = yield self._origin
+                self._origin = origin = steps.send(answer)
+                self._withheld = names - {name for name, _ in origin.headers}
+                answer = yield origin
         except StopIteration as stop:
             response: Response = stop.value
             return response
@@ -152,6 +155,7 @@ class Read:
         request = self._store.read_request(self._key, headers, conditions)
         if (origin := self._origin) is not None:
             request = request.moved(origin.service, origin.path, origin.query)
+            request.headers = [pair for pair in request.headers if pair[0] not in self._withheld]
         request.sink = self._sink
         request.start = start
         request.begins = False

@@ -12,12 +12,13 @@ import pytest
 import s3dlio
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.memory.body import MemorySink
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import copying
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
-from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, Send, respond
-from tests.wire.s3_harness import settings_of
+from tests.servers.scripted import Close, Expect, ReceivedRequest, ScriptedServer, Send, respond
+from tests.wire.s3_harness import read, settings_of, store_of
 
 KEY = b"0123456789abcdef" * 2
 OTHER = b"f" * 32
@@ -139,3 +140,26 @@ def test_what_is_no_key_or_has_no_place_is_refused_before_io(tmp_path: Path) -> 
         server.assert_consumed()
     assert "0123" not in repr(LOCKED)
     assert s3dlio.Conditions is Conditions
+
+
+@pytest.mark.parametrize("lane", [False, True])
+@pytest.mark.parametrize("broken", [False, True])
+def test_ranges_that_follow_a_redirect_keep_the_key_from_another_host(lane: bool, broken: bool) -> None:
+    """Those of a large object, and the rest of one that broke off."""
+    size = 300_000
+    head = f'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: {size}\r\n\r\n'.encode()
+    first = [Expect(), Send(head + bytes(200_000)), *([Close()] if broken else [])]
+    rest = [Expect(b"GET /elsewhere"), ranged(200_000, size - 1, size, bytes(100_000))]
+    ranges = {"enabled": False} if broken else {"chunk": 200_000, "threshold": 200_000}
+    with ScriptedServer([first, rest]) as other:
+        moved = respond("307 Temporary Redirect", headers=[("Location", f"{other.endpoint}/elsewhere")])
+        with ScriptedServer([[Expect(names(KEY)), moved]]) as server:
+            sink = MemorySink()
+            read(store_of(server.endpoint, range=ranges), "k", sink, lane=lane, conditions=LOCKED)
+            server.assert_consumed()
+        other.assert_consumed()
+        assert sink.size == size
+        for seen in other.all_requests:
+            assert base64.b64encode(KEY) not in seen.head
+            assert FIELD.encode() not in seen.head
+        assert other.all_requests[1].headers["if-match"] == '"e"'
