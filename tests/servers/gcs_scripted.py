@@ -121,6 +121,8 @@ class FullGcsServer:
         self.sessions: dict[str, Session] = {}
         self.rewrites: dict[str, int] = {}
         self.faults: list[Fault] = []
+        #: The last byte of what is uploaded has changed on its way.
+        self.damages = False
         self.seen: list[Seen] = []
         self.connections = 0
         self.lock = threading.RLock()
@@ -196,6 +198,8 @@ class FullGcsServer:
             raise Refusal(400, "invalid", f"Invalid object name: {name!r}")
         with self.lock:
             self.check(bucket, name, query)
+            if self.damages:
+                data = data[:-1] + bytes([data[-1] ^ 1])
             crc = crc32c(data)
             if resource.get("crc32c", crc) != crc:
                 raise Refusal(400, "invalid", f'Provided CRC32C "{resource["crc32c"]}" doesn\'t match "{crc}".')

@@ -100,6 +100,23 @@ def test_damage_on_the_way_is_refused(server: FullGcsServer, store: GcsStore) ->
     assert store.get("k") == b"before"
 
 
+@pytest.mark.parametrize("composite", [True, False])
+@pytest.mark.parametrize("options", [PutOptions(), OPTIONS])
+@pytest.mark.parametrize("size", [100, 9 * MIB])
+def test_every_upload_tells_what_it_is_to_be(
+    server: FullGcsServer, size: int, options: PutOptions, composite: bool
+) -> None:
+    """The service finds the damage, before it keeps anything."""
+    store = make_store(server, {"threshold": MIB, "part_size": 5 * MIB}, composite_upload=composite)
+    server.damages = True
+    with pytest.raises(errors.S3dlioError) as caught:
+        store.put("k", bytes(size), options=options)
+    assert caught.value.status == 400
+    assert isinstance(caught.value, errors.IntegrityError)
+    assert names(server) == []
+    assert not any("/o/k" in seen.target for seen in server.requests("DELETE"))
+
+
 def test_damage_that_the_service_stored_is_removed(server: FullGcsServer, store: GcsStore) -> None:
     answer = json.dumps({"crc32c": crc32c(b"other"), "generation": "77", "etag": "x", "size": "5"}).encode()
     server.faults = [Fault("POST", "uploadType=media", 200, body=answer)]

@@ -154,7 +154,7 @@ class Upload:
 
     def _noted(self, name: str, response: Response, crc: int, size: int) -> _Part:
         if response.status != 200:
-            raise self._store.fail(response, self._key)
+            raise uploads.typed_damage(self._store.fail(response, self._key))
         resource = resources.parse(response)
         told = resource.get("crc32c")
         if told is not None and integrity.from_base64(told) != crc:

@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from s3dlio import integrity
-from s3dlio.errors import IntegrityError, PreconditionFailedError, ServiceError
+from s3dlio.errors import IntegrityError, PreconditionFailedError, S3dlioError, ServiceError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.answers import create_only_error
@@ -129,7 +129,7 @@ def checked(store: GcsStore, key: str, response: Response, crc: int) -> Steps[Pu
     return resources.result_of(resource)
 
 
-def typed_damage(error: ServiceError) -> ServiceError | IntegrityError:
+def typed_damage(error: S3dlioError) -> S3dlioError:
     """A refusal because of the checksum is an IntegrityError; any other error stays what it is."""
     if error.status != 400 or not any(word in error.reason for word in ("CRC32C", "crc32c", "hash")):
         return error
