@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import HTTPError
@@ -140,8 +141,9 @@ class Connection:
                 self.http.connect()
         except ssl.SSLCertVerificationError:
             raise
-        except (HTTPError, OSError) as error:
-            raise OSError(f"the proxy {self.pool.proxy_name} gave no connection: {error}") from error
+        except (HTTPError, HTTPException, OSError) as error:
+            said = str(error)[:200]  # perhaps a whole line of what is no answer of a proxy
+            raise OSError(f"the proxy {self.pool.proxy_name} gave no connection: {said}") from error
 
     def _take_tunnel(self) -> None:
         self.sock = self.http.sock

@@ -88,17 +88,16 @@ class Wire:
         pool = flight.request.service.pool
         try:
             connection = flight.connection = self._connection(pool, flight)
-            if not connection.ready:
-                flight.deadline = time.monotonic() + pool.http.connect_timeout
-                self._open(flight, connection)
-                return
-            connection.set_blocking(False)
-        except S3dlioError as error:
-            self._fail(flight, opening_fault(error, pool.name) if isinstance(error, OSError) else error)
+            if connection.ready:
+                connection.set_blocking(False)
         except OSError as error:
             self._fail(flight, opening_fault(error, pool.name))
-        else:
+            return
+        if connection.ready:
             self._start(flight, connection)
+        else:
+            flight.deadline = time.monotonic() + pool.http.connect_timeout
+            self._open(flight, connection)
 
     def adopt(self, flight: Flight, exchange: Exchange, connection: Connection) -> None:
         """Carry on with an exchange that began elsewhere."""
@@ -182,7 +181,11 @@ class Wire:
 
     def _open(self, flight: Flight, connection: Connection) -> None:
         waited = connection.fd
-        event = connection.open_step()
+        try:
+            event = connection.open_step()
+        except Exception as error:  # also one that is none of the network: a CA bundle that is gone
+            self._fail(flight, opening_fault(error, connection.pool.name) if isinstance(error, OSError) else error)
+            return
         if event:
             self._watch(flight, connection, event)
             return
@@ -241,10 +244,7 @@ class Wire:
         exchange, connection = flight.exchange, flight.connection
         assert connection is not None
         if exchange is None:
-            try:
-                self._open(flight, connection)
-            except OSError as error:
-                self._fail(flight, opening_fault(error, connection.pool.name))
+            self._open(flight, connection)
             return
         flight.deadline = time.monotonic() + connection.pool.http.read_timeout
         if mask & READ:

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from s3dlio.errors import NetworkError, S3dlioError
+from s3dlio.errors import ConfigError, NetworkError, S3dlioError
 from s3dlio.memory.body import DiscardSink, MemorySink
 from s3dlio.memory.pool import default_pool
+from s3dlio.net import connection
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
 from s3dlio.transfer.batch import run_calls
@@ -309,6 +310,31 @@ def test_a_slow_proxy_holds_up_nobody(authority: Authority, monkeypatch: pytest.
         assert len(errors) == 1
         assert isinstance(errors[0], S3dlioError)
         assert "proxy" in str(errors[0])
+
+
+@pytest.mark.parametrize("said", [b"220 mail.test ESMTP\r\n", b"HTTP/1.1 2000000 OK\r\n\r\n", b"x" * 70_000])
+def test_a_proxy_that_is_none(drive: Driver, said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer([[Expect(b"CONNECT"), Send(said), Close()]] * 4) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(NetworkError, match="gave no connection") as caught:
+            drive(get(service_of(f"https://behind-{proxy.port}.test")))
+        assert len(str(caught.value)) < 500
+        proxy.assert_consumed()
+
+
+def test_what_is_found_wrong_while_connecting_harms_no_other(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(ca_bundle: str | None) -> Any:
+        raise ConfigError("the CA bundle cannot be used")
+
+    with ScriptedServer([[]], tls=authority) as server, ScriptedServer([[Expect(), OK]] * 4) as plain:
+        bad, good = service_of(server.endpoint), service_of(plain.endpoint)
+        monkeypatch.setattr(connection, "client_context", gone)
+        calls = Calls([asking(get(bad)), *[asking(get(good)) for _ in range(4)]])
+        Lane(window=8).run(calls, calls.done)
+        assert isinstance(calls.errors[0], ConfigError)
+        assert sorted(calls.results) == [1, 2, 3, 4]
 
 
 def test_through_a_proxy(drive: Driver, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
