@@ -7,9 +7,11 @@ import time
 from collections import namedtuple
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
 from s3dlio import errors
 from s3dlio.stores.azure.tokens import TokenCredential, entra_tokens
@@ -122,3 +124,6 @@ def test_the_sdk_asks_for_each_request() -> None:
     source = entra_tokens(lambda: Credential(5, 3600))
     credential = TokenCredential(source)
     assert [credential.get_token("scope").token for _ in range(3)] == ["t1", "t2", "t2"]
+    policy: Any = BearerTokenCredentialPolicy(credential, "scope")  # type: ignore[no-untyped-call]
+    policy._request_token("scope")
+    assert policy._need_new_token, "it keeps none"
