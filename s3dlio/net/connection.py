@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import HTTPError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
-from s3dlio.errors import TransferTimeoutError
+from s3dlio.errors import S3dlioError, TransferTimeoutError
 from s3dlio.locks import ForkLock
+from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.tls import client_context
 
 if TYPE_CHECKING:
-    from s3dlio.net.pool import ConnectionPool
+    from s3dlio.net.pool import Address, ConnectionPool
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -49,8 +50,8 @@ _spinning = ForkLock()
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_blocking", "_far", "_phase", "_tunnel", "fd", "http", "idle_since", "pool", "secure", "sock", "used",
-                 "watched")  # fmt: skip
+    __slots__ = ("_address", "_blocking", "_far", "_phase", "_tunnel", "fd", "http", "idle_since", "pool", "secure",
+                 "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, pool: ConnectionPool, http: Any) -> None:
         self.pool = pool
@@ -64,6 +65,7 @@ class Connection:
         self.used = False
         self.idle_since = 0.0
         self._phase = _NEW
+        self._address: Address | None = None
         self._blocking: bool | None = None
         self._far = 0  # so many answers are waited for asleep
         self._tunnel: Future[None] | None = None
@@ -85,7 +87,8 @@ class Connection:
         if self._phase == _TUNNEL:
             return self._end_tunnel()
         if self._phase == _NEW:
-            self.sock = self.pool.start_socket()
+            self._address = self.pool.address()
+            self.sock = self.pool.start_socket(self._address)
             self.fd = self.sock.fileno()
             self._blocking = False
             self._phase = _CONNECTING
@@ -130,6 +133,13 @@ class Connection:
                 raise TransferTimeoutError(
                     f"no connection to {self.pool.name} within {self.pool.http.connect_timeout:g} s"
                 )
+
+    def opening_fault(self, error: OSError) -> S3dlioError:
+        """The fault for an opening that failed so. Its address is avoided for a while, if there are others."""
+        fault = opening_fault(error, self.pool.name)
+        if self._address is not None and isinstance(fault, ConnectionDropped):
+            fault.elsewhere = self.pool.avoid(self._address)
+        return fault
 
     def _connect_through_proxy(self) -> None:
         """Open by urllib3, blocking: a CONNECT exchange with the proxy, then TLS."""

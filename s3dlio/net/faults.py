@@ -41,6 +41,8 @@ class ConnectionDropped(NetworkError):
         self.untouched = untouched
         self.never_sent = never_sent
         self.timed_out = timed_out
+        #: The server has other addresses than the one that gave no connection.
+        self.elsewhere = False
 
 
 #: What OpenSSL's releases call an answer that is no TLS record.

@@ -328,6 +328,9 @@ class Lane:
         if not isinstance(error, ConnectionDropped):
             self._arrived(flight, error)
             return
+        if error.elsewhere:
+            self._waiting.appendleft(flight)  # at another address, at once
+            return
         if flight.reused and error.untouched and not error.timed_out and request.idempotent and not flight.fresh:
             flight.fresh = True  # the idle connection had gone stale: once, at once, not counted as an attempt
             self._waiting.appendleft(flight)

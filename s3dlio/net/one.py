@@ -16,7 +16,7 @@ from urllib3.util.wait import wait_for_read
 from s3dlio.errors import S3dlioError
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
-from s3dlio.net.faults import ConnectionDropped, broken, final_error, opening_fault, rest_of
+from s3dlio.net.faults import ConnectionDropped, broken, final_error, rest_of
 from s3dlio.net.message import Pause, Request, Response
 
 
@@ -92,6 +92,8 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
         try:
             response = _exchange(request, connection, window)
         except ConnectionDropped as fault:
+            if fault.elsewhere:
+                continue  # at another address, at once
             if reused and fault.untouched and not fault.timed_out and request.idempotent:
                 fresh = True  # the idle connection had gone stale: once, at once, not counted as an attempt
                 continue
@@ -145,7 +147,7 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
 
 def _fault_of(error: OSError, exchange: Exchange | None, connection: Connection) -> Exception:
     if exchange is None:
-        return opening_fault(error, connection.pool.name)
+        return connection.opening_fault(error)
     return error if isinstance(error, S3dlioError) else broken(exchange, error)
 
 

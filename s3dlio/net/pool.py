@@ -33,6 +33,9 @@ _RESOLVE_SECONDS = 30.0
 #: connection back does it, for all pools (0.1 us for each).
 _REAP_SECONDS = 1.0
 
+#: As ``socket.getaddrinfo`` gives it: family, kind, protocol, name, and what ``connect`` takes.
+Address = tuple[Any, ...]
+
 
 class ConnectionPool:
     """The connections to one server (scheme, host, port) under one set of HTTP settings.
@@ -60,8 +63,9 @@ class ConnectionPool:
         #: Who we are, for a plain HTTP proxy, which asks with every request; a tunnel is told once, when it is made.
         self.proxy_field = credentials_field(self.proxied) if self.proxied and not self.secure else b""
         self._lock = threading.Lock()
-        self._addresses: Sequence[tuple[Any, ...]] = ()
+        self._resolved: Sequence[Address] = ()
         self._resolved_at = 0.0
+        self._addresses: Sequence[Address] = ()  # of these, the ones that are not avoided
         self._turn = 0
         self.inner: Any = None
         self._idle: deque[Connection] = deque()  # the one used last is the warmest
@@ -125,17 +129,33 @@ class ConnectionPool:
                 return
             connection.close()
 
-    def start_socket(self) -> socket.socket:
-        """A non-blocking socket on its way to one of the server's addresses; the next call tries the next one."""
+    def address(self) -> Address:
+        """One of the server's addresses, each in its turn."""
         addresses = self._resolve()
-        family, kind, protocol, _, address = addresses[self._turn % len(addresses)]
-        self._turn += 1
+        turn = self._turn
+        self._turn = turn + 1
+        return addresses[turn % len(addresses)]
+
+    def avoid(self, address: Address) -> bool:
+        """Leave out an address that gave no connection, until the name is resolved anew: ``localhost`` has two, and
+        many servers listen at one of them.
+
+        Returns:
+            whether another is left; if not, none is left out any more.
+        """
+        left = [other for other in self._addresses if other != address]
+        self._addresses = left or self._resolved
+        return bool(left)
+
+    def start_socket(self, address: Address) -> socket.socket:
+        """A non-blocking socket on its way to an address."""
+        family, kind, protocol, _, place = address
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            code = sock.connect_ex(address)
+            code = sock.connect_ex(place)
             if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
                 raise OSError(code, os.strerror(code))
         except BaseException:
@@ -143,14 +163,14 @@ class ConnectionPool:
             raise
         return sock
 
-    def _resolve(self) -> Sequence[tuple[Any, ...]]:
+    def _resolve(self) -> Sequence[Address]:
         now = time.monotonic()
         if self._addresses and now - self._resolved_at < _RESOLVE_SECONDS:
             return self._addresses
         with self._lock:
             if not self._addresses or now - self._resolved_at >= _RESOLVE_SECONDS:
                 try:
-                    self._addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                    self._resolved = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
                 except socket.gaierror as error:
                     if error.errno == socket.EAI_AGAIN:
                         raise
@@ -160,6 +180,7 @@ class ConnectionPool:
                     ) from error
                 except UnicodeError as error:  # empty or longer than the 63 characters that a label may have
                     raise NetworkError(f"'{self.host}' cannot be the name of a host") from error
+                self._addresses = self._resolved
                 self._resolved_at = now
         return self._addresses
 

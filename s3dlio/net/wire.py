@@ -135,7 +135,7 @@ class Wire:
                 self._fail(flight, overdue(flight.request.service.policy.total_timeout))
             elif exchange is None:
                 late = TimeoutError(f"not within {connection.pool.http.connect_timeout:g} s")
-                self._fail(flight, opening_fault(late, connection.pool.name))
+                self._fail(flight, connection.opening_fault(late))
             elif exchange.awaiting_continue:
                 exchange.proceed()
                 flight.deadline = now + connection.pool.http.read_timeout
@@ -184,7 +184,7 @@ class Wire:
         try:
             event = connection.open_step()
         except Exception as error:  # also one that is none of the network: a CA bundle that is gone
-            self._fail(flight, opening_fault(error, connection.pool.name) if isinstance(error, OSError) else error)
+            self._fail(flight, connection.opening_fault(error) if isinstance(error, OSError) else error)
             return
         if event:
             self._watch(flight, connection, event)

@@ -7,15 +7,19 @@ import email.utils
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink, WriterSink
+from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response
 from s3dlio.net.pool import ConnectionPool
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import RetrySettings
 from tests.servers.base import reserve_port
+from tests.servers.nginx import NginxServer
 from tests.servers.scripted import (
     Close,
     Expect,
@@ -304,6 +308,44 @@ def test_a_resolver_that_is_busy_is_asked_again(drive: Driver, monkeypatch: pyte
         server.assert_consumed()
 
 
+def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
+    """Every name has these addresses, as ``localhost`` has ``::1`` beside ``127.0.0.1``."""
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda name, port, **options: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts],
+    )
+
+
+def test_an_address_where_nobody_listens_costs_no_attempt(drive: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = dataclasses.replace(QUICK, max_attempts=1)
+    close = [("Connection", "close")]
+    with ScriptedServer([[Expect(), respond(body=b"hello", headers=close)] for _ in range(4)]) as server:
+        addresses(monkeypatch, "127.0.0.2", "127.0.0.1", "127.0.0.3")
+        service = service_of(f"http://several.test:{server.port}", retry=once)
+        assert [drive(get(service)).attempts for _ in range(4)] == [1, 1, 1, 1]
+        assert service.policy.budget.tokens == RetryPolicy(once).budget.tokens
+        server.assert_consumed()
+
+
+def test_a_burst_of_connections_finds_the_address_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = dataclasses.replace(QUICK, max_attempts=1)
+    with NginxServer(workers=1) as server:
+        server.add_object("b/k", b"hello")
+        addresses(monkeypatch, "127.0.0.2", "127.0.0.1")
+        service = service_of(server.endpoint.replace("127.0.0.1", "several.test"), retry=once)
+        answers = Lane(window=128).gather([get(service, path="/b/k") for _ in range(300)])
+        assert {answer.status for answer in answers} == {200}
+
+
+def test_where_no_address_answers_the_policy_decides(drive: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = service_of(f"http://several.test:{reserve_port()}")
+    addresses(monkeypatch, "127.0.0.2", "127.0.0.3")
+    with pytest.raises(NetworkError, match="refused") as caught:
+        drive(get(service))
+    assert caught.value.attempts == 4
+
+
 def test_a_connection_that_does_not_come_about(drive: Driver) -> None:
     """A listener whose queue is full answers no further SYN."""
     with socket.socket() as listener:
@@ -392,10 +434,10 @@ def test_an_early_refusal_by_a_server_that_reads_no_more(drive: Driver) -> None:
 
 
 def tiny_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[[ConnectionPool], socket.socket] = ConnectionPool.start_socket
+    real: Callable[[ConnectionPool, Any], socket.socket] = ConnectionPool.start_socket
 
-    def start(pool: ConnectionPool) -> socket.socket:
-        sock = real(pool)
+    def start(pool: ConnectionPool, address: Any) -> socket.socket:
+        sock = real(pool, address)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
         return sock
 
