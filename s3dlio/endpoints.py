@@ -32,6 +32,9 @@ class Value(NamedTuple):
     value: Any
     secret: bool
 
+    def __repr__(self) -> str:
+        return f"Value({self.section}.{self.name}={'***' if self.secret else repr(self.value)})"
+
 
 @dataclass(frozen=True)
 class Endpoint:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s3dlio.client import Client
 from s3dlio.errors import S3dlioError
+from s3dlio.settings import Settings
+from s3dlio.stores.s3.sigv4 import SigV4Signer
 from s3dlio.types import PutOptions
 from tests.servers import Server
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
@@ -68,6 +71,21 @@ def test_nothing_shows_a_secret() -> None:
     for thing in (settings, settings.s3, store, store.account, store.account.credentials(), store.service.pool):
         assert_clean(repr(thing) + str(thing))
     assert_clean(repr(PutOptions(sse_customer_key=CUSTOMER_KEY)))
+    assert_clean(" ".join(f"{shown.name}={shown.value}" for shown in settings.describe()))
+    signer = store.service.signer
+    assert isinstance(signer, SigV4Signer)
+    signer.render(store.request("GET", "k"))
+    assert_clean(repr(signer) + repr(signer._stamp))
+
+
+def test_settings_of_an_endpoint_show_no_secret(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[endpoint."h:9000"]\ns3.access_key_id = "{TOKEN}"\ns3.secret_access_key = "{SECRET}"\n')
+    settings = Settings.resolve({"S3DLIO_CONFIG": str(config)})
+    (endpoint,) = settings.endpoints
+    for thing in (settings, endpoint, endpoint.values, endpoint.values[1], settings.at("h:9000")):
+        assert_clean(repr(thing) + str(thing))
+    assert_clean(repr(pickle.dumps(settings)))
     assert_clean(" ".join(f"{shown.name}={shown.value}" for shown in settings.describe()))
 
 

@@ -54,6 +54,9 @@ class _Stamp(NamedTuple):
     #: See ``tails``, for a request without body and further fields. Most requests are such.
     bare: tuple[str, str]
 
+    def __repr__(self) -> str:
+        return f"<_Stamp {self.scope}>"  # the fields hold the token
+
     def tails(self, fields: list[tuple[str, str]], payload: str, unsigned: str) -> tuple[str, str]:
         """The canonical request after its query, and the head between its request line and the signature.
 
