@@ -524,6 +524,30 @@ def test_a_copy_that_is_given_up_is_aborted(monkeypatch: pytest.MonkeyPatch) -> 
     assert isinstance(failed[0], errors.TransferCancelledError)
 
 
+def test_a_copy_shows_its_source_the_signature_too() -> None:
+    def shows(request: ReceivedRequest) -> bool:
+        source = request.headers.get("x-ms-copy-source", "")
+        return source.endswith("/account/container/source%20%25?sv=1&sig=s") and request.target.endswith("?sv=1&sig=s")
+
+    azure = {"key": None, "sas_token": "sv=1&sig=s"}
+    play([Expect(shows), copied("success", line="202 Accepted")], copy, azure=azure)
+
+
+def test_properties_are_set_on_the_copy_that_was_made_and_no_other() -> None:
+    def sets(request: ReceivedRequest) -> bool:
+        fields = request.headers
+        return request.target.endswith("?comp=properties") and (
+            fields.get("if-match"), fields.get("x-ms-blob-content-type"), fields.get("x-ms-blob-cache-control")
+        ) == ('"2"', "text/x", "no-cache")  # fmt: skip
+
+    about = look("success", ("Content-Type", "text/plain"), ("Cache-Control", "no-cache"))
+    replaced = refuse("412 Precondition Failed", "ConditionNotMet")
+    script = [COPY, copied("success", line="202 Accepted"), *about, Expect(sets), replaced]
+    options = PutOptions(content_type="text/x")
+    with pytest.raises(errors.PreconditionFailedError):
+        play(script, lambda store: store.copy(store, "source %", "key", options=options))
+
+
 # -- batches
 
 
