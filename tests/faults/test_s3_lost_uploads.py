@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from s3dlio.errors import NetworkError, PermissionDeniedError, ProtocolError
+from s3dlio.errors import ConfigError, NetworkError, PermissionDeniedError, ProtocolError
 from s3dlio.net import one
 from s3dlio.stores.s3 import S3Store, orphans
 from s3dlio.stores.s3.multipart import Upload
@@ -28,7 +28,7 @@ from tests.faults.test_s3_multipart_faults import (
 from tests.servers import Server
 from tests.servers.base import reserve_port
 from tests.servers.proxy import Fault, FaultProxy
-from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, respond
+from tests.servers.scripted import Close, Expect, ExpectClose, Reset, ScriptedServer, Send, respond
 from tests.wire.s3_harness import error, store_of
 
 CREATE = Expect(b"POST /b/k?uploads= ")
@@ -66,7 +66,7 @@ FOUND = uploads(
     ("k", "LOST", NOW), ("k", "U1", NOW), ("k", "BUSY", NOW), ("k", "OLD", LONG_AGO), ("k", "ODD", "soon"),
     ("k2", "OTHER", NOW),
 )  # fmt: skip
-LOOKED = [LOOK, FOUND, *parts("LOST"), *aborted("LOST"), *parts("BUSY", some=True)]
+LOOKED = [LOOK, FOUND, *parts("LOST"), *parts("BUSY", some=True), *aborted("LOST")]
 
 
 def write(store: S3Store, streaming: bool) -> str | None:
@@ -105,7 +105,7 @@ def test_after_an_upload_that_fails_later(caplog: pytest.LogCaptureFixture) -> N
 @pytest.mark.parametrize("streaming", [False, True])
 def test_replies_that_stay_lost(streaming: bool) -> None:
     lost = [[CREATE, Close()]] * 3
-    look = [LOOK, uploads(("k", "A", NOW), ("k", "B", NOW)), *parts("A"), *aborted("A"), *parts("B"), *aborted("B")]
+    look = [LOOK, uploads(("k", "A", NOW), ("k", "B", NOW)), *parts("A"), *parts("B"), *aborted("A"), *aborted("B")]
     with ScriptedServer([*lost, look]) as server:
         with pytest.raises(NetworkError):
             write(serial(server.endpoint), streaming)
@@ -166,6 +166,36 @@ def test_what_was_begun_at_another_time_is_not_ours(monkeypatch: pytest.MonkeyPa
     look = [LOOK, uploads(("k", "BEFORE", begun[0]), ("k", "AFTER", begun[1]))]
     with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *look)]) as server:
         write(serial(server.endpoint), False)
+        server.assert_consumed()
+
+
+def test_more_than_we_can_have_made_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """One reply was lost, and there are two empty uploads: one of them is somebody else's."""
+    look = [LOOK, uploads(("k", "A", NOW), ("k", "B", NOW)), *parts("A"), *parts("B")]
+    with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *look)]) as server:
+        assert write(serial(server.endpoint), False) == f'"{WHOLE_ETAG}"'
+        assert "cannot be told" in caplog.text
+        server.assert_consumed()
+
+
+def test_what_this_process_was_told_of_is_no_orphan() -> None:
+    """Another writer of the same object, which has sent no part yet."""
+    theirs = respond(body=b"<InitiateMultipartUploadResult><UploadId>U2</UploadId></InitiateMultipartUploadResult>")
+    first = [CREATE, theirs, CREATE, Reset()]
+    look = [LOOK, uploads(("k", "U2", NOW), ("k", "LOST", NOW)), *parts("LOST"), *aborted("LOST")]
+    with ScriptedServer([first, uploading(COMPLETE, DONE, *look)]) as server:
+        store = serial(server.endpoint)
+        one.drive(Upload(store, "k", PutOptions()).begin())
+        assert write(store, False) == f'"{WHOLE_ETAG}"'
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("half", ["access_key_id", "secret_access_key"])
+def test_what_was_never_asked_for_is_not_looked_for(half: str, caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedServer([[ExpectClose()]]) as server:
+        with pytest.raises(ConfigError):
+            write(store_of(server.endpoint, s3={half: ""}, multipart=PARTS), False)
+        assert "left open" not in caplog.text
         server.assert_consumed()
 
 

@@ -49,8 +49,8 @@ class Upload:
         self._key = key
         self._options = options
         self._id = ""
-        #: When it was asked for and answered, if not at the first attempt: there may be another that we do not know.
-        self._in_doubt: tuple[float, float] | None = None
+        #: When it was asked for and answered, and how often in vain before: there may be others that we do not know.
+        self._in_doubt: tuple[float, float, int] | None = None
         self._parts: dict[int, tuple[str, int | None, int]] = {}  # number -> ETag, CRC32C, size
         self._sent: dict[int, tuple[int | None, int]] = {}
 
@@ -67,11 +67,13 @@ class Upload:
                 raise ProtocolError("the answer to CreateMultipartUpload names no upload")
         except BaseException as error:
             if orphans.may_be_left(error):
-                yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic())
+                lost = getattr(error, "attempts", 1)
+                yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic(), lost)
             raise
         self._id = upload_id
+        orphans.known.add(upload_id)
         if response.attempts > 1:
-            self._in_doubt = (asked, time.monotonic())
+            self._in_doubt = (asked, time.monotonic(), response.attempts - 1)
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         fields: list[tuple[str, str]] = list(headers.sse_customer_fields(self._options.sse_customer_key))
@@ -109,12 +111,14 @@ class Upload:
 
     def complete(self, size: int) -> Steps[PutResult]:
         result = yield from self._complete(size)
-        yield from self._abort_unknown()
+        yield from self._tidy()
         return result
 
-    def _abort_unknown(self) -> Steps[None]:
+    def _tidy(self) -> Steps[None]:
+        """Ours is over: others that its lost requests may have made are not needed either."""
         if self._in_doubt is not None:
-            yield from orphans.abort_unknown(self._store, self._key, *self._in_doubt, self._id)
+            yield from orphans.abort_unknown(self._store, self._key, *self._in_doubt)
+        orphans.known.discard(self._id)
 
     def _complete(self, size: int) -> Steps[PutResult]:
         parts = sorted(self._parts.items())
@@ -195,7 +199,7 @@ class Upload:
             return
         stragglers = len(self._parts) < len(self._sent)
         yield from orphans.abort(self._store, self._key, self._id, stragglers=stragglers)
-        yield from self._abort_unknown()
+        yield from self._tidy()
 
     def _query(self, number: int) -> str:
         return encode_query([("partNumber", str(number)), ("uploadId", self._id)])

@@ -11,7 +11,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Pause, Response
 from s3dlio.stores.base import Steps
@@ -28,6 +28,9 @@ log = logging.getLogger("s3dlio.s3")
 _PAUSES = (0.1, 0.3, 1.0)
 #: Services tell times in whole seconds, and the Date of an answer is as coarse.
 _COARSE_SECONDS = 2.0
+
+#: The open uploads that this process was told of: whosever they are, no lost request made them.
+known: set[str] = set()
 
 
 def abort(store: S3Store, key: str, upload: str, *, stragglers: bool) -> Steps[None]:
@@ -57,45 +60,55 @@ def abort(store: S3Store, key: str, upload: str, *, stragglers: bool) -> Steps[N
 
 
 def may_be_left(error: BaseException) -> bool:
-    """Whether an upload may be open although its creation failed so."""
+    """Whether an upload may be open although its creation failed so: it was asked for, and there is no clear answer."""
+    if not isinstance(error, S3dlioError):
+        return not isinstance(error, GeneratorExit)  # an interrupt
+    if error.status is not None:
+        return error.status >= 500
     cause = error.__cause__
-    if isinstance(cause, ConnectionDropped) and cause.never_sent:
-        return False  # nobody is there, who could not be asked either
-    status = error.status if isinstance(error, S3dlioError) else None
-    return not isinstance(error, GeneratorExit) and (status is None or status >= 500)
+    if isinstance(error, NetworkError) or isinstance(cause, ConnectionDropped):
+        return isinstance(cause, ConnectionDropped) and not cause.never_sent
+    return isinstance(error, (TransferTimeoutError, TransferCancelledError, ProtocolError))
 
 
-def abort_unknown(store: S3Store, key: str, asked: float, answered: float, own: str = "") -> Steps[None]:
-    """Abort uploads of ``key`` that our lost requests made: begun while we asked, without a part, and not ``own``.
+def abort_unknown(store: S3Store, key: str, asked: float, answered: float, lost: int) -> Steps[None]:
+    """Abort uploads of ``key`` that our lost requests made: begun while we asked, without a part, and not ``known``.
 
     An upload of somebody else has parts soon after it was begun, so this is called when ours is over; where it has none
-    it must have been begun in the same seconds to be mistaken. A look that fails is logged.
+    it must have been begun in the same seconds to be mistaken. Where there are more of the kind than we can have made,
+    some are somebody's, and all stay. A look that fails is logged.
 
     Args:
         store: where.
         key: the object.
         asked, answered: the moments (``time.monotonic``) before and after CreateMultipartUpload.
-        own: the upload that we know of.
+        lost: requests without a clear answer; each may have made one upload.
     """
     try:
         request = store.request("GET", "", encode_query([("prefix", key), ("uploads", "")]))
         response: Response = yield from store.send(request, key)
         now = time_of(response) or time.time()  # the service's clock says when uploads were begun
         first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))
+        found: list[str] = []
         for name, upload, begun in xml.parse_uploads(response.body):
-            if name != key or upload == own or begun is None:
+            if name != key or upload in known or begun is None:
                 continue
-            if first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS:
-                yield from _abort_empty(store, key, upload)
+            in_time = first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS
+            if in_time and (yield from _is_empty(store, key, upload)):
+                found.append(upload)
+        if len(found) > lost:
+            log.warning("%d empty uploads of %s: it cannot be told which a lost reply left", len(found), store.uri(key))
+            return
+        for upload in found:
+            log.info("upload %s of %s was begun by a request whose reply was lost: aborted", upload, store.uri(key))
+            query = encode_query([("uploadId", upload)])
+            yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
     except S3dlioError as error:
         log.warning("an upload of %s may be left open after a lost reply: %s", store.uri(key), error)
 
 
-def _abort_empty(store: S3Store, key: str, upload: str) -> Steps[None]:
+def _is_empty(store: S3Store, key: str, upload: str) -> Steps[bool]:
+    """Whether an upload is open and has no part."""
     query = encode_query([("max-parts", "1"), ("uploadId", upload)])
     response: Response = yield from store.send(store.request("GET", key, query), key, (200, 404))
-    if response.status == 404 or b"<Part>" in response.body:
-        return
-    log.info("upload %s of %s was begun by a request whose reply was lost: aborted", upload, store.uri(key))
-    query = encode_query([("uploadId", upload)])
-    yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
+    return response.status == 200 and b"<Part>" not in response.body
