@@ -123,14 +123,16 @@ class CloudStore(ObjectStore):
 
     def remember(self, key: str, metadata: ObjectMetadata) -> None:
         """Keep size and version of an object for ``range.size_cache_seconds``: a large one is then read as concurrent
-        ranges from its first byte on. A change in between is noticed, because every range names the version."""
+        ranges from its first byte on. A change in between is noticed, because every range names the version; the whole
+        is compared with the checksum that was told, where reads are."""
         pin = self.pin_of(metadata)
         if pin is not None:
             now = time.monotonic()
             if len(self._known) >= self._tidy_at:
                 self._known = {name: known for name, known in list(self._known.items()) if known.until > now}
                 self._tidy_at = max(_TIDY_KNOWN, 2 * len(self._known))
-            self._known[key] = Known(metadata.size, pin, now + self.settings.range.size_cache_seconds)
+            until = now + self.settings.range.size_cache_seconds
+            self._known[key] = Known(metadata.size, pin, until, metadata.crc32c)
 
     def pin_of(self, metadata: ObjectMetadata) -> Conditions | None:
         """As ``pin``, from what is known of an object."""
@@ -147,4 +149,4 @@ class CloudStore(ObjectStore):
     def _reads_at_once(self, known: Known) -> bool:
         ranges = self.settings.range
         large = known.size > max(ranges.chunk, ranges.threshold)
-        return large and ranges.enabled and not self.verifies and time.monotonic() < known.until
+        return large and ranges.enabled and time.monotonic() < known.until

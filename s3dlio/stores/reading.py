@@ -31,12 +31,13 @@ _MAX_RANGES = 10_000
 
 
 class Known(NamedTuple):
-    """What an earlier answer told of an object: its size in bytes, its version, and until when that is believed
-    (``time.monotonic``)."""
+    """What an earlier answer told of an object: its size in bytes, its version, until when that is believed
+    (``time.monotonic``), and the CRC32C of the whole, where it told one."""
 
     size: int
     pin: Conditions
     until: float
+    crc32c: int | None = None
 
 
 class Read:
@@ -92,13 +93,23 @@ class Read:
         """The ranges of an object whose size and version an earlier answer told: all at once, none cut short."""
         self._pin = known.pin
         self._split = True
+        if self._store.verifies and known.crc32c is not None:
+            self._sink = self._hashing = HashingSink(self._sink)
         self._sink.begin(known.size)
         return self._ranges(0, known.size)
 
     def finish_known(self, responses: Sequence[Response], known: Known) -> ObjectMetadata:
         """All ranges have come."""
         self._sink.end(known.size)
-        return self._told(responses[0], known.size)
+        if self._hashing is not None:
+            _verify(self._hashing, known.crc32c)
+        first, size = responses[0], known.size
+        # What the answer to a range tells is no checksum of the object.
+        return LazyMetadata(
+            lambda: dataclasses.replace(
+                self._store.metadata_of(first, _total_of(first, size)), crc32c=known.crc32c
+            )
+        )
 
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
@@ -166,6 +177,9 @@ class Read:
             told = self._store.pin(response)
             if told is not None and told != pin:  # a server that ignores If-Match
                 raise changed(response)
+            whole = None if self._ranged else self._sink.size
+            if whole is not None and _total_of(response, whole) != whole:  # and whose answers name no version
+                raise changed(response)
             if self._checked_range(response, first, announced) != length:
                 raise ProtocolError("the server answered another range than was asked for")
             return length, ()
@@ -225,20 +239,20 @@ class Read:
         size = sink.size if sink.size is not None else response.size
         sink.end(size)
         if self._hashing is not None:
-            self._verify(first, self._hashing)
+            _verify(self._hashing, self._store.checksum_of(first))
         return self._told(first, size)
 
     def _told(self, response: Response, size: int) -> ObjectMetadata:
         # Most reads want the bytes only, and sixteen fields cost more than the rest of a small request.
         return LazyMetadata(lambda: self._store.metadata_of(response, _total_of(response, size)))
 
-    def _verify(self, first: Response, hashing: HashingSink) -> None:
-        told = self._store.checksum_of(first)
-        if told is not None and (found := hashing.crc32c()) != told:
-            raise IntegrityError(
-                f"the bytes that arrived have CRC32C {found:08x}, the object has {told:08x}",
-                hint="read it again; if it stays, the stored copy or the way to it is damaged",
-            )
+
+def _verify(hashing: HashingSink, told: int | None) -> None:
+    if told is not None and (found := hashing.crc32c()) != told:
+        raise IntegrityError(
+            f"the bytes that arrived have CRC32C {found:08x}, the object has {told:08x}",
+            hint="read it again; if it stays, the stored copy or the way to it is damaged",
+        )
 
 
 def changed(response: Response) -> ObjectChangedError:

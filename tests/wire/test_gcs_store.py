@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import random
 import threading
@@ -73,8 +74,9 @@ def test_an_object_that_is_replaced_under_a_read(server: FullGcsServer, store: G
         store.get("k")
 
 
-def test_an_object_that_is_known_is_read_at_once(server: FullGcsServer) -> None:
-    store = make_store(server.endpoint, verify_crc32c=False)
+@pytest.mark.parametrize("verify", [True, False])
+def test_an_object_that_is_known_is_read_at_once(server: FullGcsServer, verify: bool) -> None:
+    store = make_store(server.endpoint, verify_crc32c=verify)
     store.put("k", DATA)
     store.remember("k", store.head("k"))
     server.seen.clear()
@@ -82,6 +84,13 @@ def test_an_object_that_is_known_is_read_at_once(server: FullGcsServer) -> None:
     assert ["range" in seen.headers and "generation=" in seen.target for seen in server.seen] == [True] * 4
     store.put("k", DATA[::-1])  # of another generation
     assert store.get("k") == DATA[::-1]
+    about = store.head("k")
+    store.remember("k", dataclasses.replace(about, crc32c=(about.crc32c or 0) ^ 1))
+    if verify:
+        with pytest.raises(errors.IntegrityError):
+            store.get("k")
+    else:
+        assert store.get("k") == DATA[::-1]
 
 
 def test_reads_by_generation(server: FullGcsServer, store: GcsStore) -> None:

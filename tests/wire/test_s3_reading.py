@@ -12,8 +12,9 @@ import pytest
 
 from s3dlio import integrity
 from s3dlio.errors import IntegrityError, NetworkError, ObjectChangedError, ProtocolError
-from s3dlio.memory.body import BufferSink, FileSink, MemorySink, WriterSink
+from s3dlio.memory.body import BufferSink, FileSink, MemorySink, WriterSink, landed
 from s3dlio.memory.pool import default_pool
+from s3dlio.types import ObjectMetadata
 from tests.servers.scripted import (
     Close,
     Expect,
@@ -62,6 +63,20 @@ def part(first: int, last: int, body: bytes = BODY, etag: str = '"v1"') -> Send:
     return respond("206 Partial Content", body=body[first : last + 1], headers=headers)
 
 
+#: In a script: the answer to the range that was asked for.
+ANSWER = Send(b"")
+
+
+class Answering(ScriptedServer):
+    """Each range connection answers the range that it was asked for."""
+
+    def _perform(self, index: int, connection: Any, action: Any) -> None:
+        if action is ANSWER:
+            first, last = range_of(self.requests[index][-1])
+            action = part(first, last)
+        super()._perform(index, connection, action)
+
+
 def cut(answer: Send, body_bytes: int) -> Send:
     return Send(answer.data[: answer.data.index(b"\r\n\r\n") + 4 + body_bytes])
 
@@ -91,17 +106,7 @@ def test_a_large_object_is_read_in_ranges_of_one_version(lane: bool) -> None:
     def is_range(seen: ReceivedRequest) -> bool:
         return range_of(seen) in wanted and seen.headers["if-match"] == '"v1"'
 
-    class Answering(ScriptedServer):
-        """Each range connection answers the range that it was asked for."""
-
-        def _perform(self, index: int, connection: Any, action: Any) -> None:
-            if action is answer:
-                first, last = range_of(self.requests[index][-1])
-                action = part(first, last)
-            super()._perform(index, connection, action)
-
-    answer = Send(b"")
-    with Answering([[Expect(b"GET /b/k HTTP"), whole()], *[[Expect(is_range), answer]] * 4]) as server:
+    with Answering([[Expect(b"GET /b/k HTTP"), whole()], *[[Expect(is_range), ANSWER]] * 4]) as server:
         sink = MemorySink()
         read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
         assert bytes(sink.view()) == BODY
@@ -125,8 +130,9 @@ FIRST, LAST = 64 * KIB, 100 * KIB - 1
         error("412 Precondition Failed", "PreconditionFailed"),
         whole(TWO, etag='"v2"'),
         part(FIRST, LAST, TWO, etag='"v2"'),
+        respond("206 Partial Content", body=TWO[FIRST:], headers=[("Content-Range", f"bytes {FIRST}-{LAST}/{LAST + 9}")]),
     ],
-    ids=["412", "200", "206 of another"],
+    ids=["412", "200", "206 of another", "206 of another size"],
 )
 def test_an_object_that_changes_is_an_error_never_a_mixture(lane: bool, answer: Send) -> None:
     with ScriptedServer(one_range(answer)) as server:
@@ -402,6 +408,75 @@ def test_a_read_in_pieces_is_verified_as_a_whole(lane: bool, tmp_path: Path) -> 
                             with pytest.raises(IntegrityError):
                                 read(store, "k", sink, lane=lane)
                         server.assert_consumed()
+
+
+MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("etag", "crc", "wrong"),
+    [
+        ("v1", integrity.crc32c(BODY), None),
+        ("v1", 1, "CRC32C"),
+        ("v1", None, None),  # nothing was told, or a checksum of parts
+        (MD5, None, None),
+        ("0" * 32, None, "MD5"),
+        ("0" * 32, integrity.crc32c(BODY), None),  # the CRC32C tells more
+    ],
+)
+def test_ranges_of_a_known_object_are_verified_as_a_whole(
+    lane: bool, tmp_path: Path, etag: str, crc: int | None, wrong: str | None
+) -> None:
+    fields = [("ETag", f'"{etag}"'), ("x-amz-checksum-crc32c", "AAAAAA==")]  # of a range or part, not of the object
+
+    class Ranges(ScriptedServer):
+        def _perform(self, index: int, connection: Any, action: Any) -> None:
+            if action is ANSWER:
+                first, last = range_of(self.requests[index][-1])
+                told = [*fields, ("Content-Range", f"bytes {first}-{last}/{len(BODY)}")]
+                action = respond("206 Partial Content", body=BODY[first : last + 1], headers=told)
+            super()._perform(index, connection, action)
+
+    with open(tmp_path / "f", "w+b") as file:
+        for sink in (MemorySink(), FileSink(file.fileno())):
+            with Ranges([[Expect(lambda seen: "range" in seen.headers), ANSWER]] * 5) as server:
+                store = store_of(server.endpoint, s3=CHECKED, range=SMALL_RANGES | {"concurrency": 8})
+                store.remember("k", ObjectMetadata(size=len(BODY), etag=f'"{etag}"', crc32c=crc))
+                if wrong is None:
+                    read(store, "k", sink, lane=lane)
+                    body = landed(sink)
+                    assert body is not None
+                    assert bytes(body.read(0, len(BODY))) == BODY
+                else:
+                    with pytest.raises(IntegrityError, match=wrong):
+                        read(store, "k", sink, lane=lane)
+                server.assert_consumed()
+
+
+def test_a_read_of_a_known_object_tells_the_checksum_of_the_whole() -> None:
+    crc = integrity.crc32c(BODY)
+    with Answering([[Expect(lambda seen: "range" in seen.headers), ANSWER]] * 5) as server:
+        store = store_of(server.endpoint, s3=CHECKED, range=SMALL_RANGES | {"concurrency": 8})
+        store.remember("k", ObjectMetadata(size=len(BODY), etag='"v1"', crc32c=crc))
+        about = store.execute(store.read_call("k", MemorySink()))
+        assert (about.size, about.crc32c) == (len(BODY), crc)
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "compared"),
+    [("AAAAAA==", "FULL_OBJECT", True), ("AAAAAA==", "COMPOSITE", False), ("AAAAAA==-2", "COMPOSITE", False)],
+)
+def test_a_checksum_of_checksums_is_none_of_the_object(lane: bool, told: str, kind: str, compared: bool) -> None:
+    answer = whole(x_amz_checksum_crc32c=told, x_amz_checksum_type=kind)
+    with ScriptedServer([[Expect(b"HEAD"), answer, Close()], [Expect(b"GET"), answer]]) as server:
+        store = store_of(server.endpoint, s3=CHECKED)
+        assert (store.head("k").crc32c is not None) == compared
+        if compared:
+            with pytest.raises(IntegrityError):
+                read(store, "k", MemorySink(), lane=lane)
+        else:
+            read(store, "k", MemorySink(), lane=lane)
+        server.assert_consumed()
 
 
 @pytest.mark.parametrize("told", ["not base64", "AAAA", "AAAAAAAAAAAAAAAA"])

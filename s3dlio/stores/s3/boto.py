@@ -380,5 +380,5 @@ def _metadata_of(answer: Any, size: int) -> ObjectMetadata:
         sse_customer_algorithm=answer.get("SSECustomerAlgorithm"),
         replication_status=answer.get("ReplicationStatus"),
         metadata=dict(answer.get("Metadata", {})),
-        crc32c=crc32c_of(answer.get("ChecksumCRC32C")),
+        crc32c=crc32c_of(answer.get("ChecksumCRC32C"), answer.get("ChecksumType")),
     )

@@ -140,7 +140,7 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
         sse_customer_algorithm=header("x-amz-server-side-encryption-customer-algorithm"),
         replication_status=header("x-amz-replication-status"),
         metadata=user,
-        crc32c=crc32c_of(header("x-amz-checksum-crc32c")),
+        crc32c=crc32c_of(header("x-amz-checksum-crc32c"), header("x-amz-checksum-type")),
     )
 
 
@@ -154,13 +154,14 @@ def md5_of(about: ObjectMetadata) -> str | None:
     return base64.b64encode(bytes.fromhex(etag)).decode()
 
 
-def crc32c_of(text: str | None) -> int | None:
-    """The CRC32C that a field tells: base64 of 4 bytes. A checksum of parts (``...-3``) is none of the object.
+def crc32c_of(text: str | None, kind: str | None = None) -> int | None:
+    """The CRC32C that a field tells: base64 of 4 bytes. A checksum of checksums of parts (``...-3``, of the type
+    ``COMPOSITE``) is none of the object.
 
     Raises:
         ProtocolError: the field holds no checksum.
     """
-    if text is None or "-" in text:
+    if text is None or "-" in text or kind == "COMPOSITE":
         return None
     try:
         raw = base64.b64decode(text, validate=True)

@@ -142,7 +142,8 @@ class S3Store(CloudStore):
         return None if etag is None or etag.startswith("W/") else Conditions(if_match=etag)
 
     def checksum_of(self, response: Response) -> int | None:
-        return headers.crc32c_of(response.header(b"x-amz-checksum-crc32c"))
+        text = response.header(b"x-amz-checksum-crc32c")
+        return None if text is None else headers.crc32c_of(text, response.header(b"x-amz-checksum-type"))
 
     def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
         return headers.metadata_of(response, size)
