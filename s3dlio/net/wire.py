@@ -154,17 +154,22 @@ class Wire:
         return len(dropped)
 
     def close(self) -> None:
-        """Give up everything in flight; idle connections go back to their pools."""
+        """Give up everything in flight; idle connections go back to their pools.
+
+        It may come after an interrupt that struck anywhere, and a second one may strike it: what the selector has is
+        not to be relied on, and no connection may go to its pool twice.
+        """
+        self._selector.close()
         for flight in self._flights.values():
             if flight.connection is not None:
-                self._discard(flight.connection)
+                flight.connection.close()
         self._flights.clear()
         for connections in self._idle.values():
-            for connection in connections:
-                self._unwatch(connection)
+            while connections:
+                connection = connections.pop(0)
+                connection.watched = 0
                 connection.pool.release(connection, reusable=True)
         self._idle.clear()
-        self._selector.close()
 
     # -- one flight
 

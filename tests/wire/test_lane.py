@@ -315,6 +315,55 @@ def test_an_interrupted_operation_cleans_up(struck: str, monkeypatch: pytest.Mon
         server.assert_consumed()
 
 
+def test_an_interrupt_within_the_selector_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``selectors`` forgets a socket when it is struck in ``modify``; what is closed then may be unknown to it."""
+    cleaned: list[str] = []
+    stuck = [Expect(b"PUT"), ExpectClose()]
+    with ScriptedServer([stuck, stuck, [Expect(b"DELETE /upload"), respond("204 No Content")]]) as server:
+        lane = Lane(window=2)
+        wire, real = lane._wire, lane._wire.poll
+
+        def poll(timeout: float) -> Iterator[None]:
+            yield from real(timeout)
+            if len(server.all_requests) == 2:
+                wire._selector.unregister(next(iter(wire._flights)))
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(wire, "poll", poll)
+        calls = Calls([uploading(service_of(server.endpoint), cleaned)])
+        with pytest.raises(KeyboardInterrupt):
+            lane.run(calls, calls.done)
+        assert cleaned == ["TransferCancelledError", "aborted"]
+        server.assert_consumed()
+
+
+def test_a_second_interrupt_gives_no_connection_back_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two users of one connection would read each other's answers."""
+    with ScriptedServer([[Expect(), HELLO]] * 3) as server:
+        service = service_of(server.endpoint)
+        pool, release, struck = service.pool, service.pool.release, []
+
+        def strike(connection: Any, *, reusable: bool) -> None:
+            release(connection, reusable=reusable)
+            if not struck:
+                struck.append(connection)
+                raise KeyboardInterrupt
+
+        def done(index: int, result: Any, error: BaseException | None) -> None:
+            ended.append(index)
+            if len(ended) == 3:
+                raise KeyboardInterrupt
+
+        ended: list[int] = []
+        monkeypatch.setattr(pool, "release", strike)
+        calls = Calls([asking(get(service)) for _ in range(3)])
+        with pytest.raises(KeyboardInterrupt):
+            Lane(window=3).run(calls, done)
+        assert struck
+        assert len(set(map(id, pool._idle))) == len(pool._idle)
+        server.assert_consumed()
+
+
 def test_cleaning_up_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "GRACE_SECONDS", 0.3)
     token = CancelToken()
