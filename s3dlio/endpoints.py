@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -75,11 +77,16 @@ class Endpoint:
 
 
 def name_of(endpoint: str) -> str:
-    """``host:port`` of a URL or of ``host:port``, in lower case, with the port that the scheme implies."""
+    """``host:port`` of a URL or of ``host:port``, in lower case, with the port that the scheme implies. An IPv6 address
+    is written in one way of many."""
     parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
     host = parts.hostname or ""
     port = parts.port or (80 if parts.scheme == "http" else 443)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if ":" in host:
+        with suppress(ValueError):
+            host = ipaddress.IPv6Address(host).compressed
+        return f"[{host}]:{port}"
+    return f"{host}:{port}"
 
 
 def read_endpoints(tables: Any, sections: Mapping[str, type[Section]], path: str) -> tuple[Endpoint, ...]:

@@ -56,6 +56,7 @@ def keys_of(found: Settings) -> tuple[str | None, str | None, str | None, str | 
     [
         ("Host:9000", "host:9000"), ("http://host", "host:80"), ("https://HOST/gate/way", "host:443"),
         ("https://host:9000", "host:9000"), ("[::1]:9000", "[::1]:9000"), ("http://[::1]", "[::1]:80"),
+        ("[0:0:0:0:0:0:0:1]:9000", "[::1]:9000"), ("http://[FE80::1%25eth0]", "[fe80::1%25eth0]:80"),
     ],
 )  # fmt: skip
 def test_the_name_of_an_endpoint_is_its_host_and_port(written: str, name: str) -> None:
