@@ -148,6 +148,13 @@ class S3Settings(Section):
     response_checksum_validation: str | None = knob(None, choice("when_required", "when_supported"), "verify "
                                                     "checksums; unset: when_supported on AWS, when_required elsewhere",
                                                     "AWS_RESPONSE_CHECKSUM_VALIDATION")
+    use_fips_endpoint: bool | None = knob(None, flag, "AWS's endpoints with validated cryptography (FIPS 140); unset: "
+                                          "the profile's", "AWS_USE_FIPS_ENDPOINT")
+    use_dualstack_endpoint: bool | None = knob(None, flag, "AWS's endpoints with IPv6 beside IPv4; unset: the "
+                                               "profile's", "AWS_USE_DUALSTACK_ENDPOINT")
+    use_accelerate_endpoint: bool | None = knob(None, flag, "AWS's accelerated transfers, by way of the nearest "
+                                                "edge location; unset: the profile's",
+                                                "S3DLIO_S3_USE_ACCELERATE_ENDPOINT")
     requester_pays: bool = knob(False, flag, "accept the costs of requests", "S3DLIO_S3_REQUESTER_PAYS")
     tls_ports: str = knob("443", text, "ports (comma) of s3://host:port/ URIs that speak TLS",
                           "S3DLIO_S3_ENDPOINT_TLS_PORTS")

@@ -217,6 +217,8 @@ def sample(section: str, name: str) -> str:
         return "boto3"
     if name in special:
         return special[name]
+    if default is None and name.startswith("use_"):
+        return "true"
     return "text" if isinstance(default, str | None) else str(int(default) + 1)
 
 

@@ -130,7 +130,8 @@ FIRST, LAST = 64 * KIB, 100 * KIB - 1
         error("412 Precondition Failed", "PreconditionFailed"),
         whole(TWO, etag='"v2"'),
         part(FIRST, LAST, TWO, etag='"v2"'),
-        respond("206 Partial Content", body=TWO[FIRST:], headers=[("Content-Range", f"bytes {FIRST}-{LAST}/{LAST + 9}")]),
+        respond("206 Partial Content", body=TWO[FIRST:],
+                headers=[("Content-Range", f"bytes {FIRST}-{LAST}/{LAST + 9}")]),
     ],
     ids=["412", "200", "206 of another", "206 of another size"],
 )

@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 from s3dlio._version import __version__
 from s3dlio.endpoints import name_of
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
-from s3dlio.knobs import knobs
+from s3dlio.knobs import flag, knobs
 from s3dlio.locks import ForkLock
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import S3Settings, Settings
+from s3dlio.stores.s3.hosts import Variant, aws_endpoint
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
 
 log = logging.getLogger("s3dlio.s3")
@@ -41,8 +42,8 @@ TRANSIENT_CODES = frozenset(
     {b"InternalError", b"SlowDown", b"RequestTimeout", b"RequestTimeoutException", b"ServiceUnavailable",
      b"OperationAborted", b"ThrottlingException", b"TooManyRequests"}
 )  # fmt: skip
-
-
+#: The settings that choose among AWS's endpoints, in the order of the fields of Variant.
+_VARIANTS = ("use_fips_endpoint", "use_dualstack_endpoint", "use_accelerate_endpoint")
 #: How the settings that say when checksums are sent and compared are read from a profile.
 _CHECKSUMS = {name: knob.read for name, knob, _ in knobs(S3Settings) if "_checksum_" in name}
 
@@ -70,29 +71,55 @@ class S3Account:
         self.region = self._s3.region or self._configured("region") or "us-east-1"
         self.endpoint_url = self._endpoint(endpoint)
         self.is_aws = self.endpoint_url is None
+        #: Which of AWS's endpoints; where another is configured, that is the one.
+        self.variant = Variant(*map(self._chosen, _VARIANTS)) if self.is_aws else Variant()
+        if self.is_aws:
+            aws_endpoint(self.region, self.variant)  # refuses what there is not
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[tuple[str, str], Service] = {}
         _accounts.add(self)
 
     # -- where
 
-    def service(self, bucket: str, region: str | None = None) -> tuple[Service, str]:
-        """Where requests for ``bucket`` go, and what their paths start with."""
+    def service(self, bucket: str, region: str | None = None, *, accelerated: bool = True) -> tuple[Service, str]:
+        """Where requests for ``bucket`` go, and what their paths start with.
+
+        Args:
+            bucket: its name; empty for the service itself.
+            region: where it is, if not where the settings say.
+            accelerated: whether they may go to an accelerated endpoint, which knows only buckets that there are.
+
+        Raises:
+            ConfigError: there is no such endpoint, or the name of the bucket cannot be part of its host name.
+        """
         region = region or self.region
-        base = urlsplit(self.endpoint_url or aws_endpoint(region))
+        variant = self.variant if bucket and accelerated else self.variant._replace(accelerate=False)
+        base = urlsplit(self.endpoint_url or aws_endpoint(region, variant))
         prefix = base.path.rstrip("/")  # gateways live behind one
         if bucket and self.is_virtual(bucket):
             return self._service(f"{base.scheme}://{bucket}.{base.netloc}", region), prefix
         return self._service(f"{base.scheme}://{base.netloc}", region), f"{prefix}/{bucket}" if bucket else prefix
 
     def is_virtual(self, bucket: str) -> bool:
-        """Whether the bucket stands in the host name instead of the path."""
+        """Whether the bucket stands in the host name instead of the path.
+
+        Raises:
+            ConfigError: it would have to, for accelerated transfers, and cannot.
+        """
         style = self._style()
-        if style in ("path", "virtual"):
-            return style == "virtual"
         dns_name = bucket == bucket.lower() and "_" not in bucket and 3 <= len(bucket) <= 63
         # A dot in the bucket's name would leave the certificate's wildcard (*.s3.amazonaws.com).
-        return self.is_aws and dns_name and "." not in bucket
+        fits = dns_name and "." not in bucket
+        if self.variant.accelerate:
+            if not fits:
+                raise ConfigError(
+                    f"the name of the bucket {bucket!r} cannot be part of a host name, as acceleration needs it",
+                    hint="switch off s3.use_accelerate_endpoint",
+                )
+            return True
+        if style in ("path", "virtual"):
+            return style == "virtual"
+        return self.is_aws and fits
 
     def _style(self) -> str:
         """``path``, ``virtual`` or ``auto``: what the settings or else the profile says."""
@@ -127,6 +154,14 @@ class S3Account:
             return f"{'https' if tls else 'http'}://{endpoint}"
         url = configured or self._configured_endpoint()
         return url.rstrip("/") if url else None
+
+    def _chosen(self, name: str) -> bool:
+        """Whether the settings or else the profile choose a kind of AWS's endpoints."""
+        said = getattr(self._s3, name)
+        if said is None and self._has_files():
+            said = self._configured_s3(name) or self._botocore().get_scoped_config().get(name)
+            said = None if said is None else flag(f"{name} of the profile", said)
+        return bool(said)
 
     def checksums(self, name: str) -> str:
         """``when_supported`` or ``when_required``: what the settings, the profile or else the kind of service says.
@@ -235,7 +270,11 @@ class S3Account:
             "s3": {
                 "addressing_style": "path" if self._style() == "auto" and not self.is_aws else self._style(),
                 "payload_signing_enabled": s3.payload_signing,
+                "use_accelerate_endpoint": self.variant.accelerate,
+                "use_dualstack_endpoint": self.variant.dualstack,
             },
+            "use_fips_endpoint": self.variant.fips,
+            "use_dualstack_endpoint": self.variant.dualstack,
             **{name: self.checksums(name) for name in _CHECKSUMS},
         }
         if s3.anonymous:
@@ -318,13 +357,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def aws_endpoint(region: str) -> str:
-    """The endpoint of AWS S3 in a region (partitions: AWS, China, ISO; from botocore's endpoint rules)."""
-    if region.startswith("cn-"):
-        return f"https://s3.{region}.amazonaws.com.cn"
-    for prefix, suffix in (("us-iso-", "c2s.ic.gov"), ("us-isob-", "sc2s.sgov.gov"), ("eu-isoe-", "cloud.adc-e.uk")):
-        if region.startswith(prefix):
-            return f"https://s3.{region}.{suffix}"
-    return f"https://s3.{region}.amazonaws.com"

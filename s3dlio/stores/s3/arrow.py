@@ -89,9 +89,11 @@ class ArrowStore(BotoStore):
 
         s3, http, account = self.settings.s3, self.settings.http, self.account
         config: dict[str, Any] = {"bucket": self.bucket, "region": account.region}
-        if account.endpoint_url:
-            config["endpoint"] = account.endpoint_url
-        config["virtual_hosted_style_request"] = account.is_virtual(self.bucket)
+        service, path = account.service(self.bucket)
+        virtual = account.is_virtual(self.bucket)
+        config["virtual_hosted_style_request"] = virtual
+        # The bucket stands in the endpoint, or object_store adds it.
+        config["endpoint"] = service.pool.name + (path if virtual else path.removesuffix(f"/{self.bucket}"))
         config["unsigned_payload"] = not s3.payload_signing
         if s3.anonymous:
             config["skip_signature"] = True

@@ -17,10 +17,11 @@ from s3dlio.memory.body import Sink, Source
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.percent import encode_key
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.copying import MAX_COPY
 from s3dlio.stores.s3.headers import crc32c_of, put_fields, read_fields
-from s3dlio.stores.s3.store import check_link, failed_delete
+from s3dlio.stores.s3.store import check_link, failed_delete, link
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -79,6 +80,8 @@ class BotoStore(BlockingStore):
         super().__init__(root or f"s3://{bucket}", observers)
         self.account = account
         self.bucket = bucket
+        if bucket:
+            account.is_virtual(bucket)  # refuses what cannot be reached
         self.settings = settings or account.settings
         self._client: Any = None
         self._pid = 0
@@ -310,12 +313,9 @@ class BotoStore(BlockingStore):
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
         check_link(self, key, method, expires)
-        verb = {"GET": "get_object", "PUT": "put_object", "HEAD": "head_object", "DELETE": "delete_object"}
-        named = {"Bucket": self.bucket, "Key": key, **self._conditions(Conditions(version_id=version_id))}
-        if self.settings.s3.requester_pays:
-            named["RequestPayer"] = "requester"
-        with self._translated(key):
-            return str(self.client.generate_presigned_url(verb[method.upper()], named, expires))
+        # boto3 would sign in the old way, and name the host of another region.
+        service, base = self.account.service(self.bucket)
+        return link(self.account, service, f"{base}/{encode_key(key)}", method, expires, version_id)
 
     def get_tags(self, key: str) -> dict[str, str]:
         self.check_key(key, "GET_TAGS")

@@ -73,13 +73,13 @@ def _second_try(
     failure = xml.parse_failure(response.body)
     region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
     # Of many requests in flight the first has moved us already: what counts is where this one went.
-    misplaced = region != store.region or request.service is not store.service
+    misplaced = region != store.region or request.service is not store.home_of(request)
     if region and misplaced and _REGION.fullmatch(region) and may_move:
         log.info("bucket %s is in region %s", store.bucket, region)
         suffix = request.path.removeprefix(store.base)
         if region != store.region:
             store.locate(region)
-        return request.moved(store.service, store.base + suffix, request.query)
+        return request.moved(store.home_of(request), store.base + suffix, request.query)
     code = failure.code if failure else _code_of_head(request, response)
     if isinstance(signer, SigV4Signer) and code and code not in tried:
         tried.add(code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from s3dlio import integrity
 from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
@@ -81,6 +81,13 @@ class S3Store(CloudStore):
         """Find the service for our bucket, in another region than the configured one if ``region`` says so."""
         self.region = region or self.region
         self.service, self.base = self.account.service(self.bucket, self.region)
+        #: Where the bucket is made and deleted.
+        self.plain, _ = self.account.service(self.bucket, self.region, accelerated=False)
+
+    def home_of(self, request: Request) -> Service:
+        """Where a request belongs."""
+        of_bucket = request.method in ("PUT", "DELETE") and request.path == (self.base or "/")
+        return self.plain if of_bucket else self.service
 
     # -- requests
 
@@ -271,7 +278,7 @@ class S3Store(CloudStore):
         yield from self.send(self._bucket_request("DELETE", None), "", (200, 204))
 
     def _bucket_request(self, method: str, body: Source | None) -> Request:
-        return Request(self.service, method, self.base or "/", "", self._common, body)
+        return Request(self.plain, method, self.base or "/", "", self._common, body)
 
     def _list_containers(self) -> Steps[list[Container]]:
         service, base = self.account.service("", self.region)
@@ -294,13 +301,7 @@ class S3Store(CloudStore):
             ConfigError: another method or time, or anonymous access.
         """
         check_link(self, key, method, expires)
-        pool = self.service.pool
-        place = (pool.scheme, pool.host_header, f"{self.base}/{encode_key(key)}")
-        query = [("versionId", version_id)] if version_id else []
-        query += self._common  # who pays may stand in the query, too
-        signer = self.service.signer
-        now = time.time() + (signer.skew if isinstance(signer, SigV4Signer) else 0.0)
-        return presign(method.upper(), place, self.region, self.account.credentials(), expires, query=query, now=now)
+        return link(self.account, self.service, f"{self.base}/{encode_key(key)}", method, expires, version_id)
 
     def get_tags(self, key: str) -> dict[str, str]:
         """The tags of an object."""
@@ -327,6 +328,19 @@ _STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowD
 def failed_delete(code: str, message: str) -> S3dlioError:
     """The error for one key of a batch delete, which comes without a status."""
     return error_for(_STATUS_OF.get(code, 500), code=code, message=message)
+
+
+def link(
+    account: S3Account, service: Service, path: str, method: str, expires: int, version_id: str | None
+) -> str:
+    """A URL of ``path`` that carries its own permission; see :meth:`S3Store.presign`."""
+    pool, signer = service.pool, service.signer
+    assert isinstance(signer, SigV4Signer)  # check_link has said so
+    query = [("versionId", version_id)] if version_id else []
+    if account.settings.s3.requester_pays:  # which may stand in the query, too
+        query.append(("x-amz-request-payer", "requester"))
+    place, now = (pool.scheme, pool.host_header, path), time.time() + signer.skew
+    return presign(method.upper(), place, signer.region, account.credentials(), expires, query=query, now=now)
 
 
 def check_link(store: S3Store | BotoStore, key: str, method: str, expires: int) -> None:
