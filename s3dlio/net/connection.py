@@ -50,8 +50,8 @@ _spinning = ForkLock()
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_address", "_blocking", "_far", "_phase", "_tunnel", "fd", "http", "idle_since", "pool", "secure",
-                 "sock", "used", "watched")  # fmt: skip
+    __slots__ = ("_address", "_blocking", "_ended", "_far", "_phase", "_tunnel", "fd", "http", "idle_since", "pool",
+                 "secure", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, pool: ConnectionPool, http: Any) -> None:
         self.pool = pool
@@ -67,6 +67,7 @@ class Connection:
         self._phase = _NEW
         self._address: Address | None = None
         self._blocking: bool | None = None
+        self._ended = False  # TLS has told the end, behind bytes that were handed on
         self._far = 0  # so many answers are waited for asleep
         self._tunnel: Future[None] | None = None
 
@@ -277,6 +278,10 @@ class Connection:
         finally:
             _spinning.release()
 
+    def holds_more(self) -> bool:
+        """Whether TLS holds bytes, or the end, already: they will not wake a selector."""
+        return self._ended or self.sock.pending() > 0
+
     def _receive_records(self, room: memoryview, wanted: int) -> int:
         """A TLS record holds 16 KiB at most: reading many in a row here saves the driver's work for each."""
         receive = self.sock.recv_into
@@ -288,6 +293,7 @@ class Connection:
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             if count == 0:
+                self._ended = True
                 break
             got += count
         return got

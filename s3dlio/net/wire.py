@@ -260,8 +260,7 @@ class Wire:
     def _receive(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
         try:
             exchange.received(connection.receive(exchange.room(), exchange.wanted))
-            while connection.secure and not exchange.done and connection.sock.pending():
-                # What TLS holds already will not wake the selector.
+            while connection.secure and not exchange.done and connection.holds_more():
                 exchange.received(connection.receive(exchange.room(), exchange.wanted))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import os
 import pickle
 import signal
+import socket
+import ssl
 import threading
 import traceback
 from pathlib import Path
@@ -125,6 +128,43 @@ def test_errors_of_connections_pickle(drive: Driver, authority: Authority) -> No
         drive(get(secure(server, None)))
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value)
+
+
+def test_the_end_that_tls_tells_behind_bytes_is_noticed_at_once(drive: Driver, authority: Authority) -> None:
+    """A server that says in TLS that it has ended, and leaves the socket open until we have said so, too."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.cert, authority.key)
+    body = bytes(range(256)) * 400
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    def serve(listener: socket.socket) -> None:
+        first = context.wrap_socket(listener.accept()[0], server_side=True)
+        first.recv(65536)
+        first.sendall(head)
+        first.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # the rest arrives as one
+        first.sendall(body[:5000])
+        first.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            first.unwrap()
+        first.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        with first, context.wrap_socket(listener.accept()[0], server_side=True) as second:
+            second.recv(65536)
+            second.sendall(head + body)
+            second.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        http = dataclasses.replace(HTTP, read_timeout=5.0, ca_bundle=str(authority.bundle))
+        service = service_of(f"https://127.0.0.1:{listener.getsockname()[1]}", http=http)
+        before = service.policy.budget.tokens
+        sink = MemorySink()
+        drive(get(service, sink))
+        assert sink.view() == body
+        assert before - service.policy.budget.tokens == 5  # a broken connection; a time-out would cost 10
+        service.pool.close_idle(math.inf)
+        server.join(10)
+        assert not server.is_alive()
 
 
 # -- forks and threads
