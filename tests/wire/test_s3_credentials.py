@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -166,6 +167,43 @@ def test_a_process_that_gives_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(PermissionDeniedError, match="no credentials for S3") as caught:
         account().credentials()
     assert getattr(caught.value.__cause__, "doc", None) is None  # what a broken program wrote may hold keys
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_a_failing_program_runs_once_for_a_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authorities: Authorities, threads: int
+) -> None:
+    runs = tmp_path / "runs"
+    (tmp_path / "keys.py").write_text(f"open({str(runs)!r}, 'a').write('x')\nraise SystemExit('not logged in')\n")
+    profile(monkeypatch, tmp_path, f"credential_process = {sys.executable} {tmp_path / 'keys.py'}")
+    uris = [f"s3://b/{number}" for number in range(40)]
+    lab = f"eu-lab-{threads}"  # an account of its own
+    with Client(endpoint_url=authorities.url, region=lab) as client, ThreadPoolExecutor(threads) as pool:
+        batches = list(pool.map(lambda _: client.get_many_outcomes(uris), range(threads)))
+    for outcomes in batches:
+        assert len(outcomes) == len(uris)
+        assert all(isinstance(found, PermissionDeniedError) and "not logged in" in str(found) for _, found in outcomes)
+    assert runs.read_text() == "x"
+
+
+def test_a_failing_source_is_asked_again_in_time(monkeypatch: pytest.MonkeyPatch, authorities: Authorities) -> None:
+    now, asked = 1000.0, [0]
+
+    def keys() -> tuple[int, str]:
+        asked[0] += 1
+        return (400, "no") if asked[0] == 1 else (200, keys_as_json("AKIDLATER"))
+
+    monkeypatch.setattr("s3dlio.stores.s3.account.time.monotonic", lambda: now)
+    authorities.routes["/keys"] = keys
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.RETRY_ATTEMPTS", 1)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", authorities.url + "/keys")
+    mine = account()
+    for _ in range(3):
+        with pytest.raises(PermissionDeniedError, match="no credentials for S3: "):
+            mine.credentials()
+    assert asked == [1]
+    now += 6.0
+    assert mine.credentials().access_key == "AKIDLATER"
 
 
 @pytest.mark.parametrize("minutes", [5.0, 0.5], ids=["beside the requests", "before the next request"])

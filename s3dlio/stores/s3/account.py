@@ -8,13 +8,12 @@ could find; keys, region and endpoint from the environment need no file and no b
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
@@ -34,8 +33,8 @@ log = logging.getLogger("s3dlio.s3")
 USER_AGENT = f"s3dlio/{__version__}"
 #: Refresh in the background when credentials have less than this many seconds left, as botocore's advisory window.
 _REFRESH_AHEAD = 15 * 60
-#: Where there were none, botocore is not asked again for so many seconds: it may wait long for a metadata service,
-#: and each object of a batch would ask.
+#: Where there were none, or they could not be fetched, botocore is not asked again for so many seconds: it may wait
+#: long for a metadata service or a program, and each object of a batch would ask.
 _LOOK_AGAIN = 5.0
 #: Error codes of S3 that are transient whatever their status.
 TRANSIENT_CODES = frozenset(
@@ -46,6 +45,14 @@ TRANSIENT_CODES = frozenset(
 _VARIANTS = ("use_fips_endpoint", "use_dualstack_endpoint", "use_accelerate_endpoint")
 #: How the settings that say when checksums are sent and compared are read from a profile.
 _CHECKSUMS = {name: knob.read for name, knob, _ in knobs(S3Settings) if "_checksum_" in name}
+
+
+class _Failure(NamedTuple):
+    """Why there were no credentials, and when that was (``time.monotonic``)."""
+
+    at: float
+    reason: str
+    hint: str
 
 
 class S3Account:
@@ -67,7 +74,9 @@ class S3Account:
         self._session: Any = None
         self._refreshing = False
         self._found: Any = None
-        self._looked = -math.inf
+        self._failed: _Failure | None = None
+        #: Held while credentials are asked for.
+        self._asking = ForkLock()
         self.region = self._s3.region or self._configured("region") or "us-east-1"
         self.endpoint_url = self._endpoint(endpoint)
         self.is_aws = self.endpoint_url is None
@@ -193,19 +202,35 @@ class S3Account:
                 missing = "AWS_SECRET_ACCESS_KEY" if s3.access_key_id else "AWS_ACCESS_KEY_ID"
                 raise ConfigError(f"{missing} is not set, but its other half is", hint="set both, or neither")
             return Credentials(s3.access_key_id, s3.secret_access_key, s3.session_token)
+        with self._asking:  # one asks, and the others hear what it was told
+            failed = self._failed
+            if failed is None or time.monotonic() > failed.at + _LOOK_AGAIN:
+                return self._asked_for()
+        raise PermissionDeniedError(failed.reason, hint=failed.hint)
+
+    def _asked_for(self) -> Credentials:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        hint = "see 's3-cli config', or refresh your login"
+        self._failed = cause = None
+        reason, hint = "no credentials for S3", "see 's3-cli config', or refresh your login"
         try:
-            return self._found_credentials()
+            if self._found is None:
+                self._found = self._botocore().get_credentials()
+            if self._found is not None:
+                return self._in_force(self._found)
+            hint = (
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or pass anonymous access "
+                "(--no-sign-request)"
+            )
         except (BotoCoreError, ClientError) as error:
-            raise PermissionDeniedError(f"no credentials for S3: {error}", hint=hint) from error
+            reason, cause = f"{reason}: {error}", error
         except (OSError, ValueError) as error:  # a program or token file that is not there, keys that are no JSON
             if isinstance(error, S3dlioError):
                 raise
-            what = f"{type(error).__name__}: {error}"
             # Without the cause, because that of JSON carries the text, which may hold the keys.
-            raise PermissionDeniedError(f"no credentials for S3: {what}", hint=hint) from None
+            reason = f"{reason}: {type(error).__name__}: {error}"
+        self._failed = _Failure(time.monotonic(), reason, hint)
+        raise PermissionDeniedError(reason, hint=hint) from cause
 
     def _profile_wins(self) -> bool:
         """A profile that the program names wins over keys in the environment, as with boto3."""
@@ -213,18 +238,8 @@ class S3Account:
         settings = self.settings
         return settings.origin("s3.profile") in explicit and settings.origin("s3.access_key_id") not in explicit
 
-    def _found_credentials(self) -> Credentials:
-        with self._lock:
-            if self._found is None and time.monotonic() > self._looked + _LOOK_AGAIN:
-                self._found = self._botocore().get_credentials()
-                self._looked = time.monotonic()
-        found = self._found
-        if found is None:
-            raise PermissionDeniedError(
-                "no credentials for S3",
-                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or pass anonymous access "
-                "(--no-sign-request)",
-            )
+    def _in_force(self, found: Any) -> Credentials:
+        """The keys of what botocore has found, renewed where their end is near."""
         needs = getattr(found, "refresh_needed", None)
         if needs is not None and needs(_REFRESH_AHEAD) and not needs(60):
             self._refresh_in_background(found.get_frozen_credentials)
