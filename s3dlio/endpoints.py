@@ -58,6 +58,13 @@ class Endpoint:
         values = tuple(value._replace(value=None) if value.secret else value for value in self.values)
         return {**self.__dict__, "values": values}
 
+    def means(self, endpoint: str) -> bool:
+        """Whether ``endpoint`` (``host:port`` or a URL) is this one. What is set for a URL with TLS is not for one
+        without, where others would read a session token."""
+        if self.url and "://" in endpoint and urlsplit(self.url).scheme != urlsplit(endpoint).scheme:
+            return False
+        return self.name == name_of(endpoint)
+
     def over(self, program: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The values by section, without those that the program itself has set.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from s3dlio import sources
-from s3dlio.endpoints import Endpoint, name_of, read_endpoints
+from s3dlio.endpoints import Endpoint, read_endpoints
 from s3dlio.errors import ConfigError, redact
 from s3dlio.knobs import (
     Knob,
@@ -295,8 +295,7 @@ class Settings:
         Args:
             endpoint: ``host:port`` as a URI names it, or a URL.
         """
-        named = name_of(endpoint)
-        found = next((item for item in self.endpoints if item.name == named), None)
+        found = next((item for item in self.endpoints if item.means(endpoint)), None)
         if found is None:
             return self
         changed = found.over(name for name, origin in self.origins.items() if origin in _PROGRAM)

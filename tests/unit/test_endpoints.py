@@ -83,6 +83,13 @@ def test_a_table_called_by_a_url_says_how_to_reach_its_host(resolve: Any) -> Non
     assert (service.pool.name, path) == ("https://bucket.gate.test:9000", "/s3")
 
 
+def test_what_is_set_for_tls_is_not_for_plain_text(resolve: Any) -> None:
+    found = resolve(f'[endpoint."https://{HERE}"]\ns3.session_token = "t"\ns3.region = "there"\n')
+    assert found.at(f"https://{HERE}").s3.region == "there"
+    assert found.at(HERE).s3.region == "there"
+    assert found.at(f"http://{HERE}") == found
+
+
 def test_a_uri_that_names_the_server_of_the_endpoint_url_means_that_url(resolve: Any) -> None:
     found = resolve("", {"AWS_ENDPOINT_URL": "https://gate.test:9000/s3"})
     assert account(found, "s3://gate.test:9000/b/k").endpoint_url == "https://gate.test:9000/s3"
