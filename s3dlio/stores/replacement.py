@@ -47,12 +47,13 @@ class Replacement:
         OSError: whatever else the system says.
     """
 
+    _over = True  # nothing is there that `abort` would have to remove
+
     def __init__(self, path: str, *, flags: int = 0, create_only: bool = False, durable: bool = False) -> None:
         self.fd = -1
         self._create_only = create_only
         self._durable = durable
         self._pid = os.getpid()
-        self._over = True  # nothing is there that `abort` would have to remove
         self._made: list[str] = []
         self.path, existing = _examine(path)
         self.replaces = existing is not None

@@ -554,3 +554,13 @@ def test_a_forked_child_closes_its_copy_and_leaves_the_file(tmp_path: Path) -> N
         assert os.waitpid(child, 0)[1] == 0
         target.commit()
     assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+def test_one_that_was_struck_before_it_began_goes_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt may strike in the first line of ``__init__``."""
+    unraisable: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", unraisable.append)
+    struck = replacement.Replacement.__new__(replacement.Replacement)
+    del struck
+    gc.collect()
+    assert unraisable == []
