@@ -181,7 +181,7 @@ _MODULE_OF = {name: f"s3dlio.{module}" for module, names in _HOME.items() for na
 #: What the Rust package of this name has and this release has not -> the names of it.
 _NOT_YET = {
     "checkpoints": """
-        PyCheckpointInfo PyCheckpointReader PyCheckpointStore PyCheckpointStream PyCheckpointWriter
+        CheckpointStore PyCheckpointInfo PyCheckpointReader PyCheckpointStore PyCheckpointStream PyCheckpointWriter
         finalize_distributed_checkpoint load_checkpoint load_checkpoint_with_validation
         load_checkpoint_with_validation_view save_checkpoint save_distributed_shard
     """,
@@ -199,7 +199,11 @@ _NOT_YET = {
         MultipartUploadWriter PyObjectWriter PyWriterOptions create_azure_writer create_direct_filesystem_writer
         create_filesystem_writer create_gcs_writer create_s3_writer
     """,
-    "the op-log": "finalize_op_log init_op_log is_op_log_active op_log_stats",
+    "stores and their configurations": """
+        AzureConfig GcsConfig S3Config direct_io_store_for_uri high_performance_store_for_uri store_for_uri
+        store_for_uri_with_high_performance_cloud store_for_uri_with_options
+    """,
+    "the op-log": "finalize_op_log init_op_log is_op_log_active op_log_stats set_client_id set_clock_offset",
 }
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]

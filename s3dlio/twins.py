@@ -26,7 +26,12 @@ def start(work: Callable[[], T]) -> Awaitable[T]:
     Raises:
         RuntimeError: no running event loop.
     """
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no running event loop; await this in an async def of your own, and give that to asyncio.run"
+        ) from None
     token = CancelToken()
 
     def ended(future: asyncio.Future[T]) -> None:

@@ -146,7 +146,11 @@ def _azure(uri: str, rest: str, azure_account: str | None) -> Location:
 
 def _check_container(uri: str, name: str) -> None:
     if not name:
-        raise InvalidURIError("the bucket (container) name is empty", uri=uri, hint="write scheme://bucket/key")
+        raise InvalidURIError(
+            "the bucket (container) name is empty",
+            uri=uri,
+            hint="write scheme://bucket/key; list_containers (s3-cli list-buckets) shows what there is",
+        )
     if "@" in name:  # what stands before it may be a password, which no message repeats
         raise InvalidURIError(
             "credentials do not belong in a URI", uri=uri, hint="put them in the environment, or in a profile"
@@ -155,6 +159,16 @@ def _check_container(uri: str, name: str) -> None:
         raise InvalidURIError(f"'{name}' cannot be the name of a bucket (container)", uri=uri)
     if name in (".", ".."):
         raise InvalidURIError(f"'{name}' cannot be the name of a bucket (container)", uri=uri)
+
+
+def bucket_beside(root: str, bucket: str, other: str) -> str:
+    """The URI of the bucket ``other`` of the same S3 service, by the endpoint that ``root`` names, if it names one.
+
+    Args:
+        root: the URI of ``bucket``, or without one that of the service (``s3:``, ``s3://host:9000``).
+    """
+    service = root.removesuffix(bucket).rstrip("/")
+    return f"s3://{other}" if service == "s3:" else f"{service}/{other}"
 
 
 def is_directory_like(key: str) -> bool:

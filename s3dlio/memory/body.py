@@ -51,8 +51,8 @@ class Sink(ABC):
         """A place for the bytes from ``start`` on, ``length`` of them (None: until the body ends)."""
 
     def stage(self, length: int) -> memoryview:
-        """Memory in which ``length`` bytes are gathered before they are handed to a function of ``at``. They are handed
-        over for good: whoever gathers asks anew for the next ones."""
+        """Memory in which ``length`` bytes, or as many as it has room for, are gathered before they are handed to a
+        function of ``at``. They are handed over for good: whoever gathers asks anew for the next ones."""
         return default_pool().lease(length)
 
     def whole(self, data: memoryview) -> None:
@@ -150,9 +150,7 @@ class BufferSink(Sink):
         super().begin(size)
         room = len(self._buffer)
         if size is not None and (size > room or (self._exact and size != room)):
-            raise LengthMismatchError(
-                f"the object is {size} bytes but the buffer holds {room}", expected=room, actual=size
-            )
+            raise self._misfit(size)
 
     def at(self, start: int, length: int | None) -> Place:
         if length is not None:
@@ -164,12 +162,13 @@ class BufferSink(Sink):
 
     def end(self, size: int) -> None:
         if self._exact and size != len(self._buffer):
-            raise LengthMismatchError(
-                f"the object is {size} bytes but the buffer holds {len(self._buffer)}",
-                expected=len(self._buffer),
-                actual=size,
-            )
+            raise self._misfit(size)
         self.size = size
+
+    def _misfit(self, size: int) -> LengthMismatchError:
+        room = len(self._buffer)
+        wanted = f"{room} are expected" if self._exact else f"the buffer holds {room}"
+        return LengthMismatchError(f"the object is {size} bytes but {wanted}", expected=room, actual=size)
 
 
 def _filler(buffer: memoryview, start: int) -> Writer:

@@ -98,8 +98,9 @@ def check_apart(source: ObjectStore, source_key: str, target: ObjectStore, prefi
     else:
         return
     if inner.startswith(outer):
+        itself = "the destination is the source itself"
         raise InvalidURIError(
-            f"the destination is {'the source itself' if inner == outer else 'inside the source'}",
+            itself if inner == outer else f"it is inside {source.uri(as_directory(source_key))}, the other side",
             uri=target.uri(prefix), hint="name another destination; nothing was transferred",
         )  # fmt: skip
 

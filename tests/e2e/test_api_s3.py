@@ -83,7 +83,8 @@ def test_buckets(base: str, moto_server: Server) -> None:
     s3dlio.create_bucket("api-tests-other")
     assert "api-tests-other" in [bucket["name"] for bucket in s3dlio.list_containers()]
     host = moto_server.endpoint.partition("://")[2]
-    assert "api-tests-other" in [bucket["name"] for bucket in s3dlio.list_containers(f"s3://{host}")]
+    assert f"s3://{host}/api-tests-other" in [bucket["uri"] for bucket in s3dlio.list_containers(f"s3://{host}")]
+    assert "s3://api-tests-other" in [bucket["uri"] for bucket in s3dlio.list_containers("s3://api-tests-other")]
     s3dlio.delete_bucket("s3://api-tests-other/")
     assert "api-tests-other" not in [bucket["name"] for bucket in s3dlio.list_containers("s3://")]
 

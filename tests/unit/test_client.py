@@ -106,7 +106,9 @@ def test_get_into_refuses_another_size_and_leaves_the_buffer(client: Client, bas
     for expected_len in (4, 6, 9, -1):
         with pytest.raises(LengthMismatchError):
             client.get_into(base + "x", buffer, expected_len=expected_len)
-    with pytest.raises(LengthMismatchError):
+    with pytest.raises(LengthMismatchError, match="the object is 5 bytes but 4 are expected"):
+        client.get_into(base + "x", buffer, expected_len=4)
+    with pytest.raises(LengthMismatchError, match="the object is 5 bytes but the buffer holds 4"):
         client.get_into(base + "x", memoryview(buffer)[:4])
     with pytest.raises(BufferError):
         client.get_into(base + "x", b"read-only")

@@ -34,7 +34,9 @@ def presign(
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= _WEEK:
         raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {expires!r}", uri=uri)
     if account.anonymous:
-        raise ConfigError("anonymous access has no key to sign with", uri=uri)
+        raise ConfigError(
+            "anonymous access has no key to sign with", uri=uri, hint="use the credentials of a service account"
+        )
     from google.auth.credentials import Signing
 
     credentials = account.credentials()

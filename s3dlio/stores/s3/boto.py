@@ -35,6 +35,7 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
+from s3dlio.uri import bucket_beside
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -355,7 +356,8 @@ class BotoStore(BlockingStore):
     def _list_containers(self) -> list[Container]:
         with self._translated(""):
             found = self.client.list_buckets().get("Buckets", ())
-        return [Container(item["Name"], f"s3://{item['Name']}", _time(item.get("CreationDate"))) for item in found]
+        named = ((item["Name"], _time(item.get("CreationDate"))) for item in found)
+        return [Container(name, bucket_beside(self.root, self.bucket, name), created) for name, created in named]
 
 
 def _time(moment: Any) -> str | None:

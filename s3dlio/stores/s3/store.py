@@ -33,6 +33,7 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
+from s3dlio.uri import bucket_beside
 
 if TYPE_CHECKING:
     from s3dlio.stores.s3.boto import BotoStore
@@ -288,7 +289,7 @@ class S3Store(CloudStore):
             query = encode_query([("continuation-token", token)]) if token else ""
             response = yield from self.send(Request(service, "GET", base or "/", query), "")
             page, token = xml.parse_buckets(response.body)
-            found += [Container(name, f"s3://{name}", _without_fraction(created)) for name, created in page]
+            found += [Container(name, bucket_beside(self.root, self.bucket, name), _without_fraction(created)) for name, created in page]
             if token is None:
                 return found
 
