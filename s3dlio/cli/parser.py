@@ -302,6 +302,8 @@ def _sharing(commands: _Commands) -> None:
                          help=f"what the URL is for: {', '.join(METHODS)} (default: GET)")  # fmt: skip
     presign.add_argument("--expires", type=quantities.count, default=3600, metavar="SECONDS",
                          help="how long it can be used, up to a week (default: 3600)")  # fmt: skip
+    presign.add_argument("--version-id", type=quantities.version, metavar="ID",
+                         help="one version of the object, as stat shows it")  # fmt: skip
 
     tags = commands.add("tags", "tags:run", "Show or change the tags of an object")
     tags.add_argument("uri", metavar="URI", help=_URI)

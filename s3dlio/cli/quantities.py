@@ -69,6 +69,13 @@ def pattern(text: str) -> str:
     return text
 
 
+def version(text: str) -> str:
+    """The name of a version; an empty one, of a variable that is not set, would mean the newest."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("invalid version '': write the id of one, as stat shows it")
+    return text
+
+
 def tag(text: str) -> tuple[str, str]:
     """``NAME=VALUE``; the value may be empty."""
     name, equals, value = text.partition("=")

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import boto3
 import pytest
 
 import s3dlio
@@ -225,6 +226,20 @@ def test_presign(cli: Cli, bucket: Bucket, tmp_path: Path):
         assert Client().get(bucket + "new") == b"x"
     assert "604800" in cli("presign", bucket + "k", "--expires", 700_000, code=1).err
     assert "file:// stores cannot make presigned URLs" in cli("presign", f"file://{tmp_path}/x", code=1).err
+
+
+def test_presign_of_one_version(cli: Cli, bucket: Bucket):
+    name = bucket.removeprefix("s3://").rstrip("/")
+    boto3.client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    Client().put_bytes(bucket + "k", b"old")
+    version = Client().head(bucket + "k").version_id
+    Client().put_bytes(bucket + "k", b"new")
+    (url,) = cli("presign", bucket + "k", "--version-id", version).lines
+    with urllib.request.urlopen(url) as response:
+        assert response.read() == b"old"
+    (record,) = cli("presign", bucket + "k", "--version-id", version, "--json").records
+    assert record["version_id"] == version
+    assert "invalid version" in cli("presign", bucket + "k", "--version-id", "", code=2).err
 
 
 def test_tags(cli: Cli, bucket: Bucket, tmp_path: Path):
