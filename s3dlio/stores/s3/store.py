@@ -289,7 +289,9 @@ class S3Store(CloudStore):
             query = encode_query([("continuation-token", token)]) if token else ""
             response = yield from self.send(Request(service, "GET", base or "/", query), "")
             page, token = xml.parse_buckets(response.body)
-            found += [Container(name, bucket_beside(self.root, self.bucket, name), _without_fraction(created)) for name, created in page]
+            for name, created in page:
+                uri = bucket_beside(self.root, self.bucket, name)
+                found.append(Container(name, uri, _without_fraction(created)))
             if token is None:
                 return found
 
