@@ -8,11 +8,12 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.errors import AlreadyExistsError, ServiceError
-from s3dlio.stores.s3 import S3Store, copying
+from s3dlio.stores.s3 import S3Account, S3Store, copying
+from s3dlio.stores.s3.boto import BotoStore
 from s3dlio.types import Conditions, PutOptions
 from tests.servers import Server
 from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, Send, respond
-from tests.wire.s3_harness import error, store_of
+from tests.wire.s3_harness import error, settings_of, store_of
 
 MIB = 1 << 20
 COPIED = respond(body=b'<CopyObjectResult><ETag>"e"</ETag></CopyObjectResult>')
@@ -51,6 +52,42 @@ def test_a_copy_keeps_everything(store: S3Store) -> None:
     copied(store, PutOptions())
     assert store.get("copy") == b"0123456789"
     assert kept(store) == ("text/x-test", "de", "no-cache", {"a": "b"}, {"t": "1"})
+
+
+EXPIRES = "Fri, 20 Nov 2026 23:52:48 GMT"
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_copy_keeps_when_it_expires(parts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "COPY_WHOLE", 9 if parts else 1 << 40)
+
+    def keeps(seen: ReceivedRequest) -> bool:
+        return seen.headers.get("expires") == EXPIRES and seen.headers["content-type"] == "text/plain"
+
+    about = Send(respond(headers=[("ETag", '"e"'), ("Expires", EXPIRES)]).data.replace(b"Length: 0", b"Length: 10"))
+    script = [Expect(b"HEAD"), about]
+    if parts:
+        begun = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+        ended = b'<CompleteMultipartUploadResult><ETag>"e-1"</ETag></CompleteMultipartUploadResult>'
+        script += [Expect(keeps), respond(body=begun), Expect(b"PUT"), COPIED, Expect(b"POST"), respond(body=ended)]
+    else:
+        script += [Expect(keeps), COPIED]
+    with ScriptedServer([script]) as server:
+        copied(store_of(server.endpoint), PutOptions(content_type="text/plain", tags={"a": "b"}))
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"), [(EXPIRES, EXPIRES), ("0", "Thu, 01 Jan 1970 00:00:00 GMT")], ids=["a date", "no date"]
+)
+def test_with_boto3_too(told: str, sent: str) -> None:
+    head = respond(headers=[("ETag", '"e"'), ("Expires", told), ("Last-Modified", EXPIRES)])
+    script = [Expect(b"HEAD"), head, Expect(lambda seen: seen.headers.get("expires") == sent), COPIED,
+              Expect(b"HEAD"), head]  # fmt: skip
+    with ScriptedServer([script]) as server:
+        store = BotoStore(S3Account(settings_of(server.endpoint)), "b")
+        store.copy(store, "source", "copy", options=PutOptions(content_type="text/plain"))
+        server.assert_consumed()
 
 
 @pytest.mark.usefixtures("in_parts")

@@ -8,6 +8,8 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -298,6 +300,8 @@ class BotoStore(BlockingStore):
             arguments |= {"CopySourceSSECustomerKey": customer_key, "CopySourceSSECustomerAlgorithm": "AES256"}
         if options.says_anew() or found.size > MAX_COPY:
             arguments["MetadataDirective"] = "REPLACE"
+            if found.expires:
+                arguments["Expires"] = self._date(found.expires, source.uri(source_key))
         if options.tags is not None:
             arguments["TaggingDirective"] = "REPLACE"
         target = dataclasses.replace(options.conditions, version_id=None, sse_customer_key=None)
@@ -309,6 +313,15 @@ class BotoStore(BlockingStore):
                 self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions)
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         return PutResult(about.etag, about.version_id, about.size)
+
+    @staticmethod
+    def _date(expires: str, uri: str) -> datetime:
+        """The field Expires, for boto3. What is no date, such as 0, has passed (RFC 9111, section 5.3)."""
+        try:
+            return parsedate_to_datetime(expires)
+        except ValueError:
+            log.warning("the field Expires of %s is no date: its copy gets one that has passed", uri)
+            return datetime.fromtimestamp(0, UTC)
 
     # -- links and tags
 

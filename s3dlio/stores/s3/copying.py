@@ -63,7 +63,7 @@ def _whole(
     fields += headers.sse_customer_fields(options.conditions.sse_customer_key, of_source=True)
     if found is not None and options.says_anew():
         options = options.completed_from(found)
-        fields.append(("x-amz-metadata-directive", "REPLACE"))
+        fields += [("x-amz-metadata-directive", "REPLACE"), *headers.carried_fields(found)]
     fields += headers.put_fields(options)
     if options.tags is not None:
         fields.append(("x-amz-tagging-directive", "REPLACE"))
@@ -92,7 +92,8 @@ def _in_parts(
     if tags is None:
         tags = yield from _tags_of(source, source_key, options.conditions.version_id)
     size = part_size_for(found.size, COPY_PART)
-    upload = Upload(store, key, dataclasses.replace(options.completed_from(found), tags=tags))
+    completed = dataclasses.replace(options.completed_from(found), tags=tags)
+    upload = Upload(store, key, completed, headers.carried_fields(found))
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, found.size, size), 1):

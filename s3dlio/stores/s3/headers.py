@@ -52,6 +52,18 @@ def put_fields(options: PutOptions) -> Fields:
     return [(name, value.strip(" ")) for name, value in fields]  # blanks around a value get lost on the way
 
 
+def carried_fields(source: ObjectMetadata) -> Fields:
+    """What a copy keeps of its source besides what options can say: the field Expires, which only S3 knows.
+
+    Raises:
+        ConfigError: a value that a header cannot carry.
+    """
+    if not source.expires:
+        return []
+    check_field("expires", source.expires)
+    return [("expires", source.expires)]
+
+
 #: What the name of a field is made of (RFC 9110, section 5.6.2).
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 

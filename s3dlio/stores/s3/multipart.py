@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from s3dlio import integrity
 from s3dlio.errors import IntegrityError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
@@ -42,10 +42,18 @@ def part_size_for(size: int, part_size: int) -> int:
 
 
 class Upload:
-    """One multipart upload; see :class:`s3dlio.stores.cloud_writer.PartedUpload`."""
+    """One multipart upload; see :class:`s3dlio.stores.cloud_writer.PartedUpload`.
 
-    def __init__(self, store: S3Store, key: str, options: PutOptions) -> None:
+    Args:
+        store: where.
+        key: of what.
+        options: what the object carries besides its bytes.
+        carried: fields of the source of a copy that options do not know.
+    """
+
+    def __init__(self, store: S3Store, key: str, options: PutOptions, carried: Headers = ()) -> None:
         self._store = store
+        self._carried = carried
         self._key = key
         self._options = options
         self._id = ""
@@ -56,6 +64,7 @@ class Upload:
 
     def begin(self) -> Steps[None]:
         fields = [pair for pair in headers.put_fields(self._options) if not pair[0].startswith("if-")]
+        fields += self._carried
         if self._store.sends_checksums:
             fields += [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
         request = self._store.request("POST", self._key, "uploads=", fields)
