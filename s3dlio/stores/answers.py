@@ -76,7 +76,8 @@ def error_for(
 ) -> S3dlioError:
     """The typed error for an answer; the caller knows URI and operation."""
     kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status) or ServiceError
-    reason = message or _PLAIN.get(kind) or f"the service answered with status {status}"
+    plain = _ABSENT.get(code or "", _PLAIN[kind]) if kind is ObjectNotFoundError else _PLAIN.get(kind)
+    reason = message or plain or f"the service answered with status {status}"
     return kind(
         reason.rstrip("."),
         status=status,
@@ -92,6 +93,12 @@ _PLAIN: dict[type[S3dlioError], str] = {
     PermissionDeniedError: "access was denied",
     PreconditionFailedError: "the condition did not hold",
     ThrottledError: "the service asks for a slower pace",
+}
+
+_ABSENT = {
+    "NoSuchBucket": "the bucket does not exist",
+    "ContainerNotFound": "the container does not exist",
+    "": "the object or its bucket does not exist",  # an answer to HEAD has no document that would say which
 }
 
 

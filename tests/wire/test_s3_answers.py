@@ -22,7 +22,9 @@ from s3dlio.errors import (
     ThrottledError,
 )
 from s3dlio.memory.body import DiscardSink
+from s3dlio.stores.answers import error_for
 from s3dlio.stores.s3 import S3Account, S3Store
+from s3dlio.stores.s3.boto import BotoStore
 from s3dlio.stores.s3.sigv4 import Credentials
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.executor import CancelToken, InlineExecutor
@@ -47,6 +49,35 @@ def together(match: Callable[[ReceivedRequest], bool], count: int = 3) -> Callab
         return match(seen)
 
     return all_there
+
+
+# -- what is not there
+
+
+@pytest.mark.parametrize("backend", ["native", "boto3"])
+def test_a_missing_object_or_bucket_is_told_truly(backend: str) -> None:
+    """An answer to HEAD has no document that would say which of them it is."""
+    with ScriptedServer([[Expect(b"HEAD"), respond("404 Not Found")]]) as server:
+        store: S3Store | BotoStore = store_of(server.endpoint)
+        if backend == "boto3":
+            store = BotoStore(S3Account(settings_of(server.endpoint)), "b")
+        with pytest.raises(ObjectNotFoundError) as caught:
+            store.head("k")
+        assert caught.value.reason == "the object or its bucket does not exist"
+        server.assert_consumed()
+
+
+def test_what_is_known_of_it_is_said() -> None:
+    with ScriptedServer([[Expect(b"GET"), respond("404 Not Found")]]) as server:
+        with pytest.raises(ObjectNotFoundError, match="the bucket does not exist"):  # only it can be missing
+            list(store_of(server.endpoint).list())
+        server.assert_consumed()
+    with ScriptedServer([[Expect(b"GET"), error("404 Not Found", "NoSuchBucket")]]) as server:
+        with pytest.raises(ObjectNotFoundError, match=r": no \(.*; check the bucket name"):  # as the service says it
+            store_of(server.endpoint).get("k")
+        server.assert_consumed()
+    assert error_for(404, code="BlobNotFound").reason == "the object does not exist"
+    assert error_for(404, code="ContainerNotFound").reason == "the container does not exist"
 
 
 # -- regions and hosts
