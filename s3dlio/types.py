@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 #: What a payload may be: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
@@ -49,7 +50,7 @@ class ObjectMetadata:
 
     def as_dict(self) -> dict[str, Any]:
         """The dictionary that ``s3dlio.stat`` returns: these keys, always all of them."""
-        result: dict[str, Any] = {name: getattr(self, name) for name in STAT_KEYS}
+        result: dict[str, Any] = dict(zip(STAT_KEYS, _stat_values(self), strict=True))
         result["metadata"] = dict(self.metadata)
         return result
 
@@ -59,6 +60,7 @@ STAT_KEYS = (
     "content_disposition", "expires", "storage_class", "server_side_encryption", "ssekms_key_id",
     "sse_customer_algorithm", "version_id", "replication_status", "metadata",
 )  # fmt: skip
+_stat_values = attrgetter(*STAT_KEYS)
 
 
 class LazyMetadata(ObjectMetadata):

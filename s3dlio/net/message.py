@@ -150,8 +150,8 @@ class Response:
 
     def fields(self) -> list[tuple[str, str]]:
         """All fields in order, names in lower case."""
-        pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:] if line)
-        return [(name.decode("latin-1").lower(), value.strip(b" \t").decode("latin-1")) for name, _, value in pairs]
+        pairs = [line.partition(":") for line in self.head.decode("latin-1").split("\r\n")[1:] if line]
+        return [(name.lower(), value.strip(" \t")) for name, _, value in pairs]
 
     @property
     def reason(self) -> str:
