@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "# The transports of s3://\n\n"
             f"Written by `make perf-backends` on {datetime.date.today().isoformat()}; "
             "[method.md](method.md) says how it measures. `S3DLIO_BACKEND` chooses the transport.\n\n"
-            f"- Machine: {report.machine()}. Server and clients share it.\n- Medians of {rounds} rounds.\n\n{body}"
+            f"- Machine: {report.machine()}. Server and clients share it.\n- Medians of {rounds} rounds.\n"
+            f"- Arrow's transport leaves stats and listings to boto3's.\n\n{body}"
         )
         DOCS.mkdir(parents=True, exist_ok=True)
         (DOCS / "backends.md").write_text(text, encoding="utf-8")
