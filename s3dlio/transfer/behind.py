@@ -13,8 +13,9 @@ import threading
 from collections import deque
 from types import TracebackType
 
+from s3dlio.errors import from_os_error
 from s3dlio.memory.body import FileSink
-from s3dlio.memory.libc import pwrite_full
+from s3dlio.memory.libc import allocate, pwrite_full
 
 #: Bytes of a stage, and how many stages wait for the writer. What has been received should be in the CPU's cache still
 #: when it is written: over 32 connections, 4 GiB took 3.4 s in stages of 256 KiB, 3.6 of 512 KiB, 4.4 of 1 MiB.
@@ -109,8 +110,20 @@ class BehindSink(FileSink):
         self._left = False
 
     def begin(self, size: int | None) -> None:
+        """As of every sink. A large file gets its room at once: 4 GiB in 8 files on a file system in memory took 3.3 s
+        and 4.2 s of CPU time, against 4.6 and 7.6 with room made at each write; and a full disk is told before the
+        bytes come.
+
+        Raises:
+            StorageFullError: there is not that much room.
+        """
         self._settle()  # a read that starts over
         super().begin(size)
+        if size is not None and size > _STAGE:
+            try:
+                allocate(self.fd, size)
+            except OSError as error:  # the driver would take it for one of the connection
+                raise from_os_error(error) from error
 
     def stage(self, length: int) -> memoryview:
         memory = super().stage(min(length, _STAGE))

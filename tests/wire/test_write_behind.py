@@ -199,18 +199,18 @@ def test_a_body_that_breaks_off_starts_over(tmp_path: Path, writer: WriteBehind,
         server.assert_consumed()
 
 
-@pytest.mark.parametrize("failing", ["the writer", "the receiver"])
+@pytest.mark.parametrize("failing", ["the writer", "the receiver", "the room"])
 def test_a_full_disk_is_told_with_the_object_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    def full(fd: int, data: memoryview, position: int) -> int:
+    def full(*where: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if failing == "the receiver":
         monkeypatch.setattr(behind, "_HELPS", False)
         monkeypatch.setattr("s3dlio.memory.body.pwrite_full", full)
     else:
-        monkeypatch.setattr(behind, "pwrite_full", full)
+        monkeypatch.setattr(behind, "pwrite_full" if failing == "the writer" else "allocate", full)
     with ScriptedServer([[Expect(), respond(body=BODY)]]) as server, pytest.raises(StorageFullError) as caught:
         _download(server, tmp_path / "down")
     assert caught.value.uri == "s3://b/k"
