@@ -110,8 +110,8 @@ class BehindSink(FileSink):
         self._left = False
 
     def begin(self, size: int | None) -> None:
-        """As of every sink. A large file gets its room at once, so that a full disk is told before the bytes come. (What
-        it costs is lost in the noise: 4 GiB in 8 files in memory took 4 to 8 s with it and without.)
+        """As of every sink. A large file gets its room at once, so that a full disk is told before the bytes come.
+        (What it costs is lost in the noise: 4 GiB in 8 files in memory took 4 to 8 s with it and without.)
 
         Raises:
             StorageFullError: there is not that much room.
