@@ -1,7 +1,8 @@
 """Pooled connections, shared by all stores of a process. It and ``connection`` alone touch urllib3's inner parts.
 
-urllib3 makes the connections and knows proxies. Those that are idle lie on a stack of ours, since a ``queue.LifoQueue``
-as urllib3's takes 5 us for a request; what passes over a connection is ours, too: ``connection``.
+urllib3 makes the connections and knows proxies. Those that are idle lie on a stack of ours, since putting one into a
+``queue.LifoQueue``, as urllib3's, and taking it out takes 1.3 us, and 0.05 with a deque. What passes over a
+connection is ours, too: ``connection``.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from s3dlio.net.faults import broken, opening_fault, overdue
 from s3dlio.net.message import Request
 from s3dlio.net.pool import ConnectionPool
 
-#: So many events are handled in a row before new requests leave. All at once, as many as 256, would keep those that are
-#: answered together together: far away, they would wait for each other at every turn. One by one, a near server would
-#: sleep and be woken for each request.
+#: So many events are handled in a row before new requests leave. All at once, as many as 256, would keep those together
+#: that are answered together, and far away they would wait for each other at every turn: 256 in flight to a server
+#: 20 ms away made 9.0 to 12.0 k/s in groups, 9.1 to 9.4 without (best of each of three runs, on a busy machine).
 _GROUP = 16
 
 
