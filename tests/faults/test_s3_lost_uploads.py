@@ -26,7 +26,7 @@ from tests.faults.test_s3_multipart_faults import (
     uploading,
 )
 from tests.servers import Server
-from tests.servers.base import reserve_port
+from tests.servers.base import hold_port, port_of
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, respond
 from tests.wire.s3_harness import error, store_of
@@ -128,11 +128,11 @@ def test_a_refusal_leaves_nothing_to_look_for() -> None:
 
 
 def test_nobody_is_asked_where_nobody_is() -> None:
-    store = serial(f"http://127.0.0.1:{reserve_port()}")
-    steps = Upload(store, "k", PutOptions()).begin()
     asked: list[str] = []
-    with pytest.raises(NetworkError):
-        one.drive(_noting(steps, asked))
+    with hold_port() as holder:
+        steps = Upload(serial(f"http://127.0.0.1:{port_of(holder)}"), "k", PutOptions()).begin()
+        with pytest.raises(NetworkError):
+            one.drive(_noting(steps, asked))
     assert asked == ["POST"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.servers.base import LOOPBACK, Server, reserve_port
+from tests.servers.base import LOOPBACK, Server
 from tests.servers.install import npm_package
 
 PACKAGE = "azurite@3.37.0"
@@ -46,7 +46,7 @@ class AzuriteServer(Server):
 
     def _launch(self) -> None:
         program = self.install() / "azurite-blob"
-        port = reserve_port()
+        port = self._reserve_port()
         argv: list[str | Path] = [
             program,
             "--blobHost",

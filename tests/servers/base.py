@@ -49,6 +49,7 @@ class Server(abc.ABC):
         self.endpoint = ""
         self.processes: list[subprocess.Popen[bytes]] = []
         self._folder: Path | None = None
+        self._holders: list[socket.socket] = []
 
     @staticmethod
     def install() -> object:
@@ -105,6 +106,8 @@ class Server(abc.ABC):
                 process.wait()
                 reaper.forget(process.pid)
         self.processes.clear()
+        while self._holders:
+            self._holders.pop().close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             reaper.forget(self._folder)
@@ -123,6 +126,11 @@ class Server(abc.ABC):
             text = path.read_text(errors="replace")[-limit:].strip()
             parts.append(f"--- {path.name}\n{text}")
         return "\n".join(parts)
+
+    def _reserve_port(self) -> int:
+        """Return a port that is this server's until it stops."""
+        self._holders.append(hold_port())
+        return port_of(self._holders[-1])
 
     def _set_port(self, port: int) -> None:
         self.endpoint = f"{'https' if self.tls else 'http'}://{LOOPBACK}:{port}"
@@ -219,17 +227,19 @@ def accepts(host: str, port: int) -> bool:
     return True
 
 
-def reserve_port() -> int:
-    """Return a free loopback port that nobody else is given within the next minute.
+def hold_port() -> socket.socket:
+    """Return a socket that holds a free loopback port: nobody is given it, and nobody listens at it, while it is open.
 
-    The port is used once and its connection left in TIME_WAIT: the kernel then does not hand it out as a free port,
-    to us or to a parallel run, while a server that sets SO_REUSEADDR (they all do) may still bind it.
+    A server that sets SO_REUSEADDR (they all do) may still listen there, as the holder itself does not. A port that is
+    merely remembered can be taken by any connection as its own end before the server gets to it.
     """
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, 0))
-        listener.listen(1)
-        port: int = listener.getsockname()[1]
-        with socket.create_connection((LOOPBACK, port)), listener.accept()[0]:
-            pass  # the accepted side is closed first, so its side of the port lingers
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((LOOPBACK, 0))
+    return holder
+
+
+def port_of(bound: socket.socket) -> int:
+    """Return the port that the socket is bound to."""
+    port: int = bound.getsockname()[1]
     return port

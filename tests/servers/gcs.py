@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.servers.base import LOOPBACK, Server, reserve_port
+from tests.servers.base import LOOPBACK, Server
 from tests.servers.install import python_venv
 
 REQUIREMENTS = ("gcp-storage-emulator==2026.7.19", "setuptools<81")  # it still imports pkg_resources
@@ -30,7 +30,7 @@ class GcsServer(Server):
         }
 
     def _launch(self) -> None:
-        port = reserve_port()
+        port = self._reserve_port()
         program = self.install() / "gcp-storage-emulator"
         argv: list[str | Path] = [program, "start", "--host", LOOPBACK, "--port", str(port), "--in-memory", "--quiet"]
         self._spawn(argv, log="gcs", env={**os.environ, "PYTHONWARNINGS": "ignore"})

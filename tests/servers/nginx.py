@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from tests.servers.base import LOOPBACK, Server, reserve_port
+from tests.servers.base import LOOPBACK, Server
 from tests.servers.certs import Authority
 from tests.servers.install import debian_program
 
@@ -162,7 +162,7 @@ class NginxServer(Server):
         program = self.install()
         for name in ("root/.pages", "incoming", "tmp"):
             (self.folder / name).mkdir(parents=True)
-        port = reserve_port()
+        port = self._reserve_port()
         tls = ""
         if self.tls:
             tls = f"ssl_certificate {self.tls.cert}; ssl_certificate_key {self.tls.key}; ssl_protocols TLSv1.3;"

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import urllib3
 
-from tests.servers.base import LOOPBACK, Server, ServerError, reserve_port
+from tests.servers.base import LOOPBACK, Server, ServerError
 from tests.servers.install import debian_packages
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool")
@@ -88,7 +88,7 @@ class RadosgwServer(Server):
 
     def _launch(self) -> None:
         self.install()
-        folder, mon_port, port, fsid = self.folder, reserve_port(), reserve_port(), str(uuid.uuid4())
+        folder, mon_port, port, fsid = self.folder, self._reserve_port(), self._reserve_port(), str(uuid.uuid4())
         listen = f"endpoint={LOOPBACK}:{port}"
         if self.tls:
             listen = f"ssl_endpoint={LOOPBACK}:{port} ssl_certificate={self.tls.cert} ssl_private_key={self.tls.key}"

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.servers.base import LOOPBACK, MEMORY, Server, ServerError, ServerUnavailable, accepts, reserve_port
+from tests.servers.base import LOOPBACK, MEMORY, Server, ServerError, ServerUnavailable, accepts
 from tests.servers.install import CACHE, python_venv
 
 REQUIREMENTS = ("swift==2.38.3",)
@@ -127,7 +127,7 @@ class SwiftServer(Server):
     def _launch(self) -> None:
         programs = self.install()
         (self.folder / "devices/d1").mkdir(parents=True)
-        self._ports = {kind: reserve_port() for kind in (*STORAGE, "proxy", "memcache")}
+        self._ports = {kind: self._reserve_port() for kind in (*STORAGE, "proxy", "memcache")}
         env = {"PATH": os.environ.get("PATH", ""), "SWIFT_DIR": str(self.folder), "HOME": str(self.folder)}
         self._configure(programs, env)
         for kind in (*STORAGE, "proxy"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -20,7 +21,7 @@ import pytest
 import urllib3
 
 from tests.servers.azurite import AzuriteServer
-from tests.servers.base import LOOPBACK, Server, accepts, reserve_port
+from tests.servers.base import LOOPBACK, Server, accepts, hold_port, port_of
 from tests.servers.certs import Authority
 from tests.servers.delayed import DelayedServer
 from tests.servers.gcs import GcsServer
@@ -306,13 +307,19 @@ def test_proxy_stalls(nginx_server: NginxServer) -> None:
             proxy.assert_planned_faults_happened()
 
 
-def test_reserved_ports_are_not_handed_out_again() -> None:
-    reserved = {reserve_port() for _ in range(50)}
-    assert len(reserved) == 50
-    for port in reserved:
-        with socket.socket() as server:
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind((LOOPBACK, port))
+def test_a_held_port_is_free_for_its_server_alone() -> None:
+    with contextlib.ExitStack() as stack:
+        holders = [stack.enter_context(hold_port()) for _ in range(50)]
+        assert len({port_of(holder) for holder in holders}) == 50
+        for holder in holders:
+            assert not accepts(LOOPBACK, port_of(holder))
+            with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+                stranger.bind((LOOPBACK, port_of(holder)))
+            with socket.socket() as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind((LOOPBACK, port_of(holder)))
+                server.listen()
+                assert accepts(LOOPBACK, port_of(holder))
 
 
 def test_servers_start_in_parallel() -> None:

@@ -18,7 +18,7 @@ from s3dlio.net.message import Request, Response
 from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import RetrySettings
-from tests.servers.base import reserve_port
+from tests.servers.base import hold_port, port_of
 from tests.servers.nginx import NginxServer
 from tests.servers.scripted import (
     Close,
@@ -276,9 +276,8 @@ def test_no_http_is_an_error_at_once(drive: Driver, data: bytes) -> None:
 
 
 def test_nobody_listens(drive: Driver) -> None:
-    service = service_of(f"http://127.0.0.1:{reserve_port()}")
-    with pytest.raises(NetworkError, match=r"cannot connect.*refused") as caught:
-        drive(get(service))
+    with hold_port() as holder, pytest.raises(NetworkError, match=r"cannot connect.*refused") as caught:
+        drive(get(service_of(f"http://127.0.0.1:{port_of(holder)}")))
     assert caught.value.attempts == 4
     assert "reachable" in str(caught.value)
 
@@ -339,10 +338,9 @@ def test_a_burst_of_connections_finds_the_address_that_answers(monkeypatch: pyte
 
 
 def test_where_no_address_answers_the_policy_decides(drive: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = service_of(f"http://several.test:{reserve_port()}")
     addresses(monkeypatch, "127.0.0.2", "127.0.0.3")
-    with pytest.raises(NetworkError, match="refused") as caught:
-        drive(get(service))
+    with hold_port() as holder, pytest.raises(NetworkError, match="refused") as caught:
+        drive(get(service_of(f"http://several.test:{port_of(holder)}")))
     assert caught.value.attempts == 4
 
 
