@@ -317,9 +317,10 @@ def test_half_a_block_list_makes_no_blob(store: AzureStore) -> None:
     assert store.get("key") == b"old"
 
 
-def test_two_writes_of_one_key_do_not_mix(store: AzureStore) -> None:
-    first, second = (store.writer("key", part_size=5 * MIB) for _ in range(2))
-    first.write(b"1" * 6 * MIB)
+def test_two_writes_of_one_key_do_not_mix(azurite_server: AzuriteServer, store: AzureStore) -> None:
+    one_by_one = connect(azurite_server, multipart={"max_in_flight": 1})
+    first, second = one_by_one.writer("key", part_size=5 * MIB), store.writer("key", part_size=5 * MIB)
+    first.write(b"1" * 11 * MIB)  # the second part leaves when the first has been staged
     second.write(b"2" * 6 * MIB)
     second.close()
     # Azure drops what the other has staged so far, and must say so.
