@@ -28,6 +28,8 @@ from s3dlio.net.wire import Flight, Wire
 
 Done = Callable[[int, Any, "BaseException | None"], None]
 
+_END: tuple[int, Any] = (-1, None)
+
 #: How often deadlines are looked at and a cancellation is noticed, in seconds. All deadlines of a lane are alike and
 #: long, so a sweep over the flights costs less than a heap entry for every request.
 _SWEEP_SECONDS = 0.1
@@ -95,13 +97,15 @@ class Lane:
         self._pauses: list[tuple[float, int, Flight | _Nap]] = []  # a heap: retries and naps by when they are due
         self._order = itertools.count()
         self._tasks: set[_Task] = set()
-        self._calls: Iterator[tuple[int, Operation]] | None = None
+        self._calls: Iterator[tuple[int, Operation] | None] | None = None
         self._done: Done = _unused
 
     # -- the public face
 
-    def run(self, calls: Iterable[tuple[int, Operation]], done: Done) -> None:
+    def run(self, calls: Iterable[tuple[int, Operation] | None], done: Done) -> None:
         """Run every call of ``calls``, which is read lazily; ``done(index, result, error)`` is told of each.
+
+        A None among them says: none now. The next one is asked for when a request has ended, so there must be one.
 
         Raises:
             whatever ``done`` or the iterator raises, after everything in flight was given up.
@@ -204,9 +208,11 @@ class Lane:
             elif self._sources:
                 self._pull(self._sources[0])
             elif self._calls is not None and (self._pace is None or len(self._tasks) < self._pace.limit):
-                item = next(self._calls, None)
-                if item is None:
+                item = next(self._calls, _END)
+                if item is _END:
                     self._calls = None
+                elif item is None:
+                    return
                 else:
                     self._begin(item[0], item[1].steps())
             else:

@@ -33,9 +33,10 @@ class Call(Generic[T]):
         start: does the work (blocking store) or makes the generator that does (cloud store).
         sink: where a read lands; tells observers the bytes and the time of the first one.
         size: the bytes of a write, for observers.
+        load: the bytes that it will bring into a file, where they are known beforehand.
     """
 
-    __slots__ = ("_observation", "key", "objects", "operation", "sink", "size", "spent", "start", "store")
+    __slots__ = ("_observation", "key", "load", "objects", "operation", "sink", "size", "spent", "start", "store")
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Call(Generic[T]):
         start: Callable[[], Any],
         sink: Sink | None = None,
         size: int = 0,
+        load: int = 0,
     ) -> None:
         self.store = store
         self.operation = operation
@@ -52,6 +54,7 @@ class Call(Generic[T]):
         self.start = start
         self.sink = sink
         self.size = size
+        self.load = load
         self.objects = 1
         #: Seconds that earlier calls of the same operation took (the pages of a listing share its time).
         self.spent = 0.0

@@ -17,11 +17,10 @@ from s3dlio.errors import from_os_error
 from s3dlio.memory.body import FileSink
 from s3dlio.memory.libc import allocate, pwrite_full
 
-#: Bytes of a stage, and how many stages wait for the writer. What has been received should be in the CPU's cache still
-#: when it is written: over 32 connections, 4 GiB took 3.4 s in stages of 256 KiB, 3.6 of 512 KiB, 4.4 of 1 MiB
-#: (three noisy rounds).
-_STAGE = 256 * 1024
+#: How many stages wait for the writer. What has been received should be in the CPU's cache still when it is written.
 _DEPTH = 4
+#: Files larger than this (bytes) get their room at once.
+_LARGE = 256 * 1024
 #: A single CPU would only be handed around.
 _HELPS = (os.cpu_count() or 1) > 1
 
@@ -120,14 +119,14 @@ class BehindSink(FileSink):
         """
         self._settle()  # a read that starts over
         super().begin(size)
-        if size is not None and size > _STAGE:
+        if size is not None and size > _LARGE:
             try:
                 allocate(self.fd, size)
             except OSError as error:  # the driver would take it for one of the connection
                 raise from_os_error(error) from error
 
     def stage(self, length: int) -> memoryview:
-        memory = super().stage(min(length, _STAGE))
+        memory = super().stage(length)
         self._stages.add(id(memory.obj))
         return memory
 

@@ -209,7 +209,7 @@ class StoreToFile(Route):
         return "file://" + self._landing.path(item.name)
 
     def task(self, item: Item) -> Call[Moved]:
-        return Task(self._store, "GET", item.key, lambda: self._fetch(item))
+        return Task(self._store, "GET", item.key, lambda: self._fetch(item), load=item.size)
 
     def _fetch(self, item: Item) -> Steps[Moved]:
         care, store, uri = self._care, self._store, self._store.uri(item.key)
@@ -259,7 +259,7 @@ class Moving(Route):
 
     def task(self, item: Item) -> Call[Moved]:
         carry = self._route.task(item)
-        return Task(carry.store, "MOVE", item.key, lambda: self._move(carry, item), size=carry.size)
+        return Task(carry.store, "MOVE", item.key, lambda: self._move(carry, item), size=carry.size, load=carry.load)
 
     def _move(self, carry: Call[Moved], item: Item) -> Steps[Moved]:
         moved = yield from perform(carry)

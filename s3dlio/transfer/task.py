@@ -46,14 +46,22 @@ class Task(Call[T]):
         key: the object, for errors.
         steps: the work.
         size: the bytes it will have in flight.
+        load: the bytes that it will bring into a file, where they are known.
     """
 
     __slots__ = ()
 
     def __init__(
-        self, store: ObjectStore, operation: str, key: str, steps: Callable[[], Steps[T]], size: int = 0
+        self,
+        store: ObjectStore,
+        operation: str,
+        key: str,
+        steps: Callable[[], Steps[T]],
+        size: int = 0,
+        load: int = 0,
     ) -> None:
-        super().__init__(store, operation, key, steps if store.is_cloud else lambda: finish(steps()), size=size)
+        start = steps if store.is_cloud else lambda: finish(steps())
+        super().__init__(store, operation, key, start, size=size, load=load)
 
     def __enter__(self) -> None:
         return None

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from s3dlio.errors import ObjectNotFoundError
@@ -213,6 +215,100 @@ def test_no_more_than_the_width_run_at_a_time() -> None:
     executor = Executor(16)
     Seen().run((LOCAL.call(work) for _ in range(40)), executor, width=3)
     assert most <= 3
+    executor.shutdown()
+
+
+class Passing:
+    """Cloud calls that take a moment, and who runs how many of them at a time."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.most = 0
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def call(self, load: int, result: int) -> Call[Any]:
+        def steps() -> Iterator[Any]:
+            with self._lock:
+                self.threads.append(threading.current_thread().name)
+                self._running += 1
+                self.most = max(self.most, self._running)
+            yield Pause(0.005)
+            with self._lock:
+                self._running -= 1
+            return result
+
+        return Call(CLOUD, "GET", "key", steps, load=load)
+
+
+def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, executor: BaseExecutor) -> None:
+    monkeypatch.setattr(batch, "_CPUS", 2)
+    passing, seen = Passing(), Seen()
+    seen.run((passing.call(batch._BULKY, i) for i in range(40)), executor, width=9)
+    assert seen.results == {i: i for i in range(40)}
+    assert passing.most <= 9
+    if executor.threads:
+        assert len(set(passing.threads)) == 2
+        assert all(10 <= passing.threads.count(name) <= 30 for name in set(passing.threads))
+
+
+def test_a_lane_takes_only_as_much_as_its_window_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these calls is good for four requests, so that with a width of eight each lane has one at a time."""
+    monkeypatch.setattr(batch, "_CPUS", 2)
+    passing, seen, executor = Passing(), Seen(), Executor(4)
+    seen.run((passing.call(3 * batch._PER_REQUEST, i) for i in range(12)), executor, width=8)
+    assert seen.results == {i: i for i in range(12)}
+    assert passing.most == 2
+    executor.shutdown()
+
+
+def test_small_calls_stay_on_one_lane(executor: BaseExecutor) -> None:
+    passing, seen = Passing(), Seen()
+    seen.run((passing.call(batch._BULKY - 1, i) for i in range(40)), executor, width=9)
+    assert set(passing.threads) == {threading.current_thread().name}
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 80)), max_size=6),
+    st.integers(1, 9),
+    st.sampled_from([None, 1, 50]),
+)
+@hypothesis.settings(max_examples=30)
+def test_bulky_and_small_calls_in_any_order(runs: list[tuple[bool, int]], width: int, bytes_: int | None) -> None:
+    bulky = [is_bulky for is_bulky, count in runs for _ in range(count)]
+    executor, seen = Executor(2), Seen()
+    budget = None if bytes_ is None else ByteBudget(bytes_)
+
+    def call(index: int, load: int) -> Call[Any]:
+        def steps() -> Iterator[Any]:
+            if index % 7 == 0:
+                yield Pause(0.0002)
+            return index
+
+        return Call(CLOUD, "GET", "key", steps, size=index % 60, load=load)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "_CPUS", 2)
+        calls = (call(index, batch._BULKY if big else 1) for index, big in enumerate(bulky))
+        seen.run(calls, executor, width=width, budget=budget)
+    assert seen.results == {index: index for index in range(len(bulky))}
+    assert budget is None or budget.in_flight == 0
+    executor.shutdown()
+
+
+def test_what_on_done_raises_ends_both_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_CPUS", 2)
+    passing, executor = Passing(), Executor(2)
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        run_calls(
+            (passing.call(batch._BULKY, i) for i in range(1000)),
+            width=8, on_done=done, cancel=CancelToken(), executor=executor,
+        )  # fmt: skip
+    assert len(passing.threads) < 50
     executor.shutdown()
 
 

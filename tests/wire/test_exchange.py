@@ -452,6 +452,24 @@ def test_a_large_body_for_a_function_comes_in_stages() -> None:
     assert max(map(len, pieces)) == STAGE
 
 
+@pytest.mark.parametrize("start", [0, 12345])
+def test_stages_begin_at_multiples_of_their_size(start: int) -> None:
+    size = 3 * STAGE + 12345
+    pieces: list[int] = []
+    sink = WriterSink(lambda piece: pieces.append(len(piece)))
+    exchange = offline_exchange(sink=sink)
+    exchange.request.start = start
+    send_all(exchange)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    exchange.room()[: len(head) + 999] = head + b"b" * 999
+    exchange.received(len(head) + 999)
+    while not exchange.done:
+        exchange.received(len(exchange.room()))
+    begins = [start + sum(pieces[:number]) for number in range(2, len(pieces))]  # behind what came with the head
+    assert len(begins) >= 3
+    assert all(begin % STAGE == 0 for begin in begins)
+
+
 def test_what_is_staged_has_not_arrived() -> None:
     pieces: list[bytes] = []
     exchange = offline_exchange(sink=WriterSink(lambda piece: pieces.append(bytes(piece))))

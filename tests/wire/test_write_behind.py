@@ -17,6 +17,7 @@ from s3dlio import integrity
 from s3dlio.errors import StorageFullError
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
+from s3dlio.net.exchange import STAGE
 from s3dlio.transfer import behind
 from s3dlio.transfer.behind import BehindSink, WriteBehind
 from s3dlio.transfer.landing import Landing
@@ -25,7 +26,6 @@ from s3dlio.transfer.routes import Care, StoreToFile
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import read, store_of
 
-STAGE = 256 * 1024  # as much as a stage takes
 BODY = os.urandom(256 * 1024) * 42  # 10.5 MiB: stages, and a rest
 
 
