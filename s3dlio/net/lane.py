@@ -87,7 +87,8 @@ class Lane:
     def __init__(
         self, *, window: int, cancel: Cancel | None = None, pace: Pace | None = None, started: float = 0.0
     ) -> None:
-        self._window = max(1, window)
+        #: May be changed while the lane runs, also by another thread.
+        self.window = max(1, window)
         self._started = started
         self._cancel = cancel
         self._pace = pace
@@ -177,6 +178,7 @@ class Lane:
                 continue
             sweep_at = now + _SWEEP_SECONDS
             self._wire.sweep(now)
+            self._fill()  # it may have ended all that was in flight
             if grace_ends is not None and now > grace_ends:
                 self._abandon()
             elif grace_ends is None and self._cancel is not None and self._cancel.cancelled:
@@ -184,7 +186,7 @@ class Lane:
                 self._cancel_all()
 
     def _timeout(self) -> float:
-        if self._waiting and len(self._wire) < self._window:
+        if self._waiting and len(self._wire) < self.window:
             return 0.0
         if not self._pauses:
             return _SWEEP_SECONDS
@@ -192,7 +194,7 @@ class Lane:
 
     def _fill(self) -> None:
         """Start requests while the window has room: waiting ones, then the rest of sets, then new operations."""
-        wire, window, waiting = self._wire, self._window, self._waiting
+        wire, window, waiting = self._wire, self.window, self._waiting
         while len(wire) < window:
             if waiting:
                 flight = waiting.popleft()
@@ -401,7 +403,7 @@ class Lane:
         self._wire.close()
         endings = [Ending(task.steps) for task in self._tasks]
         self._tasks.clear()
-        Lane(window=self._window, cancel=Deadline()).run(enumerate(endings), lambda index, result, error: None)
+        Lane(window=self.window, cancel=Deadline()).run(enumerate(endings), lambda index, result, error: None)
 
     def _abandon(self) -> None:
         """Operations that were still cleaning up when the time for it ran out."""

@@ -10,10 +10,13 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3dlio.stores.base import Call
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken
+
+if TYPE_CHECKING:
+    from s3dlio.net.lane import Lane
 
 #: Told of every call that has ended: its position in the input, its result, its error (None: it succeeded).
 Done = Callable[[int, Any, BaseException | None], None]
@@ -194,18 +197,23 @@ def _run_lanes(
     epoll loop (docs/performance). Between sockets and files two move more: 8 files of 512 MiB came down in 2.5 s
     instead of 3.3.
     """
+    may_share = width > 1 and _CPUS > 1 and executor.threads > 0
     while (call := feed.peek()) is not None:
-        shared = call.load >= _BULKY and width > 1 and _CPUS > 1
-        crew = _Crew(feed, width, on_done, cancel, budget, adaptive, shared=shared)
+        shared = may_share and call.load >= _BULKY
+        crew = _Crew(feed, width, on_done, cancel, budget, adaptive, may_share=may_share, shared=shared)
         executor.share(crew.lane, 1 if shared else 0, cancel)
 
 
 class _Crew:
-    """One or two lanes over a stretch of calls that are alike: bulky ones, or others.
+    """One lane, or two that begin with bulky calls. Two go on with whatever comes; after many small calls one leaves.
+
+    A crew ends where there is none left, or where one lane meets a bulky call that two should begin with. That lane has
+    only small ones to wait for then: nothing is held up by a bulky one that is on its way.
 
     Args:
         feed, width, on_done, cancel, budget, adaptive: as of :func:`run_calls`.
-        shared: there may be two lanes, and the stretch is one of bulky calls. Each has half the width.
+        may_share: there may be two lanes.
+        shared: there are; each has half the width. One that ends leaves its half to the other.
     """
 
     def __init__(
@@ -217,6 +225,7 @@ class _Crew:
         budget: ByteBudget | None,
         adaptive: bool,
         *,
+        may_share: bool,
         shared: bool,
     ) -> None:
         self._feed = feed
@@ -225,17 +234,19 @@ class _Crew:
         self._cancel = cancel
         self._budget = budget
         self._adaptive = adaptive
+        self._may_share = may_share
         self._shared = shared
-        self._may_share = width > 1 and _CPUS > 1
-        self._small = 0  # calls in a row that were not bulky
+        self._lock = threading.Lock()
+        self._lanes: list[Lane] = []  # those that run
+        self._leaving = not shared  # one of two takes no more
+        self._alone = not shared  # and has ended
+        self._small = 0  # calls in a row that were not bulky, about
 
     def lane(self) -> None:
-        """Run calls until there is none left, or they are of the other kind."""
+        """Run calls until there is none left, or the crew ends."""
         from s3dlio.net.lane import Lane
         from s3dlio.net.pace import Pace
 
-        window = self._windows.pop()
-        pace = Pace(window) if self._adaptive else None
         budget, on_done = self._budget, self._on_done
         taken: dict[int, Call[Any]] = {}  # what is in flight, where somebody has to know
 
@@ -245,9 +256,21 @@ class _Crew:
                 budget.release(call.size)
             on_done(index, result, error)
 
-        counted = self._shared or budget is not None
-        calls = self._counted(window, taken, done) if counted else self._plain(on_done)
-        Lane(window=window, cancel=self._cancel, pace=pace).run(calls, done if counted else on_done)
+        with self._lock:
+            window = self._windows.pop()
+            lane = Lane(window=window, cancel=self._cancel, pace=Pace(window) if self._adaptive else None)
+            self._lanes.append(lane)
+        try:
+            if self._shared or budget is not None:
+                lane.run(self._counted(lane, taken, done), done)
+            else:
+                lane.run(self._plain(on_done), on_done)
+        finally:
+            with self._lock:
+                self._lanes.remove(lane)
+                self._alone = True
+                for other in self._lanes:
+                    other.window += lane.window
 
     def _plain(self, done: Done) -> Iterator[tuple[int, Call[Any]]]:
         """The calls of a lane that is alone and has no budget to keep."""
@@ -261,7 +284,7 @@ class _Crew:
             else:
                 _run_one(index, call, done, self._cancel, None)
 
-    def _counted(self, window: int, taken: dict[int, Call[Any]], done: Done) -> Iterator[tuple[int, Call[Any]] | None]:
+    def _counted(self, lane: Lane, taken: dict[int, Call[Any]], done: Done) -> Iterator[tuple[int, Call[Any]] | None]:
         """The calls of one lane of two, or of one with a budget; None while it must wait for some of its own to end.
 
         Of bulky calls it takes what its window has room for, so that the other lane gets its half.
@@ -269,16 +292,17 @@ class _Crew:
         feed, budget = self._feed, self._budget
         for item in feed:
             index, call = item
-            if self._is_of_other_kind(call):
+            if self._is_for_others(call, taken):
                 feed.give_back(item)
                 return
-            full = self._shared and sum(map(_requests, taken.values())) + _requests(call) > window
+            full = self._shared and sum(map(_requests, taken.values())) + _requests(call) > lane.window
             if (taken and full) or (budget is not None and not self._in_budget(budget, call.size, wait=not taken)):
                 feed.give_back(item)
                 if not taken:
                     return  # cancelled while it waited
                 yield None
                 continue
+            self._small = 0 if call.load >= _BULKY else self._small + 1
             taken[index] = call
             if call.store.is_cloud:
                 yield item
@@ -288,13 +312,17 @@ class _Crew:
     def _in_budget(self, budget: ByteBudget, size: int, *, wait: bool) -> bool:
         return budget.acquire(size, self._cancel) if wait else budget.take(size)
 
-    def _is_of_other_kind(self, call: Call[Any]) -> bool:
-        """Whether the stretch ends before this call: a bulky one for a lane alone, for two the last of many small."""
+    def _is_for_others(self, call: Call[Any], taken: dict[int, Call[Any]]) -> bool:
+        """Whether a lane leaves this call, and takes no more: to two lanes anew, or to the other one."""
         if call.load >= _BULKY:
-            self._small = 0
-            return self._may_share and not self._shared
-        self._small += 1
-        return self._shared and self._small > _SMALL_IN_A_ROW
+            bulky = any(other.load >= _BULKY for other in taken.values())
+            return self._may_share and self._alone and not bulky
+        if self._leaving or self._small < _SMALL_IN_A_ROW:
+            return False
+        with self._lock:
+            leaves = not self._leaving and len(self._lanes) > 1
+            self._leaving = self._leaving or leaves
+        return leaves
 
 
 def _requests(call: Call[Any]) -> int:

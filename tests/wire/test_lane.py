@@ -158,6 +158,17 @@ def test_two_of_a_set_time_out_in_one_sweep() -> None:
         server.assert_consumed()
 
 
+def test_the_calls_behind_one_that_timed_out_are_run() -> None:
+    http = dataclasses.replace(HTTP, read_timeout=0.2)
+    once = dataclasses.replace(QUICK, max_attempts=1)
+    with ScriptedServer([[Expect(), ExpectClose()]] * 3) as server:
+        service = service_of(server.endpoint, http=http, retry=once)
+        calls = Calls([asking(get(service)) for _ in range(3)])
+        run(calls, window=1)
+        assert sorted(calls.errors) == [0, 1, 2]
+        server.assert_consumed()
+
+
 def test_requests_that_cannot_be_made_fail_their_operation(far: DelayedServer) -> None:
     service = service_of(far.endpoint)
 
