@@ -2,9 +2,9 @@
 
 Copying into a file takes longer than receiving does (0.35 against 0.15 s/GB in memory, more where the file system has
 to find room), and both leave the interpreter lock to others. So the thread that receives hands stage after stage over,
-and where the writer is behind it writes the next one itself: on one lane, 4 GiB took 3.4 s instead of 4.2, on two cores.
-Two lanes gain nothing by it (2.7 s both ways), but a single file has only one. Bodies without stages, small ones, are
-written as they come.
+and where the writer is behind it writes the next one itself: on one lane, 4 GiB took 3.4 s instead of 4.2, on two
+cores. Two lanes gain nothing by it (2.7 s both ways), but a single file has only one. Bodies without stages, small
+ones, are written as they come.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.executor import ByteBudget, CancelToken
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Entry, Item, Passed, Plan, Refused
-from s3dlio.transfer.progress import NoProgress, Progress
+from s3dlio.transfer.progress import NoProgress, OneAtATime, Progress
 from s3dlio.transfer.routes import Moved, Route
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
@@ -207,21 +206,17 @@ def journal_at(path: str | None, operation: str, source: str, destination: str) 
 @contextlib.contextmanager
 def watched(progress: Progress | None) -> Iterator[Progress]:
     """Whoever watches a transfer, for its time."""
-    progress = NoProgress() if progress is None else progress
+    watcher: Progress = NoProgress()
+    if progress is not None and not isinstance(progress, NoProgress):
+        watcher = OneAtATime(progress)
     try:
-        yield progress
+        yield watcher
     finally:
-        progress.close()
+        watcher.close()
 
 
 def meter_of(progress: Progress) -> Callable[[int], None] | None:
     """Tells ``progress`` of bytes while they pass; None where nobody watches."""
     if isinstance(progress, NoProgress):
         return None
-    lock = threading.Lock()
-
-    def meter(count: int) -> None:
-        with lock:
-            progress.advance(0, count)
-
-    return meter
+    return lambda count: progress.advance(0, count)

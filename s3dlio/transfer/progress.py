@@ -32,6 +32,26 @@ class NoProgress:
         return None
 
 
+class OneAtATime:
+    """Another observer, for several threads: it hears of one thing at a time."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    def add(self, total_objects: int, total_bytes: int) -> None:
+        with self._lock:
+            self._progress.add(total_objects, total_bytes)
+
+    def advance(self, objects: int, bytes: int) -> None:
+        with self._lock:
+            self._progress.advance(objects, bytes)
+
+    def close(self) -> None:
+        with self._lock:
+            self._progress.close()
+
+
 class ProgressBar:
     """One line on a terminal: share done, bytes, rate, objects, objects a second, time left.
 

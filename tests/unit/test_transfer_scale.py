@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +24,13 @@ from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
 from s3dlio.transfer.copy import copy, move
 from s3dlio.transfer.delete import delete
 from s3dlio.transfer.download import download
-from s3dlio.transfer.engine import Running, run_plan
+from s3dlio.transfer.engine import Running, meter_of, run_plan, watched
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.progress import ProgressBar
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Moved, Route
+from s3dlio.transfer.summary import Tally
 from s3dlio.transfer.sync import sync
 from s3dlio.transfer.task import Task
 from s3dlio.transfer.upload import upload
@@ -300,3 +303,42 @@ def test_trees_on_s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_p
         assert client.list("s3://trees/r/", recursive=True) == []
         assert delete(client, "s3://trees/", recursive=True).succeeded == 82
         client.delete_bucket("s3://trees")
+
+
+class Jealous:
+    """An observer that notices when it is told of two things at a time."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.overlaps = 0
+        self._inside = 0
+
+    def add(self, total_objects: int, total_bytes: int) -> None:
+        self._inside += 1
+        self.calls += 1
+        self.overlaps += self._inside > 1
+        time.sleep(0.0005)
+        self._inside -= 1
+
+    advance = add
+
+    def close(self) -> None:
+        return None
+
+
+def test_whoever_watches_is_told_of_one_thing_at_a_time() -> None:
+    """Listing, bytes of one lane and objects of another come from three threads."""
+    observer = Jealous()
+    with watched(observer) as watcher:
+        meter, tally = meter_of(watcher), Tally(watcher)
+        assert meter is not None
+        tells: list[Callable[[], None]] = [
+            lambda: watcher.add(1, 1), lambda: meter(1), lambda: tally.succeed(1),
+        ]  # fmt: skip
+        threads = [threading.Thread(target=lambda tell=tell: [tell() for _ in range(50)]) for tell in tells]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert observer.calls == 150
+    assert not observer.overlaps
