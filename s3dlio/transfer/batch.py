@@ -52,7 +52,7 @@ def run_calls(
             loop, possibly of several. What it raises ends the batch.
         cancel: once cancelled, no call is started any more. Failed calls do not cancel: that is up to ``on_done``.
         executor: whose threads help.
-        budget: bounds the bytes of the writes in flight. Where it is used up, lanes let what is in flight end first.
+        budget: bounds the bytes of the writes in flight. Where it is used up, a lane lets a call in flight end first.
         adaptive: keep fewer calls in flight for a while when a cloud service asks to slow down.
     """
     feed = _Feed(calls, cancel)
