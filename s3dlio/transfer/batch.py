@@ -327,4 +327,4 @@ class _Crew:
 
 def _requests(call: Call[Any]) -> int:
     """About as many requests as a call will have in flight."""
-    return 1 + call.load // _PER_REQUEST
+    return max(1, -(-call.load // _PER_REQUEST))

@@ -255,7 +255,7 @@ def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, ex
 
 
 def test_a_lane_takes_only_as_much_as_its_window_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of these calls is good for four requests, so that with a width of eight each lane has one at a time."""
+    """Each of these calls is good for three requests, so that with a width of eight each lane has one at a time."""
     monkeypatch.setattr(batch, "_CPUS", 2)
     passing, seen, executor = Passing(), Seen(), Executor(4)
     seen.run((passing.call(3 * batch._PER_REQUEST, i) for i in range(12)), executor, width=8)
