@@ -206,9 +206,9 @@ def journal_at(path: str | None, operation: str, source: str, destination: str) 
 @contextlib.contextmanager
 def watched(progress: Progress | None) -> Iterator[Progress]:
     """Whoever watches a transfer, for its time."""
-    watcher: Progress = NoProgress()
-    if progress is not None and not isinstance(progress, NoProgress):
-        watcher = OneAtATime(progress)
+    watcher: Progress = NoProgress() if progress is None else progress
+    if not isinstance(watcher, NoProgress):  # who counts objects only is told by the tally, one at a time
+        watcher = OneAtATime(watcher)
     try:
         yield watcher
     finally:
