@@ -68,7 +68,6 @@ class ProgressBar:
         self._bar: Any = None
         self._objects = 0
         self._total_objects = 0
-        self._lock = threading.Lock()
 
     def _open(self) -> Any:
         from tqdm import tqdm  # 20 ms: only those who see a bar pay for it
@@ -81,24 +80,21 @@ class ProgressBar:
         )
 
     def add(self, total_objects: int, total_bytes: int) -> None:
-        with self._lock:
-            self._bar = self._bar or self._open()
-            self._total_objects += total_objects
-            self._bar.total += total_objects if self._by_objects else total_bytes
+        self._bar = self._bar or self._open()
+        self._total_objects += total_objects
+        self._bar.total += total_objects if self._by_objects else total_bytes
 
     def advance(self, objects: int, bytes: int) -> None:
-        with self._lock:
-            self._bar = self._bar or self._open()
-            self._objects += objects
-            if self._by_objects:
-                self._bar.update(objects)
-                return
-            rate = self._objects / max(self._bar.format_dict["elapsed"], 0.01)
-            self._bar.set_postfix_str(f"{self._objects}/{self._total_objects} objects, {rate:.0f}/s", refresh=False)
-            self._bar.update(bytes)
+        self._bar = self._bar or self._open()
+        self._objects += objects
+        if self._by_objects:
+            self._bar.update(objects)
+            return
+        rate = self._objects / max(self._bar.format_dict["elapsed"], 0.01)
+        self._bar.set_postfix_str(f"{self._objects}/{self._total_objects} objects, {rate:.0f}/s", refresh=False)
+        self._bar.update(bytes)
 
     def close(self) -> None:
-        with self._lock:
-            if self._bar is not None:
-                self._bar.refresh()
-                self._bar.close()
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()

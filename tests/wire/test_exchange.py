@@ -8,6 +8,7 @@ import pytest
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.body import BufferSink, DiscardSink, MemorySink, WriterSink
+from s3dlio.memory.pool import PAGE
 from s3dlio.net.chunked import MAX_LINE
 from s3dlio.net.exchange import MAX_HEAD, MAX_INTERIM, STAGE, Exchange
 from s3dlio.net.faults import ConnectionDropped
@@ -453,7 +454,7 @@ def test_a_large_body_for_a_function_comes_in_stages() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 12345])
-def test_stages_begin_at_multiples_of_their_size(start: int) -> None:
+def test_stages_begin_with_a_page(start: int) -> None:
     size = 3 * STAGE + 12345
     pieces: list[int] = []
     sink = WriterSink(lambda piece: pieces.append(len(piece)))
@@ -467,7 +468,7 @@ def test_stages_begin_at_multiples_of_their_size(start: int) -> None:
         exchange.received(len(exchange.room()))
     begins = [start + sum(pieces[:number]) for number in range(2, len(pieces))]  # behind what came with the head
     assert len(begins) >= 3
-    assert all(begin % STAGE == 0 for begin in begins)
+    assert all(begin % PAGE == 0 for begin in begins)
 
 
 def test_what_is_staged_has_not_arrived() -> None:
