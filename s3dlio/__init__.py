@@ -1,226 +1,47 @@
 """Fast object and file storage for AI/ML: s3://, az://, gs://, file:// and direct:// behind one API.
 
-Names are imported when they are first used: importing this package loads none of its parts.
+Names are imported when they are first used: importing this package loads none of its parts. Which names there are, and
+where each of them lives, stands in ``__init__.pyi`` alone, for type checkers, editors and this module alike.
 """
-
-# ruff: noqa: I001 - the names stand in rows, not in five hundred lines
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from s3dlio._version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from s3dlio.aio import (
-        copy_async as copy_async, create_bucket_async as create_bucket_async, delete_async as delete_async,
-        delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
-        download_async as download_async, exists_async as exists_async, get_async as get_async,
-        get_into_async as get_into_async, get_many_async as get_many_async,
-        get_many_outcomes_async as get_many_outcomes_async, get_many_stats_async as get_many_stats_async,
-        get_object_async as get_object_async, get_range_async as get_range_async, get_tags_async as get_tags_async,
-        head_async as head_async, iterate_async as iterate_async, list_async as list_async,
-        list_containers_async as list_containers_async, list_full_uris_async as list_full_uris_async,
-        list_keys_async as list_keys_async, mkdir_async as mkdir_async, move_async as move_async,
-        pre_stat_and_cache_async as pre_stat_and_cache_async, presign_async as presign_async, put_async as put_async,
-        put_bytes_async as put_bytes_async, put_many_async as put_many_async, put_tags_async as put_tags_async,
-        rmdir_async as rmdir_async, stat_async as stat_async, stat_many_async as stat_many_async,
-        stat_object_async as stat_object_async, sync_async as sync_async, upload_async as upload_async,
-    )
-    from s3dlio.api import (
-        configure as configure, configure_s3 as configure_s3, copy as copy, create_bucket as create_bucket,
-        default_client as default_client, delete as delete, delete_bucket as delete_bucket, delete_many as delete_many,
-        download as download, exists as exists, get as get, get_into as get_into, get_many as get_many,
-        get_many_outcomes as get_many_outcomes, get_many_stats as get_many_stats, get_object as get_object,
-        get_range as get_range, get_tags as get_tags, head as head, init_logging as init_logging, iterate as iterate,
-        list as list, list_containers as list_containers, list_full_uris as list_full_uris, list_keys as list_keys,
-        mkdir as mkdir, move as move, pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put,
-        put_bytes as put_bytes, put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat,
-        stat_many as stat_many, stat_object as stat_object, sync as sync, upload as upload,
-    )
-    from s3dlio.client import (
-        Client as Client,
-    )
-    from s3dlio.datagen import (
-        DataSource as DataSource, Generator as Generator, default_data_gen_threads as default_data_gen_threads,
-        generate_controlled_data as generate_controlled_data,
-        generate_controlled_data_prand as generate_controlled_data_prand, generate_data as generate_data,
-        generate_data_with_threads as generate_data_with_threads, generate_into_buffer as generate_into_buffer,
-        py_default_data_gen_threads as py_default_data_gen_threads, py_total_cpus as py_total_cpus,
-        total_cpus as total_cpus,
-    )
-    from s3dlio.errors import (
-        AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, ConfigError as ConfigError,
-        CorruptDataError as CorruptDataError, ExportStillReferencedError as ExportStillReferencedError,
-        IntegrityError as IntegrityError, InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError,
-        ItemFailure as ItemFailure, LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,
-        MissingDependencyError as MissingDependencyError, NetworkError as NetworkError,
-        ObjectChangedError as ObjectChangedError, ObjectNotFoundError as ObjectNotFoundError,
-        PermissionDeniedError as PermissionDeniedError, PreconditionFailedError as PreconditionFailedError,
-        ProtocolError as ProtocolError, RangeNotSatisfiableError as RangeNotSatisfiableError,
-        S3dlioError as S3dlioError, ServiceError as ServiceError, StorageFullError as StorageFullError,
-        ThrottledError as ThrottledError, TransferCancelledError as TransferCancelledError,
-        TransferTimeoutError as TransferTimeoutError, UnsafeKeyError as UnsafeKeyError,
-        UnsupportedOperationError as UnsupportedOperationError,
-    )
-    from s3dlio.formats import (
-        ObjectConfig as ObjectConfig, ObjectSource as ObjectSource, ObjectStream as ObjectStream,
-        ObjectType as ObjectType, TFRecordWithIndex as TFRecordWithIndex, build_multi_npz as build_multi_npz,
-        build_npy as build_npy, build_tfrecord as build_tfrecord,
-        build_tfrecord_with_index as build_tfrecord_with_index, generate_npz_bytes as generate_npz_bytes,
-        generate_object as generate_object, generate_parquet_bytes as generate_parquet_bytes,
-        generate_parquet_bytes_schema as generate_parquet_bytes_schema,
-        get_tfrecord_index_entries as get_tfrecord_index_entries, index_tfrecord_bytes as index_tfrecord_bytes,
-        iter_parquet_bytes_schema as iter_parquet_bytes_schema, iter_tfrecords as iter_tfrecords,
-        npz_names as npz_names, parquet_cache_clear as parquet_cache_clear, parquet_cache_len as parquet_cache_len,
-        parse_index as parse_index, read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
-    )
-    from s3dlio.legacy import (
-        configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,
-        gcs_get_rapid_mode as gcs_get_rapid_mode, gcs_query_rapid_bucket as gcs_query_rapid_bucket,
-        gcs_set_channel_count as gcs_set_channel_count, gcs_set_rapid_mode as gcs_set_rapid_mode,
-        get_by_key as get_by_key, object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full,
-        stat_key as stat_key,
-    )
-    from s3dlio.memory.view import (
-        BytesView as BytesView,
-    )
-    from s3dlio.settings import (
-        FileSystemConfig as FileSystemConfig, Settings as Settings,
-    )
-    from s3dlio.stored import (
-        ParquetIndex as ParquetIndex, PyParquetIndex as PyParquetIndex, create_tfrecord_index as create_tfrecord_index,
-        create_tfrecord_index_async as create_tfrecord_index_async,
-        generate_and_write_parquet as generate_and_write_parquet,
-        generate_and_write_parquet_async as generate_and_write_parquet_async,
-        generate_and_write_parquet_schema as generate_and_write_parquet_schema,
-        generate_and_write_parquet_schema_async as generate_and_write_parquet_schema_async,
-        generate_and_write_parquet_schema_streaming as generate_and_write_parquet_schema_streaming,
-        generate_and_write_parquet_schema_streaming_async as generate_and_write_parquet_schema_streaming_async,
-        parquet_cache_invalidate as parquet_cache_invalidate, parquet_get_rg as parquet_get_rg,
-        parquet_get_rg_async as parquet_get_rg_async, parquet_rg_row_offsets as parquet_rg_row_offsets,
-        parquet_rg_row_offsets_async as parquet_rg_row_offsets_async, read_npz as read_npz,
-        read_npz_async as read_npz_async, read_tfrecord_index as read_tfrecord_index,
-        read_tfrecord_index_async as read_tfrecord_index_async,
-    )
-    from s3dlio.transfer.summary import (
-        TransferSummary as TransferSummary,
-    )
-    from s3dlio.types import (
-        Conditions as Conditions, ListEntry as ListEntry, ObjectMetadata as ObjectMetadata, Observation as Observation,
-        PutOptions as PutOptions,
-    )
-
-#: public name -> the module it lives in; the imports above are the same table for type checkers (a test compares).
-_HOME = {
-    "aio": """
-        copy_async create_bucket_async delete_async delete_bucket_async delete_many_async download_async
-        exists_async get_async get_into_async get_many_async get_many_outcomes_async get_many_stats_async
-        get_object_async get_range_async get_tags_async head_async iterate_async list_async list_containers_async
-        list_full_uris_async list_keys_async mkdir_async move_async pre_stat_and_cache_async presign_async
-        put_async put_bytes_async put_many_async put_tags_async rmdir_async stat_async stat_many_async
-        stat_object_async sync_async upload_async
-    """,
-    "api": """
-        configure configure_s3 copy create_bucket default_client delete delete_bucket delete_many download
-        exists get get_into get_many get_many_outcomes get_many_stats get_object get_range get_tags head init_logging
-        iterate list list_containers list_full_uris list_keys mkdir move pre_stat_and_cache presign put put_bytes
-        put_many put_tags rmdir stat stat_many stat_object sync upload
-    """,
-    "client": """
-        Client
-    """,
-    "datagen": """
-        DataSource Generator default_data_gen_threads generate_controlled_data
-        generate_controlled_data_prand generate_data generate_data_with_threads generate_into_buffer
-        py_default_data_gen_threads py_total_cpus total_cpus
-    """,
-    "errors": """
-        AlreadyExistsError BatchError ConfigError CorruptDataError ExportStillReferencedError IntegrityError
-        InvalidURIError IsDirectoryError ItemFailure LengthMismatchError LocalIOError MissingDependencyError
-        NetworkError ObjectChangedError ObjectNotFoundError PermissionDeniedError PreconditionFailedError
-        ProtocolError RangeNotSatisfiableError S3dlioError ServiceError StorageFullError ThrottledError
-        TransferCancelledError TransferTimeoutError UnsafeKeyError UnsupportedOperationError
-    """,
-    "formats": """
-        ObjectConfig ObjectSource ObjectStream ObjectType TFRecordWithIndex build_multi_npz build_npy
-        build_tfrecord build_tfrecord_with_index generate_npz_bytes generate_object generate_parquet_bytes
-        generate_parquet_bytes_schema get_tfrecord_index_entries index_tfrecord_bytes
-        iter_parquet_bytes_schema iter_tfrecords npz_names parquet_cache_clear parquet_cache_len parse_index
-        read_npz_bytes scan_tfrecord
-    """,
-    "legacy": """
-        configure_tokio_threads gcs_get_channel_count gcs_get_rapid_mode gcs_query_rapid_bucket
-        gcs_set_channel_count gcs_set_rapid_mode get_by_key object_capabilities parse_s3_uri_full stat_key
-    """,
-    "memory.view": """
-        BytesView
-    """,
-    "settings": """
-        FileSystemConfig Settings
-    """,
-    "stored": """
-        ParquetIndex PyParquetIndex create_tfrecord_index create_tfrecord_index_async
-        generate_and_write_parquet generate_and_write_parquet_async generate_and_write_parquet_schema
-        generate_and_write_parquet_schema_async generate_and_write_parquet_schema_streaming
-        generate_and_write_parquet_schema_streaming_async parquet_cache_invalidate parquet_get_rg
-        parquet_get_rg_async parquet_rg_row_offsets parquet_rg_row_offsets_async read_npz read_npz_async
-        read_tfrecord_index read_tfrecord_index_async
-    """,
-    "transfer.summary": """
-        TransferSummary
-    """,
-    "types": """
-        Conditions ListEntry ObjectMetadata Observation PutOptions
-    """,
-}
-_MODULE_OF = {name: f"s3dlio.{module}" for module, names in _HOME.items() for name in names.split()}
-
-#: What the Rust package of this name has and this release has not -> the names of it.
-_NOT_YET = {
-    "checkpoints": """
-        CheckpointStore PyCheckpointInfo PyCheckpointReader PyCheckpointStore PyCheckpointStream PyCheckpointWriter
-        finalize_distributed_checkpoint load_checkpoint load_checkpoint_with_validation
-        load_checkpoint_with_validation_view save_checkpoint save_distributed_shard
-    """,
-    "data sets and loaders": """
-        PyAsyncDataLoader PyBytesAsyncDataLoader PyDataset PyLoaderOptions PyObjectItem PyParquetItem
-        PyParquetStreamLoader PyS3AsyncDataLoader PyS3AsyncDataLoaderCompat PyS3Dataset PyS3DatasetCompat PyVecDataset
-        compat create_async_loader create_dataset integrations jax_tf torch
-    """,
-    "several endpoints as one": """
-        MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env
-        create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
-    """,
-    "several processes": "mp_get",
-    "streaming writers": """
-        MultipartUploadWriter PyObjectWriter PyWriterOptions create_azure_writer create_direct_filesystem_writer
-        create_filesystem_writer create_gcs_writer create_s3_writer
-    """,
-    "stores and their configurations": """
-        AzureConfig GcsConfig S3Config direct_io_store_for_uri high_performance_store_for_uri store_for_uri
-        store_for_uri_with_high_performance_cloud store_for_uri_with_options
-    """,
-    "the op-log": "finalize_op_log init_op_log is_op_log_active op_log_stats set_client_id set_clock_offset",
-}
-
-__all__ = ["__version__", *sorted(_MODULE_OF)]
+from s3dlio._version import __version__ as __version__
 
 
-def __getattr__(name: str) -> Any:
-    module_name = _MODULE_OF.get(name)
-    if module_name is None:
-        feature = next((feature for feature, names in _NOT_YET.items() if name in names.split()), None)
-        reason = f": {feature}: not in this release yet" if feature else ""
-        raise AttributeError(f"module 's3dlio' has no attribute {name!r}{reason}")
+def _homes() -> dict[str, str]:
+    """Every public name with the module that it lives in, as ``__init__.pyi`` says; read once."""
+    global _homes_read
+    if _homes_read is None:
+        import ast
+        import os
+
+        text = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi"))  # also within a zip file
+        imports = [node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
+        _homes_read = {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
+    return _homes_read
+
+
+_homes_read: dict[str, str] | None = None
+
+
+def __getattr__(name: str) -> object:
+    if name == "__all__":
+        return sorted(_homes())
+    if name.startswith("__"):  # asked for by the interpreter and by tools, of every module
+        raise AttributeError(f"module 's3dlio' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(module_name), name)
+    home = _homes().get(name)
+    if home is None:
+        from s3dlio.compat.missing import reason
+
+        raise AttributeError(f"module 's3dlio' has no attribute {name!r}{reason(name)}")
+    is_module = home == __name__
+    value = importlib.import_module(f"{home}.{name}") if is_module else getattr(importlib.import_module(home), name)
     globals()[name] = value  # from now on found without this function
     return value
 
 
-def __dir__() -> Sequence[str]:
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+def __dir__() -> list[str]:
+    return sorted({*_homes(), *(name for name in globals() if name.startswith("__"))})

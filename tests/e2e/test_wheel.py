@@ -32,7 +32,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_every_module_and_the_typing_marker_are_in_it(wheel: zipfile.ZipFile) -> None:
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3dlio").rglob("*.py")}
-    assert modules | {"s3dlio/py.typed"} == {name for name in wheel.namelist() if name.startswith("s3dlio/")}
+    typing = {"s3dlio/__init__.pyi", "s3dlio/py.typed"}
+    assert modules | typing == {name for name in wheel.namelist() if name.startswith("s3dlio/")}
 
 
 def test_both_commands_are_in_it(wheel: zipfile.ZipFile) -> None:

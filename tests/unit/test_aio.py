@@ -58,7 +58,7 @@ def test_every_function_has_its_twin() -> None:
         "configure", "configure_s3", "default_client", "init_logging", "parquet_cache_invalidate",
     }  # fmt: skip
     homes = ("s3dlio.api", "s3dlio.stored")
-    verbs = {name for name in s3dlio.__all__ if s3dlio._MODULE_OF.get(name) in homes and name.islower()} - not_verbs
+    verbs = {name for name in s3dlio.__all__ if s3dlio._homes().get(name) in homes and name.islower()} - not_verbs
     verbs = {name for name in verbs if not name.endswith("_async")}
     assert {f"{name}_async" for name in verbs} <= set(s3dlio.__all__)
 

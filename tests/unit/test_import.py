@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 import s3dlio
+from s3dlio.compat.missing import NOT_YET
 
 HEAVY = ("boto3", "botocore", "azure", "google", "numpy", "asyncio", "torch", "urllib3", "zstandard", "tqdm", "dotenv")
 
@@ -52,24 +53,50 @@ def test_a_name_that_is_still_to_come_says_so() -> None:
         s3dlio.save_checkpoint  # noqa: B018
     with pytest.raises(AttributeError, match="'set_client_id': the op-log: not in this release yet"):
         s3dlio.set_client_id  # noqa: B018
-    to_come = {name for names in s3dlio._NOT_YET.values() for name in names.split()}
+    to_come = {name for names in NOT_YET.values() for name in names.split()}
     assert not to_come & set(s3dlio.__all__)
+    for name in to_come:
+        assert not hasattr(s3dlio, name)
+    with pytest.raises(ImportError):
+        exec("from s3dlio import PyDataset")
 
 
 def test_dir_shows_what_is_public_and_nothing_else() -> None:
     assert {name for name in dir(s3dlio) if not name.startswith("__")} == set(s3dlio.__all__) - {"__version__"}
 
 
-def test_type_checkers_see_the_same_names() -> None:
-    tree = ast.parse(Path(s3dlio.__file__).read_text())
-    seen = {
-        alias.asname: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("s3dlio.")
-        for alias in node.names
-        if alias.asname
-    }
-    assert seen == s3dlio._MODULE_OF
+def test_a_star_import_brings_every_name() -> None:
+    names: dict[str, object] = {}
+    exec("from s3dlio import *", names)
+    assert set(s3dlio.__all__) <= set(names)
+
+
+def test_the_list_of_names_is_read_where_the_package_is_zipped(tmp_path: Path) -> None:
+    archive = tmp_path / "package.zip"
+    source = Path(s3dlio.__file__).parent
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for path in source.rglob("*.py*"):
+            if path.suffix in (".py", ".pyi"):
+                zipped.write(path, Path("s3dlio") / path.relative_to(source))
+    code = f"import sys; sys.path.insert(0, {str(archive)!r})\nimport s3dlio as s\nprint(s.__file__, s.ConfigError)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert str(archive) in ran.stdout
+
+
+def test_type_checkers_see_names_and_signatures() -> None:
+    code = (
+        "import s3dlio\n"
+        "view: s3dlio.BytesView = s3dlio.get('file:///x')\n"
+        "names: list[str] = s3dlio.list('file:///x', recursive=True)\n"
+        "s3dlio.get_range('file:///x', 'one')\n"
+        "s3dlio.no_such_name\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(s3dlio.__file__).parent.parent)
+    found = [line for line in ran.stdout.splitlines() if ": error: " in line]
+    assert len(found) == 2, ran.stdout
+    assert 'Argument 2 has incompatible type "str"; expected "int"' in found[0]
+    assert 'Module has no attribute "no_such_name"' in found[1]
 
 
 def test_all_that_the_parts_offer_is_offered() -> None:

@@ -1,0 +1,40 @@
+"""What the Rust package of this name has and this release has not. All of these names say so with the same sentence."""
+
+from __future__ import annotations
+
+#: The feature -> the names that belong to it.
+NOT_YET = {
+    "checkpoints": """
+        CheckpointInfo CheckpointReader CheckpointStore CheckpointWriter PyCheckpointInfo PyCheckpointReader
+        PyCheckpointStore PyCheckpointStream PyCheckpointWriter create_checkpoint_reader create_checkpoint_writer
+        finalize_distributed_checkpoint load_checkpoint load_checkpoint_with_validation
+        load_checkpoint_with_validation_view save_array save_checkpoint save_distributed_shard
+    """,
+    "data sets and loaders": """
+        JaxIterable LoaderOptions ObjectStoreIterableDataset ObjectStoreMapDataset ParquetStreamIter PyAsyncDataLoader
+        PyAsyncDataLoaderIter PyBytesAsyncDataLoader PyBytesAsyncDataLoaderIter PyBytesDataLoaderSyncIter PyDataset
+        PyLoaderOptions PyObjectDataLoaderSyncIter PyObjectItem PyParquetItem PyParquetStreamLoader PyS3AsyncDataLoader
+        PyS3AsyncDataLoaderCompat PyS3Dataset PyS3DatasetCompat PyVecDataset S3IterableDataset S3JaxIterable
+        S3MapDataset create_async_loader create_dataset integrations jax_tf make_tf_dataset torch
+    """,
+    "several endpoints as one": """
+        MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env
+        create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
+    """,
+    "several processes": "mp_get",
+    "streaming writers": """
+        MultipartUploadWriter PyObjectWriter PyWriterOptions ReservedBuffer WriterOptions create_azure_writer
+        create_direct_filesystem_writer create_filesystem_writer create_gcs_writer create_s3_writer create_stream_writer
+        create_writer get_writer get_writer_with_compression
+    """,
+    "the op-log": """
+        finalize_op_log get_client_id get_clock_offset init_op_log is_op_log_active op_log_stats set_client_id
+        set_clock_offset
+    """,
+}
+
+
+def reason(name: str) -> str:
+    """What follows "has no attribute": why a name that scripts may rightly expect is not there, else nothing."""
+    feature = next((feature for feature, names in NOT_YET.items() if name in names.split()), None)
+    return f": {feature}: not in this release yet" if feature else ""
