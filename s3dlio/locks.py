@@ -1,10 +1,32 @@
-"""Locks that a forked child finds open."""
+"""Forks: the one registry of what a child renews (locks, pools, SDK clients, executors, tokens), and what a fork waits
+for.
+
+Of all threads only the one that forked lives on in the child. A lock that another one held stays held there, a thread
+that was to finish something never does, and sockets are shared with the parent. Whatever outlives a call and has one
+of these registers here. A module that another thread is importing can never be imported in the child, so what is
+imported within a call is imported under ``importing``, and a fork waits for it.
+"""
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+log = logging.getLogger("s3dlio.locks")
+
+F = TypeVar("F", bound=Callable[[], None])
+
+
+class Renewable(Protocol):
+    """Something that a forked child renews."""
+
+    def renew(self) -> None:
+        """Let go of what the parent's threads hold and of what the parent's sockets are."""
 
 
 class ForkLock:
@@ -15,7 +37,7 @@ class ForkLock:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        _alive.add(self)
+        _locks.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -31,14 +53,65 @@ class ForkLock:
         """Give the lock back."""
         self._lock.release()
 
+    def renew(self) -> None:
+        """See :class:`Renewable`."""
+        self._lock = threading.Lock()
 
-_alive: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+
+def renewed_in_child(holder: Renewable) -> None:
+    """Have ``holder.renew()`` called in every forked child, as long as the holder lives; locks are new by then."""
+    _holders.add(holder)
 
 
-def _renew() -> None:
-    for lock in list(_alive):
-        lock._lock = threading.Lock()
+def call_in_child(function: F) -> F:
+    """Have a function called in every forked child, after all holders are renewed. A decorator."""
+    _functions.append(function)
+    return function
+
+
+_locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_holders: weakref.WeakSet[Renewable] = weakref.WeakSet()
+_functions: list[Callable[[], None]] = []
+
+
+def _renew_all() -> None:
+    for lock in list(_locks):
+        lock.renew()
+    for renew in [holder.renew for holder in list(_holders)] + _functions:
+        try:
+            renew()
+        except Exception:  # the others matter as much
+            log.exception("something could not be renewed in a forked child")
+
+
+#: Held while modules are imported within calls; by a thread as often as it likes.
+importing = threading.RLock()
+#: How long a fork waits for another thread's imports (seconds).
+_IMPORT_SECONDS = 30.0
+_waited = False
+
+
+def import_all(*names: str) -> None:
+    """Import modules of these names, which a call is about to need, while no thread forks."""
+    with importing:
+        for name in names:
+            importlib.import_module(name)
+
+
+def _before_fork() -> None:
+    global _waited
+    _waited = importing.acquire(timeout=_IMPORT_SECONDS)
+
+
+def _after_fork() -> None:
+    if _waited:
+        importing.release()
+
+
+def _in_child() -> None:
+    _after_fork()  # the thread that forked holds it here, too
+    _renew_all()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Lock
 
 from s3dlio.datagen.checks import whole_number
 from s3dlio.errors import ConfigError
 from s3dlio.formats.parquet_read import FOOTER_CAP, RangeReader, fetch_footer
+from s3dlio.locks import ForkLock
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class ParquetIndex:
         self._columns = None if col_indices is None else [whole_number("a column index", i) for i in col_indices]
         self._footer_cap = whole_number("footer_cap", footer_cap, 1)
         self._files: dict[str, _File] = {}
-        self._lock = Lock()
+        self._lock = ForkLock()
 
     def ensure_indexed(self, uris: Iterable[str], epoch: int = 1, batch_size: int = 16) -> None:
         """Fetch the footers of those `uris` that are not indexed, `batch_size` at a time; keep their ranges only.

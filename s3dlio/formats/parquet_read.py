@@ -9,7 +9,6 @@ import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Protocol
 
 from s3dlio.buffers import byte_view
@@ -17,6 +16,7 @@ from s3dlio.datagen.checks import one_of, whole_number
 from s3dlio.errors import ConfigError, CorruptDataError
 from s3dlio.formats.npz import ViewFile
 from s3dlio.formats.optional import require
+from s3dlio.locks import ForkLock
 from s3dlio.memory import BytesView
 from s3dlio.types import Payload
 
@@ -128,7 +128,7 @@ class FooterCache:
     def __init__(self, capacity: int = 4096) -> None:
         self._capacity = capacity
         self._footers: OrderedDict[str, Footer] = OrderedDict()
-        self._lock = Lock()
+        self._lock = ForkLock()
 
     def get(self, reader: RangeReader, uri: str, footer_cap: int = FOOTER_CAP) -> Footer:
         """The footer of `uri`, fetched where it is not known; errors as of `fetch_footer`.

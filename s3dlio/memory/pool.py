@@ -25,10 +25,12 @@ from operator import attrgetter
 from typing import Any
 
 from s3dlio.buffers import hide_from_collector
+from s3dlio.locks import renewed_in_child
 
 PAGE = mmap.PAGESIZE
 ALIGNMENT = 4096  # what O_DIRECT asks of lengths and offsets on any common device
 
+_DONT_NEED: int | None = getattr(mmap, "MADV_DONTNEED", None)  # read here: at exit a module may be empty already
 _MAX = 1 << 48  # bytes; what a process can address at most
 _CHUNK = 1 << 20  # small slabs are cut from chunks of this size: one mapping each would exhaust vm.max_map_count
 _HUGE = 2 << 20  # from this size on huge pages are asked for: a first read goes 3 to 4 times as fast (docs/memory.md)
@@ -89,8 +91,8 @@ class _SizeClass:
             # A part of a chunk cannot be unmapped without splitting the mapping, so the slab keeps its address.
             # Where the system has no such call (Windows) small slabs stay resident.
             mapping, offset = self.mapped[address]
-            if hasattr(mapping, "madvise"):
-                mapping.madvise(mmap.MADV_DONTNEED, offset, self.capacity)
+            if _DONT_NEED is not None:
+                mapping.madvise(_DONT_NEED, offset, self.capacity)
             self.cold.append(address)
         return True
 
@@ -218,6 +220,11 @@ class BufferPool:
                 if home.evict_oldest():
                     break
 
+    def renew(self) -> None:
+        """In a forked child: its leases are its own copies, written to its own pool when they end. Only idle memory is
+        let go, since a first write to a page shared with the parent costs a copy, more than a fresh page does."""
+        self.trim()
+
     def _settle(self) -> None:
         if self._idle_bytes() > self.max_idle_bytes:
             self.trim(self.max_idle_bytes)
@@ -234,7 +241,4 @@ def default_pool() -> BufferPool:
     return _default
 
 
-if hasattr(os, "register_at_fork"):
-    # A child's leases are its own copies, written to its own pool when they end; only idle memory is let go, since a
-    # first write to a page shared with the parent costs a copy, more than a fresh page does.
-    os.register_at_fork(after_in_child=_default.trim)
+renewed_in_child(_default)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import threading
 import time
 import urllib.parse
 import urllib.request
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import urllib3
 
 from s3dlio.errors import NetworkError
+from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.net.connection import Connection
 from s3dlio.net.tls import client_context
 from s3dlio.settings import HttpSettings
@@ -63,20 +62,20 @@ class ConnectionPool:
         self.proxy_name = urllib3.util.parse_url(self.proxied)._replace(auth=None).url if self.proxied else ""
         #: Who we are, for a plain HTTP proxy, which asks with every request; a tunnel is told once, when it is made.
         self.proxy_field = credentials_field(self.proxied) if self.proxied and not self.secure else b""
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._resolved: Sequence[Address] = ()
         self._resolved_at = 0.0
         self._addresses: Sequence[Address] = ()  # of these, the ones that are not avoided
         self._turn = 0
         self.inner: Any = None
         self._idle: deque[Connection] = deque()  # the one used last is the warmest
-        self.reset()
-        _pools.add(self)
+        self.renew()
+        renewed_in_child(self)
 
     def __repr__(self) -> str:
         return f"<ConnectionPool {self.name}>"
 
-    def reset(self) -> None:
+    def renew(self) -> None:
         """Start with no idle connections: in a forked child they belong to the parent."""
         self._idle = deque()
         options: dict[str, Any] = {"maxsize": 1, "block": False}
@@ -186,10 +185,8 @@ class ConnectionPool:
         return self._addresses
 
 
-_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 _registry: dict[tuple[str, str, int | None, HttpSettings], ConnectionPool] = {}
-_registry_lock = threading.Lock()
-
+_registry_lock = ForkLock()
 
 _reap_at = 0.0
 
@@ -250,16 +247,3 @@ def credentials_field(proxy: str) -> bytes:
 def _credentials(proxy: str) -> dict[str, str]:
     auth = urllib3.util.parse_url(proxy).auth
     return urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else {}
-
-
-def _after_fork_in_child() -> None:
-    """A child shares its parent's sockets: it must never speak on one, so it starts with empty pools."""
-    global _registry_lock
-    _registry_lock = threading.Lock()
-    for pool in list(_pools):
-        pool._lock = threading.Lock()
-        pool.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

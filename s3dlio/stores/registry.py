@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from s3dlio.errors import UnsupportedOperationError
+from s3dlio.locks import importing
 from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observer
@@ -44,6 +45,7 @@ def _cloud(module_name: str) -> StoreFactory:
     def factory(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
         try:
             module = importlib.import_module(module_name)
+            importlib.import_module("s3dlio.net.lane")  # needed by the first batch
         except ModuleNotFoundError as error:
             if error.name != module_name:
                 raise  # the module is there, and something that it needs is not
@@ -71,7 +73,8 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     Raises:
         UnsupportedOperationError: this release has no store of that scheme.
     """
-    return FACTORIES[location.scheme](location, settings, observers)
+    with importing:
+        return FACTORIES[location.scheme](location, settings, observers)
 
 
 class Stores:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from s3dlio.locks import ForkLock
+from s3dlio.locks import ForkLock, renewed_in_child
 
 log = logging.getLogger("s3dlio.tokens")
 
@@ -43,6 +43,11 @@ class Tokens:
         self._lock = ForkLock()
         self._renewing = False
         self._not_before = 0.0
+        renewed_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child the thread that renewed the token is not there."""
+        self._renewing = False
 
     def __call__(self) -> str:
         """The token for the next request."""

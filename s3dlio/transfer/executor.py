@@ -9,9 +9,7 @@ waits.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,6 +17,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from s3dlio.errors import ConfigError, TransferCancelledError
+from s3dlio.locks import ForkLock, call_in_child, renewed_in_child
 
 T = TypeVar("T")
 
@@ -144,9 +143,9 @@ class Executor(BaseExecutor):
         if threads < 1:
             raise ConfigError(f"an executor needs at least 1 thread, got {threads}")
         self.threads = threads
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._pool: ThreadPoolExecutor | None = None
-        _alive.add(self)
+        renewed_in_child(self)
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -222,9 +221,8 @@ class Executor(BaseExecutor):
         if pool is not None:
             pool.shutdown()
 
-    def _forget(self) -> None:
-        """In a forked child none of the threads exist, and the lock may have been held by one of them."""
-        self._lock = threading.Lock()
+    def renew(self) -> None:
+        """In a forked child none of the threads exist."""
         self._pool = None
 
 
@@ -257,14 +255,9 @@ def _finished(work: Callable[[], T]) -> Future[T]:
 
 
 _inside = threading.local()  # .executor: whose worker this thread is
-_alive: weakref.WeakSet[Executor] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+@call_in_child
+def _leave_executor() -> None:
+    """A child that a worker has forked is none."""
     _inside.executor = None
-    for executor in list(_alive):
-        executor._forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -47,7 +47,7 @@ def test_a_request_and_its_answer(drive: Driver) -> None:
         service = service_of(server.endpoint)
         response = drive(get(service))
         assert (response.status, bytes(response.body), response.attempts) == (200, b"hello", 1)
-        service.pool.reset()
+        service.pool.renew()
         server.assert_consumed()
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.locks import import_all
 from s3dlio.net.message import Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
@@ -165,6 +166,7 @@ class AzureAccount:
 
 def _default_credential() -> Any:
     """Whatever azure-identity finds: environment, workload identity, managed identity, Azure CLI, ..."""
+    import_all("azure.identity")
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential()

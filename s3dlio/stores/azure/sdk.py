@@ -3,12 +3,12 @@ out. Chosen with ``S3DLIO_AZURE_BACKEND=sdk``."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
+from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.azure import failures, sas
 from s3dlio.stores.azure.account import AzureAccount
@@ -58,7 +58,12 @@ class AzureSdkStore(BlockingStore):
         self.container = container
         self.settings = account.settings
         self._client: Any = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
+        renewed_in_child(self)
+
+    def renew(self) -> None:
+        """A forked child makes a client of its own: the sockets of this one are its parent's."""
+        self._client = None
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)

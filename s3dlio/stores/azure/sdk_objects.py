@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.locks import import_all
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.tokens import TokenCredential
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def make_client(account: AzureAccount) -> Any:
     """A BlobServiceClient with our endpoint, credentials, time-outs, part sizes and retries."""
+    import_all("azure.core.credentials", "azure.core.exceptions", "azure.storage.blob")
     from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
     from azure.storage.blob import BlobServiceClient, ExponentialRetry
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import PermissionDeniedError
+from s3dlio.locks import renewed_in_child
 from s3dlio.stores.tokens import Token, Tokens
 
 _SCOPE = "https://storage.azure.com/.default"
@@ -19,15 +20,28 @@ def entra_tokens(make_credential: Callable[[], Any]) -> Tokens:
         make_credential: called once, when the first token is due; makes anything with azure-identity's
             ``get_token(scope)``, which returns ``token`` and ``expires_on`` (seconds since 1970).
     """
-    made: list[Any] = []
+    return Tokens(_Entra(make_credential).fetch)
 
-    def fetch() -> Token:
+
+class _Entra:
+    """A credential, made when the first token is due."""
+
+    def __init__(self, make_credential: Callable[[], Any]) -> None:
+        self._make = make_credential
+        self._made: Any = None
+        renewed_in_child(self)
+
+    def renew(self) -> None:
+        """A forked child makes one of its own: the sockets and locks of this one are its parent's."""
+        self._made = None
+
+    def fetch(self) -> Token:
         from azure.core.exceptions import ClientAuthenticationError
 
-        if not made:
-            made.append(make_credential())
+        if self._made is None:
+            self._made = self._make()
         try:
-            found = made[0].get_token(_SCOPE)
+            found = self._made.get_token(_SCOPE)
         except ClientAuthenticationError as error:
             raise PermissionDeniedError(
                 f"no token from Microsoft Entra ID: {str(error).partition(chr(10))[0]}",
@@ -35,8 +49,6 @@ def entra_tokens(make_credential: Callable[[], Any]) -> Tokens:
                 "AZURE_STORAGE_KEY",
             ) from error
         return Token(found.token, float(found.expires_on))
-
-    return Tokens(fetch)
 
 
 class TokenCredential:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.errors import ConfigError, PermissionDeniedError
-from s3dlio.locks import ForkLock
+from s3dlio.locks import ForkLock, import_all
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
@@ -101,6 +101,7 @@ class GcsAccount:
         return self._credentials
 
     def _find(self) -> tuple[Any, str | None]:
+        import_all("google.auth", "google.auth.impersonated_credentials", "google.auth.transport.requests")
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
 

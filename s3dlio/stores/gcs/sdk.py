@@ -4,11 +4,11 @@ out. Chosen with ``S3DLIO_GCS_BACKEND=sdk``."""
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
+from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.gcs import failures, links, resources
@@ -58,7 +58,12 @@ class GcsSdkStore(BlockingStore):
         self.bucket = bucket
         self.settings = account.settings
         self._made: Any = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
+        renewed_in_child(self)
+
+    def renew(self) -> None:
+        """A forked child makes a client of its own: the sockets of this one are its parent's."""
+        self._made = None
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)

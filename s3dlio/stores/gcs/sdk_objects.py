@@ -15,6 +15,7 @@ from s3dlio.errors import (
     S3dlioError,
     TransferTimeoutError,
 )
+from s3dlio.locks import import_all
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.gcs import failures, resources
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 def make_client(account: GcsAccount) -> Any:
     """A Client with our endpoint, credentials, project and CA bundle."""
+    import_all("google.auth.transport.requests", "google.cloud.storage", "google.api_core.exceptions")
     from google.auth.credentials import AnonymousCredentials
     from google.auth.transport.requests import AuthorizedSession
     from google.cloud.storage import Client

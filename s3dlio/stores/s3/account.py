@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from s3dlio._version import __version__
 from s3dlio.endpoints import name_of
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
 from s3dlio.knobs import flag, knobs
-from s3dlio.locks import ForkLock
+from s3dlio.locks import ForkLock, import_all, renewed_in_child
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
@@ -86,7 +85,7 @@ class S3Account:
             aws_endpoint(self.region, self.variant)  # refuses what there is not
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[tuple[str, str], Service] = {}
-        _accounts.add(self)
+        renewed_in_child(self)
 
     # -- where
 
@@ -270,6 +269,7 @@ class S3Account:
 
     def boto_client(self) -> Any:
         """A boto3 client with the same access, for ``S3DLIO_BACKEND=boto3``."""
+        import_all("boto3", "botocore.session", "botocore.config")
         import boto3
         import botocore.session
         from botocore import UNSIGNED
@@ -320,6 +320,7 @@ class S3Account:
 
     def _botocore(self) -> Any:
         if self._session is None:
+            import_all("botocore.exceptions", "botocore.session")
             import botocore.exceptions
             import botocore.session
 
@@ -352,23 +353,13 @@ class S3Account:
         provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
         return provider.provide() or None
 
-    def forget_threads(self) -> None:
-        """In a forked child: the thread that refreshed credentials is not there."""
+    def renew(self) -> None:
+        """In a forked child the thread that refreshed credentials is not there, and botocore's lock may be held."""
         self._refreshing = False
+        if hasattr(self._found, "_refresh_lock"):
+            self._found._refresh_lock = threading.Lock()
 
 
 def _say_who_pays(params: dict[str, Any], **_: Any) -> None:
     """For boto3, whose client has no such setting, and whose verbs do not all take it."""
     params["headers"]["x-amz-request-payer"] = "requester"
-
-
-_accounts: weakref.WeakSet[S3Account] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for account in list(_accounts):
-        account.forget_threads()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

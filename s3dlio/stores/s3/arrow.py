@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from s3dlio.errors import (
     RangeNotSatisfiableError,
     S3dlioError,
 )
+from s3dlio.locks import call_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.s3.boto import RANGES, BotoStore
@@ -33,10 +33,10 @@ from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, 
 log = logging.getLogger("s3dlio.s3")
 
 _PIECE = 1 << 20
-#: The process that object_store's threads run in; 0 before its first use.
-_home = 0
-#: Forked children that were told that they have none.
-_told: set[int] = set()
+#: object_store's threads run, since somebody has used it.
+_running = False
+#: They ran in the parent of this forked process.
+_left_behind = False
 _ATTRIBUTES = (
     ("content_type", "Content-Type"),
     ("content_encoding", "Content-Encoding"),
@@ -45,6 +45,14 @@ _ATTRIBUTES = (
     ("cache_control", "Cache-Control"),
     ("storage_class", "Storage-Class"),
 )
+
+
+@call_in_child
+def _leave_threads_behind() -> None:
+    global _running, _left_behind
+    if _running:
+        _running, _left_behind = False, True
+        log.warning("object_store does not work in a forked child: boto3 carries everything here")
 
 
 class ArrowStore(BotoStore):
@@ -65,24 +73,19 @@ class ArrowStore(BotoStore):
     @property
     def arrow(self) -> Any:
         """The object_store: made on first use."""
-        global _home
+        global _running
         if self._arrow is None:
             self._obstore()
             with self._lock:
                 if self._arrow is None:  # another thread may have been quicker
                     self._arrow = self._make_arrow()
-                    _home = os.getpid()
+                    _running = True
         return self._arrow
 
     def _carries(self, key: str) -> bool:
         """Whether object_store can: not in a child of the process that used it. Its threads stay behind there, and its
         epoll is shared, so that whatever the child let go of would be lost to the parent."""
-        if _home in (0, os.getpid()):
-            return is_path(key)
-        if os.getpid() not in _told:
-            _told.add(os.getpid())
-            log.warning("object_store does not work in a forked child: boto3 carries everything here")
-        return False
+        return not _left_behind and is_path(key)
 
     def _make_arrow(self) -> Any:
         from obstore import store

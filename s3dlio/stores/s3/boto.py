@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
-from s3dlio.locks import ForkLock
+from s3dlio.locks import ForkLock, import_all, renewed_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
@@ -87,8 +86,8 @@ class BotoStore(BlockingStore):
             account.is_virtual(bucket)  # refuses what cannot be reached
         self.settings = settings or account.settings
         self._client: Any = None
-        self._pid = 0
         self._lock = ForkLock()
+        renewed_in_child(self)
         self._warn_of_unheeded()
 
     def _warn_of_unheeded(self) -> None:
@@ -102,12 +101,16 @@ class BotoStore(BlockingStore):
 
     @property
     def client(self) -> Any:
-        """The boto3 client: made on first use, and anew in a forked child, whose sockets are its parent's."""
-        if self._client is None or self._pid != os.getpid():
+        """The boto3 client, made on first use."""
+        if self._client is None:
             with self._lock:
-                if self._client is None or self._pid != os.getpid():  # another thread was quicker
-                    self._client, self._pid = self.account.boto_client(), os.getpid()
+                if self._client is None:  # another thread may have been quicker
+                    self._client = self.account.boto_client()
         return self._client
+
+    def renew(self) -> None:
+        """A forked child makes a client of its own: the sockets of this one are its parent's."""
+        self._client = None
 
     @contextlib.contextmanager
     def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
@@ -228,6 +231,7 @@ class BotoStore(BlockingStore):
         return arguments
 
     def _upload(self, key: str, source: Source, arguments: dict[str, Any]) -> None:
+        import_all("boto3.s3.transfer")
         from boto3.s3.transfer import TransferConfig
 
         multipart = self.settings.multipart
