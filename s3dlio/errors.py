@@ -18,10 +18,14 @@ _SECRET_QUERY = re.compile(
 )
 
 
+def mask(text: str) -> str:
+    """``text`` without its credentials: ``user:password@``, signatures and tokens are ``***``."""
+    return _SECRET_QUERY.sub(r"\1=***", _USERINFO.sub(r"\1***@", text))
+
+
 def redact(text: str) -> str:
     """Mask credentials in ``text`` (user:password@, signatures, tokens) and escape its control characters."""
-    text = _USERINFO.sub(r"\1***@", text)
-    text = _SECRET_QUERY.sub(r"\1=***", text)
+    text = mask(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
@@ -92,7 +96,23 @@ class S3dlioError(RuntimeError):
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__.copy(), self.__cause__)
+        return self._pickled(self.args, self.__dict__)
+
+    def _pickled(self, args: tuple[Any, ...], state: dict[str, Any]) -> tuple[Any, ...]:
+        """What a pickle holds: everything but credentials in texts (a presigned URL stays usable for hours)."""
+        masked = {name: _masked(value) for name, value in state.items()}
+        return _rebuild, (type(self), tuple(map(_masked, args)), masked, _masked_cause(self.__cause__))
+
+
+def _masked(value: Any) -> Any:
+    return mask(value) if isinstance(value, str) else value
+
+
+def _masked_cause(cause: BaseException | None) -> BaseException | None:
+    """The cause for a pickle; one of another library whose text has credentials is replaced by its words."""
+    if cause is None or isinstance(cause, S3dlioError) or mask(text := repr(cause)) == text:
+        return cause
+    return RuntimeError(mask(text))
 
 
 def _rebuild(
@@ -119,8 +139,7 @@ class _OSErrorNumber(S3dlioError, OSError):
         self.strerror = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = self.__dict__ | {"errno": self.errno, "strerror": self.strerror}
-        return _rebuild, (type(self), self.args, state, self.__cause__)
+        return self._pickled(self.args, self.__dict__ | {"errno": self.errno, "strerror": self.strerror})
 
 
 class ObjectNotFoundError(_OSErrorNumber, FileNotFoundError):
@@ -260,7 +279,7 @@ class MissingDependencyError(S3dlioError, ImportError):
         self.extra = extra
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), (self.reason,), self.__dict__.copy(), self.__cause__)
+        return self._pickled((self.reason,), self.__dict__)
 
 
 class ItemFailure:
@@ -282,9 +301,14 @@ class ItemFailure:
     def __repr__(self) -> str:
         return f"ItemFailure(index={self.index}, uri={redact(self.uri)!r}, error={self.error!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ItemFailure, (self.index, mask(self.uri), self.error)
+
 
 class BatchError(S3dlioError):
     """Items of a batch failed. The first failure is the cause.
+
+    Its text has a line for each kind of failure: those that say the same of several items are counted on one line.
 
     Args:
         failures: every item that failed, in the order of the input.
@@ -293,7 +317,7 @@ class BatchError(S3dlioError):
         cancelled: how many items were not started, or given up, because others had failed.
     """
 
-    shown = 3  # failures spelled out in the message; all of them are in .failures
+    shown = 10  # kinds of failures in the text; all failures are in .failures
 
     def __init__(
         self, failures: Iterable[ItemFailure], *, attempted: int, operation: str | None = None, cancelled: int = 0
@@ -303,26 +327,44 @@ class BatchError(S3dlioError):
         self.succeeded = attempted - len(self.failures) - cancelled
         self.cancelled = cancelled
         super().__init__(
-            f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, "
-            f"failed={len(self.failures)}: {self._first()}",
+            f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, failed={len(self.failures)}",
             operation=operation,
         )
         self.__cause__ = self.failures[0].error if self.failures else None
 
-    def _first(self) -> str:
-        """The first failures, and those among them together that say the same."""
-        alike: dict[str, list[int]] = {}
-        for failure in self.failures[:1000]:
-            text = str(failure.error)
-            if text not in alike and len(alike) == self.shown:
-                break
-            alike.setdefault(text, []).append(failure.index)
-        told = (
-            f"[{which[0]}] {text}" + (f" (and {len(which) - 1} more like it)" if len(which) > 1 else "")
-            for text, which in alike.items()
-        )
-        left = len(self.failures) - sum(map(len, alike.values()))
-        return "; ".join(told) + (f" (and {left} more)" if left else "")
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *self.lines()])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({super().__str__()!r})"
+
+    def lines(self) -> list[str]:
+        """A line for each kind of failure, most frequent first: what happened, how often, to which item first."""
+        alike: dict[str, list[ItemFailure]] = {}
+        for failure in self.failures:
+            alike.setdefault(_kind_of(failure.error), []).append(failure)
+        kinds = sorted(alike.values(), key=len, reverse=True)
+        told = [_line(kind) for kind in kinds[: self.shown]]
+        if left := sum(map(len, kinds[self.shown :])):
+            told.append(f"  and {left} more failures of {len(kinds) - self.shown} other kinds")
+        return told
+
+
+def _kind_of(error: BaseException) -> str:
+    """What is equal in failures that say the same of different items."""
+    if not isinstance(error, S3dlioError):
+        return f"{type(error).__name__}: {error}"
+    return f"{error.operation} {type(error).__name__} {error.reason} {error.status} {error.code} {error.hint}"
+
+
+def _line(failures: Sequence[ItemFailure]) -> str:
+    first = failures[0]
+    told = isinstance(first.error, S3dlioError)
+    text = str(first.error) if told else redact(f"{type(first.error).__name__}: {first.error}")
+    if getattr(first.error, "uri", None) is None:
+        text = f"{redact(first.uri)}: {text}"
+    text = text.replace("\n", "\n  ")
+    return f"  [{first.index}] {text}" + (f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else "")
 
 
 _BY_ERRNO: dict[int, type[S3dlioError]] = {

@@ -149,7 +149,7 @@ class Conditions:
 
     ``if_match``/``if_none_match`` are ETags (``"*"`` as if_none_match: create only); ``generation`` is GCS's number;
     ``version_id`` names one version of the object that is read (or copied), ``sse_customer_key`` the raw 32-byte key
-    that this is encrypted with.
+    that this is encrypted with. A pickle has no key: where it is used again, the key has to be given again.
     """
 
     if_match: str | None = None
@@ -158,6 +158,27 @@ class Conditions:
     version_id: str | None = None
     sse_customer_key: bytes | None = field(default=None, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _without_key(self)
+
+    def __copy__(self) -> Conditions:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Conditions:
+        return self
+
+
+def _without_key(options: Conditions | PutOptions) -> tuple[Any, ...]:
+    """What a pickle holds. In the key's place stands what every store refuses as a key: without one, an object would
+    be written in the clear."""
+    values = {each.name: getattr(options, each.name) for each in fields(options)}
+    if values["sse_customer_key"] is not None:
+        values["sse_customer_key"] = KEY_LEFT_OUT
+    return type(options), tuple(values.values())
+
+
+#: Stands for a customer's key in what was pickled; it is no key.
+KEY_LEFT_OUT = b"a customer's key is not pickled; give it again"
 
 NO_CONDITIONS = Conditions()
 
@@ -166,7 +187,8 @@ NO_CONDITIONS = Conditions()
 class PutOptions:
     """What a write may carry besides its bytes; what a store cannot keep is an UnsupportedOperationError.
 
-    ``durable`` asks local stores for fsync of the file and its directory. ``sse_customer_key`` is the raw 32-byte key.
+    ``durable`` asks local stores for fsync of the file and its directory. ``sse_customer_key`` is the raw 32-byte key,
+    which a pickle does not have: where the options are used again, it has to be given again.
     """
 
     content_type: str | None = None
@@ -182,6 +204,15 @@ class PutOptions:
     sse_customer_key: bytes | None = field(default=None, repr=False)
     conditions: Conditions = NO_CONDITIONS
     durable: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _without_key(self)
+
+    def __copy__(self) -> PutOptions:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> PutOptions:
+        return self
 
     def says_anew(self) -> bool:
         """Whether a copy with these options gets other metadata or content fields than its source."""

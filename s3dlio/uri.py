@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 
 from s3dlio.errors import InvalidURIError
@@ -58,6 +59,15 @@ def has_scheme(text: str) -> bool:
     """Whether ``text`` starts with one of the schemes this library knows."""
     head, separator, _ = text.partition("://")
     return bool(separator) and head.lower() in SCHEMES
+
+
+_MISTYPED = re.compile(rf"({'|'.join(SCHEMES)})(?::/?|//)(?=[^/])(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def likely_meant(text: str) -> str | None:
+    """The URI that was probably meant by a path such as ``s3//bucket/key`` or ``s3:bucket``; None for any other."""
+    wrong = None if "://" in text else _MISTYPED.fullmatch(text)
+    return f"{wrong[1].lower()}://{wrong[2]}" if wrong else None
 
 
 def parse(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> Location:

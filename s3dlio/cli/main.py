@@ -13,7 +13,7 @@ from types import FrameType
 
 from s3dlio.cli.context import Context
 from s3dlio.cli.grammar import UsageError
-from s3dlio.cli.output import Output, counted
+from s3dlio.cli.output import Output, counted, escaped
 from s3dlio.cli.parser import parse
 from s3dlio.errors import TransferCancelledError
 
@@ -84,9 +84,18 @@ def _accept_any_name() -> None:
             stream.reconfigure(errors="surrogateescape")
 
 
+class _Escaping(logging.Formatter):
+    """Names and texts of services that are logged cannot move the cursor of a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(escaped, super().formatMessage(record).split("\n")))
+
+
 def _start_logging(verbosity: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Escaping("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("s3dlio").setLevel(level)
 
 

@@ -67,9 +67,9 @@ class Output:
             self.stdout.buffer.write(data.memoryview())
 
     def note(self, text: str) -> None:
-        """What a person may want to know besides the result."""
+        """What a person may want to know besides the result; names in it cannot move the cursor of a terminal."""
         if not self.as_json:
-            print(text, file=self.stderr)
+            print("\n".join(map(escaped, text.split("\n"))), file=self.stderr)
 
     def name(self, text: str) -> str:
         """A URI or key as it may be shown: as it is in a pipe, its control characters escaped on a terminal."""
@@ -88,9 +88,9 @@ class Output:
             traceback.print_exception(error, file=self.stderr)
         for failure in failures if self.verbosity else ():
             print(f"failed: {message(failure.error)}", file=self.stderr)
-        more = len(failures) - BatchError.shown
-        hint = "; -v lists them all" if more > 0 and not self.verbosity else ""
-        print(f"Error: {message(error)}{hint}", file=self.stderr)
+        print(f"Error: {message(error)}", file=self.stderr)
+        if not self.verbosity and isinstance(error, BatchError) and len(failures) > len(error.lines()):
+            print("  -v lists them all", file=self.stderr)
 
 
 def escaped(text: str) -> str:

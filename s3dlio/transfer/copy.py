@@ -15,7 +15,7 @@ from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.routes import Care, Moving
 from s3dlio.transfer.source import Source
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import Places, as_directory, check_not_itself, place_uri, target_at
+from s3dlio.transfer.target import Places, as_directory, check_not_itself, destination_uri, target_at
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
@@ -77,7 +77,7 @@ def copy(
     keep = Filter(include, exclude)
     source = Source.at(client, src, recursive=recursive, pattern=pattern, keep=keep, into_links=not delete_source)
     source.check_recursive()
-    destination = place_uri(dst)
+    destination = destination_uri(dst)
     store, key = client.store_for(destination)
     single = source.single()
     if isinstance(single, Item) and not _is_directory(store, key):

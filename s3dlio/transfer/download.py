@@ -15,7 +15,7 @@ from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.routes import Care
 from s3dlio.transfer.source import Source
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import place_uri, target_at
+from s3dlio.transfer.target import destination_uri, target_at
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def download(
         ObjectNotFoundError: nothing was selected.
         BatchError: objects failed; it has every one of them.
     """
-    destination = place_uri(dest_dir)
+    destination = destination_uri(dest_dir)
     width = check_width(max_in_flight)
     source = Source.at(client, src, recursive=recursive, pattern=pattern, keep=Filter(include, exclude))
     store, prefix = client.store_for(destination)

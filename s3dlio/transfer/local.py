@@ -86,7 +86,9 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
         elif any(c in path for c in _GLOB):
             found = list(_globbed(path, recursive))
         else:
-            raise ObjectNotFoundError("there is no such file or directory", uri=file_uri(path))
+            meant = uris.likely_meant(path)
+            hint = f"did you mean {meant}?" if meant else None
+            raise ObjectNotFoundError("there is no such file or directory", uri=file_uri(path), hint=hint)
         if not found:
             raise ObjectNotFoundError("No files matched for upload", uri=file_uri(path))
         roots += found

@@ -23,7 +23,7 @@ from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Care, Moved, Route
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import as_directory, check_apart, place_uri, target_at
+from s3dlio.transfer.target import as_directory, check_apart, destination_uri, place_uri, target_at
 from s3dlio.transfer.task import Task, checksum_of, perform, within
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
@@ -102,7 +102,7 @@ def sync(
     """
     width = check_width(max_in_flight)
     keep = Filter(include, exclude, pattern)
-    here, there = _Side.at(client, src, keep), _Side.at(client, dst, keep)
+    here, there = _Side.at(client, place_uri(src), keep), _Side.at(client, destination_uri(dst), keep)
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
@@ -141,8 +141,8 @@ class _Side:
     keep: Filter
 
     @classmethod
-    def at(cls, client: Client, place: str | os.PathLike[str], keep: Filter) -> _Side:
-        store, key = client.store_for(place_uri(place))
+    def at(cls, client: Client, uri: str, keep: Filter) -> _Side:
+        store, key = client.store_for(uri)
         return cls(store, as_directory(key), keep)
 
     @property

@@ -14,7 +14,7 @@ from s3dlio.transfer.between import Relay, ServerCopy
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.local import Root
 from s3dlio.transfer.routes import Care, FileToStore, Route, StoreToFile
-from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme, likely_meant
 
 
 def place_uri(place: str | os.PathLike[str]) -> str:
@@ -32,6 +32,32 @@ def place_uri(place: str | os.PathLike[str]) -> str:
             "a URI has two slashes behind its scheme", uri=text, hint=f"write {head}://{rest.lstrip('/')}, or ./{text}"
         )
     return "file://" + os.path.abspath(text) + ("/" if text.endswith("/") and text.strip("/") else "")
+
+
+def destination_uri(place: str | os.PathLike[str], *, of_upload: bool = False) -> str:
+    """:func:`place_uri` for a destination: it need not exist, so a mistyped URI would become a local directory.
+
+    Args:
+        place: what the user named; a PathLike is a local path whatever it is called.
+        of_upload: a local destination is unlikely: a bare name that is not there is refused, too.
+
+    Raises:
+        InvalidURIError: it looks like a URI with a mistake in it; ``./`` before it makes it a path.
+    """
+    if isinstance(place, str) and (meant := likely_meant(place)):
+        raise InvalidURIError(
+            "the destination looks like a URI with a mistake in it, and was not taken for a local path",
+            uri=place, hint=f"write {meant}, or ./{place} for a local directory",
+        )  # fmt: skip
+    uri = place_uri(place)
+    if of_upload and isinstance(place, str) and "://" not in place and place[:1] not in ("/", ".", "~"):
+        first = place.partition("/")[0]
+        if not os.path.lexists(first):
+            raise InvalidURIError(
+                f"the destination is no URI, and there is no local '{first}' here",
+                uri=place, hint=f"write s3://{place}, or ./{place} for a new local directory",
+            )  # fmt: skip
+    return uri
 
 
 Places = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]

@@ -18,9 +18,9 @@ from s3dlio.transfer.target import (
     Places,
     as_directory,
     check_roots_apart,
+    destination_uri,
     name_places,
     place_list,
-    place_uri,
     target_at,
 )
 from s3dlio.types import NO_OPTIONS, PutOptions
@@ -78,7 +78,7 @@ def upload(
         BatchError: files failed; it has every one of them.
     """
     keep = Filter(include, exclude, pattern)
-    destination = place_uri(dest)
+    destination = destination_uri(dest, of_upload=True)
     width = check_width(max_in_flight)
     given = place_list(sources)
     roots = expand(given, recursive=recursive, regex=regex)

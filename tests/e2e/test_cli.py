@@ -294,7 +294,7 @@ def test_failures_of_a_batch_are_all_listed_as_json_and_with_v(cli: Cli, tree: P
     assert last["error"]["type"] == "BatchError"
     text = cli(*words, code=1)
     assert text.out == "GET summary: attempted=6, succeeded=1, failed=5\n"
-    assert "(and 2 more)" in text.err
+    assert "missing0: No such file or directory (and 4 more like it)\n" in text.err
     assert "-v lists them all" in text.err
     assert cli(*words, "-v", code=1).err.count("failed: GET file://") == 5
 
@@ -453,6 +453,16 @@ def test_what_others_wrote_of_an_object_cannot_move_the_cursor(capsys: pytest.Ca
     shown = capsys.readouterr().out
     assert "Content-Type    : text/\\x1b[31m" in shown
     assert "  note = \\x1b]0;title\\x07" in shown
+
+
+def test_times_of_a_listing_and_names_in_notes_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]):
+    out = Output()
+    out.on_terminal = True
+    told = {"uri": "s3://b/k", "size": 1, "last_modified": "\x1b]0;title\x07"}
+    assert "\\x1b]0;title\\x07" in ls_command._long_line(out, told, False)
+    out.on_terminal = False  # standard output is a pipe, standard error is not
+    out.note("No objects found under prefix: s3://b/\x1b[31m")
+    assert capsys.readouterr().err.endswith("s3://b/\\x1b[31m\n")
 
 
 def on_terminal(*words: str, answer: bytes = b"", code: int = 0) -> bytes:

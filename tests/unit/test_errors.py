@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import errno
 import pickle
 
@@ -20,6 +21,9 @@ from s3dlio.errors import (
     from_os_error,
     redact,
 )
+from s3dlio.stores.gcs import resources as gcs_resources
+from s3dlio.stores.s3 import headers as s3_headers
+from s3dlio.types import Conditions, PutOptions
 
 EVERY = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, S3dlioError)
@@ -137,7 +141,43 @@ def test_a_batch_error_has_its_failures_in_order_and_the_first_as_cause() -> Non
     assert error.__cause__ is error.failures[0].error
     assert error.succeeded == 3
     assert "attempted=10, succeeded=3, failed=5" in str(error)
-    assert "(and 2 more)" in str(error)
+    assert str(error).splitlines()[1:] == [f"  [{i}] s3://b/{i}: gone {i}" for i in (2, 3, 5, 7, 9)]
+
+
+def test_a_batch_with_failures_of_many_kinds_is_still_a_page() -> None:
+    failures = [ItemFailure(i, f"s3://b/{i}", ObjectNotFoundError(f"gone {i}")) for i in range(200)]
+    told = str(BatchError(failures, attempted=200)).splitlines()
+    assert len(told) == 12
+    assert told[-1] == "  and 190 more failures of 190 other kinds"
+
+
+def test_a_batch_tells_once_what_happened_to_many_objects() -> None:
+    failures = [
+        ItemFailure(i, f"s3://b/{i}", PermissionDeniedError("denied", uri=f"s3://b/{i}", status=403, request_id=str(i)))
+        for i in range(32)
+    ]
+    told = str(BatchError(failures, attempted=32, operation="PUT")).splitlines()
+    assert told[1:] == ["  [0] s3://b/0: denied (status 403, request id 0) (and 31 more like it)"]
+
+
+SIGNED = "https://h/b/k?X-Amz-Signature=abcdef"
+
+
+def test_a_pickle_has_no_presigned_url() -> None:
+    error = ObjectNotFoundError(f"no {SIGNED}", uri=SIGNED, hint=SIGNED)
+    error.__cause__ = ValueError(SIGNED)
+    outer = BatchError([ItemFailure(0, SIGNED, error)], attempted=1)
+    raw = pickle.dumps([error, outer, MissingDependencyError("h5py", "hdf5", SIGNED)])
+    assert b"abcdef" not in raw
+    again, batch, _ = pickle.loads(raw)
+    assert "X-Amz-Signature=***" in again.uri
+    assert isinstance(again.__cause__, RuntimeError)
+    assert batch.failures[0].uri == again.uri
+
+
+def test_a_pickle_keeps_keys_as_they_are() -> None:
+    error = ObjectNotFoundError("no", uri="s3://b/a\nb\x1b")
+    assert pickle.loads(pickle.dumps(error)).uri == "s3://b/a\nb\x1b"
 
 
 def test_locate_fills_in_what_is_not_known() -> None:
@@ -151,5 +191,19 @@ def test_a_batch_tells_equal_failures_once() -> None:
     failures = [ItemFailure(i, f"s3://b/{i}", denied) for i in range(5)]
     failures.append(ItemFailure(5, "s3://b/5", ObjectNotFoundError("gone")))
     told = str(BatchError(failures, attempted=9))
-    assert told.endswith(": [0] DELETE s3://b/: access denied (and 4 more like it); [5] gone")
-    assert "more)" not in told
+    assert told.splitlines()[1:] == ["  [0] DELETE s3://b/: access denied (and 4 more like it)", "  [5] s3://b/5: gone"]
+
+
+def test_a_pickle_of_options_has_no_key_and_cannot_be_used_without_one() -> None:
+    key = b"k" * 32
+    options = PutOptions(sse_customer_key=key, conditions=Conditions(sse_customer_key=key, if_match="e"), metadata={})
+    assert copy.deepcopy(options).sse_customer_key == key
+    raw = pickle.dumps(options)
+    assert key not in raw
+    again = pickle.loads(raw)
+    assert again.conditions.if_match == "e"
+    for fields in (s3_headers.sse_customer_fields, gcs_resources.key_fields):
+        for given in (again.sse_customer_key, again.conditions.sse_customer_key):
+            with pytest.raises(errors.ConfigError, match="32 bytes"):
+                fields(given)
+    assert pickle.loads(pickle.dumps(PutOptions(content_type="a/b"))) == PutOptions(content_type="a/b")

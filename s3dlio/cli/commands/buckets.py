@@ -18,7 +18,7 @@ def list_buckets(context: Context) -> None:
         rows += [f"{'Name':<40} {'URI':<30} Creation Date", "-" * 90]
         for found in containers:
             name, uri = out.name(str(found["name"])), out.name(str(found["uri"]))
-            rows.append(f"{name:<40} {uri:<30} {found['creation_date'] or '-'}")
+            rows.append(f"{name:<40} {uri:<30} {out.name(found['creation_date'] or '-')}")
     else:
         rows.append("No containers found.")
     out.results((), rows)

@@ -65,7 +65,7 @@ def _details(store: ObjectStore, page: ListPage) -> Iterator[dict[str, Any]]:
 def _long_line(out: Output, told: dict[str, Any], human: bool) -> str:
     size = told.get("size")
     shown = "DIR" if size is None else human_size(size) if human else str(size)
-    return f"{shown:>14}  {told.get('last_modified', ''):<30}  {out.name(told['uri'])}"
+    return f"{shown:>14}  {out.name(told.get('last_modified', '')):<30}  {out.name(told['uri'])}"
 
 
 class _LiveCount:

@@ -8,7 +8,7 @@ from s3dlio.cli.commands.cat import PIECE, print_object
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish
 from s3dlio.transfer.summary import Tally
-from s3dlio.transfer.target import place_uri
+from s3dlio.transfer.target import destination_uri, place_uri
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 #: What stands for standard input or output.
@@ -29,7 +29,7 @@ def run(context: Context) -> None:
     if args.dest == PIPE:
         print_object(context, place_uri(source))
     else:
-        _store(context, place_uri(args.dest))
+        _store(context, destination_uri(args.dest))
 
 
 def _store(context: Context, uri: str) -> None:

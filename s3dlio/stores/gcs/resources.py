@@ -107,7 +107,9 @@ def key_fields(key: bytes | None, *, of_source: bool = False) -> Fields:
     if key is None:
         return []
     if len(key) != 32:
-        raise ConfigError("a customer's own encryption key has 32 bytes")
+        raise ConfigError(
+            "a customer's own encryption key has 32 bytes", hint="give the raw key (pickled options have none)"
+        )
     prefix = "x-goog-copy-source-encryption" if of_source else "x-goog-encryption"
     return [
         (f"{prefix}-algorithm", "AES256"),

@@ -91,7 +91,7 @@ def sse_customer_fields(key: bytes | None, *, of_source: bool = False) -> Fields
     if key is None:
         return []
     if len(key) != 32:
-        raise ConfigError("a customer key for SSE-C has 32 bytes")
+        raise ConfigError("a customer key for SSE-C has 32 bytes", hint="give the raw key (pickled options have none)")
     md5 = hashlib.md5(key, usedforsecurity=False).digest()
     prefix = f"x-amz-{'copy-source-' if of_source else ''}server-side-encryption-customer-"
     return [
