@@ -206,3 +206,6 @@ CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "gcs": gcs,
     "gcs-sdk": gcs_sdk,
 }
+
+#: One store for each way to write a key, on the server that is strictest about it.
+ENCODERS = frozenset({"memory", "file", "s3-swift", "s3-ceph", "azure", "gcs"})

@@ -162,9 +162,13 @@ def test_copy(case: Case, store: ObjectStore) -> None:
 # -- streaming
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 100_001, 6 * MIB + 5])
-@pytest.mark.parametrize("step", [777, 64 * 1024, 7 * MIB])
-def test_writer(case: Case, store: ObjectStore, size: int, step: int) -> None:
+@pytest.mark.per_encoder(
+    "shape",
+    [(size, step) for size in (0, 1, 4096, 100_001, 6 * MIB + 5) for step in (777, 64 * 1024, 7 * MIB)],
+    [(0, 777), (100_001, 777), (6 * MIB + 5, 64 * 1024)],
+)
+def test_writer(case: Case, store: ObjectStore, shape: tuple[int, int]) -> None:
+    size, step = shape
     data = random.Random(size).randbytes(size)
     key = case.key("folder/object")
     with store.writer(key, part_size=5 * MIB) as writer:
