@@ -7,6 +7,9 @@ Type checkers and editors read it, and so does ``s3dlio/__init__.py``, when a na
 
 from s3dlio._version import __version__ as __version__
 
+from s3dlio import (
+    hardware as hardware,
+)
 from s3dlio.aio import (
     copy_async as copy_async, create_bucket_async as create_bucket_async, delete_async as delete_async,
     delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
@@ -36,8 +39,16 @@ from s3dlio.api import (
 from s3dlio.client import (
     Client as Client,
 )
+from s3dlio.compat.arrays import (
+    load_numpy_array as load_numpy_array, save_numpy_array as save_numpy_array,
+)
+from s3dlio.compat.forms import (
+    configure_for_concurrency as configure_for_concurrency, list_keys_from_s3 as list_keys_from_s3,
+    list_uris as list_uris, load_uris_from_file as load_uris_from_file, version as version,
+)
 from s3dlio.datagen import (
-    DataSource as DataSource, Generator as Generator, default_data_gen_threads as default_data_gen_threads,
+    DataSource as DataSource, Generator as Generator, GeneratorConfig as GeneratorConfig, XorStream as XorStream,
+    default_data_gen_threads as default_data_gen_threads, fill_controlled_data as fill_controlled_data,
     generate_controlled_data as generate_controlled_data,
     generate_controlled_data_prand as generate_controlled_data_prand, generate_data as generate_data,
     generate_data_with_threads as generate_data_with_threads, generate_into_buffer as generate_into_buffer,
@@ -66,7 +77,7 @@ from s3dlio.formats import (
     get_tfrecord_index_entries as get_tfrecord_index_entries, index_tfrecord_bytes as index_tfrecord_bytes,
     iter_parquet_bytes_schema as iter_parquet_bytes_schema, iter_tfrecords as iter_tfrecords, npz_names as npz_names,
     parquet_cache_clear as parquet_cache_clear, parquet_cache_len as parquet_cache_len, parse_index as parse_index,
-    read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
+    read_npy_bytes as read_npy_bytes, read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
 )
 from s3dlio.legacy import (
     configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,
@@ -101,4 +112,7 @@ from s3dlio.transfer.summary import (
 from s3dlio.types import (
     Conditions as Conditions, ListEntry as ListEntry, ObjectMetadata as ObjectMetadata, Observation as Observation,
     PutOptions as PutOptions,
+)
+from s3dlio.uris import (
+    expand_uri_template as expand_uri_template, parse_uri_list as parse_uri_list, translate_uri as translate_uri,
 )

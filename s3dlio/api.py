@@ -164,7 +164,25 @@ def get(
     return None
 
 
-get_object = _function(Client.get)
+def get_object(
+    uri: URI,
+    key: str | None = None,
+    *,
+    version_id: str | None = None,
+    conditions: Conditions = NO_CONDITIONS,
+) -> BytesView:
+    """Read an object, as :func:`get` does.
+
+    Args:
+        uri: which; or the name of a bucket of ``s3://``, with ``key``.
+        key: its key in that bucket.
+        version_id, conditions: as of :func:`get`.
+    """
+    if key is not None:
+        uri = f"s3://{os.fspath(uri).removeprefix('s3://').rstrip('/')}/{key}"
+    return default_client().get(uri, version_id=version_id, conditions=conditions)
+
+
 get_tags = _function(Client.get_tags)
 put_tags = _function(Client.put_tags)
 presign = _function(Client.presign)

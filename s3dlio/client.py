@@ -153,8 +153,8 @@ class Client(BulkVerbs):
         """
         from s3dlio.transfer.upload import upload
 
-        sources = _either("src_patterns", src_patterns, "src_uri", src_uri)
-        dest = _either("dest_prefix", dest_prefix, "dest_uri", dest_uri)
+        sources = either("src_patterns", src_patterns, "src_uri", src_uri)
+        dest = either("dest_prefix", dest_prefix, "dest_uri", dest_uri)
         options.setdefault("cancel", surrounding_token())
         return upload(self, sources, dest, max_in_flight=max_in_flight, create_bucket=create_bucket, **options)
 
@@ -324,7 +324,12 @@ def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     raise ConfigError(f"a Client has no argument '{name}'{meant}", hint=f"its sections are {', '.join(SECTIONS)}")
 
 
-def _either(name: str, value: Any, alias: str, other: Any) -> Any:
+def either(name: str, value: Any, alias: str, other: Any) -> Any:
+    """The argument that was given, of a parameter that has two names.
+
+    Raises:
+        TypeError: neither was, or both.
+    """
     if (value is None) == (other is None):
         raise TypeError(f"give either {name} or {alias}")
     return other if value is None else value

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3dlio import api, formats
+from s3dlio.client import either
 from s3dlio.formats.parquet_read import FOOTER_CAP
 from s3dlio.memory.view import BytesView
 from s3dlio.twins import twin_of
@@ -61,13 +62,23 @@ def read_npz(uri: URI, array_name: str | None = None) -> npt.NDArray[Any]:
     return formats.read_npz_bytes(api.get(_uri(uri)), array_name)
 
 
-def create_tfrecord_index(tfrecord_path: URI, index_path: URI | None = None, *, verify: bool = True) -> int:
-    """Write the DALI index of a TFRecord file, reading it in pieces of 8 MiB.
+def create_tfrecord_index(
+    tfrecord_path: URI | None = None,
+    index_path: URI | None = None,
+    *,
+    input_path: URI | None = None,
+    output_path: URI | None = None,
+    verify: bool = False,
+    index_format: str = "text",
+) -> int:
+    """Write the index of a TFRecord file, reading it in pieces of 8 MiB.
 
     Args:
         tfrecord_path: the file.
         index_path: the index; default: the file's name with ``.idx`` appended.
-        verify: check the CRC of every record.
+        input_path, output_path: other names of the first two.
+        verify: check the CRC of every record, too; without, their frames alone are looked at.
+        index_format: ``text``, as NVIDIA DALI reads it, or ``binary``: 16 bytes a record.
 
     Returns:
         How many records there are.
@@ -75,14 +86,21 @@ def create_tfrecord_index(tfrecord_path: URI, index_path: URI | None = None, *, 
     Raises:
         CorruptDataError: the file is damaged; no index is written.
     """
-    index = None if index_path is None else _uri(index_path)
+    source = either("tfrecord_path", tfrecord_path, "input_path", input_path)
+    if index_path is not None or output_path is not None:
+        index_path = either("index_path", index_path, "output_path", output_path)
     return formats.create_tfrecord_index(
-        _uri(tfrecord_path), index, read=_chunks, write=api.put_bytes, verify=verify
+        _uri(source),
+        None if index_path is None else _uri(index_path),
+        read=_chunks,
+        write=api.put_bytes,
+        verify=verify,
+        index_format=index_format,
     )
 
 
 def read_tfrecord_index(index_path: URI) -> list[tuple[int, int]]:
-    """The entries of a stored DALI index: (offset, size with framing) of every record.
+    """The entries of a stored index, text or binary: (offset, size with framing) of every record.
 
     Raises:
         CorruptDataError: it is no such index.

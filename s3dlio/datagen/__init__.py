@@ -4,7 +4,9 @@ See docs/datagen.md for the semantics, the statistics and the measurements.
 """
 
 from s3dlio.datagen.checks import default_data_gen_threads, total_cpus
+from s3dlio.datagen.config import GeneratorConfig
 from s3dlio.datagen.generate import (
+    fill_controlled_data,
     generate_controlled_data,
     generate_controlled_data_prand,
     generate_data,
@@ -13,6 +15,7 @@ from s3dlio.datagen.generate import (
 )
 from s3dlio.datagen.generator import Generator
 from s3dlio.datagen.source import DataSource
+from s3dlio.datagen.xor import XorStream
 
 py_default_data_gen_threads = default_data_gen_threads
 py_total_cpus = total_cpus
@@ -20,7 +23,10 @@ py_total_cpus = total_cpus
 __all__ = [
     "DataSource",
     "Generator",
+    "GeneratorConfig",
+    "XorStream",
     "default_data_gen_threads",
+    "fill_controlled_data",
     "generate_controlled_data",
     "generate_controlled_data_prand",
     "generate_data",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from s3dlio.errors import ConfigError
+from s3dlio.hardware import affinity_cpu_count, available_cpus
 
 
 def whole_number(name: str, value: Any, minimum: int = 0, maximum: int = sys.maxsize) -> int:
@@ -92,11 +93,9 @@ def writable_bytes(buffer: Any) -> memoryview:
 
 def total_cpus() -> int:
     """How many CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return affinity_cpu_count()
 
 
 def default_data_gen_threads() -> int:
     """How many threads generate one buffer when none are asked for: every CPU of this process, never more."""
-    return total_cpus()
+    return available_cpus()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.datagen.checks import fits_in_memory, thread_count, writable_bytes
+from s3dlio.datagen.config import GeneratorConfig, only_config
 from s3dlio.datagen.source import DataSource
 from s3dlio.memory import BytesView, default_pool
 
 
-def generate_data(size: int, dedup: int = 1, compress: int = 1) -> BytesView:
+def generate_data(size: int | GeneratorConfig, dedup: int = 1, compress: int = 1) -> BytesView:
     """Generate `size` bytes, different at every call, on all CPUs of this process.
 
     Args:
-        size: bytes, 0 or more.
+        size: bytes, 0 or more; or all of this in one `GeneratorConfig`.
         dedup: of the 1 MiB blocks only 1 in `dedup` is different; 1 means that no block repeats.
         compress: zstd shrinks the data `compress` times; 1 means not at all.
 
@@ -24,6 +25,9 @@ def generate_data(size: int, dedup: int = 1, compress: int = 1) -> BytesView:
         ConfigError: a value is negative, or the size is more than this machine's memory.
         TypeError: a value is not an integer.
     """
+    if isinstance(size, GeneratorConfig):
+        only_config(dedup=dedup != 1, compress=compress != 1)
+        return _generate(size.source(), size.workers)
     return generate_data_with_threads(size, dedup, compress)
 
 
@@ -60,6 +64,11 @@ def generate_into_buffer(buffer: Any, dedup: int = 1, compress: int = 1, threads
     """
     view = writable_bytes(buffer)
     return DataSource(len(view), dedup, compress).fill(view, threads=thread_count(threads))
+
+
+def fill_controlled_data(buf: Any, dedup: int, compress: int) -> None:
+    """`generate_into_buffer` under the name, and with the parameters, that older documents give it."""
+    generate_into_buffer(buf, dedup, compress)
 
 
 def _generate(source: DataSource, threads: int | None) -> BytesView:

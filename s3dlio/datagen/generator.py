@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.datagen.checks import thread_count, whole_number
+from s3dlio.datagen.config import GeneratorConfig, only_config
 from s3dlio.datagen.source import DataSource
 
 DEFAULT_CHUNK = 32 << 20
@@ -16,7 +17,7 @@ class Generator:
     Whatever the sizes of the buffers, their concatenation is the same, and equals what one large buffer would get.
 
     Args:
-        size: bytes in all.
+        size: bytes in all; or a `GeneratorConfig`, which says everything but `chunk_size`.
         dedup, compress: as for `generate_data`.
         threads: 1 or more; None: one for each CPU.
         chunk_size: the buffer size that `chunk_size` recommends, in bytes; None (or 0): 32 MiB.
@@ -29,14 +30,19 @@ class Generator:
 
     def __init__(
         self,
-        size: int,
+        size: int | GeneratorConfig,
         dedup: int = 1,
         compress: int = 1,
         threads: int | None = None,
         chunk_size: int | None = None,
         seed: int | None = None,
     ) -> None:
-        self._source = DataSource(size, dedup, compress, seed=seed)
+        if isinstance(size, GeneratorConfig):
+            alone = {"threads": threads is not None, "seed": seed is not None}
+            only_config(dedup=dedup != 1, compress=compress != 1, **alone)
+            self._source, threads = size.source(), size.workers
+        else:
+            self._source = DataSource(size, dedup, compress, seed=seed)
         self._threads = thread_count(threads)
         self._chunk_size = whole_number("chunk_size", chunk_size or 0) or DEFAULT_CHUNK
         self._position = 0

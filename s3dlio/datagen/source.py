@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from s3dlio.datagen.checks import one_of, thread_count, whole_number, writable_bytes
 from s3dlio.datagen.layout import BLOCK, Layout
 from s3dlio.datagen.streams import ALGORITHMS, MAX_OBJECTS, Stream, fill_zeros, new_key
+from s3dlio.hardware import cpus_of_node
 
 # To start a thread and wait for it takes 0.15 ms, in which the caller's own makes a megabyte: below 8 MiB for each
 # the second gains nothing. Pieces are small enough that nobody waits long for the last one.
@@ -29,17 +31,28 @@ class DataSource:
         dedup, compress: factors, see `Layout`.
         algorithm: 'random' (AES-CTR) or 'prand' (faster, weaker), see `streams`.
         seed: 0 to 2**64 - 1, or None.
+        block_size: bytes of a block of the layout; None: 1 MiB.
+        numa_node: fill buffers on threads that run on this node's CPUs; None: wherever they are.
 
     Raises:
-        ConfigError: a value is out of range, or the algorithm is unknown.
+        ConfigError: a value is out of range, the algorithm is unknown, or there is no such node.
     """
 
     def __init__(
-        self, size: int, dedup: int = 1, compress: int = 1, *, algorithm: str = "random", seed: int | None = None
+        self,
+        size: int,
+        dedup: int = 1,
+        compress: int = 1,
+        *,
+        algorithm: str = "random",
+        seed: int | None = None,
+        block_size: int | None = None,
+        numa_node: int | None = None,
     ) -> None:
-        self.layout = Layout(size, dedup, compress)
+        self.layout = Layout(size, dedup, compress, BLOCK if block_size is None else block_size)
         self.algorithm = one_of("data generation algorithm", algorithm, ALGORITHMS)
         self.seed = None if seed is None else whole_number("seed", seed, 0, (1 << 64) - 1)
+        self._cpus = None if numa_node is None else cpus_of_node(numa_node)
         self._streams: dict[int, Stream] = {}  # by process, where there is no seed
 
     @property
@@ -63,7 +76,10 @@ class DataSource:
         whole_number("index", index, 0, MAX_OBJECTS - 1)
         length = min(len(view), max(0, self.size - whole_number("offset", offset)))
         in_parallel(
-            lambda start, stop: self.write(index, offset + start, view[start:stop]), length, thread_count(threads)
+            lambda start, stop: self.write(index, offset + start, view[start:stop]),
+            length,
+            thread_count(threads),
+            self._cpus,
         )
         return length
 
@@ -98,13 +114,16 @@ class DataSource:
         )
 
 
-def in_parallel(work: Callable[[int, int], None], length: int, threads: int) -> None:
+def in_parallel(
+    work: Callable[[int, int], None], length: int, threads: int, cpus: frozenset[int] | None = None
+) -> None:
     """Call `work(start, stop)` for pieces of `[0, length)` on up to `threads` threads, the caller's own among them.
 
     Threads take piece after piece rather than an equal share, so that one on a busy CPU does not hold up the rest.
+    With `cpus` they run on these, and the caller's, which is not to be moved, waits for them.
     """
-    threads = min(threads, length // MIN_BYTES_PER_THREAD)
-    if threads <= 1:
+    threads = max(1, min(threads, length // MIN_BYTES_PER_THREAD))
+    if threads == 1 and cpus is None:
         work(0, length)
         return
     starts = deque(range(0, length, PIECE))
@@ -117,8 +136,11 @@ def in_parallel(work: Callable[[int, int], None], length: int, threads: int) -> 
                 return
             work(start, min(length, start + PIECE))
 
-    with ThreadPoolExecutor(threads - 1, "s3dlio-datagen") as pool:
-        others = [pool.submit(take_pieces) for _ in range(threads - 1)]
-        take_pieces()
+    here = int(cpus is None)
+    pin = None if cpus is None else functools.partial(os.sched_setaffinity, 0, cpus)  # 0: the thread that calls it
+    with ThreadPoolExecutor(max(1, threads - here), "s3dlio-datagen", pin) as pool:
+        others = [pool.submit(take_pieces) for _ in range(threads - here)]
+        if here:
+            take_pieces()
         for other in others:
             other.result()

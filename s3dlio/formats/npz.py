@@ -9,7 +9,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from s3dlio.buffers import byte_view
 from s3dlio.datagen.checks import fits_in_memory, whole_number
@@ -104,6 +104,23 @@ def generate_npz_bytes(shape: Sequence[int], dtype: str = "<f4", num_samples: in
     return _finish(plan, buffer)
 
 
+def read_npy_bytes(data: Payload) -> npt.NDArray[Any]:
+    """The array of an NPY file in memory, in memory of its own.
+
+    Raises:
+        CorruptDataError: this is no NPY file, it is damaged, or it holds Python objects, which are never unpickled.
+    """
+    import numpy as np
+
+    view = byte_view(data)
+    with _as_corruption("this is not an NPY file"):
+        size = _promised_size(ViewFile(view))
+        if size is not None and size != len(view):
+            raise ValueError(f"its header describes {size} bytes, and there are {len(view)}")
+        array: npt.NDArray[Any] = np.lib.format.read_array(ViewFile(view), allow_pickle=False)
+    return array
+
+
 def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[Any]:
     """One array of an NPZ archive in memory: any dtype and order, stored or deflated, checksum verified.
 
@@ -187,20 +204,25 @@ class _Archive:
         Raises:
             ValueError: it does.
         """
-        import numpy as np
-
         entry = self.zip.getinfo(member)
         best = _BEST_RATIO.get(entry.compress_type)
         if best is not None and entry.file_size > best * self._size:
             raise ValueError(f"its {entry.file_size} bytes cannot be in an archive of {self._size}")
         with self.zip.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            # 3.0 differs from 2.0 in the encoding of the names of fields only (NEP 1).
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-            size = file.tell() + math.prod(shape) * dtype.itemsize
-        if not dtype.hasobject and size != entry.file_size:
+            size = _promised_size(file)
+        if size is not None and size != entry.file_size:
             raise ValueError(f"its header describes {size} bytes, and there are {entry.file_size}")
+
+
+def _promised_size(file: IO[bytes] | ViewFile) -> int | None:
+    """The bytes of the NPY file whose header is read, by that; None where it holds Python objects."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(file)
+    # 3.0 differs from 2.0 in the encoding of the names of fields only (NEP 1).
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return None if dtype.hasobject else file.tell() + math.prod(shape) * dtype.itemsize
 
 
 class ViewFile(io.RawIOBase):

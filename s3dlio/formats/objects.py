@@ -27,12 +27,13 @@ MODES = ("streaming", "single-pass")
 class ObjectType(StrEnum):
     """What an object is.
 
-    RAW: random bytes (also as RANDOM). ZEROS: zero bytes. NPY, NPZ, HDF5: an array of uint8, in the latter two named
-    `data`. TFRECORD: records.
+    RAW: random bytes (also as RANDOM and BINARY). ZEROS: zero bytes. NPY, NPZ, HDF5: an array of uint8, in the latter
+    two named `data`. TFRECORD: records.
     """
 
     RAW = "RAW"
     RANDOM = "RAW"
+    BINARY = "RAW"
     ZEROS = "ZEROS"
     NPY = "NPY"
     NPZ = "NPZ"
@@ -77,7 +78,7 @@ class ObjectConfig:
             "size": whole_number("size", self.size),
             "elements": whole_number("elements", self.elements),
             "algorithm": one_of("data generation algorithm", self.algorithm, ALGORITHMS),
-            "mode": one_of("data generation mode", mode, MODES),
+            "mode": _mode(mode),
             "chunk_size": whole_number("chunk_size", self.chunk_size, 1),
         }
         for field, value in checked.items():
@@ -240,6 +241,16 @@ class ObjectStream:
 def generate_object(config: ObjectConfig) -> BytesView:
     """One object, as `config` describes it; errors as of `ObjectSource`."""
     return ObjectSource.from_config(config).get()
+
+
+def _mode(value: Any) -> str:
+    try:
+        return one_of("data generation mode", value, MODES)
+    except ConfigError as error:
+        raise ConfigError(
+            f"unknown data generation mode {value!r}",
+            hint="write data_gen_mode='streaming' (the default), or 'single-pass' for whole objects at once",
+        ) from error
 
 
 def _length(part: bytes | frames.Span) -> int:

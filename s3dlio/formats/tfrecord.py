@@ -2,7 +2,11 @@
 
 A record is its length (u64, little-endian), the masked CRC32C of those 8 bytes (u32), the data, and the data's masked
 CRC32C (u32); a file is records one after another (tensorflow/core/lib/io/record_writer.h). The index is the text that
-NVIDIA DALI reads: a line `offset size` for each record, where the size includes the 16 bytes of framing.
+NVIDIA DALI reads: a line `offset size` for each record, where the size includes the 16 bytes of framing. Its older,
+binary form has the same two numbers as u64, little-endian: 16 bytes a record.
+
+Whoever looks for records looks at their frames only, as DALI's tool does, and there are files with dummies in the
+place of checksums; whoever reads records has them verified.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from s3dlio.buffers import byte_view
-from s3dlio.datagen.checks import whole_number
+from s3dlio.datagen.checks import one_of, whole_number
 from s3dlio.errors import ConfigError, CorruptDataError
 from s3dlio.integrity import crc32c
 from s3dlio.memory import BytesView, default_pool
@@ -21,8 +25,11 @@ from s3dlio.types import Payload
 
 FRAMING = 16
 _HEAD = 12
+_LENGTH = 8
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
+_ENTRY = struct.Struct("<QQ")
+INDEX_FORMATS = ("text", "binary")
 
 Entry = tuple[int, int]
 """(offset, size with framing) of a record, in bytes."""
@@ -34,7 +41,7 @@ WriteObject = Callable[[str, bytes], object]
 
 @dataclass(frozen=True, slots=True)
 class TFRecordWithIndex:
-    """A TFRecord file and its DALI index."""
+    """A TFRecord file and its index."""
 
     data: BytesView
     index: bytes
@@ -70,16 +77,19 @@ def build_tfrecord(records: Iterable[Payload]) -> BytesView:
     return BytesView(buffer)
 
 
-def build_tfrecord_with_index(num_records: int, record_size: int, raw: Payload) -> TFRecordWithIndex:
+def build_tfrecord_with_index(
+    num_records: int, record_size: int, raw: Payload, *, index_format: str = "text"
+) -> TFRecordWithIndex:
     """A TFRecord file of equal records cut from `raw`, and its index.
 
     Args:
         num_records: how many records.
         record_size: bytes of data in each.
         raw: their data, `num_records * record_size` bytes.
+        index_format: `text` (lines, as DALI reads them) or `binary` (16 bytes a record).
 
     Raises:
-        ConfigError: `raw` has another length, or a number is negative.
+        ConfigError: `raw` has another length, a number is negative, or the format is unknown.
     """
     count, size = whole_number("num_records", num_records), whole_number("record_size", record_size)
     view = byte_view(raw)
@@ -87,33 +97,61 @@ def build_tfrecord_with_index(num_records: int, record_size: int, raw: Payload) 
         raise ConfigError(f"raw has {len(view)} bytes, but {count} records of {size} bytes are {count * size}")
     data = build_tfrecord(view[i * size : (i + 1) * size] for i in range(count))
     stride = size + FRAMING
-    return TFRecordWithIndex(data, format_index((i * stride, stride) for i in range(count)).encode())
+    return TFRecordWithIndex(data, index_bytes([(i * stride, stride) for i in range(count)], index_format))
 
 
-def scan_tfrecord(chunks: Iterable[Payload], *, verify: bool = True) -> Iterator[Entry]:
+def scan_tfrecord(chunks: Iterable[Payload], *, verify: bool = False) -> Iterator[Entry]:
     """Find the records of a TFRecord file that arrives in pieces of any sizes.
 
-    Memory: one piece, or one record where a record is longer than that.
+    Memory: one piece; with `verify` one record where a record is longer than that.
 
     Args:
         chunks: the bytes of the file, in order.
-        verify: check the data of every record against its checksum; lengths are always checked.
+        verify: check length and data of every record against their checksums.
 
     Yields:
         (offset, size) of each record, in order.
 
     Raises:
-        CorruptDataError: a checksum is wrong, or the file ends inside a record; the message has the offset.
+        CorruptDataError: the file ends inside a record, or a checksum is wrong; the message has the offset.
     """
+    return _verified(chunks) if verify else _frames(chunks)
+
+
+def _frames(chunks: Iterable[Payload]) -> Iterator[Entry]:
+    """The records by their lengths alone; what lies between is not kept."""
+    at = seen = 0  # where a record begins; how many bytes have come
+    head, entry = b"", None  # of the record at `at`: as much of its length as has come; of the one before: all
+    for chunk in chunks:
+        view = byte_view(chunk)
+        end = seen + len(view)
+        while at <= end:
+            if entry is not None:
+                yield entry
+                entry = None
+            start = at + len(head) - seen
+            head += view[start : start + _LENGTH - len(head)]
+            if len(head) < _LENGTH:
+                break
+            entry = at, int.from_bytes(head, "little") + FRAMING
+            at, head = sum(entry), b""
+        seen = end
+    if entry is not None or head:
+        first, size = entry or (at, _HEAD)
+        raise _truncated(first, size, seen - first)
+
+
+def _verified(chunks: Iterable[Payload]) -> Iterator[Entry]:
+    """The records, each with its checksums."""
     pending, base = bytearray(), 0
     for chunk in chunks:
         pending += byte_view(chunk)
         with memoryview(pending) as view:
-            used = yield from _whole_records(view, base, verify)
+            used = yield from _whole_records(view, base)
         del pending[:used]
         base += used
     if pending:
-        raise _truncated(pending, base)
+        raise _truncated(base, _expected(pending), len(pending))
 
 
 def _drain(scan: Generator[Entry, None, int], entries: list[Entry]) -> int:
@@ -126,7 +164,7 @@ def _drain(scan: Generator[Entry, None, int], entries: list[Entry]) -> int:
             return used
 
 
-def _whole_records(view: memoryview, base: int, verify: bool) -> Generator[Entry, None, int]:
+def _whole_records(view: memoryview, base: int) -> Generator[Entry, None, int]:
     """Yield the records that lie wholly within `view`, which starts at `base`; return where the next one starts."""
     at, end = 0, len(view)
     while end - at >= _HEAD:
@@ -136,14 +174,13 @@ def _whole_records(view: memoryview, base: int, verify: bool) -> Generator[Entry
         stop = at + length + FRAMING
         if stop > end:
             break
-        if verify:
-            expected = _CHECKSUM.unpack_from(view, stop - 4)[0]
-            actual = masked_crc(crc32c(view[at + _HEAD : stop - 4]))
-            if expected != actual:
-                raise CorruptDataError(
-                    f"corrupt TFRecord at offset {base + at}: the checksum of its {length} bytes is {actual:#010x}, "
-                    f"the file says {expected:#010x}"
-                )
+        expected = _CHECKSUM.unpack_from(view, stop - 4)[0]
+        actual = masked_crc(crc32c(view[at + _HEAD : stop - 4]))
+        if expected != actual:
+            raise CorruptDataError(
+                f"corrupt TFRecord at offset {base + at}: the checksum of its {length} bytes is {actual:#010x}, "
+                f"the file says {expected:#010x}"
+            )
         yield base + at, length + FRAMING
         at = stop
     return at
@@ -157,18 +194,34 @@ def _checked_length(header: bytes) -> int | None:
     return length if stored == masked_crc(crc32c(header[:8])) else None
 
 
-def _truncated(rest: memoryview | bytearray, offset: int) -> CorruptDataError:
-    expected = _HEAD if len(rest) < _HEAD else int.from_bytes(rest[:8], "little") + FRAMING
+def _expected(rest: memoryview | bytearray) -> int:
+    """How many bytes the record has of which only `rest` is there."""
+    return _HEAD if len(rest) < _HEAD else int.from_bytes(rest[:_LENGTH], "little") + FRAMING
+
+
+def _truncated(offset: int, expected: int, remaining: int) -> CorruptDataError:
     return CorruptDataError(
-        f"Truncated TFRecord at offset {offset}: expected {expected} bytes, only {len(rest)} remaining"
+        f"Truncated TFRecord at offset {offset}: expected {expected} bytes, only {remaining} remaining"
     )
 
 
 def iter_tfrecords(data: Payload, *, verify: bool = True) -> Iterator[memoryview]:
-    """The data of every record of a TFRecord file in memory, as views without a copy; errors as `scan_tfrecord`."""
+    """The data of every record of a TFRecord file in memory, as views without a copy, each verified first; errors as of
+    `scan_tfrecord`."""
     view = byte_view(data)
     for offset, size in get_tfrecord_index_entries(view, verify=verify):
         yield view[offset + _HEAD : offset + size - 4]
+
+
+def index_bytes(entries: Iterable[Entry], index_format: str = "text") -> bytes:
+    """The index of `entries`: `text`, as DALI reads it, or `binary`, 16 bytes a record.
+
+    Raises:
+        ConfigError: another format.
+    """
+    if one_of("index format", index_format, INDEX_FORMATS) == "text":
+        return format_index(entries).encode()
+    return b"".join([_ENTRY.pack(offset, size) for offset, size in entries])
 
 
 def format_index(entries: Iterable[Entry]) -> str:
@@ -177,13 +230,17 @@ def format_index(entries: Iterable[Entry]) -> str:
 
 
 def parse_index(text: str | Payload) -> list[Entry]:
-    """The entries of a DALI index.
+    """The entries of an index, text or binary: only a binary one has bytes that are zero.
 
     Raises:
-        CorruptDataError: a line is not two non-negative integers; the message has its number.
+        CorruptDataError: a line is not two non-negative integers, the message has its number; or a binary index ends
+            within an entry.
     """
     if not isinstance(text, str):
-        text = bytes(byte_view(text)).decode("utf-8", "replace")
+        data = bytes(byte_view(text))
+        if b"\0" in data:
+            return _binary_entries(data)
+        text = data.decode("utf-8", "replace")
     entries = []
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
@@ -195,29 +252,43 @@ def parse_index(text: str | Payload) -> list[Entry]:
     return entries
 
 
+def _binary_entries(data: bytes) -> list[Entry]:
+    if len(data) % _ENTRY.size:
+        raise CorruptDataError(f"the binary TFRecord index has {len(data)} bytes, not {_ENTRY.size} for each record")
+    return [(offset, size) for offset, size in _ENTRY.iter_unpack(data)]
+
+
 def index_tfrecord_bytes(tfrecord_bytes: Payload) -> str:
     """The DALI index text of a TFRecord file in memory.
 
     Raises:
-        CorruptDataError: a checksum is wrong, or the file ends inside a record; the message has the offset.
+        CorruptDataError: the file ends inside a record; the message has the offset.
     """
     return format_index(get_tfrecord_index_entries(tfrecord_bytes))
 
 
-def get_tfrecord_index_entries(tfrecord_bytes: Payload, *, verify: bool = True) -> list[Entry]:
+def get_tfrecord_index_entries(tfrecord_bytes: Payload, *, verify: bool = False) -> list[Entry]:
     """(offset, size with framing) of every record of a TFRecord file in memory; as `scan_tfrecord`, without a copy."""
     view = byte_view(tfrecord_bytes)
+    if not verify:
+        return list(_frames([view]))
     entries: list[Entry] = []
-    used = _drain(_whole_records(view, 0, verify), entries)
+    used = _drain(_whole_records(view, 0), entries)
     if used < len(view):
-        raise _truncated(view[used:], used)
+        raise _truncated(used, _expected(view[used:]), len(view) - used)
     return entries
 
 
 def create_tfrecord_index(
-    tfrecord_path: str, index_path: str | None = None, *, read: ReadChunks, write: WriteObject, verify: bool = True
+    tfrecord_path: str,
+    index_path: str | None = None,
+    *,
+    read: ReadChunks,
+    write: WriteObject,
+    verify: bool = False,
+    index_format: str = "text",
 ) -> int:
-    """Write the DALI index of a TFRecord file, wherever `read` and `write` reach.
+    """Write the index of a TFRecord file, wherever `read` and `write` reach.
 
     Args:
         tfrecord_path: the file, as `read` takes it.
@@ -225,6 +296,7 @@ def create_tfrecord_index(
         read: yields the file's bytes in pieces.
         write: stores the index.
         verify: as of `scan_tfrecord`.
+        index_format: as of `build_tfrecord_with_index`.
 
     Returns:
         How many records there are.
@@ -233,10 +305,14 @@ def create_tfrecord_index(
         CorruptDataError: the file is damaged; no index is written.
     """
     entries = list(scan_tfrecord(read(tfrecord_path), verify=verify))
-    write(f"{tfrecord_path}.idx" if index_path is None else index_path, format_index(entries).encode())
+    write(f"{tfrecord_path}.idx" if index_path is None else index_path, index_bytes(entries, index_format))
     return len(entries)
 
 
 def read_tfrecord_index(index_path: str, *, read: ReadChunks) -> list[Entry]:
-    """The entries of the DALI index at `index_path`, which `read` yields in pieces; errors as `parse_index`."""
+    """The entries of the index, text or binary, at `index_path`, which `read` yields in pieces.
+
+    Raises:
+        CorruptDataError: as of `parse_index`.
+    """
     return parse_index(b"".join(bytes(byte_view(chunk)) for chunk in read(index_path)))

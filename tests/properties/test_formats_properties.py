@@ -52,7 +52,7 @@ def test_no_damage_of_a_tfrecord_goes_unnoticed(data: list[bytes], place: int, f
     else:
         file[place] ^= flip
     with pytest.raises(CorruptDataError):
-        formats.get_tfrecord_index_entries(file)
+        formats.get_tfrecord_index_entries(file, verify=True)
 
 
 @settings(deadline=None)

@@ -230,3 +230,81 @@ def test_importing_the_package_loads_no_heavy_module() -> None:
         "print([m for m in ('numpy', 'cryptography', 'h5py', 'pyarrow') if m in sys.modules])"
     )
     assert run_python(program).strip() == b"[]"
+
+
+# -- GeneratorConfig, XorStream
+
+
+def test_a_config_says_what_single_arguments_say() -> None:
+    config = datagen.GeneratorConfig(3 * MIB, dedup=3, compress=2, seed=5)
+    buffer = bytearray(3 * MIB)
+    assert Generator(config).fill_chunk(buffer) == 3 * MIB
+    assert bytes(buffer) == object_bytes(DataSource(3 * MIB, 3, 2, seed=5)) == bytes(datagen.generate_data(config))
+    for wrong in ({"dedup": 2}, {"seed": 1}, {"threads": 1}):
+        with pytest.raises(TypeError, match=f"has {next(iter(wrong))} itself"):
+            Generator(config, **wrong)
+    with pytest.raises(TypeError, match="has compress itself"):
+        datagen.generate_data(config, compress=3)
+
+
+def test_the_size_of_a_block_can_be_chosen() -> None:
+    data = bytes(datagen.generate_data(datagen.GeneratorConfig(64 << 10, dedup=4, compress=2, block_size=4096)))
+    blocks = blocks_of(data, 4096)
+    assert len(set(blocks)) == 4
+    assert all(block[2048:] == bytes(2048) and block[:2048].count(0) < 50 for block in blocks)
+    whole = object_bytes(DataSource(100_000, 3, 2, seed=1, block_size=1000))
+    part = bytearray(777)
+    DataSource(100_000, 3, 2, seed=1, block_size=1000).fill(part, offset=54_321)
+    assert part == whole[54_321 : 54_321 + 777]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": -1}, {"block_size": 511}, {"threads": 0}, {"numa_node": 4096}, {"numa_node": -1}]
+)
+def test_a_config_is_checked_when_it_is_made(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError):
+        datagen.GeneratorConfig(**{"size": 1, **wrong})
+
+
+def test_threads_of_a_node_run_on_its_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = datagen.source.cpus_of_node.__globals__["numa_nodes"]()
+    if not nodes:
+        pytest.skip("the system tells no NUMA nodes")
+    node = next(iter(nodes))
+    pinned: list[Any] = []
+    real = os.sched_setaffinity
+
+    def pin(thread: int, cpus: Any) -> None:
+        pinned.append(cpus)
+        real(thread, cpus)
+
+    monkeypatch.setattr(os, "sched_setaffinity", pin)
+    before = os.sched_getaffinity(0)
+    data = bytes(datagen.generate_data(datagen.GeneratorConfig(MIB, numa_node=node)))
+    assert len(set(data)) == 256
+    assert pinned == [nodes[node] & before]
+    assert os.sched_getaffinity(0) == before
+
+
+def test_every_payload_of_an_xor_stream_is_new() -> None:
+    stream = datagen.XorStream()
+    buffer = bytearray(8 * MIB)
+    stream.fill(buffer)
+    blocks = set(blocks_of(bytes(buffer), 512))
+    stream.fill(buffer)
+    blocks |= set(blocks_of(bytes(buffer), 512))
+    blocks |= set(blocks_of(bytes(stream.generate(MIB)), 512))
+    assert len(blocks) == 17 * 2048
+    assert stream.objects_generated == 3
+    assert len(zstandard.ZstdCompressor().compress(bytes(buffer))) >= len(buffer)
+    copied = pickle.loads(pickle.dumps(stream))
+    assert copied.generate(512) != datagen.XorStream().generate(512)
+    with pytest.raises(ConfigError):
+        stream.generate(-1)
+
+
+def test_filling_under_an_older_name() -> None:
+    buffer = bytearray(MIB)
+    datagen.fill_controlled_data(buffer, 1, 2)
+    assert buffer[: MIB // 2].count(0) < MIB // 100
+    assert buffer[MIB // 2 :] == bytes(MIB // 2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -33,6 +35,15 @@ def slow_record(data: bytes) -> bytes:
 
     length = struct.pack("<Q", len(data))
     return length + masked(length) + data + masked(data)
+
+
+def scans(verify: bool) -> list[Callable[[bytes | bytearray], list[tuple[int, int]]]]:
+    """What finds the records: in memory, and in pieces."""
+    return [
+        lambda data: formats.get_tfrecord_index_entries(data, verify=verify),
+        lambda data: list(formats.scan_tfrecord([data[:5], data[5:]], verify=verify)),
+        lambda data: list(formats.scan_tfrecord([data[i : i + 1] for i in range(len(data))], verify=verify)),
+    ]
 
 
 @pytest.fixture
@@ -93,8 +104,9 @@ def test_build_with_index() -> None:
         (100, "Truncated TFRecord at offset 26: expected 116 bytes, only 74 remaining"),
     ],
 )
-def test_truncation_is_found_with_its_offset(file: bytes, cut: int, message: str) -> None:
-    for scan in (formats.index_tfrecord_bytes, lambda data: list(formats.scan_tfrecord([data[:5], data[5:]]))):
+@pytest.mark.parametrize("verify", [False, True])
+def test_truncation_is_found_with_its_offset(file: bytes, cut: int, message: str, verify: bool) -> None:
+    for scan in scans(verify):
         with pytest.raises(CorruptDataError, match=message):
             scan(file[:cut])
 
@@ -111,15 +123,44 @@ def test_truncation_is_found_with_its_offset(file: bytes, cut: int, message: str
 def test_a_flipped_bit_is_found_with_its_offset(file: bytes, position: int, message: str) -> None:
     damaged = bytearray(file)
     damaged[position] ^= 4
-    for scan in (formats.index_tfrecord_bytes, lambda data: list(formats.scan_tfrecord([data[:5], data[5:]]))):
+    for scan in (*scans(True), lambda data: list(formats.iter_tfrecords(data))):
         with pytest.raises(CorruptDataError, match=message):
             scan(damaged)
 
 
-def test_data_checksums_can_be_left_out(file: bytes) -> None:
-    damaged = bytearray(file)
-    damaged[60] ^= 1
-    assert list(formats.scan_tfrecord([damaged], verify=False)) == ENTRIES
+def test_an_index_looks_at_frames_only_and_reading_verifies_unless_told() -> None:
+    dummies = b"".join(struct.pack("<QI", len(record), 0) + record + bytes(4) for record in RECORDS)
+    assert formats.index_tfrecord_bytes(dummies) == INDEX
+    for scan in scans(False):
+        assert scan(dummies) == ENTRIES
+    assert [bytes(record) for record in formats.iter_tfrecords(dummies, verify=False)] == RECORDS
+    with pytest.raises(CorruptDataError, match="offset 0"):
+        next(formats.iter_tfrecords(dummies))
+
+
+def test_an_index_of_a_long_record_keeps_none_of_it(file: bytes) -> None:
+    size = 1 << 30
+    pieces = itertools.chain([struct.pack("<QI", size, 0)], itertools.repeat(bytes(1 << 20), 1 << 10), [bytes(4)])
+    tracemalloc.start()
+    try:
+        assert list(formats.scan_tfrecord(pieces)) == [(0, size + 16)]
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_binary_index(file: bytes) -> None:
+    raw = bytes(range(100))
+    built = formats.build_tfrecord_with_index(2, 50, raw, index_format="binary")
+    assert built.index == struct.pack("<4Q", 0, 66, 66, 66)
+    assert formats.parse_index(built.index) == formats.get_tfrecord_index_entries(built.data)
+    stored: dict[str, bytes] = {"a": file}
+    formats.create_tfrecord_index("a", read=lambda uri: [stored[uri]], write=stored.__setitem__, index_format="binary")
+    assert formats.read_tfrecord_index("a.idx", read=lambda uri: [stored[uri]]) == ENTRIES
+    with pytest.raises(CorruptDataError, match="47 bytes, not 16 for each"):
+        formats.parse_index(stored["a.idx"][:-1])
+    with pytest.raises(ConfigError, match="index format 'x': use one of text, binary"):
+        formats.build_tfrecord_with_index(2, 50, raw, index_format="x")
 
 
 def test_an_index_is_written_and_read_through_any_storage(file: bytes) -> None:

@@ -1,0 +1,129 @@
+"""What the machine gives this process: CPUs (affinity, cgroup), NUMA nodes, and how many threads that is good for."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from s3dlio.errors import ConfigError
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+_NODES = Path("/sys/devices/system/node")
+
+
+def affinity_cpu_count() -> int:
+    """How many CPUs this process may run on (taskset, cpusets, pinning)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cgroup_cpus() -> float | None:
+    """How many CPUs' worth of time the process's cgroups, and those above them, allow; None: no limit."""
+    limits = [limit for group in _own_groups() if (limit := _limit_of(group)) is not None]
+    return min(limits, default=None)
+
+
+def available_cpus() -> int:
+    """How many CPUs this process can keep busy: those that it may run on, or fewer where its cgroup has a quota."""
+    allowed, quota = affinity_cpu_count(), cgroup_cpus()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def total_cpus() -> int:
+    """How many CPUs the machine has, whether this process may use them or not."""
+    return os.cpu_count() or 1
+
+
+def numa_nodes() -> dict[int, frozenset[int]]:
+    """The NUMA nodes of the machine, each with its CPUs; empty where the system does not tell."""
+    found = {}
+    for path in _NODES.glob("node[0-9]*/cpulist"):
+        if text := _text_of(path):
+            found[int(path.parent.name.removeprefix("node"))] = parse_cpu_list(text)
+    return dict(sorted(found.items()))
+
+
+def is_numa_available() -> bool:
+    """Whether the machine has several NUMA nodes."""
+    return len(numa_nodes()) > 1
+
+
+def cpus_of_node(node: int) -> frozenset[int]:
+    """The CPUs of a NUMA node on which this process may run.
+
+    Raises:
+        ConfigError: there is no such node, or the process may not run there.
+    """
+    nodes = numa_nodes()
+    if node not in nodes:
+        raise ConfigError(f"there is no NUMA node {node!r}", hint=f"this machine has {sorted(nodes) or 'none'}")
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else nodes[node]
+    if not nodes[node] & allowed:
+        raise ConfigError(f"this process may not run on the CPUs of NUMA node {node}", hint="widen its affinity")
+    return nodes[node] & allowed
+
+
+def recommended_threads(numa_node: int | None = None, max_threads: int | None = None) -> int:
+    """How many threads of computing work this process can keep busy.
+
+    Args:
+        numa_node: count the CPUs of this node only.
+        max_threads: at most so many.
+
+    Raises:
+        ConfigError: as of :func:`cpus_of_node`.
+    """
+    cpus = available_cpus()
+    if numa_node is not None:
+        cpus = min(cpus, len(cpus_of_node(numa_node)))
+    return cpus if max_threads is None else max(1, min(cpus, max_threads))
+
+
+def parse_cpu_list(text: str) -> frozenset[int]:
+    """The numbers in a list as Linux writes them: ``0-3,8,10-11``."""
+    cpus: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return frozenset(cpus)
+
+
+# Names of the Rust package's module.
+get_affinity_cpu_count = affinity_cpu_count
+recommended_data_gen_threads = recommended_threads
+
+
+def _own_groups() -> list[Path]:
+    """The directories of this process's cgroups that may limit CPU time, and of all above them."""
+    found: list[Path] = []
+    for line in _text_of(_OWN_CGROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            tops = [_CGROUPS, _CGROUPS / "unified"]  # version 2
+        elif "cpu" in controllers.split(","):
+            tops = [_CGROUPS / controllers, _CGROUPS / "cpu"]  # version 1
+        else:
+            continue
+        own = path.strip("/")
+        for top in tops:
+            found += [top / own, *(top / above for above in Path(own).parents)]
+    return found
+
+
+def _limit_of(group: Path) -> float | None:
+    quota, _, period = _text_of(group / "cpu.max").partition(" ")
+    if not quota:
+        quota, period = _text_of(group / "cpu.cfs_quota_us"), _text_of(group / "cpu.cfs_period_us")
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
+        return None  # "max", -1, or no such file
+    return int(quota) / int(period)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
