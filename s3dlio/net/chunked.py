@@ -6,12 +6,15 @@ from s3dlio.errors import ProtocolError
 
 #: Chunk-size lines and trailers longer than this are refused.
 MAX_LINE = 16 * 1024
+#: The extensions of all chunks and the trailers of a body are no larger than this together: a server that sends
+#: nothing else would never end.
+MAX_EXTRA = 64 * 1024
 
 
 class ChunkReader:
     """The chunked transfer coding (RFC 9112, section 7.1), fed with whatever arrives."""
 
-    __slots__ = ("_left", "_line", "_state", "done", "extra")
+    __slots__ = ("_beside", "_left", "_line", "_state", "done", "extra")
 
     _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
 
@@ -22,6 +25,7 @@ class ChunkReader:
         self._state = self._SIZE
         self._left = 0
         self._line = bytearray()
+        self._beside = 0  # bytes of extensions and trailers
 
     def feed(self, data: memoryview) -> list[memoryview]:
         """The stretches of body within ``data``."""
@@ -64,9 +68,18 @@ class ChunkReader:
             self._state = self._SIZE
         elif self._state == self._TRAILER:
             self.done = not line
+            self._count(len(line))
         else:
-            size = line.partition(b";")[0].strip(b" \t")
+            digits, _, extension = line.partition(b";")
+            if extension:
+                self._count(len(extension))
+            size = digits.strip(b" \t")
             if not size or len(size) > 16 or not all(c in b"0123456789abcdefABCDEF" for c in size):
                 raise ProtocolError(f"bad chunk size {line[:32]!r}")
             self._left = int(size, 16)
             self._state = self._DATA if self._left else self._TRAILER
+
+    def _count(self, size: int) -> None:
+        self._beside += size
+        if self._beside > MAX_EXTRA:
+            raise ProtocolError(f"the chunk extensions and trailers of the answer are larger than {MAX_EXTRA} bytes")

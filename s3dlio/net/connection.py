@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import socket
 import ssl
@@ -15,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,8 @@ _spinning = ForkLock()
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_address", "_blocking", "_ended", "_far", "_phase", "_tunnel", "fd", "http", "idle_since", "pool",
-                 "secure", "sock", "used", "watched")  # fmt: skip
+    __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_tunnel", "fd", "http", "idle_since",
+                 "pool", "secure", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, pool: ConnectionPool, http: Any) -> None:
         self.pool = pool
@@ -68,6 +69,7 @@ class Connection:
         self._address: Address | None = None
         self._blocking: bool | None = None
         self._ended = False  # TLS has told the end, behind bytes that were handed on
+        self._look: Callable[[int], Any] = _nothing  # whether bytes, or the end, wait in the socket
         self._far = 0  # so many answers are waited for asleep
         self._tunnel: Future[None] | None = None
 
@@ -118,8 +120,12 @@ class Connection:
 
     def _opened(self) -> int:
         self.http.sock = self.sock
-        self._phase = _READY
+        self._get_ready()
         return 0
+
+    def _get_ready(self) -> None:
+        self._phase = _READY
+        self._look = _looker(self.sock)
 
     def open(self) -> None:
         """Open and wait for it, at most ``connect_timeout`` seconds."""
@@ -162,7 +168,7 @@ class Connection:
         if self.secure:
             self.sock.suppress_ragged_eofs = False
         self._blocking = None
-        self._phase = _READY
+        self._get_ready()
 
     def _start_tunnel(self) -> int:
         """Let a thread talk to the proxy, since urllib3 blocks; it closes a socket to say that it has ended."""
@@ -310,8 +316,33 @@ class Connection:
         self.http.close()
 
     def is_dropped(self) -> bool:
-        """Whether the other end has closed (or sent something unasked) while the connection was idle."""
+        """Whether the other end has closed (or sent something unasked) while the connection was idle: those bytes
+        would be taken for the next answer."""
         try:
-            return wait_for_read(self.sock, 0)
+            if self._ended or (self.secure and self.sock.pending()):
+                return True
+            return bool(self._look(0)) and not (self.secure and self._is_only_protocol())
         except (OSError, ValueError):
             return True
+
+    def _is_only_protocol(self) -> bool:
+        """Whether what has come is TLS's own, such as a ticket for the next session, and neither data nor the end."""
+        self.set_blocking(False)
+        try:
+            self.sock.recv(1)
+        except ssl.SSLWantReadError:
+            return True
+        return False
+
+
+def _looker(sock: Any) -> Callable[[int], Any]:
+    """What looks at a socket at once: 0.4 us, where a poll object made for each look would take 1.5."""
+    if not hasattr(select, "poll"):
+        return lambda _: wait_for_read(sock, 0)
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return poller.poll
+
+
+def _nothing(_: int) -> Any:
+    return True

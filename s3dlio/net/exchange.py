@@ -31,8 +31,10 @@ STAGE_FROM = 256 * 1024
 SEND_CHUNK = 1024 * 1024
 #: Interim answers (1xx) before the final one; servers that mean well send a handful.
 MAX_INTERIM = 100
-#: Bodies that are collected (errors, listings) and not sent to a sink are never as large as this.
-MAX_COLLECTED = 256 * 1024 * 1024
+#: Bodies that are collected (listings, results) and not sent to a sink are never as large as this.
+MAX_COLLECTED = 64 * 1024 * 1024
+#: As much is kept of the body of an error; the rest is not read.
+MAX_ERROR = 1024 * 1024
 
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
 
@@ -42,8 +44,8 @@ class Exchange:
 
     Args:
         request: what is asked.
-        scratch: where bytes land whose place is not known yet; it may be shared by exchanges of one thread, since
-            nothing stays in it between two calls.
+        scratch: where bytes land whose place is not known yet; nothing stays in it between two calls of ``received``,
+            but within one it is this exchange's alone.
         view: a memoryview of ``scratch``.
     """
 
@@ -273,15 +275,13 @@ class Exchange:
         if sink is None or response.status not in (200, 206):
             self._collected = bytearray()
             self._write = self._collect
+            if response.status >= 300:
+                self._cut_at(MAX_ERROR, length)
             return False
         if request.on_head is not None:
             limit, self.more = request.on_head(response, length)
-            if length is None:
-                self._due = limit
-            elif limit is not None and limit < length:
-                self._left = self._total = length = limit
-                self._limited = True
-                self.reusable = False
+            if limit is not None:
+                length = self._cut_at(limit, length)
         elif request.begins:
             sink.begin(length)
         if length and length == len(rest) and request.begins and not self._limited:
@@ -292,12 +292,26 @@ class Exchange:
                 raise typed(error) from error
             self._left = 0
             return True
-        place = sink.at(request.start, length)
+        try:
+            place = sink.at(request.start, length)
+        except MemoryError as error:
+            hint = "read it in ranges, or into a file"
+            raise S3dlioError(f"there is no memory for {length} bytes", hint=hint) from error
         if isinstance(place, memoryview):
             self._place = place
         else:
             self._write = place
         return False
+
+    def _cut_at(self, limit: int, length: int | None) -> int | None:
+        """Read ``limit`` bytes of a body of ``length`` at most; returns what is left of the length."""
+        if length is None:
+            self._due = limit
+        elif limit < length:
+            self._left = self._total = length = limit
+            self._limited = True
+            self.reusable = False
+        return length
 
     def _on_body(self, data: memoryview) -> None:
         """Bytes of the body that stand in scratch (or came with the head)."""
@@ -312,19 +326,36 @@ class Exchange:
             elif self._left >= STAGE_FROM and self._place is None and self._collected is None:
                 self._next_stage()
         elif self._state == _CLOSE:
-            self._deliver(data)
-            self._total += len(data)
+            self._on_unmeasured(data)
         elif self._state == _CHUNKED:
             assert self._chunks is not None
             for piece in self._chunks.feed(data):
-                self._deliver(piece)
-                self._total += len(piece)
+                if self._on_unmeasured(piece):
+                    return
             if self._chunks.done:
                 if self._chunks.extra:
                     self.reusable = False
                 self._finish()
         else:
             self.reusable = False
+
+    def _on_unmeasured(self, data: memoryview) -> bool:
+        """Bytes of a body whose framing tells no length; returns whether they are all that is wanted of it."""
+        due = self._due
+        if due is None or len(data) <= due - self._total:
+            self._deliver(data)
+            self._total += len(data)
+            return False
+        if self._is_range():
+            raise ProtocolError("the body is longer than its range")
+        self._deliver(data[: due - self._total])
+        self._total = due
+        self.reusable = False
+        self._finish()
+        return True
+
+    def _is_range(self) -> bool:
+        return self.response is not None and self.response.status == 206
 
     def _next_stage(self) -> None:
         sink = self.request.sink
@@ -370,9 +401,7 @@ class Exchange:
     def _finish(self) -> None:
         response = self.response
         assert response is not None
-        if self._due is not None and self._total != self._due:
-            if self._total > self._due:
-                raise ProtocolError("the body is longer than its range")
+        if self._due is not None and self._total < self._due and self._is_range():
             raise self.drop("the body ended before its range did")
         response.size = self._total
         if self._collected is not None:

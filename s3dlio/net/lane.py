@@ -317,16 +317,16 @@ class Lane:
                 return
         elif flight.attempt == 1:
             policy.budget.earn()
-        if request.again is not None and (instead := request.again(request, response)) is not None:
-            flight.request = instead
-            self._waiting.append(flight)
-            return
-        if request.check is not None:
-            try:
-                request.check(response)
-            except Exception as refused:
-                self._arrived(flight, refused)
+        try:
+            if request.again is not None and (instead := request.again(request, response)) is not None:
+                flight.request = instead
+                self._waiting.append(flight)
                 return
+            if request.check is not None:
+                request.check(response)
+        except Exception as refused:
+            self._arrived(flight, refused)
+            return
         if flight.slot >= 0:
             flight.task.answers[flight.slot] = response
         self._arrived(flight, None)

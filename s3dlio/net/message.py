@@ -34,8 +34,8 @@ class Service:
 
 
 #: Called when the head of a successful answer is there, before its body: begins the sink, and may cut the body of
-#: this exchange short (first value, bytes; where the framing tells no length, exactly so many must come) and ask for
-#: more requests to run beside it (second value).
+#: this exchange short (first value, bytes; of a range (206) whose framing tells no length exactly so many must come)
+#: and ask for more requests to run beside it (second value).
 OnHead = Callable[["Response", "int | None"], "tuple[int | None, Sequence[Request]]"]
 
 

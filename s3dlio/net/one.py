@@ -7,8 +7,8 @@ nothing is handed from thread to thread. A call that becomes several requests (r
 from __future__ import annotations
 
 import ssl
-import threading
 import time
+from collections import deque
 from typing import Any
 
 from urllib3.util.wait import wait_for_read
@@ -19,14 +19,17 @@ from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped, broken, final_error, rest_of
 from s3dlio.net.message import Pause, Request, Response
 
-
-class _Scratch(threading.local):
-    def __init__(self) -> None:
-        self.data = bytearray(SCRATCH)
-        self.view = memoryview(self.data)
+#: Scratch memory that no exchange uses. It is never a thread's: a signal handler, a finaliser or a sink may make a
+#: call in the middle of another one on the same thread. Taking and giving back are single steps of a deque.
+_spare: deque[tuple[bytearray, memoryview]] = deque(maxlen=64)
 
 
-_scratch = _Scratch()
+def _take_scratch() -> tuple[bytearray, memoryview]:
+    try:
+        return _spare.pop()
+    except IndexError:
+        data = bytearray(SCRATCH)
+        return data, memoryview(data)
 
 
 def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
@@ -86,9 +89,6 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
     while True:
         connection = service.pool.acquire_fresh() if fresh else service.pool.acquire()
         reused = connection.ready
-        if reused and not request.idempotent and connection.is_dropped():
-            connection.close()
-            continue
         try:
             response = _exchange(request, connection, window)
         except ConnectionDropped as fault:
@@ -119,11 +119,12 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
     """One attempt on one connection, which afterwards is back in its pool, closed, or handed to a lane."""
     exchange: Exchange | None = None
     reusable = False
+    scratch = _take_scratch()
     try:
         if not connection.ready:
             connection.open()
         connection.set_blocking(True)
-        exchange = Exchange(request, _scratch.data, _scratch.view)
+        exchange = Exchange(request, *scratch)
         _send(exchange, connection)
         while not exchange.done:
             exchange.received(connection.receive(exchange.room(), exchange.wanted))
@@ -136,7 +137,8 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
             raise
         raise fault from error
     finally:
-        if exchange is None or not exchange.more:
+        if exchange is None or not exchange.more:  # else the exchange goes on, in its scratch
+            _spare.append(scratch)
             connection.pool.release(connection, reusable=reusable)
     if exchange.more:
         return _finish_in_lane(exchange, connection, window)

@@ -25,9 +25,6 @@ from s3dlio.net.connection import Connection
 from s3dlio.net.tls import client_context
 from s3dlio.settings import HttpSettings
 
-#: Connections idle for longer are looked at before they are used: the server may have closed them meanwhile.
-#: A look is a poll(2), 1.5 us; a server that closes within a second of an answer said ``Connection: close``.
-_LOOK_AFTER_SECONDS = 1.0
 _RESOLVE_SECONDS = 30.0
 #: How often connections that were idle for too long are looked for. There is no thread for it: whoever gives a
 #: connection back does it, for all pools (0.1 us for each).
@@ -87,7 +84,11 @@ class ConnectionPool:
         self.inner = manager.connection_from_host(self.host, self.port, self.scheme)
 
     def acquire(self) -> Connection:
-        """A connection of our own until ``release``: the warmest idle one, or a new one that is not open yet."""
+        """A connection of our own until ``release``: the warmest idle one, or a new one that is not open yet.
+
+        However short it was idle, it is looked at: the server may have closed it, and bytes behind the last answer
+        would be taken for the next one.
+        """
         idle = self._idle
         while True:
             try:
@@ -95,7 +96,7 @@ class ConnectionPool:
             except IndexError:
                 return self.acquire_fresh()
             age = time.monotonic() - connection.idle_since
-            if age < self.http.pool_idle_seconds and (age < _LOOK_AFTER_SECONDS or not connection.is_dropped()):
+            if age < self.http.pool_idle_seconds and not connection.is_dropped():
                 return connection
             connection.close()
 

@@ -7,11 +7,11 @@ a success without a retry gives 1 back, the bucket holds 500).
 
 from __future__ import annotations
 
-import email.utils
 import random
 import time
 from typing import TYPE_CHECKING
 
+from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.settings import RetrySettings
 
@@ -126,9 +126,6 @@ def retry_after(response: Response) -> float | None:
         return None
     if text.isdecimal():
         return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())
+    moment = moment_of(text)
+    return None if moment is None else max(0.0, moment.timestamp() - time.time())
 

@@ -174,15 +174,19 @@ class Wire:
     # -- one flight
 
     def _connection(self, pool: ConnectionPool, flight: Flight) -> Connection:
+        if flight.fresh:
+            flight.reused = False
+            return pool.acquire_fresh()
         idle = self._idle.get(pool)
-        while not flight.fresh:
-            connection = idle.pop() if idle else pool.acquire()
-            flight.reused = connection.ready
-            if flight.request.idempotent or not flight.reused or not connection.is_dropped():
+        while idle:
+            connection = idle.pop()
+            if not connection.is_dropped():
+                flight.reused = True
                 return connection
-            self._discard(connection)  # a request that cannot be sent twice wants to know before
-        flight.reused = False
-        return pool.acquire_fresh()
+            self._discard(connection)
+        connection = pool.acquire()
+        flight.reused = connection.ready
+        return connection
 
     def _open(self, flight: Flight, connection: Connection) -> None:
         waited = connection.fd
@@ -303,12 +307,13 @@ class Wire:
     # -- connections
 
     def _on_resting(self, fd: int) -> None:
-        """An idle connection became readable: its server has closed it."""
+        """An idle connection became readable: its server has closed it, or sent what nobody asked for."""
         for idle in self._idle.values():
             for connection in idle:
                 if connection.fd == fd:
-                    idle.remove(connection)
-                    self._discard(connection)
+                    if connection.is_dropped():
+                        idle.remove(connection)
+                        self._discard(connection)
                     return
 
     def _discard(self, connection: Connection) -> None:

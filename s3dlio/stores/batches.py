@@ -21,7 +21,7 @@ from s3dlio.stores.cloud import CloudStore
 log = logging.getLogger("s3dlio.stores")
 
 _BOUNDARY = re.compile(r"boundary=\"?([^\";]+)")
-_CONTENT_ID = re.compile(r"(?im)^content-id:\s*<?(?:response-)?(\d+)>?\s*$")
+_CONTENT_ID = re.compile(r"(?im)^content-id:\s*<?(?:response-)?(\d{1,9})>?\s*$")
 _STATUS = re.compile(r"(?m)^HTTP/1\.\d (\d{3})")
 #: What services answer that do not know batches.
 _UNKNOWN = frozenset({404, 405, 501})

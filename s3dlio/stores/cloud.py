@@ -116,8 +116,11 @@ class CloudStore(ObjectStore):
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
-            response = yield from read.following(request, self.mend(request, response))
-        return read.finish(response)
+            response = yield from read.following(self.mend(request, response))
+        if response.status == 416 and (offset or length is not None):
+            return (yield from read.finish_empty(response))
+        about = read.finish(response)
+        return (yield from read.check_size(about)) if read.unmeasured else about
 
     # -- what is known of objects before they are read
 

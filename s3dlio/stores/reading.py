@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import IntegrityError, ObjectChangedError, ProtocolError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(-1|\d{1,19})/(\d{1,19}|\*)$")
+_ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>(\d{1,19})<")
 #: No service stores objects of this many bytes (Azure's limit is the highest: 190 TiB).
 _MAX_SIZE = 1 << 48
 #: The most ranges that one object is read in; they become larger where these are not enough.
@@ -44,7 +45,7 @@ class Read:
     """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
 
     __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged",
-                 "_sink", "_split", "_store", "_withheld")  # fmt: skip
+                 "_sink", "_split", "_store", "_whole", "unmeasured")  # fmt: skip
 
     def __init__(
         self, store: CloudStore, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
@@ -60,8 +61,10 @@ class Read:
         self._pin: Conditions | None = None
         self._split = False
         self._origin: Request | None = None
-        self._withheld: Collection[str] = ()  # names of fields that the place where the first request led may not see
         self._hashing: HashingSink | None = None
+        self._whole: int | None = None  # the size of the object, where the answer to a range was all of it
+        #: Only the end of the connection has told where the body ends: it may have been cut.
+        self.unmeasured = False
 
     def first_request(self) -> Request:
         headers: Headers = ()
@@ -76,15 +79,13 @@ class Read:
         request.resume = self._resume_first
         return request
 
-    def following(self, request: Request, steps: Steps[Response]) -> Steps[Response]:
-        """Run ``steps``, which mend the first ``request`` (a redirect), and read the rest from where they lead."""
-        names = {name for name, _ in request.headers}
+    def following(self, steps: Steps[Response]) -> Steps[Response]:
+        """Run ``steps``, which mend the first request (a redirect), and read the rest from where they lead."""
         answer: Response | None = None
         try:
             while True:
-                self._origin = origin = steps.send(answer)
-                self._withheld = names - {name for name, _ in origin.headers}
-                answer = yield origin
+                self._origin = steps.send(answer)
+                answer = yield self._origin
         except StopIteration as stop:
             response: Response = stop.value
             return response
@@ -115,7 +116,7 @@ class Read:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
         if self._ranged:
             if response.status != 206:
-                raise ProtocolError("the server ignored the range and sent the whole object")
+                return self._on_whole(response, length)
             announced = self._checked_range(response, self._offset, length)
             if self._length is not None and announced > self._length:
                 raise ProtocolError("the server sent more than the range that was asked for")
@@ -131,6 +132,7 @@ class Read:
             raise ProtocolError(f"the server tells a size that no object has: {length} bytes")
         self._first = response
         self._sink.begin(length)
+        self.unmeasured = length is None and response.header(b"transfer-encoding") is None
         if self._hashing is not None and self._store.checksum_of(response) is None:
             self._hashing.enabled = False
         ranges = self._store.settings.range
@@ -142,6 +144,17 @@ class Read:
         self._split = True
         chunk = self._chunk(length)
         return chunk, self._ranges(chunk, length)
+
+    def _on_whole(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
+        """The server sends the whole object for a range (RFC 9110, 14.2): the range is taken from its beginning."""
+        wanted = self._length
+        if self._offset or wanted is None:
+            raise ProtocolError("the server ignored the range and sent the whole object")
+        if length is not None:
+            wanted = min(wanted, length)
+        self._first, self._whole = response, length
+        self._sink.begin(None if length is None else wanted)
+        return wanted, ()
 
     def _chunk(self, size: int) -> int:
         """How long the ranges of a body of ``size`` bytes are."""
@@ -166,7 +179,6 @@ class Read:
         request = self._store.read_request(self._key, headers, conditions)
         if (origin := self._origin) is not None:
             request = request.moved(origin.service, origin.path, origin.query)
-            request.headers = [pair for pair in request.headers if pair[0] not in self._withheld]
         request.sink = self._sink
         request.start = start
         request.begins = False
@@ -229,10 +241,6 @@ class Read:
         """The last answer has come: what was read, or the error."""
         first, sink = self._first, self._sink
         if first is None:
-            if response.status == 416 and self._ranged:
-                sink.begin(0)  # the range lies beyond the end
-                sink.end(0)
-                return self._told(response, 0)
             raise self._store.fail(response, self._key)
         if response is not first:
             self._check_range(response)  # the rest of a body that broke off
@@ -240,7 +248,27 @@ class Read:
         sink.end(size)
         if self._hashing is not None:
             _verify(self._hashing, self._store.checksum_of(first))
-        return self._told(first, size)
+        return self._told(first, size if self._whole is None else self._whole)
+
+    def finish_empty(self, response: Response) -> Steps[ObjectMetadata]:
+        """The answer says that the range lies beyond the end (416): nothing was read, if that can be."""
+        size = _size_told(response)
+        if size is None:
+            size = (yield from self._store._head(self._key, self._conditions)).size
+        about = self._told(response, size)
+        return beyond_end(self._sink, self._offset, about)
+
+    def check_size(self, about: ObjectMetadata) -> Steps[ObjectMetadata]:
+        """Compare the length of a body that the end of its connection has ended with the size that a HEAD tells."""
+        try:
+            told: ObjectMetadata = yield from self._store._head(self._key, self._conditions)
+        except ProtocolError:  # a server that tells it nowhere
+            return about
+        if told.size != about.size:
+            raise IntegrityError(
+                f"the connection ended after {about.size} bytes of {told.size}", hint="read it again"
+            )
+        return about
 
     def _told(self, response: Response, size: int) -> ObjectMetadata:
         # Most reads want the bytes only, and sixteen fields cost more than the rest of a small request.
@@ -255,6 +283,22 @@ def _verify(hashing: HashingSink, told: int | None) -> None:
         )
 
 
+def beyond_end(sink: Sink, offset: int, about: ObjectMetadata) -> ObjectMetadata:
+    """The empty result of a range that the service says lies beyond the end of the object, if it does.
+
+    Raises:
+        ProtocolError: it does not.
+    """
+    if offset < about.size:
+        raise ProtocolError(
+            f"the service says that there is nothing from byte {offset} on, though the object has {about.size} bytes",
+            hint="read it again",
+        )
+    sink.begin(0)
+    sink.end(0)
+    return about
+
+
 def changed(response: Response) -> ObjectChangedError:
     """The error for an object that was replaced between two requests of one read."""
     return ObjectChangedError(
@@ -262,8 +306,16 @@ def changed(response: Response) -> ObjectChangedError:
     )
 
 
+def _size_told(response: Response) -> int | None:
+    """The size of the object that the answer to a range beyond its end tells, in a field or (S3) in its document."""
+    size = _total_of(response, -1)
+    if size < 0 and (match := _ACTUAL_SIZE.search(response.body)):
+        size = int(match[1])
+    return None if size < 0 else size
+
+
 def _total_of(response: Response, otherwise: int) -> int:
     """The size of the whole object: after the slash of Content-Range, else the length of the body."""
     text = response.header(b"content-range")
     total = text.rpartition("/")[2] if text else ""
-    return int(total) if total.isdigit() else otherwise
+    return int(total) if total.isdecimal() and len(total) < 20 else otherwise

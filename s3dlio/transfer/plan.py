@@ -71,7 +71,10 @@ def parse_time(text: str) -> int | None:
     if match is None:
         return None
     moment, decimals, zone = match.groups()
-    seconds = int(datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
+    try:
+        seconds = int(datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
+    except ValueError:  # no calendar has it
+        return None
     return seconds * 1_000_000_000 + int((decimals or "0")[:9].ljust(9, "0"))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError
 from s3dlio.memory.body import DiscardSink, MemorySink
+from s3dlio.transfer.plan import parse_time
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import store_of
 
@@ -97,3 +98,33 @@ def test_a_pause_of_thousands_of_digits(field: str) -> None:
     busy = respond("503 x", headers=[(field, "9" * 5000)])
     with ScriptedServer([[Expect(b"GET"), busy, Expect(b"GET"), respond(body=b"here")]]) as server:
         assert bytes(store_of(server.endpoint).get("k")) == b"here"
+
+
+ABSURD = "Mon, 01 Jan 2020 00:00:00 +" + "9" * 30
+
+
+@pytest.mark.parametrize("date", [ABSURD, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_clock_that_no_server_has_turns_nobodys(date: str) -> None:
+    skewed = respond(
+        "403 Forbidden", body=b"<Error><Code>RequestTimeTooSkewed</Code></Error>", headers=[("Date", date)]
+    )
+    with ScriptedServer([[Expect(b"GET"), skewed, Expect(b"GET"), respond(body=b"hello")]]) as server:
+        store = store_of(server.endpoint, retry=ONCE)
+        with pytest.raises(S3dlioError, match="RequestTimeTooSkewed"):
+            store.get("k")
+        assert bytes(store.get("k")) == b"hello"
+
+
+def test_a_time_of_change_that_no_calendar_has_is_none() -> None:
+    head = Send(f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: {ABSURD}\r\n\r\n".encode())
+    with ScriptedServer([[Expect(b"HEAD"), head]]) as server:
+        assert store_of(server.endpoint).head("k").last_modified is None
+    assert parse_time("9999-99-99T99:99:99Z") is None
+    assert parse_time("99999-01-01T00:00:00Z") is None
+
+
+def test_more_memory_than_there_is() -> None:
+    with ScriptedServer([[Expect(b"GET"), head_of((1 << 48) - 1), Close()]]) as server:
+        store = store_of(server.endpoint, range={"enabled": False})
+        with pytest.raises(S3dlioError, match="no memory"):
+            store.get("k")

@@ -268,21 +268,32 @@ def test_impersonation(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made["source_credentials"].service_account_email.startswith("robot@")
 
 
-def test_a_session_elsewhere_gets_no_token_and_no_key(key_file: Path, token_server: TokenServer) -> None:
+def test_a_session_elsewhere_gets_no_token(key_file: Path, token_server: TokenServer) -> None:
     store = GcsStore(GcsAccount(settings_of(credentials_file=str(key_file))), "bucket")
-    session = _Session(store, "k", MemorySource(memoryview(b"x")), key_fields(b"k" * 32))
+    session = _Session(store, "k", MemorySource(memoryview(b"x")), [])
     place = "/upload?upload_id=secret"
     for host, token in (("storage.googleapis.com", True), ("other.example", False)):
         session._place = session._find(f"https://{host}{place}")
         request = session._request("bytes */1", None)
         head = request.service.signer.render(request)
         assert head.startswith(f"PUT {place} HTTP/1.1\r\nhost: {host}\r\n".encode())
-        assert ((b"authorization" in head), (b"x-goog-encryption-key" in head)) == (token, token)
+        assert (b"authorization" in head) == token
     for wrong in (f"http://storage.googleapis.com{place}", place, f"ftp://x{place}"):
         with pytest.raises(errors.ProtocolError) as caught:
             session._find(wrong)
         assert "secret" not in str(caught.value)
     assert "secret" not in repr(session)
+
+
+def test_a_session_elsewhere_is_refused_where_it_would_need_the_customers_key(
+    key_file: Path, token_server: TokenServer
+) -> None:
+    store = GcsStore(GcsAccount(settings_of(credentials_file=str(key_file))), "bucket")
+    session = _Session(store, "k", MemorySource(memoryview(b"x")), key_fields(b"k" * 32))
+    session._place = session._find("https://storage.googleapis.com/upload?upload_id=1")
+    assert b"x-goog-encryption-key" in store.account.service.signer.render(session._request("bytes */1", None))
+    with pytest.raises(errors.UnsupportedOperationError, match="customer's key"):
+        session._find("https://other.example/upload?upload_id=1")
 
 
 def test_a_project() -> None:

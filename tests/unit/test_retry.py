@@ -118,6 +118,9 @@ def test_no_pause_goes_beyond_the_deadline() -> None:
         ({"Retry_After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
         ({"x_ms_retry_after_ms": "1500"}, 1.5),
         ({"x_ms_retry_after_ms": "x"}, None),
+        ({"retry_after": "Mon, 01 Jan 2020 00:00:00 +" + "9" * 30}, None),
+        ({"retry_after": "Mon, 01 Jan 0001 00:00:00 -0000"}, 0.0),
+        ({"retry_after": "9" * 5000}, math.inf),
     ],
 )
 def test_what_retry_after_says(fields: dict[str, str], seconds: float | None) -> None:

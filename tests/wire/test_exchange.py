@@ -10,7 +10,7 @@ from s3dlio.errors import ProtocolError
 from s3dlio.memory.body import BufferSink, DiscardSink, MemorySink, WriterSink
 from s3dlio.memory.pool import PAGE
 from s3dlio.net.chunked import MAX_LINE
-from s3dlio.net.exchange import MAX_HEAD, MAX_INTERIM, STAGE, Exchange
+from s3dlio.net.exchange import MAX_ERROR, MAX_HEAD, MAX_INTERIM, STAGE, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from tests.wire.harness import feed, offline_exchange, send_all
 
@@ -483,3 +483,24 @@ def test_what_is_staged_has_not_arrived() -> None:
     with pytest.raises(ConnectionDropped) as caught:
         exchange.received(0)
     assert caught.value.received == len(b"".join(pieces)) == 1000
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 3000000", b"Transfer-Encoding: chunked", b"X: until the end"])
+def test_of_the_body_of_an_error_a_mebibyte_is_kept(framing: bytes) -> None:
+    exchange = offline_exchange()
+    send_all(exchange)
+    chunk = b"2dc6c0\r\n" if b"chunked" in framing else b""
+    data = b"HTTP/1.1 403 No\r\n" + framing + b"\r\n\r\n" + chunk + bytes(3_000_000)
+    assert feed(exchange, data) < 1_300_000
+    assert exchange.done
+    assert not exchange.reusable
+    assert exchange.response is not None
+    assert len(exchange.response.body) == MAX_ERROR
+
+
+@pytest.mark.parametrize("endless", [b"0\r\n" + b"x: y\r\n" * 20_000, b"1;" + b"x" * 9000 + b"\r\na\r\n"])
+def test_trailers_and_chunk_extensions_come_to_an_end(endless: bytes) -> None:
+    exchange = offline_exchange()
+    send_all(exchange)
+    with pytest.raises(ProtocolError, match="extensions and trailers"):
+        feed(exchange, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + endless * 10)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import select
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.memory.body import MemorySink
 from s3dlio.net import pool as pools
-from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
-from tests.wire.harness import DRIVERS, HTTP, Driver, get, service_of
+from s3dlio.net.lane import Lane
+from tests.servers.certs import make_authority
+from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, Until, respond
+from tests.wire.harness import DRIVERS, HTTP, Calls, Driver, asking, get, service_of
 
 HELLO = respond(body=b"hello")
 ONCE = [Expect(), HELLO, ExpectClose()]
@@ -109,4 +115,49 @@ def test_a_client_closes_those_of_its_endpoints(tmp_path: Any, monkeypatch: pyte
         monkeypatch.setenv("S3DLIO_CONFIG", str(config))
         with Client() as client:
             client.get(f"s3://{name}/b/k")
+        server.assert_consumed()
+
+
+def wait_for_bytes(fd: int) -> None:
+    assert select.select([fd], [], [], 20)[0]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one(drive: Driver, tls: bool, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path) if tls else None
+    http = dataclasses.replace(HTTP, ca_bundle=str(authority.bundle)) if authority else HTTP
+    idle = threading.Event()
+    late = [Expect(), HELLO, Until(idle), respond(body=b"hello again"), ExpectClose()]
+    with ScriptedServer([late, [Expect(), respond(body=b"right"), Expect(), HELLO]], tls=authority) as server:
+        service = service_of(server.endpoint, http=http)
+        drive(get(service))
+        idle.set()
+        wait_for_bytes(service.pool._idle[0].fd)
+        for expected in (b"right", b"hello"):  # and a connection that is in order serves again
+            sink = MemorySink()
+            drive(get(service, sink))
+            assert bytes(sink.view()) == expected
+        server.assert_consumed()
+
+
+def test_a_connection_that_rests_in_a_batch_is_looked_at_too() -> None:
+    idle = threading.Event()
+    late = [Expect(), HELLO, Until(idle), respond(body=b"hello again"), ExpectClose()]
+    with ScriptedServer([late, [Expect(), respond(body=b"right")]]) as server:
+        service = service_of(server.endpoint)
+        lane = Lane(window=1)
+        sinks = [MemorySink(), MemorySink()]
+        first, second = Calls([asking(get(service, sink)) for sink in sinks])
+
+        def calls() -> Iterator[Any]:
+            yield first
+            idle.set()
+            ((connection,),) = lane._wire._idle.values()
+            wait_for_bytes(connection.fd)
+            yield second
+
+        told: list[BaseException | None] = []
+        lane.run(calls(), lambda index, result, error: told.append(error))
+        assert told == [None, None]
+        assert [bytes(sink.view()) for sink in sinks] == [b"hello", b"right"]
         server.assert_consumed()

@@ -136,17 +136,35 @@ def batch(store: S3Store, count: int) -> list[BaseException | None]:
 def test_another_host_gets_no_secret(status: str) -> None:
     def is_bare(seen: ReceivedRequest) -> bool:
         names = set(seen.headers)
-        return not any(word in name for name in names for word in ("authorization", "token", "customer-key"))
+        return not any(word in name for name in names for word in ("authorization", "token"))
 
-    key = PutOptions(sse_customer_key=b"k" * 32)
-    with ScriptedServer([[Expect(is_bare), respond(headers=[("ETag", '"e"')])]]) as other:
+    def keeps_what_was_asked_for(seen: ReceivedRequest) -> bool:
+        fields = seen.headers
+        told = (fields.get("if-none-match"), fields.get("x-amz-server-side-encryption"), fields.get("x-amz-meta-a"))
+        return is_bare(seen) and told == ("*", "AES256", "1")
+
+    options = PutOptions(
+        conditions=Conditions(if_none_match="*"), server_side_encryption="AES256", metadata={"a": "1"}
+    )
+    with ScriptedServer([[Expect(keeps_what_was_asked_for), respond(headers=[("ETag", '"e"')])]]) as other:
         there = respond(status, headers=[("Location", f"{other.endpoint}/elsewhere?a=b")])
         with ScriptedServer([[Expect(lambda seen: not is_bare(seen)), there]]) as server:
-            store_of(server.endpoint, s3={"session_token": "TOKEN"}).put("k", b"data", options=key)
+            store_of(server.endpoint, s3={"session_token": "TOKEN"}).put("k", b"data", options=options)
             assert other.all_requests[0].target == "/elsewhere?a=b"
             assert other.all_requests[0].body == b"data"
             server.assert_consumed()
         other.assert_consumed()
+
+
+def test_a_redirect_that_leaves_out_the_version_is_not_followed() -> None:
+    """The delete of one version would become that of the object."""
+    with ScriptedServer([[]]) as other:
+        there = respond("307 There", headers=[("Location", f"{other.endpoint}/b/k")])
+        with ScriptedServer([[Expect(b"DELETE /b/k?versionId=v1 "), there]]) as server:
+            with pytest.raises(ProtocolError, match="leaves out versionId"):
+                store_of(server.endpoint).delete("k", version_id="v1")
+            server.assert_consumed()
+        assert not other.all_requests
 
 
 def test_the_same_host_is_signed_anew() -> None:

@@ -18,6 +18,7 @@ from s3dlio.types import ObjectMetadata
 from tests.servers.scripted import (
     Close,
     Expect,
+    ExpectClose,
     ReceivedRequest,
     Reset,
     ScriptedServer,
@@ -491,3 +492,78 @@ def test_a_checksum_that_is_none(lane: bool, told: str) -> None:
 def test_a_checksum_of_parts_is_not_compared(lane: bool) -> None:
     with ScriptedServer([[Expect(), whole(x_amz_checksum_crc32c="AAAAAA==-3")]]) as server:
         read(store_of(server.endpoint, s3=CHECKED), "k", MemorySink(), lane=lane)
+
+
+# -- ranges that a server answers in its own way
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "until the end"])
+@pytest.mark.parametrize("wanted", [3, 5, 10])
+def test_a_whole_object_in_place_of_its_first_bytes(lane: bool, framing: str, wanted: int) -> None:
+    data = b"hello"
+    fields = {
+        "length": b"Content-Length: 5\r\n\r\nhello",
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "until the end": b"\r\nhello",
+    }
+    answer = Send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\n' + fields[framing])
+    with ScriptedServer([[Expect(b"GET"), answer, Close()]]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint), "k", sink, lane=lane, offset=0, length=wanted)
+        assert bytes(sink.view()) == data[:wanted]
+
+
+def test_a_whole_object_tells_its_size_though_less_was_asked_for() -> None:
+    with ScriptedServer([[Expect(b"GET"), whole()]]) as server:
+        sink = MemorySink()
+        about = store_of(server.endpoint).execute(store_of(server.endpoint).read_call("k", sink, offset=0, length=9))
+        assert (about.size, bytes(sink.view())) == (len(BODY), BODY[:9])
+
+
+def test_a_whole_object_in_place_of_later_bytes_is_refused(lane: bool) -> None:
+    with ScriptedServer([[Expect(b"GET"), whole()]]) as server, pytest.raises(ProtocolError, match="ignored the range"):
+        read(store_of(server.endpoint), "k", MemorySink(), lane=lane, offset=1, length=9)
+
+
+def test_a_range_in_chunks_stops_at_the_first_byte_too_many(lane: bool) -> None:
+    head = b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-9/100\r\nTransfer-Encoding: chunked\r\n\r\n"
+    endless = Send(head + b"5\r\nhello\r\n6\r\n world\r\n")  # it never says that this was all
+    with ScriptedServer([[Expect(b"GET"), endless, ExpectClose()]]) as server:
+        with pytest.raises(ProtocolError, match="longer than its range"):
+            read(store_of(server.endpoint), "k", MemorySink(), lane=lane, offset=0, length=10)
+        server.assert_consumed()
+
+
+SIZE_IN_A_FIELD = respond("416 Range", headers=[("Content-Range", "bytes */100")])
+SIZE_IN_THE_DOCUMENT = error("416 Range", "InvalidRange", ActualObjectSize="100")
+NO_SIZE = respond("416 Range")
+
+
+@pytest.mark.parametrize("answer", [SIZE_IN_A_FIELD, SIZE_IN_THE_DOCUMENT, NO_SIZE])
+def test_a_range_is_empty_only_beyond_the_end(lane: bool, answer: Send) -> None:
+    head = [Expect(b"HEAD"), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")] if answer is NO_SIZE else []
+    with ScriptedServer([[Expect(b"GET"), answer, *head] * 2]) as server:
+        store = store_of(server.endpoint)
+        sink = MemorySink()
+        read(store, "k", sink, lane=lane, offset=100, length=5)
+        assert bytes(sink.view()) == b""
+        with pytest.raises(ProtocolError, match="though the object has 100 bytes"):
+            read(store, "k", MemorySink(), lane=lane, offset=99, length=5)
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("size", [5, 9])
+def test_a_body_without_a_length_is_compared_with_the_size_of_the_object(lane: bool, size: int) -> None:
+    """Nothing but the end of the connection ends it, which may have broken."""
+    head = Send(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
+    with ScriptedServer(
+        [[Expect(b"GET"), Send(b"HTTP/1.1 200 OK\r\n\r\nhello"), Close()], [Expect(b"HEAD"), head]]
+    ) as server:
+        sink = MemorySink()
+        if size == 5:
+            read(store_of(server.endpoint), "k", sink, lane=lane)
+            assert bytes(sink.view()) == b"hello"
+        else:
+            with pytest.raises(IntegrityError, match="5 bytes of 9"):
+                read(store_of(server.endpoint), "k", sink, lane=lane)
+        server.assert_consumed()

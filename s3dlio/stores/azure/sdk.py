@@ -27,6 +27,7 @@ from s3dlio.stores.azure.sdk_objects import (
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.checksums import verify_md5
 from s3dlio.stores.percent import encode_key
+from s3dlio.stores.reading import beyond_end
 from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -104,9 +105,7 @@ class AzureSdkStore(BlockingStore):
             except Exception as error:
                 if getattr(error, "status_code", None) != 416 or not (offset or length):
                     raise
-                sink.begin(0)  # the range lies beyond the end
-                sink.end(0)
-                return self._head(key, conditions)
+                return beyond_end(sink, offset, self._head(key, conditions))
             size: int = stream.size
             sink.begin(size)
             place = sink.at(0, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import ClassVar
 
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
+from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.azure import batch, blocks, copying, crc64, failures, headers, listing, sas, xml
 from s3dlio.stores.azure.account import AzureAccount
@@ -255,10 +255,8 @@ class AzureStore(CloudStore):
 
 def _skew_of(date: str) -> float | None:
     """How many seconds a server's clock is ahead of ours."""
-    try:
-        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
-    except ValueError:
-        return None
+    clock = clock_of(date)
+    return None if clock is None else clock - time.time()
 
 
 def _version(version_id: str | None) -> str:

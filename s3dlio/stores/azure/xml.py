@@ -84,11 +84,17 @@ def _entry(key: str, blob: str) -> ListEntry:
     etag = _plain(blob, "<Etag>")
     return ListEntry(
         key,
-        int(_plain(blob, "<Content-Length>") or 0),
+        _size(_plain(blob, "<Content-Length>") or "0"),
         quoted(etag) if etag else None,
         rfc3339_of_http_date(_plain(blob, "<Last-Modified>")),
         _plain(blob, "<AccessTier>"),
     )
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or len(text) > 19:
+        raise ProtocolError(f"a listing with a size that is none: {text[:32]!r}")
+    return int(text)
 
 
 def _plain(blob: str, tag: str) -> str | None:

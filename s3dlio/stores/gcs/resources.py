@@ -7,7 +7,6 @@ Source: Cloud Storage JSON API, "Objects" and "Buckets"; Cloud Storage documenta
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 import json
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 from s3dlio import integrity
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
+from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Response
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
@@ -190,7 +190,7 @@ def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
         size=size,
         etag=header(b"etag"),
         version_id=header(b"x-goog-generation"),
-        last_modified=http_date(modified) if modified else None,
+        last_modified=rfc3339(modified) if modified else None,
         content_type=header(b"content-type"),
         content_language=header(b"content-language"),
         content_encoding=header(b"x-goog-stored-content-encoding") or header(b"content-encoding"),
@@ -199,14 +199,6 @@ def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
         sse_customer_algorithm=header(b"x-goog-encryption-algorithm"),
         crc32c=crc32c_of(response),
     )
-
-
-def http_date(text: str) -> str | None:
-    """``Fri, 20 Nov 2026 23:52:48 GMT`` as ``2026-11-20T23:52:48Z``."""
-    try:
-        return email.utils.parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
-        return None
 
 
 def crc32c_of(response: Response) -> int | None:

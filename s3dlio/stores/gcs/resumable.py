@@ -21,6 +21,7 @@ from s3dlio.errors import (
     S3dlioError,
     ServiceError,
     TransferTimeoutError,
+    UnsupportedOperationError,
 )
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Pause, Request, Response, Service
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("s3dlio.gcs")
 
 _INCOMPLETE = 308
-_RANGE = re.compile(r"bytes=0-(\d+)\Z")
+_RANGE = re.compile(r"bytes=0-(\d{1,19})\Z")
 
 
 class _SessionGoneError(ServiceError):
@@ -101,7 +102,12 @@ class _Session:
         self._place = self._find(location)
 
     def _find(self, location: str) -> tuple[Service, str, str]:
-        """Where the bytes go. A session needs no token, and another host gets neither it nor the customer's key."""
+        """Where the bytes go. A session needs no token, and another host does not get it.
+
+        Raises:
+            ProtocolError: it is no place that can be used.
+            UnsupportedOperationError: another host, which must not see the customer's key.
+        """
         account = self._store.account
         parts = urlsplit(location)
         own = account.service.pool
@@ -109,7 +115,12 @@ class _Session:
             raise ProtocolError("the upload session is at a place that cannot be used")
         service = account.service
         if pool_for_url(location, account.settings.http) is not own:
-            service, self._key_fields = account.without_token(location), []
+            if self._key_fields:
+                raise UnsupportedOperationError(
+                    "the upload session is at another host, which must not see the customer's key",
+                    hint="use that host as the endpoint",
+                )
+            service = account.without_token(location)
         return service, parts.path, parts.query
 
     def send(self) -> Steps[Response]:

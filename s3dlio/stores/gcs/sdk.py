@@ -23,6 +23,7 @@ from s3dlio.stores.gcs.sdk_objects import (
     retry_of,
     translated,
 )
+from s3dlio.stores.reading import beyond_end
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -120,11 +121,12 @@ class GcsSdkStore(BlockingStore):
         except S3dlioError as error:
             if error.status != 416 or not ranged:
                 raise
-            data = b""  # the range lies beyond the end
+            data = b""
+        bare = dataclasses.replace(conditions, if_match=None, if_none_match=None, generation=None)
+        if ranged and not data:
+            return beyond_end(sink, offset, self._head(key, bare))
         sink.take(data)
-        if not ranged:
-            return metadata_of(blob, len(data))
-        return self._head(key, dataclasses.replace(conditions, if_match=None, if_none_match=None, generation=None))
+        return self._head(key, bare) if ranged else metadata_of(blob, len(data))
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         blob = self.blob(key, conditions)

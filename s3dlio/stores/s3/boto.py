@@ -8,17 +8,18 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.locks import ForkLock, import_all, renewed_in_child
 from s3dlio.memory.body import Sink, Source
+from s3dlio.net.dates import moment_of
 from s3dlio.settings import Settings
 from s3dlio.stores.answers import create_only_error, error_for
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.percent import encode_key
+from s3dlio.stores.reading import beyond_end
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.copying import MAX_COPY
 from s3dlio.stores.s3.headers import crc32c_of, put_fields, read_fields
@@ -160,9 +161,7 @@ class BotoStore(BlockingStore):
         except S3dlioError as error:
             if error.status != 416 or "Range" not in arguments:
                 raise
-            sink.begin(0)  # the range lies beyond the end
-            sink.end(0)
-            return self._head(key, conditions)
+            return beyond_end(sink, offset, self._head(key, conditions))
         self._fill(key, sink, answer)
         total = (answer.get("ContentRange") or "").rpartition("/")[2]
         return _metadata_of(answer, int(total) if total.isdigit() else answer["ContentLength"])
@@ -321,11 +320,10 @@ class BotoStore(BlockingStore):
     @staticmethod
     def _date(expires: str, uri: str) -> datetime:
         """The field Expires, for boto3. What is no date, such as 0, has passed (RFC 9111, section 5.3)."""
-        try:
-            return parsedate_to_datetime(expires)
-        except ValueError:
-            log.warning("the field Expires of %s is no date: its copy gets one that has passed", uri)
-            return datetime.fromtimestamp(0, UTC)
+        if (moment := moment_of(expires)) is not None:
+            return moment
+        log.warning("the field Expires of %s is no date: its copy gets one that has passed", uri)
+        return datetime.fromtimestamp(0, UTC)
 
     # -- links and tags
 

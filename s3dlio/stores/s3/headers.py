@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 import re
 from urllib.parse import urlencode
 
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
+from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Response
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
@@ -202,7 +202,4 @@ def rfc3339_of_http_date(text: str | None) -> str | None:
     if match is not None and match[2] in _MONTHS:
         day, month, year, clock = match.groups()
         return f"{year}-{_MONTHS[month]:02d}-{day}T{clock}Z"
-    try:
-        return email.utils.parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
-        return None
+    return rfc3339(text)

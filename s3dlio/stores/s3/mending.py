@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from s3dlio.errors import ProtocolError
+from s3dlio.errors import ProtocolError, UnsupportedOperationError
+from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.stores.base import Steps
@@ -24,8 +24,8 @@ log = logging.getLogger("s3dlio.s3")
 
 #: What the name of a region looks like; it becomes part of a host name.
 _REGION = re.compile(r"[a-z0-9-]+")
-#: Fields that another host must not see: tokens, and SSE-C keys of the object and of the source of a copy.
-_SECRET = re.compile("x-amz-(?!meta-).*(?:customer|token)")
+#: The fields of SSE-C, for the object and for the source of a copy.
+_CUSTOMER_KEY = re.compile("x-amz-(?!meta-).*customer")
 #: S3 refuses signatures that are off by more seconds (Amazon S3 API Reference, RequestTimeTooSkewed).
 _MAX_SKEW = 15 * 60
 _REDIRECTS = (301, 302, 307, 308)
@@ -96,7 +96,14 @@ def _second_try(
 
 
 def _elsewhere(store: S3Store, request: Request, location: str) -> Request | None:
-    """The request for the host that a redirect names. Another host gets no signature, token or SSE-C key."""
+    """The request for the place that a redirect names. Another host gets no signature and so no token; all other fields
+    go along: conditions, encryption, tags, metadata.
+
+    Raises:
+        ProtocolError: it is no address, or leaves out what the request is about (a version, a part, ...).
+        UnsupportedOperationError: it is another host, which must not see the customer's key, and without it an object
+            would be stored in the clear.
+    """
     try:
         parts = urlsplit(location)
         if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -105,15 +112,20 @@ def _elsewhere(store: S3Store, request: Request, location: str) -> Request | Non
     except ValueError as error:
         raise ProtocolError(f"the server redirects to an address that is none: {location[:200]!r}") from error
     path = parts.path or "/"
+    asked, told = parse_qsl(request.query, keep_blank_values=True), parse_qsl(parts.query, keep_blank_values=True)
+    if lost := {name for name, _ in asked} - {name for name, _ in told}:
+        raise ProtocolError(f"the server redirects to an address that leaves out {', '.join(sorted(lost))}")
     if pool is request.service.pool:
-        query = encode_query(parse_qsl(parts.query, keep_blank_values=True))  # as a signature wants it
-        return request.moved(request.service, path, query)
+        return request.moved(request.service, path, encode_query(told))  # as a signature wants it
     if request.service.pool.secure and not pool.secure:
         return None  # never from TLS to plain text
+    if any(_CUSTOMER_KEY.match(name) for name, _ in request.headers):
+        raise UnsupportedOperationError(
+            f"the server redirects to {pool.name}, another host, which must not see the customer's key",
+            status=307, hint="if that host is to be trusted, use it as the endpoint",
+        )  # fmt: skip
     account = store.account
-    moved = request.moved(Service(pool, account.unsigned(pool), account.policy), path, parts.query)
-    moved.headers = [pair for pair in request.headers if not _SECRET.match(pair[0])]
-    return moved
+    return request.moved(Service(pool, account.unsigned(pool), account.policy), path, parts.query)
 
 
 def _code_of_head(request: Request, response: Response) -> str:
@@ -127,7 +139,4 @@ def _code_of_head(request: Request, response: Response) -> str:
 
 def time_of(response: Response) -> float | None:
     """The service's clock, in seconds since 1970, where an answer tells it."""
-    try:
-        return email.utils.parsedate_to_datetime(response.header(b"date") or "").timestamp()
-    except ValueError:
-        return None
+    return clock_of(response.header(b"date"))

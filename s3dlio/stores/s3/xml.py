@@ -155,7 +155,7 @@ def parse_uploads(body: bytes | bytearray) -> list[tuple[str, str, float | None]
 def _moment(text: str) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
