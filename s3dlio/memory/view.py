@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
 import sys
 from collections.abc import Callable, Iterator
 from pickle import PickleBuffer
-from typing import Any, SupportsIndex, overload
+from typing import Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, overload
 
 from s3dlio.buffers import byte_view, hide_from_collector
 from s3dlio.types import Payload
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _COMPARED_AT_ONCE = 256 << 10  # fits a core's cache, so the copies that bytes' fast comparison needs cost little
 
@@ -89,6 +93,17 @@ else:
 _new: Any = _Exporter.__new__
 
 
+def _of_bytes(method: Callable[Concatenate[bytes, P], T]) -> Callable[Concatenate[BytesView, P], T]:
+    """The method of `bytes`, on a copy of the view."""
+
+    def on_copy(self: BytesView, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(bytes(self._view), *args, **kwargs)
+
+    functools.update_wrapper(on_copy, method)
+    on_copy.__qualname__, on_copy.__module__ = f"BytesView.{method.__name__}", "s3dlio"
+    return on_copy
+
+
 class BytesView(_Exporter):
     """An object's bytes without a copy: it behaves as `bytes` does and hands its memory to whoever takes buffers.
 
@@ -123,7 +138,7 @@ class BytesView(_Exporter):
         """A copy, as `bytes`."""
         return bytes(self._view)
 
-    __bytes__ = to_bytes
+    __bytes__ = tobytes = to_bytes
 
     def __len__(self) -> int:
         return len(self._view)
@@ -173,35 +188,121 @@ class BytesView(_Exporter):
             return self._view == view
         return NotImplemented
 
+    def __lt__(self, other: Payload) -> bool:
+        return self._compared(other, operator.lt)
+
+    def __le__(self, other: Payload) -> bool:
+        return self._compared(other, operator.le)
+
+    def __gt__(self, other: Payload) -> bool:
+        return self._compared(other, operator.gt)
+
+    def __ge__(self, other: Payload) -> bool:
+        return self._compared(other, operator.ge)
+
+    def _compared(self, other: Payload, how: Callable[[bytes, bytes], bool]) -> bool:
+        if not isinstance(other, (BytesView, bytes, bytearray)):
+            return NotImplemented  # type: ignore[no-any-return]
+        return how(bytes(self._view), bytes(other))
+
+    def __add__(self, other: Payload) -> bytes:
+        """The bytes of both, one after the other, in new memory; ``bytes + view`` works, too."""
+        return b"".join((self._view, byte_view(other)))
+
+    def __radd__(self, other: Payload) -> bytes:
+        return b"".join((byte_view(other), self._view))
+
+    def __mul__(self, times: SupportsIndex) -> bytes:
+        return bytes(self._view) * times
+
+    __rmul__ = __mul__
+
     def __hash__(self) -> int:
         """As of the same `bytes`, so that a view finds what bytes have put in a dict."""
         if not self.readonly:
             raise TypeError("a writable BytesView has no hash; use bytes(view)")
         return hash(bytes(self._view))
 
-    def find(self, sub: Payload, start: int = 0, end: int | None = None) -> int:
-        """The lowest index where `sub` begins within ``[start:end]``, or -1; without a copy of the view."""
+    # -- what bytes have: without a copy of the view up to endswith, of a copy from there on
+
+    def find(self, sub: Payload | int, start: int | None = None, end: int | None = None) -> int:
+        """The lowest index where `sub` (bytes, or one byte as an int) begins within ``[start:end]``, or -1."""
         import re
 
-        first, stop, _ = slice(start, end).indices(len(self))
-        if start > len(self):
+        part = self._part(start, end)
+        if part is None:
             return -1
-        found = re.compile(re.escape(bytes(byte_view(sub)))).search(self._view, first, stop)
+        wanted = bytes((sub,)) if isinstance(sub, int) else bytes(byte_view(sub))
+        found = re.compile(re.escape(wanted)).search(self._view, *part)
         return found.start() if found else -1
 
-    def startswith(self, prefix: Payload | tuple[Payload, ...]) -> bool:
-        """Whether it begins with `prefix`, or with one of several."""
-        if isinstance(prefix, tuple):
-            return any(self.startswith(one) for one in prefix)
-        wanted = byte_view(prefix)
-        return _same(self._view[: len(wanted)], wanted)
+    def index(self, sub: Payload | int, start: int | None = None, end: int | None = None) -> int:
+        """As :meth:`find`, but where it is not found a ValueError."""
+        found = self.find(sub, start, end)
+        if found < 0:
+            raise ValueError("subsection not found")
+        return found
 
-    def endswith(self, suffix: Payload | tuple[Payload, ...]) -> bool:
-        """Whether it ends with `suffix`, or with one of several."""
+    def startswith(
+        self, prefix: Payload | tuple[Payload, ...], start: int | None = None, end: int | None = None
+    ) -> bool:
+        """Whether ``[start:end]`` begins with `prefix`, or with one of several."""
+        if isinstance(prefix, tuple):
+            return any(self.startswith(one, start, end) for one in prefix)
+        wanted, part = byte_view(prefix), self._part(start, end)
+        return part is not None and _same(self._view[slice(*part)][: len(wanted)], wanted)
+
+    def endswith(
+        self, suffix: Payload | tuple[Payload, ...], start: int | None = None, end: int | None = None
+    ) -> bool:
+        """Whether ``[start:end]`` ends with `suffix`, or with one of several."""
         if isinstance(suffix, tuple):
-            return any(self.endswith(one) for one in suffix)
-        wanted = byte_view(suffix)
-        return len(wanted) <= len(self) and _same(self._view[len(self) - len(wanted) :], wanted)
+            return any(self.endswith(one, start, end) for one in suffix)
+        wanted, part = byte_view(suffix), self._part(start, end)
+        if part is None or part[1] - part[0] < len(wanted):
+            return False
+        return _same(self._view[part[1] - len(wanted) : part[1]], wanted)
+
+    def _part(self, start: int | None, end: int | None) -> tuple[int, int] | None:
+        """The bounds of ``[start:end]``; None where it begins beyond the end, where not even nothing is found."""
+        first, stop, _ = slice(start, end).indices(len(self))
+        beyond = (start or 0) > len(self) or first > stop
+        return None if beyond else (first, stop)
+
+    capitalize = _of_bytes(bytes.capitalize)
+    center = _of_bytes(bytes.center)
+    count = _of_bytes(bytes.count)
+    expandtabs = _of_bytes(bytes.expandtabs)
+    isalnum = _of_bytes(bytes.isalnum)
+    isalpha = _of_bytes(bytes.isalpha)
+    isascii = _of_bytes(bytes.isascii)
+    isdigit = _of_bytes(bytes.isdigit)
+    islower = _of_bytes(bytes.islower)
+    isspace = _of_bytes(bytes.isspace)
+    istitle = _of_bytes(bytes.istitle)
+    isupper = _of_bytes(bytes.isupper)
+    join = _of_bytes(bytes.join)
+    ljust = _of_bytes(bytes.ljust)
+    lower = _of_bytes(bytes.lower)
+    lstrip = _of_bytes(bytes.lstrip)
+    partition = _of_bytes(bytes.partition)
+    removeprefix = _of_bytes(bytes.removeprefix)
+    removesuffix = _of_bytes(bytes.removesuffix)
+    replace = _of_bytes(bytes.replace)
+    rfind = _of_bytes(bytes.rfind)
+    rindex = _of_bytes(bytes.rindex)
+    rjust = _of_bytes(bytes.rjust)
+    rpartition = _of_bytes(bytes.rpartition)
+    rsplit = _of_bytes(bytes.rsplit)
+    rstrip = _of_bytes(bytes.rstrip)
+    split = _of_bytes(bytes.split)
+    splitlines = _of_bytes(bytes.splitlines)
+    strip = _of_bytes(bytes.strip)
+    swapcase = _of_bytes(bytes.swapcase)
+    title = _of_bytes(bytes.title)
+    translate = _of_bytes(bytes.translate)
+    upper = _of_bytes(bytes.upper)
+    zfill = _of_bytes(bytes.zfill)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The text in it."""

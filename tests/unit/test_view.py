@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import gc
 import hashlib
 import io
+import json
 import pickle
+import re
 import socket
 import struct
 import subprocess
 import sys
 import textwrap
 import weakref
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -317,3 +321,74 @@ def test_an_unknown_interpreter_is_refused_at_import(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys.implementation, "name", "other")
     with pytest.raises(ImportError, match="needs CPython"):
         module._subclassable_pickle_buffer()
+
+
+# -- what bytes have
+
+
+def test_every_method_of_bytes_is_there_and_says_the_same() -> None:
+    data = b"  Hello, 42 worlds\n "
+    view = BytesView(data)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "center": (40,), "count": (b"l",), "endswith": (b"\n ",), "find": (b"l",), "index": (b"l",),
+        "join": ([b"a", b"b"],), "ljust": (40, b"*"), "partition": (b",",), "removeprefix": (b"  ",),
+        "removesuffix": (b" ",), "replace": (b"l", b"L", 1), "rfind": (b"l",), "rindex": (b"l",), "rjust": (40,),
+        "rpartition": (b",",), "rsplit": (b" ", 1), "split": (b" ",), "startswith": ((b"x", b"  H"),),
+        "translate": (bytes(reversed(range(256))),), "zfill": (40,),
+    }  # fmt: skip
+    methods = {name for name in dir(bytes) if not name.startswith("_")} - {"fromhex", "maketrans"}
+    for name in methods:
+        given = arguments.get(name, ())
+        got, expected = getattr(view, name)(*given), getattr(data, name)(*given)
+        assert got == expected, name
+        assert type(got) is type(expected), name
+    assert view.tobytes() == data
+    assert (view.splitlines(keepends=True), view.split(maxsplit=1)) == (data.splitlines(True), data.split(maxsplit=1))
+    with pytest.raises(ValueError, match="subsection not found"):
+        view.index(b"nope")
+
+
+@pytest.mark.parametrize("start", [None, 0, 1, 3, 4, -1, -9])
+@pytest.mark.parametrize("end", [None, 0, 2, 3, 9, -1, -9])
+@pytest.mark.parametrize("sub", [b"", b"a", b"aba", b"b", 97, 0])
+def test_bounds_of_searches_are_those_of_bytes(start: int | None, end: int | None, sub: Any) -> None:
+    data = b"aba"
+    view = BytesView(data)
+    assert view.find(sub, start, end) == data.find(sub, start, end)
+    if isinstance(sub, bytes):
+        assert view.startswith(sub, start, end) == data.startswith(sub, start, end)
+        assert view.endswith(sub, start, end) == data.endswith(sub, start, end)
+
+
+@pytest.mark.parametrize("other", [b" and more", bytearray(b" and more"), BytesView(b" and more")])
+def test_it_adds_up_with_what_has_bytes(view: BytesView, other: Any) -> None:
+    assert view + other == DATA + b" and more"
+    assert type(view + other) is bytes
+    assert other + view == b" and more" + DATA
+    assert view + memoryview(other) == DATA + b" and more"
+    assert view * 2 == 2 * view == DATA * 2
+    with pytest.raises(TypeError):
+        view + "text"
+
+
+def test_it_is_ordered_as_bytes_are(view: BytesView) -> None:
+    assert sorted([view, b"help", BytesView(b"a"), bytearray(b"z")]) == [b"a", DATA, b"help", b"z"]
+    assert view <= DATA <= view
+    assert not view < DATA
+    assert b"z" > view >= b"a"
+    with pytest.raises(TypeError):
+        view < 5  # noqa: B015
+
+
+def test_what_takes_bytes_takes_it(view: BytesView) -> None:
+    document = BytesView(json.dumps({"label": 3}).encode())
+    assert json.loads(bytes(document)) == json.loads(document.decode()) == json.load(io.BytesIO(document))
+    assert int.from_bytes(view[:4], "little") == int.from_bytes(DATA[:4], "little")
+    found = re.search(rb"w(\w+)", view)
+    assert found is not None
+    assert found[1] == b"orld"
+    assert b"lo" in view
+    assert view in b"say: hello world!"
+    assert base64.b64encode(view) == base64.b64encode(DATA)
+    assert zlib.crc32(view) == zlib.crc32(DATA)
+    assert b"".join([view, b"!"]) == DATA + b"!"
