@@ -84,7 +84,7 @@ class Verbs:
         conditions = _with_version(conditions, version_id)
         try:
             with Replacement(target) as new:
-                sink = FileSink(new.fd)
+                sink = FileSink(new.fd, path=target)
                 store.execute(store.read_call(key, sink, conditions=conditions))
                 size = sink.size or 0
                 os.ftruncate(new.fd, size)  # a read that began anew may have written more at first

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from s3dlio.buffers import holds_addresses
-from s3dlio.errors import LengthMismatchError
+from s3dlio.errors import LengthMismatchError, ObjectChangedError, S3dlioError, from_os_error
 from s3dlio.memory.libc import pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
@@ -188,15 +188,30 @@ def _filler(buffer: memoryview, start: int) -> Writer:
     return write
 
 
+def local_error(error: OSError, path: str) -> S3dlioError:
+    """The typed error for a local call in the midst of a transfer, whose URI is that of the other side: it names the
+    path as well."""
+    typed = from_os_error(error)
+    typed.reason += f": {path}" if path else ""
+    return typed
+
+
 class FileSink(Sink):
-    """Writes the body to a file descriptor at ``offset``; the caller owns the descriptor."""
+    """Writes the body to a file descriptor at ``offset``; the caller owns the descriptor.
 
-    __slots__ = ("fd", "offset")
+    Args:
+        fd: open for writing.
+        offset: where the body begins in the file, in bytes.
+        path: of the file, for messages.
+    """
 
-    def __init__(self, fd: int, offset: int = 0) -> None:
+    __slots__ = ("fd", "offset", "path")
+
+    def __init__(self, fd: int, offset: int = 0, path: str = "") -> None:
         super().__init__()
         self.fd = fd
         self.offset = offset
+        self.path = path
 
     def at(self, start: int, length: int | None) -> Place:
         position = self.offset + start
@@ -209,8 +224,15 @@ class FileSink(Sink):
         return write_on
 
     def write(self, data: memoryview, position: int) -> None:
-        """Write ``data`` to the file, from ``position`` on."""
-        pwrite_full(self.fd, data, position)
+        """Write ``data`` to the file, from ``position`` on.
+
+        Raises:
+            StorageFullError, LocalIOError, ...: a driver would take a bare OSError for one of its connection.
+        """
+        try:
+            pwrite_full(self.fd, data, position)
+        except OSError as error:
+            raise local_error(error, self.path) from error
 
 
 class DiscardSink(Sink):
@@ -282,29 +304,65 @@ class MemorySource(Source):
 class FileSource(Source):
     """``size`` bytes of an open file from ``offset`` on; the caller owns the descriptor.
 
+    Args:
+        fd: open for reading.
+        offset, size: bytes.
+        about: what the file was when it was opened. It is compared when the last byte has been read, before anybody
+            gets that: what is sent of a file that changes meanwhile never becomes whole.
+
     Raises:
         LengthMismatchError: on read, when the file has become shorter than it was.
+        ObjectChangedError: on read, when ``about`` is not true any more.
     """
 
-    __slots__ = ("fd", "offset")
+    __slots__ = ("_about", "fd", "offset")
 
-    def __init__(self, fd: int, offset: int = 0, size: int | None = None) -> None:
+    def __init__(
+        self, fd: int, offset: int = 0, size: int | None = None, about: os.stat_result | None = None
+    ) -> None:
         self.fd = fd
         self.offset = offset
+        self._about = about
         self.size = os.fstat(fd).st_size - offset if size is None else size
 
     def read(self, start: int, length: int) -> memoryview:
         length = max(0, min(length, self.size - start))
         buffer = default_pool().lease(length) if length >= SMALL else memoryview(bytearray(length))
-        got = pread_full(self.fd, buffer, self.offset + start)
+        try:
+            got = pread_full(self.fd, buffer, self.offset + start)
+        except OSError as error:
+            raise local_error(error, "the local file") from error
         if got < length:
             raise LengthMismatchError(
                 "the file became shorter while it was read", expected=self.size, actual=start + got
             )
+        if start + length == self.size:
+            self.check()
         return buffer
 
     def part(self, start: int, length: int) -> Source:
-        return FileSource(self.fd, self.offset + start, length)
+        return FileSource(self.fd, self.offset + start, length, self._about)
+
+    def check(self) -> None:
+        """Look at the file again.
+
+        Raises:
+            ObjectChangedError: its size or the time of its last change is another.
+        """
+        if self._about is not None and differs(os.fstat(self.fd), self._about):
+            raise source_changed()
+
+
+def differs(now: os.stat_result, before: os.stat_result) -> bool:
+    """Whether a file's content may be another: its size, or the time of its last change, is."""
+    return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+
+
+def source_changed() -> ObjectChangedError:
+    """The error for a local file that changes while it is sent."""
+    return ObjectChangedError(
+        "the file was changed while it was read; nothing was stored", hint="transfer it again when nobody writes to it"
+    )
 
 
 def landed(sink: Sink) -> Source | None:

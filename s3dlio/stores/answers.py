@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s3dlio.errors import (
     AlreadyExistsError,
+    ObjectChangedError,
     ObjectNotFoundError,
     PermissionDeniedError,
     PreconditionFailedError,
@@ -105,6 +106,8 @@ _ABSENT = {
 def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
     """A create-only write that met an object is an AlreadyExistsError."""
     if options.conditions.if_none_match != "*" or not isinstance(error, PreconditionFailedError):
+        return error
+    if isinstance(error, ObjectChangedError):  # the source did
         return error
     return AlreadyExistsError(
         "the object is there already",

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import (
     InvalidURIError,
+    PreconditionFailedError,
     ProtocolError,
     RangeNotSatisfiableError,
     S3dlioError,
@@ -223,8 +224,11 @@ class ObjectStore(ABC):
         """Remove the object; one that is not there is no error."""
         self.execute(self.delete_call(key, version_id=version_id))
 
-    def delete_call(self, key: str, *, version_id: str | None = None) -> Call[None]:
+    def delete_call(self, key: str, *, version_id: str | None = None, if_match: str | None = None) -> Call[None]:
+        """A delete; with ``if_match`` only of the object that has this ETag, else a PreconditionFailedError."""
         self.check_key(key, "DELETE")
+        if if_match is not None:
+            return Call(self, "DELETE", key, lambda: self._delete_if_match(key, if_match))
         return Call(self, "DELETE", key, lambda: self._delete(key, version_id))
 
     #: How many keys one ``delete_many_call`` takes.
@@ -358,6 +362,9 @@ class ObjectStore(ABC):
     def _delete(self, key: str, version_id: str | None) -> Any: ...
 
     @abstractmethod
+    def _delete_if_match(self, key: str, etag: str) -> Any: ...
+
+    @abstractmethod
     def _delete_many(self, keys: Sequence[str]) -> Any: ...
 
     @abstractmethod
@@ -392,6 +399,14 @@ class BlockingStore(ObjectStore):
     def execute(self, call: Call[T]) -> T:
         return call.run()
 
+    def _delete_if_match(self, key: str, etag: str) -> Any:
+        """A look, then the delete: all that is left where the service behind takes no condition."""
+        try:
+            check_etag(self._head(key, NO_CONDITIONS), etag)
+        except FileNotFoundError:  # ObjectNotFoundError is one
+            return
+        self._delete(key, None)
+
 
 def check_range(uri: str, offset: int, length: int | None) -> None:
     """Refuse a range that no object can have.
@@ -409,6 +424,16 @@ def check_range(uri: str, offset: int, length: int | None) -> None:
             raise RangeNotSatisfiableError(
                 f"{name}={value} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
             )
+
+
+def check_etag(found: ObjectMetadata, etag: str) -> None:
+    """Refuse to go on with an object that is another than before.
+
+    Raises:
+        PreconditionFailedError: its ETag is another.
+    """
+    if (found.etag or "").strip('"') != etag.strip('"'):
+        raise PreconditionFailedError(f"the object's ETag is {found.etag}, not {etag}")
 
 
 def writable_memory(buffer: Any) -> memoryview:

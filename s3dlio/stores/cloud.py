@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from s3dlio.memory.body import Sink
 from s3dlio.net import one
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.settings import Settings
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.base import Call, ObjectStore, Steps, check_etag
 from s3dlio.stores.reading import Known, Read
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
 
@@ -121,6 +122,23 @@ class CloudStore(ObjectStore):
             return (yield from read.finish_empty(response))
         about = read.finish(response)
         return (yield from read.check_size(about)) if read.unmeasured else about
+
+    # -- deleting
+
+    def _delete_if_match(self, key: str, etag: str) -> Steps[None]:
+        """The delete of one version: a look at what is there, and the request with the service's own condition."""
+        try:
+            found: ObjectMetadata = yield from self._head(key, NO_CONDITIONS)
+        except ObjectNotFoundError:
+            return
+        check_etag(found, etag)
+        request = self.conditional_delete(key, found)
+        with contextlib.suppress(ObjectNotFoundError):
+            yield from self.send(request, key, (200, 202, 204))
+
+    @abstractmethod
+    def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
+        """The request that deletes just the version ``found``."""
 
     # -- what is known of objects before they are read
 

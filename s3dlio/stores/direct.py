@@ -123,9 +123,9 @@ class DirectStore(FileStore):
 
     # -- writing
 
-    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+    def _write(self, key: str, source: Source, options: PutOptions, beneath: int | None = None) -> PutResult:
         try:
-            target, out = self._output(key, options, _STAGE)
+            target, out = self._output(key, options, _STAGE, beneath)
             with target:
                 whole = source.whole()
                 if whole is not None:
@@ -138,16 +138,18 @@ class DirectStore(FileStore):
         except OSError as exc:
             if not self._may_fall_back(exc, key):
                 raise
-            return super()._write(key, source, options)
+            return super()._write(key, source, options, beneath)
         return PutResult(etag_of(info), None, info.st_size)
 
-    def _output(self, key: str, options: PutOptions, buffer_size: int) -> tuple[Replacement, Output]:
+    def _output(
+        self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
+    ) -> tuple[Replacement, Output]:
         try:
-            target = self._replacement(key, options, O_DIRECT)
+            target = self._replacement(key, options, O_DIRECT, beneath)
         except OSError as exc:
             if not self._may_fall_back(exc, key):
                 raise
-            return super()._output(key, options, buffer_size)
+            return super()._output(key, options, buffer_size, beneath)
         return target, _DirectOutput(target.fd, self._alignment(target.fd), max(buffer_size, ALIGNMENT))
 
     # -- O_DIRECT, or not

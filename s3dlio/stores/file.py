@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import ClassVar
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
-from s3dlio.memory.body import SMALL, FileSink, FileSource, Sink, Source
+from s3dlio.memory.body import SMALL, FileSink, FileSource, Sink, Source, differs, local_error
 from s3dlio.memory.libc import allocate, copy_range, pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.local import READ_FLAGS, LocalStore, Output, etag_of
 from s3dlio.stores.replacement import Replacement, check_regular
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
+
+#: Errors of a copy that are of the side that is written.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _CHUNK = 1 << 20  # bytes handed on at once where a body does not land in memory whole
 
@@ -71,8 +75,8 @@ class FileStore(LocalStore):
 
     # -- writing
 
-    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        with self._replacement(key, options) as target:
+    def _write(self, key: str, source: Source, options: PutOptions, beneath: int | None = None) -> PutResult:
+        with self._replacement(key, options, beneath=beneath) as target:
             self._fill(target, source)
             info = target.commit()
         return PutResult(etag_of(info), None, info.st_size)
@@ -88,12 +92,15 @@ class FileStore(LocalStore):
             copied = copy_range(source.fd, fd, size, source.offset)
             if copied < size:
                 raise LengthMismatchError("the file became shorter while it was read", expected=size, actual=copied)
+            source.check()
         else:
             for start in range(0, size, _CHUNK):
                 pwrite_full(fd, source.read(start, min(_CHUNK, size - start)), start)
 
-    def _output(self, key: str, options: PutOptions, buffer_size: int) -> tuple[Replacement, Output]:
-        target = self._replacement(key, options)
+    def _output(
+        self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
+    ) -> tuple[Replacement, Output]:
+        target = self._replacement(key, options, beneath=beneath)
         return target, _BufferedOutput(target.fd, buffer_size)
 
 
@@ -119,7 +126,12 @@ def _read_small(path: str) -> bytes | None:
 def _read_into(fd: int, sink: Sink, start: int, length: int) -> int:
     """Move bytes from the file to where the sink wants them; returns how many there were."""
     if isinstance(sink, FileSink):
-        return copy_range(fd, sink.fd, length, start, sink.offset)
+        try:
+            return copy_range(fd, sink.fd, length, start, sink.offset)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise local_error(error, sink.path) from error
     place = sink.at(0, length)
     if isinstance(place, memoryview):
         return pread_full(fd, place, start)
@@ -151,8 +163,7 @@ def check_unchanged(fd: int, before: os.stat_result, *, whole: bool = False) -> 
     (/sys tells 4096 bytes of every file) has no more.
     """
     after = os.fstat(fd)
-    unchanged = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    if not unchanged and not (whole and after.st_size > before.st_size):
+    if differs(after, before) and not (whole and after.st_size > before.st_size):
         raise ObjectChangedError("the file was changed while it was read", hint="read it again")
 
 

@@ -124,12 +124,15 @@ class LocalStore(BlockingStore):
 
     # -- writing
 
-    def _replacement(self, key: str, options: PutOptions, flags: int = 0) -> Replacement:
+    def _replacement(
+        self, key: str, options: PutOptions, flags: int = 0, beneath: int | None = None
+    ) -> Replacement:
         """The file that will take the place of ``key``, after a look at what the options ask."""
         if options is not NO_OPTIONS:
             self._check_options(key, options)
         return Replacement(
-            key,
+            key if beneath is None else key.rpartition("/")[2],
+            beneath=beneath,
             flags=flags,
             create_only=options.conditions.if_none_match == "*",
             durable=options.durable or self.settings.durable,
@@ -150,13 +153,31 @@ class LocalStore(BlockingStore):
             raise unsupported(self, key, "replace a file under a condition; only if_none_match='*' (create only)")
 
     @abstractmethod
-    def _output(self, key: str, options: PutOptions, buffer_size: int) -> tuple[Replacement, Output]:
+    def _output(
+        self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
+    ) -> tuple[Replacement, Output]:
         """A replacement for ``key`` and the way its bytes are written, ``buffer_size`` at a time."""
 
-    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        beneath: int | None = None,
+    ) -> ObjectWriter:
+        """As of every store; ``beneath`` as of :meth:`write_beneath`."""
         self.check_key(key, "PUT")
         size = _WRITER_BUFFER if part_size is None else parse_size(part_size, name="part_size", minimum=1)
-        return _LocalWriter(self, key, options, size)
+        return _LocalWriter(self, key, options, size, beneath)
+
+    def write_beneath(self, directory: int, key: str, source: Source, options: PutOptions = NO_OPTIONS) -> PutResult:
+        """Write ``key``, whose last segment is a name in the open ``directory``: no link leads out of that, whatever
+        is done to the path meanwhile."""
+        self.check_key(key, "PUT")
+        return self.execute(
+            Call(self, "PUT", key, lambda: self._write(key, source, options, directory), size=source.size)
+        )
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, LocalStore)
@@ -169,13 +190,15 @@ class LocalStore(BlockingStore):
         try:
             info = os.fstat(fd)
             check_regular(info.st_mode)
-            result: PutResult = self._write(key, FileSource(fd, 0, info.st_size), options)
+            result: PutResult = self._write(key, FileSource(fd, 0, info.st_size, info), options)
             return result
         finally:
             os.close(fd)
 
     @abstractmethod
-    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult: ...
+    def _write(
+        self, key: str, source: Source, options: PutOptions, beneath: int | None = None
+    ) -> PutResult: ...
 
     # -- listing
 
@@ -296,11 +319,13 @@ class LocalStore(BlockingStore):
 class _LocalWriter(ObjectWriter):
     """Buffers small writes and passes large ones on; one PUT for observers, from the start to the end."""
 
-    def __init__(self, store: LocalStore, key: str, options: PutOptions, buffer_size: int) -> None:
+    def __init__(
+        self, store: LocalStore, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
+    ) -> None:
         self._target: Replacement
         self._out: Output
         self._closed = True  # for __del__, should the next lines fail
-        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: store._output(key, options, buffer_size))
+        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: store._output(key, options, buffer_size, beneath))
         self._call.__enter__()
         try:
             self._target, self._out = self._call.start()

@@ -14,8 +14,7 @@ import threading
 from collections import deque
 from types import TracebackType
 
-from s3dlio.errors import from_os_error
-from s3dlio.memory.body import FileSink
+from s3dlio.memory.body import FileSink, local_error
 from s3dlio.memory.libc import allocate, pwrite_full
 
 #: How many stages wait for the writer. What has been received should be in the CPU's cache still when it is written.
@@ -35,9 +34,9 @@ class WriteBehind:
         self._thread: threading.Thread | None = None
         self._closed = not _HELPS
 
-    def sink(self, fd: int) -> BehindSink:
-        """A sink for one file, to be used as a context."""
-        return BehindSink(self, self._changed, fd)
+    def sink(self, fd: int, path: str = "") -> BehindSink:
+        """A sink for one file, to be used as a context; ``path`` is for messages."""
+        return BehindSink(self, self._changed, fd, path)
 
     def close(self) -> None:
         """Let the thread go. Sinks write by themselves from now on."""
@@ -76,9 +75,11 @@ class WriteBehind:
                         return
                     self._changed.wait()
                 sink, data, position = self._jobs.popleft()
-            error = None
+            error: BaseException | None = None
             try:
                 pwrite_full(sink.own, data, position)
+            except OSError as raised:
+                error = local_error(raised, sink.path)
             except BaseException as raised:
                 error = raised
             del data  # the memory goes back to its pool now, not with the next job
@@ -94,12 +95,13 @@ class BehindSink(FileSink):
         behind: the writer.
         changed: its lock.
         fd: the file, open for writing; the caller owns the descriptor.
+        path: its path, for messages.
     """
 
     __slots__ = ("_behind", "_changed", "_error", "_left", "_pending", "_stages", "own")
 
-    def __init__(self, behind: WriteBehind, changed: threading.Condition, fd: int) -> None:
-        super().__init__(fd)
+    def __init__(self, behind: WriteBehind, changed: threading.Condition, fd: int, path: str) -> None:
+        super().__init__(fd, path=path)
         self._behind = behind
         self._changed = changed
         #: A descriptor of the writer's own: the file may be given up, and its descriptor be closed and used for
@@ -124,7 +126,7 @@ class BehindSink(FileSink):
             try:
                 allocate(self.fd, size)
             except OSError as error:  # the driver would take it for one of the connection
-                raise from_os_error(error) from error
+                raise local_error(error, self.path) from error
 
     def stage(self, length: int) -> memoryview:
         memory = super().stage(length)
@@ -151,7 +153,7 @@ class BehindSink(FileSink):
         """Wait until the writer has nothing of this file.
 
         Raises:
-            OSError: it could not write.
+            StorageFullError, LocalIOError, ...: it could not write.
         """
         with self._changed:
             while self._pending:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
-from typing import cast
+from typing import NamedTuple, cast
 
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError
 from s3dlio.integrity import crc32c
-from s3dlio.memory.body import MemorySink
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.memory.body import MemorySink, MemorySource
+from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.local import LocalStore
 from s3dlio.transfer.bodies import Tape
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime
-from s3dlio.transfer.task import Task, check_crc, check_length, checksum_of, described, perform
-from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions
+from s3dlio.transfer.task import FileVersion, Task, check_crc, check_length, checksum_of, described, perform
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 
 
@@ -27,38 +29,19 @@ class _StoreToStore(Route):
         target: where they are written.
         prefix: what their keys begin with there.
         care: see :class:`Care`.
-        landing: the directory of the prefix, where the target is a local store: keys are checked against it.
     """
 
-    def __init__(
-        self,
-        source: ObjectStore,
-        target: ObjectStore,
-        prefix: str,
-        care: Care,
-        landing: Landing | None = None,
-    ) -> None:
+    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, care: Care) -> None:
         self._source = source
         self._target = target
         self._prefix = prefix
         self._care = care
-        self._landing = landing
 
     def source_uri(self, item: Item) -> str:
         return self._source.uri(item.key)
 
     def target_uri(self, item: Item) -> str:
         return self._target.uri(self._prefix + item.name)
-
-    def _target_key(self, item: Item) -> str:
-        if self._landing is not None:
-            return self._landing.path_for_store(item.name, self.source_uri(item))
-        return self._prefix + item.name
-
-    def _keep_time(self, key: str, mtime_ns: int | None) -> None:
-        """Give a file that was written its time; objects have theirs in their metadata."""
-        if self._care.preserve_mtime and mtime_ns is not None and self._target.scheme in LOCAL_SCHEMES:
-            os.utime(key, ns=(mtime_ns, mtime_ns))
 
     def _compare(self, item: Item, key: str, size: int, crc: int | None) -> Steps[None]:
         """Compare what is there now with the source: with ``crc`` if it is known, else with what its store tells."""
@@ -70,7 +53,7 @@ class ServerCopy(_StoreToStore):
     """The service copies the object, and its metadata with it."""
 
     def task(self, item: Item) -> Call[Moved]:
-        key = self._target_key(item)
+        key = self._prefix + item.name
         return Task(self._target, "COPY", key, lambda: self._copy(item, key))
 
     def _copy(self, item: Item, key: str) -> Steps[Moved]:
@@ -80,7 +63,6 @@ class ServerCopy(_StoreToStore):
             check_length(self._target.uri(key), item.size, result.size)
         if self._care.verify:
             yield from self._compare(item, key, item.size, None)
-        self._keep_time(key, item.mtime_ns)
         return Moved(item.size)
 
 
@@ -88,7 +70,17 @@ class Relay(_StoreToStore):
     """The object is read here and written there.
 
     A relay waits for two services in turn, so it has a thread of its own, and its width is that of the threads.
+
+    Args:
+        source, target, prefix, care: as above.
+        landing: the directory of the prefix, where the target is a local store: files are written beneath it.
     """
+
+    def __init__(
+        self, source: ObjectStore, target: ObjectStore, prefix: str, care: Care, landing: Landing | None = None
+    ) -> None:
+        super().__init__(source, target, prefix, care)
+        self._landing = landing
 
     def task(self, item: Item) -> Call[Moved]:
         on_thread = cast(ObjectStore, _OnThread(self._source))
@@ -101,32 +93,44 @@ class Relay(_StoreToStore):
     def _relay(self, item: Item) -> Moved:
         from s3dlio.net.one import drive
 
-        tape = self._care.tape()
-        key = self._target_key(item)
-        size = self._whole(item, key, tape) if item.size <= PIECE else self._in_pieces(item, key, tape)
+        tape, key = self._care.tape(), self._prefix + item.name
+        file = FileVersion.at(item.key) if self._source.scheme in LOCAL_SCHEMES else None
+        with contextlib.ExitStack() as stack:
+            beneath = None
+            if self._landing is not None:
+                uri = self.source_uri(item)
+                beneath = stack.enter_context(self._landing.parent(self._landing.claim(item.name, uri), uri))
+            copy = self._whole if item.size <= PIECE else self._in_pieces
+            size, mtime_ns = copy(item, _Place(self._target, key, beneath), tape, file)
+            if beneath is not None and self._care.preserve_mtime and mtime_ns is not None:
+                os.utime(key.rpartition("/")[2], ns=(mtime_ns, mtime_ns), dir_fd=beneath, follow_symlinks=False)
         if self._care.verify:
             drive(self._compare(item, key, size, tape.crc(size)))
         return Moved(size, tape.metered)
 
-    def _whole(self, item: Item, key: str, tape: Tape) -> int:
+    def _whole(
+        self, item: Item, place: _Place, tape: Tape, file: FileVersion | None
+    ) -> tuple[int, int | None]:
         sink = MemorySink()
         metadata = self._source.execute(self._source.read_call(item.key, sink))
         data = memoryview(sink.view())
         check_length(self.source_uri(item), metadata.size, len(data))
         tape(0, data, len(data))
         metadata = self._described(item, metadata)
-        put = self._target.put_call(key, data, options=self._options(item, metadata))
-        check_length(self._target.uri(key), len(data), self._target.execute(put).size)
-        self._keep_time(key, kept_mtime(item, metadata))
-        return len(data)
+        if file is not None:
+            file.check(item.key)
+        check_length(place.uri, len(data), place.put(data, self._options(item, metadata)).size)
+        return len(data), kept_mtime(item, metadata)
 
-    def _in_pieces(self, item: Item, key: str, tape: Tape) -> int:
+    def _in_pieces(
+        self, item: Item, place: _Place, tape: Tape, file: FileVersion | None
+    ) -> tuple[int, int | None]:
         """Range after range of one version; the writer sends parts while the next range is read."""
         data, metadata = self._piece(item, 0, NO_CONDITIONS)
         size, same = metadata.size, Conditions(if_match=metadata.etag)
         told, crc = metadata.crc32c, 0
         metadata = self._described(item, metadata)
-        writer = self._target.writer(key, options=self._options(item, metadata))
+        writer = place.writer(self._options(item, metadata))
         try:
             position = 0
             while True:
@@ -141,12 +145,13 @@ class Relay(_StoreToStore):
                 data, _ = self._piece(item, position, same)
             if told is not None:
                 check_crc(self.source_uri(item), told, crc)
-            check_length(self._target.uri(key), size, writer.close().size)
+            if file is not None:
+                file.check(item.key)
+            check_length(place.uri, size, writer.close().size)
         except BaseException:
             writer.abort()
             raise
-        self._keep_time(key, kept_mtime(item, metadata))
-        return size
+        return size, kept_mtime(item, metadata)
 
     def _piece(self, item: Item, position: int, same: Conditions) -> tuple[memoryview, ObjectMetadata]:
         sink = MemorySink()
@@ -183,6 +188,30 @@ class Relay(_StoreToStore):
             cache_control=options.cache_control or metadata.cache_control,
             metadata={**metadata.metadata, **(options.metadata or {})} or None,
         )
+
+
+class _Place(NamedTuple):
+    """Where one object is written: a key of a store, or a file in an open directory."""
+
+    store: ObjectStore
+    key: str
+    beneath: int | None
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri(self.key)
+
+    def put(self, data: memoryview, options: PutOptions) -> PutResult:
+        if self.beneath is None:
+            return self.store.put(self.key, data, options=options)
+        assert isinstance(self.store, LocalStore)
+        return self.store.write_beneath(self.beneath, self.key, MemorySource(data), options)
+
+    def writer(self, options: PutOptions) -> ObjectWriter:
+        if self.beneath is None:
+            return self.store.writer(self.key, options=options)
+        assert isinstance(self.store, LocalStore)
+        return self.store.writer(self.key, options=options, beneath=self.beneath)
 
 
 class _OnThread:

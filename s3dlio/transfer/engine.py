@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from s3dlio.errors import (
     AlreadyExistsError,
     IsDirectoryError,
+    ObjectChangedError,
     ObjectNotFoundError,
     S3dlioError,
     TransferCancelledError,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from s3dlio.client import Client
 
 #: Failures that lie in one item's name or place: they say nothing about the others, which go on.
-_OF_ONE_ITEM = (RefusedItemError, UnsafeKeyError, AlreadyExistsError, IsDirectoryError)
+_OF_ONE_ITEM = (RefusedItemError, UnsafeKeyError, AlreadyExistsError, IsDirectoryError, ObjectChangedError)
 
 
 class LinkedToken(CancelToken):

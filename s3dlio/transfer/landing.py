@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Iterator
 
-from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, from_os_error
-from s3dlio.stores.replacement import is_unfinished, unfinished_name
+from s3dlio.errors import (
+    AlreadyExistsError,
+    IsDirectoryError,
+    S3dlioError,
+    UnsafeKeyError,
+    UnsupportedOperationError,
+    from_os_error,
+)
+from s3dlio.memory.body import local_error
+from s3dlio.stores.replacement import Replacement, is_unfinished, new_unfinished_name
 from s3dlio.transfer.behind import WriteBehind
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BENEATH = _DIRECTORY | getattr(os, "O_NOFOLLOW", 0)
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_PROBE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def safe_segments(name: str, *, uri: str, destination: str, windows: bool = os.name == "nt") -> list[str]:
@@ -78,9 +84,6 @@ class Landing:
     def __init__(self, directory: str, *, ignores_case: bool | None = None) -> None:
         self.directory = os.path.abspath(directory)
         uri = self.uri = "file://" + self.directory
-        # One random number for all: one from the system for each file took 13 us of the 230 that a small file took.
-        self._token = secrets.token_hex(12)
-        self._count = itertools.count()
         try:
             os.makedirs(self.directory, exist_ok=True)
             self._root = os.open(self.directory, _DIRECTORY)
@@ -115,15 +118,10 @@ class Landing:
         """The path of ``name`` here."""
         return os.path.join(self.directory, name)
 
-    def _temporary(self) -> str:
-        """A new name for an unfinished file. The target's name is not in it, since that may be as long as a name can
-        be."""
-        return unfinished_name(f"{self._token}-{next(self._count)}")
-
     def _probe_case(self) -> bool:
         """Whether a new file is also found under its name in capitals. Fails early where nothing can be written."""
-        name = self._temporary()
-        os.close(os.open(name, _NEW, 0o600, dir_fd=self._root))
+        name = new_unfinished_name()
+        os.close(os.open(name, _PROBE, 0o600, dir_fd=self._root))
         try:
             os.stat(name.upper(), dir_fd=self._root)
         except FileNotFoundError:
@@ -171,22 +169,6 @@ class Landing:
             if descriptor != self._root:
                 os.close(descriptor)
 
-    def path_for_store(self, name: str, uri: str) -> str:
-        """The path of ``name`` for a store that writes by path: checked, with its directories made.
-
-        Raises:
-            UnsafeKeyError: also where a link has that name, since such a store would follow it.
-        """
-        segments = self.claim(name, uri)
-        with self.parent(segments, uri) as parent:
-            try:
-                mode = os.stat(segments[-1], dir_fd=parent, follow_symlinks=False).st_mode
-            except FileNotFoundError:
-                mode = 0
-            if stat.S_ISLNK(mode):
-                raise self._in_the_way(parent, segments[-1], name, uri)
-        return self.path(name)
-
     def _descend(self, parent: int, segment: str, name: str, uri: str) -> int:
         for _ in range(2):
             try:
@@ -197,8 +179,8 @@ class Landing:
             except OSError as error:
                 if error.errno in (errno.ENOTDIR, errno.ELOOP):  # Linux says ENOTDIR for a link, others ELOOP
                     raise self._in_the_way(parent, segment, name, uri) from error
-                raise self._typed(error, uri) from error
-        raise self._typed(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), uri)
+                raise self._typed(error, name, uri) from error
+        raise self._typed(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), name, uri)
 
     def _in_the_way(self, parent: int, segment: str, name: str, uri: str) -> S3dlioError:
         if stat.S_ISLNK(os.stat(segment, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -209,82 +191,49 @@ class Landing:
         return AlreadyExistsError(f"the file {self.path(name)} stands where the key needs a directory", uri=uri)
 
     @contextlib.contextmanager
-    def file(
-        self, segments: list[str], uri: str, *, mtime_ns: list[int] | None = None, durable: bool = False
-    ) -> Iterator[int]:
-        """A descriptor of a new file. It gets its name when the block ends well, and is gone when it does not.
+    def file(self, segments: list[str], uri: str, *, durable: bool = False) -> Iterator[Replacement]:
+        """A new file. It gets its name when the block ends well, and is gone when it does not.
 
         Args:
             segments: as of :meth:`claim`.
             uri: the object, for messages.
-            mtime_ns: the time of the file is set to its element, if the block puts one in.
             durable: the content and the name are on the disk when this ends (fsync of file and directory).
 
         Raises:
             IsDirectoryError: a directory has that name.
         """
-        temporary = self._temporary()
+        name = segments[-1]
         with self.parent(segments, uri) as parent:
-            existing = self._existing(parent, segments[-1], uri)
-            try:
-                descriptor = os.open(temporary, _NEW, 0o666, dir_fd=parent)
-            except OSError as error:
-                raise self._typed(error, uri) from error
-            try:
-                try:
-                    if existing is not None:
-                        os.fchmod(descriptor, stat.S_IMODE(existing.st_mode) & 0o777)
-                    yield descriptor
-                    if mtime_ns:
-                        os.utime(descriptor, ns=(mtime_ns[0], mtime_ns[0]))
-                    if durable:
-                        os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                self._rename(temporary, segments[-1], parent, uri)
-                if durable:
-                    os.fsync(parent)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=parent)
-                raise
+            with self._typed_errors(segments, uri):
+                new = Replacement(name, beneath=parent, durable=durable)
+            with new:
+                yield new
+                with self._typed_errors(segments, uri):
+                    new.commit()
 
-    def _existing(self, parent: int, name: str, uri: str) -> os.stat_result | None:
-        """The regular file that will be replaced, if there is one. A link is replaced, too, and not followed."""
+    @contextlib.contextmanager
+    def _typed_errors(self, segments: list[str], uri: str) -> Iterator[None]:
+        """Whatever the file system refuses, with the object and the path.
+
+        Raises:
+            IsDirectoryError, AlreadyExistsError: a directory, or what is no file at all, has the name.
+            S3dlioError: any other refusal.
+        """
         try:
-            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._typed(error, uri) from error
-        if stat.S_ISLNK(found.st_mode):
-            return None
-        if stat.S_ISDIR(found.st_mode):
-            raise self._is_directory(name, uri)
-        if not stat.S_ISREG(found.st_mode):
-            raise AlreadyExistsError(
-                f"'{name}' in {self.directory} is a device, fifo or socket, which a download would destroy",
-                uri=uri,
-            )
-        if not os.access(name, os.W_OK, dir_fd=parent):  # a rename would not ask
-            raise self._typed(PermissionError(errno.EACCES, "the file that would be replaced is read-only"), uri)
-        return found
-
-    def _is_directory(self, name: str, uri: str) -> S3dlioError:
-        return IsDirectoryError(
-            f"a directory of the name '{name}' stands where the file should be in {self.directory}",
-            uri=uri,
-        )  # fmt: skip
-
-    def _rename(self, temporary: str, name: str, parent: int, uri: str) -> None:
-        try:
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            yield
         except IsADirectoryError as error:
-            raise self._is_directory(name, uri) from error
+            raise IsDirectoryError(
+                f"a directory of the name '{segments[-1]}' stands where the file should be in {self.directory}", uri=uri
+            ) from error
+        except UnsupportedOperationError as error:
+            raise AlreadyExistsError(
+                f"'{segments[-1]}' in {self.directory} is a device, fifo or socket, which a download would destroy",
+                uri=uri,
+            ) from error
         except OSError as error:
-            raise self._typed(error, uri) from error
+            raise self._typed(error, "/".join(segments), uri) from error
 
-    def _typed(self, error: OSError, uri: str) -> S3dlioError:
-        typed = from_os_error(error, uri=uri)
-        typed.hint = f"the destination is {self.directory}"
+    def _typed(self, error: OSError, name: str, uri: str) -> S3dlioError:
+        typed = local_error(error, self.path(name))
+        typed.locate(uri, None)
         return typed

@@ -22,8 +22,11 @@ from dataclasses import dataclass, replace
 from s3dlio.errors import (
     IsDirectoryError,
     LengthMismatchError,
+    LocalIOError,
+    ObjectChangedError,
     ObjectNotFoundError,
     PermissionDeniedError,
+    PreconditionFailedError,
     S3dlioError,
     UnsupportedOperationError,
 )
@@ -33,11 +36,11 @@ from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.task import (
+    FileVersion,
     RefusedItemError,
     Task,
     check_crc,
     check_length,
-    check_unchanged,
     checksum_of,
     described,
     open_file,
@@ -149,14 +152,14 @@ class FileToStore(Route):
         care, store = self._care, self._store
         descriptor, about = open_file(item.key)
         try:
-            size = about.st_size  # a file that grows is sent as long as it was now; one that shrinks is an error
-            plain = FileSource(descriptor, 0, size)
+            size = about.st_size
+            plain = FileSource(descriptor, 0, size, about)
             tape = care.tape()
             source = plain if tape.idle else WatchedSource(plain, tape)
             options = care.write_options(about.st_mtime_ns)
             try:
                 result = yield from perform(store.write_call(key, source, options=options))
-            except LengthMismatchError as error:
+            except (LengthMismatchError, ObjectChangedError, LocalIOError) as error:
                 error.uri = self.source_uri(item)
                 raise
             check_length(store.uri(key), size, result.size)
@@ -214,10 +217,10 @@ class StoreToFile(Route):
     def _fetch(self, item: Item) -> Steps[Moved]:
         care, store, uri = self._care, self._store, self._store.uri(item.key)
         segments = self._landing.claim(item.name, uri)
-        mtime: list[int] = []
+        before = FileVersion.at(item.key) if store.scheme in LOCAL_SCHEMES else None
         with (
-            self._landing.file(segments, uri, mtime_ns=mtime, durable=care.options.durable) as descriptor,
-            self._landing.behind.sink(descriptor) as plain,
+            self._landing.file(segments, uri, durable=care.options.durable) as new,
+            self._landing.behind.sink(new.fd, self._landing.path(item.name)) as plain,
         ):
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.
             tape = Tape(None, care.verify) if store.scheme in LOCAL_SCHEMES else care.tape()
@@ -228,19 +231,22 @@ class StoreToFile(Route):
                 raise RefusedItemError(error) from error
             size = sink.size or 0
             check_length(uri, metadata.size, size)
-            check_length(uri, size, os.fstat(descriptor).st_size)
+            check_length(uri, size, os.fstat(new.fd).st_size)
+            if before is not None:
+                before.check(item.key)
             if care.verify:
                 crc = tape.crc(size)
-                passed = crc if crc is not None else file_crc(descriptor, size)
+                passed = crc if crc is not None else file_crc(new.fd, size)
                 check_crc(uri, (yield from checksum_of(store, item.key, size, metadata.crc32c)), passed)
             if care.preserve_mtime:
                 kept = kept_mtime(item, (yield from described(store, item.key, metadata)))
-                mtime += [kept] if kept is not None else []
+                if kept is not None:
+                    os.utime(new.fd, ns=(kept, kept))
         return Moved(size, tape.metered)
 
 
 class Moving(Route):
-    """Another route, and then the source is deleted.
+    """Another route, and then the source is deleted: the version that was carried, and no other.
 
     Args:
         route: carries the object.
@@ -262,8 +268,31 @@ class Moving(Route):
         return Task(carry.store, "MOVE", item.key, lambda: self._move(carry, item), size=carry.size, load=carry.load)
 
     def _move(self, carry: Call[Moved], item: Item) -> Steps[Moved]:
-        moved = yield from perform(carry)
         if self._source.scheme in LOCAL_SCHEMES:
-            check_unchanged(item)
-        yield from within(carry, perform(self._source.delete_call(item.key)))
+            file = FileVersion.at(item.key)
+            moved = yield from perform(carry)
+            if FileVersion.at(item.key) != file:
+                raise self._kept(item)
+            yield from within(carry, perform(self._source.delete_call(item.key)))
+            return moved
+        # What still has the ETag that it had before is what was carried.
+        etag = item.etag or (yield from within(carry, perform(self._source.head_call(item.key)))).etag
+        if etag is None:
+            raise UnsupportedOperationError(
+                "the service tells no ETag, so it cannot be told whether what would be deleted is what was copied",
+                uri=self.source_uri(item), hint="copy it, and delete it yourself",
+            )  # fmt: skip
+        moved = yield from perform(carry)
+        try:
+            yield from within(carry, perform(self._source.delete_call(item.key, if_match=etag)))
+        except PreconditionFailedError as error:
+            raise self._kept(item) from error
         return moved
+
+    def _kept(self, item: Item) -> RefusedItemError:
+        return RefusedItemError(
+            ObjectChangedError(
+                "the source changed while it was moved, and was kept", uri=self.source_uri(item), operation="MOVE",
+                hint="move it again",
+            )
+        )  # fmt: skip

@@ -176,10 +176,14 @@ def choose_route(
     """
     if isinstance(target, LocalStore) and target.settings.durable:
         care = replace(care, options=replace(care.options, durable=True))
-    if landing is not None and target.scheme == "file":
-        return StoreToFile(source, landing, care)
+    if landing is not None:
+        return (
+            StoreToFile(source, landing, care)
+            if target.scheme == "file"
+            else Relay(source, target, prefix, care, landing)
+        )
     if target.can_copy_from(source):
-        return ServerCopy(source, target, prefix, care, landing)
+        return ServerCopy(source, target, prefix, care)
     if source.scheme == "file":
         return FileToStore(target, prefix, care)
-    return Relay(source, target, prefix, care, landing)
+    return Relay(source, target, prefix, care)

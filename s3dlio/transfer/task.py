@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from s3dlio.errors import IntegrityError, ObjectChangedError, S3dlioError, from_os_error
+from s3dlio.errors import IntegrityError, S3dlioError, from_os_error
 from s3dlio.integrity import format_crc32c
-from s3dlio.memory.body import DiscardSink
+from s3dlio.memory.body import DiscardSink, source_changed
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink
 from s3dlio.transfer.local import file_uri, not_a_file, special_kind
-from s3dlio.transfer.plan import Item
 from s3dlio.types import Conditions, ObjectMetadata
 
 T = TypeVar("T")
@@ -112,21 +111,35 @@ def open_file(path: str) -> tuple[int, os.stat_result]:
     return descriptor, about
 
 
-def check_unchanged(item: Item) -> None:
-    """Raise unless a local file is what it was when it was selected: what came later was not transferred.
+class FileVersion(NamedTuple):
+    """What tells one content of a path from another."""
 
-    Raises:
-        RefusedItemError: it has changed, or is gone.
-    """
-    uri = file_uri(item.key)
-    try:
-        about = os.stat(item.key)
-    except OSError as error:
-        raise RefusedItemError(from_os_error(error, uri=uri, operation="MOVE")) from error
-    if (about.st_size, about.st_mtime_ns) != (item.size, item.mtime_ns):
-        raise RefusedItemError(
-            ObjectChangedError("the file changed while it was moved, and was kept", uri=uri, hint="move it again")
-        )
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def at(cls, path: str) -> FileVersion:
+        """That of a local file now.
+
+        Raises:
+            RefusedItemError: it is gone, or cannot be reached.
+        """
+        try:
+            about = os.stat(path)
+        except OSError as error:
+            raise RefusedItemError(from_os_error(error, uri=file_uri(path), operation="READ")) from error
+        return cls(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+
+    def check(self, path: str) -> None:
+        """Look again, before what was read gets its name.
+
+        Raises:
+            ObjectChangedError: the file is another, or has another content.
+        """
+        if FileVersion.at(path) != self:
+            raise source_changed()
 
 
 def check_length(uri: str, expected: int, actual: int) -> None:

@@ -39,6 +39,21 @@ def test_delete_many_tells_of_each_key(case: Case, store: ObjectStore) -> None:
     assert case.names() == ["folder/inner"]
 
 
+def test_delete_of_one_version_only(case: Case, store: ObjectStore) -> None:
+    key = case.key("conditional")
+    old = store.put(key, b"old").etag
+    assert old
+    store.put(key, b"another")
+    with pytest.raises(errors.PreconditionFailedError):
+        store.execute(store.delete_call(key, if_match=old))
+    assert store.get(key) == b"another"
+    etag = store.head(key).etag
+    for _ in range(2):  # the second time there is nothing to delete
+        store.execute(store.delete_call(key, if_match=etag))
+    with pytest.raises(errors.ObjectNotFoundError):
+        store.get(key)
+
+
 def test_containers(case: Case) -> None:
     if case.new_container is None:
         pytest.skip("the containers of files are directories")

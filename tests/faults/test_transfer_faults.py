@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import resource
@@ -35,7 +36,7 @@ from s3dlio.memory.body import FileSource, Sink, Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer import between, routes
-from s3dlio.transfer.copy import copy
+from s3dlio.transfer.copy import copy, move
 from s3dlio.transfer.delete import delete
 from s3dlio.transfer.download import download
 from s3dlio.transfer.executor import CancelToken, InlineExecutor
@@ -43,7 +44,7 @@ from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.sync import sync
 from s3dlio.transfer.upload import upload
-from s3dlio.types import Conditions, ListPage, ObjectMetadata, PutOptions, PutResult
+from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observation, PutOptions, PutResult
 
 _numbers = itertools.count()
 
@@ -229,14 +230,82 @@ def test_an_object_that_was_deleted_since_it_was_listed(client: Client, store: S
     assert names_in(tmp_path) == ["a", "c"]
 
 
-def test_a_file_that_grows_is_sent_as_long_as_it_was(client: Client, store: Scripted, files: Path) -> None:
+def rewrite(path: Path, data: bytes | None = None) -> None:
+    """Other bytes in place, and another time: two writes at once may have one time of the clock."""
+    path.write_bytes(path.read_bytes().swapcase() if data is None else data)
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", ["rewritten", "grown"])
+@pytest.mark.parametrize("scheme", ["file", "direct"])
+def test_a_file_that_changes_while_it_is_sent_is_not_stored(
+    client: Client, store: Scripted, files: Path, scheme: str, change: str
+) -> None:
+    for large in "bc":  # a relay takes these in pieces
+        (files / large).write_bytes(bytes(9 << 20))
+
     def on_write(key: str) -> None:
-        with open(files / key[-1], "ab") as file:
-            file.write(b"more")
+        if key == "p/c":
+            rewrite(files / "c", None if change == "rewritten" else bytes(10 << 20))
 
     store.on_write = on_write
-    assert upload(client, files, f"{store.root}/p", verify=True).bytes == 30_000
-    assert len(store.get("p/a")) == 5000
+    if scheme == "direct":  # its bytes are in memory when the store is asked to write
+        client.add_observer(lambda seen: on_write("p/c") if seen.uri.startswith(f"direct://{files}/c") else None)
+    with pytest.raises(BatchError) as caught:
+        copy(client, f"{scheme}://{files}", f"{store.root}/p", recursive=True, continue_on_error=True, verify=True)
+    [failure] = caught.value.failures
+    assert isinstance(failure.error, ObjectChangedError)
+    assert failure.uri == f"{scheme}://{files}/c"
+    assert sorted(key for page in store.list("p/") for key in page.keys) == [f"p/{name}" for name in "abdef"]
+
+
+@pytest.mark.parametrize("size", [100, 40_000, 9 << 20])
+@pytest.mark.parametrize("target", ["file", "direct"])
+@pytest.mark.parametrize("scheme", ["file", "direct"])
+def test_a_file_that_changes_while_it_is_copied_is_not_stored(
+    client: Client, tmp_path: Path, scheme: str, target: str, size: int
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"a" * size)
+    client.add_observer(lambda seen: rewrite(source) if seen.operation.startswith("GET") else None)
+    with pytest.raises(BatchError) as caught:
+        copy(client, f"{scheme}://{source}", f"{target}://{tmp_path}/there/")
+    assert isinstance(caught.value.failures[0].error, ObjectChangedError)
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_move_keeps_an_object_that_was_replaced_meanwhile(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, "s/a", "s/b")
+
+    def replaced(seen: Observation) -> None:
+        if seen.operation == "GET" and seen.uri.endswith("/a"):
+            store.put("s/a", b"newer")
+
+    client.add_observer(replaced)
+    store.observers = (replaced,)
+    with pytest.raises(BatchError) as caught:
+        move(client, f"{store.root}/s/", tmp_path, recursive=True)
+    [failure] = caught.value.failures
+    assert isinstance(failure.error, ObjectChangedError)
+    assert "was kept" in str(failure.error)
+    assert [key for page in store.list("s/") for key in page.keys] == ["s/a"]
+    assert store.get("s/a") == b"newer"
+
+
+def test_a_move_of_objects_without_an_etag_is_refused(client: Client, store: Scripted, tmp_path: Path) -> None:
+    fill(store, "s/a")
+    told = store._told
+    store._told = lambda about: dataclasses.replace(told(about), etag=None)  # type: ignore[method-assign]
+    pages = store._pages
+    store._pages = lambda *asked: map(_without_etags, pages(*asked))  # type: ignore[method-assign,assignment]
+    with pytest.raises(BatchError, match="no ETag"):
+        move(client, f"{store.root}/s/", tmp_path, recursive=True)
+    assert store.head("s/a").size == 300
+
+
+def _without_etags(page: ListPage) -> ListPage:
+    entries = [entry._replace(etag=None) for entry in page.entries]
+    return ListPage(page.keys, page.prefixes, lambda: entries)
 
 
 def test_a_file_that_shrinks_is_an_error(client: Client, store: Scripted, files: Path) -> None:

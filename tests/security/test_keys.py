@@ -18,6 +18,7 @@ from s3dlio.transfer.copy import copy
 from s3dlio.transfer.download import download
 from s3dlio.transfer.landing import Landing, safe_segments
 from s3dlio.transfer.sync import sync
+from s3dlio.types import Observation
 
 _numbers = itertools.count()
 
@@ -106,7 +107,7 @@ def test_links_in_the_destination_are_not_followed(tmp_path: Path) -> None:
     assert everything(outside) == {"precious": b"precious"}
 
 
-def test_a_link_of_the_file_s_own_name_is_replaced_or_refused_never_followed(tmp_path: Path) -> None:
+def test_a_link_of_the_file_s_own_name_is_replaced_never_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"precious")
     for scheme in ("file", "direct"):
@@ -114,12 +115,32 @@ def test_a_link_of_the_file_s_own_name_is_replaced_or_refused_never_followed(tmp
         (tmp_path / scheme / "name").symlink_to(target)
     with Client() as client:
         bucket = bucket_of(client, "name")
-        download(client, f"{bucket}/", tmp_path / "file")
-        with pytest.raises(BatchError, match="is a link"):
-            download(client, f"{bucket}/", f"direct://{tmp_path}/direct")
+        for scheme in ("file", "direct"):
+            download(client, f"{bucket}/", f"{scheme}://{tmp_path}/{scheme}")
+            assert (tmp_path / scheme / "name").read_bytes() == b"name"
+            assert not (tmp_path / scheme / "name").is_symlink()
     assert target.read_bytes() == b"precious"
-    assert (tmp_path / "file" / "name").read_bytes() == b"name"
-    assert not (tmp_path / "file" / "name").is_symlink()
+
+
+@pytest.mark.parametrize("size", [10, 9 << 20], ids=["small", "large"])
+@pytest.mark.parametrize("scheme", ["file", "direct"])
+def test_a_parent_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path, scheme: str, size: int) -> None:
+    outside, there = tmp_path / "outside", tmp_path / "there"
+    outside.mkdir()
+    (there / "d").mkdir(parents=True)
+
+    def swap(seen: Observation) -> None:
+        if seen.operation.startswith("GET") and not (there / "d").is_symlink():
+            (there / "d").rename(there / "before")
+            (there / "d").symlink_to(outside)
+
+    with Client() as client:
+        bucket = bucket_of(client)
+        client.put_bytes(f"{bucket}/d/k", bytes(size))
+        client.add_observer(swap)
+        download(client, f"{bucket}/", f"{scheme}://{there}", preserve_mtime=True)
+    assert everything(outside) == {}
+    assert (there / "before" / "k").stat().st_size == size
 
 
 def test_the_destination_itself_may_be_a_link(tmp_path: Path) -> None:

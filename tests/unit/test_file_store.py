@@ -10,6 +10,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -323,7 +324,7 @@ def test_a_write_that_fails_at_its_end_leaves_nothing(
 def test_a_partial_file_that_cannot_be_removed_is_logged(
     tmp_path: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*args: object) -> None:
+    def fail(*args: object, **more: object) -> None:
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(replacement.os, "unlink", fail)
@@ -564,3 +565,27 @@ def test_one_that_was_struck_before_it_began_goes_in_silence(monkeypatch: pytest
     del struck
     gc.collect()
     assert unraisable == []
+
+
+@pytest.mark.parametrize("beneath", [False, True])
+def test_a_private_file_is_private_from_the_first_moment_of_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beneath: bool
+) -> None:
+    (tmp_path / "secret").write_bytes(b"old")
+    (tmp_path / "secret").chmod(0o600)
+    modes: list[int] = []
+    opened = os.open
+
+    def watched(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
+        if flags & os.O_CREAT:
+            modes.append(mode)
+        return opened(path, flags, mode, **more)
+
+    directory = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(os, "open", watched)
+    target = ("secret", directory) if beneath else (str(tmp_path / "secret"), None)
+    with replacement.Replacement(target[0], beneath=target[1]) as new:
+        assert stat.S_IMODE(os.fstat(new.fd).st_mode) == 0o600
+        new.commit()
+    os.close(directory)
+    assert modes == [0o600]

@@ -15,6 +15,7 @@ import pytest
 
 from s3dlio import integrity
 from s3dlio.errors import StorageFullError
+from s3dlio.memory import body
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
 from s3dlio.net.exchange import STAGE
@@ -213,5 +214,23 @@ def test_a_full_disk_is_told_with_the_object_and_leaves_nothing(
         monkeypatch.setattr(behind, "pwrite_full" if failing == "the writer" else "allocate", full)
     with ScriptedServer([[Expect(), respond(body=BODY)]]) as server, pytest.raises(StorageFullError) as caught:
         _download(server, tmp_path / "down")
+    assert caught.value.uri == "s3://b/k"
+    assert list((tmp_path / "down").iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [100, len(BODY)], ids=["small", "staged"])
+def test_a_full_disk_is_no_broken_connection_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for module in (body, behind):
+        monkeypatch.setattr(module, "pwrite_full", full)
+    with ScriptedServer([[Expect(), respond(body=BODY[:size])]]) as server:
+        with pytest.raises(StorageFullError) as caught:
+            _download(server, tmp_path / "down", size=size)
+        assert server.extra_connections == 0  # nobody tried again
+    assert f"No space left on device: {tmp_path}/down/k" in str(caught.value)
     assert caught.value.uri == "s3://b/k"
     assert list((tmp_path / "down").iterdir()) == []

@@ -184,6 +184,9 @@ class AzureStore(CloudStore):
             if not failures.is_gone_already(error):
                 raise
 
+    def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
+        return self.request("DELETE", key, "", (("if-match", found.etag or ""),))
+
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
         return (yield from self.batches.run(keys))
 

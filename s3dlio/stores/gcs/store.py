@@ -218,6 +218,10 @@ class GcsStore(CloudStore):
             if not failures.is_gone_already(error):
                 raise
 
+    def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
+        query = encode_query([("ifGenerationMatch", found.version_id or "0")])
+        return self.request("DELETE", self.path(key), query)
+
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
         return (yield from self.batches.run(keys))
 

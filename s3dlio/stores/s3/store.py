@@ -220,6 +220,20 @@ class S3Store(CloudStore):
             if error.code != "NoSuchKey" and not (error.status == 404 and error.code is None):
                 raise
 
+    def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
+        # Amazon S3 API Reference, DeleteObject: If-Match. Servers that do not know it have been asked just before.
+        etag = found.etag
+        fields = (("if-match", etag),) if etag and not etag.startswith("W/") else ()
+        return self.request("DELETE", key, "", fields)
+
+    def _delete_if_match(self, key: str, etag: str) -> Steps[None]:
+        try:
+            yield from super()._delete_if_match(key, etag)
+        except S3dlioError as error:
+            if error.status != 501:  # If-Match is not implemented: the look just before it has to do
+                raise
+            yield from self._delete(key, None)
+
     def _delete_many(self, keys: Sequence[str]) -> Steps[list[tuple[str, S3dlioError]]]:
         alone = [key for key in keys if xml.UNSPEAKABLE.search(key)]  # XML cannot carry them
         failed: list[tuple[str, S3dlioError]] = []
