@@ -90,6 +90,21 @@ class Context:
                 error.hint = hint if isinstance(error, IsDirectoryError) else f"it is a directory: {hint}"
             raise
 
+    def check_matched(self, uri: str, count: int, operation: str) -> None:
+        """Where a glob selected nothing, say so: a wildcard that is mistyped must not look like an empty directory.
+
+        Raises:
+            ObjectNotFoundError: it did.
+        """
+        from s3dlio.transfer.glob import is_glob
+
+        if count or not is_glob(self.client.store_for(uri)[1]):
+            return
+        raise ObjectNotFoundError(
+            "nothing matches the glob", uri=uri, operation=operation,
+            hint="in brackets a special character is itself: [*], [?], [[], [{]",
+        )  # fmt: skip
+
     def _is_directory(self, uri: str, error: S3dlioError) -> bool:
         if isinstance(error, IsDirectoryError):
             return True

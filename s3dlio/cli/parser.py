@@ -24,6 +24,8 @@ DESCRIPTION = (
 EPILOG = (
     "Exit codes: 0 done, 1 something failed, 2 the command line is wrong, 130 interrupted. "
     "Numbers take the suffixes k, m, g, t (powers of 1000) and Ki, Mi, Gi, Ti (powers of 1024). "
+    "Globs are the same for keys and local paths: * and ? stay within a segment, ** crosses '/', [abc] is one "
+    "of these, [!abc] none of these, {one,two} either; [*] is the character itself. "
     "'s3-cli config' shows every setting, its value and where it comes from."
 )
 
@@ -133,7 +135,7 @@ def _buckets(commands: _Commands) -> None:
 def _looking(commands: _Commands) -> None:
     ls = commands.add("ls", "ls:run", "List objects", aliases=["list"],
                       details="One URI a line as they arrive, and a last line with the count and the rate")  # fmt: skip
-    ls.add_argument("uri", metavar="URI", help=f"{_PREFIX}; '*' in a key selects by name")
+    ls.add_argument("uri", metavar="URI", help=f"{_PREFIX}, or a glob")
     _recursive(ls, "everything below, instead of one level")
     _pattern(ls, "only objects")
     ls.add_argument("--fan-out", type=quantities.jobs, default=1, metavar="N",
@@ -158,7 +160,7 @@ def _reading(commands: _Commands) -> None:
         "get", "get:run", "Read objects and discard their bytes: a read benchmark",
         details="To keep the bytes give -o, or use download, cp or cat",
     )  # fmt: skip
-    get.add_argument("uri", nargs="?", metavar="URI", help=f"{_URI}, or a prefix ending in '/'; '*' selects by name")
+    get.add_argument("uri", nargs="?", metavar="URI", help=f"{_URI}, a prefix ending in '/', or a glob")
     _recursive(get, "everything below the prefix")
     _pattern(get, "only objects")
     _jobs(get, 64, "--concurrent")
@@ -284,7 +286,7 @@ def _continue_on_error(command: CommandParser) -> None:
 
 def _removing(commands: _Commands) -> None:
     rm = commands.add("rm", "rm:run", "Delete objects", aliases=["delete"])
-    rm.add_argument("uri", metavar="URI", help=f"{_URI}; with -r a prefix or a '*'")
+    rm.add_argument("uri", metavar="URI", help=f"{_URI}; with -r a prefix or a glob")
     _recursive(rm, "everything below the prefix")
     _pattern(rm, "with -r: only objects")
     rm.add_argument("-j", "--jobs", type=quantities.jobs, default=8, metavar="N",

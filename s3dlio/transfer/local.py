@@ -7,7 +7,6 @@ fifos, devices, links in a loop, dangling links, unreadable directories, names t
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +15,10 @@ from typing import NamedTuple
 from s3dlio import uri as uris
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, from_os_error
 from s3dlio.stores.replacement import is_unfinished
+from s3dlio.transfer.glob import Glob, find_local, is_glob
 from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
 from s3dlio.transfer.selection import compile_pattern
 
-_GLOB = "*?["
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
           (stat.S_ISCHR, "a character device"))  # fmt: skip
 
@@ -64,8 +63,8 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
     """The files and directories that ``sources`` name.
 
     Args:
-        sources: paths. A path that exists is that path; otherwise ``*``, ``?`` and ``[`` make it a glob
-            (``**`` crosses directories). ``file://`` URIs are understood.
+        sources: paths. A path that exists is that path; any other may be a glob (:mod:`s3dlio.transfer.glob`).
+            ``file://`` URIs are understood.
         recursive: directories that a glob finds are wanted, too, and names are relative to the part before the
             wildcard; otherwise only files are, and their name is their last segment.
         regex: the last segment of a path that is no directory is a regular expression, found anywhere in the names
@@ -83,7 +82,7 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
             found = list(_matching(path))
         elif os.path.lexists(path):
             found = [_root(path)]
-        elif any(c in path for c in _GLOB):
+        elif is_glob(path):
             found = list(_globbed(path, recursive))
         else:
             meant = uris.likely_meant(path)
@@ -104,10 +103,9 @@ def _root(path: str) -> Root:
 
 
 def _globbed(pattern: str, recursive: bool) -> Iterator[Root]:
-    first = min(pattern.index(c) for c in _GLOB if c in pattern)
-    base = pattern[: pattern.rfind("/", 0, first) + 1]
-    for path in sorted(glob.iglob(pattern, recursive=True)):
-        relative = path[len(base) :].strip("/")
+    start = len(Glob.of(pattern).base)
+    for path in find_local(pattern):
+        relative = path[start:]
         if os.path.isdir(path):
             # Without `recursive` only files are meant; a directory is passed over, aloud, by its root.
             if recursive and "**" not in pattern:  # `**` finds what is beneath a directory by itself

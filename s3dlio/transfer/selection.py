@@ -4,7 +4,8 @@
 key                     selects
 ======================  ==========================================================================================
 empty, or ends in /     the contents of the directory; with ``recursive`` everything under it
-contains ``*``          the objects whose whole key matches: ``*`` stays within a segment, ``**`` crosses ``/``
+a glob                  the objects whose whole key matches, see :mod:`s3dlio.transfer.glob`. Keys are data: where
+                        there is an object or directory of exactly this name, and no ``*`` in it, that is meant
 anything else           the object of exactly this name, and the directory of this name: as an entry ``name/``, or
                         with ``recursive`` everything under it. A local directory needs no trailing slash.
 ======================  ==========================================================================================
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.fanout import fan_out
+from s3dlio.transfer.glob import Glob, is_glob
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
@@ -46,7 +48,8 @@ class Selection:
         fan_out: how many sub-directories of a recursive cloud listing are listed at a time (``transfer.fanout``).
 
     Raises:
-        ConfigError: the pattern is neither a regular expression nor a glob, or ``fan_out`` is below 1.
+        ConfigError: the pattern is neither a regular expression nor a glob, or ``fan_out`` is below 1; the braces of
+            the key stand for too many texts.
         InvalidURIError: a wildcard that ends in ``/``.
     """
 
@@ -88,8 +91,8 @@ class Selection:
             return self._under(key)
         if self._is_local and os.path.isdir(key):
             return self._under(key + "/")
-        if "*" in key and not (self._is_local and os.path.lexists(key)):
-            return self._glob(key)
+        if is_glob(key) and not (self._is_local and os.path.lexists(key)):
+            return self._glob(key) if "*" in key or self._is_local else self._exact_or_glob(key)
         return self._exact(key)
 
     def _under(self, directory: str) -> Iterator[Selected]:
@@ -125,13 +128,18 @@ class Selection:
         entry = ListEntry(path, about.size, about.etag, about.last_modified, about.storage_class)
         yield Selected(parent, ListPage([path], (), lambda: [entry]))
 
+    def _exact_or_glob(self, key: str) -> Iterator[Selected]:
+        exact = False
+        for found in self._exact(key):
+            exact = exact or bool(found.page.keys or found.page.prefixes)
+            yield found
+        if not exact:
+            yield from self._glob(key)
+
     def _glob(self, key: str) -> Iterator[Selected]:
-        head = key[: key.index("*")]
-        base = _parent(head)
-        deep = "/" in key[len(head) :] or "**" in key
-        matches = glob_regex(key).fullmatch
-        for page in self._store.list(head, recursive=deep):
-            yield Selected(base, _kept(page, lambda name: matches(name) is not None, prefixes=False))
+        glob = Glob.of(key)
+        for page in self._store.list(glob.head, recursive=glob.deep):
+            yield Selected(glob.base, _kept(page, glob.matches, prefixes=False))
 
 
 def check_names_one(store: ObjectStore, key: str, operation: str) -> None:
@@ -180,22 +188,3 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise ConfigError(
             f"invalid regex pattern {pattern!r}: {error}", hint="write a regular expression, or a glob such as *.npz"
         ) from error
-
-
-def glob_regex(glob: str) -> re.Pattern[str]:
-    """The regular expression of a glob: ``*`` stays within a segment, ``**`` crosses ``/``; all else is literal.
-
-    Atomic groups hold each wildcard to its first match, where what follows can take whatever a later match would:
-    without them a key of 200 characters and six wildcards took minutes (others write the keys).
-    """
-    *blocks, last = [[re.escape(text) for text in block.split("*")] for block in glob.split("**")]
-    written = [head + "".join(map(_up_to, tail)) for head, *tail in blocks]
-    head, *tail = last
-    end = "".join(map(_up_to, tail[:-1])) + f"[^/]*{tail[-1]}" if tail else ""
-    closed = written[:1] + [f"(?>.*?{block})" for block in written[1:]]
-    return re.compile("".join(closed) + (".*" if blocks else "") + head + end, re.DOTALL)
-
-
-def _up_to(text: str) -> str:
-    """A ``*`` and the literal after it, at the first place where that stands."""
-    return f"(?>[^/]*?{text})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.local import Root, check_names, expand, local_path, select_local
 from s3dlio.transfer.plan import Entry, Filter, Item, Plan
 from s3dlio.transfer.remote import select_remote
@@ -18,6 +19,7 @@ from s3dlio.transfer.target import (
     Places,
     as_directory,
     check_apart,
+    check_glob_apart,
     check_roots_apart,
     name_places,
     place_list,
@@ -107,12 +109,14 @@ class Source:
             alone = first.path == self.key and not first.is_directory
             return next(iter(self.plan()), None) if alone else None
         if self.recursive or self.pattern is not None or is_directory_like(self.key) or "*" in self.key:
-            return None
+            return None  # without a '*', a glob may also be the exact name of an object
         try:
             about = self.store.head(self.key)
         except ObjectNotFoundError as error:
             if any(page.keys for page in itertools.islice(self.store.list(self.key + "/", recursive=False), 1)):
                 raise self._directory() from error
+            if is_glob(self.key):
+                return None
             raise
         name = self.key.rpartition("/")[2]
         return Item(name, self.key, about.size, about.etag, about.last_modified) if self.keep(name) else None
@@ -142,6 +146,7 @@ class Source:
             InvalidURIError: it is.
         """
         prefix = as_directory(prefix)
+        check_glob_apart(self.store, self.key, target, prefix)
         if self.roots is not None:
             check_roots_apart(self.roots, self.store, target, prefix)
         elif "*" not in self.key:

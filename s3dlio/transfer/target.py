@@ -11,10 +11,11 @@ from s3dlio.errors import InvalidURIError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local import LocalStore
 from s3dlio.transfer.between import Relay, ServerCopy
+from s3dlio.transfer.glob import Glob, is_glob
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.local import Root
 from s3dlio.transfer.routes import Care, FileToStore, Route, StoreToFile
-from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme, likely_meant
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme, is_directory_like, likely_meant
 
 
 def place_uri(place: str | os.PathLike[str]) -> str:
@@ -127,6 +128,25 @@ def check_apart(source: ObjectStore, source_key: str, target: ObjectStore, prefi
         itself = "the destination is the source itself"
         raise InvalidURIError(
             itself if inner == outer else f"it is inside {source.uri(as_directory(source_key))}, the other side",
+            uri=target.uri(prefix), hint="name another destination; nothing was transferred",
+        )  # fmt: skip
+
+
+def check_glob_apart(source: ObjectStore, glob: str, target: ObjectStore, prefix: str) -> None:
+    """Refuse a glob whose matches are copied to where they match again: that would copy copies, too.
+
+    Raises:
+        InvalidURIError: they are.
+    """
+    if source.scheme in LOCAL_SCHEMES and target.scheme in LOCAL_SCHEMES:
+        if os.path.lexists(glob):
+            return
+        glob, prefix = os.path.abspath(glob), as_directory(os.path.abspath(prefix))
+    elif source.root != target.root:
+        return
+    if glob and not is_directory_like(glob) and is_glob(glob) and Glob.of(glob).may_match_beneath(prefix):
+        raise InvalidURIError(
+            f"the glob {source.uri(glob)} matches what would be copied there",
             uri=target.uri(prefix), hint="name another destination; nothing was transferred",
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.transfer.engine import Running, conclude, journal_at, meter_of, run_plan, watched
 from s3dlio.transfer.executor import CancelToken
-from s3dlio.transfer.local import check_names, expand, select_local
+from s3dlio.transfer.local import check_names, expand, local_path, select_local
 from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import Progress
@@ -17,6 +17,7 @@ from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.target import (
     Places,
     as_directory,
+    check_glob_apart,
     check_roots_apart,
     destination_uri,
     name_places,
@@ -85,6 +86,8 @@ def upload(
     check_names(roots, recursive, keep)
     source, _ = client.store_for("file:///")
     store, prefix = client.store_for(destination)
+    for place in given if not regex else ():
+        check_glob_apart(source, local_path(place), store, as_directory(prefix))
     check_roots_apart(roots, source, store, as_directory(prefix))
     named = name_places(given)
     with (

@@ -546,3 +546,11 @@ def test_an_interrupted_command_says_how_far_it_came(tmp_path: Path, cli: Cli, m
 def test_the_console_script_and_the_module_are_the_same_program():
     done = subprocess.run([*S3_CLI, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("s3-cli ")
+
+
+@pytest.mark.parametrize("words", ["ls", "du", "rm -r", "rm -rn", "get"])
+@pytest.mark.parametrize("glob", ["none?", "x[12]", "q{a,b}*"])
+def test_a_glob_that_matches_nothing_is_said_and_fails(cli: Cli, tree: Path, words: str, glob: str):
+    run = cli(*words.split(), f"file://{tree}/{glob}", code=1)
+    assert f"file://{tree}/{glob}" in run.err
+    assert cli("ls", f"file://{tree}/nothing/").code == 0  # no glob: a directory without anything in it

@@ -16,7 +16,6 @@ from s3dlio.stores.base import Call
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.executor import CancelToken, Executor, InlineExecutor
-from s3dlio.transfer.selection import glob_regex
 from s3dlio.uri import parse
 
 KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -62,23 +61,6 @@ def test_listings_agree_with_a_model(keys: set[str], name: str) -> None:
     assert client.list(base + name) == [base + e for e in sorted(({name} & keys) | ({name + "/"} if under else set()))]
     client.delete(base + name + "/", recursive=True)
     assert client.list_keys(base, recursive=True) == sorted(keys - under)
-
-
-@given(NAMES, st.lists(st.sampled_from(["a", "b", ".", "-", "/", "*", "**"]), max_size=6).map("".join))
-def test_globs_agree_with_a_slow_matcher(name: str, glob: str) -> None:
-    assert (glob_regex(glob).fullmatch(name) is not None) == matches(glob, name)
-
-
-def matches(glob: str, name: str) -> bool:
-    """A star at a time: by definition, slowly."""
-    if not glob:
-        return not name
-    if glob.startswith("*"):
-        crossing = glob.startswith("**")
-        rest = glob[2 if crossing else 1 :]
-        ends = range(len(name) + 1) if crossing or "/" not in name else range(name.index("/") + 1)
-        return any(matches(rest, name[end:]) for end in ends)
-    return name[:1] == glob[0] and matches(glob[1:], name[1:])
 
 
 @given(st.lists(st.sampled_from(["ok", "fail"]), max_size=40), st.integers(1, 8), st.sampled_from(EXECUTORS))

@@ -24,6 +24,7 @@ def run(context: Context) -> None:
     for directory in sorted(counts.keys() - {""}):
         _print(context, store.uri(directory), sizes[directory], counts[directory])
     _print(context, args.uri, sizes[""], counts[""])
+    context.check_matched(args.uri, counts[""], "LIST")
 
 
 def _directories(key: str, start: int, depth: int) -> list[str]:

@@ -16,6 +16,7 @@ from s3dlio.stores.base import Call
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.engine import watched
 from s3dlio.transfer.executor import CancelToken
+from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.types import ObjectMetadata
@@ -69,7 +70,7 @@ def _calls(context: Context, progress: Progress) -> Iterator[Read]:
             yield store.read_call(key, DiscardSink())
         return
     store, key = client.store_for(args.uri)
-    if not (args.recursive or args.pattern or is_directory_like(key) or "*" in key):
+    if not (args.recursive or args.pattern or is_directory_like(key) or is_glob(key)):
         progress.add(1, args.length or 0)
         yield store.read_call(key, DiscardSink(), offset=args.offset or 0, length=args.length)
         return

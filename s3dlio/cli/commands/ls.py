@@ -40,6 +40,7 @@ def run(context: Context) -> None:
         {"operation": "LIST", "objects": count, "seconds": round(seconds, 6)},
         f"{TOTAL} {count} ({seconds:.3f}s, rate: {count / seconds:,.0f} objects/s)",
     )
+    context.check_matched(args.uri, count, "LIST")
 
 
 def _print_page(context: Context, store: ObjectStore, page: ListPage) -> None:

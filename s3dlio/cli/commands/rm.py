@@ -37,6 +37,8 @@ def run(context: Context) -> None:
     except BatchError as error:
         finish_failed(context.out, "DELETE", error)
     _report(context, summary)
+    if args.recursive:
+        context.check_matched(args.uri, summary.attempted, "DELETE")
 
 
 def _would_delete(context: Context, uri: str) -> None:
