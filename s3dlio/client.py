@@ -343,6 +343,7 @@ def _unpickled(settings: Settings) -> Client:
     """
     here = Settings.resolve()
     found: dict[str, dict[str, str]] = {}
+    origins: dict[str, str] = {}
     for section, kind in SECTIONS.items():
         for name in secrets(kind):
             if f"{section}.{name}" not in settings.origins:
@@ -354,5 +355,7 @@ def _unpickled(settings: Settings) -> Client:
                     hint="set credentials in the environment, so that other processes find them",
                 )
             found.setdefault(section, {})[name] = value
+            origins[f"{section}.{name}"] = here.origin(f"{section}.{name}")
     endpoints = with_secrets(settings.endpoints, here.endpoints)
-    return Client(dataclasses.replace(settings.replace(**found), endpoints=endpoints))
+    settings = settings.replace(**found)
+    return Client(dataclasses.replace(settings, endpoints=endpoints, origins={**settings.origins, **origins}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -15,24 +16,34 @@ from s3dlio.sizes import parse_size
 Reader = Callable[[str, Any], Any]
 
 
-def integer(minimum: int) -> Reader:
+def integer(minimum: int, *, zero: int | None = None) -> Reader:
+    """An integer from ``minimum`` on; ``zero`` is what 0 means, where that is another number."""
+
     def read(name: str, value: Any) -> int:
         written = value.strip() if isinstance(value, str) else ""
         number = len(written) < 20 and written.removeprefix("-").isdecimal()
         if isinstance(value, bool) or not (isinstance(value, int) or number):
             raise ConfigError(f"{name} must be an integer, not {value!r}")
+        if int(value) == 0 and zero is not None:
+            return zero
         if int(value) < minimum:
-            raise ConfigError(f"{name} must be at least {minimum}, got {value}")
+            raise ConfigError(f"{name} must be at least {minimum}, got {str(value)[:80]}")
         return int(value)
 
     return read
 
 
-def size(minimum: int) -> Reader:
-    """Bytes, as :func:`s3dlio.sizes.parse_size` reads them."""
-    return lambda name, value: parse_size(value, name=name, minimum=minimum)
+def size(minimum: int, *, zero: int | None = None) -> Reader:
+    """Bytes, as :func:`s3dlio.sizes.parse_size` reads them; ``zero`` as of ``integer``."""
+
+    def read(name: str, value: Any) -> int:
+        found = parse_size(value, name=name, minimum=minimum if zero is None else 0)
+        return zero if found == 0 and zero is not None else found
+
+    return read
 
 
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 #: 31 years; what a system takes for a timeout ends somewhere beyond.
 _MAX_SECONDS = 10**9
 
@@ -47,15 +58,24 @@ def seconds(name: str, value: Any) -> float:
     return number
 
 
+ON = ("1", "true", "yes", "on", "enable", "enabled")
+OFF = ("0", "false", "no", "off", "disable", "disabled")
+
+
 def flag(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     written = value.strip().lower() if isinstance(value, str) else ""
-    if written in ("1", "true", "yes", "on"):
+    if written in ON:
         return True
-    if written in ("0", "false", "no", "off"):
+    if written in OFF:
         return False
     raise ConfigError(f"{name} must be true or false, not {value!r}")
+
+
+def flag_or_off(name: str, value: Any) -> bool:
+    """As ``flag``, but any other text is false."""
+    return value.strip().lower() in ON if isinstance(value, str) else flag(name, value)
 
 
 def text(name: str, value: Any) -> str:
@@ -65,6 +85,16 @@ def text(name: str, value: Any) -> str:
     return value.strip()
 
 
+def region_name(name: str, value: Any) -> str:
+    """The name of a region: it stands in every signature, and on AWS in a host name."""
+    written = text(name, value)
+    if not _REGION.fullmatch(written):
+        raise ConfigError(
+            f"{name}={value!r} is no region", hint="write letters, digits, '-', '_' and '.', as in us-east-1"
+        )
+    return written
+
+
 def url(name: str, value: Any) -> str:
     written = text(name, value).rstrip("/")
     scheme, separator, rest = written.partition("://")
@@ -72,7 +102,7 @@ def url(name: str, value: Any) -> str:
         raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
     if "@" in rest.partition("/")[0]:
         raise ConfigError(f"{name} must not hold credentials", hint="there are settings for them")
-    if not written.isprintable() or " " in written or not _has_port_or_none(written):
+    if not written.isprintable() or " " in written or rest.startswith("/") or not _has_port_or_none(written):
         raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
     return written
 

@@ -8,14 +8,13 @@ and a test compares the two.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from s3dlio import sources
-from s3dlio.endpoints import Endpoint, read_endpoints
+from s3dlio import layering, sources
+from s3dlio.endpoints import Endpoint
 from s3dlio.errors import ConfigError, redact
 from s3dlio.knobs import (
     Knob,
@@ -23,29 +22,37 @@ from s3dlio.knobs import (
     choice,
     find_knob,
     flag,
+    flag_or_off,
     integer,
     knob,
     knobs,
     leaves,
+    region_name,
     seconds,
     size,
     text,
     url,
     url_or_host,
 )
+from s3dlio.layering import PROGRAM, Reading
+from s3dlio.layering import Problem as Problem
 from s3dlio.locks import ForkLock
 from s3dlio.sizes import format_size
-from s3dlio.sources import Layer, config_file, variable_layers
-
-log = logging.getLogger("s3dlio.settings")
+from s3dlio.sources import Layer, variable_layers
 
 KiB, MiB = 1 << 10, 1 << 20
+
+
+def _h2c(name: str, value: Any) -> bool:
+    """A flag; ``auto``, which let the replaced package ask the server, is no."""
+    return False if value == "auto" else flag(name, value)
+
 
 @dataclass(frozen=True)
 class HttpSettings(Section):
     """Connections to the services."""
 
-    max_connections: int = knob(256, integer(1), "connections kept open for each host",
+    max_connections: int = knob(256, integer(1, zero=65536), "connections kept open for each host; 0: any number",
                                 "S3DLIO_MAX_HTTP_CONNECTIONS", "S3DLIO_POOL_MAX_IDLE_PER_HOST")
     pool_idle_seconds: float = knob(30.0, seconds, "an idle connection is closed after so long",
                                     "S3DLIO_POOL_IDLE_TIMEOUT_SECS")
@@ -54,7 +61,7 @@ class HttpSettings(Section):
     operation_timeout: float | None = knob(None, seconds, "seconds for an operation, all requests and retries",
                                            "S3DLIO_OPERATION_TIMEOUT_SECS")
     ca_bundle: str | None = knob(None, text, "a PEM file of the certificates to trust instead of the system's",
-                                 "AWS_CA_BUNDLE", "AWS_CA_BUNDLE_PATH")
+                                 "AWS_CA_BUNDLE", "AWS_CA_BUNDLE_PATH", "REQUESTS_CA_BUNDLE")
     follow_redirects: bool = knob(True, flag, "follow redirects of a service", "S3DLIO_FOLLOW_REDIRECTS")
     redirect_max: int = knob(5, integer(0), "redirects followed in one operation", "S3DLIO_REDIRECT_MAX")
 
@@ -63,7 +70,8 @@ class HttpSettings(Section):
 class RetrySettings(Section):
     """What happens after a failure that may pass."""
 
-    max_attempts: int = knob(5, integer(1), "how often a request is sent at most", "S3DLIO_MAX_RETRY_ATTEMPTS")
+    max_attempts: int = knob(5, integer(1, zero=1), "how often a request is sent at most", "S3DLIO_MAX_RETRY_ATTEMPTS",
+                             "AWS_MAX_ATTEMPTS")
     base_delay: float = knob(0.1, seconds, "seconds of the first pause at most; each next one may be twice as long",
                              "S3DLIO_RETRY_BASE_DELAY_SECS")
     max_delay: float = knob(20.0, seconds, "seconds that a pause lasts at most", "S3DLIO_RETRY_MAX_DELAY_SECS")
@@ -83,25 +91,32 @@ class RangeSettings(Section):
                             "S3DLIO_RANGE_CONCURRENCY")
     size_cache_seconds: float = knob(60.0, seconds, "how long pre_stat_and_cache's sizes are believed",
                                      "S3DLIO_SIZE_CACHE_TTL_SECS")
+    size_cache_entries: int = knob(1_000_000, integer(1), "how many of these sizes a store keeps, the latest ones",
+                                   "S3DLIO_SIZE_CACHE_MAX_ENTRIES")
 
 
 @dataclass(frozen=True)
 class MultipartSettings(Section):
     """Large objects are written in parts."""
 
-    threshold: int = knob(32 * MiB, size(1), "objects larger than this are written in parts",
-                          "S3DLIO_MULTIPART_THRESHOLD_MB")
+    threshold: int = knob(32 * MiB, size(1, zero=1), "objects larger than this are written in parts",
+                          "S3DLIO_DISABLE_MULTIPART", "S3DLIO_MULTIPART_THRESHOLD_MB")
     part_size: int = knob(16 * MiB, size(5 * MiB), "bytes of one part (more where 10,000 parts would not do)",
                           "S3DLIO_MULTIPART_PART_SIZE_MB")
     max_in_flight: int = knob(8, integer(1), "parts of one object in flight; in a batch, its max_in_flight counts",
                               "S3DLIO_MULTIPART_MAX_IN_FLIGHT")
+    put_verify: bool = knob(False, flag_or_off, "after every put that was written in parts, ask the store for its size "
+                            "and compare", "S3DLIO_MPU_PUT_VERIFY")
+    verify_attempts: int = knob(3, integer(1, zero=3), "how often a put in parts is done at most whose size is not the "
+                                "one that was written", "S3DLIO_MPU_MAX_RETRIES")
+    verify_delay: float = knob(5.0, seconds, "seconds before such a put is done again", "S3DLIO_MPU_RETRY_DELAY_S")
 
 
 @dataclass(frozen=True)
 class ExecutorSettings(Section):
     """The threads that batches share."""
 
-    threads: int = knob(64, integer(1), "threads at most; they are started as they are needed",
+    threads: int = knob(64, integer(1, zero=64), "threads at most; they are started as they are needed",
                         "S3DLIO_RT_THREADS", "S3DLIO_WORKER_THREADS")
 
 
@@ -111,8 +126,11 @@ class TransferSettings(Section):
 
     max_in_flight_bytes: int = knob(1024 * MiB, size(1), "bytes that a batch of writes holds in flight at most",
                                     "S3DLIO_MAX_IN_FLIGHT_BYTES")
-    put_verify: bool = knob(False, flag, "after every put of one object, ask the store for its size and compare",
+    put_verify: bool = knob(False, flag_or_off, "after every put of one object, ask the store for its size and compare",
                             "S3DLIO_PUT_VERIFY")
+    verify_attempts: int = knob(3, integer(1, zero=3), "how often a put in one request is done at most whose size is "
+                                "not the one that was written", "S3DLIO_PUT_MAX_RETRIES")
+    verify_delay: float = knob(1.0, seconds, "seconds before such a put is done again", "S3DLIO_PUT_RETRY_DELAY_MS")
 
 
 @dataclass(frozen=True)
@@ -133,15 +151,23 @@ class S3Settings(Section):
     """``s3://``. What is not set here, boto3 finds: profiles, SSO, web identity, instance roles."""
 
     endpoint_url: str | None = knob(None, url, "the service; unset: AWS", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    region: str | None = knob(None, text, "the region to sign for", "AWS_REGION", "AWS_DEFAULT_REGION")
-    profile: str | None = knob(None, text, "the profile in ~/.aws", "AWS_PROFILE")
+    ignore_configured_endpoint_urls: bool | None = knob(
+        None, flag, "take no endpoint from variables and profiles, only from the program and the configuration file; "
+        "unset: the profile's", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")  # fmt: skip
+    region: str | None = knob(None, region_name, "the region to sign for", "AWS_REGION", "AWS_DEFAULT_REGION")
+    profile: str | None = knob(None, text, "the profile in ~/.aws", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")
     addressing: str = knob("auto", choice("auto", "path", "virtual"), "where the bucket stands: in the path or in the "
-                           "host name; auto: host name on AWS, path elsewhere", "S3DLIO_S3_ADDRESSING")
+                           "host name; auto: host name on AWS, path elsewhere", "S3DLIO_S3_ADDRESSING",
+                           "AWS_S3_ADDRESSING_STYLE")
     backend: str = knob("native", choice("native", "boto3", "arrow"), "the transport of objects and listings",
                         "S3DLIO_BACKEND")
     anonymous: bool = knob(False, flag, "send unsigned requests", "S3DLIO_S3_ANONYMOUS")
     payload_signing: bool = knob(False, flag, "sign the hash of the payload too, not only the head",
-                                 "S3DLIO_S3_PAYLOAD_SIGNING")
+                                 "S3DLIO_S3_PAYLOAD_SIGNING", "S3DLIO_UNSIGNED_PAYLOAD")
+    h2c: bool = knob(False, _h2c, "the arrow transport speaks HTTP/2 to http:// endpoints; the others speak HTTP/1.1",
+                     "S3DLIO_H2C")
+    https_h2: bool = knob(False, flag, "the arrow transport offers HTTP/2 to https:// endpoints; the others speak "
+                          "HTTP/1.1", "S3DLIO_HTTPS_H2", "S3DLIO_ENABLE_HTTP2")
     request_checksum_calculation: str | None = knob(None, choice("when_required", "when_supported"), "send checksums; "
                                                     "unset: when_supported on AWS, when_required elsewhere",
                                                     "AWS_REQUEST_CHECKSUM_CALCULATION")
@@ -175,7 +201,12 @@ class AzureSettings(Section):
                         "S3DLIO_AZURE_BACKEND")
     key: str | None = knob(None, text, "the account's key", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY",
                            secret=True)
-    sas_token: str | None = knob(None, text, "a shared access signature", "AZURE_STORAGE_SAS_TOKEN", secret=True)
+    sas_token: str | None = knob(None, text, "a shared access signature, with or without its question mark",
+                                 "AZURE_STORAGE_SAS_TOKEN", "S3DLIO_AZURE_SAS_TOKEN", secret=True)
+    credential: str = knob("auto", choice("auto", "managed-identity", "client-secret", "workload-identity", "sas",
+                                          "none"),
+                           "which kind of credentials; auto: the first of key, signature and what azure-identity finds",
+                           "S3DLIO_AZURE_CREDENTIAL")
     connection_string: str | None = knob(None, text, "account, key and endpoint in one",
                                          "AZURE_STORAGE_CONNECTION_STRING", secret=True)
     anonymous: bool = knob(False, flag, "send requests without credentials", "S3DLIO_AZURE_ANONYMOUS")
@@ -201,7 +232,8 @@ class GcsSettings(Section):
 
     endpoint_url: str | None = knob(None, url_or_host, "the service; unset: Google",
                                     "GCS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
-    project: str | None = knob(None, text, "the project of new and listed buckets", "GOOGLE_CLOUD_PROJECT")
+    project: str | None = knob(None, text, "the project of new and listed buckets", "GOOGLE_CLOUD_PROJECT",
+                               "GCLOUD_PROJECT", "GCS_PROJECT")
     backend: str = knob("native", choice("native", "sdk"), "the transport of objects and listings",
                         "S3DLIO_GCS_BACKEND")
     anonymous: bool = knob(False, flag, "send requests without credentials", "S3DLIO_GCS_ANONYMOUS")
@@ -253,29 +285,31 @@ class Settings:
         Raises:
             ConfigError: an unknown section or name, or a value of the wrong type; it says where that stands.
         """
-        values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-        origins: dict[str, str] = {}
+        return cls._read(environ, arguments, None)
 
-        def put(section: str, name: str, value: Any, label: str, origin: str) -> None:
-            values[section][name] = find_knob(SECTIONS, section, name, origin).read(label, value)
-            origins[f"{section}.{name}"] = origin
+    @classmethod
+    def inspect(
+        cls, environ: Mapping[str, str] | None = None, **arguments: Mapping[str, Any]
+    ) -> tuple[Self, list[Problem]]:
+        """As ``resolve``, but what cannot be used is left out and told."""
+        problems: list[Problem] = []
+        return cls._read(environ, arguments, problems), problems
 
-        path, tables = config_file(environ)
-        endpoints = read_endpoints(tables.get("endpoint", {}), SECTIONS, path)
-        others = {section: table for section, table in tables.items() if section != "endpoint"}
-        for section, name, value in leaves(SECTIONS, others, origin := f"configuration file {path}"):
-            put(section, name, value, f"{section}.{name} in {path}", origin)
-        layers = list(variable_layers(environ))
-        for layer in reversed(layers):
-            for section, name, variable, written in _variables(layer.variables):
-                put(section, name, written, f"{variable} ({layer.origin})", f"{layer.origin} {variable}")
-        _warn_of_unknown(layers)
-        program: tuple[Mapping[str, Any], ...] = (configured(), arguments)
-        for origin, given in zip(_PROGRAM, program, strict=True):
-            for section, name, value in leaves(SECTIONS, given, origin):
-                put(section, name, value, f"{section}.{name}", origin)
-        sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in SECTIONS.items()}
-        return cls(**sections, endpoints=endpoints, origins=origins)
+    @classmethod
+    def _read(
+        cls,
+        environ: Mapping[str, str] | None,
+        arguments: Mapping[str, Mapping[str, Any]],
+        problems: list[Problem] | None,
+    ) -> Self:
+        reading = Reading(SECTIONS, problems)
+        endpoints = reading.configuration_file(environ)
+        reading.variables(environ)
+        reading.tables(configured(), PROGRAM[0])
+        reading.tables(arguments, PROGRAM[1])
+        reading.drop_ignored_endpoint()
+        sections: dict[str, Any] = {name: kind(**reading.values[name]) for name, kind in SECTIONS.items()}
+        return cls(**sections, endpoints=endpoints, origins=reading.origins)
 
     def replace(self, **arguments: Mapping[str, Any]) -> Self:
         """A copy with other values, given as to ``resolve``."""
@@ -298,7 +332,7 @@ class Settings:
         found = next((item for item in self.endpoints if item.means(endpoint)), None)
         if found is None:
             return self
-        changed = found.over(name for name, origin in self.origins.items() if origin in _PROGRAM)
+        changed = found.over(name for name, origin in self.origins.items() if origin in PROGRAM)
         if found.url and "://" not in endpoint:
             changed.setdefault("s3", {})["endpoint_url"] = found.url
         sections: dict[str, Any] = {
@@ -310,6 +344,10 @@ class Settings:
     def origin(self, name: str) -> str:
         """Where the value of ``name`` (``"s3.region"``) came from; ``"default"`` where nobody set it."""
         return self.origins.get(name, "default")
+
+    def from_dotenv(self, name: str) -> bool:
+        """Whether the value of ``name`` came from a ``.env`` file that nobody has called trusted."""
+        return self.origin(name).startswith(sources.DOTENV_ORIGIN)
 
     def describe(self) -> Iterator[Shown]:
         """Every setting with its value, secrets masked, and its origin; then those of single endpoints."""
@@ -332,10 +370,6 @@ SECTIONS: dict[str, type[Section]] = {
 
 FileSystemConfig = FileSettings
 
-#: Origins of what the program itself has set, the one that wins last.
-_PROGRAM = ("configure()", "argument")
-
-
 def _shown(value: Any, entry: Knob, default: Any) -> str:
     if value is None:
         return "-"
@@ -343,36 +377,12 @@ def _shown(value: Any, entry: Knob, default: Any) -> str:
         return "***"
     if isinstance(default, int) and default >= MiB:
         return format_size(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """The variables that are set, each with its setting. An empty one counts as unset."""
-    for section, kind in SECTIONS.items():
-        for name, entry, _ in knobs(kind):
-            for variable in entry.variables:
-                if written := variables.get(variable, "").strip():
-                    if variable.endswith("_MB") and written.isdecimal():
-                        written += "MiB"  # that is what the reference counts these in
-                    yield section, name, variable, written
-                    break
+    return str(value).lower() if isinstance(value, bool) else redact(str(value))
 
 
 def unknown_variables(layers: Iterable[Layer] | None = None) -> dict[str, str]:
     """The variables called ``S3DLIO_...`` that no setting has, each with what may have been meant."""
-    known = (variable for kind in SECTIONS.values() for _, entry, _ in knobs(kind) for variable in entry.variables)
-    return sources.unknown_variables(known, variable_layers() if layers is None else layers)
-
-
-_warned: set[str] = set()
-
-
-def _warn_of_unknown(layers: Iterable[Layer]) -> None:
-    """Once for each in a process: a setting that was misspelt has no other symptom than its missing effect."""
-    for name, reason in unknown_variables(layers).items():
-        if name not in _warned:
-            _warned.add(name)
-            log.warning("the variable %s is set, but %s", redact(name), reason)
+    return layering.unknown_variables(SECTIONS, variable_layers() if layers is None else layers)
 
 
 # -- configure(): the layer of the program itself

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -175,16 +177,30 @@ class Verbs:
             options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
         options = options or NO_OPTIONS
         result = store.put(key, data, options=options)
-        if self.settings.transfer.put_verify:
-            self._verify(store, key, result.size, Conditions(sse_customer_key=options.sse_customer_key))
+        if self.settings.transfer.put_verify or self.settings.multipart.put_verify:
+            self._verify(store, key, data, result.size, options)
 
-    @staticmethod
-    def _verify(store: ObjectStore, key: str, size: int, conditions: Conditions) -> None:
-        stored = store.head(key, conditions=conditions).size
-        if stored != size:
-            raise IntegrityError(
-                f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT"
-            )
+    def _verify(self, store: ObjectStore, key: str, data: Payload, size: int, options: PutOptions) -> None:
+        """Compare the size that the store tells with the one that was written, and write again where they differ."""
+        transfer, multipart = self.settings.transfer, self.settings.multipart
+        in_parts = not isinstance(store, LocalStore) and size > multipart.threshold
+        if not (transfer.put_verify or in_parts):
+            return
+        again = multipart if in_parts else transfer
+        unconditional = options.conditions.if_match is None and options.conditions.if_none_match is None
+        asked = Conditions(sse_customer_key=options.sse_customer_key)
+        for attempt in itertools.count(1):
+            stored = store.head(key, conditions=asked).size
+            if stored == size:
+                return
+            if attempt >= again.verify_attempts or not unconditional:
+                break
+            time.sleep(again.verify_delay)
+            store.put(key, data, options=options)
+        raise IntegrityError(
+            f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT",
+            attempts=attempt,
+        )  # fmt: skip
 
     def head(
         self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS

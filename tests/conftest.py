@@ -37,6 +37,7 @@ FOREIGN = (
     "ALL_PROXY",
     "NO_PROXY",
     "SSL_CERT_",
+    "REQUESTS_CA_BUNDLE",
 )
 
 hypothesis.settings.register_profile("dev", deadline=None)

@@ -8,7 +8,7 @@ import itertools
 import logging
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
@@ -44,15 +44,20 @@ class Context:
         """The settings in force, those of the command line on top."""
         from s3dlio.settings import Settings
 
+        return Settings.resolve(**self.given)
+
+    @property
+    def given(self) -> dict[str, dict[str, Any]]:
+        """The settings of the command line."""
         args = self.args
         endpoint = {"endpoint_url": args.endpoint_url}
         anonymous = {"anonymous": args.no_sign_request or None}
-        return Settings.resolve(
-            http={"ca_bundle": args.ca_bundle},
-            s3={**endpoint, **anonymous, "region": args.region, "profile": args.profile},
-            azure=endpoint,
-            gcs={**endpoint, **anonymous},
-        )
+        return {
+            "http": {"ca_bundle": args.ca_bundle},
+            "s3": {**endpoint, **anonymous, "region": args.region, "profile": args.profile},
+            "azure": endpoint,
+            "gcs": {**endpoint, **anonymous},
+        }
 
     @cached_property
     def client(self) -> Client:

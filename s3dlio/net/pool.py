@@ -12,7 +12,6 @@ import os
 import socket
 import time
 import urllib.parse
-import urllib.request
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,7 @@ import urllib3
 from s3dlio.errors import NetworkError
 from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.net.connection import Connection
+from s3dlio.net.proxies import proxy_for
 from s3dlio.net.tls import client_context
 from s3dlio.settings import HttpSettings
 
@@ -52,7 +52,7 @@ class ConnectionPool:
         #: The value of the Host field.
         self.host_header = bracketed if default else f"{bracketed}:{self.port}"
         self.name = f"{scheme}://{self.host_header}"
-        self.proxied = proxy_for(scheme, self.host)
+        self.proxied = proxy_for(scheme, self.host, self.port)
         #: What stands before the path in the request line: a plain HTTP proxy wants the absolute form.
         self.target_prefix = self.name if self.proxied and not self.secure else ""
         #: The proxy without the credentials that its address may hold.
@@ -223,16 +223,6 @@ def pool_for_url(url: str, http: HttpSettings) -> ConnectionPool:
     """As ``pool_for``, for the scheme, host and port of ``url``."""
     parts = urllib3.util.parse_url(url)
     return pool_for(parts.scheme or "https", parts.host or "", parts.port, http)
-
-
-def proxy_for(scheme: str, host: str) -> str | None:
-    """The proxy that the environment names for ``scheme`` (``https_proxy``, ``no_proxy``, ...), or None."""
-    proxies = urllib.request.getproxies_environment()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    bypass: Any = vars(urllib.request)["proxy_bypass_environment"]  # typeshed does not know it
-    if not proxy or bypass(host, proxies):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def proxy_manager(proxy: str) -> urllib3.ProxyManager:

@@ -152,6 +152,8 @@ class CloudStore(ObjectStore):
             if len(self._known) >= self._tidy_at:
                 self._known = {name: known for name, known in list(self._known.items()) if known.until > now}
                 self._tidy_at = max(_TIDY_KNOWN, 2 * len(self._known))
+            if len(self._known) >= self.settings.range.size_cache_entries:
+                del self._known[next(iter(self._known))]
             until = now + self.settings.range.size_cache_seconds
             self._known[key] = Known(metadata.size, pin, until, metadata.crc32c)
 

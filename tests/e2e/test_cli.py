@@ -393,15 +393,50 @@ def test_config_shows_values_origins_and_masks_secrets(cli: Cli, monkeypatch: py
 
 def test_global_options_reach_the_settings(cli: Cli, tmp_path: Path):
     words = ["--endpoint", "http://h:1", "--profile", "p", "--no-sign-request", "--ca-bundle", tmp_path / "ca.pem"]
-    values = {record["name"]: record["value"] for record in cli("config", *words, "--json").records}
+    values = {record["name"]: record["value"] for record in cli("config", *words, "--json").records if "name" in record}
     assert values["s3.endpoint_url"] == values["azure.endpoint_url"] == values["gcs.endpoint_url"] == "http://h:1"
     assert (values["s3.profile"], values["s3.anonymous"], values["gcs.anonymous"]) == ("p", "true", "true")
     assert values["http.ca_bundle"] == str(tmp_path / "ca.pem")
 
 
-def test_a_bad_setting_is_an_error_that_names_it(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+def test_a_bad_setting_is_an_error_that_names_it_and_config_shows_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setenv("S3DLIO_MAX_RETRY_ATTEMPTS", "many")
-    assert "S3DLIO_MAX_RETRY_ATTEMPTS" in cli("config", code=1).err
+    assert "S3DLIO_MAX_RETRY_ATTEMPTS" in cli("ls", tmp_path, code=1).err
+    monkeypatch.setenv("S3DLIO_LOAD_DOTENV", str(tmp_path / "none.env"))
+    (tmp_path / "config.toml").write_text("[http]\nredirect_max = -1\n[nonsense]\n[s3]\nregion = 'eu'\n")
+    monkeypatch.setenv("S3DLIO_CONFIG", str(tmp_path / "config.toml"))
+    shown = cli("config", "--profile", "none").out
+    for line in (
+        r"retry\.max_attempts +many +environment S3DLIO_MAX_RETRY_ATTEMPTS \(cannot be used\)",
+        r"http\.redirect_max +-1 +configuration file .*config\.toml \(cannot be used\)",
+        r"s3\.region +eu +configuration file .*",
+        r"nonsense cannot be used: unknown section 'nonsense'.*",
+        r"dotenv file cannot be used: cannot read .*none\.env.*",
+        r"profile none cannot be used: .*",
+    ):
+        assert re.search(f"^{line}$", shown, re.MULTILINE), line
+    records = cli("config", "--json").records
+    assert {"http.redirect_max", "retry.max_attempts"} <= {record.get("invalid") for record in records}
+
+
+def test_config_shows_what_a_profile_gives(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "config").write_text(
+        "[profile lab]\nregion = eu-lab-1\nendpoint_url = http://127.0.0.1:9\nmax_attempts = 7\nca_bundle = /lab.pem\n"
+        "credential_process = cat HUNTER2\ns3 =\n  addressing_style = virtual\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    shown = cli("config", "--profile", "lab").out
+    for line in (
+        r"s3\.region +eu-lab-1 +profile lab", r"s3\.endpoint_url +http://127.0.0.1:9 +profile lab",
+        r"retry\.max_attempts +7 +profile lab", r"http\.ca_bundle +/lab.pem +profile lab",
+        r"s3\.addressing +virtual +profile lab", r"s3\.access_key_id +\*\*\* +profile lab \(credential_process\)",
+        r"s3\.profile +lab +argument",
+    ):  # fmt: skip
+        assert re.search(f"^{line}$", shown, re.MULTILINE), line
+    assert "HUNTER2" not in shown
+    assert re.search(r"^s3\.region +eu-west-1 +argument$", cli("config", "--region", "eu-west-1").out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

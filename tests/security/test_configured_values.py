@@ -36,7 +36,7 @@ def test_numbers_that_no_system_takes(http: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["region", "access_key_id", "session_token"])
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\x00", "\u043a\u043b\u044e\u0447"])
 def test_what_goes_into_a_header_cannot_leave_it(name: str, value: str) -> None:
-    with ScriptedServer([]) as server, pytest.raises(ConfigError, match="no header can carry") as caught:
+    with ScriptedServer([]) as server, pytest.raises(ConfigError, match=r"no header can carry|is no region") as caught:
         store_of(server.endpoint, s3={name: value}, retry={"max_attempts": 1}).get("k")
     if name != "region":
         assert value not in str(caught.value)

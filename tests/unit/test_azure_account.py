@@ -16,6 +16,7 @@ from s3dlio import errors
 from s3dlio.settings import Settings
 from s3dlio.stores import registry
 from s3dlio.stores.azure import AzureAccount, AzureStore
+from s3dlio.stores.azure import account as azure_account
 from s3dlio.stores.azure.account import check_sas, parse_connection_string
 from s3dlio.stores.registry import Stores, open_store
 from s3dlio.types import Conditions
@@ -186,9 +187,62 @@ def test_identity_is_what_azure_identity_finds(monkeypatch: pytest.MonkeyPatch) 
     assert scopes == ["https://storage.azure.com/.default"]
 
 
-def test_tokens_need_https(with_identity: None) -> None:
-    with pytest.raises(errors.ConfigError, match="https"):
-        AzureAccount(Settings.resolve(azure={"endpoint_url": "http://127.0.0.1:1"}), "myaccount")
+BEARER = ["managed-identity", "client-secret", "workload-identity"]
+
+
+@pytest.mark.parametrize("kind", BEARER)
+def test_tokens_need_https(with_identity: None, kind: str) -> None:
+    with pytest.raises(errors.ConfigError, match=f"{kind} sends tokens of Microsoft Entra ID, which need https"):
+        account(endpoint_url="http://127.0.0.1:1", credential=kind)
+
+
+@pytest.mark.parametrize("kind", ["auto", "none"])
+def test_an_endpoint_without_tls_is_used_without_credentials_where_there_are_none(kind: str) -> None:
+    found = account(key=None, endpoint_url="http://127.0.0.1:1", credential=kind)
+    assert (found.key, found.sas, found.tokens) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", BEARER)
+def test_a_kind_of_credentials_is_what_is_asked_for(
+    with_identity: None, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    made: list[str] = []
+
+    class Credential:
+        def get_token(self, scope: str) -> Any:
+            return SimpleNamespace(token="TOKEN", expires_on=time.time() + 3600)
+
+    def credential() -> Any:
+        made.append(kind)
+        return Credential()
+
+    monkeypatch.setitem(azure_account._CREDENTIALS, kind, credential)
+    found = account(credential=kind, sas_token=SAS)  # a key and a signature are there, too
+    assert (found.key, found.sas, made) == (None, None, [])
+    assert found.tokens is not None
+    assert (found.tokens(), made) == ("TOKEN", [kind])
+
+
+def test_the_secret_of_a_client_is_named_where_it_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("azure.identity")
+    monkeypatch.setenv("AZURE_TENANT_ID", "t")
+    tokens = account(credential="client-secret").tokens
+    assert tokens is not None
+    with pytest.raises(errors.ConfigError, match="needs AZURE_CLIENT_ID, AZURE_CLIENT_SECRET"):
+        tokens()
+
+
+def test_only_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.ConfigError, match="AZURE_STORAGE_SAS_TOKEN"):
+        account(credential="sas")
+    monkeypatch.setenv("S3DLIO_AZURE_SAS_TOKEN", "?" + SAS)
+    found = account(credential="sas")
+    assert (found.key, found.sas) == (None, SAS)
+
+
+def test_no_credentials_at_all_though_there_are_some() -> None:
+    nobody = account(credential="none", sas_token=SAS)
+    assert (nobody.key, nobody.sas, nobody.tokens) == (None, None, None)
 
 
 def test_what_is_more_explicit_wins() -> None:

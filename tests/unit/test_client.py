@@ -178,11 +178,27 @@ def test_a_container_is_no_object(client: Client, uri: str) -> None:
 
 def test_put_verify_compares_what_the_store_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3DLIO_PUT_VERIFY", "1")
-    with Client() as client:
+    with Client(transfer={"verify_delay": 0.0}) as client:
         client.put_bytes("memory://verify/x", b"abc")
         monkeypatch.setattr(MemoryStore, "_head", lambda *_: ObjectMetadata(2))
-        with pytest.raises(IntegrityError, match="3 bytes were written but the store has 2"):
+        with pytest.raises(IntegrityError, match=r"3 bytes were written but the store has 2.*after 3 attempts"):
             client.put_bytes("memory://verify/x", b"abc")
+        with pytest.raises(IntegrityError) as caught:
+            client.put_bytes("memory://verify/y", b"abc", if_none_match="*")  # would meet itself
+        assert caught.value.attempts == 1
+
+
+def test_an_object_that_was_stored_short_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = iter([2, 3])
+    monkeypatch.setattr(MemoryStore, "_head", lambda *_: ObjectMetadata(next(sizes)))
+    puts: list[str] = []
+    in_parts = {"put_verify": True, "threshold": 2, "verify_delay": 0.0}
+    with Client(multipart=in_parts) as client:
+        client.add_observer(lambda seen: puts.append(seen.operation))
+        client.put_bytes("memory://verify/small", b"ab")
+        assert puts == ["PUT"]
+        client.put_bytes("memory://verify/large", b"abc")
+    assert puts[1:] == ["PUT", "HEAD", "PUT", "HEAD"]
 
 
 # -- many objects

@@ -127,3 +127,42 @@ def test_when_checksums_are_used(name: str, tmp_path: Path, monkeypatch: pytest.
 def test_credentials_that_cannot_be_fetched() -> None:
     with pytest.raises(PermissionDeniedError, match="no credentials"):
         account(profile="broken").credentials()
+
+
+@pytest.mark.usefixtures("profiles")
+def test_what_else_a_profile_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "config").open("a") as config:
+        config.write("[profile full]\nca_bundle = /lab.pem\nmax_attempts = 7\nendpoint_url = http://127.0.0.1:9\n")
+        config.write("[profile deaf]\nignore_configured_endpoint_urls = true\nendpoint_url = http://127.0.0.1:9\n")
+    full = account(profile="full").settings
+    assert (full.http.ca_bundle, full.retry.max_attempts) == ("/lab.pem", 7)
+    assert full.origin("http.ca_bundle") == full.origin("retry.max_attempts") == "profile full"
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/mine.pem")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    mine = account(profile="full").settings
+    assert (mine.http.ca_bundle, mine.retry.max_attempts) == ("/mine.pem", 2)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:8")
+    assert account(profile="deaf").is_aws
+    assert account(profile="deaf", endpoint_url="http://127.0.0.1:7").endpoint_url == "http://127.0.0.1:7"
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    assert account(profile="full").is_aws
+
+
+@pytest.mark.usefixtures("profiles")
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_an_empty_name_of_a_profile_is_none(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "")
+    assert account(**KEYS).credentials().access_key == "AKIDKEYS"
+    monkeypatch.setenv(variable, "lab")
+    assert account().credentials().access_key == "AKIDLAB"
+
+
+@pytest.mark.parametrize("region", ["x.evil.example", "us-west-2#mine", "-", "EU-WEST-1"])
+def test_a_region_becomes_part_of_a_host_name_only_if_it_can(region: str) -> None:
+    with pytest.raises(ConfigError, match="region"):
+        account(region=region, **KEYS)
+
+
+@pytest.mark.parametrize("name", ["garage", "RegionOne", "eu.lab_1"])
+def test_other_services_call_their_regions_as_they_like(name: str) -> None:
+    assert account(region=name, endpoint_url="http://127.0.0.1:9", **KEYS).region == name

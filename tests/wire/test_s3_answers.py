@@ -269,7 +269,7 @@ class ChangingAccount(S3Account):
         type(self).turn += 1
         return Credentials(f"KEY{self.turn}", SECRET, "TOKEN")
 
-    def can_refresh(self) -> bool:
+    def renew_credentials(self) -> bool:
         return True
 
 

@@ -41,6 +41,7 @@ class Authorities:
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
         self.signed: list[str] = []
+        self.headers: list[tuple[str, str]] = []
         authorities = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,6 +55,8 @@ class Authorities:
                 body = text.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in authorities.headers:
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -229,3 +232,97 @@ def test_keys_are_renewed_in_the_middle_of_a_batch(
     users = {field.partition("Credential=")[2].partition("/")[0] for field in authorities.signed}
     assert {"AKID0", "AKID1"} - users == ({"AKID0"} if minutes < 1 else set())
     assert len(given) == 2
+
+
+# -- refused before their time
+
+
+def refused_until(authorities: Authorities, wanted: str) -> Route:
+    """The route of an object for which only the keys ``wanted`` are good."""
+
+    def answer() -> tuple[int, str]:
+        if f"Credential={wanted}/" in authorities.signed[-1]:
+            return 200, "data"
+        return 400, "<Error><Code>ExpiredToken</Code><Message>expired</Message></Error>"
+
+    return answer
+
+
+@pytest.fixture
+def container(monkeypatch: pytest.MonkeyPatch, authorities: Authorities) -> list[str]:
+    """Keys of a container, new ones at each call though the old ones are far from their end; those it gave."""
+    given: list[str] = []
+
+    def keys() -> tuple[int, str]:
+        given.append(f"AKID{len(given)}")
+        return 200, keys_as_json(given[-1])
+
+    authorities.routes["/keys"] = keys
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", authorities.url + "/keys")
+    return given
+
+
+@pytest.mark.parametrize("backend", ["native", "boto3", "arrow"])
+def test_keys_that_are_refused_are_fetched_anew(authorities: Authorities, container: list[str], backend: str) -> None:
+    authorities.routes["/b/k"] = refused_until(authorities, "AKID1")
+    authorities.headers = [("ETag", '"e"'), ("Last-Modified", "Fri, 20 Nov 2026 23:52:48 GMT")]
+    with Client(endpoint_url=authorities.url, s3={"backend": backend}, retry={"max_attempts": 1}) as client:
+        assert client.get("s3://b/k") == b"data"
+    assert container == ["AKID0", "AKID1"]
+
+
+def test_many_that_are_refused_ask_once(authorities: Authorities, container: list[str]) -> None:
+    authorities.routes |= {f"/b/{number}": refused_until(authorities, "AKID1") for number in range(20)}
+    with Client(endpoint_url=authorities.url) as client, ThreadPoolExecutor(4) as pool:
+        uris = [f"s3://b/{number}" for number in range(20)]
+        found = list(pool.map(lambda uri: client.get(uri), uris))
+    assert found == [b"data"] * 20
+    assert container == ["AKID0", "AKID1"]
+
+
+def test_keys_that_stay_the_same_are_not_sent_again_and_again(
+    authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorities.routes["/keys"] = lambda: (200, keys_as_json("AKIDSAME").replace(later(60), "2099-01-01T00:00:00Z"))
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", authorities.url + "/keys")
+    authorities.routes["/b/k"] = refused_until(authorities, "OTHER")
+    with Client(endpoint_url=authorities.url) as client:
+        for _ in range(2):
+            with pytest.raises(PermissionDeniedError, match="ExpiredToken"):
+                client.get("s3://b/k")
+    assert len([field for field in authorities.signed if "AKIDSAME" in field]) == 2
+
+
+def test_keys_that_another_program_writes_are_read_anew(
+    authorities: Authorities, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def write(name: str) -> None:
+        (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id={name}\naws_secret_access_key=s\n")
+
+    write("AKIDOLD")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    authorities.routes["/b/k"] = refused_until(authorities, "AKIDNEW")
+    with Client(endpoint_url=authorities.url) as client:
+        client.get_many_outcomes(["s3://b/k"])
+        write("AKIDNEW")
+        monkeypatch.setattr("s3dlio.stores.s3.account._LOOK_AGAIN", 0.0)
+        assert client.get("s3://b/k") == b"data"
+
+
+@pytest.mark.parametrize("where", ["variable", "argument", "profile"])
+def test_the_region_reaches_those_who_give_roles(
+    authorities: Authorities, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    keys = "[profile base]\naws_access_key_id = BASE\naws_secret_access_key = s\n"
+    role = "role_arn = arn:aws:iam::123456789012:role/lab\nsource_profile = base\n"
+    region = "region = eu-lab-1\n" if where == "profile" else ""
+    (tmp_path / "config").write_text(f"{keys}[profile lab]\n{region}{role}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", authorities.url)
+    if where == "variable":
+        monkeypatch.setenv("AWS_REGION", "eu-lab-1")
+    authorities.routes["/"] = lambda: (200, ASSUMED.replace("WithWebIdentity", "").format(later(60)))
+    settings = Settings.resolve(s3={"region": "eu-lab-1"} if where == "argument" else {})
+    assert S3Account(settings).credentials() == ("AKIDWEB", "s", "t")
+    assert "/eu-lab-1/sts/aws4_request" in authorities.signed[-1]

@@ -18,7 +18,7 @@ __all__ = ["AzureAccount", "AzureStore", "open_store"]
 
 
 @lru_cache(maxsize=64)
-def _account(settings: Settings, name: str) -> AzureAccount:
+def _account(settings: Settings, name: str, origins: frozenset[tuple[str, str]]) -> AzureAccount:
     """All containers of one account share credentials, connections and the retry budget."""
     return AzureAccount(settings, name)
 
@@ -39,7 +39,7 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         )
     if location.container:
         check_container(location.container, location.root)
-    account = _account(settings, location.account)
+    account = _account(settings, location.account, frozenset(settings.origins.items()))
     if settings.azure.backend == "sdk":
         if settings.azure.crc64:
             raise ConfigError("the SDK computes no CRC64", hint="use azure.backend=native, or azure.content_md5")

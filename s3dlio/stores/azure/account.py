@@ -10,10 +10,13 @@ import base64
 import binascii
 import importlib.util
 import ipaddress
+import os
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from s3dlio import trust
 from s3dlio._version import __version__
 from s3dlio.errors import ConfigError, PermissionDeniedError
 from s3dlio.locks import import_all
@@ -71,6 +74,7 @@ class AzureAccount:
         self.key: bytes | None = None
         self.written_key: str | None = None
         self._resolve()
+        self._check_trust()
         if settings.azure.crc64:
             crc64.implementation()
         policy = RetryPolicy(settings.retry, settings.http.operation_timeout, _TRANSIENT_CODES)
@@ -84,6 +88,8 @@ class AzureAccount:
     # -- where
 
     def _find_url(self) -> str:
+        #: The setting that says where the service is.
+        self._says_where = "azure.endpoint_url" if self.settings.azure.endpoint_url else "azure.connection_string"
         given = self.settings.azure.endpoint_url or self._from_connection("BlobEndpoint")
         if given:
             return self._checked_endpoint(given.rstrip("/"))
@@ -125,19 +131,36 @@ class AzureAccount:
     def _resolve(self) -> None:
         """Find the key, the signature or the tokens: what is more explicit comes first."""
         azure = self.settings.azure
-        if azure.anonymous:
+        if azure.anonymous or azure.credential == "none":
+            return
+        if azure.credential in _BEARER:
+            self.tokens = self._identity(azure.credential)
             return
         key = azure.key or (None if azure.sas_token else self._from_connection("AccountKey"))
-        if key:
+        if key and azure.credential != "sas":
             self.key, self.written_key = decode_key(key), key
         elif azure.sas_token:
             self.sas = check_sas(azure.sas_token)
         elif sas := self._from_connection("SharedAccessSignature"):
             self.sas = check_sas(sas)
-        else:
-            self.tokens = self._identity()
+        elif azure.credential == "sas":
+            raise ConfigError(
+                f"there is no shared access signature for the account '{self.name}', and azure.credential=sas asks for "
+                "one", hint="set AZURE_STORAGE_SAS_TOKEN",
+            )  # fmt: skip
+        elif self.url.startswith("https://"):
+            self.tokens = self._identity("auto")
+        # An emulator or a proxy on this machine: tokens travel over https only.
 
-    def _identity(self) -> Tokens:
+    def _check_trust(self) -> None:
+        azure = self.settings.azure
+        if self.key is None and self.sas is None and self.tokens is None:
+            return
+        whole = azure.credential != "sas" and azure.key
+        sent = "azure.key" if whole else "azure.sas_token" if azure.sas_token else "azure.connection_string"
+        trust.check(self.settings, ("http.ca_bundle", self._says_where), () if self.tokens is not None else (sent,))
+
+    def _identity(self, kind: str) -> Tokens:
         if importlib.util.find_spec("azure.identity") is None:
             other = self._connection.get("AccountName")
             about = f"; the connection string is about account '{other}'" if other and other != self.name else ""
@@ -149,9 +172,10 @@ class AzureAccount:
             )
         if not self.url.startswith("https://"):
             raise ConfigError(
-                "tokens of Microsoft Entra ID travel over https only", hint="use an https endpoint, or a key or SAS"
+                f"azure.credential={kind} sends tokens of Microsoft Entra ID, which need https",
+                hint="use an https endpoint, or a key or SAS",
             )
-        return entra_tokens(lambda: _default_credential())
+        return entra_tokens(lambda: _CREDENTIALS[kind]())
 
     def _renderer(self, pool: ConnectionPool) -> HeadRenderer:
         common = (pool.host_header, pool.target_prefix, USER_AGENT)
@@ -170,6 +194,41 @@ def _default_credential() -> Any:
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential()
+
+
+def _managed_identity() -> Any:
+    import_all("azure.identity")
+    from azure.identity import ManagedIdentityCredential
+
+    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None)
+
+
+def _client_secret() -> Any:
+    import_all("azure.identity")
+    from azure.identity import ClientSecretCredential
+
+    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+    tenant, client, secret = values = [os.environ.get(name, "") for name in names]
+    if missing := [name for name, value in zip(names, values, strict=True) if not value]:
+        raise ConfigError(f"azure.credential=client-secret needs {', '.join(missing)}", hint="set them")
+    return ClientSecretCredential(tenant, client, secret)
+
+
+def _workload_identity() -> Any:
+    import_all("azure.identity")
+    from azure.identity import WorkloadIdentityCredential
+
+    return WorkloadIdentityCredential()
+
+
+#: Kinds of credentials that are tokens, and what makes them; looked up late, so that each can be replaced.
+_CREDENTIALS: dict[str, Callable[[], Any]] = {
+    "auto": lambda: _default_credential(),
+    "managed-identity": _managed_identity,
+    "client-secret": _client_secret,
+    "workload-identity": _workload_identity,
+}
+_BEARER = ("managed-identity", "client-secret", "workload-identity")
 
 
 def is_address(host: str) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from s3dlio.errors import PermissionDeniedError
+from s3dlio.errors import PermissionDeniedError, S3dlioError
 from s3dlio.locks import renewed_in_child
 from s3dlio.stores.tokens import Token, Tokens
 
@@ -36,19 +36,19 @@ class _Entra:
         self._made = None
 
     def fetch(self) -> Token:
-        from azure.core.exceptions import ClientAuthenticationError
-
-        if self._made is None:
-            self._made = self._make()
         try:
+            if self._made is None:
+                self._made = self._make()
             found = self._made.get_token(_SCOPE)
-        except ClientAuthenticationError as error:
+            return Token(found.token, float(found.expires_on))
+        except S3dlioError:
+            raise
+        except Exception as error:  # of azure-identity, of requests, of programs and files that it reads
             raise PermissionDeniedError(
                 f"no token from Microsoft Entra ID: {str(error).partition(chr(10))[0]}",
                 hint="log in ('az login'), or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET, or "
                 "AZURE_STORAGE_KEY",
             ) from error
-        return Token(found.token, float(found.expires_on))
 
 
 class TokenCredential:

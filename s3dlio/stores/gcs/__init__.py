@@ -17,7 +17,7 @@ __all__ = ["GcsAccount", "GcsStore", "open_store"]
 
 
 @lru_cache(maxsize=64)
-def _account(settings: Settings) -> GcsAccount:
+def _account(settings: Settings, origins: frozenset[tuple[str, str]]) -> GcsAccount:
     """All buckets share credentials, connections and the retry budget."""
     return GcsAccount(settings)
 
@@ -31,7 +31,7 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     """
     if location.container:
         check_bucket(location.container, location.root)
-    account = _account(settings)
+    account = _account(settings, frozenset(settings.origins.items()))
     if settings.gcs.backend == "sdk":
         from s3dlio.stores.gcs.sdk import GcsSdkStore
 

@@ -8,19 +8,22 @@ needed: an emulator and public buckets need none.
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from s3dlio import trust
 from s3dlio._version import __version__
-from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
 from s3dlio.locks import ForkLock, import_all
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import Settings
+from s3dlio.sources import TRUST_DOTENV
 from s3dlio.stores.tokens import Token, Tokens
 
 log = logging.getLogger("s3dlio.gcs")
@@ -29,6 +32,8 @@ GOOGLE = "https://storage.googleapis.com"
 USER_AGENT = f"s3dlio/{__version__}"
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
 _IMPERSONATION_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+#: Kinds of files that hold keys of their own, and name no other place to get them from.
+_OWN_KEYS = ("service_account", "authorized_user")
 #: Seconds that a token without a told end is taken to be good.
 _UNTOLD = 300.0
 
@@ -54,6 +59,9 @@ class GcsAccount:
         #: What paths start with, behind a proxy that serves more than this.
         self.base = parts.path.rstrip("/")
         self.anonymous = settings.gcs.anonymous or parts.scheme == "http"
+        if not self.anonymous:
+            file = ("gcs.credentials_file",) if settings.gcs.credentials_file else ()
+            trust.check(settings, ("http.ca_bundle", "gcs.endpoint_url"), file)
         if parts.scheme == "http" and settings.gcs.credentials_file:
             log.info("requests to %s carry no token, because it does not speak https", self.url)
         self._lock = ForkLock()
@@ -103,7 +111,6 @@ class GcsAccount:
     def _find(self) -> tuple[Any, str | None]:
         import_all("google.auth", "google.auth.impersonated_credentials", "google.auth.transport.requests")
         import google.auth
-        from google.auth.exceptions import DefaultCredentialsError
 
         gcs = self.settings.gcs
         scopes = _IMPERSONATION_SCOPES if gcs.impersonate else _SCOPES
@@ -112,7 +119,9 @@ class GcsAccount:
                 found, project = self._load(gcs.credentials_file, scopes)
             else:
                 found, project = google.auth.default(scopes=scopes, request=self._transport())
-        except (DefaultCredentialsError, OSError, ValueError) as error:
+        except S3dlioError:
+            raise
+        except Exception as error:  # of google-auth, of requests, of files that hold something else
             if gcs.credentials_file:  # what is wrong with it google-auth may say with parts of it
                 raise ConfigError(
                     f"the file of Google credentials '{gcs.credentials_file}' cannot be used ({type(error).__name__})",
@@ -133,9 +142,19 @@ class GcsAccount:
         return found, project
 
     def _load(self, path: str, scopes: Sequence[str]) -> tuple[Any, str | None]:
-        """The credentials in a file of any kind."""
+        """The credentials in a file of any kind. One that a .env file names may be a stranger's, who could have us read
+        other files, or ask other services, and send what they say to a place of theirs.
+
+        Raises:
+            ConfigError: a .env file names it, and it holds no keys of its own.
+        """
         import google.auth
 
+        if self.settings.from_dotenv("gcs.credentials_file") and _kind_of(path) not in _OWN_KEYS:
+            raise ConfigError(
+                f"the file of Google credentials '{path}' is named by a .env file, and is none of {_OWN_KEYS}",
+                hint=f"name it in the environment, or, if the .env file is yours, set {TRUST_DOTENV}=1 there",
+            )
         load: Any = google.auth.load_credentials_from_file
         with warnings.catch_warnings():
             # It warns of files from strangers; this one the user named.
@@ -145,19 +164,17 @@ class GcsAccount:
 
     def _fetch(self) -> Token:
         """A new token. The error names what went wrong, never what was sent."""
-        from google.auth.exceptions import GoogleAuthError
-
         credentials = self.credentials()
         try:
             credentials.refresh(self._transport())
-        except GoogleAuthError as error:
+            end: datetime.datetime | None = credentials.expiry  # UTC, without a zone
+            now = datetime.datetime.now(datetime.UTC).timestamp()
+            return Token(credentials.token, end.replace(tzinfo=datetime.UTC).timestamp() if end else now + _UNTOLD)
+        except Exception as error:  # of google-auth, of requests, of a token service that answers something else
             raise PermissionDeniedError(
                 f"Google gave no token for these credentials ({type(error).__name__})",
                 hint="log in again ('gcloud auth application-default login'), or check the service account and its key",
             ) from None
-        end: datetime.datetime | None = credentials.expiry  # UTC, without a zone
-        now = datetime.datetime.now(datetime.UTC).timestamp()
-        return Token(credentials.token, end.replace(tzinfo=datetime.UTC).timestamp() if end else now + _UNTOLD)
 
     def _transport(self) -> Any:
         """google-auth's way to the token service: with our CA bundle."""
@@ -181,6 +198,12 @@ class GcsAccount:
                 return super().send(request, *args, **{**options, "verify": bundle})
 
         session.mount("https://", Trusting())
+
+
+def _kind_of(path: str) -> Any:
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    return found.get("type") if isinstance(found, dict) else None
 
 
 class BearerSigner:

@@ -20,8 +20,9 @@ __all__ = ["S3Account", "S3Store", "open_store"]
 
 
 @lru_cache(maxsize=64)
-def _account(settings: Settings, endpoint: str | None) -> S3Account:
-    """All buckets of one service share credentials, connections and the retry budget."""
+def _account(settings: Settings, endpoint: str | None, origins: frozenset[tuple[str, str]]) -> S3Account:
+    """All buckets of one service share credentials, connections and the retry budget. Where a setting comes from
+    matters, too: a profile that the program names wins over keys in the environment."""
     return S3Account(settings, endpoint)
 
 
@@ -35,8 +36,8 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     """
     if endpoint := location.endpoint or settings.s3.endpoint_url:
         settings = settings.at(endpoint)
-    account = _account(settings, location.endpoint)
-    return _transport(settings.s3.backend)(account, location.container, location.root, settings, observers)
+    account = _account(settings, location.endpoint, frozenset(settings.origins.items()))
+    return _transport(settings.s3.backend)(account, location.container, location.root, account.settings, observers)
 
 
 def _transport(backend: str) -> type[S3Store] | type[BotoStore]:

@@ -8,22 +8,22 @@ could find; keys, region and endpoint from the environment need no file and no b
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from s3dlio import trust
 from s3dlio._version import __version__
 from s3dlio.endpoints import name_of
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
-from s3dlio.knobs import flag, knobs
 from s3dlio.locks import ForkLock, import_all, renewed_in_child
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import S3Settings, Settings
+from s3dlio.settings import Settings
+from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.hosts import Variant, aws_endpoint
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
 
@@ -35,15 +35,15 @@ _REFRESH_AHEAD = 15 * 60
 #: Where there were none, or they could not be fetched, botocore is not asked again for so many seconds: it may wait
 #: long for a metadata service or a program, and each object of a batch would ask.
 _LOOK_AGAIN = 5.0
+#: Error codes that say that other keys are needed.
+EXPIRED_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 #: Error codes of S3 that are transient whatever their status.
 TRANSIENT_CODES = frozenset(
     {b"InternalError", b"SlowDown", b"RequestTimeout", b"RequestTimeoutException", b"ServiceUnavailable",
      b"OperationAborted", b"ThrottlingException", b"TooManyRequests"}
 )  # fmt: skip
-#: The settings that choose among AWS's endpoints, in the order of the fields of Variant.
-_VARIANTS = ("use_fips_endpoint", "use_dualstack_endpoint", "use_accelerate_endpoint")
-#: How the settings that say when checksums are sent and compared are read from a profile.
-_CHECKSUMS = {name: knob.read for name, knob, _ in knobs(S3Settings) if "_checksum_" in name}
+_CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
+_KEYS = ("s3.access_key_id", "s3.secret_access_key", "s3.session_token")
 
 
 class _Failure(NamedTuple):
@@ -62,26 +62,39 @@ class S3Account:
         endpoint: ``host:port`` of a URI that names its server; it wins over the configured endpoint, unless that is
             the URL of the same server.
 
+    Attributes:
+        settings: as given, with what the profile says where nobody else does.
+
     Raises:
-        ConfigError: the profile or the endpoint cannot be used.
+        ConfigError: the profile or the endpoint cannot be used, or is not to be trusted with our credentials.
     """
 
     def __init__(self, settings: Settings, endpoint: str | None = None) -> None:
+        self._session: Any = None
+        if profile.has_files(settings.s3):
+            self._session = profile.open_session(settings)
+            settings = profile.filled(settings, self._session)
         self.settings = settings
         self._s3 = settings.s3
         self._lock = ForkLock()
-        self._session: Any = None
         self._refreshing = False
         self._found: Any = None
         self._failed: _Failure | None = None
+        #: When the keys were last asked for because the service had refused them, and whether others came of it.
+        self._renewed = (-_LOOK_AGAIN, False)
         #: Held while credentials are asked for.
         self._asking = ForkLock()
-        self.region = self._s3.region or self._configured("region") or "us-east-1"
+        self.region = self._s3.region or "us-east-1"
         self.endpoint_url = self._endpoint(endpoint)
         self.is_aws = self.endpoint_url is None
+        self._check_trust()
         #: Which of AWS's endpoints; where another is configured, that is the one.
-        self.variant = Variant(*map(self._chosen, _VARIANTS)) if self.is_aws else Variant()
+        self.variant = Variant()
         if self.is_aws:
+            s3 = self._s3
+            self.variant = Variant(*map(bool, (
+                s3.use_fips_endpoint, s3.use_dualstack_endpoint, s3.use_accelerate_endpoint
+            )))  # fmt: skip
             aws_endpoint(self.region, self.variant)  # refuses what there is not
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[tuple[str, str], Service] = {}
@@ -114,7 +127,7 @@ class S3Account:
         Raises:
             ConfigError: it would have to, for accelerated transfers, and cannot.
         """
-        style = self._style()
+        style = self._s3.addressing
         dns_name = bucket == bucket.lower() and "_" not in bucket and 3 <= len(bucket) <= 63
         # A dot in the bucket's name would leave the certificate's wildcard (*.s3.amazonaws.com).
         fits = dns_name and "." not in bucket
@@ -128,13 +141,6 @@ class S3Account:
         if style in ("path", "virtual"):
             return style == "virtual"
         return self.is_aws and fits
-
-    def _style(self) -> str:
-        """``path``, ``virtual`` or ``auto``: what the settings or else the profile says."""
-        style = self._s3.addressing
-        if style == "auto" and self._has_files():
-            return self._configured_s3("addressing_style") or style
-        return style
 
     def _service(self, url: str, region: str) -> Service:
         service = self._services.get((url, region))
@@ -156,35 +162,28 @@ class S3Account:
 
     def _endpoint(self, endpoint: str | None) -> str | None:
         configured = self._s3.endpoint_url
+        self._steering = ["http.ca_bundle", "s3.endpoint_url"]
         if endpoint and not (configured and name_of(configured) == name_of(endpoint)):
+            self._steering = ["http.ca_bundle", "s3.tls_ports"]
             port = endpoint.rpartition(":")[2]
             tls = port in {item.strip() for item in self._s3.tls_ports.split(",")}
             return f"{'https' if tls else 'http'}://{endpoint}"
-        url = configured or self._configured_endpoint()
-        return url.rstrip("/") if url else None
+        return configured.rstrip("/") if configured else None
 
-    def _chosen(self, name: str) -> bool:
-        """Whether the settings or else the profile choose a kind of AWS's endpoints."""
-        said = getattr(self._s3, name)
-        if said is None and self._has_files():
-            said = self._configured_s3(name) or self._botocore().get_scoped_config().get(name)
-            said = None if said is None else flag(f"{name} of the profile", said)
-        return bool(said)
+    def _check_trust(self) -> None:
+        if self._s3.anonymous:
+            return
+        own = not self._profile_wins() and (self._s3.access_key_id or self._s3.secret_access_key)
+        keys = [name for name in _KEYS if own and getattr(self._s3, name.partition(".")[2])]
+        trust.check(self.settings, self._steering, keys)
 
     def checksums(self, name: str) -> str:
-        """``when_supported`` or ``when_required``: what the settings, the profile or else the kind of service says.
+        """``when_supported`` or ``when_required``: what the settings or else the kind of service says.
 
         Args:
             name: ``request_checksum_calculation`` or ``response_checksum_validation``.
-
-        Raises:
-            ConfigError: the profile says something else.
         """
-        said = getattr(self._s3, name)
-        if said is None and self._has_files():
-            said = self._botocore().get_scoped_config().get(name)
-            said = None if said is None else _CHECKSUMS[name](f"{name} of the profile", said)
-        return said or ("when_supported" if self.is_aws else "when_required")
+        return getattr(self._s3, name) or ("when_supported" if self.is_aws else "when_required")
 
     # -- who
 
@@ -208,8 +207,6 @@ class S3Account:
         raise PermissionDeniedError(failed.reason, hint=failed.hint)
 
     def _asked_for(self) -> Credentials:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         self._failed = cause = None
         reason, hint = "no credentials for S3", "see 's3-cli config', or refresh your login"
         try:
@@ -221,13 +218,15 @@ class S3Account:
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or pass anonymous access "
                 "(--no-sign-request)"
             )
-        except (BotoCoreError, ClientError) as error:
-            reason, cause = f"{reason}: {error}", error
-        except (OSError, ValueError) as error:  # a program or token file that is not there, keys that are no JSON
-            if isinstance(error, S3dlioError):
-                raise
-            # Without the cause, because that of JSON carries the text, which may hold the keys.
-            reason = f"{reason}: {type(error).__name__}: {error}"
+        except S3dlioError:
+            raise
+        except Exception as error:  # of botocore, of a program or a token file, of a terminal that is not there
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            if isinstance(error, BotoCoreError | ClientError):
+                reason, cause = f"{reason}: {error}", error
+            else:  # without the cause, because that of JSON carries the text, which may hold the keys
+                reason = f"{reason}: {type(error).__name__}: {error}"
         self._failed = _Failure(time.monotonic(), reason, hint)
         raise PermissionDeniedError(reason, hint=hint) from cause
 
@@ -247,9 +246,32 @@ class S3Account:
             frozen = found.get_frozen_credentials()
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
+    def renew_credentials(self) -> bool:
+        """Ask for the keys anew, now that the service has refused them; whether there are others.
+
+        All who find out at the same time ask once. Everything is asked again: the program, STS, the metadata service,
+        the files, which another program may have written meanwhile.
+        """
+        with self._asking:
+            if self._found is None:
+                return False  # they are not botocore's
+            at, changed = self._renewed
+            if time.monotonic() < at + _LOOK_AGAIN:
+                return changed
+            session, found = self._session, self._found
+            try:
+                before = self._asked_for()
+                self._session = self._found = None
+                changed = self._asked_for() != before
+            except S3dlioError as error:
+                log.warning("the service has refused the credentials, and others could not be fetched: %s", error)
+                self._session, self._found, self._failed, changed = session, found, None, False
+            self._renewed = time.monotonic(), changed
+        return changed
+
     def can_refresh(self) -> bool:
         """Whether asking for credentials again may give others."""
-        return hasattr(self._found, "refresh_needed")
+        return self._found is not None
 
     def _refresh_in_background(self, refresh: Callable[[], Any]) -> None:
         with self._lock:
@@ -269,9 +291,8 @@ class S3Account:
 
     def boto_client(self) -> Any:
         """A boto3 client with the same access, for ``S3DLIO_BACKEND=boto3``."""
-        import_all("boto3", "botocore.session", "botocore.config")
+        import_all("boto3", "botocore.config")
         import boto3
-        import botocore.session
         from botocore import UNSIGNED
         from botocore.config import Config
 
@@ -283,75 +304,41 @@ class S3Account:
             "max_pool_connections": http.max_connections,
             "retries": {"total_max_attempts": self.settings.retry.max_attempts, "mode": "standard"},
             "s3": {
-                "addressing_style": "path" if self._style() == "auto" and not self.is_aws else self._style(),
+                "addressing_style": "path" if s3.addressing == "auto" and not self.is_aws else s3.addressing,
                 "payload_signing_enabled": s3.payload_signing,
                 "use_accelerate_endpoint": self.variant.accelerate,
                 "use_dualstack_endpoint": self.variant.dualstack,
             },
             "use_fips_endpoint": self.variant.fips,
             "use_dualstack_endpoint": self.variant.dualstack,
+            "ignore_configured_endpoint_urls": True,
             **{name: self.checksums(name) for name in _CHECKSUMS},
         }
         if s3.anonymous:
             options["signature_version"] = UNSIGNED
-        keys: dict[str, Any] = {}
-        if not self._profile_wins():
-            keys = {
-                "aws_access_key_id": s3.access_key_id,
-                "aws_secret_access_key": s3.secret_access_key,
-                "aws_session_token": s3.session_token,
-            }
-        session = boto3.Session(botocore_session=botocore.session.Session(profile=s3.profile))
-        client = session.client(
-            "s3", endpoint_url=self.endpoint_url, verify=http.ca_bundle, config=Config(**options), **keys
-        )
+        session = boto3.Session(botocore_session=profile.open_session(self.settings))
+        session._session.register_component("credential_provider", profile.resolver_of(self.credentials))
+        client = session.client("s3", endpoint_url=self.endpoint_url, verify=http.ca_bundle, config=Config(**options))
+        client.meta.events.register("needs-retry.s3", self._renewed_for_boto)
         if s3.requester_pays:
             client.meta.events.register("before-call.s3", _say_who_pays)
         return client
 
-    # -- what botocore knows
-
-    def _has_files(self) -> bool:
-        """Whether there is anything for botocore to find besides the variables that the settings read."""
-        names = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-        defaults = ("~/.aws/config", "~/.aws/credentials")
-        paths = [os.environ.get(name) or default for name, default in zip(names, defaults, strict=True)]
-        return self._s3.profile is not None or any(os.path.exists(os.path.expanduser(path)) for path in paths)
+    def _renewed_for_boto(self, response: Any, request_dict: dict[str, Any], **_: Any) -> int | None:
+        """Seconds until boto3 sends a request again (none), once, when its keys were refused and there are others."""
+        code = response[1].get("Error", {}).get("Code") if response else None
+        if code not in EXPIRED_CODES or request_dict["context"].setdefault("s3dlio_renewed", False):
+            return None
+        request_dict["context"]["s3dlio_renewed"] = True
+        return 0 if self.renew_credentials() else None
 
     def _botocore(self) -> Any:
+        """The session that finds the keys."""
         if self._session is None:
-            import_all("botocore.exceptions", "botocore.session")
-            import botocore.exceptions
-            import botocore.session
-
-            session = botocore.session.Session(profile=self._s3.profile)
-            try:
-                session.get_scoped_config()
-            except botocore.exceptions.ProfileNotFound as error:
-                raise ConfigError(
-                    str(error), hint="see 'aws configure list-profiles', or correct AWS_PROFILE"
-                ) from error
-            self._session = session
+            self._session = profile.open_session(self.settings)
+        if self._s3.region is None:
+            self._session.set_config_variable("region", self.region)
         return self._session
-
-    def _configured(self, name: str) -> str | None:
-        if not self._has_files():
-            return None
-        value = self._botocore().get_config_variable(name)
-        return str(value) if value else None
-
-    def _configured_s3(self, name: str) -> str | None:
-        section = self._botocore().get_scoped_config().get("s3")
-        return section.get(name) if isinstance(section, dict) else None
-
-    def _configured_endpoint(self) -> str | None:
-        if not self._has_files():
-            return None
-        from botocore.configprovider import ConfiguredEndpointProvider
-
-        session = self._botocore()
-        provider = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
-        return provider.provide() or None
 
     def renew(self) -> None:
         """In a forked child the thread that refreshed credentials is not there, and botocore's lock may be held."""

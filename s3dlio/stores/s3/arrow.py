@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from s3dlio.errors import (
 from s3dlio.locks import call_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.s3.account import EXPIRED_CODES
 from s3dlio.stores.s3.boto import RANGES, BotoStore
 from s3dlio.stores.s3.headers import put_fields
 from s3dlio.stores.sdk_bodies import SourceFile
@@ -109,6 +110,10 @@ class ArrowStore(BotoStore):
             "pool_max_idle_per_host": str(http.max_connections),
             "pool_idle_timeout": timedelta(seconds=http.pool_idle_seconds),
         }
+        if service.pool.secure:
+            options["http1_only"] = not s3.https_h2
+        elif s3.h2c:
+            options["http2_only"] = True
         if http.ca_bundle:
             with open(http.ca_bundle, encoding="ascii") as bundle:
                 options["root_certificate"] = bundle.read()
@@ -150,6 +155,16 @@ class ArrowStore(BotoStore):
             kind = next((ours for theirs, ours in kinds.items() if isinstance(error, theirs)), NetworkError)
             raise create_only_error(kind(text, uri=self.uri(key)), options) from error
 
+    def _renewing(self, ask: Callable[[], Any]) -> Any:
+        """What ``ask`` gives, with other keys if those that it took are refused and there are others."""
+        try:
+            return ask()
+        except self._obstore().exceptions.BaseError as error:
+            expired = any(f"<Code>{code}</Code>" in str(error) for code in EXPIRED_CODES)
+            if not (expired and self.account.renew_credentials()):
+                raise
+        return ask()
+
     # -- objects
 
     def _read(
@@ -168,7 +183,7 @@ class ArrowStore(BotoStore):
             options["range"] = {"offset": offset} if length is None else (offset, offset + length)
         try:
             with self._arrow_errors(key):
-                answer = self._obstore().get(self.arrow, key, options=options)
+                answer = self._renewing(lambda: self._obstore().get(self.arrow, key, options=options))
                 self._collect(answer, sink)
         except (NetworkError, RangeNotSatisfiableError) as error:
             if "range" not in options or sink.size is not None:
@@ -211,7 +226,7 @@ class ArrowStore(BotoStore):
         large = source.size > multipart.threshold
         whole = source.whole()
         with self._arrow_errors(key, options):
-            answer = self._obstore().put(
+            answer = self._renewing(lambda: self._obstore().put(
                 self.arrow,
                 key,
                 SourceFile(source) if whole is None else whole,
@@ -220,7 +235,7 @@ class ArrowStore(BotoStore):
                 use_multipart=large and conditions.if_none_match is None,
                 chunk_size=multipart.part_size,
                 max_concurrency=multipart.max_in_flight,
-            )
+            ))  # fmt: skip
         return PutResult(answer["e_tag"], answer["version"], source.size)
 
     def _delete(self, key: str, version_id: str | None) -> None:
@@ -228,7 +243,7 @@ class ArrowStore(BotoStore):
             super()._delete(key, version_id)
             return
         with self._arrow_errors(key), contextlib.suppress(FileNotFoundError):
-            self._obstore().delete(self.arrow, key)
+            self._renewing(lambda: self._obstore().delete(self.arrow, key))
 
 
 def is_path(key: str) -> bool:

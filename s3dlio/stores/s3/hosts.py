@@ -3,6 +3,7 @@ requests over IPv6", "Transfer Acceleration"); the tests hold them against botoc
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from s3dlio.errors import ConfigError
@@ -16,6 +17,9 @@ _DOMAINS = (
     ("us-isof-", "csp.hci.ic.gov"),
     ("eu-isoe-", "cloud.adc-e.uk"),
 )
+
+
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class Variant(NamedTuple):
@@ -36,6 +40,8 @@ def aws_endpoint(region: str, variant: Variant = PLAIN) -> str:
     Raises:
         ConfigError: there is none of this kind.
     """
+    if not _LABEL.fullmatch(region):  # it becomes part of a host name
+        raise ConfigError(f"AWS has no region {region!r}", hint="correct AWS_REGION, or name the endpoint")
     domain = next((domain for prefix, domain in _DOMAINS if region.startswith(prefix)), "amazonaws.com")
     dualstack = "dualstack." if variant.dualstack else ""
     if (variant.fips or variant.accelerate) and region.startswith("cn-"):

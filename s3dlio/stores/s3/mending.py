@@ -15,6 +15,7 @@ from s3dlio.net.pool import pool_for_url
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
 from s3dlio.stores.s3 import xml
+from s3dlio.stores.s3.account import EXPIRED_CODES
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _CUSTOMER_KEY = re.compile("x-amz-(?!meta-).*customer")
 #: S3 refuses signatures that are off by more seconds (Amazon S3 API Reference, RequestTimeTooSkewed).
 _MAX_SKEW = 15 * 60
 _REDIRECTS = (301, 302, 307, 308)
-_EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 
 
 def mend(store: S3Store, request: Request, response: Response) -> Steps[Response]:
@@ -86,7 +86,7 @@ def _second_try(
         if code == "RequestTimeTooSkewed" and (now := time_of(response)) is not None:
             signer.skew = now - time.time()
             return request
-        if code in _EXPIRED and store.account.can_refresh():
+        if code in EXPIRED_CODES and store.account.renew_credentials():
             signer.forget_credentials()
             return request
     location = response.header(b"location")
@@ -130,6 +130,8 @@ def _elsewhere(store: S3Store, request: Request, location: str) -> Request | Non
 
 def _code_of_head(request: Request, response: Response) -> str:
     """What the error document would say that an answer to HEAD cannot have, as far as its date tells."""
+    if request.method == "HEAD" and response.status == 400:
+        return "ExpiredToken"  # for one
     told = time_of(response) if request.method == "HEAD" and response.status == 403 else None
     signer = request.service.signer
     if told is None or not isinstance(signer, SigV4Signer):

@@ -1,0 +1,172 @@
+"""What a profile in ``~/.aws`` gives: the settings that nobody else has set, and whom to ask for keys.
+
+botocore reads the files. It is imported (150 ms) only where there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from s3dlio.errors import ConfigError, S3dlioError
+from s3dlio.knobs import knobs
+from s3dlio.locks import import_all
+from s3dlio.settings import SECTIONS, S3Settings, Settings
+from s3dlio.stores.s3.sigv4 import Credentials
+
+_FILES = {
+    "config_file": ("AWS_CONFIG_FILE", "~/.aws/config"),
+    "credentials_file": ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+}
+#: Settings that stand in a profile under the same name, in it or in its section ``s3``.
+_SAME = (
+    "s3.region", "s3.request_checksum_calculation", "s3.response_checksum_validation", "s3.use_fips_endpoint",
+    "s3.use_dualstack_endpoint", "s3.use_accelerate_endpoint", "s3.ignore_configured_endpoint_urls", "http.ca_bundle",
+    "retry.max_attempts",
+)  # fmt: skip
+#: Settings that its section ``s3`` calls otherwise.
+_OTHERWISE = {"s3.addressing": "addressing_style", "s3.payload_signing": "payload_signing_enabled"}
+#: What says how a profile comes to its keys, in botocore's order.
+_KEYS = ("role_arn", "web_identity_token_file", "sso_session", "sso_start_url", "aws_access_key_id",
+         "credential_process")  # fmt: skip
+
+
+def has_files(s3: S3Settings) -> bool:
+    """Whether there is anything for botocore to find besides the variables that the settings read."""
+    paths = (os.environ.get(variable) or default for variable, default in _FILES.values())
+    return s3.profile is not None or any(os.path.exists(os.path.expanduser(path)) for path in paths)
+
+
+def open_session(settings: Settings) -> Any:
+    """A botocore session of the profile, whose requests (to STS, say) go where ours do.
+
+    Raises:
+        ConfigError: there is no such profile, or a file cannot be read.
+    """
+    import_all("botocore.exceptions", "botocore.session", "botocore.configprovider", "botocore.credentials")
+    import botocore.session
+
+    s3 = settings.s3
+    # An empty AWS_PROFILE is none; the settings read the variable.
+    session = botocore.session.Session(session_vars={"profile": (None, [], None, None)}, profile=s3.profile)
+    for name, (variable, default) in _FILES.items():
+        if not os.environ.get(variable, "").strip():
+            session.set_config_variable(name, default)
+    for name, value in (("region", s3.region), ("ca_bundle", settings.http.ca_bundle)):
+        if value is not None:
+            session.set_config_variable(name, value)
+    with profile_errors():
+        session.get_scoped_config()
+    return session
+
+
+@contextlib.contextmanager
+def profile_errors() -> Iterator[None]:
+    """What botocore raises about its files, as ours.
+
+    Raises:
+        ConfigError: there is no such profile, or a file cannot be read.
+    """
+    try:
+        yield
+    except S3dlioError:
+        raise
+    except Exception as error:  # botocore's own, of configparser, of decoding
+        from botocore.exceptions import ProfileNotFound
+
+        if isinstance(error, ProfileNotFound):
+            raise ConfigError(
+                str(error), hint="see 'aws configure list-profiles', or correct AWS_PROFILE"
+            ) from error
+        raise ConfigError(
+            f"the AWS profiles cannot be read: {error}", hint="correct ~/.aws/config and ~/.aws/credentials"
+        ) from error
+
+
+def filled(settings: Settings, session: Any) -> Settings:
+    """The settings, with what the profile says where nobody has said anything.
+
+    Raises:
+        ConfigError: a value of the wrong type.
+    """
+    with profile_errors():
+        profile = session.get_scoped_config()
+        found = _of_profile(profile)
+        ignores = settings.s3.ignore_configured_endpoint_urls
+        if ignores is None:
+            ignores = str(found.get("s3.ignore_configured_endpoint_urls", "")).strip().lower() == "true"
+        if not ignores and (endpoint := _endpoint(session, profile)):
+            found["s3.endpoint_url"] = endpoint
+    origins = dict(settings.origins)
+    sections: dict[str, dict[str, Any]] = {}
+    origin = f"profile {settings.s3.profile or 'default'}"
+    for full, value in found.items():
+        section, _, name = full.partition(".")
+        if _is_unset(settings, section, name):
+            read = next(entry.read for known, entry, _ in knobs(SECTIONS[section]) if known == name)
+            sections.setdefault(section, {})[name] = read(f"{name} of the profile", value)
+            origins[full] = origin
+    if ignores and _from_variable(settings):
+        sections.setdefault("s3", {})["endpoint_url"] = None
+        origins.pop("s3.endpoint_url")
+    changed: dict[str, Any] = {
+        section: dataclasses.replace(getattr(settings, section), **values) for section, values in sections.items()
+    }
+    return dataclasses.replace(settings, **changed, origins=origins)
+
+
+def key_source(settings: Settings, session: Any) -> str | None:
+    """How the profile comes to its keys, as ``s3-cli config`` shows it; None where it has none."""
+    profile = session.get_scoped_config()
+    found = next((name for name in _KEYS if profile.get(name)), None)
+    return found and f"profile {settings.s3.profile or 'default'} ({found})"
+
+
+def resolver_of(credentials: Callable[[], Credentials]) -> Any:
+    """Keys for a session of botocore, from a function of ours that gives those in force."""
+    from botocore.credentials import CredentialProvider, CredentialResolver, ReadOnlyCredentials
+    from botocore.credentials import Credentials as Found
+
+    class Ours(Found):
+        def get_frozen_credentials(self) -> Any:
+            keys = credentials()
+            return ReadOnlyCredentials(keys.access_key, keys.secret_key, keys.token)
+
+    class Provider(CredentialProvider):
+        METHOD = "s3dlio"
+
+        def load(self) -> Any:
+            return Ours("", "", method=self.METHOD)
+
+    return CredentialResolver([Provider()])
+
+
+def _of_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
+    own = profile.get("s3")
+    own = own if isinstance(own, Mapping) else {}
+    found: dict[str, Any] = {}
+    for full in _SAME:
+        name = full.partition(".")[2]
+        found[full] = own.get(name, profile.get(name))
+    found |= {full: own.get(name) for full, name in _OTHERWISE.items()}
+    return {full: value for full, value in found.items() if value not in (None, "")}
+
+
+def _endpoint(session: Any, profile: Mapping[str, Any]) -> str | None:
+    from botocore.configprovider import ConfiguredEndpointProvider
+
+    return ConfiguredEndpointProvider(session.full_config, profile, "s3", environ={}).provide() or None
+
+
+def _is_unset(settings: Settings, section: str, name: str) -> bool:
+    full, default = f"{section}.{name}", getattr(SECTIONS[section](), name)
+    unsaid = settings.origin(full) == "default" or full == "s3.addressing"  # "auto" leaves it to the profile
+    return unsaid and getattr(getattr(settings, section), name) == default
+
+
+def _from_variable(settings: Settings) -> bool:
+    origin = settings.origin("s3.endpoint_url").partition(" ")[0]
+    return origin in ("environment", "dotenv", "trusted")
