@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-backends perf-tools clean
+.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-backends perf-tools clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -14,8 +14,12 @@ help:           ## list the targets
 demo: $(VENV)/.demo     ## the main job on an embedded local S3 (or on AWS_ENDPOINT_URL), every byte verified
 	@$(BIN)/python -m tests.e2e.demo
 
-test: $(VENV)/.dev servers  ## the whole test suite; PYTEST_ARGS adds arguments
+test: $(VENV)/.dev servers  ## the whole test suite (PYTEST_ARGS adds arguments), then test-versions
 	$(PYTEST) $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-versions
+
+test-versions: $(VENV)/.dev ## unit and property tests on the other Pythons of this machine
+	$(BIN)/python -m tests.versions
 
 test-ceph: $(VENV)/.dev     ## the conformance suite on Ceph radosgw (root: installs Debian's packages)
 	$(BIN)/python -m tests.servers install radosgw
@@ -55,7 +59,7 @@ perf-tools: $(VENV)/.dev    ## s3-cli beside Amazon's command and rclone, bulk v
 	$(BIN)/python -m perf.compare_tools
 
 clean:          ## remove what the targets above made in this folder
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
+	rm -rf $(VENV) $(VENV)-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
 	find s3dlio tests perf man -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: pip runs again only when the requirements have changed.

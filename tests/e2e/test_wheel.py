@@ -1,4 +1,5 @@
-"""What the wheel installs: every module, the typing marker, both commands, and the man pages."""
+"""What the wheel installs (every module, the typing marker, both commands, the man pages), and that the source archive
+holds all that its own checks need."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import configparser
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,15 +16,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+FOLDERS = ("s3dlio", "man", "docs", "perf", "tests")
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """A wheel built from a copy: building leaves traces beside the sources."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources: building leaves traces beside them."""
     source = tmp_path_factory.mktemp("source")
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, source)
-    for name in ("s3dlio", "man"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.1"))
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> zipfile.ZipFile:
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "out", "."]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -47,3 +57,18 @@ def test_the_man_pages_are_in_it_and_are_the_committed_ones(wheel: zipfile.ZipFi
     built = {Path(name).name: wheel.read(name) for name in wheel.namelist() if "/share/man/man1/" in name}
     assert built == {path.name: path.read_bytes() for path in (ROOT / "man").glob("*.1")}
     assert "s3-cli.1" in built
+
+
+def test_the_source_archive_passes_its_own_checks(source: Path, tmp_path: Path) -> None:
+    build = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, capture_output=True, check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    (top,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    for name in FOLDERS:
+        files = {str(path.relative_to(source)) for path in (source / name).rglob("*") if path.is_file()}
+        assert not {file for file in files if "__pycache__" not in file and not (top / file).exists()}
+    for check in (["docs/check.py"], ["docs/cli_reference.py", "--check"], ["man/pages.py", "--check"]):
+        ran = subprocess.run([sys.executable, *check], cwd=top, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr

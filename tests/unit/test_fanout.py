@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import s3dlio
-from s3dlio.errors import ConfigError, NetworkError
+from s3dlio.errors import NetworkError
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.fanout import fan_out
 from s3dlio.types import ListPage
@@ -61,15 +60,3 @@ def test_a_branch_that_fails_is_raised_in_its_place() -> None:
     assert [next(pages).keys for _ in range(3)] == [["d0/x"], ["d1/x"], ["d2/x"]]
     with pytest.raises(NetworkError, match="cut"):
         next(pages)
-
-
-def test_on_a_service(moto_server: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in moto_server.env.items():  # type: ignore[attr-defined]
-        monkeypatch.setenv(name, value)
-    with s3dlio.Client() as client:
-        client.create_bucket("fanout")
-        uris = [f"s3://fanout/t/{directory}/{number}" for directory in "abc" for number in range(5)]
-        client.put_many([(uri, b"x") for uri in [*uris, "s3://fanout/t/top"]])
-        assert client.list("s3://fanout/t/", recursive=True, fan_out=3) == [*uris, "s3://fanout/t/top"]
-        with pytest.raises(ConfigError, match="fan_out"):
-            client.list("s3://fanout/t/", recursive=True, fan_out=0)

@@ -21,7 +21,7 @@ from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
-from s3dlio.transfer.copy import copy, move
+from s3dlio.transfer.copy import copy
 from s3dlio.transfer.delete import delete
 from s3dlio.transfer.download import download
 from s3dlio.transfer.engine import Running, meter_of, run_plan, watched
@@ -35,7 +35,6 @@ from s3dlio.transfer.sync import sync
 from s3dlio.transfer.task import Task
 from s3dlio.transfer.upload import upload
 from s3dlio.types import ListEntry, ListPage
-from tests.servers import Server
 
 #: Bytes. Pages ahead and items in flight hold half of it; all keys or items of a test below would hold twice as much.
 BOUND = 8 << 20
@@ -270,39 +269,6 @@ def test_a_bar_shows_objects_and_bytes() -> None:
     assert "2/3 objects" in text
     assert "1.00M/3.00M" in text
 
-
-# -- a real S3
-
-
-def test_trees_on_s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in moto_server.env.items():
-        monkeypatch.setenv(name, value)
-    root = tmp_path / "tree"
-    for number in range(40):
-        path = root / ("deep/er" if number % 2 else "") / f"file é+{number}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(number * 100))
-    (root / "large").write_bytes(os.urandom(9 << 20))
-
-    def contents(top: Path) -> dict[str, bytes]:
-        return {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
-
-    with Client(endpoint_url=moto_server.endpoint, multipart={"threshold": 6 << 20, "part_size": 5 << 20}) as client:
-        there = "s3://trees/p/"
-        sent = upload(client, root, there, recursive=True, create_bucket=True, verify=True, preserve_mtime=True)
-        assert sent.succeeded == 41
-        assert sync(client, root, there).skipped == 41
-        copy(client, there, "s3://trees/q/", recursive=True, verify=True)
-        other = f"s3://{moto_server.endpoint.partition('://')[2]}/trees/r/"  # another way to name it: relayed
-        assert copy(client, "s3://trees/q/", other, recursive=True, verify=True).succeeded == 41
-        move(client, other, tmp_path / "out", recursive=True, verify=True)
-        assert contents(tmp_path / "out") == contents(root)
-        times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
-        assert times == {p.name: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
-        assert sync(client, there, "s3://trees/q/", delete=True, checksum=True).skipped == 41
-        assert client.list("s3://trees/r/", recursive=True) == []
-        assert delete(client, "s3://trees/", recursive=True).succeeded == 82
-        client.delete_bucket("s3://trees")
 
 
 class Jealous:
