@@ -27,6 +27,7 @@ __all__ = [
     "direct_alignment",
     "pread_full",
     "pwrite_full",
+    "sync_file_system",
 ]
 
 #: The open flag for I/O past the page cache; 0 where the system has none (macOS, Windows).
@@ -55,6 +56,7 @@ def _bind(name: str, *argtypes: Any, restype: Any = ctypes.c_int) -> _Call | Non
 _MEMORY_AT = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
 _pread = _bind("pread", *_MEMORY_AT, restype=ctypes.c_ssize_t)
 _pwrite = _bind("pwrite", *_MEMORY_AT, restype=ctypes.c_ssize_t)
+_syncfs = _bind("syncfs", ctypes.c_int)
 _fallocate = _bind("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _statx = _bind("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
 
@@ -168,6 +170,22 @@ def allocate(fd: int, length: int) -> bool:
             return False
         raise
     return True
+
+
+def sync_file_system(directory: str) -> None:
+    """Have the disk hold everything that was written to the file system of ``directory``.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+    if _syncfs is None:
+        os.sync()
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _checked(_syncfs, fd)
+    finally:
+        os.close(fd)
 
 
 def advise(fd: int, offset: int, length: int, advice: str) -> None:

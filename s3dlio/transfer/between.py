@@ -82,6 +82,9 @@ class Relay(_StoreToStore):
         super().__init__(source, target, prefix, care)
         self._landing = landing
 
+    def holds(self, item: Item) -> bool:
+        return self._landing is None or self._landing.size(item.name) == item.size
+
     def task(self, item: Item) -> Call[Moved]:
         on_thread = cast(ObjectStore, _OnThread(self._source))
         return Task(on_thread, "COPY", item.key, lambda: self._steps(item), size=2 * min(item.size, PIECE))

@@ -88,9 +88,10 @@ def copy(
     else:
         prefix = as_directory(key)
         source.check_apart(store, prefix)
+    directory = prefix or "." if store.scheme in LOCAL_SCHEMES else None
     plan: Plan = source.plan() if single is None else iter([single])
     with (
-        journal_at(journal, operation.lower(), source.uri, destination) as records,
+        journal_at(journal, operation.lower(), source.uri, destination, directory) as records,
         watched(progress) as watcher,
         target_at(store, prefix, create=create_bucket) as target,
     ):

@@ -73,7 +73,7 @@ def download(
         )
     source.check_apart(store, prefix)
     with (
-        journal_at(journal, "download", source.uri, destination) as records,
+        journal_at(journal, "download", source.uri, destination, prefix) as records,
         watched(progress) as watcher,
         target_at(store, prefix) as target,
     ):

@@ -129,7 +129,7 @@ class _Transfer:
                 tally.skip(entry.uri, entry.reason, expected=entry.expected)
             elif isinstance(entry, Refused):
                 tally.fail(tally.start(), entry.uri, entry.error)
-            elif journal is not None and journal.has(entry):
+            elif journal is not None and journal.has(entry) and self._route.holds(entry):
                 tally.skip(self._route.source_uri(entry), "it is done, as the journal says", expected=True)
                 self._how.progress.advance(1, entry.size)
             else:
@@ -190,12 +190,15 @@ def conclude(tally: Tally, operation: str, nothing: str, source: str, deleted: i
 
 
 @contextlib.contextmanager
-def journal_at(path: str | None, operation: str, source: str, destination: str) -> Iterator[Journal | None]:
-    """The journal at ``path`` for the time of a transfer; None without a path. Gone when the block ends well."""
+def journal_at(
+    path: str | None, operation: str, source: str, destination: str, directory: str | None = None
+) -> Iterator[Journal | None]:
+    """The journal at ``path`` for the time of a transfer; None without a path. Gone when the block ends well.
+    ``directory`` as of :class:`Journal`."""
     if path is None:
         yield None
         return
-    journal = Journal(path, operation, source, destination)
+    journal = Journal(path, operation, source, destination, directory)
     finished = False
     try:
         yield journal

@@ -118,6 +118,13 @@ class Landing:
         """The path of ``name`` here."""
         return os.path.join(self.directory, name)
 
+    def size(self, name: str) -> int | None:
+        """The bytes of the file ``name``; None where there is none."""
+        try:
+            return os.lstat(self.path(name)).st_size
+        except (OSError, ValueError):
+            return None
+
     def _probe_case(self) -> bool:
         """Whether a new file is also found under its name in capitals. Fails early where nothing can be written."""
         name = new_unfinished_name()

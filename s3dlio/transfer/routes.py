@@ -110,6 +110,10 @@ class Route(ABC):
     def target_uri(self, item: Item) -> str:
         """Where ``item`` goes."""
 
+    def holds(self, item: Item) -> bool:
+        """Whether ``item``, which was transferred before, can be there still, as far as a look at a file tells."""
+        return True
+
 
 def kept_mtime(item: Item, metadata: ObjectMetadata) -> int | None:
     """The time that an object's file had: as its metadata tell, else its own last change."""
@@ -211,6 +215,9 @@ class StoreToFile(Route):
     def target_uri(self, item: Item) -> str:
         return "file://" + self._landing.path(item.name)
 
+    def holds(self, item: Item) -> bool:
+        return self._landing.size(item.name) == item.size
+
     def task(self, item: Item) -> Call[Moved]:
         return Task(self._store, "GET", item.key, lambda: self._fetch(item), load=item.size)
 
@@ -262,6 +269,9 @@ class Moving(Route):
 
     def target_uri(self, item: Item) -> str:
         return self._route.target_uri(item)
+
+    def holds(self, item: Item) -> bool:
+        return self._route.holds(item)
 
     def task(self, item: Item) -> Call[Moved]:
         carry = self._route.task(item)

@@ -604,19 +604,103 @@ def test_journals_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "missing" / "journal", "upload", "a", "b")
 
 
-def test_what_is_written_is_on_the_disk_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    journal = Journal(tmp_path / "journal", "upload", "a", "b")
+def test_the_data_is_on_the_disk_before_the_journal_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bytes]] = []
+    path, synced = tmp_path / "journal", os.fsync
+
+    def fsync(fd: int) -> None:
+        seen.append(("journal", path.read_bytes()))
+        synced(fd)
+
+    monkeypatch.setattr("s3dlio.transfer.journal.sync_file_system", lambda at: seen.append((at, path.read_bytes())))
+    monkeypatch.setattr("os.fsync", fsync)
+    journal = Journal(path, "download", "a", "b", str(tmp_path))
     journal.add(Item("one", "k", 1))
-    before = (tmp_path / "journal").read_bytes()
-    now[0] = 1.5
+    journal.sync()
+    journal.sync()  # there is nothing new
     journal.add(Item("two", "k", 1))
-    after = (tmp_path / "journal").read_bytes()
     journal.close(finished=False)
-    assert b"one" not in before
-    assert b"one" in after
-    assert b"two" in after
+    assert [(where, b"one" in text, b"two" in text) for where, text in seen] == [
+        (str(tmp_path), False, False), ("journal", True, False), (str(tmp_path), True, False), ("journal", True, True)
+    ]  # fmt: skip
+
+
+def test_files_that_the_journal_has_and_a_crash_has_emptied_come_again(
+    client: Client, store: Scripted, tmp_path: Path
+) -> None:
+    fill(store, "s/a", "s/b", "s/c")
+    journal = str(tmp_path / "journal")
+    store.on_read = failing("s/c")
+    with pytest.raises(BatchError):
+        download(client, f"{store.root}/s/", tmp_path / "out", journal=journal, continue_on_error=True)
+    os.truncate(tmp_path / "out" / "a", 0)
+    store.on_read = lambda key: None
+    done = download(client, f"{store.root}/s/", tmp_path / "out", journal=journal)
+    assert (done.succeeded, done.skipped) == (2, 1)
+    assert (tmp_path / "out" / "a").read_bytes() == store.get("s/a")
+
+
+@pytest.mark.parametrize("content", [b"my thesis", b"[1, 2]", os.urandom(100_000).replace(b"\n", b".")])
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    before = path.stat()
+    with pytest.raises(ConfigError, match="no journal"):
+        Journal(path, "upload", "a", "b")
+    assert path.read_bytes() == content
+    assert path.stat().st_mode == before.st_mode
+
+
+def test_a_journal_is_a_file_of_one_s_own_for_nobody_else(tmp_path: Path) -> None:
+    victim, link, fifo = tmp_path / "victim", tmp_path / "link", tmp_path / "fifo"
+    victim.write_bytes(b"")
+    link.symlink_to(victim)
+    os.mkfifo(fifo)
+    for path, reason in ((link, "symbolic link"), (fifo, "no regular file"), (Path("/dev/full"), "no regular file")):
+        with pytest.raises(ConfigError, match=reason):
+            Journal(path, "upload", "a", "b")
+    path = tmp_path / "journal"
+    for _ in range(2):
+        Journal(path, "upload", "a", "b").close(finished=False)
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o644)
+    path.rename(tmp_path / "elsewhere")
+    journal = Journal(tmp_path / "elsewhere", "upload", "a", "b")
+    (tmp_path / "elsewhere").rename(path)
+    (tmp_path / "elsewhere").write_bytes(b"of somebody else")
+    journal.close(finished=True)
+    assert (tmp_path / "elsewhere").read_bytes() == b"of somebody else"
+
+
+def test_a_journal_of_the_first_format_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(b'["s3dlio-journal-1","upload","a","b"]\n["x","1 None"]\n')
+    journal = Journal(path, "upload", "a", "b")
+    assert journal.has(Item("x", "k", 1))
+    journal.close(finished=True)
+
+
+def test_a_journal_that_cannot_be_written_says_so_and_holds_whole_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "journal", os.write
+    journal = Journal(path, "upload", "a", "b")
+    journal.add(Item("one", "k", 1))
+    journal.sync()
+    before = path.read_bytes()
+
+    def full(fd: int, data: memoryview) -> int:
+        if len(data) < 5:
+            raise OSError(28, "No space left on device")
+        return write(fd, data[:5])
+
+    monkeypatch.setattr("os.write", full)
+    journal.add(Item("two", "k", 1))
+    with pytest.raises(StorageFullError, match="journal"):
+        journal.sync()
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    journal.close(finished=False)
 
 
 def test_descriptors_are_opened_when_a_file_s_turn_comes(
