@@ -384,11 +384,16 @@ _BY_ERRNO: dict[int, type[S3dlioError]] = {
 }
 
 
+#: What to do where no more files and connections can be opened.
+OUT_OF_FILES_HINT = "raise the limit of open files (ulimit -n), or lower max_in_flight and http.max_connections"
+
+
 def from_os_error(exc: OSError, *, uri: str | None = None, operation: str | None = None) -> S3dlioError:
     """The typed error for an ``OSError`` of a local call; the caller raises it ``from exc``."""
     number = exc.errno or 0
     reason = exc.strerror or str(exc) or type(exc).__name__
-    error = _BY_ERRNO.get(number, LocalIOError)(reason, uri=uri, operation=operation)
+    hint = OUT_OF_FILES_HINT if number in (errno.EMFILE, errno.ENFILE) else None
+    error = _BY_ERRNO.get(number, LocalIOError)(reason, uri=uri, operation=operation, hint=hint)
     if isinstance(error, _OSErrorNumber):
         error.errno = number
     return error

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import HTTPError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
-from s3dlio.errors import S3dlioError, TransferTimeoutError
+from s3dlio.errors import S3dlioError
 from s3dlio.locks import ForkLock
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.tls import client_context
 
 if TYPE_CHECKING:
-    from s3dlio.net.pool import Address, ConnectionPool
+    from s3dlio.net.pool import ConnectionPool
+    from s3dlio.net.resolve import Address, Resolution
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -42,7 +43,7 @@ _FAR_REQUESTS = 15
 #: Bytes of TLS records read from one connection before the others get their turn.
 _RECORD_RUN = 1024 * 1024
 
-_NEW, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(5)
+_NEW, _RESOLVING, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(6)
 
 #: Held by the one thread that spins.
 _spinning = ForkLock()
@@ -51,8 +52,8 @@ _spinning = ForkLock()
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_tunnel", "fd", "http", "idle_since",
-                 "pool", "secure", "sock", "used", "watched")  # fmt: skip
+    __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_resolution", "_tunnel", "fd", "http",
+                 "idle_since", "pool", "secure", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, pool: ConnectionPool, http: Any) -> None:
         self.pool = pool
@@ -66,6 +67,7 @@ class Connection:
         self.used = False
         self.idle_since = 0.0
         self._phase = _NEW
+        self._resolution: Resolution | None = None
         self._address: Address | None = None
         self._blocking: bool | None = None
         self._ended = False  # TLS has told the end, behind bytes that were handed on
@@ -85,17 +87,12 @@ class Connection:
         Raises:
             OSError, ssl.SSLError: it cannot be opened.
         """
-        if self._phase == _NEW and self.pool.proxied:
-            return self._start_tunnel()
+        if self._phase == _NEW:
+            return self._start_tunnel() if self.pool.proxied else self._start()
         if self._phase == _TUNNEL:
             return self._end_tunnel()
-        if self._phase == _NEW:
-            self._address = self.pool.address()
-            self.sock = self.pool.start_socket(self._address)
-            self.fd = self.sock.fileno()
-            self._blocking = False
-            self._phase = _CONNECTING
-            return WRITE
+        if self._phase == _RESOLVING:
+            return self._end_resolving()
         if self._phase == _CONNECTING:
             if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(code, os.strerror(code))
@@ -118,6 +115,40 @@ class Connection:
             return self._opened()
         return 0
 
+    def _start(self) -> int:
+        """Connect, or wait until the server's name is resolved."""
+        address = self.pool.address()
+        if address is not None:
+            return self._connect(address)
+        resolution = self._resolution = self.pool.resolution()
+        self.sock = resolution.waiter()
+        self._phase = _RESOLVING
+        if self.sock is None:
+            return self._end_resolving()
+        self.fd = self.sock.fileno()
+        return READ
+
+    def _end_resolving(self) -> int:
+        resolution, waiter = self._resolution, self.sock
+        assert resolution is not None
+        if not resolution.done:
+            return READ
+        self.pool.resolved(resolution.addresses())
+        address = self.pool.address()
+        assert address is not None
+        event = self._connect(address)
+        if waiter is not None:
+            waiter.close()  # only now, so that the new socket has another number
+        return event
+
+    def _connect(self, address: Address) -> int:
+        self._address = address
+        self.sock = self.pool.start_socket(address)
+        self.fd = self.sock.fileno()
+        self._blocking = False
+        self._phase = _CONNECTING
+        return WRITE
+
     def _opened(self) -> int:
         self.http.sock = self.sock
         self._get_ready()
@@ -128,18 +159,21 @@ class Connection:
         self._look = _looker(self.sock)
 
     def open(self) -> None:
-        """Open and wait for it, at most ``connect_timeout`` seconds."""
-        if self.pool.proxied:
-            self._connect_through_proxy()
-            self._take_tunnel()
-            return
+        """Open and wait for it, at most ``connect_timeout`` seconds.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
         deadline = time.monotonic() + self.pool.http.connect_timeout
         while event := self.open_step():
             left = max(0.0, deadline - time.monotonic())
             if not (wait_for_read if event == READ else wait_for_write)(self.sock, left):
-                raise TransferTimeoutError(
-                    f"no connection to {self.pool.name} within {self.pool.http.connect_timeout:g} s"
-                )
+                raise self.late()
+
+    def late(self) -> TimeoutError:
+        """The error for an opening that took too long."""
+        what = f"the name '{self.pool.host}' was not resolved" if self._phase == _RESOLVING else "no answer"
+        return TimeoutError(f"{what} within {self.pool.http.connect_timeout:g} s (http.connect_timeout)")
 
     def opening_fault(self, error: OSError) -> S3dlioError:
         """The fault for an opening that failed so. Its address is avoided for a while, if there are others."""

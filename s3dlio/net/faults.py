@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from typing import TYPE_CHECKING
 
-from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.errors import OUT_OF_FILES_HINT, NetworkError, S3dlioError, TransferTimeoutError
 
 if TYPE_CHECKING:
     from s3dlio.net.exchange import Exchange
@@ -29,13 +30,14 @@ class ConnectionDropped(NetworkError):
         self,
         reason: str,
         *,
+        hint: str | None = None,
         response: Response | None = None,
         received: int = 0,
         untouched: bool = False,
         never_sent: bool = False,
         timed_out: bool = False,
     ) -> None:
-        super().__init__(reason)
+        super().__init__(reason, hint=hint)
         self.response = response
         self.received = received
         self.untouched = untouched
@@ -64,7 +66,13 @@ def opening_fault(error: OSError, server: str) -> S3dlioError:
     if isinstance(error, S3dlioError) and not timed_out:
         return error
     reason = error.reason if isinstance(error, S3dlioError) else f"cannot connect to {server}: {words_of(error)}"
-    return ConnectionDropped(reason, untouched=True, never_sent=True, timed_out=timed_out)
+    hint = OUT_OF_FILES_HINT if is_out_of_files(error) else None
+    return ConnectionDropped(reason, hint=hint, untouched=True, never_sent=True, timed_out=timed_out)
+
+
+def is_out_of_files(error: BaseException) -> bool:
+    """Whether a socket could not be made because this process, or the system, has too many files open."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def broken(exchange: Exchange, error: OSError) -> ConnectionDropped:
@@ -83,7 +91,7 @@ def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioE
     """The public error for a fault after the last attempt."""
     if fault.timed_out:
         return TransferTimeoutError(fault.reason, attempts=attempts)
-    hint = f"check that {server} is up and reachable" if fault.never_sent else None
+    hint = fault.hint or (f"check that {server} is up and reachable" if fault.never_sent else None)
     return NetworkError(fault.reason, attempts=attempts, hint=hint)
 
 

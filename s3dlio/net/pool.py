@@ -13,25 +13,25 @@ import socket
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import urllib3
 
-from s3dlio.errors import NetworkError
 from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.net.connection import Connection
+from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.proxies import proxy_for
+from s3dlio.net.resolve import Address, Resolution, numeric
 from s3dlio.net.tls import client_context
 from s3dlio.settings import HttpSettings
+
+T = TypeVar("T")
 
 _RESOLVE_SECONDS = 30.0
 #: How often connections that were idle for too long are looked for. There is no thread for it: whoever gives a
 #: connection back does it, for all pools (0.1 us for each).
 _REAP_SECONDS = 1.0
-
-#: As ``socket.getaddrinfo`` gives it: family, kind, protocol, name, and what ``connect`` takes.
-Address = tuple[Any, ...]
 
 
 class ConnectionPool:
@@ -60,6 +60,7 @@ class ConnectionPool:
         #: Who we are, for a plain HTTP proxy, which asks with every request; a tunnel is told once, when it is made.
         self.proxy_field = credentials_field(self.proxied) if self.proxied and not self.secure else b""
         self._lock = ForkLock()
+        self._resolution: Resolution | None = None
         self._resolved: Sequence[Address] = ()
         self._resolved_at = 0.0
         self._addresses: Sequence[Address] = ()  # of these, the ones that are not avoided
@@ -75,6 +76,7 @@ class ConnectionPool:
     def renew(self) -> None:
         """Start with no idle connections: in a forked child they belong to the parent."""
         self._idle = deque()
+        self._resolution = None
         options: dict[str, Any] = {"maxsize": 1, "block": False}
         options["timeout"] = urllib3.Timeout(connect=self.http.connect_timeout, read=self.http.read_timeout)
         if self.secure:
@@ -130,12 +132,30 @@ class ConnectionPool:
                 return
             connection.close()
 
-    def address(self) -> Address:
-        """One of the server's addresses, each in its turn."""
-        addresses = self._resolve()
+    def address(self) -> Address | None:
+        """One of the server's addresses, each in its turn; None: its name is to be resolved first."""
+        addresses = self._addresses
+        if not addresses or time.monotonic() - self._resolved_at >= _RESOLVE_SECONDS:
+            addresses = numeric(self.host, self.port)
+            if not addresses:
+                return None
+            self.resolved(addresses)
         turn = self._turn
         self._turn = turn + 1
         return addresses[turn % len(addresses)]
+
+    def resolution(self) -> Resolution:
+        """The look-up of the server's name that is on its way, which all connections share, or a new one."""
+        with self._lock:
+            resolution = self._resolution
+            if resolution is None or resolution.done:
+                resolution = self._resolution = with_room(lambda: Resolution(self.host, self.port))
+            return resolution
+
+    def resolved(self, addresses: Sequence[Address]) -> None:
+        """Use these addresses for a while."""
+        self._resolved_at = time.monotonic()
+        self._resolved = self._addresses = addresses
 
     def avoid(self, address: Address) -> bool:
         """Leave out an address that gave no connection, until the name is resolved anew: ``localhost`` has two, and
@@ -151,7 +171,7 @@ class ConnectionPool:
     def start_socket(self, address: Address) -> socket.socket:
         """A non-blocking socket on its way to an address."""
         family, kind, protocol, _, place = address
-        sock = socket.socket(family, kind, protocol)
+        sock = with_room(lambda: socket.socket(family, kind, protocol))
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -163,27 +183,6 @@ class ConnectionPool:
             sock.close()
             raise
         return sock
-
-    def _resolve(self) -> Sequence[Address]:
-        now = time.monotonic()
-        if self._addresses and now - self._resolved_at < _RESOLVE_SECONDS:
-            return self._addresses
-        with self._lock:
-            if not self._addresses or now - self._resolved_at >= _RESOLVE_SECONDS:
-                try:
-                    self._resolved = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-                except socket.gaierror as error:
-                    if error.errno == socket.EAI_AGAIN:
-                        raise
-                    raise NetworkError(
-                        f"the name '{self.host}' cannot be resolved: {error.strerror}",
-                        hint="check the endpoint URL and the network",
-                    ) from error
-                except UnicodeError as error:  # empty or longer than the 63 characters that a label may have
-                    raise NetworkError(f"'{self.host}' cannot be the name of a host") from error
-                self._addresses = self._resolved
-                self._resolved_at = now
-        return self._addresses
 
 
 _registry: dict[tuple[str, str, int | None, HttpSettings], ConnectionPool] = {}
@@ -198,6 +197,19 @@ def _reap(now: float) -> None:
     _reap_at = now + _REAP_SECONDS
     for pool in list(_registry.values()):
         pool.close_idle(now - pool.http.pool_idle_seconds)
+
+
+def with_room(make: Callable[[], T]) -> T:
+    """What ``make`` makes. Where no descriptor is left for it, idle connections are closed and it is tried again."""
+    try:
+        return make()
+    except OSError as error:
+        pools = list(_registry.values())
+        if not is_out_of_files(error) or not any(pool._idle for pool in pools):
+            raise
+        for pool in pools:
+            pool.close_idle(time.monotonic())
+    return make()
 
 
 def close_idle(http: HttpSettings) -> None:

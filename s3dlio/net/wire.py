@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import S3dlioError, from_os_error
 from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
-from s3dlio.net.faults import broken, opening_fault, overdue
+from s3dlio.net.faults import broken, is_out_of_files, opening_fault, overdue
 from s3dlio.net.message import Request
-from s3dlio.net.pool import ConnectionPool
+from s3dlio.net.pool import ConnectionPool, with_room
 
 #: So many events are handled in a row before new requests leave. All at once, as many as 256, would keep those together
 #: that are answered together, and far away they would wait for each other at every turn: 256 in flight to a server
@@ -71,7 +71,10 @@ class Wire:
     def __init__(self, ended: Ended, expanded: Callable[[Flight], None]) -> None:
         self._ended = ended
         self._expanded = expanded
-        self._selector = selectors.DefaultSelector()
+        try:
+            self._selector = with_room(selectors.DefaultSelector)
+        except OSError as error:
+            raise from_os_error(error) from error
         self._scratch = bytearray(SCRATCH)
         self._view = memoryview(self._scratch)
         self._flights: dict[int, Flight] = {}  # by file descriptor
@@ -134,8 +137,7 @@ class Wire:
             if flight.ends <= now:
                 self._fail(flight, overdue(flight.request.service.policy.total_timeout))
             elif exchange is None:
-                late = TimeoutError(f"not within {connection.pool.http.connect_timeout:g} s")
-                self._fail(flight, connection.opening_fault(late))
+                self._fail(flight, connection.opening_fault(connection.late()))
             elif exchange.awaiting_continue:
                 exchange.proceed()
                 flight.deadline = now + connection.pool.http.read_timeout
@@ -191,17 +193,29 @@ class Wire:
     def _open(self, flight: Flight, connection: Connection) -> None:
         waited = connection.fd
         try:
-            event = connection.open_step()
+            event = self._open_step(connection)
         except Exception as error:  # also one that is none of the network: a CA bundle that is gone
             self._fail(flight, connection.opening_fault(error) if isinstance(error, OSError) else error)
             return
+        if connection.fd != waited >= 0:  # what told that a name is resolved, or a tunnel there, is another socket
+            self._flights.pop(waited, None)
+            self._unwatch(connection, waited)
         if event:
             self._watch(flight, connection, event)
             return
-        if connection.fd != waited:  # a proxy's tunnel is another socket
-            self._flights.pop(waited, None)
-            self._unwatch(connection, waited)
         self._start(flight, connection)
+
+    def _open_step(self, connection: Connection) -> int:
+        """The next step; where no descriptor is left for it, connections that rest here make room."""
+        try:
+            return connection.open_step()
+        except OSError as error:
+            if not is_out_of_files(error) or not any(self._idle.values()):
+                raise
+        for idle in self._idle.values():
+            while idle:
+                self._discard(idle.pop())
+        return connection.open_step()
 
     def _start(self, flight: Flight, connection: Connection) -> None:
         try:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import errno
 import socket
+import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink, WriterSink
+from s3dlio.net import pool as pool_module
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import RetrySettings
@@ -32,7 +36,7 @@ from tests.servers.scripted import (
     Wait,
     respond,
 )
-from tests.wire.harness import DRIVERS, HTTP, QUICK, Driver, get, put, service_of
+from tests.wire.harness import DRIVERS, HTTP, QUICK, Calls, Driver, get, put, service_of
 
 HELLO = respond(body=b"hello")
 
@@ -301,10 +305,97 @@ def test_a_resolver_that_is_busy_is_asked_again(drive: Driver, monkeypatch: pyte
         return real(*args, **options)  # type: ignore[arg-type]
 
     with ScriptedServer([[Expect(), HELLO]]) as server:
-        service = service_of(server.endpoint)
+        service = service_of(f"http://localhost:{server.port}")
         monkeypatch.setattr(socket, "getaddrinfo", busy)
         assert drive(get(service)).attempts == 2
         server.assert_consumed()
+
+
+def test_a_name_without_an_address(drive: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [])
+    with pytest.raises(NetworkError, match=r"the name 'empty\.test' has no address"):
+        drive(get(service_of("http://empty.test")))
+
+
+class SlowResolver:
+    """Names of the domain ``slow.test`` are not resolved before ``answer``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer = threading.Event()
+        self.asked = 0
+        self._plain: Any = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._look_up)
+
+    def _look_up(self, host: str, port: int, **options: Any) -> Any:
+        if host != "slow.test":
+            return self._plain(host, port, **options)
+        self.asked += 1
+        self.answer.wait(30)
+        return self._plain("127.0.0.1", port, **options)
+
+
+def test_a_resolver_that_is_silent_ends_with_the_time_for_connecting(
+    drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = SlowResolver(monkeypatch)
+    http = dataclasses.replace(HTTP, connect_timeout=0.05)
+    service = service_of("http://slow.test:9", http=http, retry=dataclasses.replace(QUICK, max_attempts=2))
+    with pytest.raises(TransferTimeoutError, match=r"'slow\.test' was not resolved within 0\.05 s"):
+        drive(get(service))
+    assert resolver.asked == 1  # attempts and connections wait for one look-up
+    resolver.answer.set()
+
+
+def test_other_requests_of_a_lane_go_on_while_a_name_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = SlowResolver(monkeypatch)
+    with ScriptedServer([[Expect(), HELLO], [Expect(), HELLO]]) as server:
+        slow, quick = (service_of(f"http://{host}:{server.port}") for host in ("slow.test", "127.0.0.1"))
+        ended: list[int] = []
+
+        def operation(service: Service) -> Any:
+            return (yield get(service))
+
+        def done(index: int, result: Any, error: BaseException | None) -> None:
+            assert error is None
+            ended.append(index)
+            resolver.answer.set()
+
+        calls = Calls([lambda: operation(slow), lambda: operation(quick)])
+        Lane(window=8).run(calls, done)
+        assert ended == [1, 0]
+        server.assert_consumed()
+
+
+class FewDescriptors:
+    """Sockets cannot be made while ``are_gone``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, are_gone: Callable[[], bool]) -> None:
+        plain: Any = socket.socket
+
+        def make(*args: Any, **options: Any) -> Any:
+            if are_gone():
+                raise OSError(errno.EMFILE, "Too many open files")
+            return plain(*args, **options)
+
+        monkeypatch.setattr(pool_module, "socket", SimpleNamespace(**{**vars(socket), "socket": make}))
+
+
+def test_idle_connections_make_room_where_no_descriptor_is_left(
+    drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer([[Expect(), HELLO]]) as one_server, ScriptedServer([[Expect(), HELLO]]) as another:
+        idle = service_of(one_server.endpoint)
+        drive(get(idle))
+        FewDescriptors(monkeypatch, lambda: bool(idle.pool._idle))
+        assert drive(get(service_of(another.endpoint))).attempts == 1
+        another.assert_consumed()
+
+
+def test_no_descriptor_left_is_no_failure_of_the_server(drive: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    FewDescriptors(monkeypatch, lambda: True)
+    with pytest.raises(NetworkError, match=r"Too many open files.*raise the limit of open files \(ulimit -n\)") as seen:
+        drive(get(service_of("http://127.0.0.1:9")))
+    assert "reachable" not in str(seen.value)
 
 
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
