@@ -103,10 +103,16 @@ class Lane:
 
     # -- the public face
 
+    @property
+    def busy(self) -> bool:
+        """Operations are on their way: whoever is asked for more must not wait."""
+        return bool(self._tasks)
+
     def run(self, calls: Iterable[tuple[int, Operation] | None], done: Done) -> None:
         """Run every call of ``calls``, which is read lazily; ``done(index, result, error)`` is told of each.
 
-        A None among them says: none now. The next one is asked for when a request has ended, so there must be one.
+        A None among them says: none now. The next one is asked for when a request has ended, so there must be one, and
+        ten times a second.
 
         Raises:
             whatever ``done`` or the iterator raises, after everything in flight was given up.

@@ -65,6 +65,9 @@ class ObjectStore(ABC):
     scheme: ClassVar[str]
     #: Operations are generators of requests, for a lane; otherwise they block a thread.
     is_cloud: ClassVar[bool] = False
+    #: Calls that block a thread wait for a service or a device, instead of computing or copying: a batch of them gets a
+    #: thread for each call in flight, from the first one on.
+    waits: ClassVar[bool] = False
     #: A read tells all that is kept with an object; otherwise only a head does.
     reads_tell_all: ClassVar[bool] = True
     #: Reads may name the customer's key that the object is encrypted with.
@@ -395,6 +398,8 @@ class ObjectStore(ABC):
 
 class BlockingStore(ObjectStore):
     """A store whose hooks do their work on the calling thread and return the result."""
+
+    waits: ClassVar[bool] = True
 
     def execute(self, call: Call[T]) -> T:
         return call.run()

@@ -34,9 +34,12 @@ class Call(Generic[T]):
         sink: where a read lands; tells observers the bytes and the time of the first one.
         size: the bytes of a write, for observers.
         load: the bytes that it will bring into a file, where they are known beforehand.
+        held: the bytes of memory that a write holds while it is in flight; without, all of ``size``.
     """
 
-    __slots__ = ("_observation", "key", "load", "objects", "operation", "sink", "size", "spent", "start", "store")
+    __slots__ = (
+        "_observation", "held", "key", "load", "objects", "operation", "sink", "size", "spent", "start", "store",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Call(Generic[T]):
         sink: Sink | None = None,
         size: int = 0,
         load: int = 0,
+        held: int | None = None,
     ) -> None:
         self.store = store
         self.operation = operation
@@ -55,6 +59,7 @@ class Call(Generic[T]):
         self.sink = sink
         self.size = size
         self.load = load
+        self.held = size if held is None else held
         self.objects = 1
         #: Seconds that earlier calls of the same operation took (the pages of a listing share its time).
         self.spent = 0.0

@@ -72,6 +72,8 @@ class LocalStore(BlockingStore):
         settings: durability, O_DIRECT policy and alignment.
     """
 
+    #: Files come from the page cache; from a device or over a network, a batch finds out.
+    waits: ClassVar[bool] = False
     storage_class: ClassVar[str]
 
     def __init__(

@@ -80,6 +80,7 @@ class MemoryStore(BlockingStore):
     """
 
     scheme: ClassVar[str] = "memory"
+    waits: ClassVar[bool] = False
     _writes: ClassVar[itertools.count[int]] = itertools.count(1)
 
     def __init__(self, root: str = "memory://default", observers: Sequence[Observer] = ()) -> None:

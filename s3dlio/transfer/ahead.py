@@ -1,15 +1,15 @@
-"""A plan read ahead on a thread of its own, so that transfers never wait for a listing and totals are known early."""
+"""A plan read ahead on a thread of its own, so that transfers in flight never wait for a listing, and totals are known
+early."""
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_CHUNK = 64  # items handed over at once: a hand-over costs 10 us
 _PATIENCE = 5.0  # seconds that an interrupted transfer waits for the listing's thread
 _LOOK = 0.2  # seconds between two looks whether the reader has gone, or the transfer was stopped
 
@@ -17,12 +17,13 @@ _LOOK = 0.2  # seconds between two looks whether the reader has gone, or the tra
 class Ahead(Generic[T]):
     """An iterator whose items are made ahead, at most ``depth`` of them; an error comes at its place in the order.
 
+    Items pass through a deque, without a lock; only who has to wait takes one.
+
     Args:
         items: read on another thread, and closed there.
         depth: how many items may wait; of plan items, each takes about 300 bytes.
         seen: told of every item when it is made, on the other thread.
         stopped: asked while nothing is there; True ends the iteration.
-        chunk: how many items are handed over at once, at most: few where they are large.
     """
 
     def __init__(
@@ -31,71 +32,84 @@ class Ahead(Generic[T]):
         depth: int = 10_000,
         seen: Callable[[T], None] | None = None,
         stopped: Callable[[], bool] = bool,
-        chunk: int = _CHUNK,
     ) -> None:
         self._items = items
+        self._depth = max(1, depth)
         self._seen = seen
         self._stopped = stopped
-        self._queue: queue.Queue[list[T] | BaseException | None] = queue.Queue(max(1, depth // chunk))
-        self._chunk_size = chunk
-        self._left = threading.Event()
-        self._chunk: Iterator[T] = iter(())
+        self._ready: deque[T] = deque()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._left = False
+        self._changed = threading.Condition()
+        self._waiting = 0
+        #: Whether the reader waits while nothing is there. Otherwise it is given None then: an event loop, which has
+        #: transfers in flight, must not wait.
+        self.waits = True
         self._thread = threading.Thread(target=self._read, name="s3dlio-listing", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        chunk: list[T] = []
-        end: BaseException | None = None
+        ready, seen, depth = self._ready, self._seen, self._depth
         try:
             for item in self._items:
-                if self._seen is not None:
-                    self._seen(item)
-                chunk.append(item)
-                if len(chunk) >= self._chunk_size or self._queue.empty():
-                    if not self._put(chunk):
-                        return
-                    chunk = []
+                if seen is not None:
+                    seen(item)
+                ready.append(item)
+                if self._waiting:
+                    self._tell()
+                while len(ready) >= depth and not self._left:
+                    self._wait(lambda: len(ready) < depth or self._left)
+                if self._left:
+                    return
         except BaseException as error:
-            end = error
+            self._error = error
         finally:
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
-        if chunk:
-            self._put(chunk)
-        self._put(end)
+            self._ended = True
+            self._tell()
 
-    def _put(self, what: list[T] | BaseException | None) -> bool:
-        while not self._left.is_set():
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _wait(self, over: Callable[[], bool]) -> None:
+        """Wait for the other side, not for long. It looks at the counter after each step, and this at the state after
+        counting itself, so that none misses the other."""
+        with self._changed:
+            self._waiting += 1
             try:
-                self._queue.put(what, timeout=_LOOK)
-                return True
-            except queue.Full:
-                continue
-        return False
+                self._changed.wait_for(over, _LOOK)
+            finally:
+                self._waiting -= 1
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[T | None]:
         return self
 
-    def __next__(self) -> T:
+    def __next__(self) -> T | None:
         while True:
-            for item in self._chunk:
-                return item
             try:
-                what = self._queue.get(timeout=_LOOK)
-            except queue.Empty:
-                if self._stopped():
+                item = self._ready.popleft()
+            except IndexError:
+                if self._ended and not self._ready:
+                    break
+                if not self.waits:
+                    return None
+                self._wait(lambda: bool(self._ready) or self._ended)
+                if not self._ready and self._stopped():
                     raise StopIteration from None
-                continue
-            if isinstance(what, list):
-                self._chunk = iter(what)
-                continue
-            self._queue.put(what)  # every later call meets the same end
-            if what is None:
-                raise StopIteration
-            raise what
+            else:
+                if self._waiting:
+                    self._tell()
+                return item
+        if self._error is not None:
+            raise self._error
+        raise StopIteration
 
     def close(self) -> None:
         """Stop reading ahead, and wait a while for the page that is being read."""
-        self._left.set()
+        self._left = True
+        self._tell()
         self._thread.join(_PATIENCE)

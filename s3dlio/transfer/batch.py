@@ -9,14 +9,16 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3dlio.stores.base import Call
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken
+from s3dlio.transfer.feed import Feed, Item
 
 if TYPE_CHECKING:
     from s3dlio.net.lane import Lane
+    from s3dlio.transfer.ahead import Ahead
 
 #: Told of every call that has ended: its position in the input, its result, its error (None: it succeeded).
 Done = Callable[[int, Any, BaseException | None], None]
@@ -24,6 +26,8 @@ Done = Callable[[int, Any, BaseException | None], None]
 #: Calls longer than this (seconds) may gain from another thread; shorter ones only hand the GIL around. From the page
 #: cache, one loop read 71 k/s files of 4 KiB and two loops 37 to 74 k/s; files of 64 MiB, 13 to 15 and 16 to 17 GB/s.
 _LONG_CALL = 300e-6
+#: A thread that lost its CPU to others has it again after so long.
+_VERY_LONG_CALL = 50e-3
 
 #: Calls of so many bytes are bulky: lanes share them. After so many others in a row, one lane goes on alone.
 _BULKY = 16 << 20
@@ -34,7 +38,7 @@ _CPUS = os.cpu_count() or 1
 
 
 def run_calls(
-    calls: Iterable[Call[Any]],
+    calls: Iterable[Call[Any] | None],
     *,
     width: int,
     on_done: Done,
@@ -42,11 +46,13 @@ def run_calls(
     executor: BaseExecutor,
     budget: ByteBudget | None = None,
     adaptive: bool = False,
+    ahead: Ahead[Any] | None = None,
 ) -> None:
     """Run every call, at most ``width`` at a time, and return when all that were started have ended.
 
     Args:
-        calls: pulled one by one when there is room, from one thread at a time. What it raises ends the batch.
+        calls: pulled one by one when there is room, from one thread at a time. What it raises ends the batch. They must
+            be there at once, unless they come from ``ahead``.
         width: how many calls are in flight at most.
         on_done: called once for every call that was started, from any thread, never for two calls at a time of one
             loop, possibly of several. What it raises ends the batch.
@@ -54,8 +60,9 @@ def run_calls(
         executor: whose threads help.
         budget: bounds the bytes of the writes in flight. Where it is used up, a lane lets a call in flight end first.
         adaptive: keep fewer calls in flight for a while when a cloud service asks to slow down.
+        ahead: the reader that the calls are made from, if there is one: then they are None where it gives None.
     """
-    feed = _Feed(calls, cancel)
+    feed = Feed(calls, cancel, ahead)
     if feed.next_is_blocking():
         _run_loops(feed, width, on_done, cancel, executor, budget)
     # Loops leave when they meet a call that wants a lane; a lane can do what a loop does, so it goes on to the end.
@@ -63,46 +70,52 @@ def run_calls(
         _run_lanes(feed, width, on_done, cancel, executor, budget, adaptive)
 
 
-class _Feed:
-    """The one iterator of a batch, shared by its workers: hands out (position, call)."""
+def run_kinds(
+    kinds: Sequence[bool],
+    make: Callable[[int], Call[Any]],
+    *,
+    width: int,
+    on_done: Done,
+    cancel: CancelToken,
+    executor: BaseExecutor,
+    budget: ByteBudget | None = None,
+) -> None:
+    """Run a batch of any stores, as :func:`run_calls`: calls that block run beside those of cloud stores, since they
+    would hold up a lane. Each kind has its share of the width.
 
-    def __init__(self, calls: Iterable[Call[Any]], cancel: CancelToken) -> None:
-        self._calls = enumerate(calls)
-        self._returned: list[tuple[int, Call[Any]]] = []
-        self._lock = threading.Lock()
-        self._cancel = cancel
+    Args:
+        kinds: for each call whether its store is a cloud store.
+        make: makes the call at a position, when there is room for it.
+        width, on_done, cancel, executor, budget: as of :func:`run_calls`.
+    """
+    cloud = sum(kinds)
+    if width == 1 or not 0 < cloud < len(kinds):
+        calls = map(make, range(len(kinds)))
+        run_calls(calls, width=width, on_done=on_done, cancel=cancel, executor=executor, budget=budget)
+        return
+    wide = min(width - 1, max(1, round(width * cloud / len(kinds))))
+    parts = [(False, width - wide), (True, wide)]
 
-    def __iter__(self) -> Iterator[tuple[int, Call[Any]]]:
-        """The calls that are left, for one worker among several; ends early when the batch is cancelled."""
-        lock, cancel, calls, returned = self._lock, self._cancel, self._calls, self._returned
+    def part() -> None:
         while not cancel.cancelled:
-            with lock:
-                item = returned.pop() if returned else next(calls, None)
-            if item is None:
+            try:
+                kind, share = parts.pop()
+            except IndexError:
                 return
-            yield item
+            of_kind = [index for index, is_cloud in enumerate(kinds) if is_cloud is kind]
 
-    def take(self) -> tuple[int, Call[Any]] | None:
-        """The next call, None when there is none or the batch was cancelled."""
-        return next(iter(self), None)
+            def done(index: int, result: Any, error: BaseException | None, of_kind: list[int] = of_kind) -> None:
+                on_done(of_kind[index], result, error)
 
-    def give_back(self, item: tuple[int, Call[Any]]) -> None:
-        with self._lock:
-            self._returned.append(item)
+            run_calls(
+                map(make, of_kind), width=share, on_done=done, cancel=cancel, executor=executor, budget=budget
+            )
 
-    def peek(self) -> Call[Any] | None:
-        if (item := self.take()) is None:
-            return None
-        self.give_back(item)
-        return item[1]
-
-    def next_is_blocking(self) -> bool:
-        call = self.peek()
-        return call is not None and not call.store.is_cloud
+    executor.share(part, 1, cancel)
 
 
 def _run_loops(
-    feed: _Feed,
+    feed: Feed,
     width: int,
     on_done: Done,
     cancel: CancelToken,
@@ -111,8 +124,9 @@ def _run_loops(
 ) -> None:
     """Plain loops over the calls of blocking stores, until the first call that wants a lane.
 
-    The caller's thread begins alone, and others join when calls turn out to be long: as many as there are CPUs where
-    calls copy, up to ``width`` where they wait (cold disks, network file systems, SDK transports).
+    Calls of stores that wait (SDK transports, relays between services) get ``width`` threads. With files the caller's
+    thread begins alone, and others join when calls turn out to be long: as many as there are CPUs where calls copy, up
+    to ``width`` where they wait (cold disks, network file systems).
     """
 
     def loop() -> None:
@@ -128,25 +142,28 @@ def _run_loops(
         executor.share(loop, loops - 1, cancel)
 
 
-def _probe(feed: _Feed, width: int, on_done: Done, cancel: CancelToken, budget: ByteBudget | None) -> int:
+def _probe(feed: Feed, width: int, on_done: Done, cancel: CancelToken, budget: ByteBudget | None) -> int:
     """Run calls on this thread while they are short; returns how many loops the others deserve, 0 when none is left.
 
     A long call has the next one measured, and that one decides: the clock alone would take a thread that lost its CPU
-    to others for one that waits (on a busy machine every second batch of 4 KiB files went to 64 threads).
+    to others for one that waits (on a busy machine every second batch of 4 KiB files went to 64 threads). One that took
+    very long and computed little did wait.
     """
     before: _Usage | None = None
     for item in feed:
         index, call = item
-        if call.store.is_cloud:
+        if call.store.is_cloud or call.store.waits:
             feed.give_back(item)
-            return 0
-        began = time.perf_counter()
+            return 0 if call.store.is_cloud else width
+        began, worked = time.perf_counter(), time.thread_time()
         _run_one(index, call, on_done, cancel, budget)
         took = time.perf_counter() - began
         if took <= _LONG_CALL:
             before = None
             continue
         now = _Usage.now()
+        if took > _VERY_LONG_CALL and now.cpu_seconds - worked < took / 2:
+            return width
         if before is not None and now.cpu_seconds - before.cpu_seconds > took / 2:
             return min(width, os.cpu_count() or 1)
         if before is not None and now.waits > before.waits:
@@ -169,7 +186,7 @@ class _Usage(NamedTuple):
 
 
 def _run_one(index: int, call: Call[Any], on_done: Done, cancel: CancelToken, budget: ByteBudget | None) -> None:
-    if budget is not None and not budget.acquire(call.size, cancel):
+    if budget is not None and not budget.acquire(call.held, cancel):
         return  # cancelled: it was not started
     result, failure = None, None
     try:
@@ -178,12 +195,12 @@ def _run_one(index: int, call: Call[Any], on_done: Done, cancel: CancelToken, bu
         failure = error
     finally:
         if budget is not None:
-            budget.release(call.size)
+            budget.release(call.held)
     on_done(index, result, failure)
 
 
 def _run_lanes(
-    feed: _Feed,
+    feed: Feed,
     width: int,
     on_done: Done,
     cancel: CancelToken,
@@ -197,8 +214,8 @@ def _run_lanes(
     epoll loop (docs/performance). Between sockets and files two move more: 8 files of 512 MiB came down in 2.5 s
     instead of 3.3.
     """
-    may_share = width > 1 and _CPUS > 1 and executor.threads > 0
     while (call := feed.peek()) is not None:
+        may_share = width > 1 and _CPUS > 1 and executor.free > 0
         shared = may_share and call.load >= _BULKY
         crew = _Crew(feed, width, on_done, cancel, budget, adaptive, may_share=may_share, shared=shared)
         executor.share(crew.lane, 1 if shared else 0, cancel)
@@ -218,7 +235,7 @@ class _Crew:
 
     def __init__(
         self,
-        feed: _Feed,
+        feed: Feed,
         width: int,
         on_done: Done,
         cancel: CancelToken,
@@ -253,7 +270,7 @@ class _Crew:
         def done(index: int, result: Any, error: BaseException | None) -> None:
             call = taken.pop(index)
             if budget is not None:
-                budget.release(call.size)
+                budget.release(call.held)
             on_done(index, result, error)
 
         with self._lock:
@@ -264,7 +281,7 @@ class _Crew:
             if self._shared or budget is not None:
                 lane.run(self._counted(lane, taken, done), done)
             else:
-                lane.run(self._plain(on_done), on_done)
+                lane.run(self._plain(lane, on_done), on_done)
         finally:
             with self._lock:
                 self._lanes.remove(lane)
@@ -272,9 +289,12 @@ class _Crew:
                 for other in self._lanes:
                     other.window += lane.window
 
-    def _plain(self, done: Done) -> Iterator[tuple[int, Call[Any]]]:
+    def _plain(self, lane: Lane, done: Done) -> Iterator[Item | None]:
         """The calls of a lane that is alone and has no budget to keep."""
-        for item in self._feed:
+        for item in self._feed.for_lane(lambda: lane.busy):
+            if item is None:
+                yield None
+                continue
             index, call = item
             if call.load >= _BULKY and self._may_share:
                 self._feed.give_back(item)
@@ -284,19 +304,22 @@ class _Crew:
             else:
                 _run_one(index, call, done, self._cancel, None)
 
-    def _counted(self, lane: Lane, taken: dict[int, Call[Any]], done: Done) -> Iterator[tuple[int, Call[Any]] | None]:
-        """The calls of one lane of two, or of one with a budget; None while it must wait for some of its own to end.
+    def _counted(self, lane: Lane, taken: dict[int, Call[Any]], done: Done) -> Iterator[Item | None]:
+        """The calls of one lane of two, or of one with a budget; None while there is none yet for it.
 
         Of bulky calls it takes what its window has room for, so that the other lane gets its half.
         """
         feed, budget = self._feed, self._budget
-        for item in feed:
+        for item in feed.for_lane(lambda: bool(taken)):
+            if item is None:
+                yield None
+                continue
             index, call = item
             if self._is_for_others(call, taken):
                 feed.give_back(item)
                 return
             full = self._shared and sum(map(_requests, taken.values())) + _requests(call) > lane.window
-            if (taken and full) or (budget is not None and not self._in_budget(budget, call.size, wait=not taken)):
+            if (taken and full) or (budget is not None and not self._in_budget(budget, call.held, wait=not taken)):
                 feed.give_back(item)
                 if not taken:
                     return  # cancelled while it waited

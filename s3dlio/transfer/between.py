@@ -221,6 +221,7 @@ class _OnThread:
     """Stands for a relay's store where a batch asks how to run the task: on a thread, whatever its stores are."""
 
     is_cloud = False
+    waits = True
     observers = ()
 
     def __init__(self, store: ObjectStore) -> None:

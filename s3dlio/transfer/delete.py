@@ -199,10 +199,9 @@ def delete_keys(
         depth=min(3 * max_in_flight, 100),
         seen=lambda work: progress.add(len(work[1]), 0),
         stopped=lambda: deletion.token.cancelled,
-        chunk=1,
     )
     with closing(ahead):
-        deletion.run(ahead, max_in_flight, client.executor)
+        deletion.run(ahead, max_in_flight, client.executor, ahead)
     return deletion.tally
 
 
@@ -235,20 +234,42 @@ class _Deletion:
         self._keep_going = keep_going
         self._in_flight: dict[int, _Batch] = {}  # by the position among the calls
 
-    def run(self, batches: Iterable[tuple[ObjectStore, list[str]]], width: int, executor: BaseExecutor) -> None:
+    def run(
+        self,
+        batches: Iterable[tuple[ObjectStore, list[str]] | None],
+        width: int,
+        executor: BaseExecutor,
+        ahead: Ahead[Any] | None = None,
+    ) -> None:
         """Delete all batches, up to ``width`` at a time, fewer while the service asks to slow down.
+
+        Args:
+            batches: what to delete.
+            width: how many batches are in flight at most.
+            executor: whose threads help.
+            ahead: as of :func:`run_calls`.
 
         Raises:
             TransferCancelledError: the caller's token was cancelled.
         """
         calls = self._calls(batches)
-        run_calls(calls, width=width, on_done=self._done, cancel=self.token, executor=executor, adaptive=True)
+        run_calls(
+            calls, width=width, on_done=self._done, cancel=self.token, executor=executor, adaptive=True, ahead=ahead
+        )
         if self.token.by_caller:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects deleted", operation="DELETE")
 
-    def _calls(self, batches: Iterable[tuple[ObjectStore, list[str]]]) -> Iterator[Call[KeyErrors]]:
-        for position, (store, keys) in enumerate(batches):
+    def _calls(
+        self, batches: Iterable[tuple[ObjectStore, list[str]] | None]
+    ) -> Iterator[Call[KeyErrors] | None]:
+        position = 0
+        for batch in batches:
+            if batch is None:
+                yield None
+                continue
+            store, keys = batch
             self._in_flight[position] = _Batch(store, keys, self.tally.start(len(keys)))
+            position += 1
             yield store.delete_many_call(keys)
 
     def _done(self, position: int, failed: Any, error: BaseException | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,7 @@ def run_plan(client: Client, plan: Plan, route: Route, how: Running) -> Tally:
     with contextlib.closing(Ahead(plan, seen=seen, stopped=lambda: transfer.token.cancelled)) as entries:
         run_calls(
             transfer.calls(entries),
+            ahead=entries,
             width=how.width,
             on_done=transfer.on_done,
             cancel=transfer.token,
@@ -120,12 +121,14 @@ class _Transfer:
         self.token = LinkedToken(how.cancel)
         self._in_flight: dict[int, tuple[int, Item]] = {}  # position among the calls -> position in the plan, item
 
-    def calls(self, entries: Iterator[Entry]) -> Iterator[Call[Moved]]:
-        """The plan as calls; what is not transferred is counted on the way."""
+    def calls(self, entries: Iterable[Entry | None]) -> Iterator[Call[Moved] | None]:
+        """The plan as calls; what is not transferred is counted on the way. None where the plan gives none yet."""
         tally, journal = self.tally, self._how.journal
         position = 0
         for entry in entries:
-            if isinstance(entry, Passed):
+            if entry is None:
+                yield None
+            elif isinstance(entry, Passed):
                 tally.skip(entry.uri, entry.reason, expected=entry.expected)
             elif isinstance(entry, Refused):
                 tally.fail(tally.start(), entry.uri, entry.error)

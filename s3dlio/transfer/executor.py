@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.locks import ForkLock, call_in_child, renewed_in_child
@@ -114,6 +114,11 @@ class BaseExecutor(ABC):
     #: How many helpers can run at the same time.
     threads: int
 
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """How many helpers would run at once now, about; others would wait for those that run."""
+
     @abstractmethod
     def share(self, work: Callable[[], None], helpers: int, cancel: CancelToken) -> None:
         """Run ``work`` on the calling thread and on up to ``helpers`` more; return when all of them have.
@@ -145,7 +150,23 @@ class Executor(BaseExecutor):
         self.threads = threads
         self._lock = ForkLock()
         self._pool: ThreadPoolExecutor | None = None
+        self._taken = 0
         renewed_in_child(self)
+
+    @property
+    def free(self) -> int:
+        return max(0, self.threads - self._taken)
+
+    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
+        future = pool.submit(work)
+        with self._lock:
+            self._taken += 1
+        future.add_done_callback(self._given_back)
+        return future
+
+    def _given_back(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._taken -= 1
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -186,7 +207,7 @@ class Executor(BaseExecutor):
         pool = self._threads()
         for _ in range(count):
             try:
-                started.append(pool.submit(helper))
+                started.append(self._submit(pool, helper))
             except RuntimeError:
                 return  # the interpreter is shutting down and takes no new threads: those that are there do the work
 
@@ -213,7 +234,7 @@ class Executor(BaseExecutor):
             finally:
                 _inside.executor = None
 
-        return self._threads().submit(inside)
+        return self._submit(self._threads(), inside)
 
     def shutdown(self) -> None:
         with self._lock:
@@ -224,12 +245,13 @@ class Executor(BaseExecutor):
     def renew(self) -> None:
         """In a forked child none of the threads exist."""
         self._pool = None
+        self._taken = 0
 
 
 class InlineExecutor(BaseExecutor):
     """Everything on the calling thread, one after another: the same flows, deterministic, for tests."""
 
-    threads = 0
+    threads = free = 0
 
     def share(self, work: Callable[[], None], helpers: int, cancel: CancelToken) -> None:
         try:

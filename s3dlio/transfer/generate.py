@@ -18,7 +18,7 @@ from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.engine import LinkedToken
-from s3dlio.transfer.executor import BaseExecutor, surrounding_token
+from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.transfer.generated import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
@@ -100,7 +100,7 @@ def put_generated(
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         client.create_bucket(store.root)
     put = _Put(store, lambda index: names(index, num), objects, progress or NoProgress(), continue_on_error)
-    put.run(num, max_in_flight, client.executor)
+    put.run(num, max_in_flight, client.executor, client.settings.transfer.max_in_flight_bytes)
     return put.tally.summary()
 
 
@@ -123,26 +123,34 @@ class _Put:
         self._continue = continue_on_error
         self._cancel = LinkedToken(surrounding_token())
 
-    def run(self, num: int, width: int, executor: BaseExecutor) -> None:
-        """Write ``num`` objects, ``width`` at a time."""
+    def run(self, num: int, width: int, executor: BaseExecutor, limit: int) -> None:
+        """Write ``num`` objects, ``width`` at a time, with ``limit`` bytes of memory in flight at most."""
         self._progress.add(num, num * self._objects.size)
         with contextlib.ExitStack() as cleanup:
-            calls: Iterator[Call[PutResult]] = map(self._call, range(num))
+            made: Iterator[Call[PutResult]] = map(self._call, range(num))
+            calls: Iterable[Call[PutResult] | None] = made
+            ahead: Ahead[Call[PutResult]] | None = None
             head = self._objects.head_size
             if head > INLINE_BYTES:
-                depth = max(1, min(width, AHEAD_BYTES // head))
-                ahead = Ahead(calls, depth, stopped=lambda: self._cancel.cancelled, chunk=1)
+                depth = max(1, min(width, min(AHEAD_BYTES, limit) // head))
+                ahead = Ahead(made, depth, stopped=lambda: self._cancel.cancelled)
                 calls = cleanup.enter_context(contextlib.closing(ahead))
-            run_calls(self._counted(calls), width=width, on_done=self._done, cancel=self._cancel, executor=executor)
+            run_calls(
+                self._counted(calls), ahead=ahead, width=width, on_done=self._done, cancel=self._cancel,
+                executor=executor, budget=ByteBudget(limit),
+            )  # fmt: skip
         if self._cancel.by_caller:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects written", operation="PUT")
 
     def _call(self, index: int) -> Call[PutResult]:
-        return self._store.write_call(self._name(index), self._objects.source(index))
+        call = self._store.write_call(self._name(index), self._objects.source(index))
+        call.held = self._objects.held
+        return call
 
-    def _counted(self, calls: Iterable[Call[PutResult]]) -> Iterator[Call[PutResult]]:
+    def _counted(self, calls: Iterable[Call[PutResult] | None]) -> Iterator[Call[PutResult] | None]:
         for call in calls:
-            self.tally.start()
+            if call is not None:
+                self.tally.start()
             yield call
 
     def _done(self, index: int, result: PutResult | None, error: BaseException | None) -> None:

@@ -42,6 +42,8 @@ class GeneratedObjects:
             self._raw = DataSource(self.size, dedup, compress, algorithm=config.algorithm, seed=config.seed)
         self.chunk = config.chunk_size if config.mode == "streaming" else max(1, self.size)
         self.head_size = min(self.size, HEAD_CHUNKS * self.chunk)
+        #: Bytes of memory that an object takes while it is written: its head, and the piece behind it.
+        self.held = min(self.size, self.head_size + self.chunk)
         fits_in_memory(self.head_size)
 
     def source(self, index: int) -> GeneratedSource:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from s3dlio.errors import BatchError, ConfigError, ItemFailure, TransferCancelledError
 from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call, ObjectStore
-from s3dlio.transfer.batch import run_calls
+from s3dlio.transfer.batch import run_kinds
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, surrounding_token
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions
 from s3dlio.uri import as_uri
@@ -87,16 +87,23 @@ class Outcomes:
     def succeeded(self, index: int, result: Any) -> None:
         """An item ended well; subclasses keep what they need. Called under the lock."""
 
-    def run(self, calls: Iterable[Call[Any]], crew: Crew, budget: ByteBudget | None = None) -> None:
-        """Run the batch.
+    def run(
+        self,
+        stores: Sequence[ObjectStore],
+        make: Callable[[int], Call[Any]],
+        crew: Crew,
+        budget: ByteBudget | None = None,
+    ) -> None:
+        """Run the batch: one call for each of ``stores``, which ``make`` makes from its position.
 
         Raises:
             BatchError: items failed, and it was not to ``keep_going``.
             TransferCancelledError: the awaited call around it was cancelled.
         """
-        run_calls(
-            calls, width=crew.width, on_done=self.done, cancel=self.cancel, executor=crew.executor, budget=budget
-        )
+        run_kinds(
+            [store.is_cloud for store in stores], make, width=crew.width, on_done=self.done, cancel=self.cancel,
+            executor=crew.executor, budget=budget,
+        )  # fmt: skip
         if self.errors and not self._keep_going:
             failures = [ItemFailure(index, self._uris[index], error) for index, error in self.errors.items()]
             raise BatchError(failures, attempted=self._ended, operation=self._operation, cancelled=self._given_up)
@@ -155,7 +162,12 @@ def get_many(
     targets = _targets(unique, crew, "GET")
     sinks = [MemorySink() for _ in unique]
     outcomes = Outcomes(unique, "GET", keep_going=keep_going)
-    outcomes.run((store.read_call(key, sink) for (store, key), sink in zip(targets, sinks, strict=True)), crew)
+
+    def call(index: int) -> Call[Any]:
+        store, key = targets[index]
+        return store.read_call(key, sinks[index])
+
+    outcomes.run([store for store, _ in targets], call, crew)
     results: list[BytesView | BaseException] = [sink.view() for sink in sinks]
     for index, error in outcomes.errors.items():
         results[index] = error
@@ -170,12 +182,12 @@ def get_many_stats(uris: Sequence[str], crew: Crew) -> tuple[int, int]:
     targets = _targets(uris, crew, "GET")
     totals = _Totals(uris)
 
-    def calls() -> Iterator[Call[Any]]:
-        for index, (store, key) in enumerate(targets):
-            sink = totals.sinks[index] = DiscardSink()
-            yield store.read_call(key, sink)
+    def call(index: int) -> Call[Any]:
+        store, key = targets[index]
+        sink = totals.sinks[index] = DiscardSink()
+        return store.read_call(key, sink)
 
-    totals.run(calls(), crew)
+    totals.run([store for store, _ in targets], call, crew)
     return totals.objects, totals.bytes
 
 
@@ -186,7 +198,12 @@ def stat_many(
     unique = list(dict.fromkeys(uris))
     targets = _targets(unique, crew, "HEAD")
     outcomes = _Metadata(unique, keep_going=keep_going)
-    outcomes.run((store.head_call(key) for store, key in targets), crew)
+
+    def call(index: int) -> Call[Any]:
+        store, key = targets[index]
+        return store.head_call(key)
+
+    outcomes.run([store for store, _ in targets], call, crew)
     by_uri = {uri: outcomes.found.get(i) or outcomes.errors[i] for i, uri in enumerate(unique)}
     return [by_uri[uri] for uri in uris]
 
@@ -213,8 +230,12 @@ def put_many(
             raise TypeError(f"item {index} ({uri}): {error}") from error
         uris.append(uri)
         writes.append((store, key, source))
-    calls = (store.write_call(key, source, options=options) for store, key, source in writes)
-    Outcomes(uris, "PUT").run(calls, crew, budget)
+
+    def call(index: int) -> Call[Any]:
+        store, key, source = writes[index]
+        return store.write_call(key, source, options=options)
+
+    Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, crew, budget)
 
 
 def _pair(index: int, item: Any) -> tuple[str, Payload]:

@@ -19,7 +19,8 @@ from s3dlio.net.message import Pause
 from s3dlio.stores.base import BlockingStore, Call
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer import batch
-from s3dlio.transfer.batch import run_calls
+from s3dlio.transfer.ahead import Ahead
+from s3dlio.transfer.batch import run_calls, run_kinds
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, Executor, InlineExecutor
 
 
@@ -186,6 +187,98 @@ def test_calls_that_wait_get_as_many_threads_as_the_width(monkeypatch: pytest.Mo
     executor = Executor(16)
     seen.run((LOCAL.call(one_call) for one_call in work), executor, width=8)
     assert not seen.errors
+    executor.shutdown()
+
+
+class Waiting(Fake):
+    """Its calls wait, as those of an SDK do."""
+
+    waits: ClassVar[bool] = True
+
+
+def test_calls_that_say_that_they_wait_run_side_by_side_from_the_first_on() -> None:
+    together = threading.Barrier(4)
+    store, seen, executor = Waiting("memory://waiting"), Seen(), Executor(16)
+    seen.run((store.call(lambda: together.wait(30)) for _ in range(4)), executor, width=4)
+    assert not seen.errors
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("first", [LOCAL, CLOUD])
+def test_calls_that_block_run_beside_those_of_lanes_each_at_its_width(first: Fake) -> None:
+    """Three blocking calls can only end together, and a cloud call only after them."""
+    together, over = threading.Barrier(3), threading.Event()
+    store = Waiting("memory://waiting")
+
+    def wait() -> None:
+        together.wait(30)
+        over.set()
+
+    def steps() -> Iterator[Any]:
+        until = time.monotonic() + 30
+        while not over.is_set() and time.monotonic() < until:
+            yield Pause(0.001)
+        return over.is_set()
+
+    def make(index: int) -> Call[Any]:
+        return Call(CLOUD, "TEST", "key", steps) if kinds[index] else store.call(wait)
+
+    kinds = [True, False, False, False] if first is CLOUD else [False, False, False, True]
+    seen, executor = Seen(), Executor(16)
+    run_kinds(kinds, make, width=8, on_done=seen.done, cancel=seen.cancel, executor=executor)
+    assert not seen.errors
+    assert seen.results[kinds.index(True)] is True
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("width", [1, 2, 8])
+def test_a_batch_of_both_kinds_keeps_its_positions(executor: BaseExecutor, width: int) -> None:
+    kinds = [index % 3 == 0 for index in range(30)]
+    seen = Seen()
+    run_kinds(
+        kinds, lambda index: (CLOUD if kinds[index] else LOCAL).call(value(index)),
+        width=width, on_done=seen.done, cancel=seen.cancel, executor=executor,
+    )  # fmt: skip
+    assert seen.results == {index: index for index in range(30)}
+
+
+@pytest.mark.parametrize("load", [1, batch._BULKY])
+@pytest.mark.parametrize("budget", [None, 1000])
+def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch, load: int, budget: int | None) -> None:
+    """The input goes on when the first call has ended, which takes a few turns of the lane."""
+    monkeypatch.setattr(batch, "_CPUS", 2)
+    ended = threading.Event()
+    seen, executor = Seen(), Executor(4)
+
+    def steps() -> Iterator[Any]:
+        for _ in range(5):
+            yield Pause(0.001)
+        ended.set()
+        return True
+
+    def produced() -> Iterator[Call[Any]]:
+        yield Call(CLOUD, "TEST", "key", steps, load=load)
+        assert ended.wait(30)
+        yield Call(CLOUD, "TEST", "key", steps, load=load)
+
+    ahead = Ahead(produced())
+    run_calls(
+        ahead, ahead=ahead, width=8, on_done=seen.done, cancel=seen.cancel, executor=executor,
+        budget=None if budget is None else ByteBudget(budget),
+    )  # fmt: skip
+    assert seen.results == {0: True, 1: True}
+    ahead.close()
+    executor.shutdown()
+
+
+def test_a_lane_that_finds_no_thread_for_a_second_one_keeps_the_whole_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_CPUS", 2)
+    passing, seen, executor, leave = Passing(), Seen(), Executor(1), threading.Event()
+    executor.submit(lambda: leave.wait(30))
+    assert executor.free == 0
+    seen.run((passing.call(batch._BULKY, i, pauses=3) for i in range(8)), executor, width=8)
+    assert passing.most == 8
+    leave.set()
     executor.shutdown()
 
 

@@ -27,8 +27,9 @@ from s3dlio.errors import (
     PermissionDeniedError,
     RangeNotSatisfiableError,
 )
+from s3dlio.memory.body import Source
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.types import ObjectMetadata, Observation, PutOptions
+from s3dlio.types import ObjectMetadata, Observation, PutOptions, PutResult
 
 
 @pytest.fixture
@@ -287,6 +288,29 @@ def test_put_many_keeps_to_the_bytes_in_flight() -> None:
     with Client(transfer={"max_in_flight_bytes": 10}) as client:
         client.put_many([(f"memory://bounded/{i}", b"x" * 8) for i in range(20)])
         assert client.get_many_stats(client.list("memory://bounded/")) == (20, 160)
+
+
+@pytest.mark.parametrize("mode", ["streaming", "single-pass"])
+def test_generated_objects_keep_to_the_bytes_in_flight(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, write = threading.Lock(), MemoryStore._write
+    now = most = 0
+
+    def counted(store: MemoryStore, key: str, source: Source, options: PutOptions) -> PutResult:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        result = write(store, key, source, options)
+        with lock:
+            now -= 1
+        return result
+
+    monkeypatch.setattr(MemoryStore, "_write", counted)
+    monkeypatch.setattr(MemoryStore, "waits", True)
+    with Client(transfer={"max_in_flight_bytes": 1 << 20}) as client:
+        client.put("memory://generated/", 6, size=1 << 20, data_gen_mode=mode, max_in_flight=6)
+        assert client.get_many_stats(client.list("memory://generated/")) == (6, 6 << 20)
+    assert most == 1
 
 
 @pytest.mark.parametrize("width", [0, -1])

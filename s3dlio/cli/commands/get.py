@@ -13,6 +13,7 @@ from s3dlio.cli.summary import finish
 from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError, from_os_error
 from s3dlio.memory.body import DiscardSink
 from s3dlio.stores.base import Call
+from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.engine import watched
 from s3dlio.transfer.executor import CancelToken
@@ -46,7 +47,13 @@ def run(context: Context) -> None:
         keep(context)
         return
     with watched(context.bar("GET")) as progress:
-        summary = _read_all(context, _calls(context, progress), progress)
+        calls = _calls(context, progress)
+        ahead = Ahead(calls) if args.keylist is None else None  # they may come from a listing
+        try:
+            summary = _read_all(context, ahead or calls, progress, ahead)
+        finally:
+            if ahead is not None:
+                ahead.close()
     if not summary.attempted:
         raise ObjectNotFoundError(
             f"No objects found for '{args.uri or args.keylist}' "
@@ -118,16 +125,19 @@ def _from_json(line: str, number: int) -> list[str]:
         ) from exc
 
 
-def _read_all(context: Context, calls: Iterable[Read], progress: Progress) -> TransferSummary:
+def _read_all(
+    context: Context, calls: Iterable[Read | None], progress: Progress, ahead: Ahead[Read] | None
+) -> TransferSummary:
     """Run the reads; the bytes are counted as each sink saw them."""
     args, executor = context.args, context.client.executor  # before the clock starts
     tally = Tally(progress)
     cancel = CancelToken()
     in_flight: dict[int, Read] = {}
 
-    def counted() -> Iterator[Read]:
+    def counted() -> Iterator[Read | None]:
         for call in calls:
-            in_flight[tally.start()] = call
+            if call is not None:
+                in_flight[tally.start()] = call
             yield call
 
     def done(index: int, told: ObjectMetadata | None, error: BaseException | None) -> None:
@@ -142,5 +152,5 @@ def _read_all(context: Context, calls: Iterable[Read], progress: Progress) -> Tr
             if not args.continue_on_error:
                 cancel.cancel("another object failed")
 
-    run_calls(counted(), width=args.jobs, on_done=done, cancel=cancel, executor=executor)
+    run_calls(counted(), width=args.jobs, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
     return tally.summary()
