@@ -12,6 +12,7 @@ import stat
 from types import TracebackType
 
 from s3dlio.errors import AlreadyExistsError, UnsupportedOperationError
+from s3dlio.locks import call_in_child
 
 _log = logging.getLogger(__name__)
 
@@ -36,13 +37,10 @@ _token = secrets.token_hex(12)
 _count = itertools.count()
 
 
+@call_in_child
 def _renew() -> None:
     global _token
     _token = secrets.token_hex(12)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
 
 
 def new_unfinished_name() -> str:
