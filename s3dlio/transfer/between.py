@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -15,7 +14,7 @@ from s3dlio.stores.local import LocalStore
 from s3dlio.transfer.bodies import Tape
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime
+from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime, set_time
 from s3dlio.transfer.task import FileVersion, Task, check_crc, check_length, checksum_of, described, perform
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
@@ -105,8 +104,8 @@ class Relay(_StoreToStore):
                 beneath = stack.enter_context(self._landing.parent(self._landing.claim(item.name, uri), uri))
             copy = self._whole if item.size <= PIECE else self._in_pieces
             size, mtime_ns = copy(item, _Place(self._target, key, beneath), tape, file)
-            if beneath is not None and self._care.preserve_mtime and mtime_ns is not None:
-                os.utime(key.rpartition("/")[2], ns=(mtime_ns, mtime_ns), dir_fd=beneath, follow_symlinks=False)
+            if beneath is not None:
+                set_time(key.rpartition("/")[2], mtime_ns, self.source_uri(item), beneath)
         if self._care.verify:
             drive(self._compare(item, key, size, tape.crc(size)))
         return Moved(size, tape.metered)
@@ -123,7 +122,7 @@ class Relay(_StoreToStore):
         if file is not None:
             file.check(item.key)
         check_length(place.uri, len(data), place.put(data, self._options(item, metadata)).size)
-        return len(data), kept_mtime(item, metadata)
+        return len(data), self._care.file_time(item, metadata)
 
     def _in_pieces(
         self, item: Item, place: _Place, tape: Tape, file: FileVersion | None
@@ -154,7 +153,7 @@ class Relay(_StoreToStore):
         except BaseException:
             writer.abort()
             raise
-        return size, kept_mtime(item, metadata)
+        return size, self._care.file_time(item, metadata)
 
     def _piece(self, item: Item, position: int, same: Conditions) -> tuple[memoryview, ObjectMetadata]:
         sink = MemorySink()

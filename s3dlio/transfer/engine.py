@@ -25,6 +25,7 @@ from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Entry, Item, Passed, Plan, Refused
 from s3dlio.transfer.progress import NoProgress, OneAtATime, Progress
 from s3dlio.transfer.routes import Moved, Route
+from s3dlio.transfer.scope import DOUBTS, Scope, scope_of
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
 
@@ -65,7 +66,8 @@ class Running:
     Args:
         operation: the verb, for messages.
         width: how many objects are in flight at most.
-        continue_on_error: go on after a failure; otherwise nothing more is started.
+        continue_on_error: go on after every failure; otherwise nothing more is started after one that would meet all
+            objects (:mod:`s3dlio.transfer.scope`).
         journal: skips what it has, and is told what is done.
         progress: is told what moves.
         cancel: stops the transfer from outside.
@@ -120,6 +122,7 @@ class _Transfer:
         self.tally = Tally(how.progress)
         self.token = LinkedToken(how.cancel)
         self._in_flight: dict[int, tuple[int, Item]] = {}  # position among the calls -> position in the plan, item
+        self._doubts = 0  # failures that may lie in the objects, or not
 
     def calls(self, entries: Iterable[Entry | None]) -> Iterator[Call[Moved] | None]:
         """The plan as calls; what is not transferred is counted on the way. None where the plan gives none yet."""
@@ -160,9 +163,15 @@ class _Transfer:
         elif error is not None:
             reason = error.error if isinstance(error, RefusedItemError) else error
             self.tally.fail(index, self._route.source_uri(item), reason)
-            if not self._how.continue_on_error and not isinstance(error, _OF_ONE_ITEM):
+            if not self._how.continue_on_error and self._reaches_all(error):
                 self.tally.stopped_at = self.tally.stopped_at or redact(self._route.source_uri(item))
                 self.token.cancel("another object failed")
+
+    def _reaches_all(self, error: BaseException) -> bool:
+        """Whether the other objects would fail as this one did."""
+        scope = scope_of(error)
+        self._doubts += scope is Scope.UNSURE
+        return scope is Scope.ALL or (self._doubts >= DOUBTS and not self.tally.succeeded)
 
 
 def conclude(tally: Tally, operation: str, nothing: str, source: str, deleted: int = 0) -> TransferSummary:

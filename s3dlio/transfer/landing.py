@@ -181,8 +181,12 @@ class Landing:
             try:
                 return os.open(segment, _BENEATH, dir_fd=parent)
             except FileNotFoundError:
-                with contextlib.suppress(FileExistsError):
+                try:
                     os.mkdir(segment, dir_fd=parent)
+                except FileExistsError:
+                    pass
+                except OSError as error:
+                    raise self._typed(error, name, uri) from error
             except OSError as error:
                 if error.errno in (errno.ENOTDIR, errno.ELOOP):  # Linux says ENOTDIR for a link, others ELOOP
                     raise self._in_the_way(parent, segment, name, uri) from error

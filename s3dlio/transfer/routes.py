@@ -14,21 +14,20 @@ on the other side tells, or against a second reading where it tells none.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from s3dlio.errors import (
-    IsDirectoryError,
     LengthMismatchError,
     LocalIOError,
     ObjectChangedError,
-    ObjectNotFoundError,
-    PermissionDeniedError,
     PreconditionFailedError,
-    S3dlioError,
     UnsupportedOperationError,
+    redact,
 )
 from s3dlio.memory.body import FileSource, Sink
 from s3dlio.stores.base import Call, ObjectStore, Steps
@@ -50,6 +49,8 @@ from s3dlio.transfer.task import (
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
+log = logging.getLogger("s3dlio.transfer")
+
 #: The user metadata that carries a file's time, in seconds with decimals; other tools write and read the same name.
 MTIME = "mtime"
 
@@ -67,15 +68,23 @@ class Care:
         preserve_mtime: keep the time of the last change.
         options: of every write.
         meter: is told bytes as they pass.
+        stamp: files get the time of their source's last change, where none was kept.
     """
 
     verify: bool = False
     preserve_mtime: bool = False
     options: PutOptions = NO_OPTIONS
     meter: Callable[[int], None] | None = None
+    stamp: bool = False
 
     def tape(self) -> Tape:
         return Tape(self.meter, self.verify)
+
+    def file_time(self, item: Item, metadata: ObjectMetadata) -> int | None:
+        """The time that a file gets; None: that of its writing."""
+        if self.preserve_mtime:
+            return kept_mtime(item, metadata)
+        return item.mtime_ns if self.stamp else None
 
     def write_options(self, mtime_ns: int | None) -> PutOptions:
         """The options of a write that also keeps ``mtime_ns``."""
@@ -115,16 +124,39 @@ class Route(ABC):
         return True
 
 
+#: Seconds since 1970 of the years 1 to 9999; file systems refuse what is far beyond.
+_TIMES = range(-62_135_596_800, 253_402_300_800)
+_SECONDS = re.compile(r"(-?\d{1,15})(?:\.(\d*))?", re.ASCII)
+
+
+def told_mtime(metadata: ObjectMetadata) -> int | None:
+    """The time that an object's file had (nanoseconds since 1970), where its metadata tell one that can be."""
+    told = _SECONDS.fullmatch(metadata.metadata.get(MTIME, ""))
+    if told is None or int(told[1]) not in _TIMES:
+        return None
+    return int(told[1]) * 1_000_000_000 + int((told[2] or "")[:9].ljust(9, "0"))
+
+
 def kept_mtime(item: Item, metadata: ObjectMetadata) -> int | None:
     """The time that an object's file had: as its metadata tell, else its own last change."""
-    text = metadata.metadata.get(MTIME)
-    if text is not None:
-        seconds, _, decimals = text.partition(".")
-        if seconds.lstrip("-").isdecimal() and (decimals or "0").isdecimal():
-            return int(seconds) * 1_000_000_000 + int(decimals[:9].ljust(9, "0"))
+    if (told := told_mtime(metadata)) is not None:
+        return told
+    if MTIME in metadata.metadata:
+        log.warning("the time kept with %s is none: %.40r", redact(item.key), metadata.metadata[MTIME])
     if item.mtime_ns is not None:
         return item.mtime_ns
     return Item("", "", 0, None, metadata.last_modified).mtime_ns
+
+
+def set_time(file: int | str, mtime_ns: int | None, uri: str, beneath: int | None = None) -> None:
+    """Give a file (one that is open, or a name in an open directory) its time, where the file system can keep it: it is
+    the bytes that count."""
+    if mtime_ns is None:
+        return
+    try:
+        os.utime(file, ns=(mtime_ns, mtime_ns), dir_fd=beneath, follow_symlinks=beneath is None)
+    except (OSError, OverflowError) as error:  # a time before 1980 on FAT, for example
+        log.warning("the file of %s has the time of now: %s", redact(uri), error)
 
 
 class FileToStore(Route):
@@ -204,10 +236,6 @@ class StoreToFile(Route):
         self._store = store
         self._landing = landing
         self._care = care
-        #: Errors that say nothing about the other objects: gone since it was listed; a file that may not be read.
-        self._not_this_one: tuple[type[S3dlioError], ...] = (ObjectNotFoundError,)
-        if store.scheme in LOCAL_SCHEMES:
-            self._not_this_one += (PermissionDeniedError, IsDirectoryError, UnsupportedOperationError)
 
     def source_uri(self, item: Item) -> str:
         return self._store.uri(item.key)
@@ -232,10 +260,7 @@ class StoreToFile(Route):
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.
             tape = Tape(None, care.verify) if store.scheme in LOCAL_SCHEMES else care.tape()
             sink: Sink = plain if tape.idle else WatchedSink(plain, tape)
-            try:
-                metadata = yield from perform(store.read_call(item.key, sink))
-            except self._not_this_one as error:
-                raise RefusedItemError(error) from error
+            metadata = yield from perform(store.read_call(item.key, sink))
             size = sink.size or 0
             check_length(uri, metadata.size, size)
             check_length(uri, size, os.fstat(new.fd).st_size)
@@ -246,9 +271,8 @@ class StoreToFile(Route):
                 passed = crc if crc is not None else file_crc(new.fd, size)
                 check_crc(uri, (yield from checksum_of(store, item.key, size, metadata.crc32c)), passed)
             if care.preserve_mtime:
-                kept = kept_mtime(item, (yield from described(store, item.key, metadata)))
-                if kept is not None:
-                    os.utime(new.fd, ns=(kept, kept))
+                metadata = yield from described(store, item.key, metadata)
+            set_time(new.fd, care.file_time(item, metadata), uri)
         return Moved(size, tape.metered)
 
 

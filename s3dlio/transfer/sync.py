@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.transfer.alike import IfDifferent, by_checksum, by_what_is_told
 from s3dlio.transfer.delete import delete_keys
 from s3dlio.transfer.engine import Running, conclude, meter_of, run_plan, watched
 from s3dlio.transfer.executor import CancelToken
@@ -24,7 +25,7 @@ from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Care, Moved, Route
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.target import as_directory, check_apart, destination_uri, place_uri, target_at
-from s3dlio.transfer.task import Task, checksum_of, perform, within
+from s3dlio.transfer.task import Task
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -66,8 +67,10 @@ def sync(
     """Make the directory ``dst`` like the directory ``src``, on any two schemes.
 
     An object is transferred if it is missing, has another size, or is older than the source (in whole seconds, since
-    services keep no more); with ``checksum``, instead of the time, the CRC32C of both is compared, as the services
-    tell it or by reading. A sync that was interrupted goes on when it is run again.
+    services keep no more), unless what is told of both says that they are the same: the time kept with
+    ``preserve_mtime``, or the checksum that a service keeps. With ``checksum``, instead of the time, the CRC32C of both
+    is compared, as the services tell it or by reading. Files get the time of their source. A sync that was interrupted
+    goes on when it is run again.
 
     Args:
         client: whose stores and threads are used.
@@ -83,7 +86,7 @@ def sync(
         max_in_flight: how many objects are in flight at most.
         create_bucket: make the destination's bucket first.
         verify: compare the CRC32C after each transfer.
-        preserve_mtime: keep the time of the last change.
+        preserve_mtime: keep the time of the file that an object was made from.
         continue_on_error: go on after a failure.
         progress: is told what moves.
         cancel: stops the sync from another thread.
@@ -108,18 +111,20 @@ def sync(
     here.check_exists()
     tell = on_action or (lambda action: None)
     differences = _Differences(here, there, by_time=not checksum)
+    alike = by_checksum if checksum else by_what_is_told
     if dry_run:
         with watched(progress) as watcher:
-            how = Running("SYNC", width if checksum else 1, True, None, watcher, cancel)
-            return _rehearse(client, differences, delete, tell, how)
+            how = Running("SYNC", width, True, None, watcher, cancel)
+            rehearsed: Route = _Rehearsed(here.store, there.store, there.key, tell)
+            rehearsed = IfDifferent(rehearsed, here.store, there.store, differences.in_both, alike)
+            return _rehearse(client, differences, rehearsed, delete, tell, how)
     with (
         watched(progress) as watcher,
         target_at(there.store, there.key, create=create_bucket) as target,
     ):
-        care = Care(verify, preserve_mtime, options, meter_of(watcher))
+        care = Care(verify, preserve_mtime, options, meter_of(watcher), stamp=True)
         route = target.route_from(here.store, care)
-        if checksum:
-            route = _IfDifferent(route, here.store, there.store, there.key, differences.in_both)
+        route = IfDifferent(route, here.store, there.store, differences.in_both, alike)
         how = Running("SYNC", width, continue_on_error, None, watcher, cancel)
         tally = run_plan(client, _told(differences.plan(), route, tell), route, how)
         deleted = 0
@@ -216,14 +221,16 @@ class _Differences:
     Args:
         here: the source.
         there: the destination.
-        by_time: compare times; otherwise items of one size are noted in ``in_both``, for a look at their checksums.
+        by_time: compare times: only what seems older than its source is looked at; otherwise all of one size.
     """
 
     def __init__(self, here: _Side, there: _Side, *, by_time: bool) -> None:
         self.here = here
         self.there = there
         self.by_time = by_time
-        self.in_both: set[str] = set()  # names, each taken out when its task is made: as many as are read ahead
+        #: What the destination has under names that are to be looked at. Each is taken out when its task is made, so
+        #: there are as many as are read ahead.
+        self.in_both: dict[str, Item] = {}
 
     def plan(self) -> Plan:
         for entry, other in _merge(self.here, self.there):
@@ -232,10 +239,8 @@ class _Differences:
                     yield entry
             elif other is None or entry.size != other.size:
                 yield entry
-            elif not self.by_time:
-                self.in_both.add(entry.name)
-                yield entry
-            elif _is_older(other, entry):
+            elif not self.by_time or _is_older(other, entry):
+                self.in_both[entry.name] = other
                 yield entry
             else:
                 yield Passed(self.here.store.uri(entry.key), "it is at its destination already", expected=True)
@@ -269,13 +274,15 @@ def _surplus(here: _Side, there: _Side, tell: Callable[[Action], None]) -> Itera
 
 
 def _rehearse(
-    client: Client, differences: _Differences, delete: bool, tell: Callable[[Action], None], how: Running
+    client: Client,
+    differences: _Differences,
+    route: Route,
+    delete: bool,
+    tell: Callable[[Action], None],
+    how: Running,
 ) -> TransferSummary:
     """The summary of a sync that only looks."""
     here, there = differences.here, differences.there
-    route: Route = _Rehearsed(here.store, there.store, there.key, tell)
-    if not differences.by_time:
-        route = _IfDifferent(route, here.store, there.store, there.key, differences.in_both)
     tally = run_plan(client, differences.plan(), route, how)
     tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
     surplus = 0
@@ -318,42 +325,3 @@ class _Rehearsed(Route):
             self._tell(Action("copy", self.source_uri(item), self.target_uri(item), item.size))
         yield from ()
         return Moved(item.size)
-
-
-class _IfDifferent(Route):
-    """Another route, but for objects whose CRC32C is the same on both sides already.
-
-    Args:
-        route: carries what differs.
-        source: where objects are.
-        target: where they go.
-        prefix: what their keys begin with there.
-        in_both: the names to compare; others are carried without a look.
-    """
-
-    def __init__(self, route: Route, source: ObjectStore, target: ObjectStore, prefix: str, in_both: set[str]) -> None:
-        self._route = route
-        self._source = source
-        self._target = target
-        self._prefix = prefix
-        self._in_both = in_both
-
-    def source_uri(self, item: Item) -> str:
-        return self._route.source_uri(item)
-
-    def target_uri(self, item: Item) -> str:
-        return self._route.target_uri(item)
-
-    def task(self, item: Item) -> Call[Moved]:
-        carry = self._route.task(item)
-        if item.name not in self._in_both:
-            return carry
-        self._in_both.discard(item.name)
-        return Task(carry.store, "SYNC", item.key, lambda: self._compare(carry, item), size=carry.size)
-
-    def _compare(self, carry: Call[Moved], item: Item) -> Steps[Moved]:
-        one = yield from within(carry, checksum_of(self._source, item.key, item.size))
-        other = yield from within(carry, checksum_of(self._target, self._prefix + item.name, item.size))
-        if one == other:
-            return Moved(0, same=True)
-        return (yield from perform(carry))

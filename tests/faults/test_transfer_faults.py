@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import os
 import resource
@@ -28,7 +29,9 @@ from s3dlio.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
     PermissionDeniedError,
+    ProtocolError,
     S3dlioError,
+    ServiceError,
     StorageFullError,
     TransferCancelledError,
 )
@@ -194,6 +197,112 @@ def test_continue_on_error_gives_every_failure(
         assert names_in(tmp_path / "out") == ["a", "c", "d", "f"]
     assert (caught.value.attempted, caught.value.succeeded) == (6, 4)
     assert [failure.uri[-1] for failure in caught.value.failures] == ["b", "e"]
+
+
+ARCHIVED = {"status": 403, "code": "InvalidObjectState"}
+
+
+@pytest.mark.parametrize("direction", ["up", "down", "across"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionDeniedError("archived", **ARCHIVED),
+        PermissionDeniedError("denied", status=403, code="AccessDenied"),
+        ServiceError("the key is too long", status=400, code="KeyTooLongError"),
+        ObjectNotFoundError("gone", status=404),
+        IntegrityError("damaged"),
+        ProtocolError("no answer that could be understood"),
+        UnicodeError("a name that is none"),
+    ],
+    ids=lambda error: str(getattr(error, "code", None) or type(error).__name__),
+)
+def test_what_lies_in_one_object_stops_nobody(
+    client: Client, store: Scripted, files: Path, tmp_path: Path, direction: str, error: Exception
+) -> None:
+    fill(store, *(f"s/{name}" for name in "abcdef"))
+
+    def check(key: str) -> None:
+        if key in ("s/b", "p/b"):
+            raise error
+
+    store.on_read = store.on_write = check
+    source, target = {
+        "up": (files, f"{store.root}/p"),
+        "down": (f"{store.root}/s/", tmp_path / "out"),
+        "across": (f"{store.root}/s/", f"direct://{tmp_path}/out"),
+    }[direction]
+    with pytest.raises(BatchError) as caught:
+        copy(client, source, target, recursive=True, max_in_flight=1)
+    assert (caught.value.attempted, caught.value.succeeded) == (6, 5)
+    [failure] = caught.value.failures
+    assert failure.error is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionDeniedError("no such key", status=403, code="InvalidAccessKeyId"),
+        PermissionDeniedError("no credentials"),
+        PermissionDeniedError("who are you", status=401),
+        ObjectNotFoundError("no such bucket", status=404, code="NoSuchBucket"),
+        StorageFullError("no space left"),
+        ServiceError("out of order", status=500),
+        ConfigError("a setting"),
+        MemoryError(),
+    ],
+    ids=lambda error: str(getattr(error, "code", None) or type(error).__name__),
+)
+def test_what_every_object_would_meet_stops_them(
+    client: Client, store: Scripted, files: Path, error: Exception
+) -> None:
+    def check(key: str) -> None:
+        if key == "p/b":
+            raise error
+
+    store.on_write = check
+    with pytest.raises(BatchError, match="no more were started") as caught:
+        upload(client, files, f"{store.root}/p", max_in_flight=1)
+    assert (caught.value.attempted, caught.value.succeeded) == (2, 1)
+
+
+def test_many_denied_objects_and_not_one_transferred_are_no_matter_of_the_objects(
+    client: Client, store: Scripted, tmp_path: Path
+) -> None:
+    keys = [f"p/{number:04}" for number in range(500)]
+    fill(store, *keys)
+
+    def denied(key: str) -> None:
+        raise PermissionDeniedError("denied", status=403, code="AccessDenied")
+
+    store.on_read = denied
+    with pytest.raises(BatchError, match="no more were started") as caught:
+        download(client, f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
+    assert caught.value.attempted == 100
+    store.on_read = lambda key: denied(key) if key != keys[50] else None
+    with pytest.raises(BatchError) as caught:
+        download(client, f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
+    assert (caught.value.attempted, caught.value.succeeded) == (500, 1)
+
+
+@pytest.mark.parametrize("scheme", ["file", "direct"])
+def test_a_name_that_the_file_system_cannot_have_stops_nobody(
+    client: Client, store: Scripted, tmp_path: Path, scheme: str
+) -> None:
+    fill(store, "p/a", "p/" + "n" * 300, "p/" + "m" * 300 + "/x", "p/z")
+    with pytest.raises(BatchError) as caught:
+        download(client, f"{store.root}/p/", f"{scheme}://{tmp_path}/out", max_in_flight=1)
+    assert caught.value.succeeded == 2
+    assert {getattr(failure.error, "errno", 0) for failure in caught.value.failures} == {errno.ENAMETOOLONG}
+
+
+@pytest.mark.parametrize("kept", ["9" * 26, "1e400", "nan", "-99999999999999", "253402300800", "x", "", "\uff11"])
+@pytest.mark.parametrize("scheme", ["file", "direct"])
+def test_a_time_that_is_none_costs_nothing_but_the_time(
+    client: Client, store: Scripted, tmp_path: Path, scheme: str, kept: str
+) -> None:
+    store.put("p/a", b"x", options=PutOptions(metadata={"mtime": kept}))
+    assert download(client, f"{store.root}/p/", f"{scheme}://{tmp_path}/out", preserve_mtime=True).succeeded == 1
+    assert (tmp_path / "out" / "a").stat().st_mtime > 1_600_000_000
 
 
 def test_files_that_vanish_or_may_not_be_read_stop_nobody(
