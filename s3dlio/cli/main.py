@@ -10,25 +10,40 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 from s3dlio.cli.context import Context
 from s3dlio.cli.grammar import UsageError
 from s3dlio.cli.output import Output, counted, escaped
 from s3dlio.cli.parser import parse
+from s3dlio.cli.streams import prepare as prepare_streams
 from s3dlio.errors import TransferCancelledError
 
 OK, FAILED, USAGE = 0, 1, 2
-_SIGNALLED = 128  # as shells report it: 130 after Ctrl-C, 143 after SIGTERM, 141 where the reader of a pipe has gone
+#: As shells report it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 where the reader of a pipe has gone.
+_SIGNALLED = 128
+#: Signals that end a command, which cleans up as after Ctrl-C, and the words for it.
+_ENDING = {signal.SIGINT: "\nInterrupted", signal.SIGTERM: "Terminated"}
+if hasattr(signal, "SIGHUP"):
+    _ENDING[signal.SIGHUP] = "Hung up"
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: cleaned up after like Ctrl-C."""
+class _EndedBySignal(KeyboardInterrupt):
+    """Another signal than that of Ctrl-C.
+
+    Args:
+        number: which.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self.number = number
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own by default) and return its exit code."""
     words = sys.argv[1:] if words is None else words
-    _accept_any_name()
+    prepare_streams()
     out = Output(as_json="--json" in words)
     try:
         args = parse(words)
@@ -37,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return USAGE
     out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose)
     _start_logging(args.verbose)
-    with _sigterm_like_ctrl_c():
+    with _signals_like_ctrl_c():
         return _run(Context(args, out))
 
 
@@ -55,13 +70,14 @@ def _run(context: Context) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGNALLED + signal.SIGPIPE
     except KeyboardInterrupt as error:
-        number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        number = error.number if isinstance(error, _EndedBySignal) else signal.SIGINT
         done = context.counted.objects if context.counted is not None else 0
         after = f" after {counted(done)}" if done else ""
-        if context.out.as_json:
-            context.out.error(TransferCancelledError(f"ended by {number.name}{after}"))
-        else:
-            context.out.note(("Terminated" if isinstance(error, _Terminated) else "\nInterrupted") + after)
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            if context.out.as_json:
+                context.out.error(TransferCancelledError(f"ended by {number.name}{after}"))
+            else:
+                context.out.note(_ENDING[number] + after)
         return _SIGNALLED + number
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):
@@ -75,13 +91,6 @@ def _print_usage(out: Output, error: UsageError) -> None:
         out.error(error)
     else:
         print(f"{error.usage}{error.prog}: error: {error}", file=out.stderr)
-
-
-def _accept_any_name() -> None:
-    """Names of files may hold bytes that are no UTF-8; they go out as they came in."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")
 
 
 class _Escaping(logging.Formatter):
@@ -100,16 +109,21 @@ def _start_logging(verbosity: int) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
+def _signals_like_ctrl_c() -> Iterator[None]:
+    """End the command at SIGTERM and SIGHUP, too. One that is ignored (``nohup``) stays so."""
 
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _EndedBySignal(signal.Signals(number))
+
+    before: dict[signal.Signals, Any] = {}
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
+        for number in _ENDING:
+            if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
     except ValueError:  # not in the main thread: the program around us handles its signals itself
-        yield
-        return
+        pass
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -552,7 +552,10 @@ def test_a_bar_is_drawn_on_a_terminal_unless_it_is_not_wanted(tree: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated"), (signal.SIGHUP, 129, "Hung up"),
+    ],
 )
 def test_signals_end_a_command_cleanly(tmp_path: Path, number: signal.Signals, code: int, word: str):
     keys = tmp_path / "keys"
@@ -563,6 +566,34 @@ def test_signals_end_a_command_cleanly(tmp_path: Path, number: signal.Signals, c
         _, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert err.strip() == word
+
+
+def test_a_command_under_nohup_goes_on(tmp_path: Path):
+    keys = tmp_path / "keys"
+    os.mkfifo(keys)
+    process = subprocess.Popen(["nohup", *S3_CLI, "get", "--keylist", str(keys)], stderr=subprocess.PIPE, text=True)
+    with open(keys, "w") as lines:
+        process.send_signal(signal.SIGHUP)
+        (tmp_path / "a").write_bytes(b"12345")
+        lines.write(f"file://{tmp_path}/a\n")
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(tmp_path: Path, tree: Path, closed: str):
+    command = f"exec {' '.join(S3_CLI)} cp file://{tree}/a.txt file://{tmp_path}/copy {closed}"
+    assert subprocess.run(command, shell=True, capture_output=True).returncode == 0
+    assert (tmp_path / "copy").read_bytes() == b"alpha"
+
+
+@pytest.mark.parametrize("words", ["cp - file://{0}/new", "get --keylist -"])
+def test_a_closed_standard_input_is_not_an_empty_one(tmp_path: Path, words: str):
+    command = f"exec {' '.join(S3_CLI)} {words.format(tmp_path)} <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "standard input is closed" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_command_says_how_far_it_came(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 
 from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
+from s3dlio.cli.streams import standard_input
 from s3dlio.cli.summary import finish
 from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError, from_os_error
 from s3dlio.memory.body import DiscardSink
@@ -99,7 +99,7 @@ def _keylist(path: str) -> list[str]:
     """
     try:
         if path == "-":
-            lines = sys.stdin.readlines()
+            lines = standard_input().readlines()
         else:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 lines = file.readlines()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from s3dlio.cli.commands.cat import PIECE, print_object
 from s3dlio.cli.context import Context
+from s3dlio.cli.streams import standard_input
 from s3dlio.cli.summary import finish
 from s3dlio.transfer.summary import Tally
 from s3dlio.transfer.target import destination_uri, place_uri
@@ -34,6 +33,7 @@ def run(context: Context) -> None:
 
 def _store(context: Context, uri: str) -> None:
     """Standard input as one object, which appears when the input has ended, and not if anything fails."""
+    pipe = standard_input()
     store, key = context.client.store_for(uri)
     if is_directory_like(key):
         context.refuse("standard input has no name: write the whole name of the object, without '/' at its end")
@@ -43,7 +43,7 @@ def _store(context: Context, uri: str) -> None:
     tally.start()
     size = 0
     with store.writer(key) as writer:
-        while data := sys.stdin.buffer.read(PIECE):
+        while data := pipe.buffer.read(PIECE):
             size += writer.write(data)
     tally.succeed(size)
     finish(context.out, "CP", tally.summary(), label=" (upload)")

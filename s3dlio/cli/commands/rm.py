@@ -90,7 +90,7 @@ def _ask(context: Context) -> None:
         TransferCancelledError: the answer was not yes.
     """
     args, out = context.args, context.out
-    if not (sys.stdin.isatty() and out.stderr.isatty()):
+    if not (sys.stdin is not None and sys.stdin.isatty() and out.stderr.isatty()):
         return
     count = 0
     for _, page in context.client.select(args.uri, recursive=True, pattern=args.pattern):
