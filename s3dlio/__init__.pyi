@@ -57,11 +57,13 @@ from s3dlio.datagen import (
 )
 from s3dlio.errors import (
     AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, ConfigError as ConfigError,
-    CorruptDataError as CorruptDataError, ExportStillReferencedError as ExportStillReferencedError,
+    CorruptDataError as CorruptDataError, EndpointError as EndpointError,
+    ExportStillReferencedError as ExportStillReferencedError,
     IntegrityError as IntegrityError, InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError,
     ItemFailure as ItemFailure, LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,
     MissingDependencyError as MissingDependencyError, NetworkError as NetworkError,
     ObjectChangedError as ObjectChangedError, ObjectNotFoundError as ObjectNotFoundError,
+    OutcomeUnknownError as OutcomeUnknownError,
     PermissionDeniedError as PermissionDeniedError, PreconditionFailedError as PreconditionFailedError,
     ProtocolError as ProtocolError, RangeNotSatisfiableError as RangeNotSatisfiableError, S3dlioError as S3dlioError,
     ServiceError as ServiceError, StorageFullError as StorageFullError, ThrottledError as ThrottledError,

@@ -149,7 +149,8 @@ class BulkVerbs(Verbs):
     def iterate(
         self, uri: URI, recursive: bool = False, pattern: str | None = None, *, fan_out: int = 1
     ) -> Iterator[str]:
-        """The URIs of :meth:`list`, one after the other while the store lists them: in constant memory."""
+        """The URIs of :meth:`list`, one after the other while the store lists them, in its order: in constant
+        memory."""
         uri = as_uri(uri)
         store, key = self.store_for(uri)
         before = uri[: len(uri) - len(key)]
@@ -180,16 +181,16 @@ class BulkVerbs(Verbs):
             ConfigError: the pattern is none; nothing was requested.
             ObjectNotFoundError: there is no such bucket.
         """
-        return [*self.iterate(uri, recursive, pattern, fan_out=fan_out)]
+        return sorted(self.iterate(uri, recursive, pattern, fan_out=fan_out))  # not all services sort
 
     def list_keys(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
         """The names of :meth:`list`, relative to the directory that is listed."""
-        return [
+        return sorted(
             name[len(base) :]
             for base, page in self.select(uri, recursive=recursive, pattern=pattern)
-            for name in sorted([*page.keys, *page.prefixes])
+            for name in (*page.keys, *page.prefixes)
             if len(name) > len(base)
-        ]
+        )
 
     def list_full_uris(self, uri: URI, recursive: bool = False, pattern: str | None = None) -> builtins.list[str]:
         """The same as :meth:`list`."""

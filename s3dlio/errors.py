@@ -251,6 +251,17 @@ class ProtocolError(S3dlioError):
     """The other end broke the rules of HTTP; the connection was closed."""
 
 
+class EndpointError(ProtocolError):
+    """What answers at the endpoint is not the service: a web page, a login portal, a proxy, another API."""
+
+
+class OutcomeUnknownError(S3dlioError):
+    """A conditional write whose answer was lost, and of which nobody can tell whether it was done. The cause says what
+    happened to the answer."""
+
+    default_hint = "look at the object before you write again"
+
+
 class UnsupportedOperationError(S3dlioError, NotImplementedError):
     """A store that cannot do what was asked."""
 

@@ -181,6 +181,8 @@ class S3Settings(Section):
     use_accelerate_endpoint: bool | None = knob(None, flag, "AWS's accelerated transfers, by way of the nearest "
                                                 "edge location; unset: the profile's",
                                                 "S3DLIO_S3_USE_ACCELERATE_ENDPOINT")
+    list_version: str = knob("auto", choice("auto", "1", "2"), "the version of ListObjects; auto: the second, and the "
+                             "first where the service knows only that", "S3DLIO_S3_LIST_VERSION")
     requester_pays: bool = knob(False, flag, "accept the costs of requests", "S3DLIO_S3_REQUESTER_PAYS")
     tls_ports: str = knob("443", text, "ports (comma) of s3://host:port/ URIs that speak TLS",
                           "S3DLIO_S3_ENDPOINT_TLS_PORTS")

@@ -8,11 +8,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
-from s3dlio.errors import ObjectChangedError, ObjectNotFoundError, S3dlioError
-from s3dlio.memory.body import Sink
+from s3dlio.errors import EndpointError, ObjectChangedError, ObjectNotFoundError, ProtocolError, S3dlioError
+from s3dlio.memory.body import DiscardSink, Sink
 from s3dlio.net import one
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.settings import Settings
+from s3dlio.stores.answers import Api
 from s3dlio.stores.base import Call, ObjectStore, Steps, check_etag
 from s3dlio.stores.reading import Known, Read
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
@@ -69,6 +70,40 @@ class CloudStore(ObjectStore):
     def checksum_of(self, response: Response) -> int | None:
         """The CRC32C of the whole object, where an answer tells it."""
         return None
+
+    #: How answers of the service are known.
+    api: ClassVar[Api]
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> str:
+        """Where requests go, for messages."""
+
+    def stranger(self, response: Response) -> EndpointError | None:
+        """The error for an answer that somebody else than the service gave, if it is one."""
+        return self.api.stranger(response, self.endpoint)
+
+    def check_page(self, response: Response) -> None:
+        """Refuse a web page in place of an object: those of the service tell of a version or a time.
+
+        Raises:
+            EndpointError: it is somebody else's.
+        """
+        told = b"\r\netag:" in response.lower or b"\r\nlast-modified:" in response.lower
+        if not told and not self.api.marks_in(response):
+            raise self.api.error(response, self.endpoint)
+
+    def parsed(self, response: Response, parse: Callable[[bytes | bytearray], T]) -> T:
+        """What ``parse`` makes of a document.
+
+        Raises:
+            EndpointError: it is a web page.
+            ProtocolError: it is none of those that were asked for.
+        """
+        try:
+            return parse(response.body)
+        except ProtocolError as error:
+            raise self.stranger(response) or error from None
 
     @abstractmethod
     def fail(self, response: Response, key: str) -> S3dlioError:
@@ -139,6 +174,24 @@ class CloudStore(ObjectStore):
     @abstractmethod
     def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
         """The request that deletes just the version ``found``."""
+
+    def head_by_get(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
+        """What HEAD would tell, by a GET of the first byte: its errors have a document that says why."""
+        request = self.read_request(key, (("range", "bytes=0-0"),), conditions)
+        sink = request.sink = DiscardSink()
+
+        def on_head(response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
+            sink.begin(None)
+            return (1 if length else None), ()  # where ranges are ignored, the rest is not waited for
+
+        request.on_head = on_head
+        response = yield from self.send(request, key, (200, 206, 416))
+        size = response.header(b"content-length") if response.status == 200 else None
+        if response.status != 200:
+            size = (response.header(b"content-range") or "").rpartition("/")[2]
+        if size is None or not size.isdecimal():
+            raise ProtocolError("the service does not tell the size of the object", status=response.status)
+        return self.metadata_of(response, int(size))
 
     # -- what is known of objects before they are read
 

@@ -114,6 +114,8 @@ class Read:
 
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
+        if b"\r\ncontent-type: text/html" in response.lower:
+            self._store.check_page(response)
         if self._ranged:
             if response.status != 206:
                 return self._on_whole(response, length)

@@ -30,7 +30,7 @@ def test_listings_are_read_as_they_are_meant(keys: list[str], prefixes: list[str
     contents = "".join(f"<Contents><Key>{escape(quote_plus(key))}</Key><Size>7</Size></Contents>" for key in keys)
     common = "".join(f"<CommonPrefixes><Prefix>{quote_plus(name)}</Prefix></CommonPrefixes>" for name in prefixes)
     body = f"<ListBucketResult><EncodingType>url</EncodingType>{contents}{common}</ListBucketResult>"
-    page, token = xml.parse_list(body.encode())
+    page, token, _ = xml.parse_list(body.encode())
     assert list(page.keys) == keys
     assert list(page.prefixes) == prefixes
     assert [entry.size for entry in page.entries] == [7] * len(keys)

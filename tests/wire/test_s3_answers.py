@@ -322,9 +322,48 @@ def test_throttled_to_the_end() -> None:
         server.assert_consumed()
 
 
-def test_head_without_a_size() -> None:
-    with ScriptedServer([[Expect(b"HEAD"), Send(b"HTTP/1.1 200 OK\r\nETag: x\r\n\r\n")]]) as server:
+SIZELESS = Send(b"HTTP/1.1 200 OK\r\nETag: x\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "size"),
+    [
+        (respond("206 Partial Content", body=b"x", headers=[("Content-Range", "bytes 0-0/7")]), 7),
+        (respond(body=b"hello"), 5),  # ranges are ignored
+        (respond("416 Range Not Satisfiable", headers=[("Content-Range", "bytes */0")]), 0),
+    ],
+    ids=["a range", "the whole", "empty"],
+)
+def test_head_without_a_size_asks_for_the_first_byte(answer: Send, size: int) -> None:
+    with ScriptedServer([[Expect(b"HEAD"), SIZELESS, Expect(b"GET"), answer]]) as server:
+        assert store_of(server.endpoint).head("k").size == size
+        server.assert_consumed()
+
+
+def test_a_size_that_nobody_tells() -> None:
+    answer = respond("206 Partial Content", body=b"x", headers=[("Content-Range", "bytes 0-0/*")])
+    with ScriptedServer([[Expect(b"HEAD"), SIZELESS, Expect(b"GET"), answer]]) as server:
         with pytest.raises(ProtocolError, match="size"):
+            store_of(server.endpoint).head("k")
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "301 Moved Permanently"])
+def test_a_head_that_says_no_more_is_asked_as_get(status: str) -> None:
+    """Where the bucket is, and what is wrong with a token, stands in the document that HEAD cannot have."""
+
+    def in_ireland(seen: ReceivedRequest) -> bool:
+        return "/eu-west-1/" in seen.headers["authorization"]
+
+    there = respond("206 Partial Content", body=b"x", headers=[("Content-Range", "bytes 0-0/7"), ("ETag", '"e"')])
+    elsewhere = error("400 Bad Request", "AuthorizationHeaderMalformed", Region="eu-west-1")
+    script = [Expect(b"HEAD"), respond(status), Expect(b"GET"), elsewhere, Expect(in_ireland), there]
+    with ScriptedServer([script]) as server:
+        assert store_of(server.endpoint).head("k").size == 7
+        server.assert_consumed()
+    expired = error("400 Bad Request", "ExpiredToken")
+    with ScriptedServer([[Expect(b"HEAD"), respond(status), Expect(b"GET"), expired]]) as server:
+        with pytest.raises(PermissionDeniedError, match="get new credentials"):
             store_of(server.endpoint).head("k")
         server.assert_consumed()
 
@@ -435,7 +474,7 @@ def test_page_seven_fails() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        page(["a"], truncated=True),
+        page([], truncated=True),
         respond(body=b"<ListBucketResult><Contents><Key>a</Key>"),
         respond(body=b""),
         respond(body=b"<html>welcome</html>"),

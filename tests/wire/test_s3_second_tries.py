@@ -21,8 +21,9 @@ def test_a_server_that_knows_no_go_ahead_gets_the_body_at_once() -> None:
         return seen.headers.get("expect") == "100-continue"
 
     refused = respond("417 Expectation Failed", headers=[("Connection", "close")])
+    stored = respond(headers=[("ETag", '"e"')])
     with ScriptedServer(
-        [[Expect(waits, body=False), refused], [Expect(lambda seen: not waits(seen)), respond()]]
+        [[Expect(waits, body=False), refused], [Expect(lambda seen: not waits(seen)), stored]]
     ) as server:
         store_of(server.endpoint).put("k", bytes(LARGE))
         assert len(server.all_requests[1].body) == LARGE
@@ -60,7 +61,7 @@ def test_metadata_travels_to_another_host_whatever_it_is_called() -> None:
         return seen.headers["x-amz-meta-tokenizer"] == "bpe" and seen.headers["x-amz-meta-customer"] == "c"
 
     options = PutOptions(metadata={"tokenizer": "bpe", "customer": "c"})
-    with ScriptedServer([[Expect(has_metadata), respond()]]) as other:
+    with ScriptedServer([[Expect(has_metadata), respond(headers=[("ETag", '"e"')])]]) as other:
         there = respond("307 There", headers=[("Location", f"{other.endpoint}/x")])
         with ScriptedServer([[Expect(), there]]) as server:
             store_of(server.endpoint).put("k", b"data", options=options)

@@ -37,7 +37,10 @@ def copy(store: AzureStore, source: AzureStore, source_key: str, key: str, optio
         response = yield from store.mend(request, response)
         if response.status != 202:
             raise failures.create_only_error(store.fail(response, key), options)
-    if response.header(b"x-ms-copy-status") == "pending":
+    status = response.header(b"x-ms-copy-status")
+    if status is None:
+        raise store.api.error(response, store.endpoint)  # whatever is there now, nobody says that it is this copy
+    if status != "success":
         response = yield from _wait(store, key, response)
     if properties := headers.property_fields(options):
         response = yield from _set_properties(store, key, dict(properties))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from s3dlio.errors import (
+    EndpointError,
     IntegrityError,
     PermissionDeniedError,
     PreconditionFailedError,
@@ -113,7 +114,7 @@ def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
 
 def is_gone_already(error: S3dlioError) -> bool:
     """Whether a delete found nothing to delete, in a container that exists."""
-    return error.status == 404 and error.code in ("BlobNotFound", None)
+    return error.status == 404 and error.code in ("BlobNotFound", None) and not isinstance(error, EndpointError)
 
 
 def not_empty(store: ObjectStore) -> S3dlioError:

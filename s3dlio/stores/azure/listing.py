@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3dlio.stores.answers import check_listing
 from s3dlio.stores.azure import xml
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
@@ -35,7 +36,8 @@ def page(
     if limit or store.page_size:
         parameters.append(("maxresults", str(limit or store.page_size)))
     response = yield from store.send(store.request("GET", "", encode_query(parameters)), "")
-    found, marker = xml.parse_list(response.body)
+    found, marker = store.parsed(response, xml.parse_list)
+    check_listing(found, prefix)
     if start_after:
         found = yield from _after(store, found, start_after)
     return found, marker

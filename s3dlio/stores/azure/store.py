@@ -11,6 +11,7 @@ from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores.answers import AZURE_API
 from s3dlio.stores.azure import batch, blocks, copying, crc64, failures, headers, listing, sas, xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
@@ -54,6 +55,7 @@ class AzureStore(CloudStore):
     """
 
     scheme: ClassVar[str] = "az"
+    api = AZURE_API
     delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
     #: Keys asked for in one page of a listing; None: as many as the service likes (5,000).
     page_size: int | None = None
@@ -86,8 +88,13 @@ class AzureStore(CloudStore):
         """A request for ``key`` (the container itself, if empty)."""
         return Request(self._service, method, self.path(key), query, fields, body)
 
+    @property
+    def endpoint(self) -> str:
+        return self._service.pool.name
+
     def fail(self, response: Response, key: str) -> S3dlioError:
-        error = failures.error_of(response, self.account)
+        strange = self.stranger(response) if b"<Code>" not in response.body else None
+        error = strange or failures.error_of(response, self.account)
         error.locate(self.uri(key), None)
         return error
 
@@ -137,7 +144,10 @@ class AzureStore(CloudStore):
         fields = headers.condition_fields(conditions)
         request = self.request("HEAD", key, _version(conditions.version_id), fields)
         response = yield from self.send(request, key)
-        return headers.metadata_of(response, int(response.header(b"content-length") or 0))
+        size = response.header(b"content-length")
+        if size is None:
+            return (yield from self.head_by_get(key, conditions))
+        return headers.metadata_of(response, int(size))
 
     # -- writing
 
@@ -216,7 +226,7 @@ class AzureStore(CloudStore):
 
     def _get_tags(self, key: str) -> Steps[dict[str, str]]:
         response = yield from self.send(self.request("GET", key, "comp=tags"), key)
-        return xml.parse_tags(response.body)
+        return self.parsed(response, xml.parse_tags)
 
     def _put_tags(self, key: str, tags: Mapping[str, str]) -> Steps[None]:
         body = MemorySource(memoryview(xml.render_tags(tags.items())))
@@ -250,7 +260,7 @@ class AzureStore(CloudStore):
             query = [("comp", "list"), *([("marker", marker)] if marker else [])]
             request = Request(self._service, "GET", self.account.base or "/", encode_query(query))
             response = yield from self.send(request, "")
-            names, marker = xml.parse_containers(response.body)
+            names, marker = self.parsed(response, xml.parse_containers)
             found += [Container(name, f"az://{self.account.name}/{name}") for name in names]
             if marker is None:
                 return found

@@ -155,7 +155,7 @@ class Upload:
     def _noted(self, name: str, response: Response, crc: int, size: int) -> _Part:
         if response.status != 200:
             raise uploads.typed_damage(self._store.fail(response, self._key))
-        resource = resources.parse(response)
+        resource = self._store.parsed(response, resources.parse)
         told = resource.get("crc32c")
         if told is not None and integrity.from_base64(told) != crc:
             raise IntegrityError("a part arrived damaged", hint="write it again")

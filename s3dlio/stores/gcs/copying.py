@@ -47,6 +47,8 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
         except PreconditionFailedError as error:
             raise create_only_error(error, options) from error
         if found.get("done"):
+            if not isinstance(found.get("resource"), dict) or not found["resource"].get("generation"):
+                raise ProtocolError("the answer to a rewrite says that it is done, but not what came of it")
             return resources.result_of(found["resource"])
         if not found.get("rewriteToken"):
             raise ProtocolError("an unfinished rewrite without the token of its rest")

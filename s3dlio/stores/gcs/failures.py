@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from s3dlio.errors import AlreadyExistsError, PermissionDeniedError, S3dlioError, ServiceError, ThrottledError
+from s3dlio.errors import (
+    AlreadyExistsError,
+    EndpointError,
+    PermissionDeniedError,
+    S3dlioError,
+    ServiceError,
+    ThrottledError,
+)
 from s3dlio.net.message import Response
 from s3dlio.stores.answers import error_for
 
@@ -62,6 +69,12 @@ def explanation(body: bytes) -> tuple[str | None, str | None]:
         return None, text if text and text[0] not in "<{[" and "\n" not in text else None
 
 
+def is_document(body: bytes | bytearray) -> bool:
+    """Whether a body can be an error of Cloud Storage: JSON, or a line of plain text from a media download."""
+    start = bytes(body[:256]).lstrip()
+    return start.startswith(b"{") or (not start.startswith(b"<") and b"\n" not in start.rstrip())
+
+
 def not_empty(uri: str) -> S3dlioError:
     """The error for a bucket that was to be deleted and has objects."""
     return ServiceError("the bucket is not empty", uri=uri, status=409, hint="delete its objects first")
@@ -69,7 +82,7 @@ def not_empty(uri: str) -> S3dlioError:
 
 def is_gone_already(error: S3dlioError) -> bool:
     """Whether a delete found nothing to delete, in a bucket that exists."""
-    return error.status == 404 and not is_bucket_missing(error)
+    return error.status == 404 and not is_bucket_missing(error) and not isinstance(error, EndpointError)
 
 
 def is_bucket_missing(error: S3dlioError) -> bool:

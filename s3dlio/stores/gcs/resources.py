@@ -37,18 +37,18 @@ _CRC32C = re.compile(rb"\r\nx-goog-hash:[^\r]*?crc32c=([A-Za-z0-9+/=]+)", re.IGN
 _OCTETS = "application/octet-stream"
 
 
-def parse(response: Response) -> dict[str, Any]:
-    """The JSON object in an answer.
+def parse(body: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object in a body.
 
     Raises:
         ProtocolError: it is none.
     """
     try:
-        found = json.loads(bytes(response.body))
+        found = json.loads(bytes(body))
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ProtocolError("the answer is not the JSON that the API promises", status=response.status)
+        raise ProtocolError("the answer is not the JSON that the API promises")
     return found
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
+from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
@@ -235,6 +235,8 @@ class GcsSdkStore(BlockingStore):
             while True:
                 token, _, _ = blob.rewrite(original, token=token, if_generation_match=condition, **self._common())
                 if token is None:
+                    if not blob.generation:
+                        raise ProtocolError("the answer to a rewrite does not say what came of it")
                     return PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores.answers import GCS_API, check_listing
 from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
@@ -49,6 +50,7 @@ class GcsStore(CloudStore):
     """
 
     scheme: ClassVar[str] = "gs"
+    api = GCS_API
     reads_tell_all: ClassVar[bool] = False
     takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
@@ -94,10 +96,15 @@ class GcsStore(CloudStore):
     def ask(self, request: Request, key: str) -> Steps[dict[str, Any]]:
         """Send a request; the JSON of its answer."""
         response = yield from self.send(request, key)
-        return resources.parse(response)
+        return self.parsed(response, resources.parse)
+
+    @property
+    def endpoint(self) -> str:
+        return self.service.pool.name
 
     def fail(self, response: Response, key: str) -> S3dlioError:
-        error = failures.error_of(response, anonymous=self.account.anonymous)
+        strange = self.stranger(response) if not failures.is_document(response.body) else None
+        error = strange or failures.error_of(response, anonymous=self.account.anonymous)
         error.locate(self.uri(key), None)
         return error
 
@@ -203,6 +210,7 @@ class GcsStore(CloudStore):
             return [resources.entry_of(item) for item in items]
 
         page = ListPage([item["name"] for item in items], found.get("prefixes", []), entries)
+        check_listing(page, prefix)
         return page, found.get("nextPageToken")
 
     # -- deleting, copying
@@ -255,7 +263,7 @@ class GcsStore(CloudStore):
         query = encode_query([("project", self.account.project())])
         request = self.request("POST", self._bucket(""), query, body={"name": self.bucket})
         try:
-            yield from self.send(request, "")
+            yield from self.ask(request, "")
         except AlreadyExistsError as error:
             # Bucket names are the whole world's: it is ours when we may see it.
             found: Response = yield self.request("GET", self._bucket(self.bucket), "fields=name")

@@ -120,7 +120,7 @@ def checked(store: GcsStore, key: str, response: Response, crc: int) -> Steps[Pu
     Raises:
         IntegrityError: it is another.
     """
-    resource = resources.parse(response)
+    resource = store.parsed(response, resources.parse)
     told = resource.get("crc32c")
     if told is not None and integrity.from_base64(told) != crc:
         if resource.get("generation"):

@@ -11,19 +11,20 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.locks import ForkLock, import_all, renewed_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.net.dates import moment_of
 from s3dlio.settings import Settings
-from s3dlio.stores.answers import create_only_error, error_for
+from s3dlio.stores.answers import check_listing, create_only_error, error_for
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.percent import encode_key
 from s3dlio.stores.reading import beyond_end
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.copying import MAX_COPY
 from s3dlio.stores.s3.headers import crc32c_of, put_fields, read_fields
-from s3dlio.stores.s3.store import check_link, failed_delete, link
+from s3dlio.stores.s3.store import MARKER, REFUSED_REGION, check_link, failed_delete, failures_of, link, region_hint
+from s3dlio.stores.s3.xml import Failure
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -255,12 +256,12 @@ class BotoStore(BlockingStore):
         arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
         if not recursive:
             arguments["Delimiter"] = "/"
-        if token is not None:
-            arguments["ContinuationToken"] = token
-        elif start_after is not None:
-            arguments["StartAfter"] = start_after
+        by_marker = token.startswith(MARKER) if token is not None else self.settings.s3.list_version == "1"
+        begin = start_after if token is None else token.removeprefix(MARKER)
+        if begin is not None:
+            arguments["Marker" if by_marker else "StartAfter" if token is None else "ContinuationToken"] = begin
         with self._translated(""):
-            answer = self.client.list_objects_v2(**arguments)
+            answer = (self.client.list_objects if by_marker else self.client.list_objects_v2)(**arguments)
         found = answer.get("Contents", ())
         entries = [
             ListEntry(
@@ -270,7 +271,16 @@ class BotoStore(BlockingStore):
         ]
         prefixes = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
         page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
-        return page, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
+        check_listing(page, prefix)
+        following = answer.get("NextContinuationToken")
+        if bool(following) > bool(answer.get("IsTruncated")):
+            raise ProtocolError("a listing that is not truncated, but names a next page")
+        if not answer.get("IsTruncated") or following:
+            return page, following or None
+        marker = answer.get("NextMarker") or max([*page.keys, *page.prefixes], default=None)
+        if marker is None:
+            raise ProtocolError("a truncated listing without the token of its next page")
+        return page, MARKER + marker
 
     # -- deleting, copying
 
@@ -285,10 +295,12 @@ class BotoStore(BlockingStore):
             answer = self.client.delete_objects(
                 Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
-        return [
-            (item["Key"], failed_delete(item.get("Code") or "", item.get("Message") or ""))
+        told = [
+            (item.get("Key"), Failure(item.get("Code") or "", item.get("Message") or "", None, None))
             for item in answer.get("Errors", ())
         ]
+        failures = failures_of(set(keys), told)
+        return [(key, failed_delete(failure.code, failure.message)) for key, failure in failures.items()]
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, BotoStore) and source.account.endpoint_url == self.account.endpoint_url
@@ -310,11 +322,17 @@ class BotoStore(BlockingStore):
         target = dataclasses.replace(options.conditions, version_id=None, sse_customer_key=None)
         conditions = self._conditions(target)
         with self._translated(key, options):
+            told: Any = None
             if found.size > MAX_COPY:
                 self.client.copy(place, self.bucket, key, ExtraArgs=arguments | conditions)
             else:
-                self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions)
+                answer = self.client.copy_object(
+                    Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions
+                )
+                told = answer.get("CopyObjectResult", {}).get("ETag")
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
+        if about.size != found.size or (found.size <= MAX_COPY and not told and about.etag != found.etag):
+            raise ProtocolError("the answer to a copy says neither that it is done nor why not", uri=self.uri(key))
         return PutResult(about.etag, about.version_id, about.size)
 
     @staticmethod
@@ -355,14 +373,17 @@ class BotoStore(BlockingStore):
 
     def _create_container(self) -> None:
         arguments: dict[str, Any] = {}
-        if self.account.is_aws and self.account.region != "us-east-1":
+        if self.account.region != "us-east-1":
             arguments["CreateBucketConfiguration"] = {"LocationConstraint": self.account.region}
         try:
             with self._translated(""):
                 self.client.create_bucket(Bucket=self.bucket, **arguments)
         except S3dlioError as error:
-            if error.code != "BucketAlreadyOwnedByYou":
-                raise
+            if error.code == "BucketAlreadyOwnedByYou":
+                return
+            if error.code in REFUSED_REGION:
+                error.hint = region_hint(self.account.region)
+            raise
 
     def _delete_container(self) -> None:
         with self._translated(""):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_key, encode_query
@@ -52,7 +52,42 @@ def copy(
             raise
         return (yield from _in_parts(store, source, source_key, place, found, key, options))
     etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
+    if not etag:
+        return (yield from _look(store, source, source_key, pinned, key, options, response))
     return PutResult(etag, response.header(b"x-amz-version-id"), size or 0)
+
+
+def _look(
+    store: S3Store,
+    source: S3Store,
+    source_key: str,
+    pinned: Conditions,
+    key: str,
+    options: PutOptions,
+    response: Response,
+) -> Steps[PutResult]:
+    """The answer says neither that the copy is done nor why not (S3 sends the status before it copies). It is done
+    where both objects have the same bytes, as far as ETags and checksums tell, and nothing else was to change.
+
+    Raises:
+        EndpointError: the answer is a web page.
+        ProtocolError: they have not, or nobody can tell.
+    """
+    if (stranger := store.stranger(response)) is not None:
+        raise stranger
+    unclear = ProtocolError("the answer to a copy says neither that it is done nor why not", status=response.status)
+    if options.says_anew() or headers.condition_fields(options.conditions):
+        raise unclear
+    try:
+        original = yield from source._head(source_key, pinned)
+        found = yield from store._head(key, Conditions(sse_customer_key=options.sse_customer_key))
+    except S3dlioError as unseen:
+        raise unclear from unseen
+    same_etag = original.etag is not None and original.etag == found.etag
+    same_crc = original.crc32c is not None and original.crc32c == found.crc32c
+    if original.size != found.size or not (same_etag or same_crc):
+        raise unclear
+    return PutResult(found.etag, found.version_id, found.size)
 
 
 def _whole(

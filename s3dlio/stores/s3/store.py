@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, ClassVar
 
 from s3dlio import integrity
-from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, S3dlioError
+from s3dlio.errors import ConfigError, EndpointError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.settings import Settings
-from s3dlio.stores.answers import create_only_error, error_for
+from s3dlio.stores.answers import S3_API, check_listing, create_only_error, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud import CloudStore
@@ -38,6 +38,12 @@ from s3dlio.uri import bucket_beside
 if TYPE_CHECKING:
     from s3dlio.stores.s3.boto import BotoStore
 
+#: What tokens of the next page begin with that are markers, for the first version of ListObjects: no XML carries it.
+MARKER = "\0"
+#: Where a listing has no document that says so: only the bucket can be missing.
+_NO_BUCKET = "the bucket does not exist"
+#: What HEAD answers where a GET would have said why: another region, a token that has ended.
+_SAYS_NO_MORE = (301, 400)
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 8 * 1024 * 1024
 
@@ -54,6 +60,7 @@ class S3Store(CloudStore):
     """
 
     scheme: ClassVar[str] = "s3"
+    api = S3_API
     takes_customer_keys: ClassVar[bool] = True
 
     def __init__(
@@ -105,12 +112,18 @@ class S3Store(CloudStore):
         path = f"{self.base}/{encode_key(key)}"
         return Request(self.service, method, path, query, (*self._common, *fields), body, sink)
 
+    @property
+    def endpoint(self) -> str:
+        return self.service.pool.name
+
     def fail(self, response: Response, key: str) -> S3dlioError:
         failure = xml.parse_failure(response.body)
         request_id = response.header(b"x-amz-request-id")
         if failure is None:
-            code = "NoSuchBucket" if response.status == 404 and not key and self.bucket else None
-            error = error_for(response.status, code=code, request_id=request_id, attempts=response.attempts)
+            message = _NO_BUCKET if response.status == 404 and not key and self.bucket else None
+            error = self.stranger(response) or error_for(
+                response.status, message=message, request_id=request_id, attempts=response.attempts
+            )
         else:
             error = error_for(
                 response.status if response.status != 200 else 500,
@@ -161,10 +174,14 @@ class S3Store(CloudStore):
         request = Request(
             self.service, "HEAD", f"{self.base}/{encode_key(key)}", _version(conditions.version_id), fields
         )
-        response = yield from self.send(request, key)
+        response: Response = yield request
+        if response.status != 200:
+            response = yield from self.mend(request, response)
         size = response.header(b"content-length")
-        if size is None:
-            raise ProtocolError("the answer to HEAD does not tell the size of the object")
+        if response.status in _SAYS_NO_MORE or (response.status == 200 and size is None):
+            return (yield from self.head_by_get(key, conditions))
+        if response.status != 200 or size is None:
+            raise self.fail(response, key)
         return headers.metadata_of(response, int(size))
 
     # -- writing
@@ -184,7 +201,18 @@ class S3Store(CloudStore):
             response = yield from self.send(request, key, (200, 201, 204))
         except PreconditionFailedError as error:
             raise create_only_error(error, options) from error
-        return PutResult(response.header(b"etag"), response.header(b"x-amz-version-id"), source.size)
+        return self._stored(response, source.size)
+
+    def _stored(self, response: Response, size: int) -> PutResult:
+        """What the answer to a put tells; every S3 names the object that it has stored.
+
+        Raises:
+            EndpointError: it is none of S3's.
+        """
+        etag = response.header(b"etag")
+        if (etag is None and not self.api.marks_in(response)) or (response.body and self.stranger(response)):
+            raise self.api.error(response, self.endpoint)
+        return PutResult(etag, response.header(b"x-amz-version-id"), size)
 
     def writer(
         self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
@@ -197,15 +225,24 @@ class S3Store(CloudStore):
     def _list_page(
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> Steps[tuple[ListPage, str | None]]:
-        parameters = [("encoding-type", "url"), ("list-type", "2"), ("prefix", prefix)]
+        by_marker = token.startswith(MARKER) if token is not None else self.settings.s3.list_version == "1"
+        parameters = [("encoding-type", "url"), ("prefix", prefix)]
         if not recursive:
             parameters.append(("delimiter", "/"))
-        if token is not None:
-            parameters.append(("continuation-token", token))
-        elif start_after is not None:
-            parameters.append(("start-after", start_after))
-        response = yield from self.send(self.request("GET", "", encode_query(parameters)), "")
-        page, following = xml.parse_list(response.body)
+        begin = start_after if token is None else token.removeprefix(MARKER)
+        if by_marker:
+            parameters += [("marker", begin)] if begin else []
+        else:
+            parameters.append(("list-type", "2"))
+            if begin is not None:
+                parameters.append(("start-after" if token is None else "continuation-token", begin))
+        response = yield from self.send(self.request("GET", "", encode_query(sorted(parameters))), "")
+        page, following, first_version = self.parsed(response, xml.parse_list)
+        check_listing(page, prefix)
+        if first_version and not by_marker and begin is not None:  # which it has not heeded
+            return (yield from self._list_page(prefix, recursive, MARKER + begin, None))
+        if following is not None and first_version:
+            following = MARKER + following
         if following is not None and following == token:
             raise ProtocolError("the listing does not get on: the token of the next page is that of this one")
         return page, following
@@ -217,7 +254,8 @@ class S3Store(CloudStore):
         try:
             yield from self.send(request, key, (200, 202, 204))
         except S3dlioError as error:
-            if error.code != "NoSuchKey" and not (error.status == 404 and error.code is None):
+            absent = error.status == 404 and error.code is None and not isinstance(error, EndpointError)
+            if error.code != "NoSuchKey" and not absent:
                 raise
 
     def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
@@ -243,7 +281,7 @@ class S3Store(CloudStore):
             fields = (("content-md5", md5), ("content-type", "application/xml"))
             request = self.request("POST", "", "delete=", fields, MemorySource(memoryview(body)))
             response = yield from self.send(request, "")
-            for key, failure in xml.parse_delete(response.body):
+            for key, failure in failures_of(set(keys), self.parsed(response, xml.parse_delete)).items():
                 if failure.code.encode() in TRANSIENT_CODES:  # tried again where the retry policy is in force
                     alone.append(key)
                     continue
@@ -277,17 +315,22 @@ class S3Store(CloudStore):
 
     def _create_container(self) -> Steps[None]:
         body = None
-        if self.region != "us-east-1" and self.account.is_aws:
+        if self.region != "us-east-1":
             text = (
                 '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
                 f"<LocationConstraint>{self.region}</LocationConstraint></CreateBucketConfiguration>"
             )
             body = MemorySource(memoryview(text.encode()))
         try:
-            yield from self.send(self._bucket_request("PUT", body), "", (200, 204))
+            response = yield from self.send(self._bucket_request("PUT", body), "", (200, 204))
         except S3dlioError as error:
-            if error.code != "BucketAlreadyOwnedByYou":
-                raise
+            if error.code == "BucketAlreadyOwnedByYou":
+                return
+            if error.code in REFUSED_REGION:
+                error.hint = region_hint(self.region)
+            raise
+        if (stranger := self.stranger(response)) is not None:
+            raise stranger
 
     def _delete_container(self) -> Steps[None]:
         yield from self.send(self._bucket_request("DELETE", None), "", (200, 204))
@@ -302,7 +345,7 @@ class S3Store(CloudStore):
         while True:
             query = encode_query([("continuation-token", token)]) if token else ""
             response = yield from self.send(Request(service, "GET", base or "/", query), "")
-            page, token = xml.parse_buckets(response.body)
+            page, token = self.parsed(response, xml.parse_buckets)
             for name, created in page:
                 uri = bucket_beside(self.root, self.bucket, name)
                 found.append(Container(name, uri, _without_fraction(created)))
@@ -330,7 +373,7 @@ class S3Store(CloudStore):
 
     def _get_tags(self, key: str) -> Steps[dict[str, str]]:
         response = yield from self.send(self.request("GET", key, "tagging="), key)
-        return xml.parse_tags(response.body)
+        return self.parsed(response, xml.parse_tags)
 
     def _put_tags(self, key: str, tags: Mapping[str, str]) -> Steps[None]:
         body = xml.render_tags(tags.items())
@@ -339,7 +382,37 @@ class S3Store(CloudStore):
         yield from self.send(self.request("PUT", key, "tagging=", (("content-md5", md5),), source), key, (200, 204))
 
 
+#: Codes of a bucket that was to be made in a region that the service does not have.
+REFUSED_REGION = frozenset(
+    {"InvalidLocationConstraint", "IllegalLocationConstraintException", "InvalidRegion", "InvalidRegionName"}
+)
+
+
+def region_hint(region: str) -> str:
+    """What to do where a bucket was refused because of its region."""
+    return f"the service makes no buckets in {region!r}: name a region that it has (us-east-1 asks for none)"
+
+
 _STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}
+
+
+def failures_of(asked: Set[str], told: Sequence[tuple[str | None, xml.Failure]]) -> dict[str, xml.Failure]:
+    """The failures of a batch delete by key, each one of those ``asked`` for.
+
+    Raises:
+        S3dlioError: one that names no key stands for the batch as a whole.
+        ProtocolError: one names a key that was not asked for.
+    """
+    failures: dict[str, xml.Failure] = {}
+    for key, failure in told:
+        if not key:
+            raise failed_delete(failure.code, failure.message)
+        if key not in asked:
+            raise ProtocolError(
+                f"the answer to a batch delete tells of {key[:200]!r}, which was not asked for ({failure.code})"
+            )
+        failures[key] = failure
+    return failures
 
 
 def failed_delete(code: str, message: str) -> S3dlioError:

@@ -1,0 +1,155 @@
+"""Conditional writes whose answers may get lost.
+
+Whether such a write was done cannot be seen by its content: another writer may have written the same. So each carries a
+random mark in the metadata of what it writes, the same one however often it is sent, and where an answer leaves open
+what was done, the object is looked at: with our mark, it is ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from s3dlio.errors import (
+    AlreadyExistsError,
+    NetworkError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    ProtocolError,
+    S3dlioError,
+    TransferCancelledError,
+    TransferTimeoutError,
+)
+from s3dlio.net.faults import ConnectionDropped
+from s3dlio.net.message import Pause
+from s3dlio.settings import Settings
+from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.base import Steps
+from s3dlio.types import PutOptions, PutResult
+
+log = logging.getLogger("s3dlio.stores")
+
+#: The name of the metadata that holds the mark; what is told of an object leaves it out. (Azure takes no hyphens.)
+MARK = "s3dlio_attempt"
+#: Codes that say: two writes met, and neither the condition nor its opposite was found true.
+_CONFLICT = "ConditionalRequestConflict"
+
+
+class Marked(NamedTuple):
+    """What is there now: the mark that it carries, and what a write of it would have told."""
+
+    mark: str | None
+    result: PutResult
+
+
+class Marking(Protocol):
+    """A store whose conditional writes carry marks."""
+
+    settings: Settings
+
+    def uri(self, key: str) -> str: ...
+
+    def marked(self, key: str, options: PutOptions) -> Steps[Marked]:
+        """Look at an object.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+
+
+def new_mark(options: PutOptions) -> str | None:
+    """A mark for a write with ``options``; None for one without conditions, which may simply be sent again."""
+    return os.urandom(16).hex() if is_conditional(options) else None
+
+
+def is_conditional(options: PutOptions) -> bool:
+    """Whether a write depends on what is there."""
+    wanted = options.conditions
+    return wanted.if_match is not None or wanted.if_none_match is not None or wanted.generation is not None
+
+
+def settled(
+    store: Marking, key: str, options: PutOptions, mark: str, write: Callable[[], Steps[PutResult]]
+) -> Steps[PutResult]:
+    """Run a conditional write to a clear end: again, where it met another, and looked for, where its answer was lost.
+
+    Args:
+        store: where.
+        key: the object.
+        options: its conditions.
+        mark: what ``write`` marks the object with.
+        write: begins the write; called again after a conflict.
+
+    Raises:
+        AlreadyExistsError, PreconditionFailedError: the condition does not hold.
+        OutcomeUnknownError: nobody can tell whether it was done.
+    """
+    retry = store.settings.retry
+    for attempt in itertools.count(1):
+        try:
+            return (yield from write())
+        except S3dlioError as error:
+            if error.code != _CONFLICT or attempt >= retry.max_attempts:
+                return (yield from judged(store, key, options, mark, error, in_doubt=attempt > 1))
+            log.info("%s: another write was going on; attempt %d of %d", store.uri(key), attempt, retry.max_attempts)
+        yield Pause(random.uniform(0, min(retry.max_delay, retry.base_delay * 2 ** (attempt - 1))))
+    raise AssertionError  # the loop has no end
+
+
+def judged(
+    store: Marking, key: str, options: PutOptions, mark: str, error: S3dlioError, *, in_doubt: bool = False
+) -> Steps[PutResult]:
+    """What became of a conditional write that ended with ``error``.
+
+    Args:
+        store, key, options, mark: as of :func:`settled`.
+        error: how it ended.
+        in_doubt: an earlier attempt may have been done.
+    """
+    refused = isinstance(error, (PreconditionFailedError, AlreadyExistsError))
+    in_doubt = in_doubt or error.attempts > 1
+    if not (in_doubt if refused else may_be_done(error)):
+        raise create_only_error(error, options)
+    try:
+        found = yield from store.marked(key, options)
+    except FileNotFoundError:
+        if refused:
+            raise unknown(error) from error
+        raise error from None  # it is not there, so it was not done
+    except S3dlioError:
+        raise unknown(error) from error
+    if found.mark == mark:
+        log.info("the answer to a write was lost, but %s is ours", store.uri(key))
+        return found.result
+    if options.conditions.if_none_match == "*":
+        raise AlreadyExistsError(
+            "the object is there already, by another writer", status=error.status, code=error.code,
+            attempts=error.attempts,
+        ) from error  # fmt: skip
+    raise unknown(error) from error
+
+
+def unknown(error: S3dlioError) -> OutcomeUnknownError:
+    """The error for a write that was sent, perhaps done, and perhaps replaced since."""
+    return OutcomeUnknownError(
+        f"nobody can tell whether the write was done: {error.reason}", status=error.status, code=error.code,
+        request_id=error.request_id, attempts=error.attempts,
+    )  # fmt: skip
+
+
+def may_be_done(error: BaseException) -> bool:
+    """Whether a request may have been done although it failed so: it was sent, and there is no clear answer."""
+    if not isinstance(error, S3dlioError):
+        return not isinstance(error, GeneratorExit)  # an interrupt
+    if error.status is not None:
+        return error.status >= 500
+    cause = error.__cause__
+    if isinstance(cause, ConnectionDropped):
+        return not cause.never_sent
+    if isinstance(error, NetworkError):  # of the system: no connection; of an SDK: who knows
+        return cause is not None and not isinstance(cause, OSError)
+    return isinstance(error, (TransferTimeoutError, TransferCancelledError, ProtocolError))
