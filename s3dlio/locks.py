@@ -30,13 +30,14 @@ class Renewable(Protocol):
 
 
 class ForkLock:
-    """A lock for ``with``. In a forked child it is new: a thread that held it in the parent does not exist there, and
-    would never let go."""
+    """A lock for ``with``, which a thread may take again while it holds it: a signal handler or a finaliser may strike
+    in the middle of what it guards. In a forked child it is new: a thread that held it in the parent does not exist
+    there, and would never let go."""
 
     __slots__ = ("__weakref__", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -55,7 +56,7 @@ class ForkLock:
 
     def renew(self) -> None:
         """See :class:`Renewable`."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 def renewed_in_child(holder: Renewable) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import threading
 import weakref
@@ -16,6 +17,7 @@ from s3dlio.memory.body import MemorySource, Source, as_memory
 from s3dlio.memory.pool import default_pool
 from s3dlio.net import one
 from s3dlio.net.message import Request, Response
+from s3dlio.reentry import expect_finalizers, finalize_elsewhere, submit
 from s3dlio.sizes import parse_size
 from s3dlio.stores.base import Call, ObjectWriter, Steps
 from s3dlio.types import Payload, PutOptions, PutResult
@@ -85,6 +87,7 @@ class CloudWriter(ObjectWriter):
         self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
         self._call.__enter__()
         _open_writers.add(self)
+        expect_finalizers()
 
     def write(self, data: Payload) -> int:
         view = as_memory(data)
@@ -120,13 +123,10 @@ class CloudWriter(ObjectWriter):
         return result
 
     def abort(self) -> None:
-        self._abort(wait=True)
-
-    def _abort(self, *, wait: bool) -> None:
         if os.getpid() != self._pid:
             self._open = False  # the upload is the parent's: a child that drops its copy must not abort it
         elif self._open:
-            self._give_up(TransferCancelledError("the write was aborted"), wait=wait)
+            self._give_up(TransferCancelledError("the write was aborted"))
 
     def _close(self) -> PutResult:
         if self._parts == 0:
@@ -175,7 +175,9 @@ class CloudWriter(ObjectWriter):
         self._parts += 1
         self._slots.acquire()
         self._raise_failure()
-        self._threads.submit(self._upload_part, self._parts, data)
+        send = functools.partial(self._upload_part, self._parts, data)
+        if submit(self._threads, send) is None:
+            send()
 
     def _upload_part(self, number: int, data: memoryview) -> None:
         try:
@@ -194,11 +196,11 @@ class CloudWriter(ObjectWriter):
         finally:
             self._slots.release()
 
-    def _give_up(self, error: BaseException, *, wait: bool = True) -> None:
+    def _give_up(self, error: BaseException) -> None:
         self._failure = self._failure or error
         try:
             if self._threads is not None:
-                self._threads.shutdown(wait=wait)
+                self._threads.shutdown()
                 one.drive(self._upload.abort())
         finally:
             self._finish(error)
@@ -210,10 +212,9 @@ class CloudWriter(ObjectWriter):
         self._call.__exit__(type(error) if error else None, error, None)
 
     def __del__(self) -> None:
-        # A writer that is dropped without close leaves no object and no parts. None is on its way any more, since its
-        # thread would have kept the writer: it may be that very thread that runs this, and cannot wait for itself.
-        if getattr(self, "_open", False):
-            self._abort(wait=False)
+        # A writer that is dropped without close leaves no object and no parts.
+        if getattr(self, "_open", False) and os.getpid() == self._pid:
+            finalize_elsewhere(self.abort)
 
 
 def checked_part_size(uri: str, part_size: int) -> int:
@@ -233,6 +234,6 @@ _open_writers: weakref.WeakSet[CloudWriter] = weakref.WeakSet()
 
 @atexit.register
 def _abort_open() -> None:
-    """What is open when the program ends leaves nothing behind either; later, in ``__del__``, nothing can be sent."""
+    """What is open when the program ends leaves nothing behind either; later nothing can be sent."""
     for writer in list(_open_writers):
         writer.abort()

@@ -19,6 +19,7 @@ from s3dlio.errors import (
     from_os_error,
 )
 from s3dlio.memory.body import FileSource, Source, as_memory
+from s3dlio.reentry import expect_finalizers, finalize_elsewhere
 from s3dlio.settings import FileSettings
 from s3dlio.sizes import parse_size
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, unsupported
@@ -335,6 +336,8 @@ class _LocalWriter(ObjectWriter):
             self._call.__exit__(type(exc), exc, exc.__traceback__)
             raise
         self._closed = False
+        if store.observers:
+            expect_finalizers()
 
     def write(self, data: Payload) -> int:
         view = as_memory(data)
@@ -374,4 +377,9 @@ class _LocalWriter(ObjectWriter):
             self._give_up(TransferCancelledError("the writer was aborted"))
 
     def __del__(self) -> None:
-        self.abort()
+        if self._closed:
+            return
+        if self._call.store.observers:
+            finalize_elsewhere(self.abort)
+        else:
+            self.abort()  # nothing but the removal of a file

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.locks import ForkLock, call_in_child, renewed_in_child
+from s3dlio.reentry import submit
 
 T = TypeVar("T")
 
@@ -157,8 +158,9 @@ class Executor(BaseExecutor):
     def free(self) -> int:
         return max(0, self.threads - self._taken)
 
-    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
-        future = pool.submit(work)
+    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T] | None:
+        if (future := submit(pool, work)) is None:
+            return None
         with self._lock:
             self._taken += 1
         future.add_done_callback(self._given_back)
@@ -207,9 +209,12 @@ class Executor(BaseExecutor):
         pool = self._threads()
         for _ in range(count):
             try:
-                started.append(self._submit(pool, helper))
+                other = self._submit(pool, helper)
             except RuntimeError:
                 return  # the interpreter is shutting down and takes no new threads: those that are there do the work
+            if other is None:
+                return
+            started.append(other)
 
     def _leave(self, others: list[Future[None]], cancel: CancelToken, patience: float | None) -> None:
         """Wait for the helpers. One that has not started has nothing left to do."""
@@ -234,7 +239,8 @@ class Executor(BaseExecutor):
             finally:
                 _inside.executor = None
 
-        return self._submit(self._threads(), inside)
+        future = self._submit(self._threads(), inside)
+        return _finished(work) if future is None else future
 
     def shutdown(self) -> None:
         with self._lock:

@@ -34,23 +34,24 @@ def fan_out(store: ObjectStore, directory: str, width: int) -> Iterator[ListPage
     stop = threading.Event()
     waiting: deque[ListPage | _Branch] = deque()
     branches = 0
-    with ThreadPoolExecutor(width, thread_name_prefix="s3dlio-list") as threads:
-        try:
-            for item in _level(store, directory):
-                if isinstance(item, str):
-                    branch = _Branch(store, item, stop)
-                    threads.submit(branch.run)
-                    branches += 1
-                    waiting.append(branch)
-                else:
-                    waiting.append(item)
-                while branches > width or (waiting and isinstance(waiting[0], ListPage)):
-                    branches -= isinstance(waiting[0], _Branch)
-                    yield from _pages(waiting.popleft())
-            while waiting:
+    threads = ThreadPoolExecutor(width, thread_name_prefix="s3dlio-list")
+    try:
+        for item in _level(store, directory):
+            if isinstance(item, str):
+                branch = _Branch(store, item, stop)
+                threads.submit(branch.run)
+                branches += 1
+                waiting.append(branch)
+            else:
+                waiting.append(item)
+            while branches > width or (waiting and isinstance(waiting[0], ListPage)):
+                branches -= isinstance(waiting[0], _Branch)
                 yield from _pages(waiting.popleft())
-        finally:
-            stop.set()
+        while waiting:
+            yield from _pages(waiting.popleft())
+    finally:
+        stop.set()
+        threads.shutdown(wait=False)  # the collector may run this, and must not wait
 
 
 def _level(store: ObjectStore, directory: str) -> Iterator[ListPage | str]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s3dlio.errors import NetworkError, S3dlioError
+from s3dlio.settings import Settings
+from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3.multipart import Upload
+from s3dlio.types import Observation
+from s3dlio.uri import parse
 from tests.servers.scripted import Close, Expect, ScriptedServer, Until, respond
 from tests.wire.s3_harness import store_of
 
@@ -24,9 +29,11 @@ ABORT = [Expect(b"DELETE /b/k?uploadId=U1 "), respond("204 No Content")]
 def test_a_writer_that_is_dropped_while_its_part_is_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread of the part is then the last to know the writer."""
     dropped, aborted = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
     abort = Upload.abort
 
     def told(self: Upload) -> Any:
+        threads.append(threading.current_thread())
         yield from abort(self)
         aborted.set()
 
@@ -38,6 +45,22 @@ def test_a_writer_that_is_dropped_while_its_part_is_on_the_way(monkeypatch: pyte
         dropped.set()
         assert aborted.wait(20)
         server.assert_consumed()
+    assert [thread.name for thread in threads] == ["s3dlio-finalizer"]
+
+
+def test_observers_hear_of_a_dropped_writer_outside_of_its_finaliser(tmp_path: Path) -> None:
+    """They may take a lock that the thread holds in which the collector strikes."""
+    told, heard = threading.Event(), []
+
+    def observer(observation: Observation) -> None:
+        heard.append((observation.operation, threading.current_thread().name))
+        told.set()
+
+    store, key = open_store(parse(f"file://{tmp_path}/k"), Settings.resolve({}), [observer]), f"{tmp_path}/k"
+    store.writer(key).write(b"data")
+    assert told.wait(20)
+    assert heard == [("PUT", "s3dlio-finalizer")]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), MemoryError()])

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import s3dlio
 from s3dlio.errors import ConfigError, TransferCancelledError
+from s3dlio.locks import ForkLock
 from s3dlio.transfer.executor import (
     BaseExecutor,
     ByteBudget,
@@ -257,3 +260,35 @@ def test_waiting_for_bytes_can_be_cancelled() -> None:
 def test_a_budget_has_room() -> None:
     with pytest.raises(ConfigError):
         ByteBudget(0)
+
+
+def test_a_batch_in_the_middle_of_the_start_of_another_does_its_work_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler or a finaliser began it, and the standard library's locks are held."""
+    executor, done, within = Executor(4), [], 0
+    submit = ThreadPoolExecutor.submit
+
+    def struck(self: Any, work: Any) -> Any:
+        nonlocal within
+        within += 1
+        assert within == 1
+        executor.share(lambda: done.append("nested"), 2, CancelToken())
+        assert executor.submit(lambda: "nested too").result() == "nested too"
+        within -= 1
+        return submit(self, work)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", struck)
+    executor.share(lambda: done.append("outer"), 1, CancelToken())
+    executor.shutdown()
+    assert sorted(done)[:2] == ["nested", "outer"]
+
+
+def test_a_lock_may_be_taken_again_by_the_thread_that_holds_it() -> None:
+    lock = ForkLock()
+    with lock, lock:
+        assert lock.try_acquire()
+        lock.release()
+        seen: list[bool] = []
+        other = threading.Thread(target=lambda: seen.append(lock.try_acquire()))
+        other.start()
+        other.join()
+        assert seen == [False]
