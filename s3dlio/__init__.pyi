@@ -42,9 +42,22 @@ from s3dlio.client import (
 from s3dlio.compat.arrays import (
     load_numpy_array as load_numpy_array, save_numpy_array as save_numpy_array,
 )
+from s3dlio.compat.configs import (
+    AdaptiveConfig as AdaptiveConfig, AdaptiveMode as AdaptiveMode, AzureConfig as AzureConfig,
+    FileSystemConfig as FileSystemConfig, GcsConfig as GcsConfig, LoadingMode as LoadingMode,
+    PageCacheMode as PageCacheMode, PoolConfig as PoolConfig, RangeEngineConfig as RangeEngineConfig,
+    S3Config as S3Config, WorkloadType as WorkloadType,
+)
 from s3dlio.compat.forms import (
     configure_for_concurrency as configure_for_concurrency, list_keys_from_s3 as list_keys_from_s3,
     list_uris as list_uris, load_uris_from_file as load_uris_from_file, version as version,
+)
+from s3dlio.compat.store import (
+    Store as Store, direct_io_store_for_uri as direct_io_store_for_uri,
+    high_performance_store_for_uri as high_performance_store_for_uri, store_for_uri as store_for_uri,
+    store_for_uri_with_config as store_for_uri_with_config,
+    store_for_uri_with_high_performance_cloud as store_for_uri_with_high_performance_cloud,
+    store_for_uri_with_logger as store_for_uri_with_logger, store_for_uri_with_options as store_for_uri_with_options,
 )
 from s3dlio.datagen import (
     DataSource as DataSource, Generator as Generator, GeneratorConfig as GeneratorConfig, XorStream as XorStream,
@@ -91,7 +104,7 @@ from s3dlio.memory.view import (
     BytesView as BytesView,
 )
 from s3dlio.settings import (
-    FileSystemConfig as FileSystemConfig, Settings as Settings,
+    Settings as Settings,
 )
 from s3dlio.stored import (
     ParquetIndex as ParquetIndex, PyParquetIndex as PyParquetIndex, create_tfrecord_index as create_tfrecord_index,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,13 +11,16 @@ from s3dlio.errors import ConfigError
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
-from s3dlio.transfer.selection import Selection, check_names_one
+from s3dlio.transfer.selection import Selection
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 from s3dlio.verbs import URI, Verbs
 
 if TYPE_CHECKING:
     from s3dlio.client import Client
+
+
+log = logging.getLogger("s3dlio.delete")
 
 
 class BulkVerbs(Verbs):
@@ -204,15 +208,15 @@ class BulkVerbs(Verbs):
         """Delete an object, or everything that a URI selects. What is not there is no error.
 
         Args:
-            uri: exactly this object; with ``recursive`` what ``list(uri, recursive=True)`` shows, and local directories
-                with it.
+            uri: exactly this object, whatever characters its name has; with ``recursive`` what
+                ``list(uri, recursive=True)`` shows, and local directories with it.
             recursive: see there.
             pattern: with ``recursive``, only the names that match, see :meth:`list`; directories stay then.
             version_id: one version of an object, not with ``recursive``.
 
         Raises:
             IsDirectoryError: a local directory without ``recursive``; nothing was deleted.
-            InvalidURIError: it names a container, or has a ``*`` without ``recursive``; nothing was deleted.
+            InvalidURIError: it names a container; nothing was deleted.
             BatchError: some could not be deleted. A key that fails does not stop the others; a batch that fails as a
                 whole, after its retries, does.
         """
@@ -226,8 +230,8 @@ class BulkVerbs(Verbs):
             raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
         else:
             store, key = self.store_for(uri)
-            if version_id is None:  # with it, one object of exactly this name is meant
-                check_names_one(store, key, "DELETE")
+            if "*" in key:
+                log.warning("deleting the one object %s: its * selects nothing without recursive=True", store.uri(key))
             store.delete(key, version_id=version_id)
 
 

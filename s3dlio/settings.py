@@ -135,7 +135,7 @@ class TransferSettings(Section):
 
 @dataclass(frozen=True)
 class FileSettings(Section):
-    """Local files: ``file://`` and ``direct://``. ``s3dlio.FileSystemConfig`` is the same class."""
+    """Local files: ``file://`` and ``direct://``."""
 
     durable: bool = knob(False, flag, "a put returns when file and directory are on the disk (fsync)",
                          "S3DLIO_FILE_DURABLE")
@@ -144,6 +144,11 @@ class FileSettings(Section):
                                 "log a warning, or raise", "S3DLIO_DIRECT_FALLBACK")
     alignment: int | None = knob(None, size(512), "bytes to which direct:// aligns; unset: what the file system asks "
                                  "for", "S3DLIO_DIRECT_ALIGNMENT")
+    direct_min_size: int = knob(0, size(0), "bytes; direct:// reads and writes less than this through the page cache",
+                                "S3DLIO_DIRECT_MIN_SIZE")
+    page_cache: str = knob("normal", choice("normal", "sequential", "random", "dontneed", "auto"), "what the page "
+                           "cache is told of reads: dontneed: to forget what was read; auto: sequential from 64 MiB "
+                           "on, random below", "S3DLIO_PAGE_CACHE")
 
 
 @dataclass(frozen=True)
@@ -370,7 +375,6 @@ SECTIONS: dict[str, type[Section]] = {
     item.name: type(item.default) for item in dataclasses.fields(Settings) if isinstance(item.default, Section)
 }
 
-FileSystemConfig = FileSettings
 
 def _shown(value: Any, entry: Knob, default: Any) -> str:
     if value is None:

@@ -71,14 +71,15 @@ class DirectStore(FileStore):
                 start = min(offset, info.st_size)
                 length = info.st_size - start if length is None else min(length, info.st_size - start)
                 try:
-                    self._read_direct(fd, info, sink, start, length)
-                    return ObjectMetadata(info.st_size, etag_of(info))
+                    if length >= self.settings.direct_min_size:
+                        self._read_direct(fd, info, sink, start, length)
+                        return ObjectMetadata(info.st_size, etag_of(info))
                 except OSError as exc:
                     if not self._may_fall_back(exc, key):
                         raise
         finally:
             os.close(fd)
-        return super()._read(key, sink, offset, length, conditions)  # empty, or of /proc, or a refusal
+        return super()._read(key, sink, offset, length, conditions)  # empty, of /proc, too small, or a refusal
 
     def _read_direct(self, fd: int, info: os.stat_result, sink: Sink, start: int, length: int) -> None:
         align = self._alignment(fd)
@@ -124,6 +125,8 @@ class DirectStore(FileStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions, beneath: int | None = None) -> PutResult:
+        if source.size < self.settings.direct_min_size:
+            return super()._write(key, source, options, beneath)
         try:
             target, out = self._output(key, options, _STAGE, beneath)
             with target:

@@ -138,3 +138,24 @@ def test_clients_with_credentials_of_their_own(base: str, moto_server: Server) -
     with s3dlio.Client(settings.Settings.resolve(environ), access_key_id="me", secret_access_key="mine") as client:
         assert client.get(base + "x") == b"1"
         assert "mine" not in repr(client)
+
+
+def test_the_store_level(base: str) -> None:
+    store = s3dlio.store_for_uri(f"{base}level/")
+    store.put_multipart("big", b"x" * (6 << 20), 5 << 20)
+    assert store.stat("big")["etag"].endswith('-2"')
+    store.put("x", b"data", content_type="text/plain", metadata={"a": "1"})
+    store.update_metadata("x", {"b": "2"})
+    store.update_properties("x", cache_control="no-cache", storage_class="STANDARD_IA")
+    store.update_properties("x", content_language="de")
+    about = store.stat("x")
+    assert (about["metadata"], about["content_type"], about["cache_control"]) == (
+        {"a": "1", "b": "2"}, "text/plain", "no-cache",
+    )  # fmt: skip
+    assert (about["content_language"], about["storage_class"]) == ("de", "STANDARD_IA")
+    store.rename("x", "y")
+    assert store.list() == [f"{base}level/big", f"{base}level/y"]
+    store.create_container("beside")
+    store.delete_container("beside")
+    store.delete_prefix("")
+    assert store.list() == []

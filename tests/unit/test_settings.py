@@ -208,6 +208,7 @@ def sample(section: str, name: str) -> str:
         return "false" if default else "true"
     special = {
         "addressing": "path", "backend": "sdk", "list_version": "1", "direct_fallback": "error",
+        "page_cache": "auto",
         "request_checksum_calculation": "when_required", "response_checksum_validation": "when_supported",
         "endpoint_url": "http://127.0.0.1:9", "alignment": "4096",
         "operation_timeout": "7", "tls_ports": "443,8443", "ignore_configured_endpoint_urls": "true",
