@@ -6,6 +6,7 @@ import ctypes
 import re
 from typing import Any
 
+from s3dlio.errors import BufferRefusedError
 from s3dlio.types import Payload
 
 
@@ -22,7 +23,9 @@ def byte_view(data: Payload, *, writable: bool = False) -> memoryview:
     """
     view = memoryview(data)
     if writable and view.readonly:
-        raise BufferError("Buffer must be writable: pass a bytearray, a writable array or a writable memoryview")
+        raise BufferRefusedError(
+            "Buffer must be writable: pass a bytearray, a writable array or a writable memoryview"
+        )
     if view.format == "B" and view.ndim == 1 and view.c_contiguous:
         return view
     if holds_addresses(view):
@@ -31,7 +34,9 @@ def byte_view(data: Payload, *, writable: bool = False) -> memoryview:
             "convert it to a number type or to bytes first"
         )
     if not view.c_contiguous:
-        raise BufferError("the buffer is not contiguous in C order; pass a contiguous copy of it, such as bytes(data)")
+        raise BufferRefusedError(
+            "the buffer is not contiguous in C order; pass a contiguous copy of it, such as bytes(data)"
+        )
     if not view.nbytes:
         return memoryview(bytearray())  # cast() refuses shapes with a zero in them
     return view.cast("B")

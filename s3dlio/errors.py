@@ -274,6 +274,14 @@ class ExportStillReferencedError(S3dlioError, BufferError):
     """A borrowed buffer was still in use when it had to be given back."""
 
 
+class BufferRefusedError(S3dlioError, BufferError):
+    """A buffer of the caller's is read-only, not contiguous, or not of bytes."""
+
+
+class OutOfMemoryError(S3dlioError, MemoryError):
+    """There is no memory left for what was asked."""
+
+
 class MissingDependencyError(S3dlioError, ImportError):
     """An optional package is not installed; the message has the line that installs it.
 
@@ -408,3 +416,36 @@ def from_os_error(exc: OSError, *, uri: str | None = None, operation: str | None
     if isinstance(error, _OSErrorNumber):
         error.errno = number
     return error
+
+
+def from_exception(
+    error: Exception, *, uri: str | None = None, operation: str | None = None, of_service: bool = False
+) -> S3dlioError:
+    """The typed error for any other exception; the caller raises it ``from error``.
+
+    Args:
+        error: what was raised.
+        uri, operation: as of :class:`S3dlioError`.
+        of_service: it was raised while a service's answer was looked at, which is then what is odd.
+    """
+    about: dict[str, Any] = {"uri": uri, "operation": operation}
+    if isinstance(error, OSError):
+        return from_os_error(error, **about)
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("there is not enough memory", **about)
+    said = f"{type(error).__name__}: {str(error)[:200]}"
+    if of_service:
+        return ProtocolError(f"the answer of the service cannot be understood ({said})", **about)
+    return S3dlioError(f"an unexpected {said}", hint="please report it, with its traceback (-vv)", **about)
+
+
+def of_caller(error: Exception) -> Exception:
+    """Mark an error that the caller's own code has raised (a callback): it leaves as it is."""
+    error.leaves_as_it_is = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an exception, before it may leave, must become an :class:`S3dlioError`."""
+    wild = isinstance(error, Exception) and not isinstance(error, S3dlioError)
+    return wild and not getattr(error, "leaves_as_it_is", False)

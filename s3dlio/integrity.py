@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable
 
 from s3dlio.buffers import address_of, byte_view
-from s3dlio.errors import IntegrityError
+from s3dlio.errors import ConfigError, IntegrityError
 from s3dlio.types import Payload
 
 _PREFIX = "crc32c:"
@@ -88,7 +88,7 @@ def combine(crc1: int, crc2: int, len2: int) -> int:
     every k are kept. (The method is zlib's crc32_combine, by Mark Adler.)
     """
     if len2 < 0:
-        raise ValueError(f"len2 must be 0 or more bytes, got {len2}")
+        raise ConfigError(f"len2 must be 0 or more bytes, got {len2}")
     power = 0
     while len2:
         if len2 & 1:

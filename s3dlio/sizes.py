@@ -37,6 +37,8 @@ def _whole(value: Any, name: str) -> int:
         raise ConfigError(f"{name}={value!r} is no size", hint="write a number of bytes, or 512KiB, 8MB, 16MiB, 1g")
     written, prefix, binary, _ = match.groups()
     number = written.replace(",", "")
+    if len(number) > 40:
+        raise ConfigError(f"{name}={value[:40]!r}... has more digits than any size")
     unit: int = (1024 if binary else 1000) ** _POWER[prefix.lower()]
     if "." not in number:
         return int(number) * unit

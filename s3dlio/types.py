@@ -6,7 +6,11 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from s3dlio.errors import S3dlioError, from_exception
+
+T = TypeVar("T")
 
 #: What a payload may be: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
 Payload = Any
@@ -79,7 +83,7 @@ class LazyMetadata(ObjectMetadata):
         """Called for a field that is not there yet: fill them all in."""
         if name not in _FIELDS:
             raise AttributeError(name)
-        metadata = self._describe()
+        metadata = _late(self._describe)
         for each in _FIELDS:
             object.__setattr__(self, each, getattr(metadata, each))
         return getattr(metadata, name)
@@ -89,6 +93,20 @@ class LazyMetadata(ObjectMetadata):
 
 
 _FIELDS = tuple(each.name for each in fields(ObjectMetadata))
+
+
+def _late(parse: Callable[[], T]) -> T:
+    """What an answer says that is looked at when somebody asks.
+
+    Raises:
+        ProtocolError: it cannot be understood.
+    """
+    try:
+        return parse()
+    except S3dlioError:
+        raise
+    except Exception as error:
+        raise from_exception(error, of_service=True) from error
 
 
 class ListEntry(NamedTuple):
@@ -128,7 +146,7 @@ class ListPage:
     def entries(self) -> list[ListEntry]:
         """The objects with size, etag and time, in the order of ``keys``."""
         if self._entries is None:
-            self._entries = self._parse_entries() if self._parse_entries else []
+            self._entries = _late(self._parse_entries) if self._parse_entries else []
         return self._entries
 
 
@@ -141,6 +159,31 @@ class Container(NamedTuple):
 
     def as_dict(self) -> dict[str, str | None]:
         return self._asdict()
+
+
+def check_text(name: str, value: Any) -> None:
+    """Refuse what is neither None nor text.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+
+
+def check_texts(name: str, values: Any) -> None:
+    """Refuse what is neither None nor a mapping of texts.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if values is None:
+        return
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{name} must be a mapping of str to str, not {type(values).__name__}")
+    for key, value in values.items():
+        check_text(f"a name in {name}", key)
+        check_text(f"{name}[{key!r}]", value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +200,10 @@ class Conditions:
     generation: int | None = None
     version_id: str | None = None
     sse_customer_key: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("if_match", "if_none_match", "version_id"):
+            check_text(name, getattr(self, name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _without_key(self)
@@ -205,6 +252,12 @@ class PutOptions:
     conditions: Conditions = NO_CONDITIONS
     durable: bool = False
 
+    def __post_init__(self) -> None:
+        for name in _TEXTS:
+            check_text(name, getattr(self, name))
+        for name in ("metadata", "tags"):
+            check_texts(name, getattr(self, name))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _without_key(self)
 
@@ -226,6 +279,8 @@ class PutOptions:
 
 #: What an object keeps when it is copied, besides its metadata.
 _CARRIED = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
+
+_TEXTS = (*_CARRIED, "storage_class", "server_side_encryption", "ssekms_key_id")
 
 NO_OPTIONS = PutOptions()
 

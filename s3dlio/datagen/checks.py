@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from s3dlio.errors import ConfigError
+from s3dlio.errors import BufferRefusedError, ConfigError
 from s3dlio.hardware import affinity_cpu_count, available_cpus
 
 
@@ -78,11 +78,11 @@ def writable_bytes(buffer: Any) -> memoryview:
     """
     view = memoryview(buffer)
     if view.readonly:
-        raise ValueError("Buffer must be writable")
+        raise ConfigError("Buffer must be writable")
     if not view.c_contiguous:
-        raise ValueError("Buffer must be C-contiguous")
+        raise ConfigError("Buffer must be C-contiguous")
     if view.itemsize != 1:
-        raise BufferError(
+        raise BufferRefusedError(
             f"buffer contents are not compatible with u8: items of {view.itemsize} bytes (format {view.format!r}); "
             "pass memoryview(buffer).cast('B') or array.view('u1')"
         )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from s3dlio.buffers import byte_view
 from s3dlio.datagen.checks import fits_in_memory, whole_number
 from s3dlio.datagen.source import DataSource
-from s3dlio.errors import ConfigError, CorruptDataError
+from s3dlio.errors import ConfigError
+from s3dlio.formats.damage import as_corruption
 from s3dlio.formats.stored_zip import StoredZip
 from s3dlio.memory import BytesView, default_pool
 from s3dlio.types import Payload
@@ -113,7 +113,7 @@ def read_npy_bytes(data: Payload) -> npt.NDArray[Any]:
     import numpy as np
 
     view = byte_view(data)
-    with _as_corruption("this is not an NPY file"):
+    with as_corruption("this is not an NPY file"):
         size = _promised_size(ViewFile(view))
         if size is not None and size != len(view):
             raise ValueError(f"its header describes {size} bytes, and there are {len(view)}")
@@ -140,7 +140,7 @@ def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[
 
     with _Archive(data) as archive:
         member = archive.member(array_name)
-        with _as_corruption(f"array {member!r} of the NPZ archive cannot be read"), archive.zip.open(member) as file:
+        with as_corruption(f"array {member!r} of the NPZ archive cannot be read"), archive.zip.open(member) as file:
             archive.check_size(member)  # numpy takes the memory that the header asks for before it reads
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
             if file.read(1):  # and so to the end, where zipfile compares the checksum
@@ -154,28 +154,13 @@ def npz_names(data: Payload) -> list[str]:
         return archive.names()
 
 
-@contextlib.contextmanager
-def _as_corruption(reason: str) -> Iterator[None]:
-    """Tell whatever goes wrong in here as damaged data.
-
-    Any exception but MemoryError: on damaged input zipfile, its decompressors and numpy's header parser raise a dozen
-    unrelated classes between them (BadZipFile, zlib.error, LZMAError, struct.error, OSError, TokenError, ...).
-    """
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise CorruptDataError(f"{reason}: {error}") from error
-
-
 class _Archive:
     """An NPZ archive that is being read."""
 
     def __init__(self, data: Payload) -> None:
         view = byte_view(data)
         self._size = len(view)
-        with _as_corruption("this is not an NPZ archive"):
+        with as_corruption("this is not an NPZ archive"):
             self.zip = zipfile.ZipFile(ViewFile(view))
 
     def __enter__(self) -> _Archive:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from s3dlio.buffers import byte_view
 from s3dlio.datagen.checks import one_of, whole_number
 from s3dlio.errors import ConfigError, CorruptDataError
+from s3dlio.formats.damage import as_corruption
 from s3dlio.formats.npz import ViewFile
 from s3dlio.formats.optional import require
 from s3dlio.locks import ForkLock
@@ -55,9 +56,15 @@ class Footer:
             ConfigError: there is no such row group or column, or `col_indices` is empty.
         """
         group = self.metadata.row_group(self._checked(uri, rg_idx))
-        chunks = [group.column(i) for i in checked_columns(uri, col_indices, group.num_columns)]
-        starts = [_chunk_start(chunk) for chunk in chunks]
-        end = max(start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True))
+        wanted = checked_columns(uri, col_indices, group.num_columns)
+        if not wanted:
+            return 0, 0  # a file without columns
+        with as_corruption(f"the Parquet footer of '{uri}' is damaged", uri):
+            chunks = [group.column(i) for i in wanted]
+            starts = [_chunk_start(chunk) for chunk in chunks]
+            end = max(start + chunk.total_compressed_size for start, chunk in zip(starts, chunks, strict=True))
+        if min(starts) < 0 or end < min(starts):
+            raise CorruptDataError(f"the Parquet footer of '{uri}' is damaged: columns beyond the file", uri=uri)
         return min(starts), end - min(starts)
 
     def _checked(self, uri: str, rg_idx: int) -> int:
@@ -108,13 +115,11 @@ def fetch_footer(reader: RangeReader, uri: str, footer_cap: int = FOOTER_CAP) ->
         raise CorruptDataError(f"'{uri}' is not a valid Parquet file (footer of {length} in {size} bytes)", uri=uri)
     if length > len(tail):
         tail = byte_view(reader.read(uri, size - length, length))
-    try:
-        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + bytes(tail[-length:])))
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptDataError(f"the Parquet footer of '{uri}' is damaged: {error}", uri=uri) from error
     offsets = [0]
-    for group in range(metadata.num_row_groups):
-        offsets.append(offsets[-1] + metadata.row_group(group).num_rows)
+    with as_corruption(f"the Parquet footer of '{uri}' is damaged", uri):
+        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + bytes(tail[-length:])))
+        for group in range(metadata.num_row_groups):
+            offsets.append(offsets[-1] + metadata.row_group(group).num_rows)
     return Footer(metadata, tuple(offsets))
 
 
@@ -228,15 +233,14 @@ def decode_row_group(
     """The Arrow IPC stream of a row group whose stored bytes from `offset` on are `raw`."""
     pa, pq = require("pyarrow", "parquet", "reading Parquet"), require("pyarrow.parquet", "parquet", "reading Parquet")
     group = footer.metadata.row_group(rg_idx)
-    paths = [group.column(i).path_in_schema for i in checked_columns(uri, col_indices, group.num_columns)]
+    wanted = checked_columns(uri, col_indices, group.num_columns)
     sink = pa.BufferOutputStream()
-    try:
+    with as_corruption(f"row group {rg_idx} of '{uri}' cannot be decoded", uri):
+        paths = [group.column(i).path_in_schema for i in wanted]
         file = pq.ParquetFile(pa.PythonFile(_PartFile(offset, raw), mode="r"), metadata=footer.metadata)
         table = file.read_row_group(rg_idx, columns=paths)
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptDataError(f"row group {rg_idx} of '{uri}' cannot be decoded: {error}", uri=uri) from error
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
     return BytesView(sink.getvalue())
 
 

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from s3dlio.buffers import holds_addresses
-from s3dlio.errors import LengthMismatchError, ObjectChangedError, S3dlioError, from_os_error
+from s3dlio.errors import LengthMismatchError, ObjectChangedError, S3dlioError, from_os_error, of_caller
 from s3dlio.memory.libc import pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
@@ -260,7 +260,13 @@ class WriterSink(Sink):
         self._write = write
 
     def at(self, start: int, length: int | None) -> Place:
-        return self._write
+        return self._hand_over
+
+    def _hand_over(self, data: memoryview) -> None:
+        try:
+            self._write(data)
+        except Exception as error:
+            raise of_caller(error)  # noqa: B904 - it is the same
 
 
 class Source(ABC):

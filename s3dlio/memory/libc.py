@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3dlio.buffers import address_of, byte_view
+from s3dlio.errors import ConfigError
 
 __all__ = [
     "O_DIRECT",
@@ -198,7 +199,7 @@ def advise(fd: int, offset: int, length: int, advice: str) -> None:
         OSError: `fd` is not a file.
     """
     if advice not in ("normal", "sequential", "random", "willneed", "dontneed", "noreuse"):
-        raise ValueError(f"advice must be normal, sequential, random, willneed, dontneed or noreuse, got {advice!r}")
+        raise ConfigError(f"advice must be normal, sequential, random, willneed, dontneed or noreuse, got {advice!r}")
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, offset, length, getattr(os, f"POSIX_FADV_{advice.upper()}"))
 

@@ -25,6 +25,7 @@ from operator import attrgetter
 from typing import Any
 
 from s3dlio.buffers import hide_from_collector
+from s3dlio.errors import ConfigError
 from s3dlio.locks import renewed_in_child
 
 PAGE = mmap.PAGESIZE
@@ -169,7 +170,7 @@ class BufferPool:
         if max_idle_bytes is None:
             max_idle_bytes = _default_idle_bytes()
         if max_idle_bytes < 0:
-            raise ValueError(f"max_idle_bytes must be 0 or more, got {max_idle_bytes}")
+            raise ConfigError(f"max_idle_bytes must be 0 or more, got {max_idle_bytes}")
         self.max_idle_bytes = max_idle_bytes
         self._classes: dict[int, _SizeClass] = {}
         self._clock = itertools.count(1)
@@ -184,7 +185,7 @@ class BufferPool:
             MemoryError: the system has no memory of that size.
         """
         if not 0 <= size <= _MAX:
-            raise ValueError(f"the size of a buffer must be from 0 to {_MAX} bytes, got {size}")
+            raise ConfigError(f"the size of a buffer must be from 0 to {_MAX} bytes, got {size}")
         capacity = _capacity(size)
         home = self._classes.get(capacity) or self._classes.setdefault(capacity, _SizeClass(self, capacity))
         home.last_used = next(self._clock)
@@ -198,7 +199,7 @@ class BufferPool:
             MemoryError: the system has no memory of that size.
         """
         if not 0 < alignment <= PAGE or alignment & (alignment - 1):
-            raise ValueError(f"alignment must be a power of two of at most {PAGE} (a page), got {alignment}")
+            raise ConfigError(f"alignment must be a power of two of at most {PAGE} (a page), got {alignment}")
         return self.lease((size + alignment - 1) & -alignment if size > 0 else size)
 
     def stats(self) -> PoolStats:

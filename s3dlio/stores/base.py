@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import (
+    BufferRefusedError,
     InvalidURIError,
     PreconditionFailedError,
     ProtocolError,
@@ -451,9 +452,9 @@ def writable_memory(buffer: Any) -> memoryview:
     view = as_memory(buffer)
     raw = memoryview(buffer)
     if raw.readonly:
-        raise BufferError("Buffer must be writable")
+        raise BufferRefusedError("Buffer must be writable")
     if not raw.c_contiguous:
-        raise BufferError("the destination buffer must be contiguous")
+        raise BufferRefusedError("the destination buffer must be contiguous")
     return view
 
 

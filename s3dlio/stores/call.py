@@ -8,9 +8,10 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from s3dlio.errors import S3dlioError, TransferCancelledError, from_os_error, redact
+from s3dlio.errors import S3dlioError, TransferCancelledError, from_exception, is_ours, redact
 from s3dlio.memory.body import Sink
 from s3dlio.types import ListPage, Observation
+from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
     from s3dlio.stores.base import ObjectStore
@@ -95,8 +96,10 @@ class Call(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and isinstance(error, OSError) and not isinstance(error, S3dlioError):
-            typed = from_os_error(error, uri=self.uri, operation=self.operation)
+        if error is not None and is_ours(error):
+            assert isinstance(error, Exception)
+            of_service = self.store.scheme not in LOCAL_SCHEMES
+            typed = from_exception(error, uri=self.uri, operation=self.operation, of_service=of_service)
             self._observe(typed)
             try:
                 raise typed from error

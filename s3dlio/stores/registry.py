@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from s3dlio.errors import UnsupportedOperationError
+from s3dlio.errors import S3dlioError, UnsupportedOperationError, from_exception
 from s3dlio.locks import importing
 from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore
@@ -73,8 +73,13 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     Raises:
         UnsupportedOperationError: this release has no store of that scheme.
     """
-    with importing:
-        return FACTORIES[location.scheme](location, settings, observers)
+    try:
+        with importing:
+            return FACTORIES[location.scheme](location, settings, observers)
+    except S3dlioError:
+        raise
+    except Exception as error:  # of botocore, of files, of what a setting holds
+        raise from_exception(error, uri=str(location)) from error
 
 
 class Stores:

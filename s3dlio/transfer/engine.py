@@ -15,6 +15,7 @@ from s3dlio.errors import (
     S3dlioError,
     TransferCancelledError,
     UnsafeKeyError,
+    of_caller,
     redact,
 )
 from s3dlio.stores.base import Call
@@ -235,4 +236,11 @@ def meter_of(progress: Progress) -> Callable[[int], None] | None:
     """Tells ``progress`` of bytes while they pass; None where nobody watches."""
     if isinstance(progress, NoProgress):
         return None
-    return lambda count: progress.advance(0, count)
+
+    def tell(count: int) -> None:
+        try:
+            progress.advance(0, count)
+        except Exception as error:
+            raise of_caller(error)  # noqa: B904 - it is the same
+
+    return tell

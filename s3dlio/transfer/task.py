@@ -31,6 +31,8 @@ class RefusedItemError(Exception):
         error: the reason.
     """
 
+    leaves_as_it_is = True
+
     def __init__(self, error: S3dlioError) -> None:
         super().__init__(error)
         self.error = error

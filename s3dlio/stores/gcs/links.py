@@ -48,14 +48,17 @@ def presign(
         )
     from google.cloud.storage import Client
 
-    client: Any = Client(project=account.settings.gcs.project or "none", credentials=credentials)
-    blob = client.bucket(bucket).blob(key)
-    link: str = blob.generate_signed_url(
-        version="v4",
-        expiration=datetime.timedelta(seconds=expires),
-        method=method.upper(),
-        credentials=credentials,
-        api_access_endpoint=account.url,
-        generation=version_id,
-    )
+    try:
+        client: Any = Client(project=account.settings.gcs.project or "none", credentials=credentials)
+        blob = client.bucket(bucket).blob(key)
+        link: str = blob.generate_signed_url(
+            version="v4",
+            expiration=datetime.timedelta(seconds=expires),
+            method=method.upper(),
+            credentials=credentials,
+            api_access_endpoint=account.url,
+            generation=version_id,
+        )
+    except Exception as error:  # of google-auth, which may have to ask Google
+        raise ConfigError(f"the URL cannot be signed: {error}", uri=uri, hint="check the credentials") from error
     return link
