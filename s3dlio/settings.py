@@ -188,6 +188,14 @@ class S3Settings(Section):
                                                 "S3DLIO_S3_USE_ACCELERATE_ENDPOINT")
     list_version: str = knob("auto", choice("auto", "1", "2"), "the version of ListObjects; auto: the second, and the "
                              "first where the service knows only that", "S3DLIO_S3_LIST_VERSION")
+    use_arn_region: bool | None = knob(None, flag, "take the region that the ARN of an access point names, where it is "
+                                       "another than the configured one; unset: the profile's, or yes",
+                                       "AWS_S3_USE_ARN_REGION")
+    disable_multiregion_access_points: bool | None = knob(None, flag, "refuse access points of several regions; unset: "
+                                                          "the profile's", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS")
+    disable_express_session_auth: bool | None = knob(None, flag, "sign the requests to directory buckets with your own "
+                                                     "keys, without a session; unset: the profile's",
+                                                     "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH")
     requester_pays: bool = knob(False, flag, "accept the costs of requests", "S3DLIO_S3_REQUESTER_PAYS")
     tls_ports: str = knob("443", text, "ports (comma) of s3://host:port/ URIs that speak TLS",
                           "S3DLIO_S3_ENDPOINT_TLS_PORTS")

@@ -20,13 +20,18 @@ SCHEMES = {
     "memory": "memory",
 }
 LOCAL_SCHEMES = frozenset({"file", "direct"})
+#: The ARN of an S3 access point, which stands in the place of a bucket. Slashes within it do not begin the key.
+_ARN = re.compile(
+    r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:(?:outpost[:/][A-Za-z0-9-]+[:/])?accesspoint[:/][A-Za-z0-9.-]+"
+)
 
 
 class Location(NamedTuple):
     """A parsed URI.
 
     ``root`` is the URI of the container (``s3://bucket``, ``s3://host:9000/bucket``, ``az://account/container``,
-    ``file://``): all objects of one root share one store. ``key`` is the name within it; for local schemes, the path.
+    ``file://``): all objects of one root share one store. The container of ``s3://`` may be
+    the ARN of an access point. ``key`` is the name within it; for local schemes, the path.
     """
 
     scheme: str
@@ -121,11 +126,25 @@ def _local(uri: str, scheme: str, path: str) -> Location:
 def _s3(uri: str, rest: str) -> Location:
     first, _, tail = rest.partition("/")
     if endpoint := _endpoint(first):
-        bucket, _, key = tail.partition("/")
-        _check_container(uri, bucket)
+        bucket, key = _bucket(uri, tail)
         return Location("s3", f"s3://{endpoint}/{bucket}", endpoint, None, bucket, key)
-    _check_container(uri, first)
-    return Location("s3", f"s3://{first}", None, None, first, tail)
+    bucket, key = _bucket(uri, rest)
+    return Location("s3", f"s3://{bucket}", None, None, bucket, key)
+
+
+def _bucket(uri: str, text: str) -> tuple[str, str]:
+    """The bucket or access point that ``text`` starts with, and the key."""
+    if not text.startswith("arn:"):
+        bucket, _, key = text.partition("/")
+        _check_container(uri, bucket)
+        return bucket, key
+    match = _ARN.match(text)
+    if match is None or text[match.end() : match.end() + 1] not in ("", "/"):
+        hint = "write s3://arn:aws:s3:region:account:accesspoint/name/key"
+        if text.startswith("arn:") and ":s3:::" in text:
+            hint = f"write s3://{text.partition(':::')[2]}"
+        raise InvalidURIError("this is no ARN of an access point", uri=uri, hint=hint)
+    return match[0], text[match.end() + 1 :]
 
 
 def _endpoint(segment: str) -> str | None:
@@ -197,7 +216,7 @@ def parse_container(uri: str | os.PathLike[str], *, azure_account: str | None = 
     """
     uri = as_uri(uri)
     if "://" not in uri:
-        if uri[:1] in ("/", ".", "~") or "/" in uri.rstrip("/"):
+        if uri[:1] in ("/", ".", "~") or ("/" in uri.rstrip("/") and not uri.startswith("arn:")):
             raise _unknown_scheme(uri)  # a path, and no bare name of a bucket
         uri = f"s3://{uri}"
     head, _, rest = uri.partition("://")

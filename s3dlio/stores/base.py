@@ -286,6 +286,18 @@ class ObjectStore(ABC):
         source.check_key(source_key, "COPY")
         return Call(self, "COPY", key, lambda: self._copy_sized(source, source_key, key, options, size))
 
+    def can_rename(self, source_key: str, key: str) -> bool:
+        """Whether the service can rename this object within the container, which is one step and moves no bytes."""
+        return False
+
+    def rename_call(self, source_key: str, key: str) -> Call[None]:
+        """Rename an object; one that is there already is replaced.
+
+        Raises:
+            UnsupportedOperationError: the store renames nothing.
+        """
+        raise unsupported(self, source_key, "rename objects")
+
     # -- what only some services can do
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from s3dlio.locks import ForkLock, renewed_in_child
 
@@ -20,26 +20,33 @@ _LAST = 60
 _PAUSE = 30
 
 
-class Token(NamedTuple):
-    """A token, and when it ends (seconds since 1970)."""
+T = TypeVar("T")
 
-    text: str
+
+class Token(NamedTuple, Generic[T]):
+    """What proves who we are (a bearer token, the keys of a session), and when it ends (seconds since 1970)."""
+
+    value: T
     expires: float
 
     def __repr__(self) -> str:
         return "Token(***)"
 
 
-class Tokens:
+class Tokens(Generic[T]):
     """The token in force; called for every request, on a lane too, so it blocks only while there is no good token.
 
     Args:
         fetch: gets a new token; it may block, and raises a typed error when nobody gives one.
+        ahead: renew in the background when it has less than so many seconds left.
+        last: renew before the request when it has less than so many left.
     """
 
-    def __init__(self, fetch: Callable[[], Token]) -> None:
+    def __init__(self, fetch: Callable[[], Token[T]], *, ahead: float = _AHEAD, last: float = _LAST) -> None:
         self._fetch = fetch
-        self._token: Token | None = None
+        self._ahead = ahead
+        self._last = last
+        self._token: Token[T] | None = None
         self._lock = ForkLock()
         self._renewing = False
         self._not_before = 0.0
@@ -49,19 +56,19 @@ class Tokens:
         """In a forked child the thread that renewed the token is not there."""
         self._renewing = False
 
-    def __call__(self) -> str:
+    def __call__(self) -> T:
         """The token for the next request."""
         token = self._token
         left = token.expires - time.time() if token is not None else 0.0
-        if token is None or left < _LAST:
+        if token is None or left < self._last:
             with self._lock:
                 current = self._token
                 if current is None or current is token:  # nobody else was quicker
                     current = self._token = self._fetch()
                 token = current
-        elif left < _AHEAD:
+        elif left < self._ahead:
             self._renew_in_background()
-        return token.text
+        return token.value
 
     def __repr__(self) -> str:
         return "<Tokens ***>"

@@ -65,6 +65,28 @@ class ServerCopy(_StoreToStore):
         return Moved(item.size)
 
 
+class Renaming(ServerCopy):
+    """The service renames the object: a move within one container, in one step.
+
+    Args:
+        otherwise: moves what it does not rename.
+    """
+
+    def __init__(self, target: ObjectStore, prefix: str, care: Care, otherwise: Route) -> None:
+        super().__init__(target, target, prefix, care)
+        self._otherwise = otherwise
+
+    def task(self, item: Item) -> Call[Moved]:
+        key = self._prefix + item.name
+        if not self._target.can_rename(item.key, key):
+            return self._otherwise.task(item)
+        return Task(self._target, "MOVE", key, lambda: self._rename(item, key))
+
+    def _rename(self, item: Item, key: str) -> Steps[Moved]:
+        yield from perform(self._target.rename_call(item.key, key))
+        return Moved(item.size)
+
+
 class Relay(_StoreToStore):
     """The object is read here and written there.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.between import Renaming
 from s3dlio.transfer.engine import Running, conclude, journal_at, meter_of, run_plan, watched
 from s3dlio.transfer.executor import CancelToken
 from s3dlio.transfer.many import check_width
@@ -99,6 +100,8 @@ def copy(
         route = target.route_from(source.store, care)
         if delete_source:
             route = Moving(route, source.store)
+            if source.store.root == store.root and options == NO_OPTIONS and not verify:
+                route = Renaming(store, target.prefix, care, otherwise=route)
         how = Running(operation, width, continue_on_error, records, watcher, cancel)
         tally = run_plan(client, plan, route, how)
         return conclude(tally, operation, "No objects matched for copy", source.uri)

@@ -68,7 +68,7 @@ def test_a_fork_while_credentials_are_looked_up(kind: str) -> None:
         look_up()
         return Credentials("key", "secret")
 
-    def token() -> Token:
+    def token() -> Token[str]:
         look_up()
         return Token("text", 2e10)
 

@@ -212,7 +212,7 @@ def sample(section: str, name: str) -> str:
         "request_checksum_calculation": "when_required", "response_checksum_validation": "when_supported",
         "endpoint_url": "http://127.0.0.1:9", "alignment": "4096",
         "operation_timeout": "7", "tls_ports": "443,8443", "ignore_configured_endpoint_urls": "true",
-        "credential": "none",
+        "credential": "none", "disable_multiregion_access_points": "true", "disable_express_session_auth": "true",
     }  # fmt: skip
     if section == "s3" and name == "backend":
         return "boto3"

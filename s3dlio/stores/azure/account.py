@@ -67,7 +67,7 @@ class AzureAccount:
         self.is_azure = ".blob." in (parts.hostname or "")
         #: What paths start with (emulators have the account there).
         self.base = parts.path
-        self.tokens: Tokens | None = None
+        self.tokens: Tokens[str] | None = None
         #: The shared access signature in use; a copy's source needs it too.
         self.sas: str | None = None
         #: The key in use, decoded, and as it was written.
@@ -160,7 +160,7 @@ class AzureAccount:
         sent = "azure.key" if whole else "azure.sas_token" if azure.sas_token else "azure.connection_string"
         trust.check(self.settings, ("http.ca_bundle", self._says_where), () if self.tokens is not None else (sent,))
 
-    def _identity(self, kind: str) -> Tokens:
+    def _identity(self, kind: str) -> Tokens[str]:
         if importlib.util.find_spec("azure.identity") is None:
             other = self._connection.get("AccountName")
             about = f"; the connection string is about account '{other}'" if other and other != self.name else ""

@@ -13,7 +13,7 @@ from s3dlio.stores.tokens import Token, Tokens
 _SCOPE = "https://storage.azure.com/.default"
 
 
-def entra_tokens(make_credential: Callable[[], Any]) -> Tokens:
+def entra_tokens(make_credential: Callable[[], Any]) -> Tokens[str]:
     """The tokens of a credential.
 
     Args:
@@ -35,7 +35,7 @@ class _Entra:
         """A forked child makes one of its own: the sockets and locks of this one are its parent's."""
         self._made = None
 
-    def fetch(self) -> Token:
+    def fetch(self) -> Token[str]:
         try:
             if self._made is None:
                 self._made = self._make()
@@ -58,7 +58,7 @@ class TokenCredential:
     each time.
     """
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens[str]) -> None:
         self._tokens = tokens
 
     def get_token(self, *scopes: str, **options: Any) -> Any:

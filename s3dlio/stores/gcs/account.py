@@ -162,7 +162,7 @@ class GcsAccount:
             found, project = load(path, scopes=scopes, request=self._transport())
         return found, project
 
-    def _fetch(self) -> Token:
+    def _fetch(self) -> Token[str]:
         """A new token. The error names what went wrong, never what was sent."""
         credentials = self.credentials()
         try:

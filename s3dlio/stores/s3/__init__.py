@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.express import ExpressStore
+from s3dlio.stores.s3.hosts import zone_of
 from s3dlio.stores.s3.store import S3Store
 from s3dlio.types import Observer
 from s3dlio.uri import Location
@@ -16,7 +18,7 @@ from s3dlio.uri import Location
 if TYPE_CHECKING:
     from s3dlio.stores.s3.boto import BotoStore
 
-__all__ = ["S3Account", "S3Store", "open_store"]
+__all__ = ["ExpressStore", "S3Account", "S3Store", "open_store"]
 
 
 @lru_cache(maxsize=64)
@@ -37,7 +39,10 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     if endpoint := location.endpoint or settings.s3.endpoint_url:
         settings = settings.at(endpoint)
     account = _account(settings, location.endpoint, frozenset(settings.origins.items()))
-    return _transport(settings.s3.backend)(account, location.container, location.root, account.settings, observers)
+    transport = _transport(settings.s3.backend)
+    if transport is S3Store and zone_of(location.container):
+        transport = ExpressStore
+    return transport(account, location.container, location.root, account.settings, observers)
 
 
 def _transport(backend: str) -> type[S3Store] | type[BotoStore]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from s3dlio import trust
 from s3dlio._version import __version__
@@ -24,8 +23,11 @@ from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.settings import Settings
 from s3dlio.stores.s3 import profile
-from s3dlio.stores.s3.hosts import Variant, aws_endpoint
+from s3dlio.stores.s3.hosts import Place, Variant, aws_endpoint
+from s3dlio.stores.s3.places import place_of
+from s3dlio.stores.s3.sessions import Session, SessionSigner
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
+from s3dlio.stores.s3.sigv4a import SigV4ASigner
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -97,7 +99,7 @@ class S3Account:
             )))  # fmt: skip
             aws_endpoint(self.region, self.variant)  # refuses what there is not
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
-        self._services: dict[tuple[str, str], Service] = {}
+        self._services: dict[Place, Service] = {}
         renewed_in_child(self)
 
     # -- where
@@ -113,13 +115,12 @@ class S3Account:
         Raises:
             ConfigError: there is no such endpoint, or the name of the bucket cannot be part of its host name.
         """
-        region = region or self.region
-        variant = self.variant if bucket and accelerated else self.variant._replace(accelerate=False)
-        base = urlsplit(self.endpoint_url or aws_endpoint(region, variant))
-        prefix = base.path.rstrip("/")  # gateways live behind one
-        if bucket and self.is_virtual(bucket):
-            return self._service(f"{base.scheme}://{bucket}.{base.netloc}", region), prefix
-        return self._service(f"{base.scheme}://{base.netloc}", region), f"{prefix}/{bucket}" if bucket else prefix
+        place = self.place(bucket, region, accelerated=accelerated)
+        return self.service_at(place), place.path
+
+    def place(self, bucket: str, region: str | None = None, *, accelerated: bool = True) -> Place:
+        """As ``service``, without its connections."""
+        return place_of(self, bucket, region or self.region, accelerated=accelerated)
 
     def is_virtual(self, bucket: str) -> bool:
         """Whether the bucket stands in the host name instead of the path.
@@ -142,19 +143,29 @@ class S3Account:
             return style == "virtual"
         return self.is_aws and fits
 
-    def _service(self, url: str, region: str) -> Service:
-        service = self._services.get((url, region))
+    def service_at(self, place: Place) -> Service:
+        """The connections to a place, with what signs the requests to it; one for all stores of this account.
+
+        Raises:
+            MissingDependencyError: requests to it are signed by a package that is not installed.
+        """
+        place = place._replace(path="") if place.signing != "session" else place
+        service = self._services.get(place)
         if service is None:
-            pool = pool_for_url(url, self.settings.http)
-            service = self._services[(url, region)] = Service(pool, self._signer(pool, region), self.policy)
+            pool = pool_for_url(place.url, self.settings.http)
+            service = self._services.setdefault(place, Service(pool, self._signer(pool, place), self.policy))
         return service
 
-    def _signer(self, pool: ConnectionPool, region: str) -> Signer:
+    def _signer(self, pool: ConnectionPool, place: Place) -> Signer:
         if self._s3.anonymous:
             return self.unsigned(pool)
-        return SigV4Signer(
-            pool.host_header, pool.target_prefix, region, self.credentials, self._s3.payload_signing, USER_AGENT
-        )
+        where = pool.host_header, pool.target_prefix, place.region
+        how = self._s3.payload_signing, USER_AGENT, place.service
+        if place.signing == "session":
+            own_keys = self.service_at(place._replace(signing="keys"))
+            return SessionSigner(Session(own_keys, place.path, place.url), *where, *how)
+        kind = SigV4ASigner if place.signing == "asymmetric" else SigV4Signer
+        return kind(*where, self.credentials, *how)
 
     def unsigned(self, pool: ConnectionPool) -> UnsignedSigner:
         """A signer that adds no credentials."""
@@ -308,6 +319,9 @@ class S3Account:
                 "payload_signing_enabled": s3.payload_signing,
                 "use_accelerate_endpoint": self.variant.accelerate,
                 "use_dualstack_endpoint": self.variant.dualstack,
+                "use_arn_region": s3.use_arn_region is not False,
+                "s3_disable_multiregion_access_points": bool(s3.disable_multiregion_access_points),
+                "disable_s3_express_session_auth": bool(s3.disable_express_session_auth),
             },
             "use_fips_endpoint": self.variant.fips,
             "use_dualstack_endpoint": self.variant.dualstack,

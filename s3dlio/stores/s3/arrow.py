@@ -25,6 +25,7 @@ from s3dlio.errors import (
 from s3dlio.locks import call_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import EXPIRED_CODES
 from s3dlio.stores.s3.boto import RANGES, BotoStore
 from s3dlio.stores.s3.headers import put_fields
@@ -86,7 +87,12 @@ class ArrowStore(BotoStore):
     def _carries(self, key: str) -> bool:
         """Whether object_store can: not in a child of the process that used it. Its threads stay behind there, and its
         epoll is shared, so that whatever the child let go of would be lost to the parent."""
-        return not _left_behind and is_path(key)
+        return not _left_behind and not self._elsewhere and is_path(key)
+
+    @property
+    def _elsewhere(self) -> bool:
+        """The bucket is one that object_store does not find or sign for: boto3 carries everything."""
+        return is_arn(self.bucket) or self._place.service != "s3"
 
     def _make_arrow(self) -> Any:
         from obstore import store

@@ -21,9 +21,13 @@ from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, Obje
 from s3dlio.stores.percent import encode_key
 from s3dlio.stores.reading import beyond_end
 from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.boto_answers import metadata_of, time_of
 from s3dlio.stores.s3.copying import MAX_COPY
-from s3dlio.stores.s3.headers import crc32c_of, put_fields, read_fields
-from s3dlio.stores.s3.store import MARKER, REFUSED_REGION, check_link, failed_delete, failures_of, link, region_hint
+from s3dlio.stores.s3.headers import put_fields, read_fields
+from s3dlio.stores.s3.hosts import kind_of_zone, zone_of
+from s3dlio.stores.s3.links import check_link, link
+from s3dlio.stores.s3.store import MARKER, REFUSED_REGION, failed_delete, failures_of, region_hint
+from s3dlio.stores.s3.unsorted import sorted_pages
 from s3dlio.stores.s3.xml import Failure
 from s3dlio.stores.sdk_bodies import SourceFile
 from s3dlio.stores.spooled import SpooledWriter
@@ -84,8 +88,7 @@ class BotoStore(BlockingStore):
         super().__init__(root or f"s3://{bucket}", observers)
         self.account = account
         self.bucket = bucket
-        if bucket:
-            account.is_virtual(bucket)  # refuses what cannot be reached
+        self._place = account.place(bucket)  # refuses what cannot be reached
         self.settings = settings or account.settings
         self._client: Any = None
         self._lock = ForkLock()
@@ -165,7 +168,7 @@ class BotoStore(BlockingStore):
             return beyond_end(sink, offset, self._head(key, conditions))
         self._fill(key, sink, answer)
         total = (answer.get("ContentRange") or "").rpartition("/")[2]
-        return _metadata_of(answer, int(total) if total.isdigit() else answer["ContentLength"])
+        return metadata_of(answer, int(total) if total.isdigit() else answer["ContentLength"])
 
     def _fill(self, key: str, sink: Sink, answer: Any) -> None:
         size, body = answer["ContentLength"], answer["Body"]
@@ -187,7 +190,7 @@ class BotoStore(BlockingStore):
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         with self._translated(key):
             answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(conditions))
-        return _metadata_of(answer, answer["ContentLength"])
+        return metadata_of(answer, answer["ContentLength"])
 
     @staticmethod
     def _conditions(conditions: Conditions) -> dict[str, Any]:
@@ -250,6 +253,12 @@ class BotoStore(BlockingStore):
 
     # -- listing
 
+    def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
+        walk = super()._pages
+        if zone_of(self.bucket):
+            return sorted_pages(lambda directory, deep: walk(directory, deep, None), prefix, recursive, start_after)
+        return walk(prefix, recursive, start_after)
+
     def _list_page(
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> tuple[ListPage, str | None]:
@@ -265,7 +274,7 @@ class BotoStore(BlockingStore):
         found = answer.get("Contents", ())
         entries = [
             ListEntry(
-                item["Key"], item["Size"], item.get("ETag"), _time(item.get("LastModified")), item.get("StorageClass")
+                item["Key"], item["Size"], item.get("ETag"), time_of(item.get("LastModified")), item.get("StorageClass")
             )
             for item in found
         ]
@@ -373,7 +382,13 @@ class BotoStore(BlockingStore):
 
     def _create_container(self) -> None:
         arguments: dict[str, Any] = {}
-        if self.account.region != "us-east-1":
+        if zone := zone_of(self.bucket):
+            location, redundancy = kind_of_zone(zone)
+            arguments["CreateBucketConfiguration"] = {
+                "Location": {"Type": location, "Name": zone},
+                "Bucket": {"DataRedundancy": redundancy, "Type": "Directory"},
+            }
+        elif self.account.region != "us-east-1":
             arguments["CreateBucketConfiguration"] = {"LocationConstraint": self.account.region}
         try:
             with self._translated(""):
@@ -391,32 +406,7 @@ class BotoStore(BlockingStore):
 
     def _list_containers(self) -> list[Container]:
         with self._translated(""):
-            found = self.client.list_buckets().get("Buckets", ())
-        named = ((item["Name"], _time(item.get("CreationDate"))) for item in found)
+            ask = self.client.list_directory_buckets if zone_of(self.bucket) else self.client.list_buckets
+            found = ask().get("Buckets", ())
+        named = ((item["Name"], time_of(item.get("CreationDate"))) for item in found)
         return [Container(name, bucket_beside(self.root, self.bucket, name), created) for name, created in named]
-
-
-def _time(moment: Any) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _metadata_of(answer: Any, size: int) -> ObjectMetadata:
-    return ObjectMetadata(
-        size=size,
-        etag=answer.get("ETag"),
-        version_id=answer.get("VersionId"),
-        last_modified=_time(answer.get("LastModified")),
-        content_type=answer.get("ContentType"),
-        content_language=answer.get("ContentLanguage"),
-        content_encoding=answer.get("ContentEncoding"),
-        cache_control=answer.get("CacheControl"),
-        content_disposition=answer.get("ContentDisposition"),
-        expires=answer.get("ExpiresString"),
-        storage_class=answer.get("StorageClass"),
-        server_side_encryption=answer.get("ServerSideEncryption"),
-        ssekms_key_id=answer.get("SSEKMSKeyId"),
-        sse_customer_algorithm=answer.get("SSECustomerAlgorithm"),
-        replication_status=answer.get("ReplicationStatus"),
-        metadata=dict(answer.get("Metadata", {})),
-        crc32c=crc32c_of(answer.get("ChecksumCRC32C"), answer.get("ChecksumType")),
-    )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from s3dlio.errors import ProtocolError, S3dlioError
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import headers, xml
+from s3dlio.stores.s3.access_points import is_arn, source_of
 from s3dlio.stores.s3.multipart import Upload, carries_error, part_size_for, run
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions, PutResult
 
@@ -28,6 +29,10 @@ MAX_COPY = 5 << 30  # bytes that CopyObject takes, and one part of UploadPartCop
 #: Objects larger than this are copied in parts, if their size is known: the service copies these side by side.
 COPY_WHOLE = 256 << 20
 COPY_PART = 128 << 20
+#: What a directory bucket must be told, which keeps neither.
+_NO_TAGS = (
+    ("x-amz-object-annotation-directive", "EXCLUDE"), ("x-amz-tagging", ""), ("x-amz-tagging-directive", "REPLACE"),
+)  # fmt: skip
 
 
 def copy(
@@ -35,15 +40,16 @@ def copy(
 ) -> Steps[PutResult]:
     """Copy an object, of ``size`` bytes where that is known; what ``options`` do not say is kept."""
     version = options.conditions.version_id
-    place = f"/{source.bucket}/{encode_key(source_key)}" + (f"?versionId={quote(version)}" if version else "")
     pinned = Conditions(version_id=version, sse_customer_key=options.conditions.sse_customer_key)
+    source._check_read(source_key, "COPY", pinned)
+    place = _place(source, source_key) + (f"?versionId={quote(version)}" if version else "")
     found: ObjectMetadata | None = None
     if options.says_anew() or (size is not None and size > COPY_WHOLE):
         found = yield from source._head(source_key, pinned)
     if found is not None and found.size > COPY_WHOLE:
         return (yield from _in_parts(store, source, source_key, place, found, key, options))
     try:
-        response = yield from _whole(store, place, found, key, options)
+        response = yield from _without_tags(store, place, found, key, options)
     except S3dlioError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
             raise
@@ -90,8 +96,30 @@ def _look(
     return PutResult(found.etag, found.version_id, found.size)
 
 
-def _whole(
+def _place(source: S3Store, key: str) -> str:
+    """The source of a copy, as the field of its request names it."""
+    if is_arn(source.bucket):
+        return quote(source_of(source.bucket, key), safe="/-_.~")
+    return f"/{source.bucket}/{encode_key(key)}"
+
+
+def _without_tags(
     store: S3Store, place: str, found: ObjectMetadata | None, key: str, options: PutOptions
+) -> Steps[Response]:
+    """CopyObject, again without the tags where the target keeps none and says that the source has some."""
+    if store.keeps_tags:
+        return (yield from _whole(store, place, found, key, options))
+    try:
+        return (yield from _whole(store, place, found, key, options))
+    except S3dlioError as error:
+        if error.status != 501:
+            raise
+    log.warning("%s is a copy without the tags and annotations of its source: its bucket keeps none", store.uri(key))
+    return (yield from _whole(store, place, found, key, options, _NO_TAGS))
+
+
+def _whole(
+    store: S3Store, place: str, found: ObjectMetadata | None, key: str, options: PutOptions, more: Headers = ()
 ) -> Steps[Response]:
     """CopyObject."""
     fields = [("x-amz-copy-source", place)]
@@ -100,9 +128,10 @@ def _whole(
         options = options.completed_from(found)
         fields += [("x-amz-metadata-directive", "REPLACE"), *headers.carried_fields(found)]
     fields += headers.put_fields(options)
-    if options.tags is not None:
+    if options.tags is not None and not more:
         fields.append(("x-amz-tagging-directive", "REPLACE"))
-    request = store.request("PUT", key, "", fields)
+    request = store.request("PUT", key, "", [*fields, *more])
+    request.service = store.keyed
     request.wary = True
     request.idempotent = not headers.condition_fields(options.conditions)
     response: Response = yield request
@@ -124,8 +153,11 @@ def _in_parts(
 ) -> Steps[PutResult]:
     """UploadPartCopy. It carries nothing but bytes over, so the rest is asked for and said again."""
     tags = options.tags
-    if tags is None:
+    if tags is None and source.keeps_tags:
         tags = yield from _tags_of(source, source_key, options.conditions.version_id)
+    if tags and not store.keeps_tags:
+        log.warning("%s is a copy without the tags of its source: its bucket keeps none", store.uri(key))
+        tags = None
     size = part_size_for(found.size, COPY_PART)
     completed = dataclasses.replace(options.completed_from(found), tags=tags)
     upload = Upload(store, key, completed, headers.carried_fields(found))

@@ -16,6 +16,7 @@ from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
 from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.account import EXPIRED_CODES
+from s3dlio.stores.s3.sessions import SessionSigner
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _second_try(
     region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
     # Of many requests in flight the first has moved us already: what counts is where this one went.
     misplaced = region != store.region or request.service is not store.home_of(request)
-    if region and misplaced and _REGION.fullmatch(region) and may_move:
+    if region and misplaced and store.is_movable and _REGION.fullmatch(region) and may_move:
         log.info("bucket %s is in region %s", store.bucket, region)
         suffix = request.path.removeprefix(store.base)
         if region != store.region:
@@ -86,7 +87,7 @@ def _second_try(
         if code == "RequestTimeTooSkewed" and (now := time_of(response)) is not None:
             signer.skew = now - time.time()
             return request
-        if code in EXPIRED_CODES and store.account.renew_credentials():
+        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or store.account.renew_credentials()):
             signer.forget_credentials()
             return request
     location = response.header(b"location")

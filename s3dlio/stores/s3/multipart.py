@@ -103,6 +103,7 @@ class Upload:
             fields.append(("x-amz-copy-source-if-match", etag))
         self._sent[number] = (None, length)
         request = self._store.request("PUT", self._key, self._query(number), fields)
+        request.service = self._store.keyed
         request.wary = True
         request.again = self._store.second_tries()
         request.check = self._check

@@ -85,7 +85,8 @@ def abort_unknown(store: S3Store, key: str, asked: float, answered: float, lost:
         lost: requests without a clear answer; each may have made one upload.
     """
     try:
-        request = store.request("GET", "", encode_query([("prefix", key), ("uploads", "")]))
+        prefix = key[: key.rfind("/") + 1] if store.lists_directories else key
+        request = store.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
         response: Response = yield from store.send(request, key)
         now = time_of(response) or time.time()  # the service's clock says when uploads were begun
         first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))

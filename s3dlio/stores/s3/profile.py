@@ -24,11 +24,18 @@ _FILES = {
 #: Settings that stand in a profile under the same name, in it or in its section ``s3``.
 _SAME = (
     "s3.region", "s3.request_checksum_calculation", "s3.response_checksum_validation", "s3.use_fips_endpoint",
-    "s3.use_dualstack_endpoint", "s3.use_accelerate_endpoint", "s3.ignore_configured_endpoint_urls", "http.ca_bundle",
-    "retry.max_attempts",
+    "s3.use_dualstack_endpoint", "s3.use_accelerate_endpoint", "s3.use_arn_region",
+    "s3.ignore_configured_endpoint_urls", "http.ca_bundle", "retry.max_attempts",
 )  # fmt: skip
 #: Settings that its section ``s3`` calls otherwise.
-_OTHERWISE = {"s3.addressing": "addressing_style", "s3.payload_signing": "payload_signing_enabled"}
+_OTHERWISE = {
+    "s3.addressing": "addressing_style", "s3.payload_signing": "payload_signing_enabled",
+    "s3.disable_multiregion_access_points": "s3_disable_multiregion_access_points",
+}  # fmt: skip
+#: Settings that the profile itself calls otherwise.
+_OUTSIDE = {
+    "s3.use_arn_region": "s3_use_arn_region", "s3.disable_express_session_auth": "s3_disable_express_session_auth",
+}  # fmt: skip
 #: What says how a profile comes to its keys, in botocore's order.
 _KEYS = ("role_arn", "web_identity_token_file", "sso_session", "sso_start_url", "aws_access_key_id",
          "credential_process")  # fmt: skip
@@ -152,6 +159,7 @@ def _of_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
         name = full.partition(".")[2]
         found[full] = own.get(name, profile.get(name))
     found |= {full: own.get(name) for full, name in _OTHERWISE.items()}
+    found |= {full: profile[name] for full, name in _OUTSIDE.items() if name in profile}
     return {full: value for full, value in found.items() if value not in (None, "")}
 
 

@@ -22,7 +22,7 @@ from s3dlio.stores.percent import encode_query
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
-_EXPECT = "expect: 100-continue\r\n"
+EXPECT = "expect: 100-continue\r\n"
 _WITH_BODY = ("PUT", "POST")
 _HASH_STEP = 1024 * 1024
 
@@ -79,7 +79,11 @@ class SigV4Signer:
         credentials: called at most once a second; gives the keys in force.
         sign_payload: hash and sign bodies too, instead of UNSIGNED-PAYLOAD.
         user_agent: the User-Agent field.
+        service: the service to sign for.
     """
+
+    #: The field that carries the token of temporary keys.
+    token_field = "x-amz-security-token"
 
     def __init__(
         self,
@@ -89,9 +93,11 @@ class SigV4Signer:
         credentials: Callable[[], Credentials],
         sign_payload: bool,
         user_agent: str,
+        service: str = "s3",
     ) -> None:
         self.host = host
         self.region = region
+        self.service = service
         #: Seconds to add to our clock; set when a server says how far it is off.
         self.skew = 0.0
         self._prefix = target_prefix
@@ -110,7 +116,7 @@ class SigV4Signer:
             stamp = self._stamp = self._make_stamp(second, stamp)
         method, path, query, body = request.method, request.path, request.query, request.body
         if body is not None:
-            length = f"content-length: {body.size}\r\n{_EXPECT if request.expect_continue else ''}"
+            length = f"content-length: {body.size}\r\n{EXPECT if request.expect_continue else ''}"
             payload = sha256_of(body) if self._sign_payload else UNSIGNED
             signed, sent = stamp.tails(list(request.headers), payload, length)
         elif request.headers or method in _WITH_BODY:
@@ -127,6 +133,18 @@ class SigV4Signer:
         """Ask for the credentials again at the next request."""
         self._stamp = None
 
+    def presigned(
+        self,
+        method: str,
+        url: tuple[str, str, str],
+        credentials: Credentials,
+        expires: int,
+        query: Sequence[tuple[str, str]],
+    ) -> str:
+        """A URL that performs one request; see :func:`presign`."""
+        now = time.time() + self.skew
+        return presign(method, url, self.region, credentials, expires, query=query, now=now, service=self.service)
+
     def _make_stamp(self, second: int, last: _Stamp | None) -> _Stamp:
         with self.lock:
             credentials = self._credentials()
@@ -134,8 +152,8 @@ class SigV4Signer:
         if not carried.isascii() or not carried.isprintable():
             raise ConfigError("the access key, session token or region has characters that no header can carry")
         amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-        scope = f"{amz_date[:8]}/{self.region}/s3/aws4_request"
-        token = (("x-amz-security-token", credentials.token),) if credentials.token else ()
+        scope = f"{amz_date[:8]}/{self.region}/{self.service}/aws4_request"
+        token = ((self.token_field, credentials.token),) if credentials.token else ()
         fields = (("host", self.host), ("x-amz-date", amz_date), *token)
         authorization = (
             f"user-agent: {self._user_agent}\r\n"
@@ -190,6 +208,7 @@ def presign(
     *,
     query: Sequence[tuple[str, str]] = (),
     now: float | None = None,
+    service: str = "s3",
 ) -> str:
     """A URL that performs one request with these credentials, without any header but Host.
 
@@ -201,10 +220,11 @@ def presign(
         expires: seconds of validity, 1 to 604800.
         query: further parameters, not encoded.
         now: seconds since 1970 instead of the present.
+        service: the service to sign for.
     """
     scheme, host, path = url
     amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    scope = f"{amz_date[:8]}/{region}/s3/aws4_request"
+    scope = f"{amz_date[:8]}/{region}/{service}/aws4_request"
     parameters = [
         *query,
         ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from s3dlio import integrity
-from s3dlio.errors import ConfigError, EndpointError, PreconditionFailedError, ProtocolError, S3dlioError
+from s3dlio.errors import (
+    EndpointError,
+    PreconditionFailedError,
+    ProtocolError,
+    S3dlioError,
+    UnsupportedOperationError,
+)
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.settings import Settings
@@ -20,8 +25,9 @@ from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import copying, headers, mending, multipart, xml
+from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
-from s3dlio.stores.s3.sigv4 import SigV4Signer, presign
+from s3dlio.stores.s3.links import check_link, link
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -34,9 +40,6 @@ from s3dlio.types import (
     PutResult,
 )
 from s3dlio.uri import bucket_beside
-
-if TYPE_CHECKING:
-    from s3dlio.stores.s3.boto import BotoStore
 
 #: What tokens of the next page begin with that are markers, for the first version of ListObjects: no XML carries it.
 MARKER = "\0"
@@ -53,7 +56,7 @@ class S3Store(CloudStore):
 
     Args:
         account: credentials, region and endpoint.
-        bucket: its name; empty for the service itself (list_containers).
+        bucket: its name, or the ARN of an access point; empty for the service itself (list_containers).
         root: the URI of the bucket.
         settings: timeouts, ranges, parts.
         observers: as of ObjectStore.
@@ -62,6 +65,11 @@ class S3Store(CloudStore):
     scheme: ClassVar[str] = "s3"
     api = S3_API
     takes_customer_keys: ClassVar[bool] = True
+    keeps_tags: ClassVar[bool] = True
+    #: The ETag of an object that was written in one part, and not encrypted with a key of KMS, is its MD5.
+    etags_are_md5: ClassVar[bool] = True
+    #: Listings, those of uploads too, take directories only, not any prefix.
+    lists_directories: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -77,8 +85,10 @@ class S3Store(CloudStore):
         self.region = account.region
         self.locate(None)
         self.sends_checksums = account.checksums("request_checksum_calculation") == "when_supported"
-        self.verifies = account.checksums("response_checksum_validation") == "when_supported"
-        payer = self.settings.s3.requester_pays
+        # What a function of Object Lambda makes of an object has another checksum.
+        as_stored = self._place.service != "s3-object-lambda"
+        self.verifies = as_stored and account.checksums("response_checksum_validation") == "when_supported"
+        payer = self.settings.s3.requester_pays and not self.lists_directories
         self._common: Headers = (("x-amz-request-payer", "requester"),) if payer else ()
         self._read_headers: Headers = (
             *self._common,
@@ -88,9 +98,17 @@ class S3Store(CloudStore):
     def locate(self, region: str | None) -> None:
         """Find the service for our bucket, in another region than the configured one if ``region`` says so."""
         self.region = region or self.region
-        self.service, self.base = self.account.service(self.bucket, self.region)
+        self._place = place = self.account.place(self.bucket, self.region)
+        self.service, self.base = self.account.service_at(place), place.path
+        #: The same with the account's own keys: copies are not signed with those of a session.
+        self.keyed = self.service
         #: Where the bucket is made and deleted.
         self.plain, _ = self.account.service(self.bucket, self.region, accelerated=False)
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether the service may say that the bucket is in another region; an access point and a zone are fixed."""
+        return not is_arn(self.bucket) and self._place.service == "s3"
 
     def home_of(self, request: Request) -> Service:
         """Where a request belongs."""
@@ -147,7 +165,8 @@ class S3Store(CloudStore):
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> Steps[ObjectMetadata]:
         steps = super()._read(key, sink, offset, length, conditions)
-        if self.verifies and offset == 0 and length is None:  # the ETag of an object without a CRC32C may be its MD5
+        whole = offset == 0 and length is None
+        if self.verifies and whole and self.etags_are_md5:  # where there is no CRC32C
             return md5_compared(steps, sink, headers.md5_of)
         return steps
 
@@ -225,7 +244,8 @@ class S3Store(CloudStore):
     def _list_page(
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> Steps[tuple[ListPage, str | None]]:
-        by_marker = token.startswith(MARKER) if token is not None else self.settings.s3.list_version == "1"
+        first = self.settings.s3.list_version == "1" and not self.lists_directories
+        by_marker = token.startswith(MARKER) if token is not None else first
         parameters = [("encoding-type", "url"), ("prefix", prefix)]
         if not recursive:
             parameters.append(("delimiter", "/"))
@@ -277,8 +297,7 @@ class S3Store(CloudStore):
         failed: list[tuple[str, S3dlioError]] = []
         if len(alone) < len(keys):
             body = xml.render_delete(key for key in keys if not xml.UNSPEAKABLE.search(key))
-            md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-            fields = (("content-md5", md5), ("content-type", "application/xml"))
+            fields = (self.body_check(body), ("content-type", "application/xml"))
             request = self.request("POST", "", "delete=", fields, MemorySource(memoryview(body)))
             response = yield from self.send(request, "")
             for key, failure in failures_of(set(keys), self.parsed(response, xml.parse_delete)).items():
@@ -296,6 +315,10 @@ class S3Store(CloudStore):
                 failed.append((key, error))
         return failed
 
+    def body_check(self, body: bytes) -> tuple[str, str]:
+        """The field by which the service checks a document that is sent to it."""
+        return "content-md5", base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, S3Store) and source.account.endpoint_url == self.account.endpoint_url
 
@@ -312,6 +335,21 @@ class S3Store(CloudStore):
             raise create_only_error(error, options) from error
 
     # -- buckets
+
+    def create_container(self) -> None:
+        self._check_is_bucket("CREATE_CONTAINER")
+        super().create_container()
+
+    def delete_container(self) -> None:
+        self._check_is_bucket("DELETE_CONTAINER")
+        super().delete_container()
+
+    def _check_is_bucket(self, operation: str) -> None:
+        if is_arn(self.bucket):
+            raise UnsupportedOperationError(
+                "an access point cannot be made or deleted as a bucket is", uri=self.root, operation=operation,
+                hint="see 'aws s3control create-access-point' and 'delete-access-point'",
+            )  # fmt: skip
 
     def _create_container(self) -> Steps[None]:
         body = None
@@ -348,7 +386,7 @@ class S3Store(CloudStore):
             page, token = self.parsed(response, xml.parse_buckets)
             for name, created in page:
                 uri = bucket_beside(self.root, self.bucket, name)
-                found.append(Container(name, uri, _without_fraction(created)))
+                found.append(Container(name, uri, without_fraction(created)))
             if token is None:
                 return found
 
@@ -377,9 +415,9 @@ class S3Store(CloudStore):
 
     def _put_tags(self, key: str, tags: Mapping[str, str]) -> Steps[None]:
         body = xml.render_tags(tags.items())
-        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         source = MemorySource(memoryview(body))
-        yield from self.send(self.request("PUT", key, "tagging=", (("content-md5", md5),), source), key, (200, 204))
+        fields = (self.body_check(body),)
+        yield from self.send(self.request("PUT", key, "tagging=", fields, source), key, (200, 204))
 
 
 #: Codes of a bucket that was to be made in a region that the service does not have.
@@ -420,38 +458,10 @@ def failed_delete(code: str, message: str) -> S3dlioError:
     return error_for(_STATUS_OF.get(code, 500), code=code, message=message)
 
 
-def link(
-    account: S3Account, service: Service, path: str, method: str, expires: int, version_id: str | None
-) -> str:
-    """A URL of ``path`` that carries its own permission; see :meth:`S3Store.presign`."""
-    pool, signer = service.pool, service.signer
-    assert isinstance(signer, SigV4Signer)  # check_link has said so
-    query = [("versionId", version_id)] if version_id else []
-    if account.settings.s3.requester_pays:  # which may stand in the query, too
-        query.append(("x-amz-request-payer", "requester"))
-    place, now = (pool.scheme, pool.host_header, path), time.time() + signer.skew
-    return presign(method.upper(), place, signer.region, account.credentials(), expires, query=query, now=now)
-
-
-def check_link(store: S3Store | BotoStore, key: str, method: str, expires: int) -> None:
-    """Refuse a link that S3 would not honour.
-
-    Raises:
-        ConfigError: another method or time than there is, or nobody to sign it.
-    """
-    store.check_key(key, "PRESIGN")
-    if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
-        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=store.uri(key))
-    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
-        raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=store.uri(key))
-    if store.settings.s3.anonymous:
-        raise ConfigError("anonymous access has no key to sign with", uri=store.uri(key))
-
-
 def _version(version_id: str | None) -> str:
     return encode_query([("versionId", version_id)]) if version_id else ""
 
 
-def _without_fraction(date: str | None) -> str | None:
+def without_fraction(date: str | None) -> str | None:
     """``2026-11-20T23:52:47.000Z`` as ``2026-11-20T23:52:47Z``."""
     return date.partition(".")[0] + "Z" if date and "." in date else date

@@ -194,13 +194,15 @@ def _size(text: str) -> int:
     return int(text)
 
 
-def parse_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]], str | None]:
+def parse_buckets(
+    body: bytes | bytearray, root: str = "ListAllMyBucketsResult"
+) -> tuple[list[tuple[str, str | None]], str | None]:
     """Names and creation dates of ListBuckets, and the token of the next page.
 
     Raises:
         ProtocolError: the body is not a whole list of buckets.
     """
-    found = tree(_decoded(body), "ListAllMyBucketsResult")
+    found = tree(_decoded(body), root)
     buckets = [
         (child_text(item, "Name") or "", child_text(item, "CreationDate"))
         for group in children(found, "Buckets")

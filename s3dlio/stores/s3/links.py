@@ -1,0 +1,43 @@
+"""Presigned URLs of S3 (Amazon S3 User Guide, "Sharing objects with presigned URLs")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3dlio.errors import ConfigError
+from s3dlio.net.message import Service
+from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.sigv4 import SigV4Signer
+
+if TYPE_CHECKING:
+    from s3dlio.stores.s3.boto import BotoStore
+    from s3dlio.stores.s3.store import S3Store
+
+
+def link(
+    account: S3Account, service: Service, path: str, method: str, expires: int, version_id: str | None
+) -> str:
+    """A URL of ``path`` that carries its own permission; see :meth:`S3Store.presign`."""
+    pool, signer = service.pool, service.signer
+    assert isinstance(signer, SigV4Signer)  # check_link has said so
+    query = [("versionId", version_id)] if version_id else []
+    if account.settings.s3.requester_pays:  # which may stand in the query, too
+        query.append(("x-amz-request-payer", "requester"))
+    return signer.presigned(
+        method.upper(), (pool.scheme, pool.host_header, path), account.credentials(), expires, query
+    )
+
+
+def check_link(store: S3Store | BotoStore, key: str, method: str, expires: int) -> None:
+    """Refuse a link that S3 would not honour.
+
+    Raises:
+        ConfigError: another method or time than there is, or nobody to sign it.
+    """
+    store.check_key(key, "PRESIGN")
+    if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
+        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=store.uri(key))
+    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
+        raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=store.uri(key))
+    if store.settings.s3.anonymous:
+        raise ConfigError("anonymous access has no key to sign with", uri=store.uri(key))
