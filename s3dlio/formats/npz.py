@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import io
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-#: What a method packs into one byte at best; deflate: 258 bytes in two bits (RFC 1951). The others know no bound.
-_BEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+#: What a method packs into one byte at best; deflate: 258 bytes in two bits (RFC 1951). The others know no bound (a
+#: kilobyte of bzip2 holds a gigabyte of zeros), so they get that of deflate, or so many bytes in any case.
+_BEST_RATIO = {zipfile.ZIP_STORED: 1}
+_DEFLATE_RATIO = 1032
+_ALWAYS_UNPACKED = 64 << 20
 
 
 def npy_header(shape: Sequence[int], dtype: Any = "|u1", *, fortran_order: bool = False) -> bytes:
@@ -122,7 +128,10 @@ def read_npy_bytes(data: Payload) -> npt.NDArray[Any]:
 
 
 def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[Any]:
-    """One array of an NPZ archive in memory: any dtype and order, stored or deflated, checksum verified.
+    """One array of an NPZ archive in memory: any dtype and order, stored or compressed, checksum verified.
+
+    No more is unpacked than the archive says that there is, and it is refused where it says more than 1032 times the
+    compressed size (what deflate can do at best), or 64 MiB in bzip2 and LZMA, whichever is more.
 
     Args:
         data: the archive, bytes-like.
@@ -140,8 +149,9 @@ def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[
 
     with _Archive(data) as archive:
         member = archive.member(array_name)
-        with as_corruption(f"array {member!r} of the NPZ archive cannot be read"), archive.zip.open(member) as file:
+        with as_corruption(f"array {member!r} of the NPZ archive cannot be read"):
             archive.check_size(member)  # numpy takes the memory that the header asks for before it reads
+            file = archive.open(member)
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
             if file.read(1):  # and so to the end, where zipfile compares the checksum
                 raise ValueError("bytes are left after the array")
@@ -159,7 +169,7 @@ class _Archive:
 
     def __init__(self, data: Payload) -> None:
         view = byte_view(data)
-        self._size = len(view)
+        self._view = view
         with as_corruption("this is not an NPZ archive"):
             self.zip = zipfile.ZipFile(ViewFile(view))
 
@@ -190,13 +200,44 @@ class _Archive:
             ValueError: it does.
         """
         entry = self.zip.getinfo(member)
-        best = _BEST_RATIO.get(entry.compress_type)
-        if best is not None and entry.file_size > best * self._size:
-            raise ValueError(f"its {entry.file_size} bytes cannot be in an archive of {self._size}")
-        with self.zip.open(member) as file:
-            size = _promised_size(file)
+        packed = min(entry.compress_size, len(self._view))
+        most = _BEST_RATIO.get(entry.compress_type, _DEFLATE_RATIO) * packed
+        if entry.compress_type in _UNPACKERS:
+            most = max(most, _ALWAYS_UNPACKED)
+        if entry.file_size > most:
+            raise ValueError(f"its {entry.file_size} bytes cannot be in the {packed} of its entry")
+        size = _promised_size(self.open(member))
         if size is not None and size != entry.file_size:
             raise ValueError(f"its header describes {size} bytes, and there are {entry.file_size}")
+
+
+    def open(self, member: str) -> IO[bytes]:
+        """A member as a file, after ``check_size``. zipfile bounds what it unpacks of deflate only."""
+        entry = self.zip.getinfo(member)
+        unpacker = _UNPACKERS.get(entry.compress_type)
+        if unpacker is None or entry.flag_bits & 1:  # encrypted: zipfile says so
+            return self.zip.open(member)
+        _, name, extra = struct.unpack_from("<26s2H", self._view, entry.header_offset)  # APPNOTE, 4.3.7
+        start = entry.header_offset + 30 + name + extra
+        data = unpacker(bytes(self._view[start : start + entry.compress_size]), entry.file_size)
+        if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
+            raise ValueError(f"it does not unpack to {entry.file_size} bytes with their checksum")
+        return io.BytesIO(data)
+
+
+def _unpack_bzip2(data: bytes, size: int) -> bytes:
+    return bz2.BZ2Decompressor().decompress(data, size + 1)
+
+
+def _unpack_lzma(data: bytes, size: int) -> bytes:
+    _, length, properties, window = struct.unpack_from("<2sHBI", data)  # APPNOTE, 5.8.8
+    rest, lc = divmod(properties, 9)
+    pb, lp = divmod(rest, 5)
+    kind = {"id": lzma.FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": max(4096, min(window, size))}
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[kind]).decompress(data[4 + length :], size + 1)
+
+
+_UNPACKERS = {zipfile.ZIP_BZIP2: _unpack_bzip2, zipfile.ZIP_LZMA: _unpack_lzma}
 
 
 def _promised_size(file: IO[bytes] | ViewFile) -> int | None:

@@ -12,7 +12,6 @@ runs it is the driver's business:
 from __future__ import annotations
 
 import builtins
-import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, 
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps
+from s3dlio.stores.paging import Paging
 from s3dlio.stores.writer import ObjectWriter as ObjectWriter
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -204,20 +204,18 @@ class ObjectStore(ABC):
 
     def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
         token: str | None = None
-        earlier: str | None = None
+        paging = Paging()
         spent = 0.0
-        for number in itertools.count(1):
+        while True:
             call = self.list_page_call(prefix, recursive, token, start_after)
             call.spent, begun = spent, time.monotonic()
             page, token = self.execute(call)
             spent += time.monotonic() - begun  # what the caller does between two pages does not count
-            if token is not None and token == earlier:
-                raise ProtocolError(
-                    "the listing goes round in circles: a token of an earlier page came again",
-                    uri=self.uri(prefix), operation="LIST",
-                )  # fmt: skip
-            if not number & (number - 1):
-                earlier = token  # Brent: one token, kept anew at every power of two, finds any circle in the end
+            try:
+                paging.check(page.keys or page.prefixes, token)
+            except ProtocolError as error:
+                error.locate(self.uri(prefix), "LIST")
+                raise
             yield page
             if token is None:
                 return

@@ -6,6 +6,7 @@ import pytest
 
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError
 from s3dlio.memory.body import DiscardSink, MemorySink
+from s3dlio.stores import paging
 from s3dlio.transfer.plan import parse_time
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import store_of
@@ -41,6 +42,29 @@ def test_a_listing_that_goes_round_in_circles(tokens: str) -> None:
     script = [step for token in tokens * 4 for step in (Expect(b"GET"), page(entry("1"), more.format(token)))]
     with ScriptedServer([script]) as server, pytest.raises(ProtocolError, match=r"circles|does not get on"):
         list(store_of(server.endpoint).list(""))
+
+
+def test_a_listing_of_one_page_again_and_again() -> None:
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+    script = [step for token in range(9) for step in (Expect(b"GET"), page(entry("1"), more.format(token)))]
+    with ScriptedServer([script]) as server, pytest.raises(ProtocolError, match="circles"):
+        list(store_of(server.endpoint).list(""))
+
+
+def test_a_listing_of_nothing_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_EMPTY", 9)
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+    script = [step for token in range(20) for step in (Expect(b"GET"), page("", more.format(token)))]
+    with ScriptedServer([script]) as server, pytest.raises(ProtocolError, match="9 pages in a row"):
+        list(store_of(server.endpoint).list(""))
+
+
+def test_a_list_of_buckets_comes_to_an_end() -> None:
+    bucket = "<Buckets><Bucket><Name>b</Name></Bucket></Buckets><ContinuationToken>{}</ContinuationToken>"
+    pages = [f"<ListAllMyBucketsResult>{bucket.format(token)}</ListAllMyBucketsResult>" for token in "ABABAB"]
+    script = [step for text in pages for step in (Expect(b"GET"), respond(body=text.encode()))]
+    with ScriptedServer([script]) as server, pytest.raises(ProtocolError, match="circles"):
+        store_of(server.endpoint).list_containers()
 
 
 def head_of(size: int) -> Send:

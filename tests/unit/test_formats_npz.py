@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tracemalloc
 import zipfile
 import zlib
 from typing import Any
@@ -12,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from s3dlio.errors import ConfigError, CorruptDataError
-from s3dlio.formats import build_multi_npz, build_npy, generate_npz_bytes, npz_names, read_npz_bytes
+from s3dlio.formats import build_multi_npz, build_npy, generate_npz_bytes, npz, npz_names, read_npz_bytes
 from s3dlio.formats.npz import npy_header
 from s3dlio.formats.stored_zip import StoredZip
 
@@ -170,8 +172,53 @@ def test_an_entry_that_lies_about_its_size_is_damage(method: int) -> None:
     data = bytearray(out.getvalue())
     entry = data.index(b"PK\1\2")
     data[entry + 24 : entry + 28] = (size + 128).to_bytes(4, "little")
-    with pytest.raises(CorruptDataError, match="cannot be in an archive of"):
+    with pytest.raises(CorruptDataError, match="cannot be in the"):
         read_npz_bytes(data)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("size", [0, 5, 300_000])
+def test_compressed_arrays(method: int, size: int) -> None:
+    array = np.arange(size) // 3
+    out = io.BytesIO(b"in front of it")
+    out.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(out, "a", method) as archive:
+        archive.writestr("a.npy", bytes(build_npy(array)))
+    assert np.array_equal(read_npz_bytes(out.getvalue()), array)
+    damaged = bytearray(out.getvalue())
+    damaged[len(b"in front of it") + 14 + 40] ^= 1
+    with pytest.raises(CorruptDataError):
+        read_npz_bytes(damaged)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_no_more_is_unpacked_than_the_archive_says(method: int) -> None:
+    """The entry tells of a small array, and the data goes on for 48 MiB."""
+    small, rest = bytes(build_npy(np.zeros(100, "u1"))), 48 << 20
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("a.npy", small + bytes(rest))
+    data = bytearray(out.getvalue())
+    entry = data.index(b"PK\1\2")
+    data[entry + 24 : entry + 28] = len(small).to_bytes(4, "little")
+    data[entry + 16 : entry + 20] = zlib.crc32(small).to_bytes(4, "little")
+    tracemalloc.start()
+    with contextlib.suppress(CorruptDataError):  # zipfile stops a deflated one at its size, and looks no further
+        read_npz_bytes(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_few_bytes_do_not_become_gigabytes(method: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("a.npy", bytes(build_npy(np.zeros(20 << 20, "u1"))))
+    assert read_npz_bytes(out.getvalue()).nbytes == 20 << 20
+    monkeypatch.setattr(npz, "_ALWAYS_UNPACKED", 1 << 20)
+    with pytest.raises(CorruptDataError, match="cannot be in"):
+        read_npz_bytes(out.getvalue())
 
 
 @pytest.mark.parametrize("streamed", [False, True])

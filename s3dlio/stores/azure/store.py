@@ -19,6 +19,7 @@ from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.checksums import md5_compared
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.paging import Paging
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -245,10 +246,12 @@ class AzureStore(CloudStore):
     def _delete_container(self) -> Steps[None]:
         # Azure deletes containers with all their blobs; the contract is that only an empty one goes.
         marker: str | None = None
+        paging = Paging()
         while True:
             page, marker = yield from listing.page(self, "", True, marker, None, limit=1)
             if page.keys:
                 raise failures.not_empty(self)
+            paging.check(page.keys, marker)
             if marker is None:
                 break
         yield from self.send(self.request("DELETE", "", "restype=container"), "", (202,))
@@ -256,11 +259,13 @@ class AzureStore(CloudStore):
     def _list_containers(self) -> Steps[list[Container]]:
         found: list[Container] = []
         marker: str | None = None
+        paging = Paging()
         while True:
             query = [("comp", "list"), *([("marker", marker)] if marker else [])]
             request = Request(self._service, "GET", self.account.base or "/", encode_query(query))
             response = yield from self.send(request, "")
             names, marker = self.parsed(response, xml.parse_containers)
+            paging.check(names, marker)
             found += [Container(name, f"az://{self.account.name}/{name}") for name in names]
             if marker is None:
                 return found

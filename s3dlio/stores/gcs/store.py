@@ -19,6 +19,7 @@ from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.gcs import batch, composite, copying, failures, links, resources, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
+from s3dlio.stores.paging import Paging
 from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
@@ -281,12 +282,14 @@ class GcsStore(CloudStore):
         query = [("project", self.account.project()), ("fields", "items(name,timeCreated),nextPageToken")]
         token: str | None = None
         buckets: list[Container] = []
+        paging = Paging()
         while True:
             more = [("pageToken", token)] if token else []
             found = yield from self.ask(self.request("GET", self._bucket(""), encode_query(query + more)), "")
             for item in found.get("items", ()):
                 buckets.append(Container(item["name"], f"gs://{item['name']}", item.get("timeCreated")))
             token = found.get("nextPageToken")
+            paging.check(found.get("items", ()), token)
             if token is None:
                 return buckets
 

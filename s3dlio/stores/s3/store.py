@@ -23,6 +23,7 @@ from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.paging import Paging
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import copying, headers, mending, multipart, xml
 from s3dlio.stores.s3.access_points import is_arn
@@ -380,10 +381,12 @@ class S3Store(CloudStore):
         service, base = self.account.service("", self.region)
         found: list[Container] = []
         token: str | None = None
+        paging = Paging()
         while True:
             query = encode_query([("continuation-token", token)]) if token else ""
             response = yield from self.send(Request(service, "GET", base or "/", query), "")
             page, token = self.parsed(response, xml.parse_buckets)
+            paging.check(page, token)
             for name, created in page:
                 uri = bucket_beside(self.root, self.bucket, name)
                 found.append(Container(name, uri, without_fraction(created)))
