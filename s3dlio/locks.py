@@ -3,8 +3,8 @@ for.
 
 Of all threads only the one that forked lives on in the child. A lock that another one held stays held there, a thread
 that was to finish something never does, and sockets are shared with the parent. Whatever outlives a call and has one
-of these registers here. A module that another thread is importing can never be imported in the child, so what is
-imported within a call is imported under ``importing``, and a fork waits for it.
+of these registers here. Locks that are not ours, of a module that is being imported and of the system's resolver, cannot
+be renewed: a fork waits until nobody has them (``importing``, ``resolving``).
 """
 
 from __future__ import annotations
@@ -85,11 +85,53 @@ def _renew_all() -> None:
             log.exception("something could not be renewed in a forked child")
 
 
-#: Held while modules are imported within calls; by a thread as often as it likes.
-importing = threading.RLock()
-#: How long a fork waits for another thread's imports (seconds).
-_IMPORT_SECONDS = 30.0
-_waited = False
+class Unforked:
+    """Work during which other threads do not fork, for ``with``, in any number of threads.
+
+    Args:
+        patience: how long a fork waits for it (seconds).
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._inside: dict[int, int] = {}  # thread -> how often it is in here
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] = self._inside.get(me, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] -= 1
+            if not self._inside[me]:
+                del self._inside[me]
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is in here. None comes in until ``after_fork``."""
+        me = threading.get_ident()
+        self._changed.acquire()
+        self._changed.wait_for(lambda: not self._inside.keys() - {me}, self._patience)
+
+    def after_fork(self) -> None:
+        """Let them in again."""
+        self._changed.release()
+
+    def renew(self) -> None:
+        """See :class:`Renewable`. Only this thread is left, with the identity that it had."""
+        me = threading.get_ident()
+        self._changed = threading.Condition()
+        self._inside = {me: self._inside[me]} if me in self._inside else {}
+
+
+#: Around imports within calls: a child can never import a module that another thread was importing.
+importing = Unforked(patience=30.0)
+#: Around look-ups of names: the system's resolver has locks of its own. It may be silent for long, so a fork waits for
+#: what is quick, such as reading files.
+resolving = Unforked(patience=1.0)
 
 
 def import_all(*names: str) -> None:
@@ -100,17 +142,18 @@ def import_all(*names: str) -> None:
 
 
 def _before_fork() -> None:
-    global _waited
-    _waited = importing.acquire(timeout=_IMPORT_SECONDS)
+    importing.before_fork()
+    resolving.before_fork()
 
 
 def _after_fork() -> None:
-    if _waited:
-        importing.release()
+    resolving.after_fork()
+    importing.after_fork()
 
 
 def _in_child() -> None:
-    _after_fork()  # the thread that forked holds it here, too
+    importing.renew()
+    resolving.renew()
     _renew_all()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from s3dlio.errors import NetworkError
-from s3dlio.locks import ForkLock
+from s3dlio.locks import ForkLock, resolving
 
 #: As ``socket.getaddrinfo`` gives it: family, kind, protocol, name, and what ``connect`` takes.
 Address = tuple[Any, ...]
@@ -56,7 +56,8 @@ class Resolution:
 
     def _run(self) -> None:
         try:
-            self._found = _look_up(self._host, self._port)
+            with resolving:
+                self._found = _look_up(self._host, self._port)
         except BaseException as error:
             self._failure = error
         with self._lock:

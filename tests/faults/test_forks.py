@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio.locks import import_all
+from s3dlio.locks import Unforked, import_all
 from s3dlio.settings import Settings
 from s3dlio.stores.azure.tokens import entra_tokens
 from s3dlio.stores.registry import open_store
@@ -149,6 +149,34 @@ def test_a_fork_waits_for_a_module_that_another_thread_imports(
     assert gate.inside.wait(PATIENCE)
     assert in_child(lambda: __import__("slow_to_import") is not None)
     thread.join()
+
+
+def test_a_fork_waits_for_work_that_it_must_not_interrupt() -> None:
+    work, inside, leave = Unforked(PATIENCE), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with work:
+            inside.set()
+            leave.wait(PATIENCE)
+
+    def fork() -> None:
+        work.before_fork()
+        forked.set()
+        work.after_fork()
+
+    forked = threading.Event()
+    holder, forker = threading.Thread(target=hold), threading.Thread(target=fork)
+    holder.start()
+    assert inside.wait(PATIENCE)
+    forker.start()
+    assert not forked.is_set()
+    leave.set()
+    assert forked.wait(PATIENCE)
+    with work, work:  # the thread that is in there itself does not wait for itself
+        work.before_fork()
+        work.after_fork()
+    holder.join()
+    forker.join()
 
 
 def test_there_is_one_registry_of_what_children_renew() -> None:
