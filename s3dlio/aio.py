@@ -1,23 +1,23 @@
-"""The awaitable twins of the blocking functions; ``stored`` has those of the formats. How they run: ``twins``."""
+"""The blocking functions as coroutine functions; ``stored`` has those of the formats. How they run: ``twins``."""
 
 from __future__ import annotations
 
 import builtins
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from s3dlio import api
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.body import as_memory
-from s3dlio.twins import start, twin_of
+from s3dlio.twins import run, twin_of
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.verbs import URI
 
 _URIS_AT_ONCE = 1000
 
 
-get_async = twin_of(api.get_object)
+get_async = twin_of(api.get_object, name="get_async")
 get_object_async = twin_of(api.get_object)
 get_range_async = twin_of(api.get_range)
 get_many_async = twin_of(api.get_many)
@@ -32,7 +32,7 @@ presign_async = twin_of(api.presign)
 get_tags_async = twin_of(api.get_tags)
 put_tags_async = twin_of(api.put_tags)
 pre_stat_and_cache_async = twin_of(api.pre_stat_and_cache)
-stat_object_async = twin_of(api.stat_object)
+stat_object_async = twin_of(api.stat_object, name="stat_object_async")
 stat_many_async = twin_of(api.stat_many)
 exists_async = twin_of(api.exists)
 delete_async = twin_of(api.delete)
@@ -49,12 +49,12 @@ move_async = twin_of(api.move)
 sync_async = twin_of(api.sync)
 
 
-def get_into_async(uri: URI, dst: Any, *, expected_len: int | None = None) -> Awaitable[int]:
+async def get_into_async(uri: URI, dst: Any, *, expected_len: int | None = None) -> int:
     """Read an object into a writable buffer, which must stay alone until the result is there. See ``get_into``."""
-    return start(lambda: api.get_into(uri, dst, expected_len=expected_len))
+    return await run(lambda: api.get_into(uri, dst, expected_len=expected_len))
 
 
-def head_async(uri: URI) -> Awaitable[ObjectMetadata | None]:
+async def head_async(uri: URI) -> ObjectMetadata | None:
     """What the store tells about an object; None where there is none."""
 
     def head() -> ObjectMetadata | None:
@@ -63,32 +63,33 @@ def head_async(uri: URI) -> Awaitable[ObjectMetadata | None]:
         except ObjectNotFoundError:
             return None
 
-    return start(head)
+    return await run(head)
 
 
-def put_bytes_async(uri: URI, data: Payload, *, borrow: bool = True, **options: Any) -> Awaitable[None]:
+async def put_bytes_async(uri: URI, data: Payload, *, borrow: bool = True, **options: Any) -> None:
     """Write an object.
 
     Args:
         uri, data: as of ``put_bytes``.
-        borrow: send the buffer itself; it must not change until the result is there. False copies it first.
+        borrow: send the buffer itself; it must not change until the result is there. False copies it first, when the
+            coroutine begins.
         **options: as of ``put_bytes``.
     """
     payload = data if borrow else bytes(as_memory(data))
-    return start(lambda: api.put_bytes(uri, payload, **options))
+    await run(lambda: api.put_bytes(uri, payload, **options))
 
 
-def put_many_async(
+async def put_many_async(
     items: Iterable[tuple[URI, Payload]], max_in_flight: int = 64, *, borrow: bool = True
-) -> Awaitable[None]:
+) -> None:
     """Write many objects, see ``put_many``; ``borrow`` as of :func:`put_bytes_async`."""
     pairs = builtins.list(items) if borrow else [(uri, bytes(as_memory(data))) for uri, data in items]
-    return start(lambda: api.put_many(pairs, max_in_flight))
+    await run(lambda: api.put_many(pairs, max_in_flight))
 
 
 async def iterate_async(uri: URI, recursive: bool = False, pattern: str | None = None) -> AsyncIterator[str]:
     """The URIs of ``list``, while the store lists them."""
-    uris = await start(lambda: api.iterate(uri, recursive, pattern))  # may look for credentials
-    while some := await start(lambda: builtins.list(itertools.islice(uris, _URIS_AT_ONCE))):
+    uris = await run(lambda: api.iterate(uri, recursive, pattern))  # may look for credentials
+    while some := await run(lambda: builtins.list(itertools.islice(uris, _URIS_AT_ONCE))):
         for found in some:
             yield found

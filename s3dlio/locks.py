@@ -4,7 +4,7 @@ for.
 Of all threads only the one that forked lives on in the child. A lock that another one held stays held there, a thread
 that was to finish something never does, and sockets are shared with the parent. Whatever outlives a call and has one
 of these registers here. Locks that are not ours cannot be renewed, those of a module that is being imported and of the
-system's resolver: a fork waits until nobody has them (``importing``, ``resolving``).
+system's libraries: a fork waits until nobody has them (``importing``, ``native``).
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ class Unforked:
 
 #: Around imports within calls: a child can never import a module that another thread was importing.
 importing = Unforked(patience=30.0)
-#: Around look-ups of names: the system's resolver has locks of its own. It may be silent for long, so a fork waits for
-#: what is quick, such as reading files.
-resolving = Unforked(patience=1.0)
+#: Around look-ups of names and TLS handshakes: the system's resolver and OpenSSL have locks of their own. A resolver
+#: may be silent for long, so a fork waits for what is quick only, such as reading files.
+native = Unforked(patience=1.0)
 
 
 def import_all(*names: str) -> None:
@@ -143,17 +143,17 @@ def import_all(*names: str) -> None:
 
 def _before_fork() -> None:
     importing.before_fork()
-    resolving.before_fork()
+    native.before_fork()
 
 
 def _after_fork() -> None:
-    resolving.after_fork()
+    native.after_fork()
     importing.after_fork()
 
 
 def _in_child() -> None:
     importing.renew()
-    resolving.renew()
+    native.renew()
     _renew_all()
 
 

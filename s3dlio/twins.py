@@ -1,17 +1,16 @@
-"""How a blocking function becomes an awaitable one: it runs on a small pool of threads.
+"""How a blocking function becomes a coroutine function: it runs on a thread, in a copy of the task's context.
 
-It is called inside a running event loop, and its work begins at the call, not at the first ``await``. When the task is
-cancelled, work that has not begun never begins, and a batch stops after the operations that are in flight.
+When the task is cancelled, work that has not begun never begins, a request in flight is given up, and a batch stops.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
-from s3dlio.transfer.executor import CancelToken, Executor, cancelled_by
+from s3dlio.transfer.executor import AwaitToken, Executor, cancelled_by
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,36 +19,31 @@ T = TypeVar("T")
 threads = Executor(32)
 
 
-def start(work: Callable[[], T]) -> Awaitable[T]:
-    """Begin ``work`` on a thread.
-
-    Raises:
-        RuntimeError: no running event loop.
-    """
+async def run(work: Callable[[], T]) -> T:
+    """Run ``work`` on a thread; what it returns or raises."""
+    token = AwaitToken()
     try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(
-            "no running event loop; await this in an async def of your own, and give that to asyncio.run"
-        ) from None
-    token = CancelToken()
-
-    def ended(future: asyncio.Future[T]) -> None:
-        if future.cancelled():
-            token.cancel("the task was cancelled")
-
-    future = asyncio.wrap_future(threads.submit(lambda: cancelled_by(token, work)), loop=loop)
-    future.add_done_callback(ended)
-    return future
+        return await asyncio.wrap_future(threads.submit(lambda: cancelled_by(token, work)))
+    except BaseException:
+        token.cancel("the task was cancelled")
+        raise
 
 
-def twin_of(function: Callable[P, T], home: str = "s3dlio.aio") -> Callable[P, Awaitable[T]]:
-    """The awaitable form of ``function``, which is found in the module ``home``."""
+def twin_of(
+    function: Callable[P, T], home: str = "s3dlio.aio", name: str | None = None
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The coroutine function of a blocking one, with its parameters and its documentation.
+
+    Args:
+        function: the blocking one.
+        home: the module in which it is found.
+        name: what it is called; without, as the function, with ``_async`` behind it.
+    """
 
     @functools.wraps(function)
-    def twin(*args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
-        return start(lambda: function(*args, **kwargs))
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await run(lambda: function(*args, **kwargs))
 
-    twin.__name__ = twin.__qualname__ = f"{function.__name__}_async"
+    twin.__name__ = twin.__qualname__ = name or f"{function.__name__}_async"
     twin.__module__ = home
     return twin

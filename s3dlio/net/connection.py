@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
 from s3dlio.errors import S3dlioError
-from s3dlio.locks import ForkLock
+from s3dlio.locks import ForkLock, native
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.tls import client_context
 
@@ -107,7 +107,8 @@ class Connection:
             self._phase = _HANDSHAKE
         if self._phase == _HANDSHAKE:
             try:
-                self.sock.do_handshake()
+                with native:
+                    self.sock.do_handshake()
             except ssl.SSLWantReadError:
                 return READ
             except ssl.SSLWantWriteError:
@@ -337,6 +338,12 @@ class Connection:
                 break
             got += count
         return got
+
+    def end(self) -> None:
+        """End what another thread waits for on this connection. (TLS's own ``shutdown`` would take its state away.)"""
+        if self._phase > _RESOLVING:
+            with contextlib.suppress(OSError, ValueError):  # it may just have been closed
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close at once."""

@@ -1,14 +1,40 @@
-"""How operations end that were interrupted: each may still ask for requests that clean up, for a while."""
+"""How operations end early: awaited ones when their task is cancelled; all may still ask for requests that clean up."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 from s3dlio.errors import TransferCancelledError
 
 #: What a cancelled operation may take to clean up (abort its multipart upload).
 GRACE_SECONDS = 10.0
+
+
+class Awaited(Protocol):
+    """The awaited call that a blocking operation runs in; its task may be cancelled at any time."""
+
+    @property
+    def cancelled(self) -> bool:
+        """It was."""
+
+    def check(self) -> None:
+        """Raise a TransferCancelledError if it was."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long, or until it is."""
+
+    def enter(self, end: Callable[[], None]) -> None:
+        """Have ``end`` called when it is, by another thread, until ``leave``."""
+
+    def leave(self, end: Callable[[], None]) -> None:
+        """What ``end`` would end is over."""
+
+
+#: The awaited call that this runs in; None for a blocking call.
+awaited: ContextVar[Awaited | None] = ContextVar("s3dlio_awaited", default=None)
 
 
 class Deadline:

@@ -15,6 +15,7 @@ from urllib3.util.wait import wait_for_read
 
 from s3dlio.errors import S3dlioError
 from s3dlio.net.connection import Connection
+from s3dlio.net.ending import Awaited, awaited
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped, broken, final_error, rest_of
 from s3dlio.net.message import Pause, Request, Response
@@ -45,6 +46,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
     """
     started = time.monotonic() - spent
     failed = False
+    around = awaited.get()
     try:
         wanted = next(steps)
         while True:
@@ -53,12 +55,14 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
                 if type(wanted) is Request:
                     answer = perform(wanted, window, started)
                 elif type(wanted) is Pause:
-                    time.sleep(wanted.seconds)
+                    _sleep(wanted.seconds, around)
                 else:
                     answer = _gather(wanted, window, started)
             except BaseException as error:
                 if not failed:
                     failed, started = True, time.monotonic()
+                    if around is not None and around.cancelled:
+                        awaited.set(None)  # what cleans up is not cancelled
                 wanted = steps.throw(error)
             else:
                 wanted = steps.send(answer)
@@ -69,7 +73,15 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
 def _gather(requests: Any, window: int, started: float) -> list[Response]:
     from s3dlio.net.lane import Lane
 
-    return Lane(window=window, started=started).gather(requests)
+    return Lane(window=window, cancel=awaited.get(), started=started).gather(requests)
+
+
+def _sleep(seconds: float, around: Awaited | None) -> None:
+    if around is None:
+        time.sleep(seconds)
+    else:
+        around.sleep(seconds)
+        around.check()
 
 
 def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
@@ -84,14 +96,17 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
     if service.policy.total_timeout is not None:
         return _gather([request], window, began)[0]  # a blocking receive knows no deadline but its own
     started = time.monotonic()
+    around = awaited.get()
     attempt = 1
     fresh = False
     while True:
         connection = service.pool.acquire_fresh() if fresh else service.pool.acquire()
         reused = connection.ready
         try:
-            response = _exchange(request, connection, window)
+            response = _exchange(request, connection, window, around)
         except ConnectionDropped as fault:
+            if around is not None:
+                around.check()
             if fault.elsewhere:
                 continue  # at another address, at once
             if reused and fault.untouched and not fault.timed_out and request.idempotent:
@@ -111,16 +126,18 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
             delay = service.policy.after_response(request, response, attempt, started)
             if delay is None:
                 return response
-        time.sleep(delay)
+        _sleep(delay, around)
         attempt += 1
 
 
-def _exchange(request: Request, connection: Connection, window: int) -> Response:
+def _exchange(request: Request, connection: Connection, window: int, around: Awaited | None) -> Response:
     """One attempt on one connection, which afterwards is back in its pool, closed, or handed to a lane."""
     exchange: Exchange | None = None
     reusable = False
     scratch = _take_scratch()
     try:
+        if around is not None:
+            around.enter(connection.end)
         if not connection.ready:
             connection.open()
         connection.set_blocking(True)
@@ -137,6 +154,8 @@ def _exchange(request: Request, connection: Connection, window: int) -> Response
             raise
         raise fault from error
     finally:
+        if around is not None:
+            around.leave(connection.end)
         if exchange is None or not exchange.more:  # else the exchange goes on, in its scratch
             _spare.append(scratch)
             connection.pool.release(connection, reusable=reusable)
@@ -184,4 +203,4 @@ def _finish_in_lane(exchange: Exchange, connection: Connection, window: int) -> 
     """The head of the answer asked for more requests: a lane takes the half-done exchange over and runs them all."""
     from s3dlio.net.lane import Lane
 
-    return Lane(window=window).finish(exchange, connection)
+    return Lane(window=window, cancel=awaited.get()).finish(exchange, connection)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from s3dlio.errors import NetworkError
-from s3dlio.locks import ForkLock, resolving
+from s3dlio.locks import ForkLock, native
 
 #: As ``socket.getaddrinfo`` gives it: family, kind, protocol, name, and what ``connect`` takes.
 Address = tuple[Any, ...]
@@ -56,7 +56,7 @@ class Resolution:
 
     def _run(self) -> None:
         try:
-            with resolving:
+            with native:
                 self._found = _look_up(self._host, self._port)
         except BaseException as error:
             self._failure = error

@@ -1,4 +1,4 @@
-"""HMAC-SHA256 (RFC 2104) under one key for many messages."""
+"""SHA-256, and HMAC-SHA256 (RFC 2104) under one key for many messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import hashlib
 from typing import Any
 
 _BLOCK = 64
+#: Copied for each hash: that is as quick as a new one, and OpenSSL looks nothing up under a lock, which a forked child
+#: might find taken for ever.
+_EMPTY = hashlib.sha256()
+
+
+def sha256(data: bytes | memoryview = b"") -> Any:
+    """The hash of ``data``, as of ``hashlib``."""
+    digest = _EMPTY.copy()
+    digest.update(data)
+    return digest
 
 
 class HmacSha256:
@@ -20,10 +30,10 @@ class HmacSha256:
 
     def __init__(self, key: bytes) -> None:
         if len(key) > _BLOCK:
-            key = hashlib.sha256(key).digest()
+            key = sha256(key).digest()
         key = key.ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
 
     def of(self, message: bytes) -> Any:
         """The authentication code of ``message``, as a hash with ``digest()`` and ``hexdigest()``."""

@@ -13,11 +13,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextvars import ContextVar
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.locks import ForkLock, call_in_child, renewed_in_child
+from s3dlio.net.ending import awaited
 from s3dlio.reentry import submit
 
 T = TypeVar("T")
@@ -51,21 +53,51 @@ class CancelToken:
             raise TransferCancelledError(self.reason)
 
 
-_surrounding: ContextVar[CancelToken | None] = ContextVar("s3dlio_cancel", default=None)
+class AwaitToken(CancelToken):
+    """The token of an awaited call: cancelling it also ends what its threads wait for. See :class:`Awaited`."""
+
+    __slots__ = ("_changed", "_ends")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+        self._ends: set[Callable[[], None]] = set()
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        super().cancel(reason)
+        with self._changed:
+            for end in self._ends:
+                end()
+            self._changed.notify_all()
+
+    def sleep(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self.cancelled, seconds)
+
+    def enter(self, end: Callable[[], None]) -> None:
+        with self._changed:
+            self.check()
+            self._ends.add(end)
+
+    def leave(self, end: Callable[[], None]) -> None:
+        with self._changed:
+            self._ends.discard(end)
 
 
-def surrounding_token() -> CancelToken | None:
+def surrounding_token() -> AwaitToken | None:
     """The token of the awaited call that this runs in; cancelling its task cancels it."""
-    return _surrounding.get()
+    token = awaited.get()
+    assert token is None or isinstance(token, AwaitToken)
+    return token
 
 
-def cancelled_by(token: CancelToken, work: Callable[[], T]) -> T:
-    """Run ``work``; its batches stop when ``token`` is cancelled."""
-    before = _surrounding.set(token)
+def cancelled_by(token: AwaitToken, work: Callable[[], T]) -> T:
+    """Run ``work``; its requests are given up and its batches stop when ``token`` is cancelled."""
+    before = awaited.set(token)
     try:
         return work()
     finally:
-        _surrounding.reset(before)
+        awaited.reset(before)
 
 
 class ByteBudget:
@@ -159,7 +191,7 @@ class Executor(BaseExecutor):
         return max(0, self.threads - self._taken)
 
     def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T] | None:
-        if (future := submit(pool, work)) is None:
+        if (future := submit(pool, partial(copy_context().run, work))) is None:
             return None
         with self._lock:
             self._taken += 1

@@ -1,8 +1,10 @@
-"""The awaitable twins: the same results and errors, begun at the call, and given up when their task is."""
+"""The coroutine functions: the same results and errors, and given up when their task is."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -12,10 +14,13 @@ import numpy
 import pytest
 
 import s3dlio
-from s3dlio import aio, api, twins
-from s3dlio.errors import BatchError, ObjectNotFoundError
+from s3dlio import api, twins
+from s3dlio.errors import BatchError, ObjectNotFoundError, TransferCancelledError
 from s3dlio.stores.local import LocalStore
 from s3dlio.types import Observation
+from tests.servers.certs import Authority
+from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
+from tests.wire.s3_harness import store_of
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -86,24 +91,109 @@ def test_errors_are_those_of_the_blocking_form() -> None:
     run(work())
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: aio.get_async("memory://aio/x"),
-        lambda: aio.put_bytes_async("memory://aio/x", b""),
-        lambda: aio.head_async("memory://aio/x"),
-        lambda: aio.put_many_async([]),
-    ],
-)
-def test_without_a_loop_the_call_itself_fails(call: Any) -> None:
-    with pytest.raises(RuntimeError, match=r"no running event loop; await .* give that to asyncio\.run"):
-        call()
+def test_every_one_is_a_coroutine_function_that_says_what_it_takes() -> None:
+    names = [name for name in s3dlio.__all__ if name.endswith("_async") and name != "iterate_async"]
+    assert len(names) > 30
+    for name in names:
+        function = getattr(s3dlio, name)
+        assert inspect.iscoroutinefunction(function), name
+        assert function.__name__ == name
+        assert function.__doc__
+        blocking = getattr(s3dlio, name.removesuffix("_async"))
+        if name not in ("get_async", "put_bytes_async"):
+            assert inspect.signature(function).parameters.keys() <= inspect.signature(blocking).parameters.keys() | {
+                "borrow"
+            }, name
 
 
-def test_a_payload_can_be_copied_at_the_call() -> None:
+def test_tasks_and_groups_take_them() -> None:
+    async def work() -> None:
+        await s3dlio.put_bytes_async("memory://aio/task", b"x")
+        assert await asyncio.create_task(s3dlio.get_async("memory://aio/task")) == b"x"
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(s3dlio.get_async("memory://aio/task")) for _ in range(3)]
+        assert [task.result() for task in tasks] == [b"x"] * 3
+
+    run(work())
+    assert asyncio.run(s3dlio.get_async("memory://aio/task")) == b"x"
+
+
+def test_context_variables_reach_the_work_and_its_helpers() -> None:
+    trace = contextvars.ContextVar("trace", default="lost")
+    seen: list[str] = []
+
+    def observe(observation: Observation) -> None:
+        seen.append(trace.get())
+
+    async def work() -> None:
+        trace.set("kept")
+        await s3dlio.put_many_async([(f"memory://aio/context/{i}", b"x") for i in range(4)])
+        await s3dlio.get_async("memory://aio/context/0")
+        assert trace.get() == "kept"
+
+    api.default_client().add_observer(observe)
+    try:
+        run(work())
+    finally:
+        api.default_client().remove_observer(observe)
+    assert seen == ["kept"] * 5
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_request_in_flight_is_given_up_with_its_task(secure: bool, authority: Authority) -> None:
+    """The connection is closed at once, not when the server or the time for its answer says so."""
+    asked = threading.Event()
+    script = [Expect(lambda seen: asked.set() is None), ExpectClose()]
+    with ScriptedServer([script], tls=authority if secure else None) as server:
+        store = store_of(server.endpoint, http={"read_timeout": 120.0, "ca_bundle": str(authority.bundle)})
+        ended: list[BaseException | None] = []
+
+        def observe(observation: Observation) -> None:
+            ended.append(observation.error)
+
+        async def work() -> None:
+            task = asyncio.create_task(twins.run(lambda: store.get("k")))
+            await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        store.observers = (observe,)
+        run(work())
+        twins.threads.shutdown()
+        assert isinstance(ended[0], TransferCancelledError)
+        server.assert_consumed()
+
+
+def test_a_pause_between_attempts_is_given_up_with_its_task() -> None:
+    asked = threading.Event()
+    slow_down = respond("503 Slow Down", headers=[("Retry-After", "100")])
+    with ScriptedServer([[Expect(lambda seen: asked.set() is None), slow_down]]) as server:
+        store = store_of(server.endpoint, retry={"retry_after_cap": 100.0})
+        ended = threading.Event()
+
+        def get() -> None:
+            try:
+                store.get("k")
+            finally:
+                ended.set()
+
+        async def work() -> None:
+            task = asyncio.create_task(twins.run(get))
+            await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        run(work())
+        assert ended.wait(30)
+
+
+def test_a_payload_can_be_copied_when_the_write_begins() -> None:
     async def work() -> None:
         data = bytearray(b"before")
-        writing = s3dlio.put_bytes_async("memory://aio/copied", data, borrow=False)
+        writing = asyncio.create_task(s3dlio.put_bytes_async("memory://aio/copied", data, borrow=False))
+        await asyncio.sleep(0)
         data[:] = b"after!"
         await writing
         assert await s3dlio.get_async("memory://aio/copied") == b"before"
@@ -113,7 +203,7 @@ def test_a_payload_can_be_copied_at_the_call() -> None:
     run(work())
 
 
-def test_work_begins_at_the_call_and_runs_side_by_side() -> None:
+def test_work_runs_side_by_side() -> None:
     together = threading.Barrier(4)
 
     def wait(uri: str) -> str:
@@ -195,8 +285,9 @@ def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
     begun: list[int] = []
 
     async def work() -> None:
-        holding = [twins.start(lambda: hold.wait(30)) for _ in range(twins.threads.threads)]
-        late = asyncio.ensure_future(twins.start(lambda: begun.append(1)))
+        holding = [asyncio.create_task(twins.run(lambda: hold.wait(30))) for _ in range(twins.threads.threads)]
+        await asyncio.sleep(0)
+        late = asyncio.create_task(twins.run(lambda: begun.append(1)))
         await asyncio.sleep(0)
         late.cancel()
         await asyncio.sleep(0)

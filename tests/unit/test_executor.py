@@ -18,6 +18,7 @@ import s3dlio
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.locks import ForkLock
 from s3dlio.transfer.executor import (
+    AwaitToken,
     BaseExecutor,
     ByteBudget,
     CancelToken,
@@ -202,7 +203,7 @@ def test_a_token_keeps_its_first_reason() -> None:
 
 
 def test_the_surrounding_token() -> None:
-    token = CancelToken()
+    token = AwaitToken()
     assert surrounding_token() is None
     assert cancelled_by(token, surrounding_token) is token
     assert surrounding_token() is None
