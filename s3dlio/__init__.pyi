@@ -17,23 +17,24 @@ from s3dlio.aio import (
     get_into_async as get_into_async, get_many_async as get_many_async,
     get_many_outcomes_async as get_many_outcomes_async, get_many_stats_async as get_many_stats_async,
     get_object_async as get_object_async, get_range_async as get_range_async, get_tags_async as get_tags_async,
-    head_async as head_async, iterate_async as iterate_async, list_async as list_async,
-    list_containers_async as list_containers_async, list_full_uris_async as list_full_uris_async,
-    list_keys_async as list_keys_async, mkdir_async as mkdir_async, move_async as move_async,
-    pre_stat_and_cache_async as pre_stat_and_cache_async, presign_async as presign_async, put_async as put_async,
-    put_bytes_async as put_bytes_async, put_many_async as put_many_async, put_tags_async as put_tags_async,
-    rmdir_async as rmdir_async, stat_async as stat_async, stat_many_async as stat_many_async,
-    stat_object_async as stat_object_async, sync_async as sync_async, upload_async as upload_async,
+    head_async as head_async, iter_many_async as iter_many_async, iterate_async as iterate_async,
+    list_async as list_async, list_containers_async as list_containers_async,
+    list_full_uris_async as list_full_uris_async, list_keys_async as list_keys_async, mkdir_async as mkdir_async,
+    move_async as move_async, pre_stat_and_cache_async as pre_stat_and_cache_async, presign_async as presign_async,
+    put_async as put_async, put_bytes_async as put_bytes_async, put_many_async as put_many_async,
+    put_tags_async as put_tags_async, rmdir_async as rmdir_async, stat_async as stat_async,
+    stat_many_async as stat_many_async, stat_object_async as stat_object_async, sync_async as sync_async,
+    upload_async as upload_async,
 )
 from s3dlio.api import (
     configure as configure, configure_s3 as configure_s3, copy as copy, create_bucket as create_bucket,
     default_client as default_client, delete as delete, delete_bucket as delete_bucket, delete_many as delete_many,
     download as download, exists as exists, get as get, get_into as get_into, get_many as get_many,
     get_many_outcomes as get_many_outcomes, get_many_stats as get_many_stats, get_object as get_object,
-    get_range as get_range, get_tags as get_tags, head as head, init_logging as init_logging, iterate as iterate,
-    list as list, list_containers as list_containers, list_full_uris as list_full_uris, list_keys as list_keys,
-    mkdir as mkdir, move as move, pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put,
-    put_bytes as put_bytes, put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat,
+    get_range as get_range, get_tags as get_tags, head as head, init_logging as init_logging, iter_many as iter_many,
+    iterate as iterate, list as list, list_containers as list_containers, list_full_uris as list_full_uris,
+    list_keys as list_keys, mkdir as mkdir, move as move, pre_stat_and_cache as pre_stat_and_cache, presign as presign,
+    put as put, put_bytes as put_bytes, put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat,
     stat_many as stat_many, stat_object as stat_object, sync as sync, upload as upload,
 )
 from s3dlio.client import (
@@ -71,15 +72,15 @@ from s3dlio.datagen import (
 from s3dlio.errors import (
     AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, ConfigError as ConfigError,
     CorruptDataError as CorruptDataError, EndpointError as EndpointError,
-    ExportStillReferencedError as ExportStillReferencedError,
-    IntegrityError as IntegrityError, InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError,
-    ItemFailure as ItemFailure, LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,
+    ExportStillReferencedError as ExportStillReferencedError, IntegrityError as IntegrityError,
+    InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError, ItemFailure as ItemFailure,
+    LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,
     MissingDependencyError as MissingDependencyError, NetworkError as NetworkError,
     ObjectChangedError as ObjectChangedError, ObjectNotFoundError as ObjectNotFoundError,
-    OutcomeUnknownError as OutcomeUnknownError,
-    PermissionDeniedError as PermissionDeniedError, PreconditionFailedError as PreconditionFailedError,
-    ProtocolError as ProtocolError, RangeNotSatisfiableError as RangeNotSatisfiableError, S3dlioError as S3dlioError,
-    ServiceError as ServiceError, StorageFullError as StorageFullError, ThrottledError as ThrottledError,
+    OutcomeUnknownError as OutcomeUnknownError, PermissionDeniedError as PermissionDeniedError,
+    PreconditionFailedError as PreconditionFailedError, ProtocolError as ProtocolError,
+    RangeNotSatisfiableError as RangeNotSatisfiableError, S3dlioError as S3dlioError, ServiceError as ServiceError,
+    StorageFullError as StorageFullError, ThrottledError as ThrottledError,
     TransferCancelledError as TransferCancelledError, TransferTimeoutError as TransferTimeoutError,
     UnsafeKeyError as UnsafeKeyError, UnsupportedOperationError as UnsupportedOperationError,
 )
@@ -120,6 +121,9 @@ from s3dlio.stored import (
     parquet_rg_row_offsets_async as parquet_rg_row_offsets_async, read_npz as read_npz,
     read_npz_async as read_npz_async, read_tfrecord_index as read_tfrecord_index,
     read_tfrecord_index_async as read_tfrecord_index_async,
+)
+from s3dlio.transfer.stream import (
+    ManyIterator as ManyIterator,
 )
 from s3dlio.transfer.summary import (
     TransferSummary as TransferSummary,

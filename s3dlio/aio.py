@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from s3dlio import api
+from s3dlio.client import Client
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.body import as_memory
 from s3dlio.twins import run, twin_of
@@ -85,6 +86,9 @@ async def put_many_async(
     """Write many objects, see ``put_many``; ``borrow`` as of :func:`put_bytes_async`."""
     pairs = builtins.list(items) if borrow else [(uri, bytes(as_memory(data))) for uri, data in items]
     await run(lambda: api.put_many(pairs, max_in_flight))
+
+
+iter_many_async = api.function_of(Client.iter_many_async, __name__)
 
 
 async def iterate_async(uri: URI, recursive: bool = False, pattern: str | None = None) -> AsyncIterator[str]:

@@ -115,8 +115,8 @@ def init_logging(level: str = "info") -> None:
     logger.setLevel(number)
 
 
-def _function(method: Callable[Concatenate[Client, P], T]) -> Callable[P, T]:
-    """The method as a function of the default client, with its documentation and its parameters."""
+def function_of(method: Callable[Concatenate[Client, P], T], home: str = __name__) -> Callable[P, T]:
+    """The method as a function of the default client, with its documentation and its parameters, in module ``home``."""
 
     @functools.wraps(method)
     def function(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -126,7 +126,7 @@ def _function(method: Callable[Concatenate[Client, P], T]) -> Callable[P, T]:
     parameters = [parameter for name, parameter in signature.parameters.items() if name != "self"]
     function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     function.__qualname__ = method.__name__
-    function.__module__ = __name__
+    function.__module__ = home
     return function
 
 
@@ -183,41 +183,42 @@ def get_object(
     return default_client().get(uri, version_id=version_id, conditions=conditions)
 
 
-get_tags = _function(Client.get_tags)
-put_tags = _function(Client.put_tags)
-presign = _function(Client.presign)
-pre_stat_and_cache = _function(Client.pre_stat_and_cache)
-get_range = _function(Client.get_range)
-get_into = _function(Client.get_into)
-get_many = _function(Client.get_many)
-get_many_outcomes = _function(Client.get_many_outcomes)
-get_many_stats = _function(Client.get_many_stats)
+get_tags = function_of(Client.get_tags)
+put_tags = function_of(Client.put_tags)
+presign = function_of(Client.presign)
+pre_stat_and_cache = function_of(Client.pre_stat_and_cache)
+get_range = function_of(Client.get_range)
+get_into = function_of(Client.get_into)
+get_many = function_of(Client.get_many)
+get_many_outcomes = function_of(Client.get_many_outcomes)
+iter_many = function_of(Client.iter_many)
+get_many_stats = function_of(Client.get_many_stats)
 
-put = _function(Client.put)
-put_bytes = _function(Client.put_bytes)
-put_many = _function(Client.put_many)
+put = function_of(Client.put)
+put_bytes = function_of(Client.put_bytes)
+put_many = function_of(Client.put_many)
 
-list = _function(Client.list)
-list_keys = _function(Client.list_keys)
-list_full_uris = _function(Client.list_full_uris)
-iterate = _function(Client.iterate)
+list = function_of(Client.list)
+list_keys = function_of(Client.list_keys)
+list_full_uris = function_of(Client.list_full_uris)
+iterate = function_of(Client.iterate)
 
-head = _function(Client.head)
-stat = _function(Client.stat)
-stat_object = _function(Client.stat)
-stat_many = _function(Client.stat_many)
-exists = _function(Client.exists)
+head = function_of(Client.head)
+stat = function_of(Client.stat)
+stat_object = function_of(Client.stat)
+stat_many = function_of(Client.stat_many)
+exists = function_of(Client.exists)
 
-delete = _function(Client.delete)
-delete_many = _function(Client.delete_many)
-mkdir = _function(Client.mkdir)
-rmdir = _function(Client.rmdir)
-create_bucket = _function(Client.create_bucket)
-delete_bucket = _function(Client.delete_bucket)
-list_containers = _function(Client.list_containers)
+delete = function_of(Client.delete)
+delete_many = function_of(Client.delete_many)
+mkdir = function_of(Client.mkdir)
+rmdir = function_of(Client.rmdir)
+create_bucket = function_of(Client.create_bucket)
+delete_bucket = function_of(Client.delete_bucket)
+list_containers = function_of(Client.list_containers)
 
-upload = _function(Client.upload)
-download = _function(Client.download)
-copy = _function(Client.copy)
-move = _function(Client.move)
-sync = _function(Client.sync)
+upload = function_of(Client.upload)
+download = function_of(Client.download)
+copy = function_of(Client.copy)
+move = function_of(Client.move)
+sync = function_of(Client.sync)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from s3dlio.errors import ConfigError
@@ -12,6 +13,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.transfer.selection import Selection
+from s3dlio.transfer.stream import Entry, ManyIterator, Stream, check_room, outcomes
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 from s3dlio.verbs import URI, Verbs
@@ -63,6 +65,70 @@ class BulkVerbs(Verbs):
     ) -> builtins.list[tuple[str, BytesView | BaseException]]:
         """As :meth:`get_many`, but a failure stops nothing: the error stands in the place of the data."""
         return many.get_many(many.uri_list(uris), self._crew(max_in_flight), keep_going=True)
+
+    def iter_many(
+        self,
+        uris: Iterable[Entry],
+        *,
+        max_in_flight: int = 64,
+        max_bytes: int | None = None,
+        prefetch: int | None = None,
+        ordered: bool = True,
+        continue_on_error: bool = False,
+        timeout: float | None = None,
+    ) -> ManyIterator:
+        """Read any number of objects, the next ones while the caller works on those before: ``for uri, data in ...``.
+
+        The loop may be left at any time: what is on its way is given up, and its buffers are free again.
+
+        Args:
+            uris: which; or (URI, offset, length) for a stretch of one. A list, or a generator, an endless one too: it
+                is read on a thread of its own, as far ahead as ``prefetch`` says and no further.
+            max_in_flight: how many at a time.
+            max_bytes: how many bytes may be in flight or waiting for the caller, about: of an object that is only
+                asked for, the size is taken to be the largest of the last ones. One alone may be larger. Default:
+                ``transfer.max_in_flight_bytes``.
+            prefetch: how many objects may be in flight or waiting for the caller. Default: 4 times ``max_in_flight``.
+            ordered: in the order of ``uris``; False: as they arrive.
+            continue_on_error: give the error in the place of the data, and go on. Otherwise it is raised, after the
+                objects before it, and ends the iteration.
+            timeout: seconds that the next object may take to arrive.
+
+        Returns:
+            An iterator of (URI, data), or ((URI, offset, length), data); also a context manager, with ``close``.
+
+        Raises:
+            ConfigError: a number is less than 1.
+            S3dlioError: (while iterating) an object could not be read; it has its URI.
+            TransferTimeoutError: (while iterating) nothing arrived within ``timeout``.
+        """
+        open_stream = self._stream(uris, max_in_flight, max_bytes, prefetch, ordered)
+        return ManyIterator(open_stream(), timeout=timeout, continue_on_error=continue_on_error)
+
+    def iter_many_async(
+        self,
+        uris: Iterable[Entry],
+        *,
+        max_in_flight: int = 64,
+        max_bytes: int | None = None,
+        prefetch: int | None = None,
+        ordered: bool = True,
+        continue_on_error: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[tuple[Any, Any]]:
+        """:meth:`iter_many` for ``async for``; the event loop waits for nothing."""
+        open_stream = self._stream(uris, max_in_flight, max_bytes, prefetch, ordered)
+        return outcomes(open_stream, timeout=timeout, continue_on_error=continue_on_error)
+
+    def _stream(
+        self, uris: Iterable[Entry], width: int, max_bytes: int | None, prefetch: int | None, ordered: bool
+    ) -> Callable[[], Stream]:
+        if isinstance(uris, str | os.PathLike):
+            raise TypeError("expected several URIs (a list, a generator), not a single one")
+        crew = self._crew(width)
+        limit = self.settings.transfer.max_in_flight_bytes if max_bytes is None else max_bytes
+        objects, size = check_room(prefetch, crew.width, limit)
+        return lambda: Stream(uris, crew, objects=objects, size=size, ordered=ordered)
 
     def get_many_stats(
         self,

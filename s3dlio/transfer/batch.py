@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3dlio.stores.base import Call
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken
-from s3dlio.transfer.feed import Feed, Item
+from s3dlio.transfer.feed import Feed, Item, Source
 
 if TYPE_CHECKING:
     from s3dlio.net.lane import Lane
-    from s3dlio.transfer.ahead import Ahead
 
 #: Told of every call that has ended: its position in the input, its result, its error (None: it succeeded).
 Done = Callable[[int, Any, BaseException | None], None]
@@ -46,7 +45,7 @@ def run_calls(
     executor: BaseExecutor,
     budget: ByteBudget | None = None,
     adaptive: bool = False,
-    ahead: Ahead[Any] | None = None,
+    ahead: Source | None = None,
 ) -> None:
     """Run every call, at most ``width`` at a time, and return when all that were started have ended.
 

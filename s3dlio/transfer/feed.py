@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from s3dlio.stores.base import Call
 from s3dlio.transfer.executor import CancelToken
 
-if TYPE_CHECKING:
-    from s3dlio.transfer.ahead import Ahead
-
 #: A call, and its position in the input.
 Item = tuple[int, Call[Any]]
 _END: Any = object()
+
+
+class Source(Protocol):
+    """Where the calls come from, where they may be a while in coming."""
+
+    #: Whether it waits for the next one. Otherwise it says None where there is none yet.
+    waits: bool
 
 
 def _numbered(calls: Iterable[Call[Any] | None]) -> Iterator[Item | None]:
@@ -32,7 +36,7 @@ class Feed:
     """The one iterator of a batch, shared by its workers: hands out (position, call)."""
 
     def __init__(
-        self, calls: Iterable[Call[Any] | None], cancel: CancelToken, ahead: Ahead[Any] | None = None
+        self, calls: Iterable[Call[Any] | None], cancel: CancelToken, ahead: Source | None = None
     ) -> None:
         self._calls: Iterator[Any] = enumerate(calls) if ahead is None else _numbered(calls)
         self._returned: list[Item] = []
@@ -54,7 +58,7 @@ class Feed:
         """The same for a lane, which must not wait for the input while it is busy: then it gets None."""
         return iter(self) if self._ahead is None else self._for_lane(self._ahead, is_busy)
 
-    def _for_lane(self, ahead: Ahead[Any], is_busy: Callable[[], bool]) -> Iterator[Item | None]:
+    def _for_lane(self, ahead: Source, is_busy: Callable[[], bool]) -> Iterator[Item | None]:
         while not self._cancel.cancelled:
             wait = not is_busy()
             item: Item | None
@@ -66,7 +70,7 @@ class Feed:
                 return
             yield item
 
-    def _next(self, ahead: Ahead[Any], wait: bool) -> Item | None:
+    def _next(self, ahead: Source, wait: bool) -> Item | None:
         if not self._lock.acquire(blocking=wait):
             return None  # the other lane is not busy, and waits
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,24 @@ def test_the_store_level(base: str) -> None:
     store.delete_container("beside")
     store.delete_prefix("")
     assert store.list() == []
+
+
+def test_any_number_of_objects_while_the_next_ones_are_on_their_way(base: str) -> None:
+    uris = [f"{base}stream/{number:03}" for number in range(60)]
+    s3dlio.put_many([(uri, uri.encode() * 2000) for uri in uris])
+    options = {"max_in_flight": 8, "prefetch": 12, "max_bytes": 1 << 20}
+    for ordered in (True, False):
+        found = list(s3dlio.iter_many(s3dlio.iterate(f"{base}stream/"), ordered=ordered, **options))  # type: ignore[arg-type]
+        assert [uri for uri, _ in (found if ordered else sorted(found))] == uris
+        assert all(data == uri.encode() * 2000 for uri, data in found)
+    with s3dlio.iter_many(itertools.cycle(uris), **options) as endless:  # type: ignore[arg-type]
+        assert [uri for uri, _ in itertools.islice(endless, 130)] == [*uris, *uris, *uris[:10]]
+    assert list(s3dlio.iter_many([(uris[3], 2, 5)])) == [((uris[3], 2, 5), (uris[3].encode() * 2)[2:7])]
+    with pytest.raises(ObjectNotFoundError) as caught:
+        list(s3dlio.iter_many([*uris, f"{base}nope"], **options))  # type: ignore[arg-type]
+    assert caught.value.uri == f"{base}nope"
+
+    async def awaited() -> list[str]:
+        return [uri async for uri, _ in s3dlio.iter_many_async(uris, max_in_flight=4)]
+
+    assert asyncio.run(awaited()) == uris

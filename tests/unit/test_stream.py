@@ -1,0 +1,328 @@
+"""Reading any number of objects: order, bounds, errors, and leaving the loop early."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import s3dlio
+from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
+from s3dlio.memory.body import Sink
+from s3dlio.memory.pool import default_pool
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.memory import MemoryStore
+from s3dlio.transfer.executor import Executor
+from s3dlio.transfer.many import Crew
+from s3dlio.transfer.stream import ManyIterator, Stream, check_room
+from s3dlio.types import Conditions, ObjectMetadata
+
+MIB = 1 << 20
+
+
+class Slow(MemoryStore):
+    """Objects of any name, `size` bytes each; those that have a gate wait for it."""
+
+    waits: ClassVar[bool] = True
+
+    def __init__(self, size: int = 10) -> None:
+        super().__init__("memory://slow")
+        self.size = size
+        self.gates: dict[str, threading.Event] = {}
+        self.asked: list[str] = []
+
+    def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
+        self.asked.append(key)
+        if gate := self.gates.get(key):
+            assert gate.wait(30)
+        if key.startswith("missing"):
+            raise ObjectNotFoundError("no such object")
+        sink.begin(self.size)
+        place = sink.at(0, self.size)
+        assert isinstance(place, memoryview)
+        sink.end(self.size)
+        return ObjectMetadata(self.size)
+
+    def iterate(self, entries: Any, *, width: int = 4, prefetch: int | None = None, size: int = 1 << 30,
+                ordered: bool = True, timeout: float | None = 30, continue_on_error: bool = False) -> ManyIterator:
+        def store_for(uri: str) -> tuple[ObjectStore, str]:
+            return self, uri.removeprefix("memory://slow/")
+
+        objects, size = check_room(prefetch, width, size)
+        stream = Stream(entries, Crew(store_for, Executor(width), width), objects=objects, size=size, ordered=ordered)
+        return ManyIterator(stream, timeout=timeout, continue_on_error=continue_on_error)
+
+
+def names(count: int) -> list[str]:
+    return [f"memory://slow/{number}" for number in range(count)]
+
+
+def keys(iterator: Iterator[tuple[Any, Any]], count: int | None = None) -> list[str]:
+    return [uri.rpartition("/")[2] for uri, _ in itertools.islice(iterator, count)]
+
+
+@pytest.fixture
+def base() -> str:
+    base = "memory://streams/"
+    s3dlio.put_many([(f"{base}{number}", str(number).encode()) for number in range(100)])
+    return base
+
+
+# -- what comes, and in which order
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("generated", [True, False])
+def test_every_object_comes_once(base: str, ordered: bool, generated: bool) -> None:
+    uris = s3dlio.list(base)
+    entries = (uri for uri in uris) if generated else uris
+    found = list(s3dlio.iter_many(entries, max_in_flight=8, ordered=ordered))
+    assert sorted(found) == [(uri, uri.rpartition("/")[2].encode()) for uri in uris]
+    if ordered:
+        assert [uri for uri, _ in found] == uris
+    assert list(s3dlio.iter_many([])) == []
+
+
+def test_in_order_or_as_they_arrive() -> None:
+    for ordered in (True, False):
+        store = Slow()
+        gate = store.gates["0"] = threading.Event()
+        with store.iterate(names(4), width=2, ordered=ordered) as found:
+            if not ordered:
+                assert keys(found, 3) == ["1", "2", "3"]
+            gate.set()
+            assert keys(found) == (["0", "1", "2", "3"] if ordered else ["0"])
+
+
+def test_an_object_may_come_again_and_stretches_of_it(base: str) -> None:
+    uri = f"{base}42"
+    entries = [uri, (uri, 1, 1), (uri, 0, None), uri]
+    assert list(s3dlio.iter_many(entries)) == [(uri, b"42"), ((uri, 1, 1), b"2"), ((uri, 0, None), b"42"), (uri, b"42")]
+
+
+def test_paths_and_several_stores(base: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"here")
+    assert list(s3dlio.iter_many([f"{base}1", tmp_path / "x"])) == [
+        (f"{base}1", b"1"), (f"file://{tmp_path}/x", b"here"),
+    ]  # fmt: skip
+
+
+# -- bounds
+
+
+def test_an_endless_generator_is_read_no_further_than_needed() -> None:
+    store, pulled = Slow(), itertools.count()
+    entries = (f"memory://slow/{number}" for number in pulled)
+    with store.iterate(entries, width=4, prefetch=6) as found:
+        for taken in range(200):
+            assert keys(found, 1) == [str(taken)]
+            assert len(store.asked) <= taken + 1 + 6
+    assert next(pulled) < 200 + 6 + 2 * 4 + 2
+
+
+@pytest.mark.parametrize("size", [128 << 10, MIB])
+def test_bytes_are_bounded(size: int) -> None:
+    gc.collect()
+    before = default_pool().stats().leased_bytes
+    store = Slow(size)
+    store.gates["0"] = threading.Event()
+    uris = (f"memory://slow/{number}" for number in itertools.count())
+    with store.iterate(uris, width=8, prefetch=100, size=8 * size) as found:
+        store.gates["0"].set()
+        for _, _view in itertools.islice(found, 100):
+            assert default_pool().stats().leased_bytes - before <= 10 * size  # one is the caller's, one on its way
+
+
+def test_an_object_larger_than_the_bound_passes_alone() -> None:
+    store = Slow(MIB)
+    found = store.iterate(names(5), size=1000)
+    for taken in range(5):
+        assert len(next(found)[1]) == MIB
+        assert len(store.asked) <= taken + 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_in_flight": 0}, {"max_bytes": 0}, {"prefetch": 0}, {"max_bytes": "much"}, {"max_in_flight": True}]
+)
+def test_wrong_numbers_are_refused_at_once(wrong: Any) -> None:
+    for iterate in (s3dlio.iter_many, s3dlio.iter_many_async):
+        with pytest.raises((ConfigError, TypeError)):
+            iterate([], **wrong)
+        with pytest.raises(TypeError, match="several URIs"):
+            iterate("memory://streams/1")
+
+
+def test_a_pool_config_says_how() -> None:
+    store, config = Slow(), s3dlio.PoolConfig(pool_size=16, readahead_batches=2, batch_timeout=7, max_inflight=8)
+    assert config.options("Sequential") == {"max_in_flight": 8, "prefetch": 16, "timeout": 7, "ordered": True}
+    del store
+    s3dlio.put_bytes("memory://streams/x", b"x")
+    assert list(s3dlio.iter_many(["memory://streams/x"], **config.options())) == [("memory://streams/x", b"x")]
+
+
+# -- errors
+
+
+def test_an_error_comes_in_its_place_and_ends_the_iteration() -> None:
+    store = Slow()
+    found = store.iterate([*names(3), "memory://slow/missing", *names(3)])
+    assert keys(found, 3) == ["0", "1", "2"]
+    with pytest.raises(ObjectNotFoundError) as caught:
+        next(found)
+    assert caught.value.uri == "memory://slow/missing"
+    assert list(found) == []
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_or_it_is_given_in_the_place_of_the_data(base: str, ordered: bool) -> None:
+    entries: list[Any] = [f"{base}1", f"{base}missing", "no-scheme", (f"{base}2", 1), f"{base}3"]
+    found = dict(s3dlio.iter_many(entries, ordered=ordered, continue_on_error=True))
+    assert (found[f"{base}1"], found[f"{base}3"]) == (b"1", b"3")
+    assert isinstance(found[f"{base}missing"], ObjectNotFoundError)
+    assert isinstance(found["no-scheme"], InvalidURIError)
+    assert isinstance(found[(f"{base}2", 1)], TypeError)
+
+
+def test_what_the_generator_raises_comes_after_all_before_it() -> None:
+    def entries() -> Iterator[str]:
+        yield from names(10)
+        raise KeyError("the list ended badly")
+
+    found = Slow().iterate(entries())
+    assert keys(found, 10) == [str(number) for number in range(10)]
+    with pytest.raises(KeyError, match="ended badly"):
+        next(found)
+    assert list(found) == []
+
+
+def test_one_that_is_late_is_an_error() -> None:
+    store = Slow()
+    gate = store.gates["0"] = threading.Event()
+    found = store.iterate(names(1), timeout=0.05)
+    found.close = gate.set  # type: ignore[method-assign]
+    with pytest.raises(TransferTimeoutError, match=r"no object arrived within 0\.05 seconds"):
+        next(found)
+
+
+# -- leaving early
+
+
+def ended(thread: threading.Thread) -> bool:
+    thread.join(10)
+    return not thread.is_alive()
+
+
+@pytest.mark.parametrize("generated", [True, False])
+def test_leaving_the_loop_ends_the_work_and_gives_the_buffers_back(generated: bool) -> None:
+    gc.collect()
+    before = default_pool().stats().leased
+    store, closed = Slow(MIB), threading.Event()
+
+    def endless() -> Iterator[str]:
+        try:
+            for number in itertools.count():
+                yield f"memory://slow/{number}"
+        finally:
+            closed.set()
+
+    iterator = store.iterate(endless() if generated else names(1000), width=2, prefetch=8)
+    thread, gone = iterator._stream.thread, weakref.ref(iterator)
+    for _ in iterator:
+        break
+    del iterator
+    assert gone() is None
+    assert ended(thread)
+    assert len(store.asked) <= 1 + 8 + 2
+    assert not generated or closed.wait(10)
+    del _
+    assert default_pool().stats().leased == before
+
+
+def test_closing_waits_until_nothing_is_in_flight() -> None:
+    store = Slow()
+    with store.iterate(itertools.cycle(names(3))) as found:
+        keys(found, 5)
+        thread = found._stream.thread
+    assert not thread.is_alive()
+    assert list(found) == []
+
+
+def test_a_forked_child_cannot_go_on_with_it() -> None:
+    found = Slow().iterate(itertools.cycle(names(3)))
+    next(found)
+    child = os.fork()
+    if not child:
+        try:
+            next(found)
+        except S3dlioError as error:
+            os._exit(0 if "another process" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    found.close()
+
+
+# -- for an event loop
+
+
+def test_awaited(base: str) -> None:
+    async def main() -> list[Any]:
+        uris = s3dlio.list(base)
+        in_order = [found async for found in s3dlio.iter_many_async(uris, max_in_flight=8)]
+        assert in_order == s3dlio.get_many(uris)
+        some = []
+        async for uri, data in s3dlio.iter_many_async(itertools.cycle(uris), ordered=False):
+            some.append((uri, bytes(data)))
+            if len(some) == 150:
+                break
+        with pytest.raises(ObjectNotFoundError):
+            async for _ in s3dlio.iter_many_async([f"{base}missing"]):
+                pass
+        missing = [found async for found in s3dlio.iter_many_async([f"{base}missing"], continue_on_error=True)]
+        assert isinstance(missing[0][1], ObjectNotFoundError)
+        return some
+
+    assert len(asyncio.run(main())) == 150
+
+
+def test_the_event_loop_goes_on_while_an_object_is_awaited(base: str) -> None:
+    asked, gate = threading.Event(), threading.Event()
+
+    def entries() -> Iterator[str]:
+        asked.set()
+        assert gate.wait(30)
+        yield f"{base}1"
+
+    async def main() -> list[Any]:
+        task = asyncio.ensure_future(anext(aiter(s3dlio.iter_many_async(entries(), timeout=30))))
+        while not asked.is_set():
+            await asyncio.sleep(0)
+        gate.set()
+        return [await task]
+
+    assert asyncio.run(main()) == [(f"{base}1", b"1")]
+
+
+def test_one_that_is_awaited_too_long_is_an_error() -> None:
+    gate = threading.Event()
+
+    def entries() -> Iterator[str]:
+        assert gate.wait(30)
+        yield from ()
+
+    async def main() -> None:
+        async for _ in s3dlio.iter_many_async(entries(), timeout=0.05):
+            pass
+
+    try:
+        with pytest.raises(TransferTimeoutError, match=r"within 0\.05 seconds"):
+            asyncio.run(main())
+    finally:
+        gate.set()
