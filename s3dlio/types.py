@@ -298,9 +298,18 @@ class Observation:
 
     Times are nanoseconds of ``time.time_ns``; ``first_byte_ns`` is 0 where no body was read. ``bytes`` is 0 after an
     error; ``objects`` counts the entries of a listing and the keys of a batch delete, and is 1 elsewhere.
+
+    Attributes:
+        range: the offset and length (None: to the end) that were asked for, in bytes; None for whole objects.
+        endpoint: ``host:port`` of the server; None for local stores.
+        attempts: how often the request was sent that took the most tries; 1 where nothing was tried again.
+        status: the HTTP status of the last answer; None where there was none, or an SDK keeps it to itself.
     """
 
-    __slots__ = ("bytes", "end_ns", "error", "first_byte_ns", "objects", "operation", "start_ns", "uri")
+    __slots__ = (
+        "attempts", "bytes", "end_ns", "endpoint", "error", "first_byte_ns", "objects", "operation", "range",
+        "start_ns", "status", "uri",
+    )  # fmt: skip
 
     def __init__(self, operation: str, uri: str, start_ns: int) -> None:
         self.operation = operation
@@ -310,6 +319,10 @@ class Observation:
         self.end_ns = 0
         self.bytes = 0
         self.objects = 1
+        self.range: tuple[int, int | None] | None = None
+        self.endpoint: str | None = None
+        self.attempts = 1
+        self.status: int | None = None
         self.error: BaseException | None = None
 
     @property

@@ -78,6 +78,11 @@ class ObjectStore(ABC):
         self.root = root
         self.observers: tuple[Observer, ...] = tuple(observers)
 
+    @property
+    def endpoint(self) -> str | None:
+        """Where requests go, as a URL; None for local stores."""
+        return None
+
     def uri(self, key: str) -> str:
         """The URI of ``key``."""
         return f"{self.root}/{key}"
@@ -140,13 +145,16 @@ class ObjectStore(ABC):
         ranged = offset != 0 or length is not None
         if ranged:
             check_range(self.uri(key), offset, length)
-        return Call(
+        call: Call[ObjectMetadata] = Call(
             self,
             "GET_RANGE" if ranged else "GET",
             key,
             lambda: self._read(key, sink, offset, length, conditions),
             sink=sink,
         )
+        if ranged:
+            call.range = offset, length
+        return call
 
     def head(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> ObjectMetadata:
         """What the store tells about the object, without its bytes."""

@@ -8,8 +8,11 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from s3dlio.endpoints import name_of
 from s3dlio.errors import S3dlioError, TransferCancelledError, from_exception, is_ours, redact
 from s3dlio.memory.body import Sink
+from s3dlio.net.message import Request, Response
+from s3dlio.stores.watching import note, watched
 from s3dlio.types import ListPage, Observation
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("s3dlio.stores")
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 #: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
 Steps = Generator[Any, Any, T]
@@ -39,8 +43,12 @@ class Call(Generic[T]):
     """
 
     __slots__ = (
-        "_observation", "held", "key", "load", "objects", "operation", "sink", "size", "spent", "start", "store",
+        "_observation", "held", "key", "load", "objects", "operation", "range", "sink", "size", "spent", "start",
+        "store",
     )  # fmt: skip
+
+    #: Offset and length (None: to the end) of a read of a part; not set for others, which are most.
+    range: tuple[int, int | None]
 
     def __init__(
         self,
@@ -80,9 +88,22 @@ class Call(Generic[T]):
     def steps(self) -> Steps[T]:
         """The requests of a cloud store, for a driver."""
         with self:
-            result: T = yield from self.start()
+            steps = self.start()
+            if self._observation is not None:
+                steps = watched(steps, self._observation)
+            result: T = yield from steps
             self._count(result)
             return result
+
+    def watch(self, steps: Steps[U]) -> Steps[U]:
+        """Other steps of this operation, whose answers observers are told of, if there are any."""
+        seen = self._observation
+        return steps if seen is None else watched(steps, seen)
+
+    def note(self, request: Request, answer: Response) -> None:
+        """Tell observers of an answer that came outside of steps."""
+        if self._observation is not None:
+            note(self._observation, request, answer)
 
     def _count(self, result: Any) -> None:
         if self.operation == "LIST":
@@ -119,6 +140,12 @@ class Call(Generic[T]):
         seen.end_ns = time.time_ns()
         seen.error = error
         seen.objects = self.objects
+        seen.range = getattr(self, "range", None)
+        if isinstance(error, S3dlioError):
+            seen.attempts = max(seen.attempts, error.attempts)
+            seen.status = error.status if error.status is not None else seen.status
+        if seen.endpoint is None and (url := self.store.endpoint) is not None:
+            seen.endpoint = name_of(url)
         if self.sink is not None:
             seen.first_byte_ns = self.sink.first_byte_ns
             seen.bytes = 0 if error else self.sink.size or 0

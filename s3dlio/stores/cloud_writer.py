@@ -140,7 +140,7 @@ class CloudWriter(ObjectWriter):
         return self._run(lambda: self._upload.complete(self._size))
 
     def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
-        result: PutResult = one.drive(start())
+        result: PutResult = one.drive(self._call.watch(start()))
         self._call.size = self._size
         return result
 
@@ -169,7 +169,7 @@ class CloudWriter(ObjectWriter):
         """Hand the buffer to a thread; wait while ``max_in_flight`` parts are on their way."""
         assert self._buffer is not None
         if self._threads is None:
-            one.drive(self._upload.begin())
+            one.drive(self._call.watch(self._upload.begin()))
             self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
         data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
         self._parts += 1
@@ -188,6 +188,7 @@ class CloudWriter(ObjectWriter):
                 while request.again is not None and (instead := request.again(request, response)) is not None:
                     request = instead
                     response = one.perform(request)
+                self._call.note(request, response)
                 if request.check is not None:
                     request.check(response)
                 self._upload.note(number, response)

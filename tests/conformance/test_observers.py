@@ -51,6 +51,33 @@ def test_objects(case: Case, store: ObjectStore, seen: list[Observation]) -> Non
     assert told(seen) == [("DELETE", uri, 0, 1)]
 
 
+def test_ranges_places_and_answers(case: Case, store: ObjectStore, seen: list[Observation]) -> None:
+    key = case.key("object")
+    store.put(key, b"0123456789")
+    store.get(key)
+    store.get_range(key, 2, 3)
+    store.get_range(key, 4)
+    with store.writer(key) as writer:
+        writer.write(b"abc")
+    assert [o.range for o in seen] == [None, None, (2, 3), (4, None), None]
+    assert {o.attempts for o in seen} == {1}
+    if store.scheme in ("file", "direct", "memory"):
+        assert {(o.endpoint, o.status) for o in seen} == {(None, None)}
+        return
+    for observation in seen:
+        host, _, port = (observation.endpoint or "").rpartition(":")
+        assert host
+        assert port.isdecimal()
+    if store.is_cloud:
+        assert {o.status // 100 for o in seen if o.status is not None} == {2}
+        assert [o.status for o in seen[1:4]] == [200, 206, 206]
+    seen.clear()
+    with pytest.raises(errors.ObjectNotFoundError) as caught:
+        store.head(case.key("missing"))
+    assert seen[0].status == caught.value.status
+    assert seen[0].attempts == caught.value.attempts
+
+
 def test_errors(case: Case, store: ObjectStore, seen: list[Observation]) -> None:
     key = case.key("missing")
     with pytest.raises(errors.ObjectNotFoundError) as caught:

@@ -62,6 +62,10 @@ class GcsSdkStore(BlockingStore):
         self._lock = ForkLock()
         renewed_in_child(self)
 
+    @property
+    def endpoint(self) -> str:
+        return self.account.url
+
     def renew(self) -> None:
         """A forked child makes a client of its own: the sockets of this one are its parent's."""
         self._made = None

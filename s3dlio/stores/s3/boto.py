@@ -95,6 +95,10 @@ class BotoStore(BlockingStore):
         renewed_in_child(self)
         self._warn_of_unheeded()
 
+    @property
+    def endpoint(self) -> str:
+        return self._place.url
+
     def _warn_of_unheeded(self) -> None:
         """Once for each setting: who has set it would wait for its effect in vain."""
         backend = self.settings.s3.backend
