@@ -32,6 +32,7 @@ from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.writer import ObjectWriter as ObjectWriter
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -173,9 +174,14 @@ class ObjectStore(ABC):
     def put_call(self, key: str, data: Payload, *, options: PutOptions = NO_OPTIONS) -> Call[PutResult]:
         return self.write_call(key, as_source(data), options=options)
 
-    def write_call(self, key: str, source: Source, *, options: PutOptions = NO_OPTIONS) -> Call[PutResult]:
-        """A write of all bytes of ``source``."""
+    def write_call(
+        self, key: str, source: Source, *, options: PutOptions = NO_OPTIONS, resume: UploadState | None = None
+    ) -> Call[PutResult]:
+        """A write of all bytes of ``source``. With ``resume`` a large one goes on where an earlier one stopped, and what
+        is there of it stays after a failure, as far as the service has such a thing."""
         self.check_key(key, "PUT")
+        if resume is not None:
+            return Call(self, "PUT", key, lambda: self._write_on(key, source, options, resume), size=source.size)
         return Call(self, "PUT", key, lambda: self._write(key, source, options), size=source.size)
 
     @abstractmethod
@@ -376,6 +382,9 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def _write(self, key: str, source: Source, options: PutOptions) -> Any: ...
+
+    def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Any:
+        return self._write(key, source, options)
 
     @abstractmethod
     def _list_page(self, prefix: str, recursive: bool, token: str | None, start_after: str | None) -> Any: ...

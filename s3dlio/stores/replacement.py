@@ -16,6 +16,9 @@ from s3dlio.locks import call_in_child
 
 _log = logging.getLogger(__name__)
 
+_UNFINISHED = (
+    os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+)  # fmt: skip
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _PREFIX = ".s3dlio-"
@@ -61,6 +64,7 @@ class Replacement:
         flags: more flags for ``os.open`` (O_DIRECT).
         create_only: refuse a target that exists, atomically.
         durable: `commit` returns when the content and the name are on the disk (fsync of file and directory).
+        earlier: the unfinished name of a write that was kept, and goes on if it is still there; with ``beneath``.
 
     Raises:
         IsADirectoryError: the path is, or by its ``/`` at the end names, a directory.
@@ -80,8 +84,11 @@ class Replacement:
         flags: int = 0,
         create_only: bool = False,
         durable: bool = False,
+        earlier: str | None = None,
     ) -> None:
         self.fd = -1
+        #: What is there stays under its unfinished name if this ends without a `commit`.
+        self.keep = False
         self._beneath = beneath
         self._create_only = create_only
         self._durable = durable
@@ -98,7 +105,8 @@ class Replacement:
         self._partial = f"{directory}{slash}{new_unfinished_name()}"
         self._over = False
         try:
-            self.fd = self._open(flags | _NEW, 0o666 if existing is None else 0o600)
+            if earlier is None or not self._take_up(earlier):
+                self.fd = self._open(flags | _NEW, 0o666 if existing is None else 0o600)
             if existing is not None:
                 self._inherit(existing)
         except BaseException:
@@ -113,6 +121,26 @@ class Replacement:
                 raise
             self._made = make_directories(self._directory)
             return os.open(self._partial, flags, mode)
+
+    def _take_up(self, name: str) -> bool:
+        """Go on with the unfinished file ``name``, if it is one, and nobody else's."""
+        if "/" in name or not is_unfinished(name):
+            return False
+        try:
+            fd = os.open(name, _UNFINISHED, dir_fd=self._beneath)
+        except OSError:
+            return False
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_nlink != 1:
+            os.close(fd)
+            return False
+        self.fd, self._partial = fd, name
+        return True
+
+    @property
+    def partial(self) -> str:
+        """The name that the file has until it is complete."""
+        return self._partial.rpartition("/")[2]
 
     def _inherit(self, existing: os.stat_result) -> None:
         if existing.st_uid != os.geteuid() or existing.st_gid != os.getegid():
@@ -173,7 +201,8 @@ class Replacement:
                 self._close()
         finally:
             if os.getpid() == self._pid and not self._over:
-                self._remove()
+                if not self.keep:
+                    self._remove()
                 self._over = True
 
     def _remove(self) -> None:

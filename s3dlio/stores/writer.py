@@ -1,9 +1,11 @@
-"""A streaming write, for an object whose size is not known when it begins."""
+"""Writes that take their time: streams of unknown size, and large objects that go on after an interruption."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from s3dlio.types import Payload, PutResult
 
@@ -33,3 +35,18 @@ class ObjectWriter(ABC):
             self.close()
         else:
             self.abort()
+
+
+class UploadState:
+    """How far a large write is, kept so that it goes on after an interruption.
+
+    Args:
+        state: what an earlier write of the same bytes to the same key saved; empty at first.
+        stale: what an earlier write of other bytes saved, of which nothing should stay.
+        save: keeps a new state, which is JSON; an empty one says that nothing is left.
+    """
+
+    def __init__(self, state: dict[str, Any], stale: dict[str, Any], save: Callable[[dict[str, Any]], None]) -> None:
+        self.state = state
+        self.stale = stale
+        self.save = save

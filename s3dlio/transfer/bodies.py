@@ -55,6 +55,34 @@ class Tape:
                 return None
         return crc if position == size else None
 
+    def resume(self, begin: int, end: int, crc: int) -> None:
+        """An earlier run has brought the bytes from ``begin`` to ``end``."""
+        self._streams[end] = (begin, crc)
+        if self._meter is not None:
+            self.metered += end - begin
+            self._meter(end - begin)
+
+    def restart(self) -> None:
+        """What has passed does not count any more."""
+        self._streams.clear()
+
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """What has passed: where each stretch begins and ends, and its CRC32C. Any thread may ask."""
+        return sorted((begin, end, crc) for end, (begin, crc) in list(self._streams.items()))
+
+    def gaps(self, size: int) -> list[tuple[int, int]]:
+        """What of ``size`` bytes has not passed, in order."""
+        found, position = [], 0
+        for begin, end, _ in self.stretches():
+            if begin > position:
+                found.append((position, begin))
+            position = max(position, end)
+        return [*found, (position, size)] if position < size else found
+
+    def shifted(self, offset: int) -> Watch:
+        """Watches a part of the body that begins at ``offset``."""
+        return lambda start, data, fresh: self(offset + start, data, fresh)
+
 
 class WatchedSink(Sink):
     """A sink whose bytes are watched as they go to another one.

@@ -96,7 +96,7 @@ def copy(
         watched(progress) as watcher,
         target_at(store, prefix, create=create_bucket) as target,
     ):
-        care = Care(verify, preserve_mtime, options, meter_of(watcher))
+        care = Care(verify, preserve_mtime, options, meter_of(watcher), journal=records)
         route = target.route_from(source.store, care)
         if delete_source:
             route = Moving(route, source.store)

@@ -77,7 +77,7 @@ def download(
         watched(progress) as watcher,
         target_at(store, prefix) as target,
     ):
-        care = Care(verify, preserve_mtime, meter=meter_of(watcher))
+        care = Care(verify, preserve_mtime, meter=meter_of(watcher), journal=records)
         how = Running("DOWNLOAD", width, continue_on_error, records, watcher, cancel)
         tally = run_plan(client, source.plan(), target.route_from(source.store, care), how)
         return conclude(tally, "DOWNLOAD", "No objects matched for download", source.uri)

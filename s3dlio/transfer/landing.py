@@ -202,13 +202,16 @@ class Landing:
         return AlreadyExistsError(f"the file {self.path(name)} stands where the key needs a directory", uri=uri)
 
     @contextlib.contextmanager
-    def file(self, segments: list[str], uri: str, *, durable: bool = False) -> Iterator[Replacement]:
+    def file(
+        self, segments: list[str], uri: str, *, durable: bool = False, earlier: str | None = None
+    ) -> Iterator[Replacement]:
         """A new file. It gets its name when the block ends well, and is gone when it does not.
 
         Args:
             segments: as of :meth:`claim`.
             uri: the object, for messages.
             durable: the content and the name are on the disk when this ends (fsync of file and directory).
+            earlier: as of :class:`Replacement`.
 
         Raises:
             IsDirectoryError: a directory has that name.
@@ -216,7 +219,7 @@ class Landing:
         name = segments[-1]
         with self.parent(segments, uri) as parent:
             with self._typed_errors(segments, uri):
-                new = Replacement(name, beneath=parent, durable=durable)
+                new = Replacement(name, beneath=parent, durable=durable, earlier=earlier)
             with new:
                 yield new
                 with self._typed_errors(segments, uri):

@@ -33,7 +33,9 @@ from s3dlio.memory.body import FileSource, Sink
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
 from s3dlio.transfer.landing import Landing
+from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
+from s3dlio.transfer.resuming import ResumableDownload, upload_state
 from s3dlio.transfer.task import (
     FileVersion,
     RefusedItemError,
@@ -69,6 +71,7 @@ class Care:
         options: of every write.
         meter: is told bytes as they pass.
         stamp: files get the time of their source's last change, where none was kept.
+        journal: keeps how far large objects are.
     """
 
     verify: bool = False
@@ -76,6 +79,7 @@ class Care:
     options: PutOptions = NO_OPTIONS
     meter: Callable[[int], None] | None = None
     stamp: bool = False
+    journal: Journal | None = None
 
     def tape(self) -> Tape:
         return Tape(self.meter, self.verify)
@@ -193,8 +197,9 @@ class FileToStore(Route):
             tape = care.tape()
             source = plain if tape.idle else WatchedSource(plain, tape)
             options = care.write_options(about.st_mtime_ns)
+            resume = upload_state(care.journal, item, about, options)
             try:
-                result = yield from perform(store.write_call(key, source, options=options))
+                result = yield from perform(store.write_call(key, source, options=options, resume=resume))
             except (LengthMismatchError, ObjectChangedError, LocalIOError) as error:
                 error.uri = self.source_uri(item)
                 raise
@@ -252,17 +257,24 @@ class StoreToFile(Route):
     def _fetch(self, item: Item) -> Steps[Moved]:
         care, store, uri = self._care, self._store, self._store.uri(item.key)
         segments = self._landing.claim(item.name, uri)
-        before = FileVersion.at(item.key) if store.scheme in LOCAL_SCHEMES else None
+        is_local = store.scheme in LOCAL_SCHEMES
+        before = FileVersion.at(item.key) if is_local else None
+        resumable = None if is_local else ResumableDownload.of(care.journal, item)
+        earlier = resumable.earlier if resumable is not None else None
         with (
-            self._landing.file(segments, uri, durable=care.options.durable) as new,
+            self._landing.file(segments, uri, durable=care.options.durable, earlier=earlier) as new,
             self._landing.behind.sink(new.fd, self._landing.path(item.name)) as plain,
         ):
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.
-            tape = Tape(None, care.verify) if store.scheme in LOCAL_SCHEMES else care.tape()
-            sink: Sink = plain if tape.idle else WatchedSink(plain, tape)
-            metadata = yield from perform(store.read_call(item.key, sink))
-            size = sink.size or 0
-            check_length(uri, metadata.size, size)
+            tape = Tape(None if is_local else care.meter, care.verify or resumable is not None)
+            if resumable is not None:
+                metadata = yield from resumable.read(store, new, plain, tape)
+                size = metadata.size
+            else:
+                sink: Sink = plain if tape.idle else WatchedSink(plain, tape)
+                metadata = yield from perform(store.read_call(item.key, sink))
+                size = sink.size or 0
+                check_length(uri, metadata.size, size)
             check_length(uri, size, os.fstat(new.fd).st_size)
             if before is not None:
                 before.check(item.key)

@@ -95,7 +95,7 @@ def upload(
         watched(progress) as watcher,
         target_at(store, prefix, create=create_bucket) as target,
     ):
-        care = Care(verify, preserve_mtime, options, meter_of(watcher))
+        care = Care(verify, preserve_mtime, options, meter_of(watcher), journal=records)
         plan = select_local(roots, recursive=recursive, keep=keep)
         how = Running("UPLOAD", width, continue_on_error, records, watcher, cancel)
         tally = run_plan(client, plan, target.route_from(source, care), how)

@@ -25,6 +25,7 @@ from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
     from s3dlio.stores.azure.store import AzureStore
+    from s3dlio.stores.writer import UploadState
 
 log = logging.getLogger("s3dlio.azure")
 
@@ -48,7 +49,7 @@ class Upload:
         self._key = key
         self._options = options
         self._fields = headers.put_fields(options)
-        self._mark = os.urandom(8).hex()
+        self.mark = os.urandom(8).hex()
         self._staged: set[int] = set()
         #: The MD5 of the whole blob, where the parts are made in order.
         self.digest: Any = None
@@ -57,9 +58,28 @@ class Upload:
         """Nothing to do: the first block opens the upload."""
         yield from ()
 
+    def take_up(self, size: int, resume: UploadState) -> Steps[int | None]:
+        """Go on with what an earlier write staged: its mark is nobody else's, and the service has checked each block
+        when it came. Returns the size of its blocks in bytes; None where nothing is left of it."""
+        mark, block_size = resume.state.get("mark"), resume.state.get("block_size")
+        if not isinstance(mark, str) or not isinstance(block_size, int) or block_size < 1:
+            return None
+        request = self._store.request("GET", self._key, "blocklisttype=uncommitted&comp=blocklist")
+        response = yield from self._store.send(request, self._key, (200, 404))
+        staged = xml.parse_staged(response.body) if response.status == 200 else {}
+        self.mark = mark
+        for number, start in enumerate(range(0, size, block_size), 1):
+            if staged.get(self.block_id(number)) == min(block_size, size - start):
+                self._staged.add(number)
+        return block_size
+
+    def has(self, number: int) -> bool:
+        """Whether a block is staged."""
+        return number in self._staged
+
     def block_id(self, number: int) -> str:
         """The id of a block; all of a blob must have the same length."""
-        return base64.b64encode(f"{self._mark}-{number:06}".encode()).decode()
+        return base64.b64encode(f"{self.mark}-{number:06}".encode()).decode()
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         query = encode_query([("blockid", self.block_id(number)), ("comp", "block")])
@@ -112,10 +132,16 @@ class Upload:
         yield from ()
 
 
-def write(store: AzureStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-    """Write a large blob in concurrent blocks."""
+def write(
+    store: AzureStore, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+) -> Steps[PutResult]:
+    """Write a large blob in concurrent blocks. With ``resume``, those that an earlier write staged need not be sent."""
     size = block_size_for(source.size, store.settings.multipart.part_size)
     upload = Upload(store, key, options)
+    if resume is not None:
+        size = (yield from upload.take_up(source.size, resume)) or size
+        resume.save({"mark": upload.mark, "block_size": size})
+    sent: list[int] = []
     if store.settings.azure.content_md5:
         upload.digest = hashlib.md5(usedforsecurity=False)
 
@@ -124,11 +150,13 @@ def write(store: AzureStore, key: str, source: Source, options: PutOptions) -> S
             part = source.part(start, min(size, source.size - start))
             if upload.digest is not None:
                 update(upload.digest, part)
-            yield upload.part(number, part, None)
+            if not upload.has(number):
+                sent.append(number)
+                yield upload.part(number, part, None)
 
     responses = yield requests()
-    if len(responses) != -(-source.size // size):
+    if len(responses) != len(sent):
         raise ProtocolError("some blocks were not staged")
-    for number, response in enumerate(responses, 1):
+    for number, response in zip(sent, responses, strict=True):
         upload.note(number, response)
     return (yield from upload.complete(source.size))

@@ -21,6 +21,7 @@ from s3dlio.stores.cloud import CloudStore
 from s3dlio.stores.cloud_writer import CloudWriter
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.percent import encode_key, encode_query
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -171,6 +172,11 @@ class AzureStore(CloudStore):
             yield from self.send(removal, key, (202, 404, 412))  # 412: another write came after it
             raise failures.damaged("the blob arrived damaged, and was removed")
         return result
+
+    def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
+        if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
+            return (yield from blocks.write(self, key, source, options, resume))
+        return (yield from self._write(key, source, options))
 
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")

@@ -20,6 +20,7 @@ from s3dlio.stores.markup import Element, child_text, children, local, tree
 from s3dlio.types import ListEntry, ListPage
 
 _DIRECTORY_MARKS = ("<ResourceType>directory</ResourceType>", "<hdi_isfolder>true</hdi_isfolder>")
+_STAGED = re.compile(r"<Block>\s*<Name>([^<]*)</Name>\s*<Size>(\d{1,19})</Size>")
 _COMMITTED = re.compile(r"<CommittedBlocks>(.*?)</CommittedBlocks>", re.DOTALL)
 #: The element that an entry begins with.
 _NAME = re.compile(r'\s*<Name(?: Encoded="(?:true|false)")?>[^<]+</Name>')
@@ -195,6 +196,13 @@ def parse_blocks(body: bytes | bytearray) -> list[str]:
     """The ids of the committed blocks in Get Block List, in their order."""
     match = _COMMITTED.search(bytes(body).decode("utf-8", "replace"))
     return _BLOCK_NAME.findall(match[1]) if match else []
+
+
+def parse_staged(body: bytes | bytearray) -> dict[str, int]:
+    """The ids of the uncommitted blocks in Get Block List, each with its size in bytes."""
+    text = bytes(body).decode("utf-8", "replace")
+    staged = text.partition("<UncommittedBlocks>")[2].partition("</UncommittedBlocks>")[0]
+    return {name: int(size) for name, size in _STAGED.findall(staged)}
 
 
 def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:

@@ -35,6 +35,7 @@ from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
     from s3dlio.stores.gcs.store import GcsStore
+    from s3dlio.stores.writer import UploadState
 
 log = logging.getLogger("s3dlio.gcs")
 
@@ -46,17 +47,27 @@ class _SessionGoneError(ServiceError):
     """The service has forgotten the session; the upload can start over."""
 
 
-def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-    """Write an object through a session; a second one is opened when the first is lost, and so on."""
+def write(
+    store: GcsStore, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+) -> Steps[PutResult]:
+    """Write an object through a session; a second one is opened when the first is lost, and so on. With ``resume``
+    the first is that of an earlier write, if it is still open."""
     crc = crc32c_of(source)
     attempts = store.settings.retry.max_attempts
     try:
         for attempt in range(1, attempts + 1):
             conditions = yield from store.write_conditions(key, options)
             session = _Session(store, key, source, resources.key_fields(options.sse_customer_key))
-            yield from session.open(options, crc, conditions)
+            before = resume.state.get("session") if resume is not None and attempt == 1 else None
+            if not isinstance(before, str):
+                location = yield from session.open(options, crc, conditions)
+                if resume is not None:
+                    resume.save({"session": location})
             try:
-                response = yield from session.send()
+                if isinstance(before, str):
+                    response = yield from session.take_up(before)
+                else:
+                    response = yield from session.send()
                 return (yield from uploads.checked(store, key, response, crc))
             except _SessionGoneError as gone:
                 log.info("an upload session of %s is gone; attempt %d of %d", store.uri(key), attempt, attempts)
@@ -81,8 +92,8 @@ class _Session:
     def __repr__(self) -> str:
         return f"<upload session of {self._store.uri(self._key)}>"
 
-    def open(self, options: PutOptions, crc: int, conditions: list[tuple[str, str]]) -> Steps[None]:
-        """Ask for a session; what the object is to be stands there, its checksum included."""
+    def open(self, options: PutOptions, crc: int, conditions: list[tuple[str, str]]) -> Steps[str]:
+        """Ask for a session; what the object is to be stands there, its checksum included. Returns its URL."""
         store = self._store
         said = resources.properties(options)
         resource: dict[str, Any] = {**said, "name": self._key, "crc32c": integrity.to_base64(crc)}
@@ -100,6 +111,17 @@ class _Session:
         if not location:
             raise ProtocolError("the answer names no upload session")
         self._place = self._find(location)
+        return location
+
+    def take_up(self, location: str) -> Steps[Response]:
+        """Go on with the session of an earlier write; as :meth:`send`."""
+        self._place = self._find(location)
+        response: Response = yield self._request(f"bytes */{self._source.size}", None)
+        if response.status in (200, 201):
+            return response
+        if response.status != _INCOMPLETE:
+            raise _SessionGoneError("the upload session is gone", status=response.status)
+        return (yield from self.send(self._persisted(response)))
 
     def _find(self, location: str) -> tuple[Service, str, str]:
         """Where the bytes go. A session needs no token, and another host does not get it.
@@ -123,15 +145,15 @@ class _Session:
             service = account.without_token(location)
         return service, parts.path, parts.query
 
-    def send(self) -> Steps[Response]:
-        """Send the bytes, from where the session says it is, until it answers with the object.
+    def send(self, position: int = 0) -> Steps[Response]:
+        """Send the bytes from ``position`` on, and from where the session says it is, until it answers with the object.
 
         Raises:
             _SessionGoneError: it has been forgotten.
             S3dlioError: refused, or no progress for ``retry.max_attempts`` attempts.
         """
         retry = self._store.settings.retry
-        position, furthest, stalled = 0, 0, 0
+        furthest, stalled = position, 0
         while True:
             failure: S3dlioError | None = None
             try:

@@ -22,6 +22,7 @@ from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.stores.spooled import SpooledWriter
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -154,6 +155,11 @@ class GcsStore(CloudStore):
         else:
             write = resumable.write
         return (yield from write(self, key, source, options))
+
+    def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
+        if source.size <= self.settings.multipart.threshold or self.settings.gcs.composite_upload:
+            return (yield from self._write(key, source, options))
+        return (yield from resumable.write(self, key, source, options, resume))
 
     def writer(
         self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None

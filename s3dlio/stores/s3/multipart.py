@@ -20,12 +20,13 @@ from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.percent import encode_query
-from s3dlio.stores.s3 import headers, orphans, xml
+from s3dlio.stores.s3 import headers, orphans, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
 from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
     from s3dlio.stores.s3.store import S3Store
+    from s3dlio.stores.writer import UploadState
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -61,6 +62,28 @@ class Upload:
         self._in_doubt: tuple[float, float, int] | None = None
         self._parts: dict[int, tuple[str, int | None, int]] = {}  # number -> ETag, CRC32C, size
         self._sent: dict[int, tuple[int | None, int]] = {}
+
+    @property
+    def id(self) -> str:
+        """What the service calls it; empty before it has begun."""
+        return self._id
+
+    def adopt(self, upload_id: str) -> None:
+        """Go on with an upload that was begun before."""
+        self._id = upload_id
+        orphans.known.add(upload_id)
+
+    def adopt_part(self, number: int, etag: str, crc: int | None, size: int) -> None:
+        """A part that is there already."""
+        self._parts[number] = (etag, crc, size)
+
+    def has(self, number: int) -> bool:
+        """Whether a part is there."""
+        return number in self._parts
+
+    def sent(self) -> list[int]:
+        """The numbers of the parts that were sent, in the order of their requests."""
+        return list(self._sent)
 
     def begin(self) -> Steps[None]:
         fields = [pair for pair in headers.put_fields(self._options) if not pair[0].startswith("if-")]
@@ -207,7 +230,7 @@ class Upload:
     def abort(self) -> Steps[None]:
         if not self._id:
             return
-        stragglers = len(self._parts) < len(self._sent)
+        stragglers = not self._sent.keys() <= self._parts.keys()
         yield from orphans.abort(self._store, self._key, self._id, stragglers=stragglers)
         yield from self._tidy()
 
@@ -223,32 +246,48 @@ def carries_error(response: Response) -> bool:
     return b"<Error" in response.body  # after blanks, perhaps: S3 sends them while it works
 
 
-def write(store: S3Store, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-    """Write a large object in concurrent parts; nothing is left of it after a failure."""
+def write(
+    store: S3Store, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+) -> Steps[PutResult]:
+    """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
     size = part_size_for(source.size, store.settings.multipart.part_size)
     upload = Upload(store, key, options)
+    if resume is not None:
+        size = (yield from resuming.take_up(store, key, upload, source, options, resume)) or size
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, source.size, size), 1):
+            if upload.has(number):
+                continue
             part = source.part(start, min(size, source.size - start))
             yield upload.part(number, part, crc32c_of(part) if store.sends_checksums else None)
 
     try:
-        return (yield from run(upload, requests(), source.size))
+        return (yield from run(upload, requests(), source.size, resume, size))
     except PreconditionFailedError as error:
         raise create_only_error(error, options) from error
 
 
-def run(upload: Upload, requests: Iterator[Request], size: int) -> Steps[PutResult]:
-    """Send all parts, concurrently, and make the object of them; after a failure nothing is left of them."""
-    yield from upload.begin()
+def run(
+    upload: Upload, requests: Iterator[Request], size: int, resume: UploadState | None = None, part_size: int = 0
+) -> Steps[PutResult]:
+    """Send all parts, concurrently, and make the object of them; after a failure nothing is left of them, unless
+    ``resume`` keeps what is needed to go on."""
+    if not upload.id:
+        yield from upload.begin()
+    if resume is not None:
+        resume.save({"upload": upload.id, "part_size": part_size})
     try:
         responses = yield requests
-        for number, response in enumerate(responses, 1):
+        for number, response in zip(upload.sent(), responses, strict=True):
             upload.note(number, response)
         return (yield from upload.complete(size))
     except GeneratorExit:
         raise  # the driver is gone: nobody can send the abort
-    except BaseException:
-        yield from upload.abort()
+    except BaseException as error:
+        if resume is None:
+            yield from upload.abort()
+        elif not resuming.goes_on(error):
+            yield from upload.abort()
+            resume.save({})
         raise

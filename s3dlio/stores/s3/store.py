@@ -29,6 +29,7 @@ from s3dlio.stores.s3 import copying, headers, mending, multipart, xml
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
 from s3dlio.stores.s3.links import check_link, link
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -233,6 +234,11 @@ class S3Store(CloudStore):
         if (etag is None and not self.api.marks_in(response)) or (response.body and self.stranger(response)):
             raise self.api.error(response, self.endpoint)
         return PutResult(etag, response.header(b"x-amz-version-id"), size)
+
+    def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
+        if source.size > self.settings.multipart.threshold:
+            return (yield from multipart.write(self, key, source, options, resume))
+        return (yield from self._write(key, source, options))
 
     def writer(
         self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
