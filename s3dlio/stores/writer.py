@@ -7,6 +7,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from s3dlio.errors import (
+    AlreadyExistsError,
+    IntegrityError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    UnsupportedOperationError,
+)
 from s3dlio.types import Payload, PutResult
 
 
@@ -50,3 +57,12 @@ class UploadState:
         self.state = state
         self.stale = stale
         self.save = save
+
+
+#: After these an upload cannot go on: its source or its target is another, or its bytes are.
+_FINAL = (PreconditionFailedError, IntegrityError, ObjectNotFoundError, AlreadyExistsError, UnsupportedOperationError)
+
+
+def goes_on(error: BaseException) -> bool:
+    """Whether an upload that failed so can go on later, so that what is there of it should stay."""
+    return not isinstance(error, _FINAL)

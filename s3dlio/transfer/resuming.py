@@ -71,8 +71,9 @@ class ResumableDownload:
         found = journal.unfinished(item)
         state = found.state if found is not None else {}
         #: The unfinished file of the run before.
-        self.earlier: str | None = state.get("partial")
-        self._ranges = state.get("ranges", ()) if found is not None and found.stamp == item.stamp else ()
+        self.earlier: str | None = partial if isinstance(partial := state.get("partial"), str) else None
+        same = found is not None and found.stamp == item.stamp
+        self._ranges = [_range_of(entry) for entry in state.get("ranges", ())] if same else []
 
     @classmethod
     def of(cls, journal: Journal | None, item: Item) -> ResumableDownload | None:
@@ -125,6 +126,14 @@ class ResumableDownload:
         if about.crc32c is not None and crc is not None:
             check_crc(uri, about.crc32c, crc)
         return about
+
+
+def _range_of(entry: object) -> tuple[int, int, int]:
+    """A range as the journal has it; an empty one where it has something else."""
+    match entry:
+        case [int(begin), int(end), int(crc)]:
+            return begin, end, crc
+    return 0, 0, 0
 
 
 def _has(fd: int, begin: int, end: int) -> bool:

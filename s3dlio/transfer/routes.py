@@ -32,8 +32,8 @@ from s3dlio.errors import (
 from s3dlio.memory.body import FileSource, Sink
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
-from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.resuming import ResumableDownload, upload_state
 from s3dlio.transfer.task import (

@@ -20,7 +20,6 @@ from s3dlio.stores.markup import Element, child_text, children, local, tree
 from s3dlio.types import ListEntry, ListPage
 
 _DIRECTORY_MARKS = ("<ResourceType>directory</ResourceType>", "<hdi_isfolder>true</hdi_isfolder>")
-_STAGED = re.compile(r"<Block>\s*<Name>([^<]*)</Name>\s*<Size>(\d{1,19})</Size>")
 _COMMITTED = re.compile(r"<CommittedBlocks>(.*?)</CommittedBlocks>", re.DOTALL)
 #: The element that an entry begins with.
 _NAME = re.compile(r'\s*<Name(?: Encoded="(?:true|false)")?>[^<]+</Name>')
@@ -200,9 +199,9 @@ def parse_blocks(body: bytes | bytearray) -> list[str]:
 
 def parse_staged(body: bytes | bytearray) -> dict[str, int]:
     """The ids of the uncommitted blocks in Get Block List, each with its size in bytes."""
-    text = bytes(body).decode("utf-8", "replace")
-    staged = text.partition("<UncommittedBlocks>")[2].partition("</UncommittedBlocks>")[0]
-    return {name: int(size) for name, size in _STAGED.findall(staged)}
+    found = tree(decoded(body), "BlockList")
+    blocks = [block for group in children(found, "UncommittedBlocks") for block in children(group, "Block")]
+    return {child_text(block, "Name") or "": _size(child_text(block, "Size") or "") for block in blocks}
 
 
 def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:

@@ -21,6 +21,7 @@ from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import batch, resources, uploads
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
+from s3dlio.stores.writer import UploadState, goes_on
 from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
 
 if TYPE_CHECKING:
@@ -63,6 +64,41 @@ class Upload:
         self._names: list[str] = []  # of all temporary objects that may be there
         #: The service refused one. Those on their way are waited for, or they would arrive after the clean-up and stay.
         self.refused = False
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the parts begin with; nobody else's do."""
+        return self._prefix
+
+    def has(self, number: int) -> bool:
+        """Whether a part is there."""
+        return number in self._parts
+
+    def sent(self) -> list[int]:
+        """The numbers of the parts that were sent, in the order of their requests."""
+        return list(self._sent)
+
+    def take_up(self, source: Source, resume: UploadState) -> Steps[int | None]:
+        """Go on with the parts of an earlier write that are the same as ours. Returns the size of its parts in bytes;
+        None where there was none. What a write of another version of the source has left is removed."""
+        if isinstance(stale := resume.stale.get("prefix"), str):
+            self._names += [found["name"] for found in (yield from self._store.temporary(stale))]
+            yield from self.abort()
+        prefix, size = resume.state.get("prefix"), resume.state.get("part_size")
+        if not isinstance(prefix, str) or not prefix.startswith(PARTS) or not isinstance(size, int) or size < 1:
+            return None
+        self._prefix = prefix
+        there = {found["name"]: found for found in (yield from self._store.temporary(prefix))}
+        self._names += there
+        for number, start in enumerate(range(0, source.size, size), 1):
+            found = there.get(f"{prefix}{number:06}")
+            length = min(size, source.size - start)
+            if found is None or int(found["size"]) != length or "crc32c" not in found:
+                continue
+            crc = crc32c_of(source.part(start, length))
+            if integrity.from_base64(found["crc32c"]) == crc:
+                self._parts[number] = _Part(found["name"], found.get("generation"), crc, length)
+        return size
 
     def begin(self) -> Steps[None]:
         """Nothing to do: parts are objects like any."""
@@ -173,24 +209,34 @@ def _together(parts: Sequence[_Part]) -> tuple[int, int]:
     return crc, size
 
 
-def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-    """Write a large object in concurrent parts; nothing is left of it after a failure."""
+def write(
+    store: GcsStore, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+) -> Steps[PutResult]:
+    """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
     size = part_size_for(source.size, store.settings.multipart.part_size)
     upload = Upload(store, key, options)
+    if resume is not None:
+        size = (yield from upload.take_up(source, resume)) or size
+        resume.save({"prefix": upload.prefix, "part_size": size})
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, source.size, size), 1):
             if upload.refused:
                 return
+            if upload.has(number):
+                continue
             yield upload.part(number, source.part(start, min(size, source.size - start)), None)
 
     try:
         responses: Sequence[Response] = yield requests()
-        for number, response in enumerate(responses, 1):
+        for number, response in zip(upload.sent(), responses, strict=not upload.refused):
             upload.note(number, response)
         return (yield from upload.complete(source.size))
     except GeneratorExit:
         raise  # the driver is gone: nobody can clean up
-    except BaseException:
-        yield from upload.abort()
+    except BaseException as error:
+        if resume is None or not goes_on(error):
+            yield from upload.abort()
+            if resume is not None:
+                resume.save({})
         raise

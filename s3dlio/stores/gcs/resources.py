@@ -32,6 +32,7 @@ _PROPERTIES = {
 #: What the entries of a listing need; a whole resource is three times as long.
 LIST_FIELDS = "items(name,size,etag,updated,storageClass),prefixes,nextPageToken"
 #: What a write needs to know of its result.
+PART_FIELDS = "items(name,size,generation,crc32c),nextPageToken"
 RESULT_FIELDS = "etag,generation,size,crc32c"
 _CRC32C = re.compile(rb"\r\nx-goog-hash:[^\r]*?crc32c=([A-Za-z0-9+/=]+)", re.IGNORECASE)
 _OCTETS = "application/octet-stream"

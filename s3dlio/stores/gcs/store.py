@@ -157,9 +157,23 @@ class GcsStore(CloudStore):
         return (yield from write(self, key, source, options))
 
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
-        if source.size <= self.settings.multipart.threshold or self.settings.gcs.composite_upload:
+        if source.size <= self.settings.multipart.threshold:
             return (yield from self._write(key, source, options))
-        return (yield from resumable.write(self, key, source, options, resume))
+        write = composite.write if self.settings.gcs.composite_upload else resumable.write
+        return (yield from write(self, key, source, options, resume))
+
+    def temporary(self, prefix: str) -> Steps[list[dict[str, Any]]]:
+        """The parts whose names begin with ``prefix``: name, size, generation, CRC32C."""
+        found: list[dict[str, Any]] = []
+        token: str | None = None
+        while True:
+            query = [("prefix", prefix), ("fields", resources.PART_FIELDS)]
+            query += [("pageToken", token)] if token else []
+            page = yield from self.ask(self.request("GET", self._objects, encode_query(query)), "")
+            found += page.get("items", ())
+            token = page.get("nextPageToken")
+            if token is None:
+                return found
 
     def writer(
         self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None

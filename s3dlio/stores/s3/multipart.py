@@ -22,11 +22,11 @@ from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.percent import encode_query
 from s3dlio.stores.s3 import headers, orphans, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
+from s3dlio.stores.writer import UploadState, goes_on
 from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
     from s3dlio.stores.s3.store import S3Store
-    from s3dlio.stores.writer import UploadState
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -287,7 +287,7 @@ def run(
     except BaseException as error:
         if resume is None:
             yield from upload.abort()
-        elif not resuming.goes_on(error):
+        elif not goes_on(error):
             yield from upload.abort()
             resume.save({})
         raise

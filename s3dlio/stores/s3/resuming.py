@@ -10,19 +10,14 @@ import logging
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3dlio.errors import (
-    IntegrityError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    ProtocolError,
-    UnsupportedOperationError,
-)
+from s3dlio.errors import ProtocolError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of, update
+from s3dlio.stores.markup import Element, child_text, children, tree
 from s3dlio.stores.percent import encode_query
-from s3dlio.stores.s3 import headers, orphans, xml
+from s3dlio.stores.s3 import headers, orphans
 from s3dlio.types import PutOptions
 
 if TYPE_CHECKING:
@@ -33,8 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("s3dlio.s3")
 
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?$')
-#: After these an upload cannot go on: its source or its target is another, or its bytes are.
-_FINAL = (PreconditionFailedError, IntegrityError, ObjectNotFoundError, UnsupportedOperationError)
 
 
 class _Part(NamedTuple):
@@ -42,11 +35,6 @@ class _Part(NamedTuple):
     etag: str
     size: int
     crc32c: int | None
-
-
-def goes_on(error: BaseException) -> bool:
-    """Whether an upload that failed so can go on later."""
-    return not isinstance(error, _FINAL)
 
 
 def take_up(
@@ -93,19 +81,19 @@ def _list_parts(store: S3Store, key: str, upload_id: str, options: PutOptions) -
         response: Response = yield from store.send(request, key, (200, 404))
         if response.status == 404:
             return None
-        text = bytes(response.body).decode("utf-8", "replace")
-        found += map(_part_of, text.split("<Part>")[1:])
-        following = xml.text_of(text, "NextPartNumberMarker")
-        if xml.text_of(text, "IsTruncated") != "true":
+        text = bytes(response.body).decode("utf-8-sig", "replace")
+        listing = tree(text, "ListPartsResponse" if "<ListPartsResponse" in text else "ListPartsResult")
+        found += [_part_of(part) for part in children(listing, "Part")]
+        following = child_text(listing, "NextPartNumberMarker")
+        if (child_text(listing, "IsTruncated") or "").strip().lower() != "true":
             return found
         if following is None or not following.isdecimal() or int(following) <= int(marker):
             raise ProtocolError("a list of parts goes on, and does not say where")
         marker = following
 
 
-def _part_of(text: str) -> _Part:
-    number, size = xml.text_of(text, "PartNumber"), xml.text_of(text, "Size")
-    etag = xml.text_of(text, "ETag")
+def _part_of(part: Element) -> _Part:
+    number, size, etag = (child_text(part, name) for name in ("PartNumber", "Size", "ETag"))
     if number is None or size is None or etag is None or not (number.isdecimal() and size.isdecimal()):
         raise ProtocolError("the list of parts has one without number, size or ETag")
-    return _Part(int(number), etag, int(size), headers.crc32c_of(xml.text_of(text, "ChecksumCRC32C")))
+    return _Part(int(number), etag, int(size), headers.crc32c_of(child_text(part, "ChecksumCRC32C")))
