@@ -21,6 +21,7 @@ from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.hosts import control_place, kind_of_zone, zone_of
 from s3dlio.stores.s3.store import S3Store, without_fraction
 from s3dlio.stores.s3.unsorted import sorted_pages
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import NO_OPTIONS, Conditions, Container, ListPage, PutOptions, PutResult
 from s3dlio.uri import bucket_beside
 
@@ -78,9 +79,11 @@ class ExpressStore(S3Store):
 
     # -- writing, deleting, copying
 
-    def write_call(self, key: str, source: Source, *, options: PutOptions = NO_OPTIONS) -> Call[PutResult]:
+    def write_call(
+        self, key: str, source: Source, *, options: PutOptions = NO_OPTIONS, resume: UploadState | None = None
+    ) -> Call[PutResult]:
         self._check_options(key, "PUT", options)
-        return super().write_call(key, source, options=options)
+        return super().write_call(key, source, options=options, resume=resume)
 
     def writer(
         self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
