@@ -70,17 +70,18 @@ from s3dlio.datagen import (
     total_cpus as total_cpus,
 )
 from s3dlio.errors import (
-    AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, ConfigError as ConfigError,
+    AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, BufferRefusedError as BufferRefusedError,
+    ConfigError as ConfigError,
     CorruptDataError as CorruptDataError, EndpointError as EndpointError,
     ExportStillReferencedError as ExportStillReferencedError, IntegrityError as IntegrityError,
     InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError, ItemFailure as ItemFailure,
     LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,
     MissingDependencyError as MissingDependencyError, NetworkError as NetworkError,
     ObjectChangedError as ObjectChangedError, ObjectNotFoundError as ObjectNotFoundError,
-    OutcomeUnknownError as OutcomeUnknownError, PermissionDeniedError as PermissionDeniedError,
-    PreconditionFailedError as PreconditionFailedError, ProtocolError as ProtocolError,
-    RangeNotSatisfiableError as RangeNotSatisfiableError, S3dlioError as S3dlioError, ServiceError as ServiceError,
-    StorageFullError as StorageFullError, ThrottledError as ThrottledError,
+    OutOfMemoryError as OutOfMemoryError, OutcomeUnknownError as OutcomeUnknownError,
+    PermissionDeniedError as PermissionDeniedError, PreconditionFailedError as PreconditionFailedError,
+    ProtocolError as ProtocolError, RangeNotSatisfiableError as RangeNotSatisfiableError, S3dlioError as S3dlioError,
+    ServiceError as ServiceError, StorageFullError as StorageFullError, ThrottledError as ThrottledError,
     TransferCancelledError as TransferCancelledError, TransferTimeoutError as TransferTimeoutError,
     UnsafeKeyError as UnsafeKeyError, UnsupportedOperationError as UnsupportedOperationError,
 )

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
@@ -52,7 +53,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return USAGE
     out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose)
     _start_logging(args.verbose)
-    with _signals_like_ctrl_c():
+    with _signals_like_ctrl_c(), warnings.catch_warnings():
+        if args.verbose < 2:
+            warnings.simplefilter("ignore")  # they are for programmers
         return _run(Context(args, out))
 
 
@@ -96,6 +99,11 @@ def _print_usage(out: Output, error: UsageError) -> None:
 class _Escaping(logging.Formatter):
     """Names and texts of services that are logged cannot move the cursor of a terminal."""
 
+    traces = False
+
+    def formatException(self, ei: Any) -> str:
+        return super().formatException(ei) if self.traces else ""
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         return "\n".join(map(escaped, super().formatMessage(record).split("\n")))
 
@@ -103,8 +111,11 @@ class _Escaping(logging.Formatter):
 def _start_logging(verbosity: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Escaping("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    formatter = _Escaping("%(levelname)s %(name)s: %(message)s")
+    formatter.traces = verbosity >= 2
+    handler.setFormatter(formatter)
+    # What an SDK warns of before it fails, the error says.
+    logging.basicConfig(level=logging.WARNING if verbosity else logging.ERROR, handlers=[handler])
     logging.getLogger("s3dlio").setLevel(level)
 
 

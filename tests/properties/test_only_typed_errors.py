@@ -7,6 +7,7 @@ import io
 import json
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,6 @@ from s3dlio.stores.gcs import GcsAccount
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account
 from s3dlio.uri import parse
-from s3dlio.verbs import Verbs
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.one_of(
@@ -296,7 +296,7 @@ STATUSES = [100, 200, 201, 202, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403
     429, 500, 501,
             503, 600, 99, 999]  # fmt: skip
 
-Verb = Callable[[Verbs, str], Any]
+Verb = Callable[[Any, str], Any]
 VERBS: dict[str, Verb] = {
     "get": lambda client, uri: client.get(uri),
     "get_range": lambda client, uri: client.get_range(uri, 1, 3),
@@ -305,53 +305,95 @@ VERBS: dict[str, Verb] = {
     "exists": lambda client, uri: client.exists(uri),
     "put_bytes": lambda client, uri: client.put_bytes(uri, b"data", metadata={"a": "b"}),
     "create_only": lambda client, uri: client.put_bytes(uri, b"data", if_none_match="*"),
-    "delete": lambda client, uri: client.delete(uri),  # type: ignore[attr-defined]
-    "delete_many": lambda client, uri: client.delete_many([uri, uri + "2"]),  # type: ignore[attr-defined]
-    "list": lambda client, uri: client.list(uri[: uri.rindex("/") + 1], True),  # type: ignore[attr-defined]
+    "delete": lambda client, uri: client.delete(uri),
+    "delete_many": lambda client, uri: client.delete_many([uri, uri + "2"]),
+    "list": lambda client, uri: client.list(uri[: uri.rindex("/") + 1], True),
     "sizes": lambda client, uri: [page.entries for page in client.store_for(uri)[0].list()],
-    "copy": lambda client, uri: client.copy(uri, uri + "2"),  # type: ignore[attr-defined]
+    "copy": lambda client, uri: client.copy(uri, uri + "2"),
     "get_tags": lambda client, uri: client.get_tags(uri),
     "put_tags": lambda client, uri: client.put_tags(uri, {"a": "b"}),
     "create_bucket": lambda client, uri: client.create_bucket(uri[: uri.rindex("/")]),
     "delete_bucket": lambda client, uri: client.delete_bucket(uri[: uri.rindex("/")]),
     "list_containers": lambda client, uri: client.list_containers(uri[: uri.rindex("/")]),
-    "get_many": lambda client, uri: client.get_many([uri, uri + "2"]),  # type: ignore[attr-defined]
-    "get_many_outcomes": lambda client, uri: client.get_many_outcomes([uri]),  # type: ignore[attr-defined]
-    "stat_many": lambda client, uri: client.stat_many([uri]),  # type: ignore[attr-defined]
+    "get_many": lambda client, uri: client.get_many([uri, uri + "2"]),
+    "get_many_outcomes": lambda client, uri: client.get_many_outcomes([uri]),
+    "stat_many": lambda client, uri: client.stat_many([uri]),
     "writer": lambda client, uri: _write(client, uri),
+    "upload": lambda client, uri: _with_folder(lambda folder: client.upload(f"{folder}/", f"{uri}/", recursive=True)),
+    "download": lambda client, uri: _with_folder(lambda folder: client.download(f"{uri}/", folder)),
+    "sync": lambda client, uri: _with_folder(lambda folder: client.sync(f"{uri}/", f"{folder}/", delete=True)),
+    "move": lambda client, uri: client.move(uri, f"{uri}2"),
 }
+BY_SDK = ("get", "get_range", "stat", "put_bytes", "delete", "delete_many", "list", "sizes", "copy", "list_containers")
 
 
-def _write(client: Verbs, uri: str) -> None:
+def _with_folder(work: Callable[[str], Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "f").write_bytes(b"data")
+        work(folder)
+
+
+def _write(client: Client, uri: str) -> None:
     store, key = client.store_for(uri)
     with store.writer(key, part_size=5 << 20) as writer:
         writer.write(b"data")
 
 
-def client_of(parrot: Parrot) -> Client:
+def client_of(parrot: Parrot, **s3: Any) -> Client:
     return Client(
-        endpoint_url=parrot.url, region="us-east-1", access_key_id="A", secret_access_key="S",
+        s3=s3, endpoint_url=parrot.url, region="us-east-1", access_key_id="A", secret_access_key="S",
         azure={"endpoint_url": parrot.url, "key": "a2V5"}, gcs={"endpoint_url": parrot.url, "project": "p"},
         retry={"max_attempts": 1}, http={"read_timeout": 1, "connect_timeout": 1, "operation_timeout": 1},
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("uri", ["s3://bkt/k", "az://acc/cont/k", "gs://bkt/k"])
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(data=st.data())
-def test_answers(parrot: Parrot, verb: str, uri: str, data: st.DataObject) -> None:
+def draw_answer(data: st.DataObject) -> bytes:
     status = data.draw(st.sampled_from(STATUSES))
     body = data.draw(st.one_of(st.sampled_from(BODIES), st.binary(max_size=30)))
     fields = data.draw(st.lists(st.sampled_from(FIELDS), max_size=4, unique=True))
     if data.draw(st.booleans()):
         fields.append(f"Content-Length: {len(body)}")
     head = "\r\n".join([f"HTTP/1.1 {status} X", *fields])
-    parrot.answer = head.encode("latin-1") + b"\r\n\r\n" + body
+    return head.encode("latin-1") + b"\r\n\r\n" + body
+
+
+ANY_ANSWER = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("uri", ["s3://bkt/k", "az://acc/cont/k", "gs://bkt/k"])
+@settings(max_examples=8, suppress_health_check=ANY_ANSWER)
+@given(data=st.data())
+def test_answers(parrot: Parrot, verb: str, uri: str, data: st.DataObject) -> None:
+    parrot.answer = draw_answer(data)
     with client_of(parrot) as client, only_typed():
         found = VERBS[verb](client, uri)
         if verb == "get_many_outcomes":
             assert all(isinstance(outcome, S3dlioError) or len(outcome) >= 0 for _, outcome in found)
+
+
+@pytest.fixture(scope="module")
+def sdk_clients(parrot: Parrot) -> Iterator[dict[str, Client]]:
+    made = {backend: client_of(parrot, backend=backend) for backend in ("boto3", "arrow")}
+    made["azure"] = Client(client_of(parrot).settings, azure={"backend": "sdk"})
+    made["gcs"] = Client(client_of(parrot).settings, gcs={"backend": "sdk"})
+    yield made
+    for client in made.values():
+        client.close()
+
+
+@pytest.mark.parametrize("verb", BY_SDK)
+@pytest.mark.parametrize(
+    ("backend", "uri"), [("boto3", "s3://bkt/k"), ("arrow", "s3://bkt/k"), ("azure", "az://acc/cont/k"), ("gcs", "gs://bkt/k")]
+)
+@settings(max_examples=5, suppress_health_check=ANY_ANSWER)
+@given(data=st.data())
+def test_answers_to_sdks(
+    parrot: Parrot, sdk_clients: dict[str, Client], verb: str, backend: str, uri: str, data: st.DataObject
+) -> None:
+    parrot.answer = draw_answer(data)
+    with only_typed():
+        VERBS[verb](sdk_clients[backend], uri)
 
 
 def test_what_is_no_error_of_ours_leaves_as_it_is(tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
+import socket
+import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
-from s3dlio.errors import AlreadyExistsError, ConfigError, PreconditionFailedError
+from s3dlio.errors import AlreadyExistsError, ConfigError, PreconditionFailedError, S3dlioError
 from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
@@ -19,6 +24,7 @@ from s3dlio.stores.s3 import S3Account
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
 from tests.servers import Server
+from tests.servers.certs import Authority
 from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, respond
 from tests.wire.s3_harness import settings_of
 
@@ -149,3 +155,58 @@ def test_a_forked_child_and_its_parent_go_on(store: ObjectStore) -> None:
     assert store.get("child") == b"of mine"
     store.delete("child")
     assert store.get("k") == b"data"
+
+
+def first_bytes(**s3: Any) -> bytes:
+    """What the arrow transport sends first to an endpoint without TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        store = opened(f"http://127.0.0.1:{listening.getsockname()[1]}", "arrow", **s3)
+        asking = pool.submit(store.get, "k")
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(20)
+            sent = connection.recv(24, socket.MSG_WAITALL)
+        listening.close()
+        with pytest.raises(S3dlioError):
+            asking.result()
+    return sent
+
+
+def test_arrow_speaks_http_2_where_that_is_asked_for() -> None:
+    pytest.importorskip("obstore")
+    assert first_bytes(h2c=True) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    assert first_bytes(https_h2=True).startswith(b"GET /b/k HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("variable", ["S3DLIO_HTTPS_H2", "S3DLIO_ENABLE_HTTP2"])
+def test_arrow_offers_http_2_over_tls_where_that_is_asked_for(
+    variable: str, monkeypatch: pytest.MonkeyPatch, authority: Authority
+) -> None:
+    pytest.importorskip("obstore")
+    offered: list[str | None] = []
+
+    def negotiate() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority.cert, authority.key)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ready.put(listening.getsockname()[1])
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+                offered.append(secure.selected_alpn_protocol())
+
+    for value in ("1", "0"):
+        ready: queue.Queue[int] = queue.Queue()
+        monkeypatch.setenv(variable, value)
+        settings = Settings.resolve(
+            s3={"backend": "arrow", "access_key_id": "A", "secret_access_key": "S"},
+            http={"ca_bundle": str(authority.bundle)}, retry={"max_attempts": 1},
+        )  # fmt: skip
+        with ThreadPoolExecutor(1) as pool:
+            serving = pool.submit(negotiate)
+            at = settings.replace(s3={"endpoint_url": f"https://127.0.0.1:{ready.get()}"})
+            with pytest.raises(S3dlioError):
+                open_store(parse("s3://b/"), at).get("k")
+            serving.result()
+    assert offered[0] == "h2"
+    assert offered[1] in ("http/1.1", None)

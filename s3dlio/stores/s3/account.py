@@ -222,7 +222,7 @@ class S3Account:
         reason, hint = "no credentials for S3", "see 's3-cli config', or refresh your login"
         try:
             if self._found is None:
-                self._found = self._botocore().get_credentials()
+                self._found = profile.keys_of(self._botocore())
             if self._found is not None:
                 return self._in_force(self._found)
             hint = (

@@ -61,7 +61,8 @@ _ARGUMENTS = (
 
 
 #: Reads are one request each.
-RANGES = ("range.enabled", "range.threshold", "range.chunk", "range.concurrency", "range.size_cache_seconds")
+RANGES = ("range.enabled", "range.threshold", "range.chunk", "range.concurrency", "range.size_cache_seconds",
+          "range.size_cache_entries")  # fmt: skip
 
 _warned: set[tuple[str, str]] = set()
 
@@ -74,7 +75,7 @@ class BotoStore(BlockingStore):
     #: Settings that this transport cannot honour.
     unheeded: ClassVar[tuple[str, ...]] = (
         "http.pool_idle_seconds", "http.operation_timeout", "http.follow_redirects", "http.redirect_max",
-        "retry.base_delay", "retry.max_delay", "retry.retry_after_cap", *RANGES,
+        "retry.base_delay", "retry.max_delay", "retry.retry_after_cap", "s3.h2c", "s3.https_h2", *RANGES,
     )  # fmt: skip
 
     def __init__(

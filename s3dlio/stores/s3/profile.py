@@ -132,6 +132,27 @@ def key_source(settings: Settings, session: Any) -> str | None:
     return found and f"profile {settings.s3.profile or 'default'} ({found})"
 
 
+def keys_of(session: Any) -> Any:
+    """What botocore finds, or None. It may ask for a code (multi-factor authentication), where there is a terminal."""
+    provider = session.get_component("credential_provider").get_provider("assume-role")
+    if hasattr(provider, "_prompter"):
+        provider._prompter = _ask_for_code
+    return session.get_credentials()
+
+
+def _ask_for_code(prompt: str) -> str:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        raise ConfigError(
+            "the role wants a code of multi-factor authentication, and there is no terminal to ask for it",
+            hint="get keys of a session before ('aws sts get-session-token'), or use a profile with credential_process",
+        ) from error
+    import getpass
+
+    return getpass.getpass(prompt)
+
+
 def resolver_of(credentials: Callable[[], Credentials]) -> Any:
     """Keys for a session of botocore, from a function of ours that gives those in force."""
     from botocore.credentials import CredentialProvider, CredentialResolver, ReadOnlyCredentials
