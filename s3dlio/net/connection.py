@@ -55,9 +55,10 @@ class Connection:
     __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_resolution", "_tunnel", "fd", "http",
                  "idle_since", "pool", "secure", "sock", "used", "watched")  # fmt: skip
 
-    def __init__(self, pool: ConnectionPool, http: Any) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
-        self.http = http
+        #: urllib3's connection, where there is a proxy.
+        self.http: Any = None
         self.sock: Any = None
         #: The socket's descriptor; -1 while there is none.
         self.fd = -1
@@ -151,7 +152,6 @@ class Connection:
         return WRITE
 
     def _opened(self) -> int:
-        self.http.sock = self.sock
         self._get_ready()
         return 0
 
@@ -183,14 +183,14 @@ class Connection:
             fault.elsewhere = self.pool.avoid(self._address)
         return fault
 
-    def _connect_through_proxy(self) -> None:
+    def _connect_through_proxy(self, http: Any) -> None:
         """Open by urllib3, blocking: a CONNECT exchange with the proxy, then TLS."""
         inner = self.pool.inner
         try:
             if self.secure:
-                inner._prepare_proxy(self.http)
+                inner._prepare_proxy(http)
             else:
-                self.http.connect()
+                http.connect()
         except ssl.SSLCertVerificationError:
             raise
         except (HTTPError, HTTPException, OSError) as error:
@@ -207,6 +207,7 @@ class Connection:
 
     def _start_tunnel(self) -> int:
         """Let a thread talk to the proxy, since urllib3 blocks; it closes a socket to say that it has ended."""
+        http = self.http = self.pool.inner._new_conn()
         self.sock, theirs = socket.socketpair()
         self.fd = self.sock.fileno()
         tunnel = self._tunnel = Future()
@@ -215,12 +216,12 @@ class Connection:
         def run() -> None:
             with theirs:
                 try:
-                    self._connect_through_proxy()
+                    self._connect_through_proxy(http)
                     tunnel.set_result(None)
                 except BaseException as error:
                     tunnel.set_exception(error)
                 if self._tunnel is not tunnel:  # nobody waits any more
-                    self.http.close()
+                    http.close()
 
         threading.Thread(target=run, name="s3dlio-proxy", daemon=True).start()
         return READ
@@ -353,8 +354,9 @@ class Connection:
         with contextlib.suppress(OSError):
             if self.sock is not None:
                 self.sock.close()
-        self.http.sock = None
-        self.http.close()
+        if self.http is not None:
+            self.http.sock = None
+            self.http.close()
 
     def is_dropped(self) -> bool:
         """Whether the other end has closed (or sent something unasked) while the connection was idle: those bytes

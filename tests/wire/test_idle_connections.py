@@ -161,3 +161,19 @@ def test_a_connection_that_rests_in_a_batch_is_looked_at_too() -> None:
         assert told == [None, None]
         assert [bytes(sink.view()) for sink in sinks] == [b"hello", b"right"]
         server.assert_consumed()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_urllib3_makes_connections_through_proxies_only(
+    drive: Driver, tls: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("urllib3 makes a connection")
+
+    monkeypatch.setattr("urllib3.connection.HTTPConnection.__init__", refuse)
+    monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.__init__", refuse)
+    authority = make_authority(tmp_path) if tls else None
+    http = dataclasses.replace(HTTP, ca_bundle=str(authority.bundle)) if authority else HTTP
+    with ScriptedServer([[Expect(), HELLO]], tls=authority) as server:
+        drive(get(service_of(server.endpoint, http=http)))
+        server.assert_consumed()
