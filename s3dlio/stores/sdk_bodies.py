@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
+from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import Source
 
 
@@ -41,6 +44,8 @@ class SourceFile(io.RawIOBase):
     def __init__(self, source: Source) -> None:
         self._source = source
         self._position = 0
+        #: Why it could not be read.
+        self.failure: S3dlioError | None = None
 
     def readable(self) -> bool:
         return True
@@ -57,9 +62,25 @@ class SourceFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         left = self._source.size - self._position
-        data = bytes(self._source.read(self._position, left if size is None or size < 0 else min(size, left)))
+        try:
+            data = bytes(self._source.read(self._position, left if size is None or size < 0 else min(size, left)))
+        except S3dlioError as error:
+            self.failure = error
+            raise
         self._position += len(data)
         return data
+
+
+@contextlib.contextmanager
+def file_over(source: Source) -> Iterator[SourceFile]:
+    """A file for the time of a write by an SDK. Why it could not be read is raised, whatever the SDK makes of that."""
+    file = SourceFile(source)
+    try:
+        yield file
+    except Exception as error:
+        if file.failure is None or file.failure is error:
+            raise
+        raise file.failure from error
 
 
 def _moved(position: int, size: int, offset: int, whence: int) -> int:

@@ -265,3 +265,19 @@ def test_readers_see_one_version_or_another(case: Case, store: ObjectStore) -> N
         thread.join()
     assert wrong == []
     assert case.names() == ["object"]
+
+
+@pytest.mark.parametrize("size", [100, 33 << 20], ids=["small", "large"])
+def test_a_file_that_changes_while_it_is_sent_is_not_stored(
+    case: Case, store: ObjectStore, tmp_path_factory: pytest.TempPathFactory, size: int
+) -> None:
+    path = tmp_path_factory.mktemp("source") / "changing"
+    path.touch()
+    os.truncate(path, size)
+    with path.open("rb") as file:
+        about = os.fstat(file.fileno())
+        os.utime(path, ns=(1, 1))
+        source = FileSource(file.fileno(), 0, size, about)
+        with pytest.raises(errors.ObjectChangedError):
+            store.execute(store.write_call(case.key("changing"), source))
+    assert case.names() == []

@@ -28,7 +28,7 @@ from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, Obje
 from s3dlio.stores.checksums import verify_md5
 from s3dlio.stores.percent import encode_key
 from s3dlio.stores.reading import beyond_end
-from s3dlio.stores.sdk_bodies import MemoryFile, SourceFile
+from s3dlio.stores.sdk_bodies import MemoryFile, file_over
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
     NO_OPTIONS,
@@ -133,9 +133,9 @@ class AzureSdkStore(BlockingStore):
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         arguments = put_arguments(options)
-        with translated(self, key, options):
+        with file_over(source) as file, translated(self, key, options):
             answer = self.blob(key).upload_blob(
-                SourceFile(source),
+                file,
                 length=source.size,
                 max_concurrency=self.settings.multipart.max_in_flight,
                 validate_content=self.settings.azure.content_md5,

@@ -24,7 +24,7 @@ from s3dlio.stores.gcs.sdk_objects import (
     translated,
 )
 from s3dlio.stores.reading import beyond_end
-from s3dlio.stores.sdk_bodies import SourceFile
+from s3dlio.stores.sdk_bodies import file_over
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -143,9 +143,9 @@ class GcsSdkStore(BlockingStore):
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         blob = self._new_blob(key, options)
         describe(blob, options)
-        with translated(self, key, options):
+        with file_over(source) as file, translated(self, key, options):
             blob.upload_from_file(
-                SourceFile(source),
+                file,
                 size=source.size,
                 content_type=options.content_type or "application/octet-stream",
                 checksum="crc32c",

@@ -29,7 +29,7 @@ from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import EXPIRED_CODES
 from s3dlio.stores.s3.boto import RANGES, BotoStore
 from s3dlio.stores.s3.headers import put_fields
-from s3dlio.stores.sdk_bodies import SourceFile
+from s3dlio.stores.sdk_bodies import file_over
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
 log = logging.getLogger("s3dlio.s3")
@@ -231,11 +231,11 @@ class ArrowStore(BotoStore):
         multipart = self.settings.multipart
         large = source.size > multipart.threshold
         whole = source.whole()
-        with self._arrow_errors(key, options):
+        with file_over(source) as file, self._arrow_errors(key, options):
             answer = self._renewing(lambda: self._obstore().put(
                 self.arrow,
                 key,
-                SourceFile(source) if whole is None else whole,
+                file if whole is None else whole,
                 attributes=attributes or None,
                 mode="create" if conditions.if_none_match == "*" else "overwrite",
                 use_multipart=large and conditions.if_none_match is None,

@@ -29,7 +29,7 @@ from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.store import MARKER, REFUSED_REGION, failed_delete, failures_of, region_hint
 from s3dlio.stores.s3.unsorted import sorted_pages
 from s3dlio.stores.s3.xml import Failure
-from s3dlio.stores.sdk_bodies import SourceFile
+from s3dlio.stores.sdk_bodies import SourceFile, file_over
 from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.types import (
     NO_OPTIONS,
@@ -65,6 +65,10 @@ RANGES = ("range.enabled", "range.threshold", "range.chunk", "range.concurrency"
           "range.size_cache_entries")  # fmt: skip
 
 _warned: set[tuple[str, str]] = set()
+
+
+#: Bodies of so many bytes are handed to boto3 as a whole.
+_AT_ONCE = 8 << 20
 
 
 class BotoStore(BlockingStore):
@@ -214,15 +218,15 @@ class BotoStore(BlockingStore):
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         arguments = self._arguments(options)
         multipart, conditional = self.settings.multipart, self._conditions(options.conditions)
-        with self._translated(key, options):
+        with file_over(source) as file, self._translated(key, options):
             if source.size <= multipart.threshold or conditional:
-                body: Any = source.whole()
-                body = SourceFile(source) if body is None else bytes(body)
+                # A small file is read before anything is sent: one that changes meanwhile begins no request.
+                body: Any = file.read() if source.size <= _AT_ONCE or source.whole() is not None else file
                 answer = self.client.put_object(
                     Bucket=self.bucket, Key=key, Body=body, ContentLength=source.size, **arguments, **conditional
                 )
                 return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
-            self._upload(key, source, arguments)
+            self._upload(key, file, arguments)
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         return PutResult(about.etag, about.version_id, source.size)
 
@@ -238,7 +242,7 @@ class BotoStore(BlockingStore):
             arguments["Tagging"] = urlencode(dict(options.tags))
         return arguments
 
-    def _upload(self, key: str, source: Source, arguments: dict[str, Any]) -> None:
+    def _upload(self, key: str, file: SourceFile, arguments: dict[str, Any]) -> None:
         import_all("boto3.s3.transfer")
         from boto3.s3.transfer import TransferConfig
 
@@ -248,7 +252,7 @@ class BotoStore(BlockingStore):
             multipart_chunksize=multipart.part_size,
             max_concurrency=multipart.max_in_flight,
         )
-        self.client.upload_fileobj(SourceFile(source), self.bucket, key, ExtraArgs=arguments, Config=config)
+        self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=arguments, Config=config)
 
     def writer(
         self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
