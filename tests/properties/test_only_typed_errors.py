@@ -29,11 +29,13 @@ from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account
 from s3dlio.uri import parse
 
+#: More digits than Python converts.
+MANY_NINES = "9" * 5000
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.one_of(
     st.text(max_size=20),
     st.sampled_from([
-        "0", "1", "-1", "auto", "true", "9" * 5000, "1e999", "nan", "http://", "http:///x", "http://[",
+        "0", "1", "-1", "auto", "true", MANY_NINES, "1e999", "nan", "http://", "http:///x", "http://[",
         "http://h:99999",
         "https://h", "http://a b", "http://user:pw@h", "h:1", "64MiB", "1 elephant", "\0", "${HOME}", "%zz", "\u0661",
     ]),
@@ -65,7 +67,7 @@ def test_variables(environ: dict[str, str], uri: str) -> None:
     st.binary(max_size=60),
     st.builds("[{}]\n{} = {}\n".format, st.sampled_from([*SECTIONS, "endpoint", "x"]),
               st.sampled_from(["region", "threshold", "ca_bundle", "'h:1'", "x.y"]),
-              st.sampled_from(["1", "'a'", "[[]]", "{}", "9" * 5000, "1e400", "1979-05-27", "inf"])).map(str.encode),
+              st.sampled_from(["1", "'a'", "[[]]", "{}", MANY_NINES, "1e400", "1979-05-27", "inf"])).map(str.encode),
 ), st.binary(max_size=60))  # fmt: skip
 @example(b"x = " + b"[" * 5000, b"")
 def test_configuration_and_dotenv_files(tmp_path: Path, toml: bytes, dotenv: bytes) -> None:
@@ -272,11 +274,11 @@ BODIES = [
     b'{"error": {"errors": [{}], "message": []}}',
     b'{"done": true}', b'{"done": false, "rewriteToken": 3}', b'{"resource": null, "done": true}',
     b'{"nextPageToken": 3}',
-    b"{" + b'"a":{' * 3000, b'{"size": ' + b"9" * 5000 + b"}",
+    b"{" + b'"a":{' * 3000, b'{"size": ' + MANY_NINES.encode() + b"}",
 ]  # fmt: skip
 FIELDS = [
     "Content-Length: 4", "Content-Length: 99", "Content-Length: x", "Content-Length: -1",
-    "Content-Length: " + "9" * 5000,
+    f"Content-Length: {MANY_NINES}",
     "Transfer-Encoding: chunked", "Transfer-Encoding: gzip", "ETag: \"e\"", "ETag: ", "ETag: \xe9",
     "Last-Modified: yesterday",
     "Last-Modified: Fri, 31 Feb 99999 00:00:00 GMT", "Date: x", "Date: Fri, 20 Nov 2026 23:52:48 GMT",
