@@ -10,10 +10,13 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from s3dlio.errors import ConfigError
-from s3dlio.sizes import parse_size
+from s3dlio.sizes import parse_size, shown
 
 #: Makes the value of a setting from its name and the text of a variable, or what a program passes.
 Reader = Callable[[str, Any], Any]
+
+
+_MAX_INTEGER = 1 << 63
 
 
 def integer(minimum: int, *, zero: int | None = None) -> Reader:
@@ -23,11 +26,11 @@ def integer(minimum: int, *, zero: int | None = None) -> Reader:
         written = value.strip() if isinstance(value, str) else ""
         number = len(written) < 20 and written.removeprefix("-").isdecimal()
         if isinstance(value, bool) or not (isinstance(value, int) or number):
-            raise ConfigError(f"{name} must be an integer, not {value!r}")
+            raise ConfigError(f"{name} must be an integer, not {shown(value)}")
         if int(value) == 0 and zero is not None:
             return zero
-        if int(value) < minimum:
-            raise ConfigError(f"{name} must be at least {minimum}, got {str(value)[:80]}")
+        if not minimum <= int(value) < _MAX_INTEGER:
+            raise ConfigError(f"{name} must be at least {minimum}, and less than 2**63, got {shown(value)}")
         return int(value)
 
     return read
@@ -48,14 +51,23 @@ _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _MAX_SECONDS = 10**9
 
 
-def seconds(name: str, value: Any) -> float:
+#: Systems wait in steps of about so long, and what is shorter they take for "for ever".
+_MIN_SECONDS = 0.001
+
+
+def seconds(name: str, value: Any, minimum: float = 0) -> float:
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
-    if not 0 <= number <= _MAX_SECONDS:
-        raise ConfigError(f"{name} must be a number of seconds from 0 to {_MAX_SECONDS}, not {value!r}")
+    if not minimum <= number <= _MAX_SECONDS:
+        raise ConfigError(f"{name} must be a number of seconds from {minimum:g} to {_MAX_SECONDS}, not {shown(value)}")
     return number
+
+
+def timeout(name: str, value: Any) -> float:
+    """Seconds that something is waited for."""
+    return seconds(name, value, _MIN_SECONDS)
 
 
 ON = ("1", "true", "yes", "on", "enable", "enabled")
@@ -70,7 +82,7 @@ def flag(name: str, value: Any) -> bool:
         return True
     if written in OFF:
         return False
-    raise ConfigError(f"{name} must be true or false, not {value!r}")
+    raise ConfigError(f"{name} must be true or false, not {shown(value)}")
 
 
 def flag_or_off(name: str, value: Any) -> bool:
@@ -90,7 +102,7 @@ def region_name(name: str, value: Any) -> str:
     written = text(name, value)
     if not _REGION.fullmatch(written):
         raise ConfigError(
-            f"{name}={value!r} is no region", hint="write letters, digits, '-', '_' and '.', as in us-east-1"
+            f"{name}={shown(value)} is no region", hint="write letters, digits, '-', '_' and '.', as in us-east-1"
         )
     return written
 
@@ -99,11 +111,11 @@ def url(name: str, value: Any) -> str:
     written = text(name, value).rstrip("/")
     scheme, separator, rest = written.partition("://")
     if not separator or scheme not in ("http", "https") or not rest:
-        raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
+        raise ConfigError(f"{name}={shown(value)} is no URL", hint="write http://host:port or https://host:port")
     if "@" in rest.partition("/")[0]:
         raise ConfigError(f"{name} must not hold credentials", hint="there are settings for them")
     if not written.isprintable() or " " in written or rest.startswith("/") or not _has_port_or_none(written):
-        raise ConfigError(f"{name}={value!r} is no URL", hint="write http://host:port or https://host:port")
+        raise ConfigError(f"{name}={shown(value)} is no URL", hint="write http://host:port or https://host:port")
     return written
 
 
@@ -124,7 +136,7 @@ def choice(*choices: str) -> Reader:
     def read(name: str, value: Any) -> str:
         written = value.strip().lower() if isinstance(value, str) else value
         if written not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}")
         return cast(str, written)
 
     return read

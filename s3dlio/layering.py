@@ -11,6 +11,7 @@ from s3dlio import sources
 from s3dlio.endpoints import Endpoint, read_endpoints
 from s3dlio.errors import ConfigError, redact
 from s3dlio.knobs import OFF, ON, Section, find_knob, knobs, leaves
+from s3dlio.sizes import shown
 from s3dlio.sources import Layer, config_file, variable_layers
 
 log = logging.getLogger("s3dlio.settings")
@@ -84,8 +85,9 @@ class Reading:
 
     def _put(self, section: str, name: str, value: Any, label: str, origin: str) -> None:
         entry = next((entry for known, entry, _ in knobs(self._sections[section]) if known == name), None)
-        shown = "***" if entry is None or entry.secret else redact(str(value)[:200])
-        with self._noted(f"{section}.{name}", shown, origin):
+        text = value[:200] if isinstance(value, str) else shown(value)
+        told = "***" if entry is None or entry.secret else redact(text)
+        with self._noted(f"{section}.{name}", told, origin):
             self.values[section][name] = find_knob(self._sections, section, name, origin).read(label, value)
             self.origins[f"{section}.{name}"] = origin
 

@@ -31,6 +31,7 @@ from s3dlio.knobs import (
     seconds,
     size,
     text,
+    timeout,
     url,
     url_or_host,
 )
@@ -56,8 +57,8 @@ class HttpSettings(Section):
                                 "S3DLIO_MAX_HTTP_CONNECTIONS", "S3DLIO_POOL_MAX_IDLE_PER_HOST")
     pool_idle_seconds: float = knob(30.0, seconds, "an idle connection is closed after so long",
                                     "S3DLIO_POOL_IDLE_TIMEOUT_SECS")
-    connect_timeout: float = knob(5.0, seconds, "seconds to establish a connection", "S3DLIO_CONNECT_TIMEOUT_SECS")
-    read_timeout: float = knob(60.0, seconds, "seconds without a byte from the service", "S3DLIO_READ_TIMEOUT_SECS")
+    connect_timeout: float = knob(5.0, timeout, "seconds to establish a connection", "S3DLIO_CONNECT_TIMEOUT_SECS")
+    read_timeout: float = knob(60.0, timeout, "seconds without a byte from the service", "S3DLIO_READ_TIMEOUT_SECS")
     operation_timeout: float | None = knob(None, seconds, "seconds for an operation, all requests and retries",
                                            "S3DLIO_OPERATION_TIMEOUT_SECS")
     ca_bundle: str | None = knob(None, text, "a PEM file of the certificates to trust instead of the system's",

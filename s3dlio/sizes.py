@@ -11,6 +11,18 @@ _WRITTEN = re.compile(r"((?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?)\s*([kmgtp]?)(i?)(
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
+_LONGEST = 100
+
+
+def shown(value: Any) -> str:
+    """A value in a message; not all of a long one. Python writes no integers of more than 4300 digits."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a very long {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
     """A number of bytes (or of anything else that is counted).
 
@@ -24,8 +36,10 @@ def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
         ConfigError: it is no size, is not a whole number of bytes, or is below ``minimum``.
     """
     size = _whole(value, name)
+    if size >= 1 << 63:
+        raise ConfigError(f"{name}={shown(value)} is more than any system has")
     if size < minimum:
-        raise ConfigError(f"{name} must be at least {minimum}, got {size}")
+        raise ConfigError(f"{name} must be at least {minimum}, got {shown(size)}")
     return size
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from s3dlio.errors import BufferRefusedError, ConfigError
 from s3dlio.hardware import affinity_cpu_count, available_cpus
+from s3dlio.sizes import shown
 
 
 def whole_number(name: str, value: Any, minimum: int = 0, maximum: int = sys.maxsize) -> int:
@@ -24,7 +25,7 @@ def whole_number(name: str, value: Any, minimum: int = 0, maximum: int = sys.max
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
     if not minimum <= number <= maximum:
-        raise ConfigError(f"{name} must be an integer from {minimum} to {maximum}, got {number}")
+        raise ConfigError(f"{name} must be an integer from {minimum} to {maximum}, got {shown(number)}")
     return number
 
 

@@ -78,7 +78,9 @@ def is_out_of_files(error: BaseException) -> bool:
 def broken(exchange: Exchange, error: OSError) -> ConnectionDropped:
     """The fault for an exchange whose connection failed under it."""
     timed_out = isinstance(error, (TimeoutError, BlockingIOError))
-    reason = "the server sent nothing for too long" if timed_out else f"the connection broke: {words_of(error)}"
+    pool = exchange.request.service.pool
+    silence = f"{pool.name} sent nothing for {pool.http.read_timeout:g} s"
+    reason = silence if timed_out else f"the connection to {pool.name} broke: {words_of(error)}"
     return exchange.drop(reason, timed_out=timed_out)
 
 
@@ -89,9 +91,12 @@ def overdue(seconds: float | None) -> TransferTimeoutError:
 
 def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioError:
     """The public error for a fault after the last attempt."""
+    up = f"check that {server} is up and reachable"
     if fault.timed_out:
-        return TransferTimeoutError(fault.reason, attempts=attempts)
-    hint = fault.hint or (f"check that {server} is up and reachable" if fault.never_sent else None)
+        setting = "http.connect_timeout" if fault.never_sent else "http.read_timeout"
+        advice = f"{up}; if it is slow, raise {setting}; to give up sooner, lower it or retry.max_attempts"
+        return TransferTimeoutError(fault.reason, attempts=attempts, hint=advice)
+    hint = fault.hint or (up if fault.never_sent else None)
     return NetworkError(fault.reason, attempts=attempts, hint=hint)
 
 

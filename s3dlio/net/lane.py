@@ -353,7 +353,7 @@ class Lane:
         delay = service.policy.after_drop(request, error, flight.attempt, flight.started)
         rest = rest_of(request, error)
         if delay is None or rest is None:
-            final = final_error(error, service.pool.name, flight.attempt)
+            final = final_error(error, service.pool.name, flight.attempt + flight.fresh)
             final.__cause__ = error
             self._arrived(flight, final)
         else:

@@ -115,7 +115,7 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
             delay = service.policy.after_drop(request, fault, attempt, started)
             rest = rest_of(request, fault)
             if delay is None or rest is None:
-                raise final_error(fault, service.pool.name, attempt) from fault
+                raise final_error(fault, service.pool.name, attempt + fresh) from fault
             request = rest
         else:
             response.attempts = attempt + fresh

@@ -7,16 +7,20 @@ a success without a retry gives 1 back, the bucket holds 500).
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from typing import TYPE_CHECKING
 
+from s3dlio.errors import redact
 from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.settings import RetrySettings
 
 if TYPE_CHECKING:
     from s3dlio.net.message import Request, Response
+
+log = logging.getLogger("s3dlio.net")
 
 #: Answers that say "not now".
 THROTTLED = frozenset({429, 503, 509})
@@ -68,6 +72,7 @@ class RetryPolicy:
         self.settings = settings
         self.total_timeout = total_timeout
         self.budget = RetryBudget()
+        self._told = False  # that requests are sent again
         self.transient_codes = transient_codes
 
     def is_transient(self, response: Response) -> bool:
@@ -84,8 +89,10 @@ class RetryPolicy:
         """Seconds to wait before attempt ``attempt + 1``; None when the answer stands."""
         if not self.is_transient(response) or not self._may_repeat(request, response.status in THROTTLED):
             return None
-        delay = self._delay(attempt, response)
-        return self._allowed(attempt, delay, _COST, started)
+        delay = self._allowed(attempt, self._delay(attempt, response), _COST, started)
+        if delay is not None:
+            self._tell(request, f"answered {response.status} {response.reason}".rstrip(), attempt, delay)
+        return delay
 
     def after_drop(self, request: Request, fault: ConnectionDropped, attempt: int, started: float) -> float | None:
         """Seconds to wait after a connection failure; None when the failure stands.
@@ -95,7 +102,19 @@ class RetryPolicy:
         if not request.idempotent and not fault.never_sent:
             return None
         cost = _TIMEOUT_COST if fault.timed_out else _COST
-        return self._allowed(attempt, self._delay(attempt, None), cost, started)
+        delay = self._allowed(attempt, self._delay(attempt, None), cost, started)
+        if delay is not None:
+            self._tell(request, fault.reason, attempt, delay)
+        return delay
+
+    def _tell(self, request: Request, reason: str, attempt: int, delay: float) -> None:
+        """Log a retry: the first one for this store as a warning, so that nobody waits without knowing for what."""
+        level, self._told = logging.INFO if self._told else logging.WARNING, True
+        log.log(
+            level, "%s %s%s: %s; attempt %d of at most %d follows in %.1f s",
+            request.method, request.service.pool.name, request.path, redact(reason),
+            attempt + 1, self.settings.max_attempts, delay,
+        )  # fmt: skip
 
     def _may_repeat(self, request: Request, throttled: bool) -> bool:
         # A throttled request was turned away at the door: nothing was done, so even a non-idempotent one may go again.

@@ -28,6 +28,7 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.sizes import shown
 from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps
 from s3dlio.stores.paging import Paging
@@ -455,7 +456,7 @@ def check_range(uri: str, offset: int, length: int | None) -> None:
             raise TypeError(f"{name} must be an integer number of bytes, not {type(value).__name__}")
         if not 0 <= value < MAX_OFFSET:
             raise RangeNotSatisfiableError(
-                f"{name}={value} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
+                f"{name}={shown(value)} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
             )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import ConfigError, TransferCancelledError
+from s3dlio.sizes import shown
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
@@ -85,9 +86,9 @@ def put_generated(
         TransferCancelledError: the awaited call around it was cancelled.
     """
     if max_in_flight < 1:
-        raise ConfigError(f"max_in_flight must be an integer >= 1, got {max_in_flight}")
+        raise ConfigError(f"max_in_flight must be an integer >= 1, got {shown(max_in_flight)}")
     if num < 0:
-        raise ConfigError(f"num must be 0 or more, got {num}")
+        raise ConfigError(f"num must be 0 or more, got {shown(num)}")
     data = {"algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed}
     objects = GeneratedObjects(object_type, size, dedup, compress, elements=elements, **data)
     store, names = _names(client, prefix, template)

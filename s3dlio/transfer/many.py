@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from s3dlio.errors import BatchError, ConfigError, ItemFailure, TransferCancelledError
 from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.sizes import shown
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.transfer.batch import run_kinds
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, surrounding_token
@@ -42,7 +43,7 @@ def check_width(max_in_flight: Any, *aliases: Any) -> int:
     width = max_in_flight.__index__()
     if width < 1:
         raise ConfigError(
-            f"max_in_flight must be an integer >= 1 (valid range: 1 or more), got {width}: "
+            f"max_in_flight must be an integer >= 1 (valid range: 1 or more), got {shown(width)}: "
             "a limit of 0 would allow no operation to start"
         )
     return int(width)

@@ -40,6 +40,7 @@ LONG_AGO = "2010-11-10T20:48:33.000Z"
 @pytest.fixture(autouse=True)
 def _any_time_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "_COARSE_SECONDS", 3600.0)
+    monkeypatch.setattr(orphans, "_LATE", (0.001, 0.001))
 
 
 def uploads(*found: tuple[str, str, str]) -> Send:
@@ -106,9 +107,34 @@ def test_after_an_upload_that_fails_later(caplog: pytest.LogCaptureFixture) -> N
 def test_replies_that_stay_lost(streaming: bool) -> None:
     lost = [[CREATE, Close()]] * 3
     look = [LOOK, uploads(("k", "A", NOW), ("k", "B", NOW)), *parts("A"), *parts("B"), *aborted("A"), *aborted("B")]
-    with ScriptedServer([*lost, look]) as server:
+    with ScriptedServer([*lost, [*look, *[LOOK, uploads()] * 2]]) as server:
         with pytest.raises(NetworkError):
             write(serial(server.endpoint), streaming)
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_try_after_a_stale_connection_counts(streaming: bool) -> None:
+    """Each of the requests may have made an upload, the one that was sent again in silence too."""
+    head = [Expect(b"HEAD"), respond(body=b"")]
+    lost = [[*head, CREATE, Close()], *[[CREATE, Close()]] * 3]
+    ids = ("A", "B", "C", "D")
+    look = [LOOK, uploads(*((("k", name, NOW)) for name in ids)), *(step for name in ids for step in parts(name))]
+    with ScriptedServer([*lost, [*look, *(step for name in ids for step in aborted(name))]]) as server:
+        store = serial(server.endpoint)
+        store.head("k")
+        with pytest.raises(NetworkError) as caught:
+            write(store, streaming)
+        assert caught.value.attempts == 4
+        server.assert_consumed()
+
+
+def test_an_upload_that_lands_after_the_first_look_is_found_by_a_later_one() -> None:
+    late = [LOOK, uploads(), LOOK, uploads(("k", "A", NOW)), *parts("A"), *aborted("A")]
+    with ScriptedServer([[CREATE, Close()], late]) as server:
+        store = store_of(server.endpoint, multipart=PARTS, retry={"max_attempts": 1})
+        with pytest.raises(NetworkError):
+            write(store, False)
         server.assert_consumed()
 
 

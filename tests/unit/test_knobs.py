@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.integrity import crc32c, to_base64
+from s3dlio.settings import Settings
 from s3dlio.stores.s3 import S3Store
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -295,3 +296,40 @@ def test_tls_ports_of_endpoints_in_uris(ports: str, scheme: str) -> None:
         store, _ = client.store_for("s3://storage.example:9443/b/k")
         assert isinstance(store, S3Store)
         assert store.request("GET").service.pool.scheme == scheme
+
+
+TIMEOUTS = ["connect_timeout", "read_timeout"]
+
+
+@pytest.mark.parametrize("name", [*TIMEOUTS, "operation_timeout", "pool_idle_seconds"])
+@pytest.mark.parametrize(
+    "value", [-1, float("nan"), float("inf"), pytest.param(10**5000, id="very-long"), "9" * 5000, True, "soon"]
+)
+def test_no_duration(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"http\.{name} must be a number of seconds from"):
+        Settings.resolve({}, http={name: value})
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+@pytest.mark.parametrize("value", [0, 5e-7, "0.0009"])
+def test_nothing_is_waited_for_so_shortly(name: str, value: object) -> None:
+    """A system takes it for "for ever", or for "not at all"."""
+    with pytest.raises(ConfigError, match=r"seconds from 0\.001 to"):
+        Settings.resolve({}, http={name: value})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda big: Settings.resolve({}, retry={"max_attempts": big}),
+        lambda big: Settings.resolve({}, range={"chunk": -big}),
+        lambda big: Settings.resolve({}, range={"chunk": big}),
+        lambda big: Client().get_range("memory://m/k", big, 1),
+        lambda big: Client().get_many(["memory://m/k"], -big),
+        lambda big: Client().put("memory://m/", -big),
+        lambda big: Client().put("memory://m/", 1, size=big),
+    ],
+)
+def test_a_number_that_python_cannot_write_is_a_typed_error(call: Callable[[int], object]) -> None:
+    with pytest.raises(S3dlioError, match="a very long int"):
+        call(10**5000)

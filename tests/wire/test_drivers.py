@@ -366,6 +366,25 @@ def test_other_requests_of_a_lane_go_on_while_a_name_is_resolved(monkeypatch: py
         server.assert_consumed()
 
 
+def test_who_waits_for_a_silent_server_is_told_for_what(drive: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning at the first retry, details of all with more logging, and an error that says where, how long, and what
+    to change."""
+    caplog.set_level("INFO", "s3dlio")
+    with ScriptedServer([[Expect(), ExpectClose()] for _ in range(3)]) as server:
+        http = dataclasses.replace(HTTP, read_timeout=0.05)
+        service = service_of(server.endpoint, http=http, retry=dataclasses.replace(QUICK, max_attempts=3))
+        with pytest.raises(TransferTimeoutError) as caught:
+            drive(get(service))
+        told = str(caught.value)
+        for part in (f"{server.endpoint} sent nothing for 0.05 s", "after 3 attempts", "http.read_timeout"):
+            assert part in told
+        lines = [record for record in caplog.records if record.name == "s3dlio.net"]
+        assert [record.levelname for record in lines] == ["WARNING", "INFO"]
+        first = lines[0].getMessage()
+        assert first.startswith(f"GET {server.endpoint}/k: {server.endpoint} sent nothing for 0.05 s; attempt 2 of")
+        server.assert_consumed()
+
+
 class FewDescriptors:
     """Sockets cannot be made while ``are_gone``."""
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.sizes import shown
 from s3dlio.stores.azure.sharedkey import API_VERSION, sign
 from s3dlio.stores.hmac_sha256 import HmacSha256
 from s3dlio.stores.percent import encode_query
@@ -40,7 +41,7 @@ def presign(
     if method.upper() not in _PERMISSIONS:
         raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= _WEEK:
-        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {expires!r}", uri=uri)
+        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {shown(expires)}", uri=uri)
     if account.key is None:
         raise UnsupportedOperationError(
             "a URL can be signed with the key of the account only", uri=uri, hint="set AZURE_STORAGE_KEY"

@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 
 from s3dlio.errors import ConfigError
+from s3dlio.sizes import shown
 from s3dlio.stores.gcs.account import GcsAccount
 
 _METHODS = ("GET", "PUT", "HEAD", "DELETE")
@@ -32,7 +33,7 @@ def presign(
     if method.upper() not in _METHODS:
         raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= _WEEK:
-        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {expires!r}", uri=uri)
+        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {shown(expires)}", uri=uri)
     if account.anonymous:
         raise ConfigError(
             "anonymous access has no key to sign with", uri=uri, hint="use the credentials of a service account"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import ConfigError
 from s3dlio.net.message import Service
+from s3dlio.sizes import shown
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 
@@ -38,6 +39,6 @@ def check_link(store: S3Store | BotoStore, key: str, method: str, expires: int) 
     if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
         raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=store.uri(key))
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
-        raise ConfigError(f"expires must be 1 to 604800 seconds, got {expires!r}", uri=store.uri(key))
+        raise ConfigError(f"expires must be 1 to 604800 seconds, got {shown(expires)}", uri=store.uri(key))
     if store.settings.s3.anonymous:
         raise ConfigError("anonymous access has no key to sign with", uri=store.uri(key))

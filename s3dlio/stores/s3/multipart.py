@@ -100,7 +100,8 @@ class Upload:
         except BaseException as error:
             if orphans.may_be_left(error):
                 lost = getattr(error, "attempts", 1)
-                yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic(), lost)
+                late = getattr(error, "status", None) is None
+                yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic(), lost, late=late)
             raise
         self._id = upload_id
         orphans.known.add(upload_id)

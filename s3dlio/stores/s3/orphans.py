@@ -26,6 +26,8 @@ log = logging.getLogger("s3dlio.s3")
 
 #: Seconds before an upload is aborted again that still has parts.
 _PAUSES = (0.1, 0.3, 1.0)
+#: Seconds before it is looked again for an upload whose creation was given up on its way: 5 % come after a first look.
+_LATE = (0.2, 0.6)
 #: Services tell times in whole seconds, and the Date of an answer is as coarse.
 _COARSE_SECONDS = 2.0
 
@@ -71,7 +73,9 @@ def may_be_left(error: BaseException) -> bool:
     return isinstance(error, (TransferTimeoutError, TransferCancelledError, ProtocolError))
 
 
-def abort_unknown(store: S3Store, key: str, asked: float, answered: float, lost: int) -> Steps[None]:
+def abort_unknown(
+    store: S3Store, key: str, asked: float, answered: float, lost: int, *, late: bool = False
+) -> Steps[None]:
     """Abort uploads of ``key`` that our lost requests made: begun while we asked, without a part, and not ``known``.
 
     An upload of somebody else has parts soon after it was begun, so this is called when ours is over; where it has none
@@ -83,29 +87,43 @@ def abort_unknown(store: S3Store, key: str, asked: float, answered: float, lost:
         key: the object.
         asked, answered: the moments (``time.monotonic``) before and after CreateMultipartUpload.
         lost: requests without a clear answer; each may have made one upload.
+        late: the last of them may not have reached the service yet, so it is looked for more than once.
     """
     try:
-        prefix = key[: key.rfind("/") + 1] if store.lists_directories else key
-        request = store.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
-        response: Response = yield from store.send(request, key)
-        now = time_of(response) or time.time()  # the service's clock says when uploads were begun
-        first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))
-        found: list[str] = []
-        for name, upload, begun in xml.parse_uploads(response.body):
-            if name != key or upload in known or begun is None:
-                continue
-            in_time = first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS
-            if in_time and (yield from _is_empty(store, key, upload)):
-                found.append(upload)
-        if len(found) > lost:
-            log.warning("%d empty uploads of %s: it cannot be told which a lost reply left", len(found), store.uri(key))
-            return
-        for upload in found:
-            log.info("upload %s of %s was begun by a request whose reply was lost: aborted", upload, store.uri(key))
-            query = encode_query([("uploadId", upload)])
-            yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
+        for pause in (0.0, *_LATE) if late else (0.0,):
+            if pause:
+                yield Pause(pause)
+            found = yield from _begun(store, key, asked, answered)
+            if len(found) > lost:
+                told = "%d empty uploads of %s: it cannot be told which a lost reply left"
+                log.warning(told, len(found), store.uri(key))
+                return
+            for upload in found:
+                log.info("upload %s of %s was begun by a request whose reply was lost: aborted", upload, store.uri(key))
+                query = encode_query([("uploadId", upload)])
+                yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
+            lost -= len(found)
+            if not lost:
+                return
     except S3dlioError as error:
         log.warning("an upload of %s may be left open after a lost reply: %s", store.uri(key), error)
+
+
+def _begun(store: S3Store, key: str, asked: float, answered: float) -> Steps[list[str]]:
+    """The uploads of ``key`` that were begun in that time, are not ``known`` and have no part."""
+    prefix = key[: key.rfind("/") + 1] if store.lists_directories else key
+    request = store.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
+    response: Response = yield from store.send(request, key)
+    now = time_of(response) or time.time()  # the service's clock says when uploads were begun
+    first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))
+    found: list[str] = []
+    for name, upload, begun in xml.parse_uploads(response.body):
+        if name != key or upload in known or begun is None:
+            continue
+        in_time = first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS
+        if in_time and (yield from _is_empty(store, key, upload)):
+            found.append(upload)
+    return found
 
 
 def _is_empty(store: S3Store, key: str, upload: str) -> Steps[bool]:
