@@ -339,7 +339,8 @@ def test_a_resolver_that_is_silent_ends_with_the_time_for_connecting(
 ) -> None:
     resolver = SlowResolver(monkeypatch)
     http = dataclasses.replace(HTTP, connect_timeout=0.05)
-    service = service_of("http://slow.test:9", http=http, retry=dataclasses.replace(QUICK, max_attempts=2))
+    pool = ConnectionPool("http", "slow.test", 9, http)  # that no other test has resolved
+    service = service_of(pool.name, pool=pool, retry=dataclasses.replace(QUICK, max_attempts=2))
     with pytest.raises(TransferTimeoutError, match=r"'slow\.test' was not resolved within 0\.05 s"):
         drive(get(service))
     assert resolver.asked == 1  # attempts and connections wait for one look-up
