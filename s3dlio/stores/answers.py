@@ -120,7 +120,7 @@ _BY_CODE: dict[str, type[S3dlioError]] = {
     "BucketAlreadyExists": AlreadyExistsError,
     "BucketAlreadyOwnedByYou": AlreadyExistsError,
     "PreconditionFailed": PreconditionFailedError,
-    "ConditionalRequestConflict": PreconditionFailedError,
+    "ConditionalRequestConflict": ServiceError,  # neither the condition nor its opposite was found true
     "InvalidRange": RangeNotSatisfiableError,
     "SlowDown": ThrottledError,
     "RequestTimeout": TransferTimeoutError,
@@ -139,6 +139,7 @@ _HINTS = {
     "SignatureDoesNotMatch": "check the secret key and the region",
     "AuthenticationFailed": "check the account name and its key",
     "ExpiredToken": "get new credentials",
+    "ConditionalRequestConflict": "another write to the same key was going on; write again",
     "BucketNotEmpty": "delete its objects first",
 }
 
@@ -180,8 +181,11 @@ _ABSENT = {
 
 
 def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
-    """A create-only write that met an object is an AlreadyExistsError."""
-    if options.conditions.if_none_match != "*" or not isinstance(error, PreconditionFailedError):
+    """A create-only write that met an object is an AlreadyExistsError; a lease on it, for one, stays what it is."""
+    conditions = options.conditions
+    create_only = conditions.if_none_match == "*"
+    other = error.status not in (412, None) or "Lease" in (error.code or "")
+    if other or not create_only or not isinstance(error, PreconditionFailedError):
         return error
     if isinstance(error, ObjectChangedError):  # the source did
         return error

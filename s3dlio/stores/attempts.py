@@ -33,9 +33,9 @@ from s3dlio.types import PutOptions, PutResult
 
 log = logging.getLogger("s3dlio.stores")
 
-#: The name of the metadata that holds the mark; what is told of an object leaves it out. (Azure takes no hyphens.)
-MARK = "s3dlio_attempt"
-#: Codes that say: two writes met, and neither the condition nor its opposite was found true.
+#: The name of the metadata that holds the mark; what is told of an object leaves it out.
+MARK = "s3dlio-attempt"
+#: The code that says: two writes met, and neither the condition nor its opposite was found true; nothing was written.
 _CONFLICT = "ConditionalRequestConflict"
 
 
@@ -72,48 +72,44 @@ def is_conditional(options: PutOptions) -> bool:
     return wanted.if_match is not None or wanted.if_none_match is not None or wanted.generation is not None
 
 
-def settled(
-    store: Marking, key: str, options: PutOptions, mark: str, write: Callable[[], Steps[PutResult]]
-) -> Steps[PutResult]:
-    """Run a conditional write to a clear end: again, where it met another, and looked for, where its answer was lost.
-
-    Args:
-        store: where.
-        key: the object.
-        options: its conditions.
-        mark: what ``write`` marks the object with.
-        write: begins the write; called again after a conflict.
-
-    Raises:
-        AlreadyExistsError, PreconditionFailedError: the condition does not hold.
-        OutcomeUnknownError: nobody can tell whether it was done.
-    """
+def repeated(store: Marking, key: str, write: Callable[[], Steps[PutResult]]) -> Steps[PutResult]:
+    """Run a conditional write, from its beginning again while it meets another write to the same key."""
     retry = store.settings.retry
     for attempt in itertools.count(1):
         try:
             return (yield from write())
         except S3dlioError as error:
             if error.code != _CONFLICT or attempt >= retry.max_attempts:
-                return (yield from judged(store, key, options, mark, error, in_doubt=attempt > 1))
+                raise
             log.info("%s: another write was going on; attempt %d of %d", store.uri(key), attempt, retry.max_attempts)
         yield Pause(random.uniform(0, min(retry.max_delay, retry.base_delay * 2 ** (attempt - 1))))
-    raise AssertionError  # the loop has no end
+    raise AssertionError  # the count has no end
 
 
 def judged(
-    store: Marking, key: str, options: PutOptions, mark: str, error: S3dlioError, *, in_doubt: bool = False
+    store: Marking, key: str, options: PutOptions, mark: str | None, error: S3dlioError, *, left_open: bool = False
 ) -> Steps[PutResult]:
-    """What became of a conditional write that ended with ``error``.
+    """What became of a write that ended with ``error``.
 
     Args:
-        store, key, options, mark: as of :func:`settled`.
+        store: where.
+        key: the object.
+        options: its conditions.
+        mark: what the write marks the object with; None where it has no conditions, or the service could not mark it.
         error: how it ended.
-        in_doubt: an earlier attempt may have been done.
+        left_open: its code says, whatever its status, that the write may be done.
+
+    Raises:
+        AlreadyExistsError, PreconditionFailedError: the condition does not hold.
+        OutcomeUnknownError: nobody can tell whether it was done.
+        S3dlioError: ``error``, where it was not done.
     """
     refused = isinstance(error, (PreconditionFailedError, AlreadyExistsError))
-    in_doubt = in_doubt or error.attempts > 1
-    if not (in_doubt if refused else may_be_done(error)):
+    left_open = left_open or (error.attempts > 1 if refused else may_be_done(error))
+    if not left_open or not is_conditional(options):
         raise create_only_error(error, options)
+    if mark is None:
+        raise unknown(error) from error
     try:
         found = yield from store.marked(key, options)
     except FileNotFoundError:
@@ -125,7 +121,7 @@ def judged(
     if found.mark == mark:
         log.info("the answer to a write was lost, but %s is ours", store.uri(key))
         return found.result
-    if options.conditions.if_none_match == "*":
+    if options.conditions.if_none_match == "*" or options.conditions.generation == 0:
         raise AlreadyExistsError(
             "the object is there already, by another writer", status=error.status, code=error.code,
             attempts=error.attempts,

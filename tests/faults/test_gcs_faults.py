@@ -191,13 +191,13 @@ def test_a_lost_answer_to_a_put(server: FullGcsServer, store: ObjectStore) -> No
     assert len(server.requests("POST", "/upload/")) == 2
 
 
-def test_a_lost_answer_to_a_conditional_put_is_no_success(server: FullGcsServer, store: ObjectStore) -> None:
-    """Sent again it would meet its own object and call it somebody else's."""
+def test_a_lost_answer_to_a_conditional_put_is_found_by_its_mark(server: FullGcsServer, store: ObjectStore) -> None:
+    """Sent again it meets its own object."""
     server.faults = [Fault("POST", "/upload/", after=True)]
     options = PutOptions(conditions=Conditions(if_none_match="*"))
-    with pytest.raises(errors.NetworkError):
-        store.put("k", b"x", options=options)
-    assert len(server.requests("POST", "/upload/")) == 1
+    store.put("k", b"x", options=options)
+    assert len(server.requests("POST", "/upload/")) == 2
+    assert store.head("k").metadata == {}
 
 
 def test_a_body_that_breaks_off_goes_on_at_its_generation() -> None:

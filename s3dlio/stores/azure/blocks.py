@@ -14,9 +14,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from s3dlio.errors import ProtocolError, S3dlioError
+from s3dlio.errors import PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request, Response
+from s3dlio.stores import answers, attempts
 from s3dlio.stores.azure import crc64, failures, headers, xml
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import base64_of, update
@@ -105,7 +106,7 @@ class Upload:
         if self.digest is not None:
             fields.append(("x-ms-blob-content-md5", base64_of(self.digest)))
         request = self._store.request("PUT", self._key, "comp=blocklist", fields, MemorySource(memoryview(body)))
-        request.idempotent = not headers.is_conditional(self._options)
+        request.idempotent = not attempts.is_conditional(self._options)
         try:
             response: Response = yield request
         except S3dlioError as lost:
@@ -116,7 +117,7 @@ class Upload:
         error = self._store.fail(response, self._key)
         if response.attempts > 1 or response.status >= 500:
             return (yield from self._look(error, ids, size))
-        raise failures.create_only_error(error, self._options)
+        raise answers.create_only_error(error, self._options)
 
     def _look(self, error: S3dlioError, ids: list[str], size: int) -> Steps[PutResult]:
         """Whether the blob consists of this upload's blocks: their ids are nobody else's."""
@@ -125,7 +126,11 @@ class Upload:
         if response.status == 200 and xml.parse_blocks(response.body) == ids:
             log.info("the answer to Put Block List was lost, but %s is complete", self._store.uri(self._key))
             return PutResult(response.header(b"etag"), None, size)
-        raise failures.create_only_error(error, self._options)
+        unseen = response.status not in (200, 404)
+        replaced = isinstance(error, PreconditionFailedError) and self._options.conditions.if_match is not None
+        if attempts.is_conditional(self._options) and (unseen or replaced):
+            raise attempts.unknown(error) from error  # ours may have been there
+        raise answers.create_only_error(error, self._options)
 
     def abort(self) -> Steps[None]:
         """Nothing to do: blocks that are not committed are invisible, and Azure drops them."""

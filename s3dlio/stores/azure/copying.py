@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from s3dlio.errors import PreconditionFailedError, S3dlioError, ServiceError
 from s3dlio.net.message import Pause, Response
-from s3dlio.stores.azure import failures, headers
+from s3dlio.stores import attempts
+from s3dlio.stores.azure import headers
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
@@ -31,12 +32,12 @@ def copy(store: AzureStore, source: AzureStore, source_key: str, key: str, optio
     fields += headers.attached_fields(options)
     fields += headers.condition_fields(options.conditions)
     request = store.request("PUT", key, "", fields)
-    request.idempotent = not headers.is_conditional(options)
+    request.idempotent = not attempts.is_conditional(options)
     response: Response = yield request
     if response.status != 202:
         response = yield from store.mend(request, response)
         if response.status != 202:
-            raise failures.create_only_error(store.fail(response, key), options)
+            return (yield from attempts.judged(store, key, options, None, store.fail(response, key)))
     status = response.header(b"x-ms-copy-status")
     if status is None:
         raise store.api.error(response, store.endpoint)  # whatever is there now, nobody says that it is this copy

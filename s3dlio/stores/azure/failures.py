@@ -16,7 +16,6 @@ from s3dlio.errors import (
 from s3dlio.net.message import Response
 from s3dlio.stores import answers
 from s3dlio.stores.azure import xml
-from s3dlio.types import PutOptions
 
 if TYPE_CHECKING:
     from s3dlio.stores.azure.account import AzureAccount
@@ -105,11 +104,6 @@ def damaged(
 ) -> IntegrityError:
     """The error for bytes that changed on their way to the service."""
     return IntegrityError(what, status=status, code=code, request_id=request_id, hint="write it again")
-
-
-def create_only_error(error: S3dlioError, options: PutOptions) -> S3dlioError:
-    """A create-only write that met an object is an AlreadyExistsError; a lease, for one, stays what it is."""
-    return answers.create_only_error(error, options) if error.code == "ConditionNotMet" else error
 
 
 def is_gone_already(error: S3dlioError) -> bool:

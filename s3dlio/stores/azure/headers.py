@@ -9,6 +9,7 @@ from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Response
 from s3dlio.settings import AzureSettings
+from s3dlio.stores.attempts import MARK
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
 from s3dlio.stores.checksums import md5_base64
@@ -43,6 +44,15 @@ def put_fields(options: PutOptions) -> Fields:
     fields += attached_fields(options)
     fields += condition_fields(options.conditions)
     return fields
+
+
+#: The field of the mark of a conditional write; names of metadata have no hyphens here.
+MARK_FIELD = f"x-ms-meta-{MARK.replace('-', '')}"
+
+
+def mark_fields(mark: str | None) -> Fields:
+    """The field of the mark of a conditional write (:mod:`s3dlio.stores.attempts`), if it has one."""
+    return [] if mark is None else [(MARK_FIELD, mark)]
 
 
 def property_fields(options: PutOptions | ObjectMetadata) -> Fields:
@@ -123,17 +133,13 @@ def condition_fields(conditions: Conditions) -> Fields:
     return fields
 
 
-def is_conditional(options: PutOptions) -> bool:
-    """Whether a write depends on what is there: then it is not repeated when its answer was lost."""
-    return options.conditions.if_match is not None or options.conditions.if_none_match is not None
-
-
 def metadata_of(response: Response, size: int) -> ObjectMetadata:
     """What the head of an answer tells about the blob; ``size`` is that of the whole blob."""
     header = response.header
     user = {}
     if b"\r\nx-ms-meta-" in response.lower:
         user = {name[10:]: value for name, value in response.fields() if name.startswith("x-ms-meta-")}
+        user.pop(MARK_FIELD[10:], None)
     return ObjectMetadata(
         size=size,
         etag=header(b"etag"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.locks import import_all
+from s3dlio.stores.answers import create_only_error
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.tokens import TokenCredential
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
@@ -104,7 +105,7 @@ def metadata_of(found: Any, size: int) -> ObjectMetadata:
         content_disposition=content.content_disposition,
         storage_class=found.blob_tier,
         server_side_encryption="AES256" if found.server_encrypted else None,
-        metadata=dict(found.metadata or {}),
+        metadata={name: value for name, value in (found.metadata or {}).items() if name != headers.MARK_FIELD[10:]},
         md5=base64.b64encode(content.content_md5).decode() if content.content_md5 else None,
     )
 
@@ -140,7 +141,7 @@ def translated(store: AzureSdkStore, key: str, options: PutOptions = NO_OPTIONS)
     try:
         yield
     except HttpResponseError as error:
-        raise failures.create_only_error(_typed(store, key, error), options) from None
+        raise create_only_error(_typed(store, key, error), options) from None
     except (ServiceRequestTimeoutError, ServiceResponseTimeoutError) as error:
         raise TransferTimeoutError(f"no answer: {type(error).__name__}", uri=store.uri(key)) from None
     except AzureError as error:

@@ -11,6 +11,7 @@ from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores import attempts
 from s3dlio.stores.answers import AZURE_API
 from s3dlio.stores.azure import batch, blocks, copying, crc64, failures, headers, listing, sas, xml
 from s3dlio.stores.azure.account import AzureAccount
@@ -156,16 +157,18 @@ class AzureStore(CloudStore):
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
         if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
             return (yield from blocks.write(self, key, source, options))
-        fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options)]
+        mark = attempts.new_mark(options)
+        fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options), *headers.mark_fields(mark)]
         checksums = headers.checksum_fields(source, self.settings.azure, whole=True)
         fields += checksums
         request = self.request("PUT", key, "", fields, source)
         request.expect_continue = source.size > EXPECT_CONTINUE
-        request.idempotent = not headers.is_conditional(options)
         try:
             response = yield from self.send(request, key, (201,))
         except S3dlioError as error:
-            raise failures.create_only_error(error, options) from None
+            if mark is None:
+                raise
+            return (yield from attempts.judged(self, key, options, mark, error))
         result = result_of(response, source.size)
         if not crc64.arrived(response, checksums):
             removal = self.request("DELETE", key, "", (("if-match", result.etag or ""),))
@@ -177,6 +180,12 @@ class AzureStore(CloudStore):
         if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
             return (yield from blocks.write(self, key, source, options, resume))
         return (yield from self._write(key, source, options))
+
+    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+        """See :class:`s3dlio.stores.attempts.Marking`."""
+        response: Response = yield from self.send(self.request("HEAD", key), key)
+        size = int(response.header(b"content-length") or 0)
+        return attempts.Marked(response.header(headers.MARK_FIELD.encode()), result_of(response, size))
 
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio import integrity
-from s3dlio.errors import IntegrityError, PreconditionFailedError, S3dlioError
+from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Request, Response
-from s3dlio.stores.answers import create_only_error
+from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import batch, resources, uploads
@@ -57,7 +57,8 @@ class Upload:
         self._store = store
         self._key = key
         self._options = options
-        self._said = resources.properties(options)
+        self._mark = attempts.new_mark(options)
+        self._said = resources.marked(resources.properties(options), self._mark)
         self._prefix = f"{PARTS}{os.urandom(16).hex()}/"
         self._sent: dict[int, tuple[int, int]] = {}  # number -> CRC32C, size
         self._parts: dict[int, _Part] = {}
@@ -128,12 +129,14 @@ class Upload:
             raise IntegrityError(f"the parts have {total} bytes together, the object {size}", hint="write it again")
         sources = [(part.name, part.generation) for part in parts]
         request = compose_request(self._store, sources, self._key, self._said, self._options, conditions)
+        request.idempotent = True  # a conditional one is known by its mark
         try:
             response = yield from self._store.send(request, self._key)
-        except PreconditionFailedError as error:
-            raise create_only_error(error, self._options) from error
         except S3dlioError as lost:
-            result = yield from self._look(lost, crc, size)
+            if self._mark is None:
+                result = yield from self._look(lost, crc, size)
+            else:
+                result = yield from attempts.judged(self._store, self._key, self._options, self._mark, lost)
         else:
             result = yield from uploads.checked(self._store, self._key, response, crc)
         yield from self.abort()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError
-from s3dlio.stores.answers import create_only_error
+from s3dlio.errors import ConfigError, ProtocolError, S3dlioError
+from s3dlio.stores import attempts
 from s3dlio.stores.base import Call, Steps
 from s3dlio.stores.gcs import resources
 from s3dlio.stores.percent import encode_query, encode_segment
@@ -44,8 +44,8 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
         request.idempotent = not conditions
         try:
             found = yield from store.ask(request, key)
-        except PreconditionFailedError as error:
-            raise create_only_error(error, options) from error
+        except S3dlioError as error:
+            return (yield from attempts.judged(store, key, options, None, error))
         if found.get("done"):
             if not isinstance(found.get("resource"), dict) or not found["resource"].get("generation"):
                 raise ProtocolError("the answer to a rewrite says that it is done, but not what came of it")
@@ -86,11 +86,12 @@ def compose(store: GcsStore, keys: Sequence[str], key: str, options: PutOptions)
 
     def steps() -> Steps[PutResult]:
         conditions = yield from store.write_conditions(key, options)
-        said = resources.properties(options)
+        mark = attempts.new_mark(options)
+        said = resources.marked(resources.properties(options), mark)
         request = compose_request(store, [(name, None) for name in keys], key, said, options, conditions)
         try:
             return resources.result_of((yield from store.ask(request, key)))
-        except PreconditionFailedError as error:
-            raise create_only_error(error, options) from error
+        except S3dlioError as error:
+            return (yield from attempts.judged(store, key, options, mark, error))
 
     return store.execute(Call(store, "COMPOSE", key, steps))

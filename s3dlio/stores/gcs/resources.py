@@ -16,6 +16,7 @@ from s3dlio import integrity
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Response
+from s3dlio.stores.attempts import MARK
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 Fields = list[tuple[str, str]]
@@ -79,6 +80,11 @@ def properties(options: PutOptions) -> dict[str, Any]:
         if name != "metadata" and not (isinstance(name, str) and isinstance(value, str)):
             raise ConfigError(f"the value of '{name}' must be a str, not {type(value).__name__}")
     return said
+
+
+def marked(said: dict[str, Any], mark: str | None) -> dict[str, Any]:
+    """A resource that also has the mark of a conditional write (:mod:`s3dlio.stores.attempts`)."""
+    return said if mark is None else {**said, "metadata": {**said.get("metadata", {}), MARK: mark}}
 
 
 def carried(found: ObjectMetadata) -> dict[str, Any]:
@@ -174,7 +180,7 @@ def metadata_of(resource: dict[str, Any]) -> ObjectMetadata:
         storage_class=get("storageClass"),
         ssekms_key_id=get("kmsKeyName"),
         sse_customer_algorithm=get("customerEncryption", {}).get("encryptionAlgorithm"),
-        metadata=get("metadata") or {},
+        metadata={name: value for name, value in (get("metadata") or {}).items() if name != MARK},
         crc32c=integrity.from_base64(resource["crc32c"]) if get("crc32c") else None,
         md5=get("md5Hash"),
     )

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from s3dlio import integrity
 from s3dlio.errors import (
     NetworkError,
-    PreconditionFailedError,
     ProtocolError,
     S3dlioError,
     ServiceError,
@@ -27,7 +26,7 @@ from s3dlio.memory.body import Source
 from s3dlio.net.message import Pause, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
-from s3dlio.stores.answers import create_only_error
+from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import resources, uploads
@@ -53,30 +52,32 @@ def write(
     """Write an object through a session; a second one is opened when the first is lost, and so on. With ``resume``
     the first is that of an earlier write, if it is still open."""
     crc = crc32c_of(source)
-    attempts = store.settings.retry.max_attempts
-    try:
-        for attempt in range(1, attempts + 1):
-            conditions = yield from store.write_conditions(key, options)
-            session = _Session(store, key, source, resources.key_fields(options.sse_customer_key))
-            before = resume.state.get("session") if resume is not None and attempt == 1 else None
-            if not isinstance(before, str):
-                location = yield from session.open(options, crc, conditions)
+    mark = attempts.new_mark(options)
+    before = resume.state.get("session") if resume is not None else None
+    if resume is not None and isinstance(before, str) and mark is not None:
+        mark = resume.state.get("mark") or mark  # it was said when that session was opened
+    most = store.settings.retry.max_attempts
+    attempt, gone = 1, False
+    while True:
+        session = _Session(store, key, source, resources.key_fields(options.sse_customer_key))
+        try:
+            if isinstance(before, str):
+                response = yield from session.take_up(before)
+            else:
+                conditions = yield from store.write_conditions(key, options)
+                location = yield from session.open(options, mark, crc, conditions)
                 if resume is not None:
-                    resume.save({"session": location})
-            try:
-                if isinstance(before, str):
-                    response = yield from session.take_up(before)
-                else:
-                    response = yield from session.send()
-                return (yield from uploads.checked(store, key, response, crc))
-            except _SessionGoneError as gone:
-                log.info("an upload session of %s is gone; attempt %d of %d", store.uri(key), attempt, attempts)
-                status = gone.status
-        raise ServiceError("the upload session is gone", status=status, attempts=attempts, hint="write it again")
-    except PreconditionFailedError as error:
-        raise create_only_error(error, options) from error
-    except ServiceError as error:
-        raise uploads.typed_damage(error) from error
+                    resume.save({"session": location, "mark": mark or ""})
+                response = yield from session.send()
+            return (yield from uploads.checked(store, key, response, crc))
+        except S3dlioError as error:
+            gone = gone or isinstance(error, _SessionGoneError)  # with its last answer, perhaps
+            if not isinstance(error, _SessionGoneError) or attempt >= most:
+                error.attempts = max(error.attempts, attempt)
+                typed = uploads.typed_damage(error)
+                return (yield from attempts.judged(store, key, options, mark, typed, left_open=gone))
+            log.info("an upload session of %s is gone; attempt %d of %d", store.uri(key), attempt, most)
+        attempt, before = attempt + 1, None
 
 
 class _Session:
@@ -92,10 +93,12 @@ class _Session:
     def __repr__(self) -> str:
         return f"<upload session of {self._store.uri(self._key)}>"
 
-    def open(self, options: PutOptions, crc: int, conditions: list[tuple[str, str]]) -> Steps[str]:
+    def open(
+        self, options: PutOptions, mark: str | None, crc: int, conditions: list[tuple[str, str]]
+    ) -> Steps[str]:
         """Ask for a session; what the object is to be stands there, its checksum included. Returns its URL."""
         store = self._store
-        said = resources.properties(options)
+        said = resources.marked(resources.properties(options), mark)
         resource: dict[str, Any] = {**said, "name": self._key, "crc32c": integrity.to_base64(crc)}
         query = [("uploadType", "resumable"), ("name", self._key), ("fields", resources.RESULT_FIELDS)]
         fields = [
@@ -168,7 +171,7 @@ class _Session:
             if response.status in (200, 201):
                 return response
             if response.status in (404, 410):
-                raise _SessionGoneError("the upload session is gone", status=response.status)
+                raise _SessionGoneError("the upload session is gone", status=response.status, hint="write it again")
             if response.status != _INCOMPLETE:
                 raise self._store.fail(response, self._key)
             position = self._persisted(response)

@@ -17,6 +17,7 @@ from s3dlio.errors import (
 )
 from s3dlio.locks import import_all
 from s3dlio.stores.answers import create_only_error
+from s3dlio.stores.attempts import MARK
 from s3dlio.stores.gcs import failures, resources
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
 
@@ -93,7 +94,7 @@ def metadata_of(blob: Any, size: int) -> ObjectMetadata:
         content_disposition=blob.content_disposition,
         storage_class=blob.storage_class,
         ssekms_key_id=blob.kms_key_name,
-        metadata=dict(blob.metadata or {}),
+        metadata={name: value for name, value in (blob.metadata or {}).items() if name != MARK},
         crc32c=integrity.from_base64(blob.crc32c) if blob.crc32c else None,
         md5=blob.md5_hash,
     )

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores import attempts
 from s3dlio.stores.answers import GCS_API, check_listing
 from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import CloudStore
@@ -182,6 +183,12 @@ class GcsStore(CloudStore):
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
         return CloudWriter(self, key, options, composite.Upload(self, key, options), part_size)
+
+    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+        """See :class:`s3dlio.stores.attempts.Marking`."""
+        found = yield from self.ask(self.request("GET", self.path(key), "fields=etag,generation,size,metadata"), key)
+        mark: str | None = (found.get("metadata") or {}).get(attempts.MARK)
+        return attempts.Marked(mark, resources.result_of(found))
 
     def write_conditions(self, key: str, options: PutOptions) -> Steps[list[tuple[str, str]]]:
         """The query parameters for a write's conditions. Cloud Storage knows conditions of writes by generation only,

@@ -13,10 +13,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from s3dlio import integrity
-from s3dlio.errors import IntegrityError, PreconditionFailedError, S3dlioError, ServiceError
+from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.answers import create_only_error
+from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.gcs import resources
@@ -37,16 +37,17 @@ def json_source(body: dict[str, Any]) -> MemorySource:
 
 def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write an object in one request."""
-    said = resources.properties(options)
+    mark = attempts.new_mark(options)
+    said = resources.marked(resources.properties(options), mark)
     conditions = yield from store.write_conditions(key, options)
     crc = crc32c_of(source)
     request = put_request(store, key, source, said, crc, options, conditions)
     try:
         response = yield from store.send(request, key)
-    except PreconditionFailedError as error:
-        raise create_only_error(error, options) from error
-    except ServiceError as error:
-        raise typed_damage(error) from error
+    except S3dlioError as error:
+        if mark is None:
+            raise typed_damage(error) from error
+        return (yield from attempts.judged(store, key, options, mark, typed_damage(error)))
     return (yield from checked(store, key, response, crc))
 
 
@@ -71,7 +72,6 @@ def put_request(
         fields.append(("content-type", f"multipart/related; boundary={boundary}"))
         body = related({**said, "name": key, "crc32c": told}, source, resources.content_type(said), boundary)
         request = store.upload_request([("uploadType", "multipart"), *query], fields, body)
-    request.idempotent = not conditions
     return request
 
 

@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
+from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.locks import ForkLock, import_all, renewed_in_child
 from s3dlio.memory.body import Sink, Source
+from s3dlio.net import one
 from s3dlio.net.dates import moment_of
 from s3dlio.settings import Settings
-from s3dlio.stores.answers import check_listing, create_only_error, error_for
-from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores import attempts
+from s3dlio.stores.answers import S3_API, check_listing, create_only_error, error_for
+from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.percent import encode_key
 from s3dlio.stores.reading import beyond_end
 from s3dlio.stores.s3.account import S3Account
@@ -216,19 +218,51 @@ class BotoStore(BlockingStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        if attempts.is_conditional(options):
+            result: PutResult = one.drive(
+                attempts.repeated(self, key, lambda: self._put_conditionally(key, source, options))
+            )
+            return result
         arguments = self._arguments(options)
-        multipart, conditional = self.settings.multipart, self._conditions(options.conditions)
-        with file_over(source) as file, self._translated(key, options):
-            if source.size <= multipart.threshold or conditional:
-                # A small file is read before anything is sent: one that changes meanwhile begins no request.
-                body: Any = file.read() if source.size <= _AT_ONCE or source.whole() is not None else file
-                answer = self.client.put_object(
-                    Bucket=self.bucket, Key=key, Body=body, ContentLength=source.size, **arguments, **conditional
-                )
-                return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
+        if source.size <= self.settings.multipart.threshold:
+            return self._put(key, source, arguments)
+        with file_over(source) as file, self._translated(key):
             self._upload(key, file, arguments)
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         return PutResult(about.etag, about.version_id, source.size)
+
+    def _put(self, key: str, source: Source, arguments: dict[str, Any]) -> PutResult:
+        with file_over(source) as file, self._translated(key):
+            # A small file is read before anything is sent: one that changes meanwhile begins no request.
+            body: Any = file.read() if source.size <= _AT_ONCE or source.whole() is not None else file
+            answer = self.client.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentLength=source.size, **arguments
+            )
+        if not answer.get("ETag"):
+            raise EndpointError(
+                f"{self.account.endpoint_url or 'the endpoint'} is not {S3_API.name}: it confirms no put",
+                uri=self.uri(key), hint=f"check host, port and path of the endpoint ({S3_API.setting})",
+            )  # fmt: skip
+        return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
+
+    def _put_conditionally(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+        """One put with conditions; its mark tells what boto3's own attempts leave open."""
+        mark = attempts.new_mark(options)
+        arguments = self._arguments(options) | self._conditions(options.conditions)
+        arguments["Metadata"] = {**arguments.get("Metadata", {}), attempts.MARK: mark}
+        try:
+            return self._put(key, source, arguments)
+        except S3dlioError as error:
+            return (yield from attempts.judged(self, key, options, mark, error))
+
+    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+        """See :class:`s3dlio.stores.attempts.Marking`."""
+        yield from ()
+        wanted = Conditions(sse_customer_key=options.sse_customer_key)
+        with self._translated(key):
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(wanted))
+        result = PutResult(answer.get("ETag"), answer.get("VersionId"), answer.get("ContentLength", 0))
+        return attempts.Marked(answer.get("Metadata", {}).get(attempts.MARK), result)
 
     @staticmethod
     def _arguments(options: PutOptions) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from s3dlio.stores.attempts import MARK
 from s3dlio.stores.s3.headers import crc32c_of
 from s3dlio.types import ObjectMetadata
 
@@ -31,6 +32,6 @@ def metadata_of(answer: Any, size: int) -> ObjectMetadata:
         ssekms_key_id=answer.get("SSEKMSKeyId"),
         sse_customer_algorithm=answer.get("SSECustomerAlgorithm"),
         replication_status=answer.get("ReplicationStatus"),
-        metadata=dict(answer.get("Metadata", {})),
+        metadata={name: value for name, value in answer.get("Metadata", {}).items() if name != MARK},
         crc32c=crc32c_of(answer.get("ChecksumCRC32C"), answer.get("ChecksumType")),
     )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.s3 import headers, xml
@@ -52,7 +53,7 @@ def copy(
         response = yield from _without_tags(store, place, found, key, options)
     except S3dlioError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
-            raise
+            return (yield from attempts.judged(store, key, options, None, error))
         found = found or (yield from source._head(source_key, pinned))
         if found.size <= MAX_COPY:
             raise

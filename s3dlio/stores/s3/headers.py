@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Response
+from s3dlio.stores.attempts import MARK
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
 Fields = list[tuple[str, str]]
@@ -50,6 +51,11 @@ def put_fields(options: PutOptions) -> Fields:
     for name, value in fields:
         check_field(name, value)
     return [(name, value.strip(" ")) for name, value in fields]  # blanks around a value get lost on the way
+
+
+def mark_fields(mark: str | None) -> Fields:
+    """The field of the mark of a conditional write (:mod:`s3dlio.stores.attempts`), if it has one."""
+    return [] if mark is None else [(f"x-amz-meta-{MARK}", mark)]
 
 
 def carried_fields(source: ObjectMetadata) -> Fields:
@@ -136,6 +142,7 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
     user = {}
     if b"\r\nx-amz-meta-" in response.lower:
         user = {name[11:]: value for name, value in found.items() if name.startswith("x-amz-meta-")}
+        user.pop(MARK, None)
     header = found.get
     return ObjectMetadata(
         size=size,

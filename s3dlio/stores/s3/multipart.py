@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio import integrity
-from s3dlio.errors import IntegrityError, PreconditionFailedError, ProtocolError, S3dlioError
+from s3dlio.errors import IntegrityError, ProtocolError, S3dlioError
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.answers import create_only_error
+from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
 from s3dlio.stores.checksums import crc32c_of
 from s3dlio.stores.percent import encode_query
@@ -57,6 +57,7 @@ class Upload:
         self._carried = carried
         self._key = key
         self._options = options
+        self._mark = attempts.new_mark(options)
         self._id = ""
         #: When it was asked for and answered, and how often in vain before: there may be others that we do not know.
         self._in_doubt: tuple[float, float, int] | None = None
@@ -68,9 +69,14 @@ class Upload:
         """What the service calls it; empty before it has begun."""
         return self._id
 
-    def adopt(self, upload_id: str) -> None:
-        """Go on with an upload that was begun before."""
-        self._id = upload_id
+    @property
+    def mark(self) -> str | None:
+        """By which a conditional one is known (:mod:`s3dlio.stores.attempts`)."""
+        return self._mark
+
+    def adopt(self, upload_id: str, mark: str | None) -> None:
+        """Go on with an upload that was begun before, with this mark."""
+        self._id, self._mark = upload_id, mark
         orphans.known.add(upload_id)
 
     def adopt_part(self, number: int, etag: str, crc: int | None, size: int) -> None:
@@ -87,7 +93,7 @@ class Upload:
 
     def begin(self) -> Steps[None]:
         fields = [pair for pair in headers.put_fields(self._options) if not pair[0].startswith("if-")]
-        fields += self._carried
+        fields += [*headers.mark_fields(self._mark), *self._carried]
         if self._store.sends_checksums:
             fields += [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
         request = self._store.request("POST", self._key, "uploads=", fields)
@@ -98,7 +104,7 @@ class Upload:
             if not upload_id:
                 raise ProtocolError("the answer to CreateMultipartUpload names no upload")
         except BaseException as error:
-            if orphans.may_be_left(error):
+            if attempts.may_be_done(error):
                 lost = getattr(error, "attempts", 1)
                 late = getattr(error, "status", None) is None
                 yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic(), lost, late=late)
@@ -144,7 +150,14 @@ class Upload:
         self._parts[number] = (etag, crc, size)
 
     def complete(self, size: int) -> Steps[PutResult]:
-        result = yield from self._complete(size)
+        try:
+            result = yield from self._complete(size)
+        except S3dlioError as error:
+            if not attempts.is_conditional(self._options):
+                raise
+            result = yield from attempts.judged(
+                self._store, self._key, self._options, self._mark, error, left_open=error.code in _UNCLEAR
+            )
         yield from self._tidy()
         return result
 
@@ -184,9 +197,8 @@ class Upload:
             unclear = ProtocolError("the answer to CompleteMultipartUpload says neither that it is done nor why not")
             return (yield from self._look(unclear, size))
         error = self._store.fail(response, self._key)
-        # After a lost reply the upload is gone, or the object that it may only create is there: perhaps by ourselves.
-        # An error of the service (or of a gateway before it) leaves open what was done.
-        if error.code in _UNCLEAR or response.status == 412 or response.status >= 500:
+        # After a lost reply the upload is gone. An error of the service, or of a gateway, leaves open what was done.
+        if error.code in _UNCLEAR or response.status >= 500:
             return (yield from self._look(error, size))
         raise error
 
@@ -202,6 +214,8 @@ class Upload:
     def _look(self, error: S3dlioError, size: int) -> Steps[PutResult]:
         """Whether the object is what this upload makes: its size, and the ETag or the CRC32C of all parts together
         (where KMS encrypts, ETags are no MD5s)."""
+        if attempts.is_conditional(self._options):
+            raise error  # its mark tells more
         expected, crc = self._expected_etag(), self._whole_crc()
         fields = headers.sse_customer_fields(self._options.sse_customer_key)
         if crc is not None:
@@ -263,10 +277,7 @@ def write(
             part = source.part(start, min(size, source.size - start))
             yield upload.part(number, part, crc32c_of(part) if store.sends_checksums else None)
 
-    try:
-        return (yield from run(upload, requests(), source.size, resume, size))
-    except PreconditionFailedError as error:
-        raise create_only_error(error, options) from error
+    return (yield from run(upload, requests(), source.size, resume, size))
 
 
 def run(
@@ -277,7 +288,7 @@ def run(
     if not upload.id:
         yield from upload.begin()
     if resume is not None:
-        resume.save({"upload": upload.id, "part_size": part_size})
+        resume.save({"upload": upload.id, "part_size": part_size, "mark": upload.mark or ""})
     try:
         responses = yield requests
         for number, response in zip(upload.sent(), responses, strict=True):

@@ -11,8 +11,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferCancelledError, TransferTimeoutError
-from s3dlio.net.faults import ConnectionDropped
+from s3dlio.errors import S3dlioError
 from s3dlio.net.message import Pause, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.percent import encode_query
@@ -59,18 +58,6 @@ def abort(store: S3Store, key: str, upload: str, *, stragglers: bool) -> Steps[N
         log.warning("upload %s of %s still has parts after it was aborted", upload, store.uri(key))
     except S3dlioError as error:
         log.warning("upload %s of %s could not be aborted: %s", upload, store.uri(key), error)
-
-
-def may_be_left(error: BaseException) -> bool:
-    """Whether an upload may be open although its creation failed so: it was asked for, and there is no clear answer."""
-    if not isinstance(error, S3dlioError):
-        return not isinstance(error, GeneratorExit)  # an interrupt
-    if error.status is not None:
-        return error.status >= 500
-    cause = error.__cause__
-    if isinstance(error, NetworkError) or isinstance(cause, ConnectionDropped):
-        return isinstance(cause, ConnectionDropped) and not cause.never_sent
-    return isinstance(error, (TransferTimeoutError, TransferCancelledError, ProtocolError))
 
 
 def abort_unknown(

@@ -51,7 +51,8 @@ def take_up(
     if parts is None:
         log.info("the upload %s of %s is gone: another begins", upload_id, store.uri(key))
         return None
-    upload.adopt(upload_id)
+    mark = resume.state.get("mark")
+    upload.adopt(upload_id, mark if isinstance(mark, str) and mark else None)
     for part in parts:
         start = (part.number - 1) * size
         if part.size == min(size, source.size - start) and part.size > 0:

@@ -10,7 +10,6 @@ from typing import ClassVar
 from s3dlio import integrity
 from s3dlio.errors import (
     EndpointError,
-    PreconditionFailedError,
     ProtocolError,
     S3dlioError,
     UnsupportedOperationError,
@@ -18,7 +17,8 @@ from s3dlio.errors import (
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.settings import Settings
-from s3dlio.stores.answers import S3_API, check_listing, create_only_error, error_for
+from s3dlio.stores import attempts
+from s3dlio.stores.answers import S3_API, check_listing, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud import CloudStore
@@ -208,23 +208,21 @@ class S3Store(CloudStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-        if source.size > self.settings.multipart.threshold:
-            return (yield from multipart.write(self, key, source, options))
-        fields = headers.put_fields(options)
-        if self.sends_checksums:
-            fields.append(("x-amz-checksum-crc32c", integrity.to_base64(crc32c_of(source))))
-        request = self.request("PUT", key, "", fields, source)
-        request.expect_continue = source.size > EXPECT_CONTINUE
-        conditional = options.conditions.if_match is not None or options.conditions.if_none_match is not None
-        request.idempotent = not conditional
-        try:
-            # 200 by the book; WebDAV servers and proxies in front of S3 also say 201 and 204.
-            response = yield from self.send(request, key, (200, 201, 204))
-        except PreconditionFailedError as error:
-            raise create_only_error(error, options) from error
-        return self._stored(response, source.size)
+        write = multipart.write if source.size > self.settings.multipart.threshold else _put
+        if attempts.is_conditional(options):
+            return (yield from attempts.repeated(self, key, lambda: write(self, key, source, options)))
+        return (yield from write(self, key, source, options))
 
-    def _stored(self, response: Response, size: int) -> PutResult:
+    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+        """See :class:`s3dlio.stores.attempts.Marking`."""
+        request = self.request("HEAD", key, "", headers.sse_customer_fields(options.sse_customer_key))
+        response: Response = yield from self.send(request, key)
+        result = PutResult(
+            response.header(b"etag"), response.header(b"x-amz-version-id"), int(response.header(b"content-length") or 0)
+        )
+        return attempts.Marked(response.header(f"x-amz-meta-{attempts.MARK}".encode()), result)
+
+    def stored(self, response: Response, size: int) -> PutResult:
         """What the answer to a put tells; every S3 names the object that it has stored.
 
         Raises:
@@ -336,10 +334,11 @@ class S3Store(CloudStore):
         self, source: ObjectStore, source_key: str, key: str, options: PutOptions, size: int | None
     ) -> Steps[PutResult]:
         assert isinstance(source, S3Store)  # can_copy_from has said so
-        try:
-            return (yield from copying.copy(self, source, source_key, key, options, size))
-        except PreconditionFailedError as error:
-            raise create_only_error(error, options) from error
+
+        def copy() -> Steps[PutResult]:
+            return copying.copy(self, source, source_key, key, options, size)
+
+        return (yield from attempts.repeated(self, key, copy))
 
     # -- buckets
 
@@ -427,6 +426,24 @@ class S3Store(CloudStore):
         source = MemorySource(memoryview(body))
         fields = (self.body_check(body),)
         yield from self.send(self.request("PUT", key, "tagging=", fields, source), key, (200, 204))
+
+
+def _put(store: S3Store, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+    """Write an object in one request."""
+    mark = attempts.new_mark(options)
+    fields = headers.put_fields(options) + headers.mark_fields(mark)
+    if store.sends_checksums:
+        fields.append(("x-amz-checksum-crc32c", integrity.to_base64(crc32c_of(source))))
+    request = store.request("PUT", key, "", fields, source)
+    request.expect_continue = source.size > EXPECT_CONTINUE
+    try:
+        # 200 by the book; WebDAV servers and proxies in front of S3 also say 201 and 204.
+        response = yield from store.send(request, key, (200, 201, 204))
+    except S3dlioError as error:
+        if mark is None:
+            raise
+        return (yield from attempts.judged(store, key, options, mark, error))
+    return store.stored(response, source.size)
 
 
 #: Codes of a bucket that was to be made in a region that the service does not have.
