@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from s3dlio.errors import ConfigError
+from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
@@ -160,7 +161,7 @@ class BulkVerbs(Verbs):
             BatchError: writes failed; the first failure stops the rest. What was written stays.
         """
         budget = ByteBudget(self.settings.transfer.max_in_flight_bytes)
-        many.put_many(items, self._crew(max_in_flight), budget=budget)
+        lent(lambda: many.put_many(items, self._crew(max_in_flight), budget=budget))
 
     def stat_many(self, uris: Iterable[URI], max_in_flight: int = 64) -> builtins.list[dict[str, Any]]:
         """``stat`` of many objects, in the order of ``uris``.

@@ -18,6 +18,7 @@ from s3dlio.errors import (
     from_os_error,
 )
 from s3dlio.memory.body import FileSink
+from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore, writable_memory
@@ -131,17 +132,20 @@ class Verbs:
             LengthMismatchError: the object, or the buffer, has another size; the buffer is untouched.
             BufferError: the buffer is read-only or not contiguous.
         """
+        return lent(lambda: self._get_into(uri, dst, expected_len, conditions))
+
+    def _get_into(self, uri: URI, dst: Any, expected_len: int | None, conditions: Conditions) -> int:
         store, key = self.store_for(uri)
         view = writable_memory(dst)
         if expected_len is None:
-            return store.get_into(key, view, exact=False, conditions=conditions)
+            return store.fill(key, view, False, conditions)
         if not 0 <= expected_len <= len(view):
             raise LengthMismatchError(
                 f"the destination buffer holds {len(view)} bytes but {expected_len} are expected",
                 expected=expected_len,
                 actual=len(view),
             )
-        return store.get_into(key, view[:expected_len], exact=True, conditions=conditions)
+        return store.fill(key, view[:expected_len], True, conditions)
 
     def put_bytes(
         self,
@@ -175,7 +179,9 @@ class Verbs:
                 raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
             conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
             options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
-        options = options or NO_OPTIONS
+        lent(lambda: self._put(store, key, data, options or NO_OPTIONS))
+
+    def _put(self, store: ObjectStore, key: str, data: Payload, options: PutOptions) -> None:
         result = store.put(key, data, options=options)
         if self.settings.transfer.put_verify or self.settings.multipart.put_verify:
             self._verify(store, key, data, result.size, options)

@@ -165,6 +165,10 @@ class BufferSink(Sink):
             raise self._misfit(size)
         self.size = size
 
+    def let_go(self) -> None:
+        """The call is over: the buffer is the caller's alone, whoever still refers to this sink."""
+        self._buffer = memoryview(b"")
+
     def _misfit(self, size: int) -> LengthMismatchError:
         room = len(self._buffer)
         wanted = f"{room} are expected" if self._exact else f"the buffer holds {room}"

@@ -274,7 +274,6 @@ class Exchange:
         sink = request.sink
         if sink is None or response.status not in (200, 206):
             self._collected = bytearray()
-            self._write = self._collect
             if response.status >= 300:
                 self._cut_at(MAX_ERROR, length)
             return False
@@ -390,13 +389,10 @@ class Exchange:
                 self._write(data)
             except OSError as error:
                 raise typed(error) from error
-
-    def _collect(self, data: memoryview) -> None:
-        collected = self._collected
-        assert collected is not None
-        collected += data
-        if len(collected) > MAX_COLLECTED:
-            raise ProtocolError(f"the answer is larger than {MAX_COLLECTED} bytes")
+        elif (collected := self._collected) is not None:
+            collected += data
+            if len(collected) > MAX_COLLECTED:
+                raise ProtocolError(f"the answer is larger than {MAX_COLLECTED} bytes")
 
     def _finish(self) -> None:
         response = self.response

@@ -27,6 +27,7 @@ from s3dlio.errors import (
     UnsupportedOperationError,
 )
 from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, as_source
+from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.sizes import shown
 from s3dlio.stores.call import Call as Call
@@ -125,10 +126,16 @@ class ObjectStore(ABC):
             LengthMismatchError: the object does not fit, or is shorter while ``exact``; the buffer is untouched.
             BufferError: the buffer is read-only or not contiguous.
         """
-        view = writable_memory(buffer)
+        return lent(lambda: self.fill(key, writable_memory(buffer), exact, conditions))
+
+    def fill(self, key: str, view: memoryview, exact: bool, conditions: Conditions) -> int:
+        """Read the object into memory that ``writable_memory`` has made of a buffer; see ``get_into``."""
         sink = BufferSink(view, exact=exact)
-        self.execute(self.read_call(key, sink, conditions=conditions))
-        return sink.size or 0
+        try:
+            self.execute(self.read_call(key, sink, conditions=conditions))
+            return sink.size or 0
+        finally:
+            sink.let_go()
 
     def read_call(
         self,
@@ -483,7 +490,7 @@ def writable_memory(buffer: Any) -> memoryview:
         raise BufferRefusedError("Buffer must be writable")
     if not raw.c_contiguous:
         raise BufferRefusedError("the destination buffer must be contiguous")
-    return view
+    return view if len(view) else memoryview(bytearray())
 
 
 def unsupported(store: ObjectStore, key: str, what: str) -> UnsupportedOperationError:

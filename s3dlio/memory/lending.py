@@ -1,0 +1,51 @@
+"""The caller's own buffer, lent for the time of one call: afterwards nothing in here exports it, not even the frames of
+an error that somebody keeps. A bytearray could not be resized, and other buffers not be given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+from s3dlio.errors import BatchError
+
+T = TypeVar("T")
+
+
+def lent(work: Callable[[], T]) -> T:
+    """Do ``work`` with a buffer. When it fails, the frames below this call let go of all that they refer to."""
+    try:
+        return work()
+    except BaseException as error:
+        _clear(error)
+        raise
+
+
+def _clear(error: BaseException) -> None:
+    found: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    cleared: set[FrameType] = set()
+    while found:
+        one = found.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        step = one.__traceback__
+        while step is not None:
+            _clear_stack(step.tb_frame, cleared)
+            step = step.tb_next
+        found += [one.__cause__, one.__context__]
+        if isinstance(one, BatchError):
+            found += [failure.error for failure in one.failures]
+
+
+def _clear_stack(frame: FrameType | None, cleared: set[FrameType]) -> None:
+    """Clear a frame and those that had called it, up to the first that still runs. (An error that was caught and kept
+    does not name the latter, but its frames refer to them.)"""
+    while frame is not None and frame not in cleared:
+        try:
+            frame.clear()
+        except RuntimeError:
+            return
+        cleared.add(frame)
+        frame = frame.f_back
