@@ -51,8 +51,11 @@ sync_async = twin_of(api.sync)
 
 
 async def get_into_async(uri: URI, dst: Any, *, expected_len: int | None = None) -> int:
-    """Read an object into a writable buffer, which must stay alone until the result is there. See ``get_into``."""
-    return await run(lambda: api.get_into(uri, dst, expected_len=expected_len))
+    """Read an object into a writable buffer, which must stay alone until this has ended. See ``get_into``.
+
+    A cancelled one ends when the read has been given up: nothing is written to the buffer afterwards.
+    """
+    return await run(lambda: api.get_into(uri, dst, expected_len=expected_len), to_its_end=True)
 
 
 async def head_async(uri: URI) -> ObjectMetadata | None:
@@ -72,12 +75,12 @@ async def put_bytes_async(uri: URI, data: Payload, *, borrow: bool = True, **opt
 
     Args:
         uri, data: as of ``put_bytes``.
-        borrow: send the buffer itself; it must not change until the result is there. False copies it first, when the
-            coroutine begins.
+        borrow: send the buffer itself; it must not change until this has ended, which a cancelled one does when the
+            write has been given up. False copies it first, when the coroutine begins.
         **options: as of ``put_bytes``.
     """
     payload = data if borrow else bytes(as_memory(data))
-    await run(lambda: api.put_bytes(uri, payload, **options))
+    await run(lambda: api.put_bytes(uri, payload, **options), to_its_end=borrow)
 
 
 async def put_many_async(
@@ -85,7 +88,7 @@ async def put_many_async(
 ) -> None:
     """Write many objects, see ``put_many``; ``borrow`` as of :func:`put_bytes_async`."""
     pairs = builtins.list(items) if borrow else [(uri, bytes(as_memory(data))) for uri, data in items]
-    await run(lambda: api.put_many(pairs, max_in_flight))
+    await run(lambda: api.put_many(pairs, max_in_flight), to_its_end=borrow)
 
 
 iter_many_async = api.function_of(Client.iter_many_async, __name__)

@@ -6,8 +6,10 @@ When the task is cancelled, work that has not begun never begins, a request in f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from s3dlio.transfer.executor import AwaitToken, Executor, cancelled_by
@@ -19,14 +21,32 @@ T = TypeVar("T")
 threads = Executor(32)
 
 
-async def run(work: Callable[[], T]) -> T:
-    """Run ``work`` on a thread; what it returns or raises."""
+async def run(work: Callable[[], T], *, to_its_end: bool = False) -> T:
+    """Run ``work`` on a thread; what it returns or raises.
+
+    Args:
+        work: what to run.
+        to_its_end: when the task is cancelled, wait until ``work`` has given up: it uses a buffer of the caller.
+    """
     token = AwaitToken()
+    future = threads.submit(lambda: cancelled_by(token, work))
     try:
-        return await asyncio.wrap_future(threads.submit(lambda: cancelled_by(token, work)))
+        return await asyncio.wrap_future(future)
     except BaseException:
         token.cancel("the task was cancelled")
+        if to_its_end and not future.done():
+            await _end_of(future)
         raise
+
+
+async def _end_of(future: Future[Any]) -> None:
+    """Wait until ``future`` is done, however often the task is cancelled meanwhile."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
+    while not over.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await over.wait()
 
 
 def twin_of(

@@ -15,6 +15,7 @@ import builtins
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import (
@@ -158,7 +159,7 @@ class ObjectStore(ABC):
             self,
             "GET_RANGE" if ranged else "GET",
             key,
-            lambda: self._read(key, sink, offset, length, conditions),
+            partial(self._read, key, sink, offset, length, conditions),
             sink=sink,
         )
         if ranged:
@@ -189,8 +190,8 @@ class ObjectStore(ABC):
         is there of it stays after a failure, as far as the service has such a thing."""
         self.check_key(key, "PUT")
         if resume is not None:
-            return Call(self, "PUT", key, lambda: self._write_on(key, source, options, resume), size=source.size)
-        return Call(self, "PUT", key, lambda: self._write(key, source, options), size=source.size)
+            return Call(self, "PUT", key, partial(self._write_on, key, source, options, resume), size=source.size)
+        return Call(self, "PUT", key, partial(self._write, key, source, options), size=source.size)
 
     @abstractmethod
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:

@@ -35,7 +35,8 @@ class Call(Generic[T]):
         store: whose operation it is.
         operation: the verb as the op-log names it (``GET``, ``GET_RANGE``, ``PUT``, ...).
         key: the object, or the prefix.
-        start: does the work (blocking store) or makes the generator that does (cloud store).
+        start: does the work (blocking store) or makes the generator that does (cloud store). Where it holds a body a
+            ``functools.partial``: the frame of a function keeps what that closes over, as long as an error is kept.
         sink: where a read lands; tells observers the bytes and the time of the first one.
         size: the bytes of a write, for observers.
         load: the bytes that it will bring into a file, where they are known beforehand.

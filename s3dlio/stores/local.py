@@ -7,6 +7,7 @@ import os
 import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import ClassVar, Protocol
 
 from s3dlio.errors import (
@@ -179,7 +180,7 @@ class LocalStore(BlockingStore):
         is done to the path meanwhile."""
         self.check_key(key, "PUT")
         return self.execute(
-            Call(self, "PUT", key, lambda: self._write(key, source, options, directory), size=source.size)
+            Call(self, "PUT", key, partial(self._write, key, source, options, directory), size=source.size)
         )
 
     def can_copy_from(self, source: ObjectStore) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import s3dlio
+from s3dlio import api, twins
 from s3dlio.client import Client
 from s3dlio.errors import S3dlioError
-from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, respond
+from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, Until, respond
 from tests.wire.s3_harness import settings_of
 
 KIB = 1024
@@ -133,3 +137,65 @@ def test_after_a_write_that_failed_though_its_error_is_kept() -> None:
         ]
         check_free(buffer)
         assert len(kept) == 2
+
+
+@pytest.fixture
+def default_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client], None]:
+    return lambda client: monkeypatch.setattr(api, "default_client", lambda: client)
+
+
+@pytest.mark.parametrize("sections", [{}, {"range": RANGES}, {"http": {"operation_timeout": 20.0}}])
+@pytest.mark.parametrize("sent", [b"", HEAD + DATA[:70_000]], ids=["before the head", "within the body"])
+def test_after_an_awaited_read_that_was_cancelled(
+    sections: dict[str, Any], sent: bytes, default_client: Callable[[Client], None]
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def is_here(_: object) -> bool:
+        begun.set()
+        return True
+
+    late = [Expect(is_here), Send(sent), Until(over), Send((HEAD + DATA)[len(sent) :])]
+    waiting = [[Expect(), Until(over)] for _ in range(4)]
+    with ScriptedServer([late, *waiting]) as server:
+        default_client(client_of(server, **sections))
+        buffer = bytearray(len(DATA))
+
+        async def main() -> None:
+            task = asyncio.create_task(s3dlio.get_into_async("s3://b/k", buffer))
+            await asyncio.to_thread(begun.wait, 20)
+            for _ in range(3):  # however often
+                task.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            check_free(buffer)
+            buffer[:] = bytes(len(buffer))
+            over.set()
+
+        asyncio.run(main())
+        twins.threads.shutdown()
+        assert not any(buffer)
+
+
+def test_after_an_awaited_write_that_was_cancelled(default_client: Callable[[Client], None]) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def is_here(_: object) -> bool:
+        begun.set()
+        return True
+
+    with ScriptedServer([[Expect(is_here, body=False), Until(over)]]) as server:
+        default_client(client_of(server))
+        buffer = bytearray(14 << 20)  # more than the sockets hold
+
+        async def main() -> None:
+            task = asyncio.create_task(s3dlio.put_bytes_async("s3://b/k", buffer))
+            await asyncio.to_thread(begun.wait, 20)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            check_free(buffer)
+            over.set()
+
+        asyncio.run(main())
