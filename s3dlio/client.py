@@ -96,7 +96,8 @@ class Client(BulkVerbs):
         # Where no service was talked to, the module was never imported and need not be.
         if pools := sys.modules.get("s3dlio.net.pool"):
             settings = self.settings
-            for http in {settings.http, *(settings.at(endpoint.name).http for endpoint in settings.endpoints)}:
+            named = (settings.at(endpoint.name).http for endpoint in settings.endpoints)
+            for http in {settings.http, *named, *self.stores.http()}:
                 pools.close_idle(http)
 
     def __enter__(self) -> Self:

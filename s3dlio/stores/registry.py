@@ -12,7 +12,7 @@ from typing import cast
 
 from s3dlio.errors import S3dlioError, UnsupportedOperationError, from_exception
 from s3dlio.locks import importing
-from s3dlio.settings import Settings
+from s3dlio.settings import HttpSettings, Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observer
 from s3dlio.uri import LOCAL_SCHEMES, Location, as_uri, parse, parse_container
@@ -136,6 +136,12 @@ class Stores:
         """
         location = parse_container(uri, azure_account=self.settings.azure.default_account)
         return open_store(location, self.settings, self.observers), location.key
+
+    def http(self) -> set[HttpSettings]:
+        """The settings of the connections of all stores that were named; a profile in ``~/.aws`` may have added to
+        them."""
+        found = (getattr(store, "settings", None) for store in list(self._by_root.values()))
+        return {settings.http for settings in found if isinstance(settings, Settings)}
 
     def add_observer(self, observer: Observer) -> None:
         self._observe((*self.observers, observer))

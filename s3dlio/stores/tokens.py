@@ -16,6 +16,8 @@ log = logging.getLogger("s3dlio.tokens")
 _AHEAD = 10 * 60
 #: Renew before the request when it has less than this left.
 _LAST = 60
+#: Who was refused in so many seconds after a token was replaced carried the one before.
+_SETTLED = 5.0
 #: Pause after a renewal that failed while the old token is still good.
 _PAUSE = 30
 
@@ -50,6 +52,9 @@ class Tokens(Generic[T]):
         self._lock = ForkLock()
         self._renewing = False
         self._not_before = 0.0
+        #: The present token is to be replaced, because it was refused; and when the last one was that came so.
+        self._refused = False
+        self._replaced_at = -_SETTLED
         renewed_in_child(self)
 
     def renew(self) -> None:
@@ -65,6 +70,8 @@ class Tokens(Generic[T]):
                 current = self._token
                 if current is None or current is token:  # nobody else was quicker
                     current = self._token = self._fetch()
+                    if self._refused:
+                        self._refused, self._replaced_at = False, time.monotonic()
                 token = current
         elif left < self._ahead:
             self._renew_in_background()
@@ -74,8 +81,10 @@ class Tokens(Generic[T]):
         return "<Tokens ***>"
 
     def forget(self) -> None:
-        """Fetch a new token at the next request: the service has refused this one."""
-        self._token = None
+        """Fetch a new token at the next request: the service has refused this one. Of many requests in flight that are
+        refused the first has a new one fetched; the others find it there."""
+        if time.monotonic() > self._replaced_at + _SETTLED:
+            self._token, self._refused = None, True
 
     def _renew_in_background(self) -> None:
         with self._lock:

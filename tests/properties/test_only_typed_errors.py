@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import socket
 import tempfile
 import threading
@@ -406,12 +405,29 @@ def test_what_is_no_error_of_ours_leaves_as_it_is(tmp_path: Path) -> None:
             return None
 
         def advance(self, objects: int, bytes: int) -> None:
-            raise LookupError("of the caller")
+            fail()
 
         def close(self) -> None:
             return None
 
+    def fail(*_: object) -> None:
+        raise LookupError("of the caller")
+
+    def uris() -> Iterator[str]:
+        yield f"file://{tmp_path}/source/f"
+        fail()
+
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "f").write_bytes(os.urandom(10))
-    with Client() as client, pytest.raises(LookupError, match="of the caller"):
-        client.upload(f"{tmp_path}/source/", f"file://{tmp_path}/target/", recursive=True, progress=Watcher())
+    (tmp_path / "source" / "f").write_bytes(b"data")
+    source, target = f"{tmp_path}/source/", f"file://{tmp_path}/target/"
+    calls: list[Callable[[Client], Any]] = [
+        lambda client: client.upload(source, target, recursive=True, progress=Watcher()),
+        lambda client: client.sync(source, target[:-1] + "2/", on_action=fail),
+        lambda client: client.get_many(uris()),
+        lambda client: client.put_many((uri, b"data") for uri in uris()),
+        lambda client: client.put_bytes(target + "x", type("Odd", (), {"__bytes__": fail})()),
+    ]
+    with Client() as client:
+        for call in calls:
+            with pytest.raises(LookupError, match="of the caller"):
+                call(client)

@@ -104,6 +104,27 @@ def test_one_that_the_service_refused_is_forgotten() -> None:
     assert source() == "t2"
 
 
+def test_many_that_are_refused_have_one_new_one_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("s3dlio.stores.tokens.time.monotonic", lambda: now[0])
+    credential = Credential(3600, 3600, 3600)
+    source = entra_tokens(lambda: credential)
+    source()
+    for _ in range(5):
+        source.forget()
+        assert source() == "t2"
+    now[0] += 6
+    source.forget()
+    assert source() == "t3"
+
+
+def test_the_sdk_gets_a_new_one_when_the_service_has_refused_its() -> None:
+    credential = Credential(3600, 3600)
+    for_sdk = TokenCredential(entra_tokens(lambda: credential))
+    assert [for_sdk.get_token("scope").token for _ in range(2)] == ["t1", "t1"]
+    assert for_sdk.get_token("scope", tenant_id="told by the service").token == "t2"
+
+
 def test_nobody_is_logged_in() -> None:
     source = entra_tokens(lambda: Credential(ClientAuthenticationError(message="nobody\nlong\nstory")))
     with pytest.raises(errors.PermissionDeniedError, match="nobody") as caught:

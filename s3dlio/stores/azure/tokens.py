@@ -62,7 +62,9 @@ class TokenCredential:
         self._tokens = tokens
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
-        """An azure.core.credentials.AccessToken."""
+        """An azure.core.credentials.AccessToken. The SDK names a tenant when the service has refused the last one."""
+        if options.get("tenant_id"):
+            self._tokens.forget()
         from azure.core.credentials import AccessToken
 
         return AccessToken(self._tokens(), int(time.time()) + 60)
