@@ -163,8 +163,9 @@ def delete_many(client: Client, uris: Sequence[str], *, max_in_flight: int = 8) 
         store, key = client.store_for(uri)
         store.check_key(key, "DELETE")
         by_store.setdefault(store, []).append(key)
+    blocking_first = sorted(by_store.items(), key=lambda item: item[0].is_cloud)  # on a lane they would hold it up
     batches = (
-        (store, batch) for store, keys in by_store.items() for batch in _batches(keys, store.delete_batch_size)
+        (store, batch) for store, keys in blocking_first for batch in _batches(keys, store.delete_batch_size)
     )
     deletion = _Deletion(LinkedToken(surrounding_token()), keep_going=True)
     deletion.run(batches, width, client.executor)
