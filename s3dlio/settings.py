@@ -248,6 +248,8 @@ class GcsSettings(Section):
 
     endpoint_url: str | None = knob(None, url_or_host, "the service; unset: Google",
                                     "GCS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
+    universe_domain: str | None = knob(None, text, "the domain of Google's services; unset: that of the file of "
+                                       "credentials, or googleapis.com", "GOOGLE_CLOUD_UNIVERSE_DOMAIN")
     project: str | None = knob(None, text, "the project of new and listed buckets", "GOOGLE_CLOUD_PROJECT",
                                "GCLOUD_PROJECT", "GCS_PROJECT")
     backend: str = knob("native", choice("native", "sdk"), "the transport of objects and listings",

@@ -109,6 +109,7 @@ def test_backends() -> None:
     ("environ", "url"),
     [
         ({}, "https://storage.googleapis.com"),
+        ({"GOOGLE_CLOUD_UNIVERSE_DOMAIN": "apis.example"}, "https://storage.apis.example"),
         ({"STORAGE_EMULATOR_HOST": "localhost:4443"}, "http://localhost:4443"),
         ({"STORAGE_EMULATOR_HOST": "http://127.0.0.1:4443/"}, "http://127.0.0.1:4443"),
         ({"GCS_ENDPOINT_URL": "https://proxy.example/gcs", "STORAGE_EMULATOR_HOST": "x:1"}, "https://proxy.example/gcs"),
@@ -215,6 +216,21 @@ def test_a_service_account(key_file: Path, token_server: TokenServer) -> None:
     assert b"\r\nauthorization: Bearer tok-2\r\n" in head
     assert len(token_server.assertions) == 2
     assert "tok-2" not in f"{account!r} {account.tokens!r} {vars(account.tokens)!r}"
+
+
+def test_credentials_go_to_their_own_universe_only(key_file: Path, token_server: TokenServer) -> None:
+    other = GcsAccount(settings_of(credentials_file=str(key_file), universe_domain="apis.example"))
+    assert other.tokens is not None
+    with pytest.raises(errors.ConfigError, match="of the universe 'googleapis.com', the endpoint is of 'apis.example'"):
+        other.tokens()
+    assert not token_server.assertions
+    key_file.write_text(json.dumps({**json.loads(key_file.read_text()), "universe_domain": "apis.example"}))
+    account = GcsAccount(settings_of(credentials_file=str(key_file)))
+    assert account.url == "https://storage.apis.example"
+    assert account.tokens is not None
+    assert account.tokens()
+    with pytest.raises(errors.ConfigError, match="is no domain"):
+        GcsAccount(settings_of(universe_domain="x/.evil.example"))
 
 
 def test_a_service_account_that_google_refuses(key_file: Path, token_server: TokenServer) -> None:

@@ -7,9 +7,11 @@ needed: an emulator and public buckets need none.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,7 +30,9 @@ from s3dlio.stores.tokens import Token, Tokens
 
 log = logging.getLogger("s3dlio.gcs")
 
-GOOGLE = "https://storage.googleapis.com"
+#: The domain of Google's own services; others run them under theirs (Google Cloud documentation, "universe domain").
+GOOGLE = "googleapis.com"
+_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 USER_AGENT = f"s3dlio/{__version__}"
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
 _IMPERSONATION_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -47,12 +51,14 @@ class GcsAccount:
         settings: all settings; ``settings.gcs`` matters here.
 
     Raises:
-        ConfigError: an endpoint with a query.
+        ConfigError: an endpoint with a query, or a universe domain that is none.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.url = settings.gcs.endpoint_url or GOOGLE
+        #: The universe that the credentials must be of; None where an endpoint of our own says where to go.
+        self.universe = None if settings.gcs.endpoint_url else _universe_of(settings)
+        self.url = settings.gcs.endpoint_url or f"https://storage.{self.universe}"
         parts = urlsplit(self.url)
         if parts.query or parts.fragment:
             raise ConfigError("the endpoint of Google Cloud Storage must be a plain URL", hint="leave the query out")
@@ -61,7 +67,7 @@ class GcsAccount:
         self.anonymous = settings.gcs.anonymous or parts.scheme == "http"
         if not self.anonymous:
             file = ("gcs.credentials_file",) if settings.gcs.credentials_file else ()
-            trust.check(settings, ("http.ca_bundle", "gcs.endpoint_url"), file)
+            trust.check(settings, ("http.ca_bundle", "gcs.endpoint_url", "gcs.universe_domain"), file)
         if parts.scheme == "http" and settings.gcs.credentials_file:
             log.info("requests to %s carry no token, because it does not speak https", self.url)
         self._lock = ForkLock()
@@ -105,7 +111,14 @@ class GcsAccount:
         """
         with self._lock:
             if self._credentials is None:
-                self._credentials, self._found_project = self._find()
+                found, self._found_project = self._find()
+                theirs = getattr(found, "universe_domain", GOOGLE)
+                if self.universe is not None and theirs != self.universe:  # its tokens are not for others
+                    raise ConfigError(
+                        f"the Google credentials are of the universe {theirs!r}, the endpoint is of {self.universe!r}",
+                        hint=f"set GOOGLE_CLOUD_UNIVERSE_DOMAIN={theirs}, or use other credentials",
+                    )
+                self._credentials = found
         return self._credentials
 
     def _find(self) -> tuple[Any, str | None]:
@@ -201,9 +214,28 @@ class GcsAccount:
 
 
 def _kind_of(path: str) -> Any:
+    return _said_in(path).get("type")
+
+
+def _said_in(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         found = json.load(file)
-    return found.get("type") if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _universe_of(settings: Settings) -> str:
+    """The domain of the services: what the settings say, or the file of credentials."""
+    gcs = settings.gcs
+    domain: Any = gcs.universe_domain
+    if domain is None and gcs.credentials_file and not gcs.anonymous:
+        with contextlib.suppress(OSError, ValueError):  # what is wrong with it is told where it is needed
+            domain = _said_in(gcs.credentials_file).get("universe_domain")
+    domain = domain or GOOGLE
+    if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
+        raise ConfigError(
+            f"the universe domain of Google Cloud is no domain: {domain!r}", hint="see GOOGLE_CLOUD_UNIVERSE_DOMAIN"
+        )
+    return domain
 
 
 class BearerSigner:

@@ -43,7 +43,10 @@ def make_client(account: GcsAccount) -> Any:
         project=account.settings.gcs.project or "none",
         credentials=credentials,
         _http=session,
-        client_options={"api_endpoint": account.url},
+        client_options={
+            "api_endpoint": account.url,
+            "universe_domain": getattr(credentials, "universe_domain", None) or account.universe or "googleapis.com",
+        },
     )
 
 
