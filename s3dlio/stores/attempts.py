@@ -129,6 +129,32 @@ def judged(
     raise unknown(error) from error
 
 
+def judged_of_sdk(error: S3dlioError, options: PutOptions, mark: str, look: Callable[[], Marked]) -> PutResult:
+    """As :func:`judged`, for an SDK whose own attempts are not seen: any refusal may be that of an earlier one.
+
+    Args:
+        error: how the write ended.
+        options, mark: as of :func:`judged`.
+        look: what is there now.
+    """
+    refused = isinstance(error, (PreconditionFailedError, AlreadyExistsError))
+    if not (refused or may_be_done(error) or isinstance(error, NetworkError)):
+        raise error
+    try:
+        found = look()
+    except FileNotFoundError:
+        raise error from None  # it is not there, so it was not done
+    except S3dlioError:
+        raise (error if refused else unknown(error)) from error.__cause__
+    if found.mark == mark:
+        return found.result
+    if refused:
+        raise error
+    if options.conditions.if_none_match == "*":
+        raise AlreadyExistsError("the object is there already, by another writer") from error
+    raise unknown(error) from error
+
+
 def unknown(error: S3dlioError) -> OutcomeUnknownError:
     """The error for a write that was sent, perhaps done, and perhaps replaced since."""
     return OutcomeUnknownError(

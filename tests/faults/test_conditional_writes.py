@@ -24,9 +24,11 @@ from s3dlio.errors import (
 )
 from s3dlio.settings import Settings
 from s3dlio.stores.azure.account import AzureAccount
+from s3dlio.stores.azure.sdk import AzureSdkStore
 from s3dlio.stores.azure.store import AzureStore
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.gcs.account import GcsAccount
+from s3dlio.stores.gcs.sdk import GcsSdkStore
 from s3dlio.stores.gcs.store import GcsStore
 from s3dlio.stores.s3 import S3Account, S3Store
 from s3dlio.stores.s3.boto import BotoStore
@@ -193,8 +195,18 @@ def gcs(cloud: Cloud) -> ObjectStore:
     return GcsStore(GcsAccount(Settings.resolve({}, gcs={"endpoint_url": cloud.url}, **quick())), "b")
 
 
+def azure_sdk(cloud: Cloud) -> ObjectStore:
+    settings = Settings.resolve({}, azure={"endpoint_url": f"{cloud.url}/a", "anonymous": True}, **quick())
+    return AzureSdkStore(AzureAccount(settings, "a"), "c")
+
+
+def gcs_sdk(cloud: Cloud) -> ObjectStore:
+    return GcsSdkStore(GcsAccount(Settings.resolve({}, gcs={"endpoint_url": cloud.url}, **quick())), "b")
+
+
 NATIVE = {"s3": s3, "azure": azure, "gcs": gcs}
 STORES = {**NATIVE, "boto3": boto}
+SDKS = {"azure": azure_sdk, "gcs": gcs_sdk}
 LOST = ["store drop", "store 503", "drop"]
 
 
@@ -204,6 +216,15 @@ def test_what_was_stored_without_an_answer_is_ours(name: str, fault: str, cloud:
     cloud.faults = [fault]
     STORES[name](cloud).put("k", b"x", options=CREATE)
     assert cloud.version == 1
+
+
+@pytest.mark.parametrize("name", SDKS)
+def test_what_an_sdk_has_stored_without_an_answer_is_ours(name: str, cloud: Cloud) -> None:
+    cloud.faults = ["store 503"]
+    SDKS[name](cloud).put("k", b"x", options=CREATE)
+    assert cloud.version == 1
+    with pytest.raises(AlreadyExistsError):
+        SDKS[name](cloud).put("k", b"x", options=CREATE)
 
 
 @pytest.mark.parametrize("fault", LOST)

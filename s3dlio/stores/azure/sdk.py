@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
 from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
+from s3dlio.stores import attempts
+from s3dlio.stores.answers import check_listing
 from s3dlio.stores.azure import failures, sas
 from s3dlio.stores.azure.account import AzureAccount
+from s3dlio.stores.azure.headers import MARK_FIELD
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.sdk_objects import (
     condition_arguments,
@@ -132,16 +135,30 @@ class AzureSdkStore(BlockingStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        mark = attempts.new_mark(options)
         arguments = put_arguments(options)
-        with file_over(source) as file, translated(self, key, options):
-            answer = self.blob(key).upload_blob(
-                file,
-                length=source.size,
-                max_concurrency=self.settings.multipart.max_in_flight,
-                validate_content=self.settings.azure.content_md5,
-                **{"overwrite": True, **arguments},
-            )
+        if mark is not None:
+            arguments["metadata"] = {**arguments.get("metadata", {}), MARK_FIELD[10:]: mark}
+        try:
+            with file_over(source) as file, translated(self, key, options):
+                answer = self.blob(key).upload_blob(
+                    file,
+                    length=source.size,
+                    max_concurrency=self.settings.multipart.max_in_flight,
+                    validate_content=self.settings.azure.content_md5,
+                    **{"overwrite": True, **arguments},
+                )
+        except S3dlioError as error:
+            if mark is None:
+                raise
+            return attempts.judged_of_sdk(error, options, mark, lambda: self._marked(key))
         return result_of(answer, source.size)
+
+    def _marked(self, key: str) -> attempts.Marked:
+        with translated(self, key):
+            found = self.blob(key).get_blob_properties()
+        result = PutResult(found.etag, found.version_id, found.size)
+        return attempts.Marked((found.metadata or {}).get(MARK_FIELD[10:]), result)
 
     def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
         self.check_key(key, "PUT")
@@ -164,7 +181,9 @@ class AzureSdkStore(BlockingStore):
             blobs = [blob for blob in blobs if blob.name > start_after]
             folders = [name for name in folders if name > start_after or self._has_later(name, start_after)]
         keys = [blob.name for blob in blobs]
-        return ListPage(keys, folders, lambda: [entry_of(blob) for blob in blobs]), pages.continuation_token or None
+        page = ListPage(keys, folders, lambda: [entry_of(blob) for blob in blobs])
+        check_listing(page, prefix)
+        return page, pages.continuation_token or None
 
     def _names(self, prefix: str, recursive: bool) -> Any:
         container = self._containers()

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.locks import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
+from s3dlio.stores import attempts
+from s3dlio.stores.answers import check_listing
 from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.gcs import failures, links, resources
 from s3dlio.stores.gcs.account import GcsAccount
@@ -141,18 +143,32 @@ class GcsSdkStore(BlockingStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        mark = attempts.new_mark(options)
         blob = self._new_blob(key, options)
-        describe(blob, options)
-        with file_over(source) as file, translated(self, key, options):
-            blob.upload_from_file(
-                file,
-                size=source.size,
-                content_type=options.content_type or "application/octet-stream",
-                checksum="crc32c",
-                if_generation_match=self._generation(key, options),
-                **self._common(),
-            )
+        describe(blob, options, mark)
+        generation = self._generation(key, options)
+        try:
+            with file_over(source) as file, translated(self, key, options):
+                blob.upload_from_file(
+                    file,
+                    size=source.size,
+                    content_type=options.content_type or "application/octet-stream",
+                    checksum="crc32c",
+                    if_generation_match=generation,
+                    **self._common(),
+                )
+        except S3dlioError as error:
+            if mark is None:
+                raise
+            return attempts.judged_of_sdk(error, options, mark, lambda: self._marked(key))
         return PutResult(blob.etag, str(blob.generation), source.size)
+
+    def _marked(self, key: str) -> attempts.Marked:
+        blob = self.blob(key)
+        with translated(self, key):
+            blob.reload(**self._common())
+        result = PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
+        return attempts.Marked((blob.metadata or {}).get(attempts.MARK), result)
 
     def _generation(self, key: str, options: PutOptions) -> int | None:
         """The generation that a write's conditions allow to replace; 0: none at all."""
@@ -197,7 +213,9 @@ class GcsSdkStore(BlockingStore):
             page = next(found.pages, ())
             blobs = [blob for blob in page if blob.name != start_after]
         keys = [blob.name for blob in blobs]
-        return ListPage(keys, sorted(found.prefixes), lambda: [entry_of(blob) for blob in blobs]), found.next_page_token
+        listed = ListPage(keys, sorted(found.prefixes), lambda: [entry_of(blob) for blob in blobs])
+        check_listing(listed, prefix)
+        return listed, found.next_page_token
 
     # -- deleting, copying
 

@@ -77,9 +77,9 @@ def read_arguments(conditions: Conditions) -> dict[str, Any]:
     }
 
 
-def describe(blob: Any, options: PutOptions) -> None:
+def describe(blob: Any, options: PutOptions, mark: str | None = None) -> None:
     """Give a blob what a write says besides its bytes."""
-    for name, value in resources.properties(options).items():
+    for name, value in resources.marked(resources.properties(options), mark).items():
         blob._patch_property(name, value)  # what its own setters do, one property each
 
 
