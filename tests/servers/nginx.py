@@ -71,6 +71,8 @@ http {{
         dav_methods PUT DELETE;
         create_full_put_path on;
         add_header ETag $etag;
+        # A field of S3's own, by which a missing object is told from a server that is none.
+        add_header x-amz-request-id nginx always;
         add_header Content-Range $blob_range;
         location / {{
             if ($page) {{ rewrite ^/([^/]+) /.pages/$1/$page.xml break; }}
