@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from s3dlio.errors import ProtocolError, S3dlioError, from_os_error
+from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError, from_os_error
 from s3dlio.memory.body import Source
 from s3dlio.memory.pool import PAGE
 from s3dlio.net.chunked import ChunkReader
@@ -295,7 +295,7 @@ class Exchange:
             place = sink.at(request.start, length)
         except MemoryError as error:
             hint = "read it in ranges, or into a file"
-            raise S3dlioError(f"there is no memory for {length} bytes", hint=hint) from error
+            raise OutOfMemoryError(f"there is no memory for {length} bytes", hint=hint) from error
         if isinstance(place, memoryview):
             self._place = place
         else:
