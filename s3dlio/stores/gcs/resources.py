@@ -76,9 +76,6 @@ def properties(options: PutOptions) -> dict[str, Any]:
     said = {theirs: value for ours, theirs in _PROPERTIES.items() if (value := getattr(options, ours)) is not None}
     if options.metadata is not None:
         said["metadata"] = dict(options.metadata)
-    for name, value in (*said.items(), *said.get("metadata", {}).items()):
-        if name != "metadata" and not (isinstance(name, str) and isinstance(value, str)):
-            raise ConfigError(f"the value of '{name}' must be a str, not {type(value).__name__}")
     return said
 
 
