@@ -18,7 +18,6 @@ from s3dlio.client import Client
 from s3dlio.stores.base import KeyErrors
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.sync import sync
 from s3dlio.types import ListEntry, ListPage
 
 ROOT = "memory://endless"
@@ -51,7 +50,7 @@ def _delete(client: Client, store: Endless) -> int:
 
 
 def _sync(client: Client, store: Endless) -> int:
-    return sync(client, f"{ROOT}/p/", f"{ROOT}/q/").skipped
+    return client.sync(f"{ROOT}/p/", f"{ROOT}/q/").skipped
 
 
 WORKS: dict[str, Callable[[Client, Endless], int]] = {"delete": _delete, "sync": _sync}

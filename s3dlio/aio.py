@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from s3dlio import api
@@ -12,7 +12,7 @@ from s3dlio.client import Client
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.body import as_memory
 from s3dlio.twins import run, twin_of
-from s3dlio.types import ObjectMetadata, Payload
+from s3dlio.types import ObjectMetadata, Payload, PutOptions
 from s3dlio.verbs import URI
 
 _URIS_AT_ONCE = 1000
@@ -70,17 +70,33 @@ async def head_async(uri: URI) -> ObjectMetadata | None:
     return await run(head)
 
 
-async def put_bytes_async(uri: URI, data: Payload, *, borrow: bool = True, **options: Any) -> None:
+async def put_bytes_async(
+    uri: URI,
+    data: Payload,
+    *,
+    borrow: bool = True,
+    content_type: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+    options: PutOptions | None = None,
+) -> None:
     """Write an object.
 
     Args:
         uri, data: as of ``put_bytes``.
         borrow: send the buffer itself; it must not change until this has ended, which a cancelled one does when the
             write has been given up. False copies it first, when the coroutine begins.
-        **options: as of ``put_bytes``.
+        content_type, metadata, if_match, if_none_match, options: as of ``put_bytes``.
     """
     payload = data if borrow else bytes(as_memory(data))
-    await run(lambda: api.put_bytes(uri, payload, **options), to_its_end=borrow)
+    await run(
+        lambda: api.put_bytes(
+            uri, payload, content_type=content_type, metadata=metadata, if_match=if_match,
+            if_none_match=if_none_match, options=options,
+        ),
+        to_its_end=borrow,
+    )  # fmt: skip
 
 
 async def put_many_async(

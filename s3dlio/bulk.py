@@ -234,9 +234,9 @@ class BulkVerbs(Verbs):
     ) -> builtins.list[str]:
         """List objects.
 
-        A URI that ends in ``/`` (or names a bucket) selects the contents of a directory; with ``*``, the objects whose
-        whole key matches (``*`` stays within a segment, ``**`` crosses ``/``); any other, the object of this very name
-        and the directory of this name. Never a bare prefix. Missing objects and directories give an empty list.
+        A URI that ends in ``/`` (or names a bucket) selects the contents of a directory; a glob, the objects whose
+        whole key matches (:mod:`s3dlio.transfer.glob`); any other, the object of this very name and the directory of
+        this name. Never a bare prefix. Missing objects and directories give an empty list.
 
         Args:
             uri: what to list.

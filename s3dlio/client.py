@@ -6,35 +6,30 @@ The functions of the package (``s3dlio.get`` and the others) are the methods of 
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from s3dlio.bulk import BulkVerbs
 from s3dlio.endpoints import with_secrets
 from s3dlio.errors import ConfigError
 from s3dlio.knobs import secrets
 from s3dlio.settings import SECTIONS, Settings
-from s3dlio.sources import did_you_mean
+from s3dlio.signatures import refuses_unknown
 from s3dlio.stores.registry import Stores
-from s3dlio.transfer.executor import BaseExecutor, Executor, surrounding_token
+from s3dlio.transfer.executor import BaseExecutor, Executor
 from s3dlio.transfer.many import check_width
+from s3dlio.trees import TreeVerbs
 from s3dlio.types import Observer
-from s3dlio.verbs import URI
 
 if TYPE_CHECKING:
     from s3dlio.transfer.progress import Progress
     from s3dlio.transfer.summary import TransferSummary
 
-Sources = URI | Iterable[URI]
-
 DEFAULT_SIZE = 20 << 20
 
 
-class Client(BulkVerbs):
+class Client(TreeVerbs):
     """Access to objects by URI. Safe to share among threads and to use in a forked child; a context manager.
 
     It pickles by its settings, without secrets: where it is unpickled, credentials are found anew. Observers stay
@@ -44,12 +39,14 @@ class Client(BulkVerbs):
         settings: all of them, ready; without, they are resolved (``Settings.resolve``).
         endpoint_url, region, profile, access_key_id, secret_access_key, session_token, anonymous: of ``s3://``.
         ca_bundle: a PEM file of the certificates to trust.
-        **sections: any other settings, one mapping for each section: ``http={"read_timeout": 5}``.
+        http, retry, range, multipart, executor, transfer, file, s3, azure, gcs: any other settings, one mapping for
+            each section: ``http={"read_timeout": 5}``.
 
     Raises:
         ConfigError: an unknown setting, or a value of the wrong type.
     """
 
+    @refuses_unknown(ConfigError, "a Client", f"its sections are {', '.join(SECTIONS)}")
     def __init__(
         self,
         settings: Settings | None = None,
@@ -62,19 +59,32 @@ class Client(BulkVerbs):
         session_token: str | None = None,
         anonymous: bool | None = None,
         ca_bundle: str | None = None,
-        **sections: Mapping[str, Any],
+        http: Mapping[str, Any] | None = None,
+        retry: Mapping[str, Any] | None = None,
+        range: Mapping[str, Any] | None = None,
+        multipart: Mapping[str, Any] | None = None,
+        executor: Mapping[str, Any] | None = None,
+        transfer: Mapping[str, Any] | None = None,
+        file: Mapping[str, Any] | None = None,
+        s3: Mapping[str, Any] | None = None,
+        azure: Mapping[str, Any] | None = None,
+        gcs: Mapping[str, Any] | None = None,
     ) -> None:
         if settings is not None and not isinstance(settings, Settings):
             raise ConfigError(
                 f"the first argument of a Client is its Settings, not a {type(settings).__name__}",
                 hint="name what you give: Client(endpoint_url=...)",
             )
-        given = {name: _section(name, values) for name, values in sections.items()}
-        s3 = {
+        sections = {
+            "http": http, "retry": retry, "range": range, "multipart": multipart, "executor": executor,
+            "transfer": transfer, "file": file, "s3": s3, "azure": azure, "gcs": gcs,
+        }  # fmt: skip
+        given = {name: _section(name, values) for name, values in sections.items() if values is not None}
+        service = {
             "endpoint_url": endpoint_url, "region": region, "profile": profile, "access_key_id": access_key_id,
             "secret_access_key": secret_access_key, "session_token": session_token, "anonymous": anonymous,
         }  # fmt: skip
-        given["s3"] = s3 | given.get("s3", {})
+        given["s3"] = service | given.get("s3", {})
         given["http"] = {"ca_bundle": ca_bundle} | given.get("http", {})
         self._use(Settings.resolve(**given) if settings is None else settings.replace(**given))
 
@@ -122,128 +132,6 @@ class Client(BulkVerbs):
     def remove_observer(self, observer: Observer) -> None:
         """Take an observer away again; one that is not there is no error."""
         self.stores.remove_observer(observer)
-
-    # -- whole trees
-
-    def upload(
-        self,
-        /,
-        src_patterns: Sources | None = None,
-        dest_prefix: URI | None = None,
-        max_in_flight: int = 32,
-        create_bucket: bool = False,
-        *,
-        src_uri: Sources | None = None,
-        dest_uri: URI | None = None,
-        **options: Any,
-    ) -> TransferSummary:
-        """Write local files as objects under ``dest_prefix``, by their names.
-
-        Args:
-            src_patterns: paths, ``file://`` URIs or globs of files and directories; one or several.
-            dest_prefix: the URI of the directory that they go to.
-            max_in_flight: how many files at a time.
-            create_bucket: create the bucket (container, directory) first.
-            src_uri, dest_uri: other names of the first two.
-            **options: recursive, regex, include, exclude, verify, preserve_mtime, continue_on_error, journal, progress,
-                cancel, options: see :func:`s3dlio.transfer.upload.upload`.
-
-        Raises:
-            ObjectNotFoundError: no file matched.
-            BatchError: files failed; it has every one of them.
-        """
-        from s3dlio.transfer.upload import upload
-
-        sources = either("src_patterns", src_patterns, "src_uri", src_uri)
-        dest = either("dest_prefix", dest_prefix, "dest_uri", dest_uri)
-        options.setdefault("cancel", surrounding_token())
-        return upload(self, sources, dest, max_in_flight=max_in_flight, create_bucket=create_bucket, **options)
-
-    def download(
-        self,
-        /,
-        src_uri: URI,
-        dest_dir: str | os.PathLike[str],
-        max_in_flight: int = 64,
-        recursive: bool = True,
-        pattern: str | None = None,
-        **options: Any,
-    ) -> TransferSummary:
-        """Write the objects that a URI selects (see :meth:`list`) as files beneath a local directory.
-
-        Args:
-            src_uri: what.
-            dest_dir: where to; a key that would leave this directory is refused.
-            max_in_flight: how many objects at a time.
-            recursive: also what is in sub-directories.
-            pattern: only names that match, as of :meth:`list`.
-            **options: include, exclude, verify, preserve_mtime, continue_on_error, journal, progress, cancel: see
-                :func:`s3dlio.transfer.download.download`.
-
-        Raises:
-            ObjectNotFoundError: no object matched.
-            BatchError: objects failed or were refused; it has every one of them.
-        """
-        from s3dlio.transfer.download import download
-
-        options.setdefault("cancel", surrounding_token())
-        return download(
-            self, src_uri, dest_dir, max_in_flight=max_in_flight, recursive=recursive, pattern=pattern, **options
-        )
-
-    def copy(
-        self, /, src: Sources, dst: URI, max_in_flight: int = 32, recursive: bool = False, **options: Any
-    ) -> TransferSummary:
-        """Copy objects or files between any two schemes, inside the service where it can.
-
-        Args:
-            src: a URI or local path, or several local paths; what it selects is said at :meth:`list`.
-            dst: a URI or local path; one that ends in ``/`` is a directory.
-            max_in_flight: how many objects at a time.
-            recursive: everything beneath a directory.
-            **options: pattern, include, exclude, create_bucket, verify, preserve_mtime, continue_on_error, journal,
-                progress, cancel, options: see :func:`s3dlio.transfer.copy.copy`.
-
-        Raises:
-            ObjectNotFoundError: there is nothing to copy.
-            BatchError: objects failed; it has every one of them.
-        """
-        from s3dlio.transfer.copy import copy
-
-        options.setdefault("cancel", surrounding_token())
-        return copy(self, src, dst, max_in_flight=max_in_flight, recursive=recursive, **options)
-
-    def move(
-        self, /, src: Sources, dst: URI, max_in_flight: int = 32, recursive: bool = False, **options: Any
-    ) -> TransferSummary:
-        """:meth:`copy`, and delete each source when its copy is complete."""
-        from s3dlio.transfer.copy import move
-
-        options.setdefault("cancel", surrounding_token())
-        return move(self, src, dst, max_in_flight=max_in_flight, recursive=recursive, **options)
-
-    def sync(
-        self, /, src: URI, dst: URI, max_in_flight: int = 32, delete: bool = False, **options: Any
-    ) -> TransferSummary:
-        """Make one directory like another, on any two schemes: transfer what is missing, has another size or is older.
-
-        Args:
-            src: a directory: a URI or local path.
-            dst: likewise.
-            max_in_flight: how many objects at a time.
-            delete: when all is transferred, delete what only ``dst`` has.
-            **options: dry_run, checksum, include, exclude, create_bucket, verify, preserve_mtime, continue_on_error,
-                progress, cancel, on_action, options: see :func:`s3dlio.transfer.sync.sync`.
-
-        Raises:
-            ObjectNotFoundError: there is nothing in ``src``; nothing was deleted.
-            InvalidURIError: one directory is inside the other.
-            BatchError: objects failed; it has every one of them.
-        """
-        from s3dlio.transfer.sync import sync
-
-        options.setdefault("cancel", surrounding_token())
-        return sync(self, src, dst, max_in_flight=max_in_flight, delete=delete, **options)
 
     def put(
         self,
@@ -315,25 +203,11 @@ def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of one section.
 
     Raises:
-        ConfigError: there is no such section, or what was given are no settings; it says what may have been meant.
+        ConfigError: what was given are no settings.
     """
-    if name in SECTIONS and isinstance(values, Mapping):
-        return dict(values)
-    if name in SECTIONS:
+    if not isinstance(values, Mapping):
         raise ConfigError(f"{name} is a section of settings", hint=f"write {name}={{'setting': value}}")
-    meant = did_you_mean(name, [*inspect.signature(Client).parameters, *SECTIONS])
-    raise ConfigError(f"a Client has no argument '{name}'{meant}", hint=f"its sections are {', '.join(SECTIONS)}")
-
-
-def either(name: str, value: Any, alias: str, other: Any) -> Any:
-    """The argument that was given, of a parameter that has two names.
-
-    Raises:
-        TypeError: neither was, or both.
-    """
-    if (value is None) == (other is None):
-        raise TypeError(f"give either {name} or {alias}")
-    return other if value is None else value
+    return dict(values)
 
 
 def _unpickled(settings: Settings) -> Client:

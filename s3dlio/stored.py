@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3dlio import api, formats
-from s3dlio.client import either
 from s3dlio.formats.parquet_read import FOOTER_CAP
 from s3dlio.memory.view import BytesView
+from s3dlio.signatures import either
 from s3dlio.twins import twin_of
 from s3dlio.types import Conditions, Payload
 from s3dlio.uri import as_uri, has_scheme

@@ -54,6 +54,7 @@ class Context:
         anonymous = {"anonymous": args.no_sign_request or None}
         return {
             "http": {"ca_bundle": args.ca_bundle},
+            "multipart": {"part_size": getattr(args, "part_size", None)},
             "s3": {**endpoint, **anonymous, "region": args.region, "profile": args.profile},
             "azure": endpoint,
             "gcs": {**endpoint, **anonymous},

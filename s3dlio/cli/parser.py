@@ -122,6 +122,11 @@ def _create_bucket(command: CommandParser) -> None:
     command.add_argument("-c", "--create-bucket", action="store_true", help="create the bucket first if it is missing")
 
 
+def _part_size(command: CommandParser) -> None:
+    command.add_argument("--part-size", type=quantities.positive_size, metavar="BYTES",
+                         help="write large objects in parts of this size (default: multipart.part_size)")  # fmt: skip
+
+
 def _buckets(commands: _Commands) -> None:
     listing = commands.add("list-buckets", "buckets:list_buckets", "List buckets, containers or directories")
     listing.add_argument("uri", nargs="?", default="s3://", metavar="URI",
@@ -233,6 +238,7 @@ def _transfers(commands: _Commands) -> None:
     upload.add_argument("--regex", action="store_true",
                         help="the last segment of each source is a regular expression")  # fmt: skip
     _create_bucket(upload)
+    _part_size(upload)
     _transfer_options(upload, 32)
 
     download = commands.add("download", "transfers:download", "Copy objects to a local directory")
@@ -251,6 +257,11 @@ def _transfers(commands: _Commands) -> None:
         command.add_argument("dest", metavar="DEST", help="a URI or local path; it names a directory if it ends in '/'")
         _recursive(command, "a directory with everything beneath it")
         _create_bucket(command)
+        _part_size(command)
+        if name == "cp":
+            command.add_argument("--expected-size", type=quantities.size, metavar="BYTES",
+                                 help="how long standard input will be: all parts are then equal, as some services "
+                                 "want it")  # fmt: skip
         _transfer_options(command, 32, preserve=name == "mv")
 
     sync = commands.add("sync", "transfers:sync", "Make one directory like another, on any two storages",

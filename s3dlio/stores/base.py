@@ -194,13 +194,22 @@ class ObjectStore(ABC):
         return Call(self, "PUT", key, partial(self._write, key, source, options), size=source.size)
 
     @abstractmethod
-    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
         """A streaming write for an object whose size is not known yet.
 
         Args:
             key: the object.
             options: as of ``put``.
-            part_size: bytes buffered before they are sent, where the store sends parts.
+            part_size: bytes of every part but the last, where the store sends parts. Without it parts of a long stream
+                grow, which some services refuse in the end.
+            expected_size: bytes of the object, if it is known about: all parts are equal, and large enough for it.
         """
 
     # -- listing

@@ -25,13 +25,18 @@ from s3dlio.types import Payload, PutOptions, PutResult
 if TYPE_CHECKING:
     from s3dlio.stores.cloud import CloudStore
 
-#: After so many parts the parts of a stream become twice as large, so that 10,000 parts hold any object.
+#: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
 _PARTS_BEFORE_DOUBLING = 2000
 _MIN_PART, _MAX_PART = 5 << 20, 4000 << 20
+_MIB = 1 << 20
+_EQUAL_PARTS = "tell how long it will be (expected_size, --expected-size) or give a part size (part_size, --part-size)"
 
 
 class PartedUpload(Protocol):
     """An object that is written in parts which become visible together (multipart upload, block list, ...)."""
+
+    #: How many parts an object can have.
+    most_parts: int
 
     def begin(self) -> Steps[None]:
         """Open the upload."""
@@ -59,14 +64,22 @@ class CloudWriter(ObjectWriter):
         key: the object.
         options: content type, metadata, conditions, ...
         upload: how parts become an object there.
-        part_size: bytes of a part; default ``multipart.part_size`` of the settings.
+        part_size: bytes of every part but the last. Without it, and without ``expected_size``, parts begin with
+            ``multipart.part_size`` of the settings and grow.
+        expected_size: bytes of the object, if it is known about: all parts are equal, and large enough for that.
 
     Raises:
         ConfigError: a part size that no service takes.
     """
 
     def __init__(
-        self, store: CloudStore, key: str, options: PutOptions, upload: PartedUpload, part_size: int | None
+        self,
+        store: CloudStore,
+        key: str,
+        options: PutOptions,
+        upload: PartedUpload,
+        part_size: int | None,
+        expected_size: int | None = None,
     ) -> None:
         limits = store.settings.multipart
         self._store = store
@@ -74,6 +87,10 @@ class CloudWriter(ObjectWriter):
         self._options = options
         self._upload = upload
         self._part_size = limits.part_size if part_size is None else checked_part_size(store.uri(key), part_size)
+        if expected_size is not None:
+            needed = -(-parse_size(expected_size, name="expected_size") // (upload.most_parts * _MIB)) * _MIB
+            self._part_size = checked_part_size(store.uri(key), max(self._part_size, needed))
+        self._equal = part_size is not None or expected_size is not None
         self._slots = threading.BoundedSemaphore(limits.max_in_flight)
         self._threads: ThreadPoolExecutor | None = None
         self._max_threads = limits.max_in_flight
@@ -103,7 +120,7 @@ class CloudWriter(ObjectWriter):
         written = 0
         while written < len(view):
             if self._buffer is None:
-                self._buffer = default_pool().lease(self._part_size << (self._parts // _PARTS_BEFORE_DOUBLING))
+                self._buffer = default_pool().lease(self._next_part_size())
             count = min(len(view) - written, len(self._buffer) - self._filled)
             self._buffer[self._filled : self._filled + count] = view[written : written + count]
             self._filled += count
@@ -111,6 +128,16 @@ class CloudWriter(ObjectWriter):
             if self._filled == len(self._buffer):
                 self._send_part()
         self._size += written
+
+    def _next_part_size(self) -> int:
+        if not self._equal:
+            return self._part_size << (self._parts // _PARTS_BEFORE_DOUBLING)
+        if self._parts >= self._upload.most_parts:
+            raise ConfigError(
+                f"the stream is longer than {self._parts} parts of {self._part_size} bytes", operation="PUT",
+                uri=self._store.uri(self._key), hint="give a larger part_size (--part-size) or the right expected_size",
+            )  # fmt: skip
+        return self._part_size
 
     def close(self) -> PutResult:
         self._check_open()
@@ -137,7 +164,12 @@ class CloudWriter(ObjectWriter):
         assert self._threads is not None
         self._threads.shutdown(wait=True)
         self._raise_failure()
-        return self._run(lambda: self._upload.complete(self._size))
+        try:
+            return self._run(lambda: self._upload.complete(self._size))
+        except S3dlioError as error:
+            if error.status == 400 and not self._equal and self._parts > _PARTS_BEFORE_DOUBLING:
+                error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
+            raise
 
     def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
         result: PutResult = one.drive(self._call.watch(start()))

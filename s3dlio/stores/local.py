@@ -168,6 +168,7 @@ class LocalStore(BlockingStore):
         *,
         options: PutOptions = NO_OPTIONS,
         part_size: int | None = None,
+        expected_size: int | None = None,
         beneath: int | None = None,
     ) -> ObjectWriter:
         """As of every store; ``beneath`` as of :meth:`write_beneath`."""

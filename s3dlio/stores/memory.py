@@ -161,7 +161,14 @@ class MemoryStore(BlockingStore):
         if conditions.if_none_match not in (None, "*") and conditions.if_none_match == etag:
             raise PreconditionFailedError(f"the object's ETag is still {etag}")
 
-    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
         self.check_key(key, "PUT")
         return _MemoryWriter(self, key, options)
 

@@ -128,7 +128,9 @@ class IfDifferent(Route):
         other = self._looked_at.pop(item.name, None)
         if other is None:
             return carry
-        return Task(carry.store, "SYNC", item.key, lambda: self._compare(carry, item, other), size=carry.size)
+        return Task(
+            carry.store, "SYNC", item.key, lambda: self._compare(carry, item, other), size=carry.size, load=carry.load
+        )
 
     def _compare(self, carry: Call[Moved], item: Item, other: Item) -> Steps[Moved]:
         if (yield from self._alike(carry, self._source, item, self._target, other)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from s3dlio.errors import ObjectChangedError, PreconditionFailedError
+from s3dlio.errors import ObjectChangedError, PreconditionFailedError, redact
 from s3dlio.integrity import crc32c
 from s3dlio.memory.body import MemorySink, MemorySource
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.local import LocalStore
+from s3dlio.stores.metadata import RULES, fits_header, fitted, restored
 from s3dlio.transfer.bodies import Tape
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
@@ -18,6 +20,11 @@ from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime, set_ti
 from s3dlio.transfer.task import FileVersion, Task, check_crc, check_length, checksum_of, described, perform
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
+
+log = logging.getLogger("s3dlio.transfer")
+
+#: What is told of an object besides its metadata, and goes with it.
+_FIELDS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
 
 
 class _StoreToStore(Route):
@@ -154,7 +161,7 @@ class Relay(_StoreToStore):
         size, same = metadata.size, Conditions(if_match=metadata.etag)
         told, crc = metadata.crc32c, 0
         metadata = self._described(item, metadata)
-        writer = place.writer(self._options(item, metadata))
+        writer = place.writer(self._options(item, metadata), size)
         try:
             position = 0
             while True:
@@ -203,15 +210,18 @@ class Relay(_StoreToStore):
         options = self._care.write_options(kept_mtime(item, metadata) if self._care.preserve_mtime else None)
         if self._target.scheme in LOCAL_SCHEMES:
             return self._care.options
-        return replace(
-            options,
-            content_type=options.content_type or metadata.content_type,
-            content_encoding=options.content_encoding or metadata.content_encoding,
-            content_language=options.content_language or metadata.content_language,
-            content_disposition=options.content_disposition or metadata.content_disposition,
-            cache_control=options.cache_control or metadata.cache_control,
-            metadata={**metadata.metadata, **(options.metadata or {})} or None,
-        )
+        own = options.metadata or {}
+        kept = {name: value for name, value in restored(metadata.metadata).items() if name not in own}
+        fields = {name: value for name in _FIELDS if (value := getattr(metadata, name)) and not getattr(options, name)}
+        if (rules := RULES.get(self._target.scheme)) is not None:
+            spent = sum(len(text.encode()) for entry in own.items() for text in entry)
+            kept, dropped = fitted(kept, rules, spent)
+            dropped += [name for name, value in fields.items() if not fits_header(value)]
+            if dropped:
+                log.warning("%s cannot keep all that is told of %s, and is not told: %s", self._target.scheme,
+                            redact(self.source_uri(item)), redact(", ".join(dropped)))  # fmt: skip
+            fields = {name: value for name, value in fields.items() if name not in dropped}
+        return replace(options, **fields, metadata={**kept, **own} or None)
 
 
 class _Place(NamedTuple):
@@ -231,9 +241,9 @@ class _Place(NamedTuple):
         assert isinstance(self.store, LocalStore)
         return self.store.write_beneath(self.beneath, self.key, MemorySource(data), options)
 
-    def writer(self, options: PutOptions) -> ObjectWriter:
+    def writer(self, options: PutOptions, size: int) -> ObjectWriter:
         if self.beneath is None:
-            return self.store.writer(self.key, options=options)
+            return self.store.writer(self.key, options=options, expected_size=size)
         assert isinstance(self.store, LocalStore)
         return self.store.writer(self.key, options=options, beneath=self.beneath)
 

@@ -23,9 +23,10 @@ from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.batch import run_calls
 from s3dlio.transfer.executor import ByteBudget, CancelToken
 from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.plan import Entry, Item, Passed, Plan, Refused
 from s3dlio.transfer.progress import NoProgress, OneAtATime, Progress
-from s3dlio.transfer.routes import Moved, Route
+from s3dlio.transfer.routes import Care, Moved, Route
 from s3dlio.transfer.scope import DOUBTS, Scope, scope_of
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
@@ -80,6 +81,16 @@ class Running:
     journal: Journal | None = None
     progress: Progress = field(default_factory=NoProgress)
     cancel: CancelToken | None = None
+
+
+def running(how: TransferOptions, operation: str, watcher: Progress, journal: Journal | None = None) -> Running:
+    """How a transfer with these options is run, while ``watcher`` is told of it."""
+    return Running(operation, how.max_in_flight, how.continue_on_error, journal, watcher, how.cancel)
+
+
+def care_of(how: TransferOptions, watcher: Progress, journal: Journal | None = None) -> Care:
+    """What a transfer with these options takes care of."""
+    return Care(how.verify, how.preserve_mtime, how.options, meter_of(watcher), journal=journal)
 
 
 def run_plan(client: Client, plan: Plan, route: Route, how: Running) -> Tally:

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.alike import IfDifferent, by_checksum, by_what_is_told
 from s3dlio.transfer.delete import delete_keys
-from s3dlio.transfer.engine import Running, conclude, meter_of, run_plan, watched
-from s3dlio.transfer.executor import CancelToken
+from s3dlio.transfer.engine import Running, care_of, conclude, run_plan, running, watched
 from s3dlio.transfer.local import Root, select_local
-from s3dlio.transfer.many import check_width
+from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
-from s3dlio.transfer.progress import Progress
 from s3dlio.transfer.remote import select_remote
-from s3dlio.transfer.routes import Care, Moved, Route
+from s3dlio.transfer.routes import Moved, Route
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.target import as_directory, check_apart, destination_uri, place_uri, target_at
 from s3dlio.transfer.task import Task
-from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
@@ -47,22 +44,12 @@ def sync(
     client: Client,
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
+    how: TransferOptions = DEFAULTS,
     *,
     delete: bool = False,
     dry_run: bool = False,
     checksum: bool = False,
-    pattern: str | None = None,
-    include: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    max_in_flight: int = 32,
-    create_bucket: bool = False,
-    verify: bool = False,
-    preserve_mtime: bool = False,
-    continue_on_error: bool = False,
-    progress: Progress | None = None,
-    cancel: CancelToken | None = None,
     on_action: Callable[[Action], None] | None = None,
-    options: PutOptions = NO_OPTIONS,
 ) -> TransferSummary:
     """Make the directory ``dst`` like the directory ``src``, on any two schemes.
 
@@ -76,22 +63,13 @@ def sync(
         client: whose stores and threads are used.
         src: a directory: a URI or local path; a ``/`` is added if it ends in none.
         dst: likewise.
+        how: see :class:`TransferOptions`; names that are not wanted are left alone on both sides. A sync is recursive,
+            and needs no journal.
         delete: when everything is transferred, delete what is in ``dst`` and not in ``src``. Nothing is deleted after a
             failure, nor where the source has something that could not be read.
         dry_run: transfer and delete nothing; ``on_action`` is told what would be done.
         checksum: see above.
-        pattern: a regular expression, found anywhere in the name.
-        include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`; other names are left
-            alone on both sides.
-        max_in_flight: how many objects are in flight at most.
-        create_bucket: make the destination's bucket first.
-        verify: compare the CRC32C after each transfer.
-        preserve_mtime: keep the time of the file that an object was made from.
-        continue_on_error: go on after a failure.
-        progress: is told what moves.
-        cancel: stops the sync from another thread.
         on_action: is told of every transfer before it is started, and of every deletion.
-        options: content type, storage class and the like, for every object.
 
     Returns:
         The summary: ``skipped`` were alike, ``deleted`` are gone. After a dry run ``attempted`` says how many objects
@@ -103,8 +81,7 @@ def sync(
         InvalidURIError: one directory is inside the other.
         BatchError: objects failed; it has every one of them.
     """
-    width = check_width(max_in_flight)
-    keep = Filter(include, exclude, pattern)
+    keep = how.filter(with_pattern=True)
     here, there = _Side.at(client, place_uri(src), keep), _Side.at(client, destination_uri(dst), keep)
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
@@ -113,24 +90,21 @@ def sync(
     differences = _Differences(here, there, by_time=not checksum)
     alike = by_checksum if checksum else by_what_is_told
     if dry_run:
-        with watched(progress) as watcher:
-            how = Running("SYNC", width, True, None, watcher, cancel)
+        with watched(how.progress) as watcher:
             rehearsed: Route = _Rehearsed(here.store, there.store, there.key, tell)
             rehearsed = IfDifferent(rehearsed, here.store, there.store, differences.in_both, alike)
-            return _rehearse(client, differences, rehearsed, delete, tell, how)
+            return _rehearse(client, differences, rehearsed, delete, tell, running(how, "SYNC", watcher))
     with (
-        watched(progress) as watcher,
-        target_at(there.store, there.key, create=create_bucket) as target,
+        watched(how.progress) as watcher,
+        target_at(there.store, there.key, create=how.create_bucket) as target,
     ):
-        care = Care(verify, preserve_mtime, options, meter_of(watcher), stamp=True)
-        route = target.route_from(here.store, care)
+        route = target.route_from(here.store, replace(care_of(how, watcher), stamp=True))
         route = IfDifferent(route, here.store, there.store, differences.in_both, alike)
-        how = Running("SYNC", width, continue_on_error, None, watcher, cancel)
-        tally = run_plan(client, _told(differences.plan(), route, tell), route, how)
+        tally = run_plan(client, _told(differences.plan(), route, tell), route, running(how, "SYNC", watcher))
         deleted = 0
         if delete and not tally.failures and (tally.attempted or tally.skipped):  # never for an empty source
             surplus = _surplus(here, there, tell)
-            deletion = delete_keys(client, there.store, surplus, max_in_flight=8, cancel=cancel)
+            deletion = delete_keys(client, there.store, surplus, max_in_flight=8, cancel=how.cancel)
             deleted = deletion.succeeded
             tally.failures += deletion.failures
             tally.attempted += len(deletion.failures)

@@ -9,10 +9,7 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
-from s3dlio.transfer.copy import copy, move
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.sync import sync
-from s3dlio.transfer.upload import upload
 from tests.servers import Server
 
 
@@ -31,17 +28,17 @@ def test_trees_on_s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_p
 
     with Client(endpoint_url=moto_server.endpoint, multipart={"threshold": 6 << 20, "part_size": 5 << 20}) as client:
         there = "s3://trees/p/"
-        sent = upload(client, root, there, recursive=True, create_bucket=True, verify=True, preserve_mtime=True)
+        sent = client.upload(root, there, recursive=True, create_bucket=True, verify=True, preserve_mtime=True)
         assert sent.succeeded == 41
-        assert sync(client, root, there).skipped == 41
-        copy(client, there, "s3://trees/q/", recursive=True, verify=True)
+        assert client.sync(root, there).skipped == 41
+        client.copy(there, "s3://trees/q/", recursive=True, verify=True)
         other = f"s3://{moto_server.endpoint.partition('://')[2]}/trees/r/"  # another way to name it: relayed
-        assert copy(client, "s3://trees/q/", other, recursive=True, verify=True).succeeded == 41
-        move(client, other, tmp_path / "out", recursive=True, verify=True)
+        assert client.copy("s3://trees/q/", other, recursive=True, verify=True).succeeded == 41
+        client.move(other, tmp_path / "out", recursive=True, verify=True)
         assert contents(tmp_path / "out") == contents(root)
         times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
         assert times == {p.name: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
-        assert sync(client, there, "s3://trees/q/", delete=True, checksum=True).skipped == 41
+        assert client.sync(there, "s3://trees/q/", delete=True, checksum=True).skipped == 41
         assert client.list("s3://trees/r/", recursive=True) == []
         assert delete(client, "s3://trees/", recursive=True).succeeded == 82
         client.delete_bucket("s3://trees")

@@ -24,9 +24,7 @@ from s3dlio.stores.memory import MemoryStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Store, multipart, orphans
 from s3dlio.transfer import resuming
-from s3dlio.transfer.download import download
 from s3dlio.transfer.executor import CancelToken, InlineExecutor
-from s3dlio.transfer.upload import upload
 from s3dlio.types import Conditions, ObjectMetadata
 from s3dlio.uri import parse
 from tests.servers import Server
@@ -95,7 +93,7 @@ def breaking() -> Breaking:
 def fetch(store: Breaking, folder: Path, **more: Any) -> Any:
     store.asked.clear()
     with client_of(store) as client:
-        return download(client, f"{store.root}/s/", folder / "out", journal=str(folder / "journal"), **more)
+        return client.download(f"{store.root}/s/", folder / "out", journal=str(folder / "journal"), **more)
 
 
 def interrupt(store: Breaking, folder: Path, budget: int = 2 * MIB) -> Path:
@@ -223,12 +221,12 @@ def test_concurrent_ranges_of_a_cloud_are_kept_and_completed(moto_server: Server
     with client_of(store) as client:
         progress = CancelAfter(token, 6 * MIB)
         with pytest.raises(TransferCancelledError):
-            download(client, f"{store.root}/", tmp_path / "out", journal=journal, cancel=token, progress=progress)
+            client.download(f"{store.root}/", tmp_path / "out", journal=journal, cancel=token, progress=progress)
         kept = json.loads((tmp_path / "journal").read_text().splitlines()[-1])[2]["ranges"]
         had = sum(end - begin for begin, end, _ in kept)
         fetched: list[int] = []
         store.observers = (lambda seen: fetched.append(seen.bytes) if seen.operation == "GET_RANGE" else None,)
-        download(client, f"{store.root}/", tmp_path / "out", journal=journal, verify=True)
+        client.download(f"{store.root}/", tmp_path / "out", journal=journal, verify=True)
     assert had > 3 * MIB
     assert sum(fetched) == len(LARGE) - had
     assert (tmp_path / "out" / "large").read_bytes() == LARGE
@@ -288,7 +286,7 @@ class Uploads:
         self.numbers.clear()
         with client_of(self.store) as client:
             journal = str(self.folder / "journal")
-            upload(client, self.folder / "large", f"{self.store.root}/", journal=journal, max_in_flight=1)
+            client.upload(self.folder / "large", f"{self.store.root}/", journal=journal, max_in_flight=1)
 
 
 @pytest.fixture(params=["s3", "azure", "gcs"])
@@ -361,7 +359,7 @@ def test_what_can_never_go_on_leaves_nothing(uploads: Uploads) -> None:
 def test_without_a_journal_nothing_stays_of_an_upload(uploads: Uploads) -> None:
     uploads.stop_at = 3
     with client_of(uploads.store) as client, pytest.raises(BatchError):
-        upload(client, uploads.folder / "large", f"{uploads.store.root}/")
+        client.upload(uploads.folder / "large", f"{uploads.store.root}/")
     if isinstance(uploads.store, S3Store):
         assert open_uploads(uploads.store) == 0
     assert [key for page in uploads.store.list() for key in page.keys] == []

@@ -39,14 +39,10 @@ from s3dlio.memory.body import FileSource, Sink, Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer import between, routes
-from s3dlio.transfer.copy import copy, move
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.download import download
 from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.sync import sync
-from s3dlio.transfer.upload import upload
 from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observation, PutOptions, PutResult
 
 _numbers = itertools.count()
@@ -164,13 +160,13 @@ def test_the_first_failure_stops_the_rest_and_says_so(
     if direction == "up":
         store.on_write = failing("p/c")
         with pytest.raises(BatchError) as caught:
-            upload(client, files, f"{store.root}/p", max_in_flight=1)
+            client.upload(files, f"{store.root}/p", max_in_flight=1)
         done = [key for page in store.list("p/") for key in page.keys]
     else:
         fill(store, *(f"p/{name}" for name in "abcdef"))
         store.on_read = failing("p/c")
         with pytest.raises(BatchError) as caught:
-            download(client, f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
+            client.download(f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
         done = [f"p/{name}" for name in names_in(tmp_path / "out")]
     assert done == ["p/a", "p/b"]
     error = caught.value
@@ -188,12 +184,12 @@ def test_continue_on_error_gives_every_failure(
     if direction == "up":
         store.on_write = failing("p/b", "p/e")
         with pytest.raises(BatchError) as caught:
-            upload(client, files, f"{store.root}/p", continue_on_error=True)
+            client.upload(files, f"{store.root}/p", continue_on_error=True)
     else:
         fill(store, *(f"p/{name}" for name in "abcdef"))
         store.on_read = failing("p/b", "p/e")
         with pytest.raises(BatchError) as caught:
-            download(client, f"{store.root}/p/", tmp_path / "out", continue_on_error=True)
+            client.download(f"{store.root}/p/", tmp_path / "out", continue_on_error=True)
         assert names_in(tmp_path / "out") == ["a", "c", "d", "f"]
     assert (caught.value.attempted, caught.value.succeeded) == (6, 4)
     assert [failure.uri[-1] for failure in caught.value.failures] == ["b", "e"]
@@ -212,7 +208,6 @@ ARCHIVED = {"status": 403, "code": "InvalidObjectState"}
         ObjectNotFoundError("gone", status=404),
         IntegrityError("damaged"),
         ProtocolError("no answer that could be understood"),
-        UnicodeError("a name that is none"),
     ],
     ids=lambda error: str(getattr(error, "code", None) or type(error).__name__),
 )
@@ -232,7 +227,7 @@ def test_what_lies_in_one_object_stops_nobody(
         "across": (f"{store.root}/s/", f"direct://{tmp_path}/out"),
     }[direction]
     with pytest.raises(BatchError) as caught:
-        copy(client, source, target, recursive=True, max_in_flight=1)
+        client.copy(source, target, recursive=True, max_in_flight=1)
     assert (caught.value.attempted, caught.value.succeeded) == (6, 5)
     [failure] = caught.value.failures
     assert failure.error is error
@@ -261,7 +256,7 @@ def test_what_every_object_would_meet_stops_them(
 
     store.on_write = check
     with pytest.raises(BatchError, match="no more were started") as caught:
-        upload(client, files, f"{store.root}/p", max_in_flight=1)
+        client.upload(files, f"{store.root}/p", max_in_flight=1)
     assert (caught.value.attempted, caught.value.succeeded) == (2, 1)
 
 
@@ -276,11 +271,11 @@ def test_many_denied_objects_and_not_one_transferred_are_no_matter_of_the_object
 
     store.on_read = denied
     with pytest.raises(BatchError, match="no more were started") as caught:
-        download(client, f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
+        client.download(f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
     assert caught.value.attempted == 100
     store.on_read = lambda key: denied(key) if key != keys[50] else None
     with pytest.raises(BatchError) as caught:
-        download(client, f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
+        client.download(f"{store.root}/p/", tmp_path / "out", max_in_flight=1)
     assert (caught.value.attempted, caught.value.succeeded) == (500, 1)
 
 
@@ -290,7 +285,7 @@ def test_a_name_that_the_file_system_cannot_have_stops_nobody(
 ) -> None:
     fill(store, "p/a", "p/" + "n" * 300, "p/" + "m" * 300 + "/x", "p/z")
     with pytest.raises(BatchError) as caught:
-        download(client, f"{store.root}/p/", f"{scheme}://{tmp_path}/out", max_in_flight=1)
+        client.download(f"{store.root}/p/", f"{scheme}://{tmp_path}/out", max_in_flight=1)
     assert caught.value.succeeded == 2
     assert {getattr(failure.error, "errno", 0) for failure in caught.value.failures} == {errno.ENAMETOOLONG}
 
@@ -301,7 +296,7 @@ def test_a_time_that_is_none_costs_nothing_but_the_time(
     client: Client, store: Scripted, tmp_path: Path, scheme: str, kept: str
 ) -> None:
     store.put("p/a", b"x", options=PutOptions(metadata={"mtime": kept}))
-    assert download(client, f"{store.root}/p/", f"{scheme}://{tmp_path}/out", preserve_mtime=True).succeeded == 1
+    assert client.download(f"{store.root}/p/", f"{scheme}://{tmp_path}/out", preserve_mtime=True).succeeded == 1
     assert (tmp_path / "out" / "a").stat().st_mtime > 1_600_000_000
 
 
@@ -322,7 +317,7 @@ def test_files_that_vanish_or_may_not_be_read_stop_nobody(
     monkeypatch.setattr(os, "open", refused)
     store.on_write = on_write
     with pytest.raises(BatchError) as caught:
-        upload(client, files, f"{store.root}/p")
+        client.upload(files, f"{store.root}/p")
     assert {failure.uri[-1]: type(failure.error) for failure in caught.value.failures} == {
         "b": ObjectNotFoundError,
         "d": PermissionDeniedError,
@@ -334,7 +329,7 @@ def test_an_object_that_was_deleted_since_it_was_listed(client: Client, store: S
     fill(store, "p/a", "p/b", "p/c")
     store.on_read = lambda key: store.delete("p/b")
     with pytest.raises(BatchError) as caught:
-        download(client, f"{store.root}/p/", tmp_path)
+        client.download(f"{store.root}/p/", tmp_path)
     assert [type(failure.error) for failure in caught.value.failures] == [ObjectNotFoundError]
     assert names_in(tmp_path) == ["a", "c"]
 
@@ -361,7 +356,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_stored(
     if scheme == "direct":  # its bytes are in memory when the store is asked to write
         client.add_observer(lambda seen: on_write("p/c") if seen.uri.startswith(f"direct://{files}/c") else None)
     with pytest.raises(BatchError) as caught:
-        copy(client, f"{scheme}://{files}", f"{store.root}/p", recursive=True, continue_on_error=True, verify=True)
+        client.copy(f"{scheme}://{files}", f"{store.root}/p", recursive=True, continue_on_error=True, verify=True)
     [failure] = caught.value.failures
     assert isinstance(failure.error, ObjectChangedError)
     assert failure.uri == f"{scheme}://{files}/c"
@@ -378,7 +373,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_stored(
     source.write_bytes(b"a" * size)
     client.add_observer(lambda seen: rewrite(source) if seen.operation.startswith("GET") else None)
     with pytest.raises(BatchError) as caught:
-        copy(client, f"{scheme}://{source}", f"{target}://{tmp_path}/there/")
+        client.copy(f"{scheme}://{source}", f"{target}://{tmp_path}/there/")
     assert isinstance(caught.value.failures[0].error, ObjectChangedError)
     assert list((tmp_path / "there").iterdir()) == []
 
@@ -393,7 +388,7 @@ def test_a_move_keeps_an_object_that_was_replaced_meanwhile(client: Client, stor
     client.add_observer(replaced)
     store.observers = (replaced,)
     with pytest.raises(BatchError) as caught:
-        move(client, f"{store.root}/s/", tmp_path, recursive=True)
+        client.move(f"{store.root}/s/", tmp_path, recursive=True)
     [failure] = caught.value.failures
     assert isinstance(failure.error, ObjectChangedError)
     assert "was kept" in str(failure.error)
@@ -408,7 +403,7 @@ def test_a_move_of_objects_without_an_etag_is_refused(client: Client, store: Scr
     pages = store._pages
     store._pages = lambda *asked: map(_without_etags, pages(*asked))  # type: ignore[method-assign,assignment]
     with pytest.raises(BatchError, match="no ETag"):
-        move(client, f"{store.root}/s/", tmp_path, recursive=True)
+        client.move(f"{store.root}/s/", tmp_path, recursive=True)
     assert store.head("s/a").size == 300
 
 
@@ -420,7 +415,7 @@ def _without_etags(page: ListPage) -> ListPage:
 def test_a_file_that_shrinks_is_an_error(client: Client, store: Scripted, files: Path) -> None:
     store.on_write = lambda key: os.truncate(files / "c", 100) if key == "p/c" else None
     with pytest.raises(BatchError) as caught:
-        upload(client, files, f"{store.root}/p", continue_on_error=True)
+        client.upload(files, f"{store.root}/p", continue_on_error=True)
     [failure] = caught.value.failures
     assert isinstance(failure.error, LengthMismatchError)
     assert str(files / "c") in str(failure.error)
@@ -435,7 +430,7 @@ def test_a_file_replaced_by_a_fifo_does_not_hang(client: Client, store: Scripted
 
     store.on_write = on_write
     with pytest.raises(BatchError, match="fifo") as caught:
-        upload(client, files, f"{store.root}/p")
+        client.upload(files, f"{store.root}/p")
     assert len(caught.value.failures) == 1
 
 
@@ -446,9 +441,9 @@ def test_a_file_replaced_by_a_fifo_does_not_hang(client: Client, store: Scripted
 def test_verify_finds_what_the_store_spoiled(client: Client, store: Scripted, files: Path, tells: bool) -> None:
     store.tells_checksums = tells
     store.spoil = lambda data: data[:-1] + b"!"
-    upload(client, files / "a", f"{store.root}/p")
+    client.upload(files / "a", f"{store.root}/p")
     with pytest.raises(BatchError) as caught:
-        upload(client, files / "a", f"{store.root}/p", verify=True)
+        client.upload(files / "a", f"{store.root}/p", verify=True)
     assert isinstance(caught.value.__cause__, IntegrityError)
     assert "CRC32C" in str(caught.value)
 
@@ -456,7 +451,7 @@ def test_verify_finds_what_the_store_spoiled(client: Client, store: Scripted, fi
 def test_the_length_is_compared_always(client: Client, store: Scripted, files: Path) -> None:
     store.spoil = lambda data: data[:-1]
     with pytest.raises(BatchError) as caught:
-        upload(client, files / "a", f"{store.root}/p")
+        client.upload(files / "a", f"{store.root}/p")
     assert isinstance(caught.value.__cause__, IntegrityError)
 
 
@@ -477,7 +472,7 @@ def test_verify_finds_what_was_spoiled_on_the_way_down(
 
     monkeypatch.setattr(MemoryStore, "_find", damaged)
     with pytest.raises(BatchError) as caught:
-        download(client, f"{store.root}/p/", tmp_path / "out", verify=True, continue_on_error=True)
+        client.download(f"{store.root}/p/", tmp_path / "out", verify=True, continue_on_error=True)
     assert isinstance(caught.value.__cause__, IntegrityError)
     assert names_in(tmp_path / "out") == ["b"]
 
@@ -491,10 +486,10 @@ def test_an_object_replaced_during_a_relay_is_never_a_mixture(
     store.on_read = lambda key: store.put("k", b"2" * 5000) and None if next(reads) == 2 else None
     target = f"{store.root}-2"
     with pytest.raises(BatchError) as caught:
-        copy(client, f"{store.root}/k", f"direct://{tmp_path}/k")
+        client.copy(f"{store.root}/k", f"direct://{tmp_path}/k")
     assert isinstance(caught.value.__cause__, ObjectChangedError)
     assert names_in(tmp_path) == []
-    copy(client, f"{store.root}/k", f"{target}/k")
+    client.copy(f"{store.root}/k", f"{target}/k")
     assert client.get(f"{target}/k") == b"2" * 5000
 
 
@@ -504,7 +499,7 @@ def test_a_relay_in_pieces_carries_the_checksum(
     monkeypatch.setattr(between, "PIECE", 1000)
     data = os.urandom(12_345)
     store.put("k", data)
-    copy(client, f"{store.root}/k", f"direct://{tmp_path}/k", verify=True)
+    client.copy(f"{store.root}/k", f"direct://{tmp_path}/k", verify=True)
     assert (tmp_path / "k").read_bytes() == data
 
 
@@ -516,7 +511,7 @@ def test_a_full_disk_leaves_nothing_partial(client: Client, store: Scripted, tmp
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(BatchError) as caught:
-            download(client, f"{store.root}/p/", tmp_path / "out", continue_on_error=True)
+            client.download(f"{store.root}/p/", tmp_path / "out", continue_on_error=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
@@ -536,7 +531,7 @@ def test_a_listing_that_fails_is_never_short(client: Client, store: Scripted, tm
 
     store.on_page = on_page
     with pytest.raises(NetworkError, match="broke off"):
-        download(client, f"{store.root}/p/", tmp_path / "out")
+        client.download(f"{store.root}/p/", tmp_path / "out")
     store.pages = 0
     with pytest.raises(NetworkError, match="broke off"):
         delete(client, f"{store.root}/p/", recursive=True)
@@ -548,7 +543,7 @@ def test_a_listing_that_fails_is_never_short(client: Client, store: Scripted, tm
     store.on_page = on_page
     store.pages = 0
     with pytest.raises(NetworkError, match="broke off"):
-        sync(client, f"{store.root}/p/", tmp_path / "mirror", delete=True)
+        client.sync(f"{store.root}/p/", tmp_path / "mirror", delete=True)
     assert (tmp_path / "mirror" / "extra").exists()
 
 
@@ -558,7 +553,7 @@ def test_a_listing_out_of_order_is_not_compared(client: Client, store: Scripted,
     backwards = ListPage(["p/b", "p/a"], (), lambda: [*reversed(page.entries)])
     store._list_page = lambda *args: (backwards, None)  # type: ignore[method-assign]
     with pytest.raises(S3dlioError, match="not sorted"):
-        sync(client, f"{store.root}/p/", tmp_path / "out")
+        client.sync(f"{store.root}/p/", tmp_path / "out")
 
 
 # -- deletes
@@ -596,7 +591,7 @@ def test_a_token_stops_a_transfer(client: Client, store: Scripted, files: Path) 
     token = CancelToken()
     store.on_write = lambda key: token.cancel("enough") if key == "p/c" else None
     with pytest.raises(TransferCancelledError, match="3 objects done"):
-        upload(client, files, f"{store.root}/p", max_in_flight=1, cancel=token)
+        client.upload(files, f"{store.root}/p", max_in_flight=1, cancel=token)
     fill(store, *(f"q/{number:02}" for number in range(35)))
     with pytest.raises(TransferCancelledError):
         delete(client, f"{store.root}/q/", recursive=True, cancel=token)
@@ -613,7 +608,7 @@ def test_ctrl_c_leaves_nothing_partial_and_no_thread(client: Client, store: Scri
 
     store.on_read = on_read
     with pytest.raises(KeyboardInterrupt):
-        download(client, f"{store.root}/p/", tmp_path / "out")
+        client.download(f"{store.root}/p/", tmp_path / "out")
     assert sorted(os.listdir(tmp_path / "out")) == ["a", "b"]
     assert threading.active_count() == threads
 
@@ -628,10 +623,10 @@ def test_an_interrupted_transfer_goes_on_where_it_stopped(
 
     def run() -> Any:
         if direction == "up":
-            return upload(client, files, f"{store.root}/p", journal=journal)
+            return client.upload(files, f"{store.root}/p", journal=journal)
         if direction == "down":
-            return download(client, f"{store.root}/s/", tmp_path / "out", journal=journal)
-        return copy(client, f"{store.root}/s/", f"direct://{tmp_path}/out", recursive=True, journal=journal)
+            return client.download(f"{store.root}/s/", tmp_path / "out", journal=journal)
+        return client.copy(f"{store.root}/s/", f"direct://{tmp_path}/out", recursive=True, journal=journal)
 
     def interrupted(key: str) -> None:
         touched.append(key)
@@ -660,9 +655,9 @@ def test_a_failed_transfer_keeps_its_journal(client: Client, store: Scripted, fi
     journal = str(tmp_path / "journal")
     store.on_write = failing("p/b")
     with pytest.raises(BatchError):
-        upload(client, files, f"{store.root}/p", journal=journal, continue_on_error=True)
+        client.upload(files, f"{store.root}/p", journal=journal, continue_on_error=True)
     store.on_write = lambda key: None
-    assert upload(client, files, f"{store.root}/p", journal=journal).succeeded == 1
+    assert client.upload(files, f"{store.root}/p", journal=journal).succeeded == 1
 
 
 def test_a_torn_journal_loses_only_its_torn_line(tmp_path: Path) -> None:
@@ -741,10 +736,10 @@ def test_files_that_the_journal_has_and_a_crash_has_emptied_come_again(
     journal = str(tmp_path / "journal")
     store.on_read = failing("s/c")
     with pytest.raises(BatchError):
-        download(client, f"{store.root}/s/", tmp_path / "out", journal=journal, continue_on_error=True)
+        client.download(f"{store.root}/s/", tmp_path / "out", journal=journal, continue_on_error=True)
     os.truncate(tmp_path / "out" / "a", 0)
     store.on_read = lambda key: None
-    done = download(client, f"{store.root}/s/", tmp_path / "out", journal=journal)
+    done = client.download(f"{store.root}/s/", tmp_path / "out", journal=journal)
     assert (done.succeeded, done.skipped) == (2, 1)
     assert (tmp_path / "out" / "a").read_bytes() == store.get("s/a")
 
@@ -823,12 +818,12 @@ def test_descriptors_are_opened_when_a_file_s_turn_comes(
             super().__init__(*args)
 
     monkeypatch.setattr(routes, "FileSource", Counting)
-    upload(client, files, f"{store.root}/p", max_in_flight=4)
+    client.upload(files, f"{store.root}/p", max_in_flight=4)
     assert len(set(opened)) == 1  # on one thread, never more than one file at a time
 
 
 def test_local_errors_keep_their_number(client: Client, store: Scripted, tmp_path: Path) -> None:
     fill(store, "p/a")
     with pytest.raises(LocalIOError) as caught:
-        download(client, f"{store.root}/p/", tmp_path / ("n" * 300))
+        client.download(f"{store.root}/p/", tmp_path / ("n" * 300))
     assert caught.value.errno == 36

@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from s3dlio.client import Client
 from s3dlio.errors import AlreadyExistsError, BatchError, IsDirectoryError, LocalIOError, UnsafeKeyError
-from s3dlio.transfer.copy import copy
-from s3dlio.transfer.download import download
 from s3dlio.transfer.landing import Landing, safe_segments
-from s3dlio.transfer.sync import sync
 from s3dlio.types import Observation
 
 _numbers = itertools.count()
@@ -41,7 +38,7 @@ EVIL = [
 
 
 @pytest.mark.parametrize("scheme", ["file", "direct"])
-@pytest.mark.parametrize("run", [download, copy, sync])
+@pytest.mark.parametrize("run", [Client.download, Client.copy, Client.sync])
 def test_evil_keys_are_refused_and_the_others_go_on(tmp_path: Path, scheme: str, run: Callable[..., object]) -> None:
     with Client() as client:
         store, _ = client.store_for("memory://x/")
@@ -49,7 +46,7 @@ def test_evil_keys_are_refused_and_the_others_go_on(tmp_path: Path, scheme: str,
         for key in EVIL:
             store, _ = client.store_for(f"{bucket}/")
             store.put("p/" + key, b"evil")
-        more = {"recursive": True} if run is copy else {}
+        more = {"recursive": True} if run is Client.copy else {}
         with pytest.raises(BatchError) as caught:
             run(client, f"{bucket}/p/", f"{scheme}://{tmp_path}/in/out/", **more)
     failures = {failure.uri.partition("/p/")[2]: failure.error for failure in caught.value.failures}
@@ -79,7 +76,7 @@ def test_no_set_of_keys_writes_outside(tmp_path: Path, names: list[str]) -> None
             store.put("p/" + name, name.encode("utf-8", "surrogatepass"))
         failed: set[str] = set()
         try:
-            download(client, f"{bucket}/p/", top / "in")
+            client.download(f"{bucket}/p/", top / "in")
         except BatchError as error:
             failed = {failure.uri.partition("/p/")[2] for failure in error.failures}
     landed = {n: n.encode("utf-8", "surrogatepass") for n in names if n not in failed and not n.endswith("/")}
@@ -100,7 +97,7 @@ def test_links_in_the_destination_are_not_followed(tmp_path: Path) -> None:
         with Client() as client:
             bucket = bucket_of(client, "link/precious", "deep/link/new", "good")
             with pytest.raises(BatchError) as caught:
-                copy(client, f"{bucket}/", f"{scheme}://{inside}/", recursive=True)
+                client.copy(f"{bucket}/", f"{scheme}://{inside}/", recursive=True)
         assert len(caught.value.failures) == 2
         assert all(isinstance(failure.error, UnsafeKeyError) for failure in caught.value.failures)
         assert (inside / "good").read_bytes() == b"good"
@@ -116,7 +113,7 @@ def test_a_link_of_the_file_s_own_name_is_replaced_never_followed(tmp_path: Path
     with Client() as client:
         bucket = bucket_of(client, "name")
         for scheme in ("file", "direct"):
-            download(client, f"{bucket}/", f"{scheme}://{tmp_path}/{scheme}")
+            client.download(f"{bucket}/", f"{scheme}://{tmp_path}/{scheme}")
             assert (tmp_path / scheme / "name").read_bytes() == b"name"
             assert not (tmp_path / scheme / "name").is_symlink()
     assert target.read_bytes() == b"precious"
@@ -138,7 +135,7 @@ def test_a_parent_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path, sc
         bucket = bucket_of(client)
         client.put_bytes(f"{bucket}/d/k", bytes(size))
         client.add_observer(swap)
-        download(client, f"{bucket}/", f"{scheme}://{there}", preserve_mtime=True)
+        client.download(f"{bucket}/", f"{scheme}://{there}", preserve_mtime=True)
     assert everything(outside) == {}
     assert (there / "before" / "k").stat().st_size == size
 
@@ -147,7 +144,7 @@ def test_the_destination_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     with Client() as client:
-        download(client, bucket_of(client, "a/b") + "/", tmp_path / "link")
+        client.download(bucket_of(client, "a/b") + "/", tmp_path / "link")
     assert everything(tmp_path / "real") == {"a/b": b"a/b"}
 
 
@@ -164,23 +161,23 @@ def test_a_link_that_appears_while_directories_are_made(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "mkdir", replaced)
     with Client() as client, pytest.raises(BatchError):
-        download(client, bucket_of(client, "sub/x") + "/", tmp_path / "in")
+        client.download(bucket_of(client, "sub/x") + "/", tmp_path / "in")
     assert os.listdir(outside) == []
 
 
 def test_a_file_where_a_directory_is_needed_and_the_reverse(tmp_path: Path) -> None:
     with Client() as client:
         with pytest.raises(BatchError) as caught:
-            download(client, bucket_of(client, "a", "a/b", "a/c", "z") + "/", tmp_path / "one")
+            client.download(bucket_of(client, "a", "a/b", "a/c", "z") + "/", tmp_path / "one")
         assert sorted(everything(tmp_path / "one")) in (["a", "z"], ["a/b", "a/c", "z"])
         for failure in caught.value.failures:
             assert isinstance(failure.error, (AlreadyExistsError, IsDirectoryError))
         (tmp_path / "two" / "dir").mkdir(parents=True)
         with pytest.raises(BatchError, match="directory of the name 'dir'"):
-            download(client, bucket_of(client, "dir") + "/", tmp_path / "two")
+            client.download(bucket_of(client, "dir") + "/", tmp_path / "two")
         (tmp_path / "file").write_bytes(b"")
         with pytest.raises(AlreadyExistsError):
-            download(client, bucket_of(client, "x") + "/", tmp_path / "file")
+            client.download(bucket_of(client, "x") + "/", tmp_path / "file")
 
 
 def test_devices_fifos_and_sockets_are_not_replaced(tmp_path: Path) -> None:
@@ -188,19 +185,19 @@ def test_devices_fifos_and_sockets_are_not_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix, Client() as client:
         unix.bind(str(tmp_path / "socket"))
         with pytest.raises(BatchError, match="would destroy") as caught:
-            download(client, bucket_of(client, "fifo", "socket", "good") + "/", tmp_path)
+            client.download(bucket_of(client, "fifo", "socket", "good") + "/", tmp_path)
         assert len(caught.value.failures) == 2
         assert (tmp_path / "fifo").is_fifo()
         assert (tmp_path / "socket").is_socket()
         with pytest.raises(BatchError, match="would destroy"):
-            copy(client, bucket_of(client, "x") + "/x", "/dev/null")
+            client.copy(bucket_of(client, "x") + "/x", "/dev/null")
 
 
 def test_names_that_are_too_long_are_refused_one_by_one(tmp_path: Path) -> None:
     with Client() as client:
         bucket = bucket_of(client, "n" * 256, "n" * 255, "d" * 256 + "/x")
         with pytest.raises(BatchError) as caught:
-            download(client, f"{bucket}/", tmp_path, continue_on_error=True)
+            client.download(f"{bucket}/", tmp_path, continue_on_error=True)
     assert [type(failure.error) for failure in caught.value.failures] == [LocalIOError, LocalIOError]
     assert sorted(everything(tmp_path)) == ["n" * 255]
 
@@ -224,7 +221,7 @@ def test_what_windows_makes_of_a_path(name: str) -> None:
 
 def test_folder_markers_are_skipped(tmp_path: Path) -> None:
     with Client() as client:
-        done = download(client, bucket_of(client, "p/", "p/q/", "p/q/x") + "/", tmp_path / "out")
+        done = client.download(bucket_of(client, "p/", "p/q/", "p/q/x") + "/", tmp_path / "out")
     assert (done.succeeded, done.skipped) == (1, 2)
     assert everything(tmp_path / "out") == {"p/q/x": b"p/q/x"}
 
@@ -239,4 +236,4 @@ def test_a_download_that_cannot_write_fails_before_it_reads(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "open", refused)
     with Client() as client, pytest.raises(PermissionError):
-        download(client, bucket_of(client, "x") + "/", tmp_path)
+        client.download(bucket_of(client, "x") + "/", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 import sys
@@ -14,6 +15,8 @@ import pytest
 import s3dlio
 from s3dlio import api, settings
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, ObjectNotFoundError
+from s3dlio.settings import SECTIONS
+from s3dlio.transfer.options import TransferOptions
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +233,47 @@ def test_the_default_client_is_made_when_it_is_needed() -> None:
     assert api._default is None
     assert s3dlio.default_client() is s3dlio.default_client()
     assert sys.modules["s3dlio.api"] is api
+
+
+FUNCTIONS = {
+    name: getattr(s3dlio, name)
+    for name in [
+        "get_range", "get_into", "get_many", "get_many_outcomes", "get_many_stats", "put", "put_bytes",
+        "put_many", "list", "list_keys", "list_full_uris", "iterate", "head", "stat", "stat_many", "exists", "presign",
+        "get_tags", "put_tags", "pre_stat_and_cache", "delete", "delete_many", "mkdir", "rmdir", "create_bucket",
+        "delete_bucket", "list_containers", "upload", "download", "copy", "move", "sync",
+    ]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_and_its_method_have_the_same_explicit_signature(name: str) -> None:
+    method = inspect.signature(getattr(s3dlio.Client, name))
+    function = inspect.signature(FUNCTIONS[name])
+    assert [*function.parameters.values()] == [*method.parameters.values()][1:]
+    assert function.return_annotation == method.return_annotation
+    kinds = {parameter.kind for parameter in function.parameters.values()}
+    assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+
+
+def test_transfers_share_their_options() -> None:
+    """Every option of a transfer can be given to every verb that it means something to."""
+    common = {each.name for each in dataclasses.fields(TransferOptions)}
+    lacks = {"upload": set(), "copy": set(), "move": set(), "sync": {"recursive", "journal"},
+             "download": {"create_bucket", "options"}}  # fmt: skip
+    for verb, without in lacks.items():
+        assert common - without <= inspect.signature(FUNCTIONS[verb]).parameters.keys(), verb
+
+
+@pytest.mark.parametrize(
+    ("verb", "wrong", "right"),
+    [("upload", "recursiv", "recursive"), ("sync", "dryrun", "dry_run"), ("copy", "max_inflight", "max_in_flight")],
+)
+def test_an_unknown_argument_is_refused_with_the_near_name(verb: str, wrong: str, right: str) -> None:
+    for call in (FUNCTIONS[verb], getattr(s3dlio.Client(), verb)):
+        with pytest.raises(TypeError, match=rf"{verb}\(\) has no argument '{wrong}'; did you mean {right}\?"):
+            call("a", "memory://b/", **{wrong: 1})
+
+
+def test_a_client_has_an_argument_for_every_section_of_the_settings() -> None:
+    assert set(SECTIONS) <= inspect.signature(s3dlio.Client).parameters.keys()

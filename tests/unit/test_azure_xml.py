@@ -57,7 +57,8 @@ def test_names_that_xml_cannot_carry_come_encoded() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    ["<ResourceType>directory</ResourceType>", "</Properties><Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>"],
+    ["<ResourceType>directory</ResourceType>", "</Properties><Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>",
+     "</Properties><Metadata><Hdi_IsFolder>True</Hdi_IsFolder></Metadata>"],
 )
 def test_directories_are_no_objects(more: str) -> None:
     page, _ = xml.parse_list(listing(BLOB.format(name="dir", more=more) + BLOB.format(name="dir/file", more="")))

@@ -21,9 +21,7 @@ from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.ahead import Ahead
 from s3dlio.transfer.bodies import Tape, WatchedSink, WatchedSource
-from s3dlio.transfer.copy import copy
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.download import download
 from s3dlio.transfer.engine import Running, meter_of, run_plan, watched
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
@@ -31,9 +29,7 @@ from s3dlio.transfer.progress import ProgressBar
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Moved, Route
 from s3dlio.transfer.summary import Tally
-from s3dlio.transfer.sync import sync
 from s3dlio.transfer.task import Task
-from s3dlio.transfer.upload import upload
 from s3dlio.types import ListEntry, ListPage
 
 #: Bytes. Pages ahead and items in flight hold half of it; all keys or items of a test below would hold twice as much.
@@ -95,7 +91,7 @@ def _transfer(client: Client, store: Endless, tmp_path: Path) -> int:
 
 
 def _sync(client: Client, store: Endless, tmp_path: Path) -> int:
-    return sync(client, f"{store.root}/p/", f"{store.root}/q/").skipped
+    return client.sync(f"{store.root}/p/", f"{store.root}/q/").skipped
 
 
 def _delete(client: Client, store: Endless, tmp_path: Path) -> int:
@@ -239,9 +235,9 @@ def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
         (tmp_path / "t" / name).write_bytes(bytes(size))
     with Client() as client:
         steps = (
-            lambda told: upload(client, tmp_path / "t", "memory://told/", progress=told),
-            lambda told: download(client, "memory://told/", tmp_path / "out", progress=told),
-            lambda told: copy(client, "memory://told/", f"direct://{tmp_path}/d", recursive=True, progress=told),
+            lambda told: client.upload(tmp_path / "t", "memory://told/", progress=told),
+            lambda told: client.download("memory://told/", tmp_path / "out", progress=told),
+            lambda told: client.copy("memory://told/", f"direct://{tmp_path}/d", recursive=True, progress=told),
         )
         for step in steps:
             told = Told()
@@ -253,7 +249,7 @@ def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
         assert told.total == told.done == [3, 0]
         told = Told()
         with pytest.raises(S3dlioError):
-            download(client, "memory://told/", tmp_path / "none", progress=told)
+            client.download("memory://told/", tmp_path / "none", progress=told)
         assert told.closed == 1
 
 

@@ -20,12 +20,9 @@ from s3dlio.errors import (
     ObjectNotFoundError,
     UnsupportedOperationError,
 )
-from s3dlio.transfer.copy import copy, move
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.download import download
 from s3dlio.transfer.executor import InlineExecutor
-from s3dlio.transfer.sync import Action, sync
-from s3dlio.transfer.upload import upload
+from s3dlio.transfer.sync import Action
 from s3dlio.types import Observation, PutOptions
 
 _numbers = itertools.count()
@@ -66,9 +63,9 @@ def contents(root: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("place", ["memory", "file", "direct"])
 def test_there_and_back(client: Client, tree: Path, bucket: str, tmp_path: Path, place: str, verify: bool) -> None:
     there = f"{bucket}/p" if place == "memory" else f"{place}://{tmp_path}/there"
-    sent = upload(client, tree, there, recursive=True, verify=verify)
+    sent = client.upload(tree, there, recursive=True, verify=verify)
     assert (sent.attempted, sent.succeeded, sent.failed, sent.bytes) == (5, 5, 0, sum(FILES.values()))
-    fetched = download(client, there + "/", tmp_path / "back", verify=verify)
+    fetched = client.download(there + "/", tmp_path / "back", verify=verify)
     assert fetched.succeeded == 5
     assert contents(tmp_path / "back") == contents(tree)
 
@@ -80,46 +77,46 @@ def test_copies_between_all_schemes(
     def place(scheme: str, name: str) -> str:
         return f"{bucket}-{name}/p/" if scheme == "memory" else f"{scheme}://{tmp_path}/{name}/"
 
-    copy(client, tree, place(source, "one"), recursive=True)
-    done = copy(client, place(source, "one"), place(target, "two"), recursive=True, verify=True)
+    client.copy(tree, place(source, "one"), recursive=True)
+    done = client.copy(place(source, "one"), place(target, "two"), recursive=True, verify=True)
     assert (done.succeeded, done.bytes) == (5, sum(FILES.values()))
-    copy(client, place(target, "two"), tmp_path / "out", recursive=True)
+    client.copy(place(target, "two"), tmp_path / "out", recursive=True)
     assert contents(tmp_path / "out") == contents(tree)
 
 
 def test_a_file_gets_exactly_the_name_asked_for(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
-    copy(client, tree / "a.txt", f"{bucket}/x/name")
-    copy(client, tree / "a.txt", f"{bucket}/x/")
-    copy(client, tree / "a.txt", bucket)
+    client.copy(tree / "a.txt", f"{bucket}/x/name")
+    client.copy(tree / "a.txt", f"{bucket}/x/")
+    client.copy(tree / "a.txt", bucket)
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/a.txt", f"{bucket}/x/a.txt", f"{bucket}/x/name"]
-    copy(client, f"{bucket}/x/name", tmp_path / "new" / "local")
-    copy(client, f"{bucket}/x/name", tmp_path)
+    client.copy(f"{bucket}/x/name", tmp_path / "new" / "local")
+    client.copy(f"{bucket}/x/name", tmp_path)
     (tmp_path / "dir").mkdir()
-    copy(client, [tree / "a.txt", tree / "b" / "c.bin"], tmp_path / "dir")
+    client.copy([tree / "a.txt", tree / "b" / "c.bin"], tmp_path / "dir")
     wanted = (tree / "a.txt").read_bytes()
     assert (tmp_path / "new" / "local").read_bytes() == wanted == (tmp_path / "name").read_bytes()
     assert sorted(os.listdir(tmp_path / "dir")) == ["a.txt", "c.bin"]
 
 
 def test_the_destination_of_a_glob_is_a_directory(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
-    copy(client, f"{tree}/a*", tmp_path / "out")
-    copy(client, f"{tree}/a*", f"{bucket}/p")
-    copy(client, f"{bucket}/p/a*", tmp_path / "back")
+    client.copy(f"{tree}/a*", tmp_path / "out")
+    client.copy(f"{tree}/a*", f"{bucket}/p")
+    client.copy(f"{bucket}/p/a*", tmp_path / "back")
     assert set(contents(tmp_path / "out")) == set(contents(tmp_path / "back")) == {"a.txt"}
     (tree / "a[1]").write_bytes(b"a name, and no glob")
-    copy(client, tree / "a[1]", tmp_path / "file")
+    client.copy(tree / "a[1]", tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"a name, and no glob"
 
 
 def test_upload_always_means_a_directory(client: Client, tree: Path, bucket: str) -> None:
-    upload(client, [f"{tree}/a.txt"], f"{bucket}/p")
+    client.upload([f"{tree}/a.txt"], f"{bucket}/p")
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/p/a.txt"]
 
 
 def test_upload_of_a_directory_without_recursive(
     client: Client, tree: Path, bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = upload(client, [str(tree)], bucket)
+    done = client.upload([str(tree)], bucket)
     assert (done.succeeded, done.skipped) == (1, 2)
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/a.txt"]
     assert "/tree/b" in caplog.text
@@ -129,44 +126,44 @@ def test_upload_of_a_directory_without_recursive(
 def test_download_takes_one_object_a_directory_or_a_glob(client: Client, bucket: str, tmp_path: Path) -> None:
     for key in ("d/1", "d/10", "d/1/x", "d/sub/y", "d/"):
         client.put_bytes(f"{bucket}/{key}", key.encode())
-    download(client, f"{bucket}/d/10", tmp_path / "one")
+    client.download(f"{bucket}/d/10", tmp_path / "one")
     assert contents(tmp_path / "one") == {"10": b"d/10"}
-    done = download(client, f"{bucket}/d/", tmp_path / "flat", recursive=False)
+    done = client.download(f"{bucket}/d/", tmp_path / "flat", recursive=False)
     assert contents(tmp_path / "flat") == {"1": b"d/1", "10": b"d/10"}
     assert done.skipped == 3
-    download(client, f"{bucket}/d/1*", tmp_path / "glob")
+    client.download(f"{bucket}/d/1*", tmp_path / "glob")
     assert contents(tmp_path / "glob") == {"1": b"d/1", "10": b"d/10"}
-    download(client, f"{bucket}/d/", tmp_path / "re", pattern=r"^s.*y$", continue_on_error=True)
+    client.download(f"{bucket}/d/", tmp_path / "re", pattern=r"^s.*y$", continue_on_error=True)
     assert contents(tmp_path / "re") == {"sub/y": b"d/sub/y"}
 
 
 def test_times_are_kept_on_request(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
-    upload(client, tree, bucket, recursive=True, preserve_mtime=True)
+    client.upload(tree, bucket, recursive=True, preserve_mtime=True)
     assert client.stat(f"{bucket}/a.txt")["metadata"] == {"mtime": "1600000000.123456789"}
-    copy(client, f"{bucket}/", f"{bucket}-2/", recursive=True)
+    client.copy(f"{bucket}/", f"{bucket}-2/", recursive=True)
     for target in (f"file://{tmp_path}/f", f"direct://{tmp_path}/d"):
-        copy(client, f"{bucket}-2/", target, recursive=True, preserve_mtime=True)
-    copy(client, tree, tmp_path / "c", recursive=True, preserve_mtime=True)
+        client.copy(f"{bucket}-2/", target, recursive=True, preserve_mtime=True)
+    client.copy(tree, tmp_path / "c", recursive=True, preserve_mtime=True)
     for name in "fdc":
         times = {p.stat().st_mtime_ns for p in (tmp_path / name).rglob("*") if p.is_file()}
         assert times == {1_600_000_000_123_456_789}
-    download(client, f"{bucket}/a.txt", tmp_path / "now")
+    client.download(f"{bucket}/a.txt", tmp_path / "now")
     assert (tmp_path / "now" / "a.txt").stat().st_mtime_ns > 1_700_000_000 * 10**9
 
 
 def test_metadata_travel_through_a_relay(client: Client, bucket: str, tmp_path: Path) -> None:
     client.put_bytes(f"{bucket}/k", b"x", content_type="text/css", metadata={"who": "me"})
-    copy(client, f"{bucket}/k", f"{bucket}-2/k")
+    client.copy(f"{bucket}/k", f"{bucket}-2/k")
     about = client.head(f"{bucket}-2/k")
     assert (about.content_type, dict(about.metadata)) == ("text/css", {"who": "me"})
 
 
 def test_options_are_kept_or_refused_but_never_dropped(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
-    upload(client, tree / "a.txt", bucket, options=PutOptions(content_type="text/plain"))
+    client.upload(tree / "a.txt", bucket, options=PutOptions(content_type="text/plain"))
     assert client.head(f"{bucket}/a.txt").content_type == "text/plain"
     with pytest.raises(UnsupportedOperationError, match="content type"):
-        upload(client, tree / "a.txt", tmp_path / "x", options=PutOptions(content_type="text/plain"))
-    upload(client, tree / "a.txt", tmp_path / "x", options=PutOptions(durable=True))
+        client.upload(tree / "a.txt", tmp_path / "x", options=PutOptions(content_type="text/plain"))
+    client.upload(tree / "a.txt", tmp_path / "x", options=PutOptions(durable=True))
     assert (tmp_path / "x" / "a.txt").read_bytes() == (tree / "a.txt").read_bytes()
 
 
@@ -174,19 +171,19 @@ def test_a_replaced_file_keeps_its_mode(client: Client, bucket: str, tmp_path: P
     client.put_bytes(f"{bucket}/k", b"new")
     (tmp_path / "k").write_bytes(b"old")
     (tmp_path / "k").chmod(0o640)
-    download(client, f"{bucket}/k", tmp_path)
+    client.download(f"{bucket}/k", tmp_path)
     assert (tmp_path / "k").read_bytes() == b"new"
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o640
 
 
 def test_move_leaves_nothing_behind(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
     before = contents(tree)
-    move(client, tree, bucket, recursive=True)
+    client.move(tree, bucket, recursive=True)
     assert contents(tree) == {}
-    move(client, f"{bucket}/", f"{bucket}-2/", recursive=True)
+    client.move(f"{bucket}/", f"{bucket}-2/", recursive=True)
     assert client.list(f"{bucket}/", recursive=True) == []
-    move(client, f"{bucket}-2/", f"direct://{tmp_path}/x", recursive=True, verify=True)
-    move(client, f"direct://{tmp_path}/x", tmp_path / "out", recursive=True)
+    client.move(f"{bucket}-2/", f"direct://{tmp_path}/x", recursive=True, verify=True)
+    client.move(f"direct://{tmp_path}/x", tmp_path / "out", recursive=True)
     assert contents(tmp_path / "out") == before
     assert client.list(f"{bucket}-2/", recursive=True) == []
 
@@ -195,7 +192,7 @@ def test_move_keeps_what_could_not_be_moved(client: Client, bucket: str, tmp_pat
     client.put_bytes(f"{bucket}/d/../evil", b"1")
     client.put_bytes(f"{bucket}/d/good", b"2")
     with pytest.raises(BatchError):
-        move(client, f"{bucket}/d/", tmp_path / "out", recursive=True)
+        client.move(f"{bucket}/d/", tmp_path / "out", recursive=True)
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/d/../evil"]
     assert contents(tmp_path / "out") == {"good": b"2"}
 
@@ -212,7 +209,7 @@ def elsewhere(tree: Path, tmp_path: Path) -> Path:
 
 def test_move_takes_nothing_from_behind_a_link(client: Client, tree: Path, bucket: str, elsewhere: Path) -> None:
     with pytest.raises(BatchError, match="it is a link to a directory"):
-        move(client, tree, bucket, recursive=True, continue_on_error=True)
+        client.move(tree, bucket, recursive=True, continue_on_error=True)
     assert contents(elsewhere) == {"precious": b"x"}
     assert not client.exists(f"{bucket}/b/link/precious")
     assert not (tree / "b" / "c.bin").exists()
@@ -231,9 +228,9 @@ def test_move_keeps_a_file_that_grew_meanwhile(client: Client, bucket: str, tmp_
 
     client.add_observer(grow)
     with pytest.raises(BatchError, match=r"changed while it was (moved, and was kept|read; nothing was stored)"):
-        move(client, log, there)
+        client.move(log, there)
     assert log.read_bytes() == b"one, two"
-    move(client, log, there)
+    client.move(log, there)
     assert (bytes(client.get(f"{there}service.log")), log.exists()) == (b"one, two", False)
 
 
@@ -263,7 +260,7 @@ def test_bad_places_are_refused(
     client.put_bytes(f"{bucket}/p/k", b"")
     before = contents(tree)
     with pytest.raises(error):
-        copy(client, source.format(t=tree, b=bucket), target.format(t=tree, b=bucket), recursive=True)
+        client.copy(source.format(t=tree, b=bucket), target.format(t=tree, b=bucket), recursive=True)
     assert contents(tree) == before
 
 
@@ -271,22 +268,22 @@ def test_a_directory_needs_recursive(client: Client, tree: Path, bucket: str) ->
     client.put_bytes(f"{bucket}/p/k", b"")
     for source in (tree, f"{bucket}/p/", f"{bucket}/p", bucket):
         with pytest.raises(IsDirectoryError, match="-r"):
-            copy(client, source, f"{bucket}-2/x")
+            client.copy(source, f"{bucket}-2/x")
     with pytest.raises(ObjectNotFoundError):
-        copy(client, f"{bucket}/none", f"{bucket}-2/x")
+        client.copy(f"{bucket}/none", f"{bucket}-2/x")
 
 
 def test_bad_arguments_are_refused(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="max_in_flight"):
-        upload(client, tree, bucket, max_in_flight=0)
+        client.upload(tree, bucket, max_in_flight=0)
     with pytest.raises(ConfigError, match="regex"):
-        download(client, f"{bucket}/", tmp_path / "x", pattern="(")
+        client.download(f"{bucket}/", tmp_path / "x", pattern="(")
     with pytest.raises(InvalidURIError, match="local directory"):
-        download(client, f"{bucket}/", bucket)
+        client.download(f"{bucket}/", bucket)
     with pytest.raises(InvalidURIError, match="one by one"):
-        copy(client, [f"{bucket}/a", f"{bucket}/b"], tmp_path)
+        client.copy([f"{bucket}/a", f"{bucket}/b"], tmp_path)
     with pytest.raises(TypeError):
-        copy(client, 5, tmp_path)  # type: ignore[arg-type]
+        client.copy(5, tmp_path)  # type: ignore[arg-type]
 
 
 # -- sync
@@ -294,25 +291,25 @@ def test_bad_arguments_are_refused(client: Client, tree: Path, bucket: str, tmp_
 
 def test_sync_transfers_differences_only(client: Client, tree: Path, bucket: str) -> None:
     there = f"{bucket}/p"
-    assert sync(client, tree, there).succeeded == 5
-    again = sync(client, tree, there)
+    assert client.sync(tree, there).succeeded == 5
+    again = client.sync(tree, there)
     assert (again.succeeded, again.skipped) == (0, 5)
     (tree / "a.txt").write_bytes(b"longer than before")  # another size
     (tree / "b" / "c.bin").write_bytes(os.urandom(100_000))  # the same size, but newer
     os.utime(tree / "b" / "c.bin", ns=(0, 4_000_000_000 * 10**9))
     (tree / "new").write_bytes(b"")
-    done = sync(client, tree, there)
+    done = client.sync(tree, there)
     assert (done.succeeded, done.skipped) == (3, 3)
     assert client.get(f"{there}/b/c.bin") == (tree / "b" / "c.bin").read_bytes()
 
 
 def test_sync_by_checksum_sees_what_times_hide(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
     for there in (f"{bucket}/p", f"direct://{tmp_path}/s"):
-        sync(client, tree, there)
+        client.sync(tree, there)
         (tree / "a.txt").write_bytes(os.urandom(5))
         os.utime(tree / "a.txt", ns=(0, 1))
-        assert sync(client, tree, there).succeeded == 0
-        done = sync(client, tree, there, checksum=True)
+        assert client.sync(tree, there).succeeded == 0
+        done = client.sync(tree, there, checksum=True)
         assert (done.succeeded, done.skipped, done.bytes) == (1, 4, 5)
         assert client.get(f"{there}/a.txt") == (tree / "a.txt").read_bytes()
 
@@ -320,54 +317,54 @@ def test_sync_by_checksum_sees_what_times_hide(client: Client, tree: Path, bucke
 @pytest.mark.parametrize("place", ["memory", "file"])
 def test_a_dry_run_by_checksum_reads_and_changes_nothing(client: Client, tree: Path, bucket: str, place: str) -> None:
     there = f"{bucket}/p/" if place == "memory" else f"file://{tree.parent}/mirror/"
-    sync(client, tree, there)
+    client.sync(tree, there)
     client.put_bytes(f"{there}b/c.bin", bytes(FILES["b/c.bin"]))
     client.put_bytes(f"{there}surplus", b"")
     seen: list[Action] = []
-    done = sync(client, tree, there, dry_run=True, checksum=True, delete=True, on_action=seen.append)
+    done = client.sync(tree, there, dry_run=True, checksum=True, delete=True, on_action=seen.append)
     assert (done.attempted, done.succeeded, done.skipped, done.bytes, done.deleted) == (1, 0, 4, FILES["b/c.bin"], 1)
     told = [(verb, target.removeprefix(there)) for verb, _, target, _ in seen]
     assert told == [("copy", "b/c.bin"), ("delete", "surplus")]
     assert bytes(client.get(f"{there}b/c.bin")) == bytes(FILES["b/c.bin"])
     (tree / "dangling").symlink_to("nowhere")
     with pytest.raises(BatchError, match="attempted=2, succeeded=0, failed=1"):
-        sync(client, tree, there, dry_run=True, checksum=True)
+        client.sync(tree, there, dry_run=True, checksum=True)
 
 
 @pytest.mark.parametrize("place", ["memory", "file"])
 def test_sync_deletes_on_request(client: Client, tree: Path, bucket: str, tmp_path: Path, place: str) -> None:
     there = f"{bucket}/p/" if place == "memory" else f"file://{tmp_path}/mirror/"
-    sync(client, tree, there)
+    client.sync(tree, there)
     for name in ("0", "b/c.bin2", "b/d/zz", "zz", "keep.me"):
         client.put_bytes(there + name, b"surplus")
-    assert sync(client, tree, there).deleted == 0
+    assert client.sync(tree, there).deleted == 0
     seen: list[Action] = []
-    rehearsal = sync(client, tree, there, delete=True, dry_run=True, exclude=["*.me"], on_action=seen.append)
+    rehearsal = client.sync(tree, there, delete=True, dry_run=True, exclude=["*.me"], on_action=seen.append)
     assert (rehearsal.deleted, rehearsal.attempted, rehearsal.skipped) == (4, 0, 5)
-    done = sync(client, tree, there, delete=True, exclude=["*.me"], on_action=seen.append)
+    done = client.sync(tree, there, delete=True, exclude=["*.me"], on_action=seen.append)
     assert done.deleted == 4
     assert seen[:4] == seen[4:]
     assert [action.target[len(there) :] for action in seen[:4]] == ["0", "b/c.bin2", "b/d/zz", "zz"]
-    download(client, there, tmp_path / "check")
+    client.download(there, tmp_path / "check")
     assert contents(tmp_path / "check") == {**contents(tree), "keep.me": b"surplus"}
 
 
 def test_a_pattern_selects_on_both_sides(client: Client, tree: Path, bucket: str) -> None:
-    assert upload(client, tree, f"{bucket}/p", recursive=True, pattern=r"^b/.*[a-e]$").succeeded == 1
+    assert client.upload(tree, f"{bucket}/p", recursive=True, pattern=r"^b/.*[a-e]$").succeeded == 1
     client.put_bytes(f"{bucket}/p/surplus.bin", b"")
     client.put_bytes(f"{bucket}/p/kept", b"")
-    done = sync(client, tree, f"{bucket}/p", pattern=r"\.bin$", delete=True)
+    done = client.sync(tree, f"{bucket}/p", pattern=r"\.bin$", delete=True)
     assert (done.succeeded, done.deleted) == (1, 1)
     names = [uri.removeprefix(f"{bucket}/p/") for uri in client.list(f"{bucket}/p/", recursive=True)]
     assert names == ["b/c.bin", "b/d/e", "kept"]
-    for transfer in (upload, sync):
+    for transfer in (client.upload, client.sync):
         with pytest.raises(ConfigError, match="regex"):
-            transfer(client, tree, f"{bucket}/p", pattern="(")
+            transfer(tree, f"{bucket}/p", pattern="(")
 
 
 def test_a_dry_run_changes_nothing(client: Client, tree: Path, tmp_path: Path) -> None:
     seen: list[Action] = []
-    done = sync(client, tree, tmp_path / "new", dry_run=True, on_action=seen.append)
+    done = client.sync(tree, tmp_path / "new", dry_run=True, on_action=seen.append)
     assert (done.attempted, done.succeeded, done.bytes) == (5, 0, sum(FILES.values()))
     assert {action.verb for action in seen} == {"copy"}
     assert not (tmp_path / "new").exists()
@@ -376,18 +373,18 @@ def test_a_dry_run_changes_nothing(client: Client, tree: Path, tmp_path: Path) -
 def test_sync_never_deletes_for_an_empty_or_damaged_source(client: Client, tree: Path, bucket: str) -> None:
     client.put_bytes(f"{bucket}/p/precious", b"x")
     with pytest.raises(ObjectNotFoundError, match="nothing was deleted"):
-        sync(client, f"{bucket}-empty/", f"{bucket}/p/", delete=True)
+        client.sync(f"{bucket}-empty/", f"{bucket}/p/", delete=True)
     with pytest.raises(ObjectNotFoundError):
-        sync(client, tree / "missing", f"{bucket}/p/", delete=True)
+        client.sync(tree / "missing", f"{bucket}/p/", delete=True)
     (tree / "dangling").symlink_to("nowhere")
     with pytest.raises(BatchError):
-        sync(client, tree, f"{bucket}/p/", delete=True)
+        client.sync(tree, f"{bucket}/p/", delete=True)
     assert client.exists(f"{bucket}/p/precious")
 
 
 def test_sync_deletes_nothing_behind_a_link(client: Client, tree: Path, bucket: str, elsewhere: Path) -> None:
     client.put_bytes(f"{bucket}/p/new", b"1")
-    assert sync(client, f"{bucket}/p/", tree, delete=True).deleted == len(FILES)
+    assert client.sync(f"{bucket}/p/", tree, delete=True).deleted == len(FILES)
     assert contents(elsewhere) == {"precious": b"x"}
 
 
@@ -396,7 +393,7 @@ def test_sync_of_a_directory_with_itself_is_refused(client: Client, tree: Path, 
     reason = f"/b/: it is inside file://{tree}/," if inner else "the destination is the source itself"
     for one, other in ((tree, f"{tree}{inner}"), (f"{tree}{inner}", tree)):
         with pytest.raises(InvalidURIError, match=reason):
-            sync(client, one, other, delete=True)
+            client.sync(one, other, delete=True)
 
 
 # -- delete
@@ -441,8 +438,8 @@ def test_delete_takes_nothing_from_behind_a_link(
 def test_transfers_are_seen_by_observers(client: Client, tree: Path, bucket: str, tmp_path: Path) -> None:
     seen: list[Observation] = []
     client.add_observer(seen.append)
-    upload(client, tree, bucket, recursive=True)
-    download(client, f"{bucket}/", tmp_path / "out")
+    client.upload(tree, bucket, recursive=True)
+    client.download(f"{bucket}/", tmp_path / "out")
     delete(client, f"{bucket}/", recursive=True)
     totals = {
         verb: (sum(o.objects for o in seen if o.operation == verb), sum(o.bytes for o in seen if o.operation == verb))

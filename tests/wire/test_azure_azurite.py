@@ -18,6 +18,7 @@ import urllib3
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 
 from s3dlio import errors
+from s3dlio.client import Client
 from s3dlio.memory.body import DiscardSink, FileSink, FileSource
 from s3dlio.net import one
 from s3dlio.net.lane import Lane
@@ -146,7 +147,7 @@ def test_a_token(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(store, AzureStore)
         assert store.account.tokens is not None
         good = store.account.tokens()
-        monkeypatch.setattr(store.account.tokens, "_token", store.account.tokens._token._replace(text="withdrawn"))
+        monkeypatch.setattr(store.account.tokens, "_token", store.account.tokens._token._replace(value="withdrawn"))
         store.put("key", b"x")  # the service refuses the token: a new one is fetched, once
         assert len(made) == 2
         assert store.account.tokens() == good
@@ -535,3 +536,23 @@ def test_requests_do_not_repeat_secrets(
     use(connect(azurite_server, azure={"key": None, "sas_token": sas(1)}))
     assert "sig=" not in caplog.text
     assert "sig=" not in repr(Request(store.account.service, "GET", "/a"))
+
+
+@pytest.mark.parametrize("name", ["hdi_isfolder", "Hdi_IsFolder"])
+def test_blobs_that_stand_for_directories_are_no_objects(
+    azurite_server: AzuriteServer, store: AzureStore, backend: str, name: str, tmp_path: Path
+) -> None:
+    container = sdk(azurite_server).get_container_client(CONTAINER)
+    for key in ("tree", "tree/sub", "tree/empty"):
+        container.upload_blob(key, b"", metadata={name: "true"})
+    for key in ("tree/a", "tree/sub/b", "tree/none"):
+        store.put(key, b"" if key.endswith("none") else key.encode())
+    client = Client(azure={"endpoint_url": azurite_server.account_url, "key": ACCOUNT_KEY, "backend": backend})
+    try:
+        assert client.list_keys(ROOT, recursive=True) == ["tree/a", "tree/none", "tree/sub/b"]
+        assert client.list_keys(f"{ROOT}tree") == ["tree/"]
+        assert client.list_keys(f"{ROOT}tree/") == ["a", "none", "sub/"]
+        assert client.download(f"{ROOT}tree/", tmp_path).succeeded == 3
+        assert (tmp_path / "sub" / "b").read_bytes() == b"tree/sub/b"
+    finally:
+        client.delete_many([f"{ROOT}{key}" for key in ("tree", "tree/sub", "tree/empty")])

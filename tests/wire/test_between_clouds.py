@@ -121,3 +121,27 @@ def test_times_are_kept_in_every_cloud(client: Client, tmp_path: Path, cloud: st
     client.copy(f"{root}/file", tmp_path / "back", preserve_mtime=True)
     client.copy(f"{root}/file", f"direct://{tmp_path}/direct", preserve_mtime=True)
     assert {(tmp_path / name).stat().st_mtime_ns for name in ("file", "back", "direct")} == {stamp}
+
+
+def test_metadata_go_round_all_clouds_and_come_back_as_they_were(client: Client) -> None:
+    metadata = {"my-key": "1", "nom été": "ü", "1st": " padded ", "plain": "x"}
+    root = new(client, "gs")
+    client.put_bytes(f"{root}/k", b"data", options=PutOptions(metadata=metadata, content_disposition='name="é"'))
+    places = [root]
+    for cloud in ("az", "s3", "az", "gs"):
+        places.append(new(client, cloud))
+        assert client.copy(f"{places[-2]}/k", f"{places[-1]}/k").succeeded == 1
+    assert client.stat(f"{places[1]}/k")["metadata"]["rename_key_my_key"] == "my-key"
+    assert client.stat(f"{places[2]}/k")["metadata"]["my-key"] == "1"
+    assert client.stat(f"{places[-1]}/k")["metadata"] == metadata
+    assert client.stat(f"{places[-1]}/k")["content_disposition"] is None
+
+
+def test_metadata_that_are_too_long_are_left_out_with_a_warning(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    there, here = new(client, "gs"), new(client, "s3")
+    client.put_bytes(f"{there}/k", b"data", options=PutOptions(metadata={"long": "x" * 4000, "short": "y"}))
+    client.copy(f"{there}/k", f"{here}/k")
+    assert client.stat(f"{here}/k")["metadata"] == {"short": "y"}
+    assert "long" in caplog.text

@@ -26,6 +26,8 @@ def run(context: Context) -> None:
     if unused := [name for name in _NOT_OF_PIPES if getattr(args, name)]:
         context.refuse(f"--{unused[0].replace('_', '-')} means nothing for standard input and output")
     if args.dest == PIPE:
+        if args.part_size or args.expected_size:
+            context.refuse("--part-size and --expected-size are those of an object that is written")
         print_object(context, place_uri(source))
     else:
         _store(context, destination_uri(args.dest))
@@ -42,7 +44,8 @@ def _store(context: Context, uri: str) -> None:
     tally = Tally()
     tally.start()
     size = 0
-    with store.writer(key) as writer:
+    part_size, expected_size = context.args.part_size, context.args.expected_size
+    with store.writer(key, part_size=part_size, expected_size=expected_size) as writer:
         while data := pipe.buffer.read(PIECE):
             size += writer.write(data)
     tally.succeed(size)

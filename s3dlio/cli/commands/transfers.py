@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from s3dlio.cli.commands import pipe
 from s3dlio.cli.commands.pipe import PIPE
@@ -13,6 +13,7 @@ from s3dlio.errors import BatchError, IsDirectoryError
 from s3dlio.transfer import copy as copying
 from s3dlio.transfer.download import download as download_objects
 from s3dlio.transfer.local import expand
+from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.sync import Action
 from s3dlio.transfer.sync import sync as sync_directories
@@ -20,27 +21,37 @@ from s3dlio.transfer.target import place_uri
 from s3dlio.transfer.upload import upload as upload_files
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, is_directory_like
 
+#: Option of the command line -> option of a transfer.
+_WORDS = {
+    "jobs": "max_in_flight", "recursive": "recursive", "create_bucket": "create_bucket", "pattern": "pattern",
+    "include": "include", "exclude": "exclude", "verify": "verify", "preserve": "preserve_mtime",
+    "continue_on_error": "continue_on_error", "journal": "journal",
+}  # fmt: skip
+
 
 def upload(context: Context) -> None:
     """Files into a store."""
     args = context.args
     if not args.recursive:
         _refuse_directories(args.sources, regex=args.regex)
-    extras = {"recursive": args.recursive, "regex": args.regex, "create_bucket": args.create_bucket}
-    _transfer(context, "UPLOAD", upload_files, args.sources, journal=args.journal, **extras)
+    _run(
+        context, "UPLOAD",
+        lambda how: upload_files(context.client, args.sources, args.dest, how, regex=args.regex),
+    )  # fmt: skip
 
 
 def download(context: Context) -> None:
     """Objects into a directory."""
     args = context.args
-    extras = {"recursive": args.recursive, "journal": args.journal}
-    _transfer(context, "DOWNLOAD", download_objects, args.source, **extras)
+    _run(context, "DOWNLOAD", lambda how: download_objects(context.client, args.source, args.dest, how))
 
 
 def cp(context: Context) -> None:
     """From anywhere to anywhere; ``-`` is standard input or output."""
     if PIPE in (*context.args.sources, context.args.dest):
         pipe.run(context)
+    elif context.args.expected_size is not None:
+        context.refuse("--expected-size is that of standard input; the sizes of files and objects are known")
     else:
         _copy(context, "CP", copying.copy)
 
@@ -56,20 +67,11 @@ def keep(context: Context) -> None:
     """What ``get -o`` does: a copy, recursive where ``get`` is."""
     args, client = context.args, context.client
     _, key = client.store_for(args.uri)
+    recursive = args.recursive or is_directory_like(key)
     _run(
-        context,
-        "GET",
-        lambda: copying.copy(
-            client,
-            args.uri,
-            args.output,
-            recursive=args.recursive or is_directory_like(key),
-            pattern=args.pattern,
-            max_in_flight=args.jobs,
-            continue_on_error=args.continue_on_error,
-            progress=context.bar("GET"),
-        ),
-    )
+        context, "GET",
+        lambda how: copying.copy(client, args.uri, args.output, replace(how, recursive=recursive)),
+    )  # fmt: skip
 
 
 def sync(context: Context) -> None:
@@ -81,9 +83,14 @@ def sync(context: Context) -> None:
         text = " ".join(out.name(place) for place in (action.verb, action.source, action.target) if place)
         out.result({**what, "dry_run": True}, text)
 
-    extras = {"delete": args.delete, "dry_run": args.dry_run, "checksum": args.checksum}
-    extras["create_bucket"] = args.create_bucket
-    _transfer(context, "SYNC", sync_directories, args.source, on_action=tell if args.dry_run else None, **extras)
+    _run(
+        context, "SYNC",
+        lambda how: sync_directories(
+            context.client, args.source, args.dest, how, delete=args.delete, dry_run=args.dry_run,
+            checksum=args.checksum, on_action=tell if args.dry_run else None,
+        ),
+        dry_run=args.dry_run,
+    )  # fmt: skip
 
 
 def _refuse_directories(sources: list[str], *, regex: bool) -> None:
@@ -102,54 +109,28 @@ def _refuse_directories(sources: list[str], *, regex: bool) -> None:
 def _copy(context: Context, operation: str, function: Callable[..., TransferSummary]) -> None:
     args = context.args
     sources = args.sources if len(args.sources) > 1 else args.sources[0]
-    extras = {"recursive": args.recursive, "create_bucket": args.create_bucket, "journal": args.journal}
     label = _direction(args.sources[0], args.dest) if operation == "CP" else ""
-    _transfer(context, operation, function, sources, label=label, **extras)
+    _run(context, operation, lambda how: function(context.client, sources, args.dest, how), label=label)
 
 
-def _transfer(
-    context: Context,
-    operation: str,
-    function: Callable[..., TransferSummary],
-    source: str | list[str],
-    *,
-    label: str = "",
-    **extras: Any,
-) -> None:
-    args = context.args
-    _run(
-        context,
-        operation,
-        lambda: function(
-            context.client,
-            source,
-            args.dest,
-            max_in_flight=args.jobs,
-            pattern=args.pattern,
-            include=args.include,
-            exclude=args.exclude,
-            verify=args.verify,
-            preserve_mtime=args.preserve,
-            continue_on_error=args.continue_on_error,
-            progress=context.bar(operation),
-            **extras,
-        ),
-        label=label,
-        dry_run=bool(extras.get("dry_run")),
-    )
+def _options(context: Context, operation: str) -> TransferOptions:
+    """What the command line says of the transfer; a command that has no such option leaves it as it is."""
+    args = vars(context.args)
+    given = {name: args[word] for word, name in _WORDS.items() if word in args}
+    return TransferOptions(**given, progress=context.bar(operation))
 
 
 def _run(
     context: Context,
     operation: str,
-    transfer: Callable[[], TransferSummary],
+    transfer: Callable[[TransferOptions], TransferSummary],
     *,
     label: str = "",
     dry_run: bool = False,
 ) -> None:
     """Do it, and print what was done; of a dry run that failed there is nothing to print but the failures."""
     try:
-        summary = transfer()
+        summary = transfer(_options(context, operation))
     except BatchError as error:
         if dry_run:
             raise

@@ -45,6 +45,8 @@ class Upload:
     Blocks of all writes to one key share a name space until they are committed: ids start with a random mark.
     """
 
+    most_parts = MAX_BLOCKS
+
     def __init__(self, store: AzureStore, key: str, options: PutOptions) -> None:
         self._store = store
         self._key = key

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from s3dlio.stores.azure.store import AzureStore
 
 
+#: In a flat account directories may be empty blobs with a mark in their metadata: a page with an empty blob is asked
+#: for again with metadata, which other pages need not carry. A hierarchical namespace tells the kind of every blob.
+_EMPTY, _KIND = b"<Content-Length>0</Content-Length>", b"<ResourceType>"
+
+
 def page(
     store: AzureStore,
     prefix: str,
@@ -36,6 +41,9 @@ def page(
     if limit or store.page_size:
         parameters.append(("maxresults", str(limit or store.page_size)))
     response = yield from store.send(store.request("GET", "", encode_query(parameters)), "")
+    if _EMPTY in response.body and _KIND not in response.body:
+        parameters.append(("include", "metadata"))
+        response = yield from store.send(store.request("GET", "", encode_query(parameters)), "")
     found, marker = store.parsed(response, xml.parse_list)
     check_listing(found, prefix)
     if start_after:

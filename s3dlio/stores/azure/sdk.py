@@ -20,6 +20,7 @@ from s3dlio.stores.azure.sdk_objects import (
     condition_arguments,
     entry_of,
     error_of,
+    is_directory,
     make_client,
     metadata_of,
     put_arguments,
@@ -160,7 +161,14 @@ class AzureSdkStore(BlockingStore):
         result = PutResult(found.etag, found.version_id, found.size)
         return attempts.Marked((found.metadata or {}).get(MARK_FIELD[10:]), result)
 
-    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
         self.check_key(key, "PUT")
         return SpooledWriter(self, key, options)
 
@@ -175,7 +183,7 @@ class AzureSdkStore(BlockingStore):
         with translated(self, ""):
             pages = found.by_page(token)
             items = list(next(pages, ()))
-        blobs = [item for item in items if not isinstance(item, BlobPrefix)]
+        blobs = [item for item in items if not isinstance(item, BlobPrefix) and not is_directory(item)]
         folders = [item.name for item in items if isinstance(item, BlobPrefix)]
         if start_after:
             blobs = [blob for blob in blobs if blob.name > start_after]
@@ -188,7 +196,7 @@ class AzureSdkStore(BlockingStore):
     def _names(self, prefix: str, recursive: bool) -> Any:
         container = self._containers()
         walk = container.list_blobs if recursive else container.walk_blobs
-        return walk(name_starts_with=prefix or None, results_per_page=self.page_size)
+        return walk(name_starts_with=prefix or None, results_per_page=self.page_size, include=["metadata"])
 
     def _has_later(self, folder: str, start_after: str) -> bool:
         """Whether anything in a folder comes after a key of that folder."""

@@ -116,6 +116,12 @@ def total_of(found: Any, length: int) -> int:
     return int(total) if total.isdigit() else length
 
 
+def is_directory(blob: Any) -> bool:
+    """Whether a blob of a listing stands for a directory."""
+    metadata = blob.metadata or {}
+    return any(name.lower() == "hdi_isfolder" and value.lower() == "true" for name, value in metadata.items())
+
+
 def entry_of(found: Any) -> ListEntry:
     """What BlobProperties of a listing tell."""
     modified = found.last_modified.strftime("%Y-%m-%dT%H:%M:%SZ") if found.last_modified else None

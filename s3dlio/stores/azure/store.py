@@ -187,9 +187,16 @@ class AzureStore(CloudStore):
         size = int(response.header(b"content-length") or 0)
         return attempts.Marked(response.header(headers.MARK_FIELD.encode()), result_of(response, size))
 
-    def writer(self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None) -> ObjectWriter:
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
         self.check_key(key, "PUT")
-        return CloudWriter(self, key, options, blocks.Upload(self, key, options), part_size)
+        return CloudWriter(self, key, options, blocks.Upload(self, key, options), part_size, expected_size)
 
     # -- listing
 

@@ -19,7 +19,11 @@ from s3dlio.stores.azure.headers import rfc3339_of_http_date
 from s3dlio.stores.markup import Element, child_text, children, local, tree
 from s3dlio.types import ListEntry, ListPage
 
-_DIRECTORY_MARKS = ("<ResourceType>directory</ResourceType>", "<hdi_isfolder>true</hdi_isfolder>")
+#: The mark of a directory of a hierarchical namespace, or of a blob that stands for one in a flat account: tools write
+#: it with any letters, and only a listing with metadata shows it.
+_DIRECTORY = re.compile(
+    r"<ResourceType>\s*directory\s*</ResourceType>|<hdi_isfolder>\s*true\s*</hdi_isfolder>", re.IGNORECASE
+)
 _COMMITTED = re.compile(r"<CommittedBlocks>(.*?)</CommittedBlocks>", re.DOTALL)
 #: The element that an entry begins with.
 _NAME = re.compile(r'\s*<Name(?: Encoded="(?:true|false)")?>[^<]+</Name>')
@@ -65,7 +69,7 @@ def parse_failure(body: bytes | bytearray) -> Failure | None:
 def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
     """A page of List Blobs and the marker of the next.
 
-    The directories of a hierarchical namespace are left out: they are no objects.
+    Directories, and the blobs that stand for them, are left out: they are no objects.
 
     Raises:
         ProtocolError: the body is not a whole listing.
@@ -89,8 +93,8 @@ def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
     )
     if not usual:
         return _listed(tree(xml, "EnumerationResults"))
-    if any(mark in xml for mark in _DIRECTORY_MARKS):
-        blobs = [blob for blob in blobs if not any(mark in blob for mark in _DIRECTORY_MARKS)]
+    if _DIRECTORY.search(xml):
+        blobs = [blob for blob in blobs if not _DIRECTORY.search(blob)]
     keys = [_name(blob) for blob in blobs]
     prefixes = [_name(folder) for folder, _, _ in folders]
     following = html.unescape(marker[1] or "") if marker else ""
@@ -119,8 +123,8 @@ def _named(item: Element) -> str:
 
 
 def _is_directory(item: Element) -> bool:
-    texts = {local(element): element.text for element in item.iter()}
-    return texts.get("ResourceType") == "directory" or texts.get("hdi_isfolder") == "true"
+    texts = {local(element).lower(): (element.text or "").strip().lower() for element in item.iter()}
+    return texts.get("resourcetype") == "directory" or texts.get("hdi_isfolder") == "true"
 
 
 def _entry_of(item: Element) -> ListEntry:

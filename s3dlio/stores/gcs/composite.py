@@ -53,6 +53,8 @@ def part_size_for(size: int, part_size: int) -> int:
 class Upload:
     """One composite upload; see :class:`s3dlio.stores.cloud_writer.PartedUpload`."""
 
+    most_parts = _MAX_PARTS
+
     def __init__(self, store: GcsStore, key: str, options: PutOptions) -> None:
         self._store = store
         self._key = key

@@ -189,7 +189,12 @@ class GcsSdkStore(BlockingStore):
         return int(found.version_id or 0)
 
     def writer(
-        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
     ) -> ObjectWriter:
         self.check_key(key, "PUT")
         return SpooledWriter(self, key, options)

@@ -177,12 +177,17 @@ class GcsStore(CloudStore):
                 return found
 
     def writer(
-        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
     ) -> ObjectWriter:
         self.check_key(key, "PUT")
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
-        return CloudWriter(self, key, options, composite.Upload(self, key, options), part_size)
+        return CloudWriter(self, key, options, composite.Upload(self, key, options), part_size, expected_size)
 
     def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
         """See :class:`s3dlio.stores.attempts.Marking`."""

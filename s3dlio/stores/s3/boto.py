@@ -289,7 +289,12 @@ class BotoStore(BlockingStore):
         self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=arguments, Config=config)
 
     def writer(
-        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
     ) -> ObjectWriter:
         self.check_key(key, "PUT")
         return SpooledWriter(self, key, options)

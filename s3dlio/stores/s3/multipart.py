@@ -52,6 +52,8 @@ class Upload:
         carried: fields of the source of a copy that options do not know.
     """
 
+    most_parts = MAX_PARTS
+
     def __init__(self, store: S3Store, key: str, options: PutOptions, carried: Headers = ()) -> None:
         self._store = store
         self._carried = carried

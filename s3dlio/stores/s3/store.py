@@ -239,10 +239,15 @@ class S3Store(CloudStore):
         return (yield from self._write(key, source, options))
 
     def writer(
-        self, key: str, *, options: PutOptions = NO_OPTIONS, part_size: int | None = None
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
     ) -> ObjectWriter:
         self.check_key(key, "PUT")
-        return CloudWriter(self, key, options, multipart.Upload(self, key, options), part_size)
+        return CloudWriter(self, key, options, multipart.Upload(self, key, options), part_size, expected_size)
 
     # -- listing
 
