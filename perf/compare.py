@@ -12,10 +12,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from perf import report
-from perf.contenders import CONTENDERS, ROOT, ContenderError, python_with
+from perf.contenders import CONTENDERS, OURS, ROOT, ContenderError, python_with
 from perf.measure import Result, measure, say, servers
 from perf.rows import ROWS, Row
 
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if names:
                 try:
                     contenders = [CONTENDERS[name] for name in names]
+                    if options.before and OURS in contenders:
+                        contenders.append(replace(OURS, name="before", checkout=str(options.before.resolve())))
                     results.append(measure(row, contenders, where, rounds=rounds, seconds=seconds))
                 except ContenderError as error:
                     failures.append(f"{row.name}: {error}")
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)
     folder = options.output
-    if folder is None and not failures and not (options.quick or options.only or options.contenders):
+    if folder is None and not failures and not (options.quick or options.only or options.contenders or options.before):
         folder = DOCS
     if folder is not None and results:
         _write(folder, results, rounds)
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows with this in their name; may be repeated")
     parser.add_argument("--contenders", type=lambda text: text.split(","), metavar="NAME,...",
                         help=f"only these of {'; '.join(CONTENDERS)}")  # fmt: skip
+    parser.add_argument("--before", type=Path, metavar="DIR", help="an older checkout takes part, as 'before'")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write page and plot here")
     return parser
 

@@ -40,6 +40,8 @@ class Contender:
     """Asked by URIs of this scheme, whatever the row says."""
     variables: tuple[tuple[str, str], ...] = ()
     """What it has in its environment."""
+    checkout: str = str(ROOT)
+    """Where our own package is taken from, without a ``package``."""
 
     @property
     def version(self) -> str:
@@ -114,7 +116,7 @@ class Worker:
         self.contender = contender
         env = environment(target) | dict(contender.variables)
         if contender.package is None:
-            env["PYTHONPATH"] = str(ROOT)
+            env["PYTHONPATH"] = contender.checkout
         self._process = subprocess.Popen(
             [
                 python_with(contender.package),
