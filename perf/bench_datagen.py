@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from s3dlio import datagen
 from s3dlio.datagen import DataSource
 from s3dlio.formats import ObjectSource, generate_npz_bytes
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 
 MIB = 1 << 20
 SIZE = 64 * MIB

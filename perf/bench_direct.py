@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from s3dlio.config.settings import FileSettings
 from s3dlio.memory.body import DiscardSink
 from s3dlio.memory.libc import O_DIRECT, pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
-from s3dlio.settings import FileSettings
-from s3dlio.stores.direct import DirectStore
+from s3dlio.stores.local.direct import DirectStore
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = [4 * KIB, MIB, 64 * MIB]

@@ -11,7 +11,7 @@ import pytest
 from s3dlio.memory.body import DiscardSink, FileSource
 from s3dlio.memory.libc import allocate, pwrite_full
 from s3dlio.memory.pool import default_pool
-from s3dlio.stores.file import FileStore
+from s3dlio.stores.local.file import FileStore
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = [4 * KIB, 64 * KIB, MIB, 64 * MIB]

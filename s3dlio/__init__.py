@@ -37,7 +37,7 @@ def __getattr__(name: str) -> object:
         from s3dlio.compat.missing import reason
 
         raise AttributeError(f"module 's3dlio' has no attribute {name!r}{reason(name)}")
-    from s3dlio.locks import importing
+    from s3dlio.forking import importing
 
     is_module = home == __name__
     with importing:

@@ -96,7 +96,7 @@ from s3dlio.formats import (
     parquet_cache_clear as parquet_cache_clear, parquet_cache_len as parquet_cache_len, parse_index as parse_index,
     read_npy_bytes as read_npy_bytes, read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
 )
-from s3dlio.legacy import (
+from s3dlio.compat.legacy import (
     configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,
     gcs_get_rapid_mode as gcs_get_rapid_mode, gcs_query_rapid_bucket as gcs_query_rapid_bucket,
     gcs_set_channel_count as gcs_set_channel_count, gcs_set_rapid_mode as gcs_set_rapid_mode, get_by_key as get_by_key,
@@ -105,10 +105,10 @@ from s3dlio.legacy import (
 from s3dlio.memory.view import (
     BytesView as BytesView,
 )
-from s3dlio.settings import (
+from s3dlio.config.settings import (
     Settings as Settings,
 )
-from s3dlio.stored import (
+from s3dlio.api_formats import (
     ParquetIndex as ParquetIndex, PyParquetIndex as PyParquetIndex, create_tfrecord_index as create_tfrecord_index,
     create_tfrecord_index_async as create_tfrecord_index_async,
     generate_and_write_parquet as generate_and_write_parquet,

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from s3dlio import settings
 from s3dlio.client import Client
+from s3dlio.config import settings
 from s3dlio.errors import ConfigError
-from s3dlio.locks import ForkLock
+from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.verbs import URI

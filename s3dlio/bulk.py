@@ -8,11 +8,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from s3dlio.engine.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.errors import ConfigError
 from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
-from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.transfer.selection import Selection
 from s3dlio.transfer.stream import Entry, ManyIterator, Stream, check_room, outcomes
 from s3dlio.types import ObjectMetadata, Payload

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from s3dlio.endpoints import with_secrets
+from s3dlio.config.endpoints import with_secrets
+from s3dlio.config.fields import secrets
+from s3dlio.config.settings import SECTIONS, Settings
+from s3dlio.engine.executor import BaseExecutor, Executor
 from s3dlio.errors import ConfigError
-from s3dlio.knobs import secrets
-from s3dlio.settings import SECTIONS, Settings
 from s3dlio.signatures import refuses_unknown
 from s3dlio.stores.registry import Stores
-from s3dlio.transfer.executor import BaseExecutor, Executor
 from s3dlio.transfer.many import check_width
 from s3dlio.trees import TreeVerbs
 from s3dlio.types import Observer

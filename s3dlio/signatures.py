@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from s3dlio.sources import did_you_mean
+from s3dlio.config.environment import did_you_mean
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, cast
 
 from s3dlio.bulk import BulkVerbs
+from s3dlio.engine.executor import CancelToken, surrounding_token
 from s3dlio.signatures import either, refuses_unknown
-from s3dlio.transfer.executor import CancelToken, surrounding_token
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.verbs import URI
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import (
     IntegrityError,
     IsDirectoryError,
@@ -20,11 +21,10 @@ from s3dlio.errors import (
 from s3dlio.memory.body import FileSink
 from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
-from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore, writable_memory
-from s3dlio.stores.local import LocalStore
+from s3dlio.stores.local.atomic import Replacement
+from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.registry import Stores
-from s3dlio.stores.replacement import Replacement
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
 
 URI = str | os.PathLike[str]

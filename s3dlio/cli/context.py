@@ -18,7 +18,7 @@ from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 if TYPE_CHECKING:
     from s3dlio.cli.counting import Counter, CountingBar
     from s3dlio.client import Client
-    from s3dlio.settings import Settings
+    from s3dlio.config.settings import Settings
     from s3dlio.transfer.progress import Progress
     from s3dlio.types import Observation
 
@@ -42,7 +42,7 @@ class Context:
     @cached_property
     def settings(self) -> Settings:
         """The settings in force, those of the command line on top."""
-        from s3dlio.settings import Settings
+        from s3dlio.config.settings import Settings
 
         return Settings.resolve(**self.given)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
-from s3dlio.sizes import parse_size
 
 MAX_JOBS = 4096
 MAX_SIZE = 2**63 - 1

@@ -9,7 +9,7 @@ from s3dlio import api
 from s3dlio.datagen.checks import fits_in_memory
 from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError
 from s3dlio.formats import build_npy, read_npy_bytes
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.view import BytesView
 from s3dlio.verbs import URI
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Self, overload
 
+from s3dlio.config.fields import seconds
+from s3dlio.config.settings import SECTIONS
+from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
 from s3dlio.hardware import available_cpus
-from s3dlio.knobs import seconds
-from s3dlio.settings import SECTIONS
-from s3dlio.sizes import parse_size
 
 _MIB = 1 << 20
 

@@ -23,11 +23,11 @@ from s3dlio.compat.configs import (
 )
 from s3dlio.compat.missing import reason
 from s3dlio.errors import ConfigError, IntegrityError, InvalidURIError
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call
-from s3dlio.stores.replacement import make_directories
+from s3dlio.stores.local.atomic import make_directories
 from s3dlio.types import NO_OPTIONS, Observation, Payload, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, as_uri, bucket_beside, has_scheme
 from s3dlio.verbs import URI

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from s3dlio.config.sizes import shown
 from s3dlio.errors import BufferRefusedError, ConfigError
 from s3dlio.hardware import affinity_cpu_count, available_cpus
-from s3dlio.sizes import shown
 
 
 def whole_number(name: str, value: Any, minimum: int = 0, maximum: int = sys.maxsize) -> int:

@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from s3dlio.buffers import address_of
+from s3dlio.memory.buffers import address_of
 
 if TYPE_CHECKING:
     import numpy as np

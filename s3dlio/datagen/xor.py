@@ -7,7 +7,7 @@ from typing import Any
 from s3dlio.datagen.checks import fits_in_memory, whole_number, writable_bytes
 from s3dlio.datagen.layout import MAX_SIZE
 from s3dlio.datagen.source import DataSource
-from s3dlio.locks import ForkLock
+from s3dlio.forking import ForkLock
 from s3dlio.memory import BytesView, default_pool
 
 

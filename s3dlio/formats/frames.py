@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from s3dlio.formats.npz import npy_header
 from s3dlio.formats.stored_zip import StoredZip
 from s3dlio.formats.tfrecord import record_footer, record_header
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 
 Checksum = Callable[[memoryview, int], int]
 """Continues a checksum: (bytes, checksum so far) -> checksum."""

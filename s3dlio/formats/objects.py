@@ -18,8 +18,8 @@ from s3dlio.errors import ConfigError
 from s3dlio.formats import frames
 from s3dlio.formats.hdf5 import hdf5_around
 from s3dlio.formats.tfrecord import FRAMING
-from s3dlio.integrity import crc32c
 from s3dlio.memory import BytesView, default_pool
+from s3dlio.memory.crc32c import crc32c
 
 MODES = ("streaming", "single-pass")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from s3dlio.datagen.checks import whole_number
 from s3dlio.errors import ConfigError
+from s3dlio.forking import ForkLock
 from s3dlio.formats.parquet_read import FOOTER_CAP, RangeReader, fetch_footer
-from s3dlio.locks import ForkLock
 
 
 @dataclass(slots=True)

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from s3dlio.buffers import byte_view
 from s3dlio.datagen.checks import one_of, whole_number
 from s3dlio.errors import ConfigError, CorruptDataError
+from s3dlio.forking import ForkLock
 from s3dlio.formats.damage import as_corruption
 from s3dlio.formats.npz import ViewFile
 from s3dlio.formats.optional import require
-from s3dlio.locks import ForkLock
 from s3dlio.memory import BytesView
+from s3dlio.memory.buffers import byte_view
 from s3dlio.types import Payload
 
 FOOTER_CAP = 4 << 20

@@ -16,11 +16,11 @@ import struct
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
-from s3dlio.buffers import byte_view
 from s3dlio.datagen.checks import one_of, whole_number
 from s3dlio.errors import ConfigError, CorruptDataError
-from s3dlio.integrity import crc32c
 from s3dlio.memory import BytesView, default_pool
+from s3dlio.memory.buffers import byte_view
+from s3dlio.memory.crc32c import crc32c
 from s3dlio.types import Payload
 
 FRAMING = 16

@@ -15,8 +15,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from s3dlio.buffers import holds_addresses
 from s3dlio.errors import LengthMismatchError, ObjectChangedError, S3dlioError, from_os_error, of_caller
+from s3dlio.memory.buffers import holds_addresses
 from s3dlio.memory.libc import pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView

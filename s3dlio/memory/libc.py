@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from s3dlio.buffers import address_of, byte_view
 from s3dlio.errors import ConfigError
+from s3dlio.memory.buffers import address_of, byte_view
 
 __all__ = [
     "O_DIRECT",

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from s3dlio.buffers import hide_from_collector
 from s3dlio.errors import ConfigError
-from s3dlio.locks import renewed_in_child
+from s3dlio.forking import renewed_in_child
+from s3dlio.memory.buffers import hide_from_collector
 
 PAGE = mmap.PAGESIZE
 ALIGNMENT = 4096  # what O_DIRECT asks of lengths and offsets on any common device

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pickle import PickleBuffer
 from typing import Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, overload
 
-from s3dlio.buffers import byte_view, hide_from_collector
+from s3dlio.memory.buffers import byte_view, hide_from_collector
 from s3dlio.types import Payload
 
 P = ParamSpec("P")

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
 from s3dlio.errors import S3dlioError
-from s3dlio.locks import ForkLock, native
+from s3dlio.forking import ForkLock, native
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.tls import client_context
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from s3dlio.errors import TransferCancelledError
+from s3dlio.net.adaptive import Pace
 from s3dlio.net.connection import Connection
 from s3dlio.net.ending import GRACE_SECONDS, Deadline, Ending
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, final_error, overdue, rest_of
 from s3dlio.net.message import Pause, Request, Response
-from s3dlio.net.pace import Pace
 from s3dlio.net.retry import THROTTLED
 from s3dlio.net.wire import Flight, Wire
 

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 import urllib3
 
-from s3dlio.locks import ForkLock, renewed_in_child
+from s3dlio.config.settings import HttpSettings
+from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.net.connection import Connection
 from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.proxies import proxy_for
 from s3dlio.net.resolve import Address, Resolution, numeric
 from s3dlio.net.tls import client_context
-from s3dlio.settings import HttpSettings
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from s3dlio.errors import NetworkError
-from s3dlio.locks import ForkLock, native
+from s3dlio.forking import ForkLock, native
 
 #: As ``socket.getaddrinfo`` gives it: family, kind, protocol, name, and what ``connect`` takes.
 Address = tuple[Any, ...]

@@ -12,10 +12,10 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from s3dlio.config.settings import RetrySettings
 from s3dlio.errors import redact
 from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
-from s3dlio.settings import RetrySettings
 
 if TYPE_CHECKING:
     from s3dlio.net.message import Request, Response

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from s3dlio.config.sizes import shown
 from s3dlio.errors import (
     BufferRefusedError,
     InvalidURIError,
@@ -30,7 +31,6 @@ from s3dlio.errors import (
 from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, as_source
 from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
-from s3dlio.sizes import shown
 from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps
 from s3dlio.stores.paging import Paging

@@ -8,11 +8,11 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from s3dlio.endpoints import name_of
+from s3dlio.config.endpoints import name_of
 from s3dlio.errors import S3dlioError, TransferCancelledError, from_exception, is_ours, redact
 from s3dlio.memory.body import Sink
 from s3dlio.net.message import Request, Response
-from s3dlio.stores.watching import note, watched
+from s3dlio.stores.cloud.watching import note, watched
 from s3dlio.types import ListPage, Observation
 from s3dlio.uri import LOCAL_SCHEMES
 

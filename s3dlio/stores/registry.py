@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from s3dlio.config.settings import HttpSettings, Settings
 from s3dlio.errors import S3dlioError, UnsupportedOperationError, from_exception
-from s3dlio.locks import importing
-from s3dlio.settings import HttpSettings, Settings
+from s3dlio.forking import importing
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observer
 from s3dlio.uri import LOCAL_SCHEMES, Location, as_uri, parse, parse_container
@@ -22,13 +22,13 @@ StoreFactory = Callable[[Location, Settings, Sequence[Observer]], ObjectStore]
 
 
 def _file(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
-    from s3dlio.stores.file import FileStore
+    from s3dlio.stores.local.file import FileStore
 
     return FileStore(location.root, observers, settings=settings.file)
 
 
 def _direct(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
-    from s3dlio.stores.direct import DirectStore
+    from s3dlio.stores.local.direct import DirectStore
 
     return DirectStore(location.root, observers, settings=settings.file)
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import BaseExecutor, CancelToken, surrounding_token
+from s3dlio.engine.prefetch import Ahead
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
-from s3dlio.transfer.ahead import Ahead
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.engine import LinkedToken, watched
-from s3dlio.transfer.executor import BaseExecutor, CancelToken, surrounding_token
 from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress
+from s3dlio.transfer.runner import LinkedToken, watched
 from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES, as_uri

@@ -13,15 +13,15 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from s3dlio.config.sizes import shown
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import BaseExecutor, ByteBudget, surrounding_token
+from s3dlio.engine.prefetch import Ahead
 from s3dlio.errors import ConfigError, TransferCancelledError
-from s3dlio.sizes import shown
 from s3dlio.stores.base import Call, ObjectStore
-from s3dlio.transfer.ahead import Ahead
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.engine import LinkedToken
-from s3dlio.transfer.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.transfer.generated import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
+from s3dlio.transfer.runner import LinkedToken
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.types import PutResult
 from s3dlio.uri import LOCAL_SCHEMES

@@ -14,6 +14,7 @@ import stat
 import threading
 from collections.abc import Iterator
 
+from s3dlio.engine.write_behind import WriteBehind
 from s3dlio.errors import (
     AlreadyExistsError,
     IsDirectoryError,
@@ -23,8 +24,7 @@ from s3dlio.errors import (
     from_os_error,
 )
 from s3dlio.memory.body import local_error
-from s3dlio.stores.replacement import Replacement, is_unfinished, new_unfinished_name
-from s3dlio.transfer.behind import WriteBehind
+from s3dlio.stores.local.atomic import Replacement, is_unfinished, new_unfinished_name
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BENEATH = _DIRECTORY | getattr(os, "O_NOFOLLOW", 0)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from s3dlio import uri as uris
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, from_os_error
-from s3dlio.stores.replacement import is_unfinished
+from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.transfer.glob import Glob, find_local, is_glob
 from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
 from s3dlio.transfer.selection import compile_pattern

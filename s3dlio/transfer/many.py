@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from s3dlio.config.sizes import shown
+from s3dlio.engine.batch import run_kinds
+from s3dlio.engine.executor import BaseExecutor, ByteBudget, CancelToken, surrounding_token
 from s3dlio.errors import BatchError, ConfigError, ItemFailure, TransferCancelledError
 from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
 from s3dlio.memory.view import BytesView
-from s3dlio.sizes import shown
 from s3dlio.stores.base import Call, ObjectStore
-from s3dlio.transfer.batch import run_kinds
-from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, surrounding_token
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions
 from s3dlio.uri import as_uri
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from s3dlio.errors import PreconditionFailedError
 from s3dlio.memory.body import FileSink, FileSource
 from s3dlio.stores.base import ObjectStore, Steps
-from s3dlio.stores.checksums import crc32c_of
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.writer import UploadState
-from s3dlio.transfer.bodies import Tape, WatchedSink
 from s3dlio.transfer.task import check_crc, check_length, perform
+from s3dlio.transfer.watching import Tape, WatchedSink
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 if TYPE_CHECKING:
-    from s3dlio.stores.replacement import Replacement
+    from s3dlio.stores.local.atomic import Replacement
     from s3dlio.transfer.journal import Journal, State
     from s3dlio.transfer.plan import Item
 

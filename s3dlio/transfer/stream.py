@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sized
 from typing import Any, Self
 
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import LEAVE_SECONDS, CancelToken
+from s3dlio.engine.prefetch import Ahead
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.body import SMALL, MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call
-from s3dlio.transfer.ahead import Ahead
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import LEAVE_SECONDS, CancelToken
 from s3dlio.transfer.many import Crew
 from s3dlio.uri import as_uri
 

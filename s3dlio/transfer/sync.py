@@ -15,12 +15,12 @@ from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.alike import IfDifferent, by_checksum, by_what_is_told
 from s3dlio.transfer.delete import delete_keys
-from s3dlio.transfer.engine import Running, care_of, conclude, run_plan, running, watched
 from s3dlio.transfer.local import Root, select_local
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
 from s3dlio.transfer.remote import select_remote
 from s3dlio.transfer.routes import Moved, Route
+from s3dlio.transfer.runner import Running, care_of, conclude, run_plan, running, watched
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.target import as_directory, check_apart, destination_uri, place_uri, target_at
 from s3dlio.transfer.task import Task

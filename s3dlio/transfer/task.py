@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from s3dlio.errors import IntegrityError, S3dlioError, from_os_error
-from s3dlio.integrity import format_crc32c
 from s3dlio.memory.body import DiscardSink, source_changed
+from s3dlio.memory.crc32c import format_crc32c
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.transfer.bodies import Tape, WatchedSink
 from s3dlio.transfer.local import file_uri, not_a_file, special_kind
+from s3dlio.transfer.watching import Tape, WatchedSink
 from s3dlio.types import Conditions, ObjectMetadata
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def within(task: Call[Any], steps: Steps[T]) -> Steps[T]:
     """Take ``steps``, which may be of other stores, where ``task`` runs: on its lane, or blocking on its thread."""
     if task.store.is_cloud:
         return (yield from steps)
-    from s3dlio.net.one import drive
+    from s3dlio.net.blocking import drive
 
     result: T = drive(steps)
     return result

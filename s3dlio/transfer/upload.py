@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3dlio.transfer.engine import care_of, conclude, journal_at, run_plan, running, watched
 from s3dlio.transfer.local import check_names, expand, local_path, select_local
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
+from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.target import (
     Places,

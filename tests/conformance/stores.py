@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
 from s3dlio.uri import parse

@@ -10,7 +10,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.cloud import CloudStore
+from s3dlio.stores.cloud.store import CloudStore
 from tests.conformance.stores import Case
 
 

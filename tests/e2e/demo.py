@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import s3dlio
 from s3dlio.cli.output import human_size
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 from tests.servers.moto_server import MotoServer
 
 GENERATED, GENERATED_SIZE, SEED = 200, 256 << 10, 42

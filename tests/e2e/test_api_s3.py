@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import s3dlio
-from s3dlio import api, settings
+from s3dlio import api
+from s3dlio.config import settings
 from s3dlio.errors import BatchError, ObjectNotFoundError
 from tests.servers import Server
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.lane import Lane
-from s3dlio.settings import Settings
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.registry import open_store
 from s3dlio.types import Conditions, PutOptions

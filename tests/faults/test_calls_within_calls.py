@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import WriterSink
-from s3dlio.settings import Settings
 
 KIB, MIB = 1 << 10, 1 << 20
 Verb = Callable[[], None]

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import (
     AlreadyExistsError,
     NetworkError,
@@ -22,16 +23,15 @@ from s3dlio.errors import (
     PreconditionFailedError,
     ServiceError,
 )
-from s3dlio.settings import Settings
 from s3dlio.stores.azure.account import AzureAccount
-from s3dlio.stores.azure.sdk import AzureSdkStore
 from s3dlio.stores.azure.store import AzureStore
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.gcs.account import GcsAccount
-from s3dlio.stores.gcs.sdk import GcsSdkStore
 from s3dlio.stores.gcs.store import GcsStore
 from s3dlio.stores.s3 import S3Account, S3Store
-from s3dlio.stores.s3.boto import BotoStore
+from s3dlio.stores.sdk.azure import AzureSdkStore
+from s3dlio.stores.sdk.boto import BotoStore
+from s3dlio.stores.sdk.gcs import GcsSdkStore
 from s3dlio.types import Conditions, PutOptions
 
 PART = 5 << 20

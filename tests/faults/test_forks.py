@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio.locks import Unforked, import_all
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
+from s3dlio.forking import Unforked, import_all
 from s3dlio.stores.azure.tokens import entra_tokens
+from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.tokens import Token, Tokens
 from s3dlio.uri import parse
 from tests.servers.gcs_scripted import FullGcsServer
 

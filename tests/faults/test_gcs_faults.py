@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import MemorySink
 from s3dlio.net.lane import Lane
-from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
 from s3dlio.types import Conditions, PutOptions

@@ -21,8 +21,8 @@ import pytest
 from s3dlio import errors
 from s3dlio.memory.body import FileSink
 from s3dlio.memory.pool import default_pool
-from s3dlio.stores.direct import DirectStore
-from s3dlio.stores.file import FileStore
+from s3dlio.stores.local.direct import DirectStore
+from s3dlio.stores.local.file import FileStore
 
 MIB = 1 << 20
 NOBODY = 65534

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import CancelToken, InlineExecutor
 from s3dlio.errors import ConfigError, NetworkError, S3dlioError
 from s3dlio.memory.body import DiscardSink, MemorySink
 from s3dlio.memory.pool import default_pool
 from s3dlio.net import connection
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from tests.faults.connect_proxy import ConnectRelay
 from tests.servers import Server
 from tests.servers.certs import Authority, make_authority

@@ -11,7 +11,7 @@ import pytest
 
 from s3dlio.errors import BatchError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
 from tests.wire.s3_harness import store_of

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
+from s3dlio.engine.executor import CancelToken, InlineExecutor
 from s3dlio.errors import BatchError, NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError
 from s3dlio.memory.body import Sink
-from s3dlio.net import one
-from s3dlio.settings import Settings
-from s3dlio.stores.azure import AzureStore, blocks
+from s3dlio.net import blocking as one
+from s3dlio.stores.azure import AzureStore
+from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.gcs import GcsAccount, GcsStore, composite
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Store, multipart, orphans
 from s3dlio.transfer import resuming
-from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from s3dlio.types import Conditions, ObjectMetadata
 from s3dlio.uri import parse
 from tests.servers import Server

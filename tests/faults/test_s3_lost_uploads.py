@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import ConfigError, NetworkError, PermissionDeniedError, ProtocolError
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.stores.s3 import S3Store, orphans
 from s3dlio.stores.s3.multipart import Upload
 from s3dlio.types import PutOptions

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from s3dlio import integrity
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import CancelToken, InlineExecutor
 from s3dlio.errors import (
     AlreadyExistsError,
     NetworkError,
@@ -18,10 +19,9 @@ from s3dlio.errors import (
     ServiceError,
     TransferCancelledError,
 )
-from s3dlio.net import one
+from s3dlio.memory import crc32c as integrity
+from s3dlio.net import blocking as one
 from s3dlio.stores.s3 import S3Store
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from s3dlio.types import Conditions, PutOptions
 from tests.servers import Server
 from tests.servers.proxy import Fault, FaultProxy

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.engine.executor import CancelToken, InlineExecutor
 from s3dlio.errors import (
     AlreadyExistsError,
     BatchError,
@@ -38,9 +39,9 @@ from s3dlio.errors import (
 from s3dlio.memory.body import FileSource, Sink, Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer import between, routes
+from s3dlio.transfer import relay as between
+from s3dlio.transfer import routes
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
 from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observation, PutOptions, PutResult

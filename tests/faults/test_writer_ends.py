@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import NetworkError, S3dlioError
-from s3dlio.settings import Settings
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import orphans
 from s3dlio.stores.s3.multipart import Upload

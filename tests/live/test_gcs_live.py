@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from s3dlio import errors
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.gcs import GcsStore, composite
 from s3dlio.stores.registry import open_store

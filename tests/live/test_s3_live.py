@@ -17,7 +17,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.client import Client
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account

@@ -7,7 +7,7 @@ from functools import reduce
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3dlio.integrity import combine, crc32c, from_base64, to_base64
+from s3dlio.memory.crc32c import combine, crc32c, from_base64, to_base64
 
 CHECKSUMS = st.integers(0, 2**32 - 1)
 PARTS = st.lists(st.binary(max_size=200), max_size=8)

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from s3dlio import formats
 from s3dlio.errors import CorruptDataError
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 
 records = st.lists(st.binary(max_size=200), max_size=12)
 arrays = hnp.arrays(

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from s3dlio import formats
 from s3dlio.client import Client
+from s3dlio.config.environment import CONFIG_FILE, DOTENV_SWITCH
+from s3dlio.config.fields import knobs
+from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.errors import S3dlioError
-from s3dlio.knobs import knobs
-from s3dlio.settings import SECTIONS, Settings
-from s3dlio.sources import CONFIG_FILE, DOTENV_SWITCH
 from s3dlio.stores.gcs import GcsAccount
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3dlio.client import Client
+from s3dlio.config.sizes import format_size, parse_size
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import CancelToken, Executor, InlineExecutor
 from s3dlio.errors import ObjectNotFoundError
-from s3dlio.sizes import format_size, parse_size
 from s3dlio.stores.base import Call
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import CancelToken, Executor, InlineExecutor
 from s3dlio.uri import parse
 
 KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

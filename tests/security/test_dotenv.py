@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError
 from s3dlio.net.pool import pool_for_url
-from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.errors import S3dlioError
-from s3dlio.settings import Settings
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 from s3dlio.types import PutOptions
 from tests.servers import Server

@@ -14,9 +14,10 @@ import numpy
 import pytest
 
 import s3dlio
-from s3dlio import api, twins
+from s3dlio import api
+from s3dlio import coroutines as twins
 from s3dlio.errors import BatchError, ObjectNotFoundError, TransferCancelledError
-from s3dlio.stores.local import LocalStore
+from s3dlio.stores.local.store import LocalStore
 from s3dlio.types import Observation
 from tests.servers.certs import Authority
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
@@ -62,7 +63,7 @@ def test_every_function_has_its_twin() -> None:
     not_verbs = {
         "configure", "configure_s3", "default_client", "init_logging", "parquet_cache_invalidate",
     }  # fmt: skip
-    homes = ("s3dlio.api", "s3dlio.stored")
+    homes = ("s3dlio.api", "s3dlio.api_formats")
     verbs = {name for name in s3dlio.__all__ if s3dlio._homes().get(name) in homes and name.islower()} - not_verbs
     verbs = {name for name in verbs if not name.endswith("_async")}
     assert {f"{name}_async" for name in verbs} <= set(s3dlio.__all__)

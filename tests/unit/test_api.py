@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio import api, settings
+from s3dlio import api
+from s3dlio.config import settings
+from s3dlio.config.settings import SECTIONS
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, ObjectNotFoundError
-from s3dlio.settings import SECTIONS
 from s3dlio.transfer.options import TransferOptions
 
 

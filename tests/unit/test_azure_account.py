@@ -13,7 +13,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from s3dlio import errors
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores import registry
 from s3dlio.stores.azure import AzureAccount, AzureStore
 from s3dlio.stores.azure import account as azure_account

@@ -26,8 +26,8 @@ from s3dlio.stores.azure.sharedkey import (
     sign,
     string_to_sign,
 )
-from s3dlio.stores.hmac_sha256 import HmacSha256
-from s3dlio.stores.percent import encode_key, encode_query
+from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
+from s3dlio.stores.cloud.percent import encode_key, encode_query
 
 KEY = base64.b64encode(b"k" * 64).decode()
 DATE = "Fri, 20 Nov 2026 23:52:48 GMT"

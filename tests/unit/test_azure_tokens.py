@@ -15,7 +15,7 @@ from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
 from s3dlio import errors
 from s3dlio.stores.azure.tokens import TokenCredential, entra_tokens
-from s3dlio.stores.tokens import Token
+from s3dlio.stores.cloud.tokens import Token
 
 AccessToken = namedtuple("AccessToken", "token expires_on")
 
@@ -106,7 +106,7 @@ def test_one_that_the_service_refused_is_forgotten() -> None:
 
 def test_many_that_are_refused_have_one_new_one_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("s3dlio.stores.tokens.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("s3dlio.stores.cloud.tokens.time.monotonic", lambda: now[0])
     credential = Credential(3600, 3600, 3600)
     source = entra_tokens(lambda: credential)
     source()

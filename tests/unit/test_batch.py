@@ -12,16 +12,16 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
+from s3dlio.engine import batch
+from s3dlio.engine.batch import run_calls, run_kinds
+from s3dlio.engine.executor import BaseExecutor, ByteBudget, CancelToken, Executor, InlineExecutor
+from s3dlio.engine.prefetch import Ahead
 from s3dlio.errors import ObjectNotFoundError
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
 from s3dlio.stores.base import BlockingStore, Call
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer import batch
-from s3dlio.transfer.ahead import Ahead
-from s3dlio.transfer.batch import run_calls, run_kinds
-from s3dlio.transfer.executor import BaseExecutor, ByteBudget, CancelToken, Executor, InlineExecutor
 
 
 class Fake(MemoryStore):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s3dlio import settings
 from s3dlio.client import Client
+from s3dlio.config import settings
 from s3dlio.errors import (
     AlreadyExistsError,
     BatchError,

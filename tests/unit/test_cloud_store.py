@@ -9,8 +9,8 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
-from s3dlio.stores import cloud
-from s3dlio.stores.file import FileStore
+from s3dlio.stores.cloud import store as cloud
+from s3dlio.stores.local.file import FileStore
 from s3dlio.types import ObjectMetadata
 from tests.wire.s3_harness import store_of
 

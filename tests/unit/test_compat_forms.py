@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio import api, settings
+from s3dlio import api
+from s3dlio.config import settings
 from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio import api, settings
+from s3dlio import api
 from s3dlio.compat.configs import CloudConfig
+from s3dlio.config import settings
 from s3dlio.errors import (
     ConfigError,
     IntegrityError,
@@ -22,8 +23,8 @@ from s3dlio.errors import (
     UnsupportedOperationError,
 )
 from s3dlio.memory.pool import default_pool
-from s3dlio.stores.direct import DirectStore
-from s3dlio.stores.file import FileStore
+from s3dlio.stores.local.direct import DirectStore
+from s3dlio.stores.local.file import FileStore
 
 MIB = 1 << 20
 

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 
 from s3dlio import errors
+from s3dlio.config.settings import FileSettings
 from s3dlio.memory.body import FileSink, Source, WriterSink
 from s3dlio.memory.pool import default_pool
-from s3dlio.settings import FileSettings
-from s3dlio.stores import direct
-from s3dlio.stores.direct import DirectStore
+from s3dlio.stores.local import direct
+from s3dlio.stores.local.direct import DirectStore
 from s3dlio.types import PutOptions
 
 MIB = 1 << 20

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from s3dlio import settings
 from s3dlio.client import Client
-from s3dlio.endpoints import name_of
+from s3dlio.config import settings
+from s3dlio.config.endpoints import name_of
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError
-from s3dlio.settings import Settings
 from s3dlio.stores.s3 import S3Store
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer, UnsignedSigner

@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio.errors import ConfigError, TransferCancelledError
-from s3dlio.locks import ForkLock
-from s3dlio.transfer.executor import (
+from s3dlio.engine.executor import (
     AwaitToken,
     BaseExecutor,
     ByteBudget,
@@ -27,6 +25,8 @@ from s3dlio.transfer.executor import (
     cancelled_by,
     surrounding_token,
 )
+from s3dlio.errors import ConfigError, TransferCancelledError
+from s3dlio.forking import ForkLock
 
 EXECUTORS: list[Callable[[], BaseExecutor]] = [lambda: Executor(4), lambda: Executor(1), InlineExecutor]
 
@@ -164,7 +164,7 @@ def test_an_executor_has_at_least_one_thread() -> None:
 
 _INTERRUPTED = """
 import os, signal, sys, threading, time
-from s3dlio.transfer.executor import CancelToken, Executor
+from s3dlio.engine.executor import CancelToken, Executor
 cancel = CancelToken()
 def work():
     if threading.current_thread() is not threading.main_thread():

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
+from s3dlio.config.settings import FileSettings
 from s3dlio.memory.body import SMALL, Source, WriterSink
-from s3dlio.settings import FileSettings
-from s3dlio.stores import file as file_module
-from s3dlio.stores import replacement
-from s3dlio.stores.direct import DirectStore
-from s3dlio.stores.file import FileStore
+from s3dlio.stores.local import atomic as replacement
+from s3dlio.stores.local import file as file_module
+from s3dlio.stores.local.direct import DirectStore
+from s3dlio.stores.local.file import FileStore
 from s3dlio.types import Conditions, PutOptions
 
 MIB = 1 << 20

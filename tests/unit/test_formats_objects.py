@@ -12,7 +12,7 @@ import pytest
 
 from s3dlio.errors import ConfigError, MissingDependencyError
 from s3dlio.formats import ObjectConfig, ObjectSource, ObjectType, generate_object, iter_tfrecords
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 
 MIB = 1 << 20
 

@@ -18,16 +18,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from s3dlio import errors
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Request
-from s3dlio.settings import Settings
+from s3dlio.stores.cloud.percent import encode_segment
+from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.gcs.resources import key_fields
 from s3dlio.stores.gcs.resumable import _Session
-from s3dlio.stores.gcs.sdk import GcsSdkStore
-from s3dlio.stores.percent import encode_segment
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.tokens import Token, Tokens
+from s3dlio.stores.sdk.gcs import GcsSdkStore
 from s3dlio.types import Conditions
 from s3dlio.uri import parse
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from s3dlio import errors
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Response
-from s3dlio.stores.checksums import crc32c_of
+from s3dlio.stores.cloud.checksums import crc32c_of
+from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.gcs import resources
 from s3dlio.stores.gcs.uploads import FramedSource, related
-from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.types import ObjectMetadata, PutOptions
 
 FEW = st.binary(max_size=12)

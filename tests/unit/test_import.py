@@ -101,7 +101,7 @@ def test_type_checkers_see_names_and_signatures() -> None:
 
 def test_all_that_the_parts_offer_is_offered() -> None:
     offered = set(importlib.import_module("s3dlio.datagen").__all__)
-    for module in ("s3dlio.api", "s3dlio.aio", "s3dlio.legacy", "s3dlio.stored", "s3dlio.compat.forms"):
+    for module in ("s3dlio.api", "s3dlio.aio", "s3dlio.compat.legacy", "s3dlio.api_formats", "s3dlio.compat.forms"):
         part = importlib.import_module(module)
         offered |= {
             name

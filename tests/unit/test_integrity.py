@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s3dlio import integrity
 from s3dlio.errors import IntegrityError
-from s3dlio.integrity import combine, crc32c, format_crc32c, from_base64, to_base64
+from s3dlio.memory import crc32c as integrity
+from s3dlio.memory.crc32c import combine, crc32c, format_crc32c, from_base64, to_base64
 from s3dlio.memory.view import BytesView
 
 LARGE = bytes(range(256)) * 1024  # beyond the size up to which data is copied

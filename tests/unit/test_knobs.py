@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, S3dlioError
-from s3dlio.integrity import crc32c, to_base64
-from s3dlio.settings import Settings
+from s3dlio.memory.crc32c import crc32c, to_base64
 from s3dlio.stores.s3 import S3Store
 
 KIB, MIB = 1 << 10, 1 << 20

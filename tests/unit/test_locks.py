@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from s3dlio.locks import ForkLock
+from s3dlio.forking import ForkLock
+from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer
-from s3dlio.stores.tokens import Token, Tokens
 
 PATIENCE = 20.0
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from s3dlio import errors
-from s3dlio.integrity import crc32c
+from s3dlio.memory.crc32c import crc32c
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.types import Conditions, PutOptions
 

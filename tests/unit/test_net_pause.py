@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import TransferCancelledError
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.registry import Stores
 from s3dlio.uri import parse
 

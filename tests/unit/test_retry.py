@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3dlio.config.settings import RetrySettings
 from s3dlio.net.faults import ConnectionDropped, final_error, opening_fault
 from s3dlio.net.message import Request, Response
 from s3dlio.net.retry import RetryBudget, RetryPolicy, retry_after
-from s3dlio.settings import RetrySettings
 from tests.wire.harness import get, service_of
 
 SETTINGS = RetrySettings(max_attempts=5, base_delay=0.1, max_delay=1.0, retry_after_cap=10.0)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError
-from s3dlio.settings import Settings
 from s3dlio.stores.s3 import S3Account
 
 KEYS = {"access_key_id": "AKIDKEYS", "secret_access_key": "secret"}

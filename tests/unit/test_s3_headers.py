@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from s3dlio import integrity
 from s3dlio.errors import ConfigError, ProtocolError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.net.message import Response
 from s3dlio.stores.s3 import headers
 from s3dlio.types import NO_OPTIONS, Conditions, PutOptions

@@ -12,8 +12,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError
-from s3dlio.settings import Settings
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account, S3Store
 from s3dlio.stores.s3.hosts import Variant, aws_endpoint

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, InvalidURIError, MissingDependencyError, UnsupportedOperationError
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.message import Request, Response
-from s3dlio.settings import Settings
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store
 from s3dlio.stores.s3.hosts import Place, Variant

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.s3 import boto
-from s3dlio.stores.s3.arrow import ArrowStore
-from s3dlio.stores.s3.boto import BotoStore
+from s3dlio.stores.sdk import boto
+from s3dlio.stores.sdk.arrow import ArrowStore
+from s3dlio.stores.sdk.boto import BotoStore
 from s3dlio.uri import parse
 
 KINDS: dict[str, type[BotoStore]] = {"boto3": BotoStore, "arrow": ArrowStore}

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from s3dlio import knobs, settings, sources
+from s3dlio.config import environment as sources
+from s3dlio.config import fields as knobs
+from s3dlio.config import settings
+from s3dlio.config.settings import SECTIONS, HttpSettings, RangeSettings, S3Settings, Settings
+from s3dlio.config.sizes import format_size, parse_size
 from s3dlio.errors import ConfigError
-from s3dlio.settings import SECTIONS, HttpSettings, RangeSettings, S3Settings, Settings
-from s3dlio.sizes import format_size, parse_size
 
 MiB = 1 << 20
 EVERY = [(section, name, entry) for section, kind in SECTIONS.items() for name, entry, _ in knobs.knobs(kind)]
@@ -98,7 +100,7 @@ def test_the_dotenv_file_can_be_another(tmp_path: Path) -> None:
 
 def test_the_environment_of_the_process_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("AWS_REGION=dotenv\nS3DLIO_TEST_LEAK=1\n")
-    code = "import os; from s3dlio.settings import Settings; print(Settings.resolve().s3.region, len([n for n in os.environ if n in ('AWS_REGION', 'S3DLIO_TEST_LEAK')]))"  # noqa: E501
+    code = "import os; from s3dlio.config.settings import Settings; print(Settings.resolve().s3.region, len([n for n in os.environ if n in ('AWS_REGION', 'S3DLIO_TEST_LEAK')]))"  # noqa: E501
     environ = {"PYTHONPATH": str(Path(settings.__file__).parent.parent), "PATH": "/usr/bin:/bin"}
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert ran.stdout.split() == ["dotenv", "0"], ran.stderr
@@ -407,10 +409,10 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
 def test_a_misspelt_variable_is_told_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     environ = {"S3DLIO_RANGE_TRESHOLD_MB": "3", "S3DLIO_XYZZY": "1", "S3DLIO_EMPTY": "", "S3DLIO_H2C": "1"}
     environ |= {"S3DLIO_REFERENCE_PYTHON": "python3"}  # of our own benchmarks
-    caplog.set_level("INFO", "s3dlio.settings")
+    caplog.set_level("INFO", "s3dlio.config.settings")
     resolve(environ)
     resolve(environ)
-    told = [record.getMessage() for record in caplog.records if record.name == "s3dlio.settings"]
+    told = [record.getMessage() for record in caplog.records if record.name == "s3dlio.config.settings"]
     assert told == [
         "the variable S3DLIO_RANGE_TRESHOLD_MB is set, but no setting has this name; did you mean "
         "S3DLIO_RANGE_THRESHOLD_MB?",

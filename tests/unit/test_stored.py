@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio import formats, stored
+from s3dlio import api_formats as stored
+from s3dlio import formats
 from s3dlio.errors import CorruptDataError, ObjectNotFoundError
 
 

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import pytest
 
 import s3dlio
+from s3dlio.engine.executor import Executor
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer.executor import Executor
 from s3dlio.transfer.many import Crew
 from s3dlio.transfer.stream import ManyIterator, Stream, check_room
 from s3dlio.types import Conditions, ObjectMetadata

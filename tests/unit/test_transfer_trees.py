@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import (
     BatchError,
     ConfigError,
@@ -21,7 +22,6 @@ from s3dlio.errors import (
     UnsupportedOperationError,
 )
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.executor import InlineExecutor
 from s3dlio.transfer.sync import Action
 from s3dlio.types import Observation, PutOptions
 

@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from s3dlio.config.settings import HttpSettings, RetrySettings
 from s3dlio.memory.body import MemorySource, Sink
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import HttpSettings, RetrySettings
 from s3dlio.stores.s3.sigv4 import UnsignedSigner
 
 #: Retries follow at once; nothing waits for long.

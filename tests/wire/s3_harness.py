@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from s3dlio.config.settings import Settings
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import CancelToken, InlineExecutor
 from s3dlio.memory.body import Sink
-from s3dlio.settings import Settings
 from s3dlio.stores.s3 import S3Account, S3Store
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import CancelToken, InlineExecutor
 from tests.servers.scripted import Send, respond
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/verysecret"

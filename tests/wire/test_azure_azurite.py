@@ -19,12 +19,13 @@ from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, gener
 
 from s3dlio import errors
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import DiscardSink, FileSink, FileSource
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request
-from s3dlio.settings import Settings
-from s3dlio.stores.azure import AzureStore, blocks
+from s3dlio.stores.azure import AzureStore
+from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import Stores, open_store
 from s3dlio.types import Conditions, PutOptions

@@ -12,7 +12,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.client import Client
-from s3dlio.transfer import between
+from s3dlio.transfer import relay as between
 from s3dlio.types import Observation, PutOptions
 from tests.servers import Server
 from tests.servers.gcs_scripted import Fault, FullGcsServer

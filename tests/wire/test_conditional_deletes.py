@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import PreconditionFailedError
-from s3dlio.settings import Settings
 from s3dlio.stores.azure import AzureAccount, AzureStore
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, Send, respond

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from s3dlio.config.settings import RetrySettings
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink, WriterSink
 from s3dlio.net import pool as pool_module
@@ -21,7 +22,6 @@ from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import RetrySettings
 from tests.servers.base import hold_port, port_of
 from tests.servers.nginx import NginxServer
 from tests.servers.scripted import (

@@ -13,7 +13,7 @@ import pytest
 from s3dlio.cli.main import main
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ServiceError
-from s3dlio.stores import cloud_writer
+from s3dlio.stores.cloud import writer as cloud_writer
 from s3dlio.stores.s3 import multipart
 from tests.servers import Server
 

@@ -13,12 +13,12 @@ import google.auth.credentials
 import pytest
 
 from s3dlio import errors
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import DiscardSink, WriterSink
 from s3dlio.net.lane import Lane
-from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore
-from s3dlio.stores.gcs.sdk import GcsSdkStore
 from s3dlio.stores.registry import open_store
+from s3dlio.stores.sdk.gcs import GcsSdkStore
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
 from tests.servers.certs import Authority

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
+from s3dlio.config.settings import Settings
 from s3dlio.memory.body import FileSource
-from s3dlio.settings import Settings
 from s3dlio.stores.gcs import GcsAccount, GcsStore, composite
 from s3dlio.types import Conditions, PutOptions
 from tests.servers.gcs_scripted import Fault, FullGcsServer, crc32c
@@ -55,7 +55,7 @@ def resuming(server: FullGcsServer) -> GcsStore:
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many parts of little data."""
-    monkeypatch.setattr("s3dlio.stores.cloud_writer._MIN_PART", 1)
+    monkeypatch.setattr("s3dlio.stores.cloud.writer._MIN_PART", 1)
 
 
 def names(server: FullGcsServer) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from s3dlio.engine.executor import CancelToken
 from s3dlio.errors import NetworkError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink
+from s3dlio.net import blocking as one
 from s3dlio.net import lane as lane_module
-from s3dlio.net import one
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause, Request, Response
-from s3dlio.transfer.executor import CancelToken
 from tests.servers.delayed import DelayedServer
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.scripted import Expect, ExpectClose, Reset, ScriptedServer, Send, Until, Wait, respond

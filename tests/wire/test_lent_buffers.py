@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio import api, twins
+from s3dlio import api
+from s3dlio import coroutines as twins
 from s3dlio.client import Client
 from s3dlio.errors import S3dlioError
 from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, Until, respond

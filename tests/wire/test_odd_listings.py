@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import PermissionDeniedError, ProtocolError, ThrottledError
-from s3dlio.settings import Settings
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.store import AzureStore
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.store import GcsStore
 from s3dlio.stores.s3 import S3Account
-from s3dlio.stores.s3.boto import BotoStore
+from s3dlio.stores.sdk.boto import BotoStore
 from tests.servers.scripted import Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import settings_of, store_of
 

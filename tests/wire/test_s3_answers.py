@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import CancelToken, InlineExecutor
 from s3dlio.errors import (
     AlreadyExistsError,
     ConfigError,
@@ -21,12 +23,10 @@ from s3dlio.errors import (
     ThrottledError,
 )
 from s3dlio.memory.body import DiscardSink
-from s3dlio.stores.answers import error_for
+from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.s3 import S3Account, S3Store
-from s3dlio.stores.s3.boto import BotoStore
 from s3dlio.stores.s3.sigv4 import Credentials
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.executor import CancelToken, InlineExecutor
+from s3dlio.stores.sdk.boto import BotoStore
 from s3dlio.types import Conditions, PutOptions
 from tests.servers.certs import Authority
 from tests.servers.scripted import Close, Expect, ReceivedRequest, ScriptedServer, Send, Wait, respond

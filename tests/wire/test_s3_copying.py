@@ -9,7 +9,7 @@ import pytest
 from s3dlio.client import Client
 from s3dlio.errors import AlreadyExistsError, ServiceError
 from s3dlio.stores.s3 import S3Account, S3Store, copying
-from s3dlio.stores.s3.boto import BotoStore
+from s3dlio.stores.sdk.boto import BotoStore
 from s3dlio.types import Conditions, PutOptions
 from tests.servers import Server
 from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, Send, respond

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.errors import PermissionDeniedError
-from s3dlio.settings import Settings
 from s3dlio.stores.s3 import S3Account
 
 Route = Callable[[], tuple[int, str]]

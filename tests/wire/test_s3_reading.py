@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from s3dlio import integrity
 from s3dlio.errors import IntegrityError, NetworkError, ObjectChangedError, ProtocolError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import BufferSink, FileSink, MemorySink, WriterSink, landed
 from s3dlio.memory.pool import default_pool
 from s3dlio.types import ObjectMetadata

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import urllib3
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ConfigError, PreconditionFailedError, S3dlioError
-from s3dlio.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from s3dlio import Client
-from s3dlio.net.pace import Pace
+from s3dlio.net.adaptive import Pace
 from s3dlio.stores.s3 import S3Store
 from s3dlio.transfer.delete import delete_many
 from tests.servers.scripted import Expect, ScriptedServer, respond

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, ObjectNotFoundError, PermissionDeniedError, S3dlioError, ServiceError
-from s3dlio.settings import Settings
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.store import AzureStore
 from s3dlio.stores.base import ObjectStore

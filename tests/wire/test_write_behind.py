@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from s3dlio import integrity
+from s3dlio.engine import write_behind as behind
+from s3dlio.engine.write_behind import BehindSink, WriteBehind
 from s3dlio.errors import StorageFullError
 from s3dlio.memory import body
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
 from s3dlio.net.exchange import STAGE
-from s3dlio.transfer import behind
-from s3dlio.transfer.behind import BehindSink, WriteBehind
 from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.routes import Care, StoreToFile

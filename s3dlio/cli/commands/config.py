@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from s3dlio.cli.context import Context
+from s3dlio.config.environment import ignored_variables, variable_layers
+from s3dlio.config.settings import Problem, Settings, Shown, unknown_variables
 from s3dlio.errors import ConfigError
-from s3dlio.settings import Problem, Settings, Shown, unknown_variables
-from s3dlio.sources import ignored_variables, variable_layers
 
 
 def run(context: Context) -> None:

@@ -10,15 +10,15 @@ from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
 from s3dlio.cli.streams import standard_input
 from s3dlio.cli.summary import finish
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.executor import CancelToken
+from s3dlio.engine.prefetch import Ahead
 from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError, from_os_error
 from s3dlio.memory.body import DiscardSink
 from s3dlio.stores.base import Call
-from s3dlio.transfer.ahead import Ahead
-from s3dlio.transfer.batch import run_calls
-from s3dlio.transfer.engine import watched
-from s3dlio.transfer.executor import CancelToken
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress
+from s3dlio.transfer.runner import watched
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.types import ObjectMetadata
 from s3dlio.uri import is_directory_like

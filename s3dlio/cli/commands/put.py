@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish
-from s3dlio.transfer.engine import watched
 from s3dlio.transfer.generate import put_generated
+from s3dlio.transfer.runner import watched
 
 DEFAULT_TEMPLATE = "object_{}_of_{}.dat"
 

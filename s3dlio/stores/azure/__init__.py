@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, InvalidURIError
-from s3dlio.settings import Settings
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_container
 from s3dlio.stores.azure.store import AzureStore
@@ -43,7 +43,7 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     if settings.azure.backend == "sdk":
         if settings.azure.crc64:
             raise ConfigError("the SDK computes no CRC64", hint="use azure.backend=native, or azure.content_md5")
-        from s3dlio.stores.azure.sdk import AzureSdkStore
+        from s3dlio.stores.sdk.azure import AzureSdkStore
 
         return AzureSdkStore(account, location.container, location.root, observers)
     return AzureStore(account, location.container, location.root, observers)

@@ -16,19 +16,19 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from s3dlio import trust
 from s3dlio._version import __version__
+from s3dlio.config import trust
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError
-from s3dlio.locks import import_all
+from s3dlio.forking import import_all
 from s3dlio.net.message import Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import Settings
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_account
 from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
 from s3dlio.stores.azure.tokens import entra_tokens
-from s3dlio.stores.tokens import Tokens
+from s3dlio.stores.cloud.tokens import Tokens
 
 USER_AGENT = f"s3dlio/{__version__}"
 #: Error codes that pass by themselves whatever their status.

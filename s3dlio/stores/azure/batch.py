@@ -9,7 +9,7 @@ from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.azure import failures, xml
-from s3dlio.stores.batches import BatchDelete
+from s3dlio.stores.cloud.batch_delete import BatchDelete
 
 if TYPE_CHECKING:
     from s3dlio.stores.azure.store import AzureStore

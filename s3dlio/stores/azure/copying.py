@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from s3dlio.errors import PreconditionFailedError, S3dlioError, ServiceError
 from s3dlio.net.message import Pause, Response
-from s3dlio.stores import attempts
 from s3dlio.stores.azure import headers
 from s3dlio.stores.base import Steps
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from s3dlio.errors import IntegrityError, MissingDependencyError
 from s3dlio.memory.body import Sink, Source, landed
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
-from s3dlio.stores.checksums import stretches
+from s3dlio.stores.cloud.checksums import stretches
 from s3dlio.types import ObjectMetadata
 
 FIELD = "x-ms-content-crc64"

@@ -14,8 +14,8 @@ from s3dlio.errors import (
     ServiceError,
 )
 from s3dlio.net.message import Response
-from s3dlio.stores import answers
 from s3dlio.stores.azure import xml
+from s3dlio.stores.cloud import failures as answers
 
 if TYPE_CHECKING:
     from s3dlio.stores.azure.account import AzureAccount

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urlencode
 
+from s3dlio.config.settings import AzureSettings
 from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Response
-from s3dlio.settings import AzureSettings
-from s3dlio.stores.attempts import MARK
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
-from s3dlio.stores.checksums import md5_base64
+from s3dlio.stores.cloud.attempts import MARK
+from s3dlio.stores.cloud.checksums import md5_base64
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
 Fields = list[tuple[str, str]]
@@ -51,7 +51,7 @@ MARK_FIELD = f"x-ms-meta-{MARK.replace('-', '')}"
 
 
 def mark_fields(mark: str | None) -> Fields:
-    """The field of the mark of a conditional write (:mod:`s3dlio.stores.attempts`), if it has one."""
+    """The field of the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`), if it has one."""
     return [] if mark is None else [(MARK_FIELD, mark)]
 
 

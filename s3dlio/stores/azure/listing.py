@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3dlio.stores.answers import check_listing
 from s3dlio.stores.azure import xml
 from s3dlio.stores.base import Steps
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud.failures import check_listing
+from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.types import ListPage
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError, UnsupportedOperationError
-from s3dlio.sizes import shown
 from s3dlio.stores.azure.sharedkey import API_VERSION, sign
-from s3dlio.stores.hmac_sha256 import HmacSha256
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
+from s3dlio.stores.cloud.percent import encode_query
 
 if TYPE_CHECKING:
     from s3dlio.stores.azure.account import AzureAccount

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from s3dlio.net.message import Headers, Request
-from s3dlio.stores.hmac_sha256 import HmacSha256
+from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
 
 #: The version of the REST API that we speak: the first in which listings carry any key (2021-02-12) and batches,
 #: tags, cold tier and 4,000 MiB blocks are there.

@@ -11,17 +11,18 @@ from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores import attempts
-from s3dlio.stores.answers import AZURE_API
-from s3dlio.stores.azure import batch, blocks, copying, crc64, failures, headers, listing, sas, xml
+from s3dlio.stores.azure import batch, copying, crc64, failures, headers, listing, sas, xml
+from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.checksums import md5_compared
-from s3dlio.stores.cloud import CloudStore
-from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.checksums import md5_compared
+from s3dlio.stores.cloud.failures import AZURE_API
+from s3dlio.stores.cloud.percent import encode_key, encode_query
+from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.paging import Paging
-from s3dlio.stores.percent import encode_key, encode_query
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -182,7 +183,7 @@ class AzureStore(CloudStore):
         return (yield from self._write(key, source, options))
 
     def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
-        """See :class:`s3dlio.stores.attempts.Marking`."""
+        """See :class:`s3dlio.stores.cloud.attempts.Marking`."""
         response: Response = yield from self.send(self.request("HEAD", key), key)
         size = int(response.header(b"content-length") or 0)
         return attempts.Marked(response.header(headers.MARK_FIELD.encode()), result_of(response, size))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import PermissionDeniedError, S3dlioError
-from s3dlio.locks import renewed_in_child
-from s3dlio.stores.tokens import Token, Tokens
+from s3dlio.forking import renewed_in_child
+from s3dlio.stores.cloud.tokens import Token, Tokens
 
 _SCOPE = "https://storage.azure.com/.default"
 

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.azure.headers import rfc3339_of_http_date
-from s3dlio.stores.markup import Element, child_text, children, local, tree
+from s3dlio.stores.cloud.markup import Element, child_text, children, local, tree
 from s3dlio.types import ListEntry, ListPage
 
 #: The mark of a directory of a hierarchical namespace, or of a blob that stands for one in a flat account: tools write

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_bucket
@@ -33,7 +33,7 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         check_bucket(location.container, location.root)
     account = _account(settings, frozenset(settings.origins.items()))
     if settings.gcs.backend == "sdk":
-        from s3dlio.stores.gcs.sdk import GcsSdkStore
+        from s3dlio.stores.sdk.gcs import GcsSdkStore
 
         return GcsSdkStore(account, location.container, location.root, observers)
     return GcsStore(account, location.container, location.root, observers)

@@ -17,16 +17,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from s3dlio import trust
 from s3dlio._version import __version__
+from s3dlio.config import trust
+from s3dlio.config.environment import TRUST_DOTENV
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
-from s3dlio.locks import ForkLock, import_all
+from s3dlio.forking import ForkLock, import_all
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import Settings
-from s3dlio.sources import TRUST_DOTENV
-from s3dlio.stores.tokens import Token, Tokens
+from s3dlio.stores.cloud.tokens import Token, Tokens
 
 log = logging.getLogger("s3dlio.gcs")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Headers, Request
-from s3dlio.stores.batches import BatchDelete
+from s3dlio.stores.cloud.batch_delete import BatchDelete
 from s3dlio.stores.gcs import failures
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3dlio import integrity
 from s3dlio.errors import IntegrityError, S3dlioError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Request, Response
-from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
-from s3dlio.stores.checksums import crc32c_of
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import batch, resources, uploads
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
 from s3dlio.stores.writer import UploadState, goes_on
@@ -51,7 +51,7 @@ def part_size_for(size: int, part_size: int) -> int:
 
 
 class Upload:
-    """One composite upload; see :class:`s3dlio.stores.cloud_writer.PartedUpload`."""
+    """One composite upload; see :class:`s3dlio.stores.cloud.writer.PartedUpload`."""
 
     most_parts = _MAX_PARTS
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import ConfigError, ProtocolError, S3dlioError
-from s3dlio.stores import attempts
 from s3dlio.stores.base import Call, Steps
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.gcs import resources
-from s3dlio.stores.percent import encode_query, encode_segment
 from s3dlio.types import Conditions, PutOptions, PutResult
 
 if TYPE_CHECKING:

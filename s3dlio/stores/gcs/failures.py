@@ -14,7 +14,7 @@ from s3dlio.errors import (
     ThrottledError,
 )
 from s3dlio.net.message import Response
-from s3dlio.stores.answers import error_for
+from s3dlio.stores.cloud.failures import error_for
 
 #: Reasons of status 403 that mean: slower.
 _THROTTLED = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError
-from s3dlio.sizes import shown
 from s3dlio.stores.gcs.account import GcsAccount
 
 _METHODS = ("GET", "PUT", "HEAD", "DELETE")

@@ -12,11 +12,11 @@ import json
 import re
 from typing import Any
 
-from s3dlio import integrity
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Response
-from s3dlio.stores.attempts import MARK
+from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 Fields = list[tuple[str, str]]
@@ -80,7 +80,7 @@ def properties(options: PutOptions) -> dict[str, Any]:
 
 
 def marked(said: dict[str, Any], mark: str | None) -> dict[str, Any]:
-    """A resource that also has the mark of a conditional write (:mod:`s3dlio.stores.attempts`)."""
+    """A resource that also has the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`)."""
     return said if mark is None else {**said, "metadata": {**said.get("metadata", {}), MARK: mark}}
 
 

@@ -13,7 +13,6 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from s3dlio import integrity
 from s3dlio.errors import (
     NetworkError,
     ProtocolError,
@@ -22,13 +21,14 @@ from s3dlio.errors import (
     TransferTimeoutError,
     UnsupportedOperationError,
 )
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Pause, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
-from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
-from s3dlio.stores.checksums import crc32c_of
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import resources, uploads
 from s3dlio.types import PutOptions, PutResult
 

@@ -12,17 +12,17 @@ from typing import Any, ClassVar
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores import attempts
-from s3dlio.stores.answers import GCS_API, check_listing
 from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.cloud import CloudStore
-from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.failures import GCS_API, check_listing
+from s3dlio.stores.cloud.percent import encode_query, encode_segment
+from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.gcs import batch, composite, copying, failures, links, resources, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.paging import Paging
-from s3dlio.stores.percent import encode_query, encode_segment
-from s3dlio.stores.spooled import SpooledWriter
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -190,7 +190,7 @@ class GcsStore(CloudStore):
         return CloudWriter(self, key, options, composite.Upload(self, key, options), part_size, expected_size)
 
     def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
-        """See :class:`s3dlio.stores.attempts.Marking`."""
+        """See :class:`s3dlio.stores.cloud.attempts.Marking`."""
         found = yield from self.ask(self.request("GET", self.path(key), "fields=etag,generation,size,metadata"), key)
         mark: str | None = (found.get("metadata") or {}).get(attempts.MARK)
         return attempts.Marked(mark, resources.result_of(found))

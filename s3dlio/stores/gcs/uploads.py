@@ -12,13 +12,13 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from s3dlio import integrity
 from s3dlio.errors import IntegrityError, S3dlioError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
-from s3dlio.stores.checksums import crc32c_of
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import resources
 from s3dlio.types import PutOptions, PutResult
 

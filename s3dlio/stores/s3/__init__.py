@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from s3dlio.settings import Settings
+from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.express import ExpressStore
@@ -16,7 +16,7 @@ from s3dlio.types import Observer
 from s3dlio.uri import Location
 
 if TYPE_CHECKING:
-    from s3dlio.stores.s3.boto import BotoStore
+    from s3dlio.stores.sdk.boto import BotoStore
 
 __all__ = ["ExpressStore", "S3Account", "S3Store", "open_store"]
 
@@ -49,9 +49,9 @@ def _transport(backend: str) -> type[S3Store] | type[BotoStore]:
     if backend == "native":
         return S3Store
     if backend == "boto3":
-        from s3dlio.stores.s3.boto import BotoStore
+        from s3dlio.stores.sdk.boto import BotoStore
 
         return BotoStore
-    from s3dlio.stores.s3.arrow import ArrowStore
+    from s3dlio.stores.sdk.arrow import ArrowStore
 
     return ArrowStore

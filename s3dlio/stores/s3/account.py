@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from s3dlio import trust
 from s3dlio._version import __version__
-from s3dlio.endpoints import name_of
+from s3dlio.config import trust
+from s3dlio.config.endpoints import name_of
+from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
-from s3dlio.locks import ForkLock, import_all, renewed_in_child
+from s3dlio.forking import ForkLock, import_all, renewed_in_child
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
-from s3dlio.settings import Settings
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.hosts import Place, Variant, aws_endpoint
 from s3dlio.stores.s3.places import place_of

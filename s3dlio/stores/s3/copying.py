@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
-from s3dlio.stores.percent import encode_key, encode_query
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.percent import encode_key, encode_query
 from s3dlio.stores.s3 import headers, xml
 from s3dlio.stores.s3.access_points import is_arn, source_of
 from s3dlio.stores.s3.multipart import Upload, carries_error, part_size_for, run

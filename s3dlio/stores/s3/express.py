@@ -11,12 +11,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from s3dlio import integrity
 from s3dlio.errors import S3dlioError, UnsupportedOperationError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Request
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.percent import encode_key, encode_query
+from s3dlio.stores.cloud.percent import encode_key, encode_query
 from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.hosts import control_place, kind_of_zone, zone_of
 from s3dlio.stores.s3.store import S3Store, without_fraction

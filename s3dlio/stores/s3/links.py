@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError
 from s3dlio.net.message import Service
-from s3dlio.sizes import shown
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 
 if TYPE_CHECKING:
-    from s3dlio.stores.s3.boto import BotoStore
     from s3dlio.stores.s3.store import S3Store
+    from s3dlio.stores.sdk.boto import BotoStore
 
 
 def link(

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from s3dlio import integrity
 from s3dlio.errors import IntegrityError, ProtocolError, S3dlioError
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores import attempts
 from s3dlio.stores.base import Steps
-from s3dlio.stores.checksums import crc32c_of
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.checksums import crc32c_of
+from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphans, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
 from s3dlio.stores.writer import UploadState, goes_on
@@ -43,7 +43,7 @@ def part_size_for(size: int, part_size: int) -> int:
 
 
 class Upload:
-    """One multipart upload; see :class:`s3dlio.stores.cloud_writer.PartedUpload`.
+    """One multipart upload; see :class:`s3dlio.stores.cloud.writer.PartedUpload`.
 
     Args:
         store: where.
@@ -73,7 +73,7 @@ class Upload:
 
     @property
     def mark(self) -> str | None:
-        """By which a conditional one is known (:mod:`s3dlio.stores.attempts`)."""
+        """By which a conditional one is known (:mod:`s3dlio.stores.cloud.attempts`)."""
         return self._mark
 
     def adopt(self, upload_id: str, mark: str | None) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from s3dlio.errors import S3dlioError
 from s3dlio.net.message import Pause, Response
 from s3dlio.stores.base import Steps
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import xml
-from s3dlio.stores.s3.mending import time_of
+from s3dlio.stores.s3.recovery import time_of
 
 if TYPE_CHECKING:
     from s3dlio.stores.s3.store import S3Store

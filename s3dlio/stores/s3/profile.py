@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from s3dlio.config.fields import knobs
+from s3dlio.config.settings import SECTIONS, S3Settings, Settings
 from s3dlio.errors import ConfigError, S3dlioError
-from s3dlio.knobs import knobs
-from s3dlio.locks import import_all
-from s3dlio.settings import SECTIONS, S3Settings, Settings
+from s3dlio.forking import import_all
 from s3dlio.stores.s3.sigv4 import Credentials
 
 _FILES = {

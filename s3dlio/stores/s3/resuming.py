@@ -14,9 +14,9 @@ from s3dlio.errors import ProtocolError
 from s3dlio.memory.body import Source
 from s3dlio.net.message import Response
 from s3dlio.stores.base import Steps
-from s3dlio.stores.checksums import crc32c_of, update
-from s3dlio.stores.markup import Element, child_text, children, tree
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud.checksums import crc32c_of, update
+from s3dlio.stores.cloud.markup import Element, child_text, children, tree
+from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphans
 from s3dlio.types import PutOptions
 

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from s3dlio.errors import PermissionDeniedError, ProtocolError
-from s3dlio.net import one
+from s3dlio.net import blocking as one
 from s3dlio.net.message import Request, Response, Service
-from s3dlio.stores.answers import error_for
+from s3dlio.stores.cloud.failures import error_for
+from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer
-from s3dlio.stores.tokens import Token, Tokens
 
 #: A session lasts five minutes. Renew it in the background, and at last before a request, when it has so many seconds
 #: left.

@@ -11,7 +11,7 @@ from typing import Any
 
 from s3dlio.errors import ConfigError, MissingDependencyError
 from s3dlio.net.message import Request
-from s3dlio.stores.percent import encode_query
+from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3.sigv4 import EMPTY_SHA256, EXPECT, UNSIGNED, Credentials, SigV4Signer, sha256_of
 
 

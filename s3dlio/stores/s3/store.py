@@ -7,25 +7,26 @@ import hashlib
 from collections.abc import Mapping, Sequence, Set
 from typing import ClassVar
 
-from s3dlio import integrity
+from s3dlio.config.settings import Settings
 from s3dlio.errors import (
     EndpointError,
     ProtocolError,
     S3dlioError,
     UnsupportedOperationError,
 )
+from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import MemorySource, Sink, Source
 from s3dlio.net.message import Headers, Request, Response, Service
-from s3dlio.settings import Settings
-from s3dlio.stores import attempts
-from s3dlio.stores.answers import S3_API, check_listing, error_for
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.checksums import crc32c_of, md5_compared
-from s3dlio.stores.cloud import CloudStore
-from s3dlio.stores.cloud_writer import CloudWriter
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared
+from s3dlio.stores.cloud.failures import S3_API, check_listing, error_for
+from s3dlio.stores.cloud.percent import encode_key, encode_query
+from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.paging import Paging
-from s3dlio.stores.percent import encode_key, encode_query
-from s3dlio.stores.s3 import copying, headers, mending, multipart, xml
+from s3dlio.stores.s3 import copying, headers, multipart, xml
+from s3dlio.stores.s3 import recovery as mending
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import TRANSIENT_CODES, S3Account
 from s3dlio.stores.s3.links import check_link, link
@@ -214,7 +215,7 @@ class S3Store(CloudStore):
         return (yield from write(self, key, source, options))
 
     def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
-        """See :class:`s3dlio.stores.attempts.Marking`."""
+        """See :class:`s3dlio.stores.cloud.attempts.Marking`."""
         request = self.request("HEAD", key, "", headers.sse_customer_fields(options.sse_customer_key))
         response: Response = yield from self.send(request, key)
         result = PutResult(

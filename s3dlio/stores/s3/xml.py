@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
-from s3dlio.stores.markup import Element, child_text, children, local, tree
+from s3dlio.stores.cloud.markup import Element, child_text, children, local, tree
 from s3dlio.types import ListEntry, ListPage
 
 _KEY = re.compile(r"<Key>([^<]*)</Key>")

@@ -1,0 +1,219 @@
+"""How one setting is declared, read and checked; ``settings`` is the list of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from s3dlio.config.sizes import parse_size, shown
+from s3dlio.errors import ConfigError
+
+#: Makes the value of a setting from its name and the text of a variable, or what a program passes.
+Reader = Callable[[str, Any], Any]
+
+
+_MAX_INTEGER = 1 << 63
+
+
+def integer(minimum: int, *, zero: int | None = None) -> Reader:
+    """An integer from ``minimum`` on; ``zero`` is what 0 means, where that is another number."""
+
+    def read(name: str, value: Any) -> int:
+        written = value.strip() if isinstance(value, str) else ""
+        number = len(written) < 20 and written.removeprefix("-").isdecimal()
+        if isinstance(value, bool) or not (isinstance(value, int) or number):
+            raise ConfigError(f"{name} must be an integer, not {shown(value)}")
+        if int(value) == 0 and zero is not None:
+            return zero
+        if not minimum <= int(value) < _MAX_INTEGER:
+            raise ConfigError(f"{name} must be at least {minimum}, and less than 2**63, got {shown(value)}")
+        return int(value)
+
+    return read
+
+
+def size(minimum: int, *, zero: int | None = None) -> Reader:
+    """Bytes, as :func:`s3dlio.config.sizes.parse_size` reads them; ``zero`` as of ``integer``."""
+
+    def read(name: str, value: Any) -> int:
+        found = parse_size(value, name=name, minimum=minimum if zero is None else 0)
+        return zero if found == 0 and zero is not None else found
+
+    return read
+
+
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+#: 31 years; what a system takes for a timeout ends somewhere beyond.
+_MAX_SECONDS = 10**9
+
+
+#: Systems wait in steps of about so long, and what is shorter they take for "for ever".
+_MIN_SECONDS = 0.001
+
+
+def seconds(name: str, value: Any, minimum: float = 0) -> float:
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not minimum <= number <= _MAX_SECONDS:
+        raise ConfigError(f"{name} must be a number of seconds from {minimum:g} to {_MAX_SECONDS}, not {shown(value)}")
+    return number
+
+
+def timeout(name: str, value: Any) -> float:
+    """Seconds that something is waited for."""
+    return seconds(name, value, _MIN_SECONDS)
+
+
+ON = ("1", "true", "yes", "on", "enable", "enabled")
+OFF = ("0", "false", "no", "off", "disable", "disabled")
+
+
+def flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    written = value.strip().lower() if isinstance(value, str) else ""
+    if written in ON:
+        return True
+    if written in OFF:
+        return False
+    raise ConfigError(f"{name} must be true or false, not {shown(value)}")
+
+
+def flag_or_off(name: str, value: Any) -> bool:
+    """As ``flag``, but any other text is false."""
+    return value.strip().lower() in ON if isinstance(value, str) else flag(name, value)
+
+
+def text(name: str, value: Any) -> str:
+    """Text; its value stands in no message, because some of it is secret."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
+    return value.strip()
+
+
+def region_name(name: str, value: Any) -> str:
+    """The name of a region: it stands in every signature, and on AWS in a host name."""
+    written = text(name, value)
+    if not _REGION.fullmatch(written):
+        raise ConfigError(
+            f"{name}={shown(value)} is no region", hint="write letters, digits, '-', '_' and '.', as in us-east-1"
+        )
+    return written
+
+
+def url(name: str, value: Any) -> str:
+    written = text(name, value).rstrip("/")
+    scheme, separator, rest = written.partition("://")
+    if not separator or scheme not in ("http", "https") or not rest:
+        raise ConfigError(f"{name}={shown(value)} is no URL", hint="write http://host:port or https://host:port")
+    if "@" in rest.partition("/")[0]:
+        raise ConfigError(f"{name} must not hold credentials", hint="there are settings for them")
+    if not written.isprintable() or " " in written or rest.startswith("/") or not _has_port_or_none(written):
+        raise ConfigError(f"{name}={shown(value)} is no URL", hint="write http://host:port or https://host:port")
+    return written
+
+
+def _has_port_or_none(written: str) -> bool:
+    try:
+        return urlsplit(written).port != 0
+    except ValueError:  # no number, or beyond 65535; brackets that do not match
+        return False
+
+
+def url_or_host(name: str, value: Any) -> str:
+    """A URL; ``http://`` may be left out (STORAGE_EMULATOR_HOST is written both ways)."""
+    written = text(name, value)
+    return url(name, written if "://" in written else f"http://{written}")
+
+
+def choice(*choices: str) -> Reader:
+    def read(name: str, value: Any) -> str:
+        written = value.strip().lower() if isinstance(value, str) else value
+        if written not in choices:
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}")
+        return cast(str, written)
+
+    return read
+
+
+class Knob(NamedTuple):
+    """How one setting is read and shown."""
+
+    read: Reader
+    variables: tuple[str, ...]
+    doc: str
+    secret: bool
+
+
+def knob(default: Any, read: Reader, doc: str, *variables: str, secret: bool = False) -> Any:
+    """Declare a setting: its default, its reader, what it does, and its variables, the one that wins first."""
+    return field(default=default, repr=not secret, metadata={"knob": Knob(read, variables, doc, secret)})
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group of settings. Values are checked when it is made; secrets are left out of its repr and of its pickle.
+
+    Raises:
+        ConfigError: a value of the wrong type or out of range.
+    """
+
+    def __post_init__(self) -> None:
+        for name, entry, default in knobs(type(self)):
+            value = getattr(self, name)
+            if value is not default and not (value is None and default is None):
+                object.__setattr__(self, name, entry.read(name, value))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, **dict.fromkeys(secrets(type(self)))}
+
+
+def knobs(section: type[Section]) -> Iterator[tuple[str, Knob, Any]]:
+    """Every setting of a section: its name, its knob, its default."""
+    for item in dataclasses.fields(section):
+        yield item.name, item.metadata["knob"], item.default
+
+
+def secrets(section: type[Section]) -> list[str]:
+    """The names of a section's secret settings."""
+    return [name for name, entry, _ in knobs(section) if entry.secret]
+
+
+def find_knob(sections: Mapping[str, type[Section]], section: str, name: str, origin: str) -> Knob:
+    """The knob of that name.
+
+    Args:
+        sections: every section by its name.
+        section: one of these.
+        name: the setting.
+        origin: where it stands, for the message.
+
+    Raises:
+        ConfigError: there is none; the message says what there is.
+    """
+    known = {known: entry for known, entry, _ in knobs(sections[section])}
+    if name not in known:
+        raise ConfigError(f"unknown setting '{section}.{name}' ({origin})", hint=f"use one of {', '.join(known)}")
+    return known[name]
+
+
+def leaves(
+    sections: Mapping[str, type[Section]], tables: Mapping[str, Any], origin: str
+) -> Iterator[tuple[str, str, Any]]:
+    """What tables of settings hold: section, name and value of each; None means unset.
+
+    Raises:
+        ConfigError: an unknown section, or one that holds no settings.
+    """
+    for section, values in tables.items():
+        if section not in sections:
+            raise ConfigError(f"unknown section '{section}' ({origin})", hint=f"use one of {', '.join(sections)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"section '{section}' must hold settings, not a {type(values).__name__} ({origin})")
+        yield from ((section, name, value) for name, value in values.items() if value is not None)

@@ -1,0 +1,1 @@
+"""What runs calls: batches, threads, cancellation, prefetching."""

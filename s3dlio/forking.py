@@ -1,0 +1,161 @@
+"""Forks: the one registry of what a child renews (locks, pools, SDK clients, executors, tokens), and what a fork waits
+for.
+
+Of all threads only the one that forked lives on in the child. A lock that another one held stays held there, a thread
+that was to finish something never does, and sockets are shared with the parent. Whatever outlives a call and has one
+of these registers here. Locks that are not ours cannot be renewed, those of a module that is being imported and of the
+system's libraries: a fork waits until nobody has them (``importing``, ``native``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+log = logging.getLogger("s3dlio.forking")
+
+F = TypeVar("F", bound=Callable[[], None])
+
+
+class Renewable(Protocol):
+    """Something that a forked child renews."""
+
+    def renew(self) -> None:
+        """Let go of what the parent's threads hold and of what the parent's sockets are."""
+
+
+class ForkLock:
+    """A lock for ``with``, which a thread may take again while it holds it: a signal handler or a finaliser may strike
+    in the middle of what it guards. In a forked child it is new: a thread that held it in the parent does not exist
+    there, and would never let go."""
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; ``release`` gives it back."""
+        return self._lock.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+    def renew(self) -> None:
+        """See :class:`Renewable`."""
+        self._lock = threading.RLock()
+
+
+def renewed_in_child(holder: Renewable) -> None:
+    """Have ``holder.renew()`` called in every forked child, as long as the holder lives; locks are new by then."""
+    _holders.add(holder)
+
+
+def call_in_child(function: F) -> F:
+    """Have a function called in every forked child, after all holders are renewed. A decorator."""
+    _functions.append(function)
+    return function
+
+
+_locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_holders: weakref.WeakSet[Renewable] = weakref.WeakSet()
+_functions: list[Callable[[], None]] = []
+
+
+def _renew_all() -> None:
+    for lock in list(_locks):
+        lock.renew()
+    for renew in [holder.renew for holder in list(_holders)] + _functions:
+        try:
+            renew()
+        except Exception:  # the others matter as much
+            log.exception("something could not be renewed in a forked child")
+
+
+class Unforked:
+    """Work during which other threads do not fork, for ``with``, in any number of threads.
+
+    Args:
+        patience: how long a fork waits for it (seconds).
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._inside: dict[int, int] = {}  # thread -> how often it is in here
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] = self._inside.get(me, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] -= 1
+            if not self._inside[me]:
+                del self._inside[me]
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is in here. None comes in until ``after_fork``."""
+        me = threading.get_ident()
+        self._changed.acquire()
+        self._changed.wait_for(lambda: not self._inside.keys() - {me}, self._patience)
+
+    def after_fork(self) -> None:
+        """Let them in again."""
+        self._changed.release()
+
+    def renew(self) -> None:
+        """See :class:`Renewable`. Only this thread is left, with the identity that it had."""
+        me = threading.get_ident()
+        self._changed = threading.Condition()
+        self._inside = {me: self._inside[me]} if me in self._inside else {}
+
+
+#: Around imports within calls: a child can never import a module that another thread was importing.
+importing = Unforked(patience=30.0)
+#: Around look-ups of names and TLS handshakes: the system's resolver and OpenSSL have locks of their own. A resolver
+#: may be silent for long, so a fork waits for what is quick only, such as reading files.
+native = Unforked(patience=1.0)
+
+
+def import_all(*names: str) -> None:
+    """Import modules of these names, which a call is about to need, while no thread forks."""
+    with importing:
+        for name in names:
+            importlib.import_module(name)
+
+
+def _before_fork() -> None:
+    importing.before_fork()
+    native.before_fork()
+
+
+def _after_fork() -> None:
+    native.after_fork()
+    importing.after_fork()
+
+
+def _in_child() -> None:
+    importing.renew()
+    native.renew()
+    _renew_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -1,0 +1,1 @@
+"""What the stores of the three clouds share."""

@@ -1,0 +1,77 @@
+"""Checksums of whole bodies: of what is sent, and of what has arrived."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from s3dlio.errors import IntegrityError
+from s3dlio.memory import crc32c as integrity
+from s3dlio.memory.body import Sink, Source, landed
+from s3dlio.stores.base import Steps
+from s3dlio.types import ObjectMetadata
+
+#: A body that is not in memory is hashed in pieces of this size, which stay in the CPU's cache.
+_STEP = 1024 * 1024
+
+
+def stretches(source: Source) -> Iterator[memoryview]:
+    """A body in order: all of it at once where it is in memory."""
+    whole = source.whole()
+    if whole is not None:
+        yield whole
+        return
+    for start in range(0, source.size, _STEP):
+        yield source.read(start, _STEP)
+
+
+def crc32c_of(source: Source) -> int:
+    """The CRC32C of a body."""
+    crc = 0
+    for stretch in stretches(source):
+        crc = integrity.crc32c(stretch, crc)
+    return crc
+
+
+def md5_base64(source: Source) -> str:
+    """The MD5 of a body in base64, as Content-MD5 has it (RFC 1864)."""
+    return base64_of(update(hashlib.md5(usedforsecurity=False), source))
+
+
+def update(digest: Any, source: Source) -> Any:
+    """Feed a body to a hash."""
+    for stretch in stretches(source):
+        digest.update(stretch)
+    return digest
+
+
+def base64_of(digest: Any) -> str:
+    """What a hash says, in base64."""
+    return base64.b64encode(digest.digest()).decode()
+
+
+def md5_compared(
+    steps: Steps[ObjectMetadata], sink: Sink, md5_of: Callable[[ObjectMetadata], str | None]
+) -> Steps[ObjectMetadata]:
+    """Read a whole object, and compare it with the MD5 that its service tells."""
+    about = yield from steps
+    verify_md5(sink, md5_of(about))
+    return about
+
+
+def verify_md5(sink: Sink, told: str | None) -> None:
+    """Compare a whole body, in memory or in a file, with the MD5 that the service told, if it told one.
+
+    A body that streamed by cannot be looked at again; it is not compared.
+
+    Raises:
+        IntegrityError: they differ.
+    """
+    body = landed(sink) if told is not None else None
+    if body is not None and (found := md5_base64(body)) != told:
+        raise IntegrityError(
+            f"the bytes that arrived have MD5 {found}, the object has {told}",
+            hint="read it again; if it stays, the stored copy or the way to it is damaged",
+        )

@@ -1,0 +1,272 @@
+"""A streaming write to a cloud: parts go out while the caller makes the next ones."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from s3dlio.config.sizes import parse_size
+from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
+from s3dlio.memory import crc32c as integrity
+from s3dlio.memory.body import MemorySource, Source, as_memory
+from s3dlio.memory.pool import default_pool
+from s3dlio.net import blocking as one
+from s3dlio.net.message import Request, Response
+from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
+from s3dlio.stores.base import Call, ObjectWriter, Steps
+from s3dlio.types import Payload, PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.cloud.store import CloudStore
+
+#: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
+_PARTS_BEFORE_DOUBLING = 2000
+_MIN_PART, _MAX_PART = 5 << 20, 4000 << 20
+_MIB = 1 << 20
+_EQUAL_PARTS = "tell how long it will be (expected_size, --expected-size) or give a part size (part_size, --part-size)"
+
+
+class PartedUpload(Protocol):
+    """An object that is written in parts which become visible together (multipart upload, block list, ...)."""
+
+    #: How many parts an object can have.
+    most_parts: int
+
+    def begin(self) -> Steps[None]:
+        """Open the upload."""
+
+    def part(self, number: int, source: Source, crc: int | None) -> Request:
+        """The request that sends part ``number`` (from 1 on); its ``check`` raises for a refusal."""
+
+    def note(self, number: int, response: Response) -> None:
+        """Keep what the answer to a part tells."""
+
+    def complete(self, size: int) -> Steps[PutResult]:
+        """Make the object of all parts; ``size`` is its length in bytes."""
+
+    def abort(self) -> Steps[None]:
+        """Leave nothing behind; best effort, never raises for what is gone already."""
+
+
+class CloudWriter(ObjectWriter):
+    """Collects bytes into parts and sends full ones in the background; a small object is one put at the end.
+
+    Memory: at most ``multipart.max_in_flight + 1`` parts.
+
+    Args:
+        store: where.
+        key: the object.
+        options: content type, metadata, conditions, ...
+        upload: how parts become an object there.
+        part_size: bytes of every part but the last. Without it, and without ``expected_size``, parts begin with
+            ``multipart.part_size`` of the settings and grow.
+        expected_size: bytes of the object, if it is known about: all parts are equal, and large enough for that.
+
+    Raises:
+        ConfigError: a part size that no service takes.
+    """
+
+    def __init__(
+        self,
+        store: CloudStore,
+        key: str,
+        options: PutOptions,
+        upload: PartedUpload,
+        part_size: int | None,
+        expected_size: int | None = None,
+    ) -> None:
+        limits = store.settings.multipart
+        self._store = store
+        self._key = key
+        self._options = options
+        self._upload = upload
+        self._part_size = limits.part_size if part_size is None else checked_part_size(store.uri(key), part_size)
+        if expected_size is not None:
+            needed = -(-parse_size(expected_size, name="expected_size") // (upload.most_parts * _MIB)) * _MIB
+            self._part_size = checked_part_size(store.uri(key), max(self._part_size, needed))
+        self._equal = part_size is not None or expected_size is not None
+        self._slots = threading.BoundedSemaphore(limits.max_in_flight)
+        self._threads: ThreadPoolExecutor | None = None
+        self._max_threads = limits.max_in_flight
+        self._failure: BaseException | None = None
+        self._buffer: memoryview | None = None
+        self._filled = 0
+        self._size = 0
+        self._parts = 0
+        self._open = True
+        self._pid = os.getpid()
+        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
+        self._call.__enter__()
+        _open_writers.add(self)
+        expect_finalizers()
+
+    def write(self, data: Payload) -> int:
+        view = as_memory(data)
+        self._check_open()
+        try:
+            self._append(view)
+        except BaseException as error:  # how much of it was taken is not known: no object may come of this
+            self._failure = self._failure or error
+            raise
+        return len(view)
+
+    def _append(self, view: memoryview) -> None:
+        written = 0
+        while written < len(view):
+            if self._buffer is None:
+                self._buffer = default_pool().lease(self._next_part_size())
+            count = min(len(view) - written, len(self._buffer) - self._filled)
+            self._buffer[self._filled : self._filled + count] = view[written : written + count]
+            self._filled += count
+            written += count
+            if self._filled == len(self._buffer):
+                self._send_part()
+        self._size += written
+
+    def _next_part_size(self) -> int:
+        if not self._equal:
+            return self._part_size << (self._parts // _PARTS_BEFORE_DOUBLING)
+        if self._parts >= self._upload.most_parts:
+            raise ConfigError(
+                f"the stream is longer than {self._parts} parts of {self._part_size} bytes", operation="PUT",
+                uri=self._store.uri(self._key), hint="give a larger part_size (--part-size) or the right expected_size",
+            )  # fmt: skip
+        return self._part_size
+
+    def close(self) -> PutResult:
+        self._check_open()
+        try:
+            result = self._close()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        self._finish(None)
+        return result
+
+    def abort(self) -> None:
+        if os.getpid() != self._pid:
+            self._open = False  # the upload is the parent's: a child that drops its copy must not abort it
+        elif self._open:
+            self._give_up(TransferCancelledError("the write was aborted"))
+
+    def _close(self) -> PutResult:
+        if self._parts == 0:
+            data = self._buffer[: self._filled] if self._buffer is not None else memoryview(b"")
+            return self._run(lambda: self._store._write(self._key, MemorySource(data), self._options))
+        if self._filled:
+            self._send_part()
+        assert self._threads is not None
+        self._threads.shutdown(wait=True)
+        self._raise_failure()
+        try:
+            return self._run(lambda: self._upload.complete(self._size))
+        except S3dlioError as error:
+            if error.status == 400 and not self._equal and self._parts > _PARTS_BEFORE_DOUBLING:
+                error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
+            raise
+
+    def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
+        result: PutResult = one.drive(self._call.watch(start()))
+        self._call.size = self._size
+        return result
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
+        if os.getpid() != self._pid:
+            raise S3dlioError(
+                "the writer belongs to the process that opened it", uri=self._store.uri(self._key), operation="PUT",
+                hint="open one in the forked process",
+            )  # fmt: skip
+        if self._failure is not None:
+            failure = self._failure
+            self._give_up(failure)
+            if isinstance(failure, Exception):
+                raise failure
+            raise S3dlioError(
+                "the writer is closed: a write was interrupted", uri=self._store.uri(self._key), operation="PUT"
+            ) from failure
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _send_part(self) -> None:
+        """Hand the buffer to a thread; wait while ``max_in_flight`` parts are on their way."""
+        assert self._buffer is not None
+        if self._threads is None:
+            one.drive(self._call.watch(self._upload.begin()))
+            self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
+        data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
+        self._parts += 1
+        self._slots.acquire()
+        self._raise_failure()
+        send = functools.partial(self._upload_part, self._parts, data)
+        if submit(self._threads, send) is None:
+            send()
+
+    def _upload_part(self, number: int, data: memoryview) -> None:
+        try:
+            if self._failure is None:
+                crc = integrity.crc32c(data) if self._store.sends_checksums else None
+                request = self._upload.part(number, MemorySource(data), crc)
+                response = one.perform(request)
+                while request.again is not None and (instead := request.again(request, response)) is not None:
+                    request = instead
+                    response = one.perform(request)
+                self._call.note(request, response)
+                if request.check is not None:
+                    request.check(response)
+                self._upload.note(number, response)
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._slots.release()
+
+    def _give_up(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        try:
+            if self._threads is not None:
+                self._threads.shutdown()
+                one.drive(self._upload.abort())
+        finally:
+            self._finish(error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._open = False
+        _open_writers.discard(self)
+        self._buffer = None
+        self._call.__exit__(type(error) if error else None, error, None)
+
+    def __del__(self) -> None:
+        # A writer that is dropped without close leaves no object and no parts.
+        if getattr(self, "_open", False) and os.getpid() == self._pid:
+            finalize_elsewhere(self.abort)
+
+
+def checked_part_size(uri: str, part_size: int) -> int:
+    """Refuse a part size that no service takes, before anything is sent.
+
+    Raises:
+        ConfigError: it is no size, or not from 5 MiB (S3) to 4000 MiB (Azure).
+    """
+    size = parse_size(part_size, name="part_size", minimum=_MIN_PART)
+    if size > _MAX_PART:
+        raise ConfigError(f"part_size must be at most {_MAX_PART}, got {size}", uri=uri, hint="that is 4000 MiB")
+    return size
+
+
+_open_writers: weakref.WeakSet[CloudWriter] = weakref.WeakSet()
+
+
+@atexit.register
+def _abort_open() -> None:
+    """What is open when the program ends leaves nothing behind either; later nothing can be sent."""
+    for writer in list(_open_writers):
+        writer.abort()

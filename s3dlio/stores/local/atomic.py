@@ -1,0 +1,309 @@
+"""A file that takes its name only when it is complete: written beside the target under a hidden name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import secrets
+import stat
+from types import TracebackType
+
+from s3dlio.errors import AlreadyExistsError, UnsupportedOperationError
+from s3dlio.forking import call_in_child
+
+_log = logging.getLogger(__name__)
+
+_UNFINISHED = (
+    os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+)  # fmt: skip
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_PREFIX = ".s3dlio-"
+_SUFFIX = ".partial"
+
+
+def unfinished_name(unique: str) -> str:
+    """The name that a file has until it is complete. ``unique``: of this write alone, in plain characters."""
+    return f"{_PREFIX}{unique}{_SUFFIX}"
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file name is that of an unfinished (or, after a crash, abandoned) write; listings leave these out."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+# One random number for a process: one from the system for each file took 13 us of the 230 that a small file took.
+_token = secrets.token_hex(12)
+_count = itertools.count()
+
+
+@call_in_child
+def _renew() -> None:
+    global _token
+    _token = secrets.token_hex(12)
+
+
+def new_unfinished_name() -> str:
+    """A name that nobody else uses. The target's name is not in it, since that may be as long as a name can be."""
+    return unfinished_name(f"{_token}-{next(_count)}")
+
+
+class Replacement:
+    """The new content of ``path``, invisible until `commit`. Used with ``with``: what ends without it leaves nothing.
+
+    An existing file hands down its mode and, as far as the process may, its owner: from the first moment nobody may
+    read the new one who could not read the old one. Hard links, extended attributes and ACLs are not carried over.
+
+    Args:
+        path: the target. A symbolic link is followed, as ``open`` would, and parents are made.
+        beneath: a descriptor of the open directory that has the target; ``path`` is then a bare name, a link of that
+            name is replaced, and nothing leads out of the directory. Stays the caller's, open until the end.
+        flags: more flags for ``os.open`` (O_DIRECT).
+        create_only: refuse a target that exists, atomically.
+        durable: `commit` returns when the content and the name are on the disk (fsync of file and directory).
+        earlier: the unfinished name of a write that was kept, and goes on if it is still there; with ``beneath``.
+
+    Raises:
+        IsADirectoryError: the path is, or by its ``/`` at the end names, a directory.
+        PermissionError: the directory, or the existing file, may not be written.
+        AlreadyExistsError: ``create_only`` and it exists.
+        UnsupportedOperationError: the path is a device, FIFO or socket; a rename would destroy it.
+        OSError: whatever else the system says.
+    """
+
+    _over = True  # nothing is there that `abort` would have to remove
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        beneath: int | None = None,
+        flags: int = 0,
+        create_only: bool = False,
+        durable: bool = False,
+        earlier: str | None = None,
+    ) -> None:
+        self.fd = -1
+        #: What is there stays under its unfinished name if this ends without a `commit`.
+        self.keep = False
+        self._beneath = beneath
+        self._create_only = create_only
+        self._durable = durable
+        self._pid = os.getpid()
+        self._made: list[str] = []
+        self.path, existing = _examine(path) if beneath is None else _examine_beneath(beneath, path)
+        self.replaces = existing is not None
+        if existing is not None and create_only:
+            raise AlreadyExistsError("the file exists already")
+        directory, slash, name = self.path.rpartition("/")
+        if not name:
+            raise IsADirectoryError(errno.EISDIR, "the path names a directory")
+        self._directory = directory + slash or "."
+        self._partial = f"{directory}{slash}{new_unfinished_name()}"
+        self._over = False
+        try:
+            if earlier is None or not self._take_up(earlier):
+                self.fd = self._open(flags | _NEW, 0o666 if existing is None else 0o600)
+            if existing is not None:
+                self._inherit(existing)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _open(self, flags: int, mode: int) -> int:
+        try:
+            return os.open(self._partial, flags, mode, dir_fd=self._beneath)
+        except FileNotFoundError:
+            if self._beneath is not None:
+                raise
+            self._made = make_directories(self._directory)
+            return os.open(self._partial, flags, mode)
+
+    def _take_up(self, name: str) -> bool:
+        """Go on with the unfinished file ``name``, if it is one, and nobody else's."""
+        if "/" in name or not is_unfinished(name):
+            return False
+        try:
+            fd = os.open(name, _UNFINISHED, dir_fd=self._beneath)
+        except OSError:
+            return False
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_nlink != 1:
+            os.close(fd)
+            return False
+        self.fd, self._partial = fd, name
+        return True
+
+    @property
+    def partial(self) -> str:
+        """The name that the file has until it is complete."""
+        return self._partial.rpartition("/")[2]
+
+    def _inherit(self, existing: os.stat_result) -> None:
+        if existing.st_uid != os.geteuid() or existing.st_gid != os.getegid():
+            with contextlib.suppress(PermissionError):  # only root may give files away; the content matters more
+                os.fchown(self.fd, existing.st_uid, existing.st_gid)
+        os.fchmod(self.fd, stat.S_IMODE(existing.st_mode) & 0o777)
+
+    def commit(self) -> os.stat_result:
+        """Give the file its name; what it is then.
+
+        Raises:
+            AlreadyExistsError: ``create_only``, and somebody was quicker.
+            OSError: and nothing is left of the file.
+        """
+        try:
+            if self._durable:
+                os.fsync(self.fd)
+            result = os.fstat(self.fd)
+            self._close()
+            self._rename()
+            self._over = True
+        except BaseException:
+            self.abort()
+            raise
+        if self._durable:
+            self._sync_directories()
+        return result
+
+    def _sync_directories(self) -> None:
+        if self._beneath is not None:
+            os.fsync(self._beneath)
+            return
+        for directory in (self._directory, *(os.path.dirname(made.rstrip("/")) or "." for made in self._made)):
+            _sync_directory(directory)
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def _rename(self) -> None:
+        at = self._beneath
+        if not self._create_only:
+            os.rename(self._partial, self.path, src_dir_fd=at, dst_dir_fd=at)
+            return
+        try:
+            os.link(self._partial, self.path, src_dir_fd=at, dst_dir_fd=at)  # unlike rename, it refuses a taken name
+        except FileExistsError as exc:
+            raise AlreadyExistsError("the file exists already") from exc
+        os.unlink(self._partial, dir_fd=at)
+
+    def abort(self) -> None:
+        """Leave nothing of the file. May be called again; does nothing after `commit`.
+
+        A forked child closes its copy of the descriptor, and leaves the file, which is its parent's.
+        """
+        try:
+            if self.fd >= 0:
+                self._close()
+        finally:
+            if os.getpid() == self._pid and not self._over:
+                if not self.keep:
+                    self._remove()
+                self._over = True
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._partial, dir_fd=self._beneath)
+        except FileNotFoundError:
+            pass
+        except OSError as exc:  # an error of its own would hide why the write was given up
+            _log.warning("could not remove the unfinished file %s: %s", self._partial, exc.strerror)
+
+    def __enter__(self) -> Replacement:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._over:
+            self.abort()
+
+    def __del__(self) -> None:
+        """An interrupt may strike after the file was made and before anybody holds this object in a ``with``."""
+        if not self._over:
+            self.abort()
+
+
+def _examine(path: str) -> tuple[str, os.stat_result | None]:
+    """Where a write to ``path`` lands, and what is there now (None: nothing)."""
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            path = os.path.realpath(path)
+            found = os.stat(path)
+    except FileNotFoundError:
+        return path, None
+    return path, _replaceable(found, path, None)
+
+
+def _examine_beneath(directory: int, name: str) -> tuple[str, os.stat_result | None]:
+    """:func:`_examine` in an open directory; a link is replaced, as if nothing were there."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return name, None
+    return name, None if stat.S_ISLNK(found.st_mode) else _replaceable(found, name, directory)
+
+
+def _replaceable(found: os.stat_result, path: str, directory: int | None) -> os.stat_result:
+    """``found``, if a rename may take its place."""
+    check_regular(found.st_mode)
+    if not os.access(path, os.W_OK, dir_fd=directory):
+        raise PermissionError(errno.EACCES, "the file is read-only")  # a rename would not ask
+    return found
+
+
+def check_regular(mode: int) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        IsADirectoryError: a directory.
+        UnsupportedOperationError: a FIFO, socket or device, which could block for ever.
+    """
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory")
+    kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    kind = kinds.get(stat.S_IFMT(mode), "special file")
+    raise UnsupportedOperationError(f"not a regular file but a {kind}", hint="name a file")
+
+
+def make_directories(path: str) -> list[str]:
+    """Make a directory and its parents; one that is there is no error. (`os.makedirs` recurses, and deep trees exist.)
+
+    Returns those that were made, the outermost first.
+
+    Raises:
+        FileExistsError: a file stands there.
+        OSError: whatever else the system says.
+    """
+    made: list[str] = []
+    missing = [path]
+    while missing:
+        try:
+            os.mkdir(missing[-1])
+            made.append(missing[-1])
+        except FileExistsError:
+            if not os.path.isdir(missing[-1]):
+                raise
+        except FileNotFoundError:
+            parent = missing[-1].rstrip("/").rpartition("/")[0]
+            if not parent:
+                raise
+            missing.append(parent)
+            continue
+        missing.pop()
+    return made
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,211 @@
+"""file://: files through the page cache."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import ClassVar
+
+from s3dlio.errors import LengthMismatchError, ObjectChangedError
+from s3dlio.memory.body import SMALL, FileSink, FileSource, Sink, Source, differs, local_error
+from s3dlio.memory.libc import advise, allocate, copy_range, pread_full, pwrite_full
+from s3dlio.memory.pool import default_pool
+from s3dlio.memory.view import BytesView
+from s3dlio.stores.local.atomic import Replacement, check_regular
+from s3dlio.stores.local.store import READ_FLAGS, LocalStore, Output, etag_of
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
+
+#: Errors of a copy that are of the side that is written.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_CHUNK = 1 << 20  # bytes handed on at once where a body does not land in memory whole
+
+#: When a file of this size or more is replaced, its disk space is reserved before the first byte. On ext4 the rename
+#: over an existing file otherwise allocates all delayed blocks at once: 64 MiB went at 1.5 GB/s, and with it at 4.8;
+#: 64 KiB took 200 us, and with it 107. For a new file it would only cost (4 KiB: 39 us, with it 105).
+_ALLOCATE_FROM = 4096
+
+#: Of files from this size on the page cache reads ahead in mode ``auto``; of smaller ones it reads what is asked for.
+_SEQUENTIAL_FROM = 64 << 20
+
+
+class FileStore(LocalStore):
+    """Files read and written through the page cache; a write is atomic: it shows up whole or not at all."""
+
+    scheme: ClassVar[str] = "file"
+    storage_class: ClassVar[str] = "STANDARD"
+
+    # -- reading
+
+    def get(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> BytesView:
+        # Small files are read without the machinery of a call, which takes longer than the system calls do; where
+        # anything is out of the ordinary, the call finds out and says what. 4 KiB: 7 us instead of 11.
+        if conditions is NO_CONDITIONS and not self.observers and self.settings.page_cache == "normal":
+            data = _read_small(key)
+            if data is not None:
+                return BytesView(data)
+        return super().get(key, conditions=conditions)
+
+    def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
+        fd = os.open(key, READ_FLAGS)
+        try:
+            info = os.fstat(fd)
+            check_regular(info.st_mode)
+            self._check_conditions(key, info, conditions)
+            size = info.st_size
+            if size:
+                start = min(offset, size)
+                length = size - start if length is None else min(length, size - start)
+                _advise_before(fd, self.settings.page_cache, size)
+                self._read_body(fd, info, sink, start, length)
+                if self.settings.page_cache == "dontneed" and length:
+                    advise(fd, start, length, "dontneed")
+            else:
+                size = _read_unsized(fd, sink, offset, length)
+            return ObjectMetadata(size, etag_of(info))
+        finally:
+            os.close(fd)
+
+    def _read_body(self, fd: int, info: os.stat_result, sink: Sink, start: int, length: int) -> None:
+        """``length`` bytes, which were there when the file was opened, into the sink."""
+        if length < SMALL:
+            data = os.pread(fd, length, start)
+            if len(data) < length:
+                check_unchanged(fd, info)
+            sink.take(data)
+            return
+        sink.begin(length)
+        got = _read_into(fd, sink, start, length)
+        check_unchanged(fd, info, whole=got == length)
+        sink.end(got)
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions, beneath: int | None = None) -> PutResult:
+        with self._replacement(key, options, beneath=beneath) as target:
+            self._fill(target, source)
+            info = target.commit()
+        return PutResult(etag_of(info), None, info.st_size)
+
+    def _fill(self, target: Replacement, source: Source) -> None:
+        fd, size = target.fd, source.size
+        if target.replaces and size >= _ALLOCATE_FROM:
+            allocate(fd, size)
+        whole = source.whole()
+        if whole is not None:
+            pwrite_full(fd, whole, 0)
+        elif isinstance(source, FileSource):
+            copied = copy_range(source.fd, fd, size, source.offset)
+            if copied < size:
+                raise LengthMismatchError("the file became shorter while it was read", expected=size, actual=copied)
+            source.check()
+        else:
+            for start in range(0, size, _CHUNK):
+                pwrite_full(fd, source.read(start, min(_CHUNK, size - start)), start)
+
+    def _output(
+        self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
+    ) -> tuple[Replacement, Output]:
+        target = self._replacement(key, options, beneath=beneath)
+        return target, _BufferedOutput(target.fd, buffer_size)
+
+
+def _advise_before(fd: int, mode: str, size: int) -> None:
+    """Tell the page cache how a file of ``size`` bytes will be read (``file.page_cache``)."""
+    if mode == "auto":
+        mode = "sequential" if size >= _SEQUENTIAL_FROM else "random"
+    if mode in ("sequential", "random"):
+        advise(fd, 0, 0, mode)
+
+
+def _read_small(path: str) -> bytes | None:
+    """The content of a small regular file; None for anything else, and whenever anything goes wrong."""
+    try:
+        fd = os.open(path, READ_FLAGS)
+    except (OSError, ValueError):
+        return None
+    try:
+        info = os.fstat(fd)
+        size = info.st_size
+        if not 0 < size < SMALL or not stat.S_ISREG(info.st_mode):
+            return None
+        data = os.read(fd, size)
+        return data if len(data) == size else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _read_into(fd: int, sink: Sink, start: int, length: int) -> int:
+    """Move bytes from the file to where the sink wants them; returns how many there were."""
+    if isinstance(sink, FileSink):
+        try:
+            return copy_range(fd, sink.fd, length, start, sink.offset)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise local_error(error, sink.path) from error
+    place = sink.at(0, length)
+    if isinstance(place, memoryview):
+        return pread_full(fd, place, start)
+    buffer = default_pool().lease(min(length, _CHUNK))
+    done = 0
+    while done < length:
+        got = pread_full(fd, buffer[: length - done], start + done)
+        if not got:
+            break
+        place(buffer[:got])
+        done += got
+    return done
+
+
+def _read_unsized(fd: int, sink: Sink, offset: int, length: int | None) -> int:
+    """A file that tells no size: empty, or one of /proc, whose content is made as it is read. Returns its size."""
+    pieces = []
+    while piece := os.read(fd, _CHUNK):
+        pieces.append(piece)
+    data = b"".join(pieces)
+    sink.take(data[offset : None if length is None else offset + length])
+    return len(data)
+
+
+def check_unchanged(fd: int, before: os.stat_result, *, whole: bool = False) -> None:
+    """Refuse a mixture of two contents.
+
+    A file that has only grown is no mixture: what was there was read. And one that ended early though nothing changed
+    (/sys tells 4096 bytes of every file) has no more.
+    """
+    after = os.fstat(fd)
+    if differs(after, before) and not (whole and after.st_size > before.st_size):
+        raise ObjectChangedError("the file was changed while it was read", hint="read it again")
+
+
+class _BufferedOutput:
+    """Appends to a file; small pieces are gathered first."""
+
+    def __init__(self, fd: int, buffer_size: int) -> None:
+        self._fd = fd
+        self._gathered = bytearray()
+        self._limit = buffer_size
+        self._size = 0
+
+    def write(self, data: memoryview) -> None:
+        if len(self._gathered) + len(data) < self._limit:
+            self._gathered += data
+            return
+        self._flush()
+        if len(data) < self._limit:
+            self._gathered += data
+            return
+        self._size += pwrite_full(self._fd, data, self._size)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._size += pwrite_full(self._fd, memoryview(self._gathered), self._size)
+            self._gathered = bytearray()
+
+    def finish(self) -> int:
+        self._flush()
+        return self._size

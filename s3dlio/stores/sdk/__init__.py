@@ -1,0 +1,1 @@
+"""Stores over the services' own SDKs, and over object_store: transports to compare with."""

@@ -1,0 +1,180 @@
+"""Between azure-storage-blob's objects and the library's own: clients, arguments, answers, errors."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.forking import import_all
+from s3dlio.stores.azure import failures, headers, xml
+from s3dlio.stores.azure.tokens import TokenCredential
+from s3dlio.stores.cloud.failures import create_only_error
+from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
+
+if TYPE_CHECKING:
+    from s3dlio.stores.azure.account import AzureAccount
+    from s3dlio.stores.sdk.azure import AzureSdkStore
+
+
+def make_client(account: AzureAccount) -> Any:
+    """A BlobServiceClient with our endpoint, credentials, time-outs, part sizes and retries."""
+    import_all("azure.core.credentials", "azure.core.exceptions", "azure.storage.blob")
+    from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+    from azure.storage.blob import BlobServiceClient, ExponentialRetry
+
+    settings = account.settings
+    credential: Any = None
+    if account.sas is not None:
+        credential = AzureSasCredential(account.sas)
+    elif account.written_key is not None:
+        credential = AzureNamedKeyCredential(account.name, account.written_key)
+    elif account.tokens is not None:
+        credential = TokenCredential(account.tokens)
+    retry = ExponentialRetry(
+        initial_backoff=0,
+        increment_base=2,
+        retry_total=settings.retry.max_attempts - 1,
+        random_jitter_range=1,
+    )
+    return BlobServiceClient(
+        account.url,
+        credential=credential,
+        retry_policy=retry,
+        connection_timeout=settings.http.connect_timeout,
+        read_timeout=settings.http.read_timeout,
+        max_single_put_size=settings.multipart.threshold,
+        max_block_size=settings.multipart.part_size,
+        max_single_get_size=settings.range.chunk,
+        max_chunk_get_size=settings.range.chunk,
+        connection_verify=settings.http.ca_bundle or True,
+    )
+
+
+def condition_arguments(conditions: Conditions) -> dict[str, Any]:
+    """The keyword arguments for conditions."""
+    from azure.core import MatchConditions
+
+    headers.condition_fields(conditions)  # refuses what Azure has nothing for
+    arguments: dict[str, Any] = {}
+    if conditions.version_id is not None:
+        arguments["version_id"] = conditions.version_id
+    if conditions.if_match is not None:
+        arguments |= {"etag": conditions.if_match, "match_condition": MatchConditions.IfNotModified}
+    elif conditions.if_none_match == "*":
+        arguments["match_condition"] = MatchConditions.IfMissing
+    elif conditions.if_none_match is not None:
+        arguments |= {"etag": conditions.if_none_match, "match_condition": MatchConditions.IfModified}
+    return arguments
+
+
+def put_arguments(options: PutOptions) -> dict[str, Any]:
+    """The keyword arguments for what a write says besides its bytes."""
+    if options is NO_OPTIONS:
+        return {}
+    from azure.storage.blob import ContentSettings, StandardBlobTier
+
+    headers.put_fields(options)  # refuses what Azure cannot take
+    arguments = condition_arguments(options.conditions)
+    given = {name: getattr(options, name) for name, _ in headers.PROPERTIES if getattr(options, name) is not None}
+    if given:
+        arguments["content_settings"] = ContentSettings(**given)
+    if options.metadata is not None:
+        arguments["metadata"] = {name.lower(): value for name, value in options.metadata.items()}
+    if options.tags:
+        arguments["tags"] = dict(options.tags)
+    if options.storage_class is not None:
+        arguments["standard_blob_tier"] = StandardBlobTier(options.storage_class)
+    return arguments
+
+
+def metadata_of(found: Any, size: int) -> ObjectMetadata:
+    """What BlobProperties tell."""
+    content = found.content_settings
+    return ObjectMetadata(
+        size=size,
+        etag=found.etag,
+        version_id=found.version_id,
+        last_modified=found.last_modified.strftime("%Y-%m-%dT%H:%M:%SZ") if found.last_modified else None,
+        content_type=content.content_type,
+        content_language=content.content_language,
+        content_encoding=content.content_encoding,
+        cache_control=content.cache_control,
+        content_disposition=content.content_disposition,
+        storage_class=found.blob_tier,
+        server_side_encryption="AES256" if found.server_encrypted else None,
+        metadata={name: value for name, value in (found.metadata or {}).items() if name != headers.MARK_FIELD[10:]},
+        md5=base64.b64encode(content.content_md5).decode() if content.content_md5 else None,
+    )
+
+
+def total_of(found: Any, length: int) -> int:
+    """The size of the whole blob, of which ``length`` bytes were read."""
+    total = (found.content_range or "").rpartition("/")[2]
+    return int(total) if total.isdigit() else length
+
+
+def is_directory(blob: Any) -> bool:
+    """Whether a blob of a listing stands for a directory."""
+    metadata = blob.metadata or {}
+    return any(name.lower() == "hdi_isfolder" and value.lower() == "true" for name, value in metadata.items())
+
+
+def entry_of(found: Any) -> ListEntry:
+    """What BlobProperties of a listing tell."""
+    modified = found.last_modified.strftime("%Y-%m-%dT%H:%M:%SZ") if found.last_modified else None
+    etag = xml.quoted(found.etag) if found.etag else None
+    return ListEntry(found.name, found.size, etag, modified, found.blob_tier)
+
+
+def result_of(answer: dict[str, Any], size: int) -> PutResult:
+    """What the answer to a write tells."""
+    return PutResult(answer.get("etag"), answer.get("version_id"), size)
+
+
+@contextlib.contextmanager
+def translated(store: AzureSdkStore, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+    """The SDK's errors as ours. They are not kept as the cause: they hold the request, signature and all."""
+    from azure.core.exceptions import (
+        AzureError,
+        HttpResponseError,
+        ServiceRequestTimeoutError,
+        ServiceResponseTimeoutError,
+    )
+
+    try:
+        yield
+    except HttpResponseError as error:
+        raise create_only_error(_typed(store, key, error), options) from None
+    except (ServiceRequestTimeoutError, ServiceResponseTimeoutError) as error:
+        raise TransferTimeoutError(f"no answer: {type(error).__name__}", uri=store.uri(key)) from None
+    except AzureError as error:
+        raise NetworkError(f"{store.account.url} did not answer: {type(error).__name__}", uri=store.uri(key)) from None
+
+
+def error_of(store: AzureSdkStore, key: str, answer: Any) -> S3dlioError | None:
+    """The error that one answer of a batch delete tells of, if it does."""
+    if answer.status_code == 202:
+        return None
+    code, request_id = answer.headers.get("x-ms-error-code"), answer.headers.get("x-ms-request-id")
+    error = failures.error_of_parts(answer.status_code, code, None, store.account, request_id=request_id, attempts=1)
+    error.locate(store.uri(key), "DELETE")
+    return error
+
+
+def _typed(store: AzureSdkStore, key: str, error: Any) -> S3dlioError:
+    code = getattr(error, "error_code", None)
+    response = error.response
+    message = (error.message or "").partition("\n")[0].strip()
+    typed = failures.error_of_parts(
+        error.status_code or 0,
+        str(getattr(code, "value", code)) if code else None,
+        xml.Failure("", message, ""),
+        store.account,
+        request_id=response.headers.get("x-ms-request-id") if response is not None else None,
+        attempts=1,
+    )
+    typed.locate(store.uri(key), None)
+    return typed

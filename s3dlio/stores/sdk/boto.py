@@ -1,0 +1,460 @@
+"""s3:// carried entirely by boto3: the same contract as :class:`S3Store`, for comparison and as a way out. Chosen with
+``S3DLIO_BACKEND=boto3``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from s3dlio.config.settings import Settings
+from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
+from s3dlio.forking import ForkLock, import_all, renewed_in_child
+from s3dlio.memory.body import Sink, Source
+from s3dlio.net import blocking as one
+from s3dlio.net.dates import moment_of
+from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.failures import S3_API, check_listing, create_only_error, error_for
+from s3dlio.stores.cloud.percent import encode_key
+from s3dlio.stores.cloud.reading import beyond_end
+from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.copying import MAX_COPY
+from s3dlio.stores.s3.headers import put_fields, read_fields
+from s3dlio.stores.s3.hosts import kind_of_zone, zone_of
+from s3dlio.stores.s3.links import check_link, link
+from s3dlio.stores.s3.store import MARKER, REFUSED_REGION, failed_delete, failures_of, region_hint
+from s3dlio.stores.s3.unsorted import sorted_pages
+from s3dlio.stores.s3.xml import Failure
+from s3dlio.stores.sdk.bodies import SourceFile, file_over
+from s3dlio.stores.sdk.boto_answers import metadata_of, time_of
+from s3dlio.types import (
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListEntry,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+)
+from s3dlio.uri import bucket_beside
+
+log = logging.getLogger("s3dlio.s3")
+
+_PIECE = 1 << 20
+_ARGUMENTS = (
+    ("content_type", "ContentType"),
+    ("content_encoding", "ContentEncoding"),
+    ("content_language", "ContentLanguage"),
+    ("content_disposition", "ContentDisposition"),
+    ("cache_control", "CacheControl"),
+    ("storage_class", "StorageClass"),
+    ("server_side_encryption", "ServerSideEncryption"),
+    ("ssekms_key_id", "SSEKMSKeyId"),
+    ("sse_customer_key", "SSECustomerKey"),
+)
+
+
+#: Reads are one request each.
+RANGES = ("range.enabled", "range.threshold", "range.chunk", "range.concurrency", "range.size_cache_seconds",
+          "range.size_cache_entries")  # fmt: skip
+
+_warned: set[tuple[str, str]] = set()
+
+
+#: Bodies of so many bytes are handed to boto3 as a whole.
+_AT_ONCE = 8 << 20
+
+
+class BotoStore(BlockingStore):
+    """One bucket. The parameters are those of :class:`S3Store`."""
+
+    scheme: ClassVar[str] = "s3"
+    takes_customer_keys: ClassVar[bool] = True
+    #: Settings that this transport cannot honour.
+    unheeded: ClassVar[tuple[str, ...]] = (
+        "http.pool_idle_seconds", "http.operation_timeout", "http.follow_redirects", "http.redirect_max",
+        "retry.base_delay", "retry.max_delay", "retry.retry_after_cap", "s3.h2c", "s3.https_h2", *RANGES,
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        account: S3Account,
+        bucket: str,
+        root: str | None = None,
+        settings: Settings | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        super().__init__(root or f"s3://{bucket}", observers)
+        self.account = account
+        self.bucket = bucket
+        self._place = account.place(bucket)  # refuses what cannot be reached
+        self.settings = settings or account.settings
+        self._client: Any = None
+        self._lock = ForkLock()
+        renewed_in_child(self)
+        self._warn_of_unheeded()
+
+    @property
+    def endpoint(self) -> str:
+        return self._place.url
+
+    def _warn_of_unheeded(self) -> None:
+        """Once for each setting: who has set it would wait for its effect in vain."""
+        backend = self.settings.s3.backend
+        for name in self.unheeded:
+            origin = self.settings.origin(name)
+            if origin != "default" and (backend, name) not in _warned:
+                _warned.add((backend, name))
+                log.warning("the transport %s has no use for %s, which is set (%s)", backend, name, origin)
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, made on first use."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:  # another thread may have been quicker
+                    self._client = self.account.boto_client()
+        return self._client
+
+    def renew(self) -> None:
+        """A forked child makes a client of its own: the sockets of this one are its parent's."""
+        self._client = None
+
+    @contextlib.contextmanager
+    def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+        """Turn boto3's exceptions into ours."""
+        from botocore import exceptions
+
+        try:
+            yield
+        except exceptions.ClientError as error:
+            raise create_only_error(self._typed(error.response, key), options) from error
+        except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
+            raise TransferTimeoutError(str(error), uri=self.uri(key)) from error
+        except exceptions.BotoCoreError as error:
+            raise NetworkError(str(error), uri=self.uri(key)) from error
+
+    def _typed(self, answer: Any, key: str) -> S3dlioError:
+        failure, about = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+        status = about.get("HTTPStatusCode", 500)
+        code = failure.get("Code")
+        error = error_for(
+            status,
+            code=None if str(code).isdigit() else code,
+            message=None if str(code).isdigit() else failure.get("Message"),
+            request_id=about.get("RequestId"),
+            attempts=about.get("RetryAttempts", 0) + 1,
+        )
+        error.locate(self.uri(key), None)
+        return error
+
+    # -- reading
+
+    def _read(
+        self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+    ) -> ObjectMetadata:
+        if length == 0:
+            about = self._head(key, conditions)
+            sink.begin(0)
+            sink.end(0)
+            return about
+        arguments = self._conditions(conditions)
+        if offset or length is not None:
+            last = "" if length is None else offset + length - 1
+            arguments["Range"] = f"bytes={offset}-{last}"
+        try:
+            with self._translated(key):
+                answer = self.client.get_object(Bucket=self.bucket, Key=key, **arguments)
+        except S3dlioError as error:
+            if error.status != 416 or "Range" not in arguments:
+                raise
+            return beyond_end(sink, offset, self._head(key, conditions))
+        self._fill(key, sink, answer)
+        total = (answer.get("ContentRange") or "").rpartition("/")[2]
+        return metadata_of(answer, int(total) if total.isdigit() else answer["ContentLength"])
+
+    def _fill(self, key: str, sink: Sink, answer: Any) -> None:
+        size, body = answer["ContentLength"], answer["Body"]
+        sink.begin(size)
+        place = sink.at(0, size)
+        with self._translated(key), contextlib.closing(body):
+            done = 0
+            while done < size:
+                piece = body.read(min(_PIECE, size - done))
+                if not piece:
+                    raise NetworkError(f"the connection broke after {done} of {size} bytes", uri=self.uri(key))
+                if isinstance(place, memoryview):
+                    place[done : done + len(piece)] = piece
+                else:
+                    place(memoryview(piece))
+                done += len(piece)
+        sink.end(size)
+
+    def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
+        with self._translated(key):
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(conditions))
+        return metadata_of(answer, answer["ContentLength"])
+
+    @staticmethod
+    def _conditions(conditions: Conditions) -> dict[str, Any]:
+        read_fields(conditions)  # refuses what headers cannot carry
+        named = {
+            "IfMatch": conditions.if_match,
+            "IfNoneMatch": conditions.if_none_match,
+            "VersionId": conditions.version_id,
+            "SSECustomerKey": conditions.sse_customer_key,
+            "SSECustomerAlgorithm": conditions.sse_customer_key and "AES256",
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        if attempts.is_conditional(options):
+            result: PutResult = one.drive(
+                attempts.repeated(self, key, lambda: self._put_conditionally(key, source, options))
+            )
+            return result
+        arguments = self._arguments(options)
+        if source.size <= self.settings.multipart.threshold:
+            return self._put(key, source, arguments)
+        with file_over(source) as file, self._translated(key):
+            self._upload(key, file, arguments)
+        about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
+        return PutResult(about.etag, about.version_id, source.size)
+
+    def _put(self, key: str, source: Source, arguments: dict[str, Any]) -> PutResult:
+        with file_over(source) as file, self._translated(key):
+            # A small file is read before anything is sent: one that changes meanwhile begins no request.
+            body: Any = file.read() if source.size <= _AT_ONCE or source.whole() is not None else file
+            answer = self.client.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentLength=source.size, **arguments
+            )
+        if not answer.get("ETag"):
+            raise EndpointError(
+                f"{self.account.endpoint_url or 'the endpoint'} is not {S3_API.name}: it confirms no put",
+                uri=self.uri(key), hint=f"check host, port and path of the endpoint ({S3_API.setting})",
+            )  # fmt: skip
+        return PutResult(answer.get("ETag"), answer.get("VersionId"), source.size)
+
+    def _put_conditionally(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+        """One put with conditions; its mark tells what boto3's own attempts leave open."""
+        mark = attempts.new_mark(options)
+        arguments = self._arguments(options) | self._conditions(options.conditions)
+        arguments["Metadata"] = {**arguments.get("Metadata", {}), attempts.MARK: mark}
+        try:
+            return self._put(key, source, arguments)
+        except S3dlioError as error:
+            return (yield from attempts.judged(self, key, options, mark, error))
+
+    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+        """See :class:`s3dlio.stores.cloud.attempts.Marking`."""
+        yield from ()
+        wanted = Conditions(sse_customer_key=options.sse_customer_key)
+        with self._translated(key):
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(wanted))
+        result = PutResult(answer.get("ETag"), answer.get("VersionId"), answer.get("ContentLength", 0))
+        return attempts.Marked(answer.get("Metadata", {}).get(attempts.MARK), result)
+
+    @staticmethod
+    def _arguments(options: PutOptions) -> dict[str, Any]:
+        put_fields(options)  # refuses what headers cannot carry
+        arguments = {name: value for attribute, name in _ARGUMENTS if (value := getattr(options, attribute))}
+        if options.sse_customer_key is not None:
+            arguments["SSECustomerAlgorithm"] = "AES256"
+        if options.metadata:
+            arguments["Metadata"] = dict(options.metadata)
+        if options.tags:
+            arguments["Tagging"] = urlencode(dict(options.tags))
+        return arguments
+
+    def _upload(self, key: str, file: SourceFile, arguments: dict[str, Any]) -> None:
+        import_all("boto3.s3.transfer")
+        from boto3.s3.transfer import TransferConfig
+
+        multipart = self.settings.multipart
+        config = TransferConfig(
+            multipart_threshold=multipart.threshold,
+            multipart_chunksize=multipart.part_size,
+            max_concurrency=multipart.max_in_flight,
+        )
+        self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=arguments, Config=config)
+
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return SpooledWriter(self, key, options)
+
+    # -- listing
+
+    def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
+        walk = super()._pages
+        if zone_of(self.bucket):
+            return sorted_pages(lambda directory, deep: walk(directory, deep, None), prefix, recursive, start_after)
+        return walk(prefix, recursive, start_after)
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> tuple[ListPage, str | None]:
+        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        if not recursive:
+            arguments["Delimiter"] = "/"
+        by_marker = token.startswith(MARKER) if token is not None else self.settings.s3.list_version == "1"
+        begin = start_after if token is None else token.removeprefix(MARKER)
+        if begin is not None:
+            arguments["Marker" if by_marker else "StartAfter" if token is None else "ContinuationToken"] = begin
+        with self._translated(""):
+            answer = (self.client.list_objects if by_marker else self.client.list_objects_v2)(**arguments)
+        found = answer.get("Contents", ())
+        entries = [
+            ListEntry(
+                item["Key"], item["Size"], item.get("ETag"), time_of(item.get("LastModified")), item.get("StorageClass")
+            )
+            for item in found
+        ]
+        prefixes = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
+        page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
+        check_listing(page, prefix)
+        following = answer.get("NextContinuationToken")
+        if bool(following) > bool(answer.get("IsTruncated")):
+            raise ProtocolError("a listing that is not truncated, but names a next page")
+        if not answer.get("IsTruncated") or following:
+            return page, following or None
+        marker = answer.get("NextMarker") or max([*page.keys, *page.prefixes], default=None)
+        if marker is None:
+            raise ProtocolError("a truncated listing without the token of its next page")
+        return page, MARKER + marker
+
+    # -- deleting, copying
+
+    def _delete(self, key: str, version_id: str | None) -> None:
+        with self._translated(key):
+            self.client.delete_object(
+                Bucket=self.bucket, Key=key, **self._conditions(Conditions(version_id=version_id))
+            )
+
+    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
+        with self._translated(""):
+            answer = self.client.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+        told = [
+            (item.get("Key"), Failure(item.get("Code") or "", item.get("Message") or "", None, None))
+            for item in answer.get("Errors", ())
+        ]
+        failures = failures_of(set(keys), told)
+        return [(key, failed_delete(failure.code, failure.message)) for key, failure in failures.items()]
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        return isinstance(source, BotoStore) and source.account.endpoint_url == self.account.endpoint_url
+
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
+        assert isinstance(source, BotoStore)
+        version, customer_key = options.conditions.version_id, options.conditions.sse_customer_key
+        place = {"Bucket": source.bucket, "Key": source_key, **self._conditions(Conditions(version_id=version))}
+        found = source._head(source_key, Conditions(version_id=version, sse_customer_key=customer_key))
+        arguments = self._arguments(options.completed_from(found))
+        if customer_key is not None:
+            arguments |= {"CopySourceSSECustomerKey": customer_key, "CopySourceSSECustomerAlgorithm": "AES256"}
+        if options.says_anew() or found.size > MAX_COPY:
+            arguments["MetadataDirective"] = "REPLACE"
+            if found.expires:
+                arguments["Expires"] = self._date(found.expires, source.uri(source_key))
+        if options.tags is not None:
+            arguments["TaggingDirective"] = "REPLACE"
+        target = dataclasses.replace(options.conditions, version_id=None, sse_customer_key=None)
+        conditions = self._conditions(target)
+        with self._translated(key, options):
+            told: Any = None
+            if found.size > MAX_COPY:
+                self.client.copy(place, self.bucket, key, ExtraArgs=arguments | conditions)
+            else:
+                answer = self.client.copy_object(
+                    Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions
+                )
+                told = answer.get("CopyObjectResult", {}).get("ETag")
+        about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
+        if about.size != found.size or (found.size <= MAX_COPY and not told and about.etag != found.etag):
+            raise ProtocolError("the answer to a copy says neither that it is done nor why not", uri=self.uri(key))
+        return PutResult(about.etag, about.version_id, about.size)
+
+    @staticmethod
+    def _date(expires: str, uri: str) -> datetime:
+        """The field Expires, for boto3. What is no date, such as 0, has passed (RFC 9111, section 5.3)."""
+        if (moment := moment_of(expires)) is not None:
+            return moment
+        log.warning("the field Expires of %s is no date: its copy gets one that has passed", uri)
+        return datetime.fromtimestamp(0, UTC)
+
+    # -- links and tags
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        check_link(self, key, method, expires)
+        # boto3 would sign in the old way, and name the host of another region.
+        service, base = self.account.service(self.bucket)
+        return link(self.account, service, f"{base}/{encode_key(key)}", method, expires, version_id)
+
+    def get_tags(self, key: str) -> dict[str, str]:
+        self.check_key(key, "GET_TAGS")
+        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
+
+    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        self.check_key(key, "PUT_TAGS")
+        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
+
+    def _get_tags(self, key: str) -> dict[str, str]:
+        with self._translated(key):
+            answer = self.client.get_object_tagging(Bucket=self.bucket, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def _put_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        with self._translated(key):
+            self.client.put_object_tagging(Bucket=self.bucket, Key=key, Tagging={"TagSet": tag_set})
+
+    # -- buckets
+
+    def _create_container(self) -> None:
+        arguments: dict[str, Any] = {}
+        if zone := zone_of(self.bucket):
+            location, redundancy = kind_of_zone(zone)
+            arguments["CreateBucketConfiguration"] = {
+                "Location": {"Type": location, "Name": zone},
+                "Bucket": {"DataRedundancy": redundancy, "Type": "Directory"},
+            }
+        elif self.account.region != "us-east-1":
+            arguments["CreateBucketConfiguration"] = {"LocationConstraint": self.account.region}
+        try:
+            with self._translated(""):
+                self.client.create_bucket(Bucket=self.bucket, **arguments)
+        except S3dlioError as error:
+            if error.code == "BucketAlreadyOwnedByYou":
+                return
+            if error.code in REFUSED_REGION:
+                error.hint = region_hint(self.account.region)
+            raise
+
+    def _delete_container(self) -> None:
+        with self._translated(""):
+            self.client.delete_bucket(Bucket=self.bucket)
+
+    def _list_containers(self) -> list[Container]:
+        with self._translated(""):
+            ask = self.client.list_directory_buckets if zone_of(self.bucket) else self.client.list_buckets
+            found = ask().get("Buckets", ())
+        named = ((item["Name"], time_of(item.get("CreationDate"))) for item in found)
+        return [Container(name, bucket_beside(self.root, self.bucket, name), created) for name, created in named]

@@ -1,0 +1,302 @@
+"""gs:// carried entirely by google-cloud-storage: the same contract as :class:`GcsStore`, for comparison and as a way
+out. Chosen with ``S3DLIO_GCS_BACKEND=sdk``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
+from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.memory.body import Sink, Source
+from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud.failures import check_listing
+from s3dlio.stores.cloud.reading import beyond_end
+from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.stores.gcs import failures, links, resources
+from s3dlio.stores.gcs.account import GcsAccount
+from s3dlio.stores.gcs.names import check_object
+from s3dlio.stores.sdk.bodies import file_over
+from s3dlio.stores.sdk.gcs_objects import (
+    describe,
+    entry_of,
+    make_client,
+    metadata_of,
+    read_arguments,
+    retry_of,
+    translated,
+)
+from s3dlio.types import (
+    NO_CONDITIONS,
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+)
+
+
+class GcsSdkStore(BlockingStore):
+    """One bucket. The parameters are those of :class:`GcsStore`.
+
+    The SDK does not tell the size of a body before it has it, so a get holds the whole object in memory first.
+    """
+
+    scheme: ClassVar[str] = "gs"
+    reads_tell_all: ClassVar[bool] = False
+    takes_customer_keys: ClassVar[bool] = True
+    delete_batch_size: ClassVar[int] = 100
+    page_size = 1000
+
+    def __init__(
+        self, account: GcsAccount, bucket: str, root: str | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
+        super().__init__(root or f"gs://{bucket}", observers)
+        self.account = account
+        self.bucket = bucket
+        self.settings = account.settings
+        self._made: Any = None
+        self._lock = ForkLock()
+        renewed_in_child(self)
+
+    @property
+    def endpoint(self) -> str:
+        return self.account.url
+
+    def renew(self) -> None:
+        """A forked child makes a client of its own: the sockets of this one are its parent's."""
+        self._made = None
+
+    def check_key(self, key: str, operation: str) -> None:
+        super().check_key(key, operation)
+        check_object(key, self.uri(key), operation)
+
+    # -- the SDK's objects
+
+    def _common(self) -> dict[str, Any]:
+        """What every call gets: time-outs of connecting and of silence, and its retries."""
+        http = self.settings.http
+        return {"timeout": (http.connect_timeout, http.read_timeout), "retry": retry_of(self.account)}
+
+    def client(self) -> Any:
+        """The Client; made when it is first needed, because importing it takes a while."""
+        with self._lock:
+            if self._made is None:
+                self._made = make_client(self.account)
+        return self._made
+
+    def _bucket(self) -> Any:
+        return self.client().bucket(self.bucket, user_project=self.settings.gcs.user_project)
+
+    def blob(self, key: str, conditions: Conditions = NO_CONDITIONS) -> Any:
+        """What is there already: of the version and with the key that ``conditions`` name."""
+        version = conditions.version_id
+        return self._bucket().blob(
+            key, generation=int(version) if version else None, encryption_key=conditions.sse_customer_key
+        )
+
+    def _new_blob(self, key: str, options: PutOptions) -> Any:
+        return self._bucket().blob(
+            key, encryption_key=options.sse_customer_key, kms_key_name=options.ssekms_key_id
+        )
+
+    # -- reading
+
+    def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
+        if length == 0:
+            about = self._head(key, conditions)
+            sink.take(b"")
+            return about
+        ranged = offset != 0 or length is not None
+        blob = self.blob(key, conditions)
+        try:
+            with translated(self, key):
+                data = blob.download_as_bytes(
+                    start=offset if ranged else None,
+                    end=offset + length - 1 if length is not None else None,
+                    raw_download=True,
+                    checksum="crc32c" if self.settings.gcs.verify_crc32c and not ranged else None,
+                    **read_arguments(conditions),
+                    **self._common(),
+                )
+        except S3dlioError as error:
+            if error.status != 416 or not ranged:
+                raise
+            data = b""
+        bare = dataclasses.replace(conditions, if_match=None, if_none_match=None, generation=None)
+        if ranged and not data:
+            return beyond_end(sink, offset, self._head(key, bare))
+        sink.take(data)
+        return self._head(key, bare) if ranged else metadata_of(blob, len(data))
+
+    def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
+        blob = self.blob(key, conditions)
+        with translated(self, key):
+            blob.reload(**read_arguments(conditions), **self._common())
+        return metadata_of(blob, blob.size)
+
+    # -- writing
+
+    def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
+        mark = attempts.new_mark(options)
+        blob = self._new_blob(key, options)
+        describe(blob, options, mark)
+        generation = self._generation(key, options)
+        try:
+            with file_over(source) as file, translated(self, key, options):
+                blob.upload_from_file(
+                    file,
+                    size=source.size,
+                    content_type=options.content_type or "application/octet-stream",
+                    checksum="crc32c",
+                    if_generation_match=generation,
+                    **self._common(),
+                )
+        except S3dlioError as error:
+            if mark is None:
+                raise
+            return attempts.judged_of_sdk(error, options, mark, lambda: self._marked(key))
+        return PutResult(blob.etag, str(blob.generation), source.size)
+
+    def _marked(self, key: str) -> attempts.Marked:
+        blob = self.blob(key)
+        with translated(self, key):
+            blob.reload(**self._common())
+        result = PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
+        return attempts.Marked((blob.metadata or {}).get(attempts.MARK), result)
+
+    def _generation(self, key: str, options: PutOptions) -> int | None:
+        """The generation that a write's conditions allow to replace; 0: none at all."""
+        conditions = options.conditions
+        if conditions.generation is not None:
+            return conditions.generation
+        if conditions.if_none_match == "*":
+            return 0
+        if conditions.if_match is None and conditions.if_none_match is None:
+            return None
+        try:
+            found = self._head(key, Conditions())
+        except ObjectNotFoundError:
+            found = ObjectMetadata(0, version_id="0")
+        wrong = conditions.if_match is not None and (not found.etag or conditions.if_match not in (found.etag, "*"))
+        if wrong or (conditions.if_none_match is not None and conditions.if_none_match == found.etag):
+            raise PreconditionFailedError("the object is another than the condition names", status=412)
+        return int(found.version_id or 0)
+
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return SpooledWriter(self, key, options)
+
+    # -- listing
+
+    def _list_page(
+        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
+    ) -> tuple[ListPage, str | None]:
+        found = self.client().list_blobs(
+            self._bucket(),
+            prefix=prefix or None,
+            delimiter=None if recursive else "/",
+            start_offset=start_after or None,
+            page_token=token,
+            page_size=self.page_size,
+            fields=resources.LIST_FIELDS,
+            **self._common(),
+        )
+        with translated(self, ""):
+            page = next(found.pages, ())
+            blobs = [blob for blob in page if blob.name != start_after]
+        keys = [blob.name for blob in blobs]
+        listed = ListPage(keys, sorted(found.prefixes), lambda: [entry_of(blob) for blob in blobs])
+        check_listing(listed, prefix)
+        return listed, found.next_page_token
+
+    # -- deleting, copying
+
+    def _delete(self, key: str, version_id: str | None) -> None:
+        try:
+            with translated(self, key):
+                self.blob(key, Conditions(version_id=version_id)).delete(**self._common())
+        except S3dlioError as error:
+            if not failures.is_gone_already(error):
+                raise
+
+    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
+        # The SDK's batch raises the first failure only.
+        failed: KeyErrors = []
+        for key in keys:
+            try:
+                self._delete(key, None)
+            except S3dlioError as error:
+                error.locate(self.uri(key), "DELETE")
+                failed.append((key, error))
+        return failed
+
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        return isinstance(source, GcsSdkStore) and source.account.url == self.account.url
+
+    def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
+        assert isinstance(source, GcsSdkStore)
+        blob = self._new_blob(key, options)
+        original = source.blob(source_key, options.conditions)
+        with translated(self, key, options):
+            if resources.properties(options):  # a resource replaces all that the source has
+                original.reload(**self._common())
+                carried = metadata_of(original, 0)
+                for name, value in resources.carried(carried).items():
+                    blob._patch_property(name, value)
+                describe(blob, options)
+            condition = self._generation(key, options)
+            token: str | None = None
+            while True:
+                token, _, _ = blob.rewrite(original, token=token, if_generation_match=condition, **self._common())
+                if token is None:
+                    if not blob.generation:
+                        raise ProtocolError("the answer to a rewrite does not say what came of it")
+                    return PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
+
+    def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
+        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
+        self.check_key(key, "PRESIGN")
+        return links.presign(self.account, self.bucket, key, method, expires, version_id, self.uri(key))
+
+    # -- buckets
+
+    def _create_container(self) -> None:
+        project = self.account.project()
+        try:
+            with translated(self, ""):
+                self.client().create_bucket(self.bucket, project=project, **self._common())
+        except AlreadyExistsError as error:
+            with translated(self, ""):
+                ours = self._bucket().exists(**self._common())
+            if not ours:
+                error.hint = "bucket names are shared by all of Google Cloud; choose another"
+                raise
+
+    def _delete_container(self) -> None:
+        try:
+            with translated(self, ""):
+                self._bucket().delete(**self._common())
+        except AlreadyExistsError as error:
+            raise failures.not_empty(self.root) from error
+
+    def _list_containers(self) -> list[Container]:
+        project = self.account.project()
+        with translated(self, ""):
+            found = list(self.client().list_buckets(project=project, **self._common()))
+        return [
+            Container(item.name, f"gs://{item.name}", item.time_created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+            for item in found
+        ]

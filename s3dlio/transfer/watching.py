@@ -1,0 +1,146 @@
+"""Bodies that are watched while they pass: bytes are counted, and their CRC32C is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from s3dlio.memory.body import Place, Sink, Source
+from s3dlio.memory.crc32c import combine, crc32c
+
+#: Told of every stretch of a body that has passed: where it starts, the bytes, and how many of them pass for the first
+#: time (a store may read a part once for its checksum and once to send it, and again after a failure).
+Watch = Callable[[int, memoryview, int], None]
+
+
+class Tape:
+    """Watches one body: counts for the progress, checksums for the verification. Used by one thread at a time.
+
+    Stretches may come in any order and several at a time (ranges, parts); each that follows another continues it, so
+    there are as many checksums as there are streams.
+
+    Args:
+        meter: is told how many bytes have passed, stretch by stretch.
+        checksum: compute the CRC32C.
+    """
+
+    def __init__(self, meter: Callable[[int], None] | None, checksum: bool) -> None:
+        self._meter = meter
+        self._checksum = checksum
+        self._streams: dict[int, tuple[int, int]] = {}  # end of a stretch -> its start, its CRC32C
+        self.metered = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nobody wants to know: the body need not be watched."""
+        return self._meter is None and not self._checksum
+
+    def __call__(self, start: int, data: memoryview, fresh: int) -> None:
+        end = start + len(data)
+        if self._checksum and end > start:
+            begin, crc = self._streams.pop(start, (start, 0))
+            if end not in self._streams or begin <= self._streams[end][0]:  # the longer of two that end here stays
+                self._streams[end] = (begin, crc32c(data, crc))
+        if self._meter is not None and fresh:
+            self.metered += fresh
+            self._meter(fresh)
+
+    def crc(self, size: int) -> int | None:
+        """The CRC32C of all ``size`` bytes; None where a retry has left the stretches in overlapping pieces."""
+        crc, position = 0, 0
+        for begin, end, value in sorted((begin, end, value) for end, (begin, value) in self._streams.items()):
+            if begin == position:
+                crc = combine(crc, value, end - begin)
+                position = end
+            elif end > position:
+                return None
+        return crc if position == size else None
+
+    def resume(self, begin: int, end: int, crc: int) -> None:
+        """An earlier run has brought the bytes from ``begin`` to ``end``."""
+        self._streams[end] = (begin, crc)
+        if self._meter is not None:
+            self.metered += end - begin
+            self._meter(end - begin)
+
+    def restart(self) -> None:
+        """What has passed does not count any more."""
+        self._streams.clear()
+
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """What has passed: where each stretch begins and ends, and its CRC32C. Any thread may ask."""
+        return sorted((begin, end, crc) for end, (begin, crc) in list(self._streams.items()))
+
+    def gaps(self, size: int) -> list[tuple[int, int]]:
+        """What of ``size`` bytes has not passed, in order."""
+        found, position = [], 0
+        for begin, end, _ in self.stretches():
+            if begin > position:
+                found.append((position, begin))
+            position = max(position, end)
+        return [*found, (position, size)] if position < size else found
+
+    def shifted(self, offset: int) -> Watch:
+        """Watches a part of the body that begins at ``offset``."""
+        return lambda start, data, fresh: self(offset + start, data, fresh)
+
+
+class WatchedSink(Sink):
+    """A sink whose bytes are watched as they go to another one.
+
+    Bytes that arrive in the order of the body go through a function, so they are seen; a sink that gives out memory
+    to receive into is not to be wrapped.
+    """
+
+    __slots__ = ("_inner", "_watch")
+
+    def __init__(self, inner: Sink, watch: Watch) -> None:
+        super().__init__()
+        self._inner = inner
+        self._watch = watch
+
+    def begin(self, size: int | None) -> None:
+        super().begin(size)
+        self._inner.begin(size)
+
+    def at(self, start: int, length: int | None) -> Place:
+        write = self._inner.at(start, length)
+        assert not isinstance(write, memoryview)
+        watch, position = self._watch, start
+
+        def watched(data: memoryview) -> None:
+            nonlocal position
+            write(data)
+            watch(position, data, len(data))
+            position += len(data)
+
+        return watched
+
+    def stage(self, length: int) -> memoryview:
+        return self._inner.stage(length)
+
+    def end(self, size: int) -> None:
+        self.size = size
+        self._inner.end(size)
+
+
+class WatchedSource(Source):
+    """A source whose bytes are watched as they are read."""
+
+    __slots__ = ("_inner", "_offset", "_seen", "_watch")
+
+    def __init__(self, inner: Source, watch: Watch, offset: int = 0) -> None:
+        self._inner = inner
+        self._watch = watch
+        self._offset = offset
+        self._seen = 0
+        self.size = inner.size
+
+    def read(self, start: int, length: int) -> memoryview:
+        data = self._inner.read(start, length)
+        end = start + len(data)
+        self._watch(self._offset + start, data, max(0, end - max(start, self._seen)))
+        self._seen = max(self._seen, end)
+        return data
+
+    def part(self, start: int, length: int) -> Source:
+        return WatchedSource(self._inner.part(start, length), self._watch, self._offset + start)
