@@ -6,7 +6,7 @@ import builtins
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from s3dlio.engine.executor import BaseExecutor, ByteBudget, surrounding_token
 from s3dlio.errors import ConfigError
@@ -18,10 +18,6 @@ from s3dlio.transfer.stream import Entry, ManyIterator, Stream, check_room, outc
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 from s3dlio.verbs import URI, Verbs
-
-if TYPE_CHECKING:
-    from s3dlio.client import Client
-
 
 log = logging.getLogger("s3dlio.delete")
 
@@ -206,7 +202,7 @@ class BulkVerbs(Verbs):
         """
         from s3dlio.transfer.delete import delete_many
 
-        delete_many(cast("Client", self), many.uri_list(uris), max_in_flight=max_in_flight)
+        delete_many(self, many.uri_list(uris), max_in_flight=max_in_flight)
 
     # -- listings
 
@@ -292,7 +288,7 @@ class BulkVerbs(Verbs):
         if recursive:
             from s3dlio.transfer.delete import delete
 
-            delete(cast("Client", self), uri, recursive=True, pattern=pattern, cancel=surrounding_token())
+            delete(self, uri, recursive=True, pattern=pattern, cancel=surrounding_token())
         elif pattern is not None:
             raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
         else:

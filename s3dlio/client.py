@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from s3dlio.config.endpoints import with_secrets
 from s3dlio.config.fields import secrets
 from s3dlio.config.settings import SECTIONS, Settings
-from s3dlio.engine.executor import BaseExecutor, Executor
 from s3dlio.errors import ConfigError
 from s3dlio.signatures import refuses_unknown
-from s3dlio.stores.registry import Stores
 from s3dlio.transfer.many import check_width
 from s3dlio.trees import TreeVerbs
 from s3dlio.types import Observer
@@ -86,16 +84,7 @@ class Client(TreeVerbs):
         }  # fmt: skip
         given["s3"] = service | given.get("s3", {})
         given["http"] = {"ca_bundle": ca_bundle} | given.get("http", {})
-        self._use(Settings.resolve(**given) if settings is None else settings.replace(**given))
-
-    def _use(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
-        self.settings = settings
-        self.executor: BaseExecutor = Executor(settings.executor.threads)
-        self.stores = Stores(settings, observers)
-
-    def reconfigure(self, settings: Settings) -> None:
-        """Use other settings from now on. Operations that are running end with the ones they began with."""
-        self._use(settings, self.stores.observers)
+        super().__init__(Settings.resolve(**given) if settings is None else settings.replace(**given))
 
     def close(self) -> None:
         """Wait for running batches, let the threads go and close idle connections. The client can be used again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from s3dlio.bulk import BulkVerbs
 from s3dlio.engine.executor import CancelToken, surrounding_token
@@ -13,7 +13,6 @@ from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.verbs import URI
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
     from s3dlio.transfer.progress import Progress
     from s3dlio.transfer.summary import TransferSummary
     from s3dlio.transfer.sync import Action
@@ -91,7 +90,7 @@ class TreeVerbs(BulkVerbs):
             cancel=cancel or surrounding_token(),
             options=options,
         )
-        return upload(cast("Client", self), sources, dest, how, regex=regex)
+        return upload(self, sources, dest, how, regex=regex)
 
     @refuses_unknown(TypeError)
     def download(
@@ -147,7 +146,7 @@ class TreeVerbs(BulkVerbs):
             progress=progress,
             cancel=cancel or surrounding_token(),
         )
-        return download(cast("Client", self), src_uri, dest_dir, how)
+        return download(self, src_uri, dest_dir, how)
 
     @refuses_unknown(TypeError)
     def copy(
@@ -209,7 +208,7 @@ class TreeVerbs(BulkVerbs):
             cancel=cancel or surrounding_token(),
             options=options,
         )
-        return copy(cast("Client", self), src, dst, how)
+        return copy(self, src, dst, how)
 
     @refuses_unknown(TypeError)
     def move(
@@ -250,7 +249,7 @@ class TreeVerbs(BulkVerbs):
             cancel=cancel or surrounding_token(),
             options=options,
         )
-        return move(cast("Client", self), src, dst, how)
+        return move(self, src, dst, how)
 
     @refuses_unknown(TypeError)
     def sync(
@@ -315,5 +314,4 @@ class TreeVerbs(BulkVerbs):
             cancel=cancel or surrounding_token(),
             options=options,
         )
-        client = cast("Client", self)
-        return sync(client, src, dst, how, delete=delete, dry_run=dry_run, checksum=checksum, on_action=on_action)
+        return sync(self, src, dst, how, delete=delete, dry_run=dry_run, checksum=checksum, on_action=on_action)

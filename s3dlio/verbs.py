@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from s3dlio.config.settings import Settings
+from s3dlio.engine.session import Session
 from s3dlio.errors import (
     IntegrityError,
     IsDirectoryError,
@@ -24,26 +24,13 @@ from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore, writable_memory
 from s3dlio.stores.local.atomic import Replacement
 from s3dlio.stores.local.store import LocalStore
-from s3dlio.stores.registry import Stores
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
 
 URI = str | os.PathLike[str]
 
 
-class Verbs:
+class Verbs(Session):
     """What a client does with one object, and with containers."""
-
-    settings: Settings
-    stores: Stores
-
-    def store_for(self, uri: URI) -> tuple[ObjectStore, str]:
-        """The store of a URI's container, and the key within it.
-
-        Raises:
-            InvalidURIError: it is no URI.
-            TypeError: it is neither a str nor a PathLike.
-        """
-        return self.stores.find(uri)
 
     # -- one object
 

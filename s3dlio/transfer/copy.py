@@ -18,11 +18,11 @@ from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 
 def copy(
-    client: Client,
+    session: Session,
     src: Places,
     dst: str | os.PathLike[str],
     how: TransferOptions = DEFAULTS,
@@ -35,7 +35,7 @@ def copy(
     Several (a directory with ``recursive``, a glob, a list of paths) go into the directory ``dst``.
 
     Args:
-        client: whose stores and threads are used.
+        session: whose stores and threads are used.
         src: a URI or local path, or several local paths.
         dst: a URI or local path.
         how: see :class:`TransferOptions`; with ``recursive`` a directory is copied, under the names relative to it.
@@ -49,11 +49,11 @@ def copy(
     """
     operation = "MOVE" if delete_source else "COPY"
     source = Source.at(
-        client, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter(), into_links=not delete_source
+        session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter(), into_links=not delete_source
     )
     source.check_recursive()
     destination = destination_uri(dst)
-    store, key = client.store_for(destination)
+    store, key = session.store_for(destination)
     single = source.single()
     if isinstance(single, Item) and not _is_directory(store, key):
         check_not_itself(source.store, single.key, store, key)
@@ -76,15 +76,17 @@ def copy(
             route = Moving(route, source.store)
             if source.store.root == store.root and how.options == NO_OPTIONS and not how.verify:
                 route = Renaming(store, target.prefix, care, otherwise=route)
-        tally = run_plan(client, plan, route, running(how, operation, watcher, records))
+        tally = run_plan(session, plan, route, running(how, operation, watcher, records))
         return conclude(tally, operation, "No objects matched for copy", source.uri)
 
 
-def move(client: Client, src: Places, dst: str | os.PathLike[str], how: TransferOptions = DEFAULTS) -> TransferSummary:
+def move(
+    session: Session, src: Places, dst: str | os.PathLike[str], how: TransferOptions = DEFAULTS
+) -> TransferSummary:
     """Copy, and delete each source when its copy is complete (and verified, with ``verify``). Arguments and errors are
     those of :func:`copy`. Directories of the source stay, links to directories are refused, and a source that changes
     meanwhile is an error, and kept."""
-    return copy(client, src, dst, how, delete_source=True)
+    return copy(session, src, dst, how, delete_source=True)
 
 
 def _is_directory(store: ObjectStore, key: str) -> bool:

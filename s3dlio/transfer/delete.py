@@ -22,11 +22,11 @@ from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES, as_uri
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 
 def delete(
-    client: Client,
+    session: Session,
     uri: str | os.PathLike[str],
     *,
     recursive: bool = False,
@@ -42,7 +42,7 @@ def delete(
     """Delete one object, or everything that a URI selects.
 
     Args:
-        client: whose stores and threads are used.
+        session: whose stores and threads are used.
         uri: exactly this object; with ``recursive`` what a recursive listing of it shows, but nothing behind links to
             local directories. A local directory that is deleted whole (no pattern, include or exclude) goes with its
             sub-directories and links; of a link to one, the link.
@@ -66,7 +66,7 @@ def delete(
     """
     width = check_width(max_in_flight)
     keep = Filter(include, exclude)
-    store, key = client.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
+    store, key = session.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
     tell = on_key or (lambda uri: None)
     whole = recursive and pattern is None and not include and not exclude
     if not recursive or (whole and _is_link(store, key)):
@@ -78,7 +78,7 @@ def delete(
         return _rehearse(store, keys, tell)
     with watched(progress) as watcher:
         tally = delete_keys(
-            client, store, _told(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
+            session, store, _told(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
         )
     if whole and not tally.failures and _is_directory(store, key):
         store.rmdir(key, recursive=True)
@@ -149,7 +149,7 @@ def _rehearse(store: ObjectStore, keys: Iterable[str], tell: Callable[[str], Non
     return tally.summary()
 
 
-def delete_many(client: Client, uris: Sequence[str], *, max_in_flight: int = 8) -> TransferSummary:
+def delete_many(session: Session, uris: Sequence[str], *, max_in_flight: int = 8) -> TransferSummary:
     """Delete every URI, of any stores; objects that are not there are no error.
 
     Raises:
@@ -160,7 +160,7 @@ def delete_many(client: Client, uris: Sequence[str], *, max_in_flight: int = 8) 
     width = check_width(max_in_flight)
     by_store: dict[ObjectStore, list[str]] = {}
     for uri in uris:
-        store, key = client.store_for(uri)
+        store, key = session.store_for(uri)
         store.check_key(key, "DELETE")
         by_store.setdefault(store, []).append(key)
     blocking_first = sorted(by_store.items(), key=lambda item: item[0].is_cloud)  # on a lane they would hold it up
@@ -168,14 +168,14 @@ def delete_many(client: Client, uris: Sequence[str], *, max_in_flight: int = 8) 
         (store, batch) for store, keys in blocking_first for batch in _batches(keys, store.delete_batch_size)
     )
     deletion = _Deletion(LinkedToken(surrounding_token()), keep_going=True)
-    deletion.run(batches, width, client.executor)
+    deletion.run(batches, width, session.executor)
     summary = deletion.tally.summary()
     summary.raise_for_failures("DELETE")
     return summary
 
 
 def delete_keys(
-    client: Client,
+    session: Session,
     store: ObjectStore,
     keys: Iterable[str],
     *,
@@ -202,7 +202,7 @@ def delete_keys(
         stopped=lambda: deletion.token.cancelled,
     )
     with closing(ahead):
-        deletion.run(ahead, max_in_flight, client.executor, ahead)
+        deletion.run(ahead, max_in_flight, session.executor, ahead)
     return deletion.tally
 
 

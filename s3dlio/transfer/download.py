@@ -14,14 +14,14 @@ from s3dlio.transfer.target import destination_uri, target_at
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 
 _DEFAULTS = TransferOptions(max_in_flight=64, recursive=True)
 
 
 def download(
-    client: Client,
+    session: Session,
     src: str | os.PathLike[str],
     dest_dir: str | os.PathLike[str],
     how: TransferOptions = _DEFAULTS,
@@ -32,7 +32,7 @@ def download(
     refused one by one, and the others go on. A file gets its name when it is whole.
 
     Args:
-        client: whose stores and threads are used.
+        session: whose stores and threads are used.
         src: an object, a directory (ends in ``/``) or a glob; see :mod:`s3dlio.transfer.selection`.
         dest_dir: a path, or a ``file://`` or ``direct://`` URI; is made if it is not there.
         how: see :class:`TransferOptions`; refused keys never stop the others.
@@ -42,8 +42,8 @@ def download(
         BatchError: objects failed; it has every one of them.
     """
     destination = destination_uri(dest_dir)
-    source = Source.at(client, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter())
-    store, prefix = client.store_for(destination)
+    source = Source.at(session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter())
+    store, prefix = session.store_for(destination)
     if store.scheme not in LOCAL_SCHEMES:
         raise InvalidURIError(
             "a download goes to a local directory", uri=destination, hint="between two stores, use copy (s3-cli cp)"
@@ -55,5 +55,5 @@ def download(
         target_at(store, prefix) as target,
     ):
         route = target.route_from(source.store, care_of(how, watcher, records))
-        tally = run_plan(client, source.plan(), route, running(how, "DOWNLOAD", watcher, records))
+        tally = run_plan(session, source.plan(), route, running(how, "DOWNLOAD", watcher, records))
         return conclude(tally, "DOWNLOAD", "No objects matched for download", source.uri)

@@ -27,7 +27,7 @@ from s3dlio.types import PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
-    from s3dlio.bulk import BulkVerbs
+    from s3dlio.engine.session import Session
 
 #: Bytes of heads that wait. More are no quicker: generation is ahead of the network, and fresh memory is slow.
 AHEAD_BYTES = 8 << 20
@@ -37,7 +37,7 @@ DEFAULT_TEMPLATE = "object-{}"
 
 
 def put_generated(
-    client: BulkVerbs,
+    session: Session,
     prefix: str,
     num: int,
     *,
@@ -59,7 +59,7 @@ def put_generated(
     """Write ``num`` generated objects, each with different bytes.
 
     Args:
-        client: whose stores, settings and threads are used.
+        session: whose stores, settings and threads are used.
         prefix: the URI to write below. Without a ``template``, ``{}`` in it makes it the template itself.
         template: the name below the prefix: the first ``{}`` is the index from 0, the second is ``num``.
         num: how many.
@@ -91,7 +91,7 @@ def put_generated(
         raise ConfigError(f"num must be 0 or more, got {shown(num)}")
     data = {"algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed}
     objects = GeneratedObjects(object_type, size, dedup, compress, elements=elements, **data)
-    store, names = _names(client, prefix, template)
+    store, names = _names(session, prefix, template)
     if num > 1 and names(0, num) == names(1, num):
         raise ConfigError(
             f"the template has no '{{}}': all {num} objects would be called {names(0, num)!r}",
@@ -99,9 +99,9 @@ def put_generated(
             hint="write {} where the index of the object is to stand",
         )
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
-        client.create_bucket(store.root)
+        store.create_container()
     put = _Put(store, lambda index: names(index, num), objects, progress or NoProgress(), continue_on_error)
-    put.run(num, max_in_flight, client.executor, client.settings.transfer.max_in_flight_bytes)
+    put.run(num, max_in_flight, session.executor, session.settings.transfer.max_in_flight_bytes)
     return put.tally.summary()
 
 
@@ -168,13 +168,13 @@ class _Put:
 Names = Callable[[int, int], str]
 
 
-def _names(client: BulkVerbs, prefix: str, template: str | None) -> tuple[ObjectStore, Names]:
+def _names(session: Session, prefix: str, template: str | None) -> tuple[ObjectStore, Names]:
     """The store, and what makes the key of object ``index`` of ``num``."""
     if template is None and "{}" in prefix:
-        store, template = client.store_for(prefix)
+        store, template = session.store_for(prefix)
         return store, lambda index, num: fill_in(template, index, num)
     template = DEFAULT_TEMPLATE if template is None else template
-    store, whole = client.store_for(f"{prefix.removesuffix('/')}/{template}")
+    store, whole = session.store_for(f"{prefix.removesuffix('/')}/{template}")
     head = whole.removesuffix(template)
     return store, lambda index, num: head + fill_in(template, index, num)
 

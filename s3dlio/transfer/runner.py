@@ -32,7 +32,7 @@ from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 #: Failures that lie in one item's name or place: they say nothing about the others, which go on.
 _OF_ONE_ITEM = (RefusedItemError, UnsafeKeyError, AlreadyExistsError, IsDirectoryError, ObjectChangedError)
@@ -93,7 +93,7 @@ def care_of(how: TransferOptions, watcher: Progress, journal: Journal | None = N
     return Care(how.verify, how.preserve_mtime, how.options, meter_of(watcher), journal=journal)
 
 
-def run_plan(client: Client, plan: Plan, route: Route, how: Running) -> Tally:
+def run_plan(session: Session, plan: Plan, route: Route, how: Running) -> Tally:
     """Transfer every item of ``plan``; the outcome is in the tally. Nothing but a broken plan is raised.
 
     Raises:
@@ -113,8 +113,8 @@ def run_plan(client: Client, plan: Plan, route: Route, how: Running) -> Tally:
             width=how.width,
             on_done=transfer.on_done,
             cancel=transfer.token,
-            executor=client.executor,
-            budget=ByteBudget(client.settings.transfer.max_in_flight_bytes),
+            executor=session.executor,
+            budget=ByteBudget(session.settings.transfer.max_in_flight_bytes),
         )
     if transfer.token.by_caller:
         done = transfer.tally

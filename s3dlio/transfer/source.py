@@ -28,7 +28,7 @@ from s3dlio.transfer.target import (
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Source:
     @classmethod
     def at(
         cls,
-        client: Client,
+        session: Session,
         places: Places,
         *,
         recursive: bool = True,
@@ -76,7 +76,7 @@ class Source:
             compile_pattern(pattern)  # before any I/O
         if len(several) == 1:
             uri = place_uri(several[0])
-            store, key = client.store_for(uri)
+            store, key = session.store_for(uri)
             if store.scheme not in LOCAL_SCHEMES:
                 return cls(store, uri, key, None, recursive, pattern, keep, into_links)
         elif remote := next((p for p in several if has_scheme(os.fspath(p)) and not _is_local(os.fspath(p))), None):
@@ -86,7 +86,7 @@ class Source:
         roots = expand(several, recursive=recursive)
         check_names(roots, recursive, keep)
         scheme = "direct" if all(os.fspath(p).lower().startswith("direct://") for p in several) else "file"
-        store, _ = client.store_for(f"{scheme}:///")
+        store, _ = session.store_for(f"{scheme}:///")
         named = local_path(several[0]) if len(several) == 1 else ""
         return cls(store, name_places(several), named, roots, recursive, pattern, keep, into_links)
 

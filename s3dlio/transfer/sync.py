@@ -27,7 +27,7 @@ from s3dlio.transfer.task import Task
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 
 class Action(NamedTuple):
@@ -41,7 +41,7 @@ class Action(NamedTuple):
 
 
 def sync(
-    client: Client,
+    session: Session,
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     how: TransferOptions = DEFAULTS,
@@ -60,7 +60,7 @@ def sync(
     goes on when it is run again.
 
     Args:
-        client: whose stores and threads are used.
+        session: whose stores and threads are used.
         src: a directory: a URI or local path; a ``/`` is added if it ends in none.
         dst: likewise.
         how: see :class:`TransferOptions`; names that are not wanted are left alone on both sides. A sync is recursive,
@@ -82,7 +82,7 @@ def sync(
         BatchError: objects failed; it has every one of them.
     """
     keep = how.filter(with_pattern=True)
-    here, there = _Side.at(client, place_uri(src), keep), _Side.at(client, destination_uri(dst), keep)
+    here, there = _Side.at(session, place_uri(src), keep), _Side.at(session, destination_uri(dst), keep)
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
@@ -93,18 +93,18 @@ def sync(
         with watched(how.progress) as watcher:
             rehearsed: Route = _Rehearsed(here.store, there.store, there.key, tell)
             rehearsed = IfDifferent(rehearsed, here.store, there.store, differences.in_both, alike)
-            return _rehearse(client, differences, rehearsed, delete, tell, running(how, "SYNC", watcher))
+            return _rehearse(session, differences, rehearsed, delete, tell, running(how, "SYNC", watcher))
     with (
         watched(how.progress) as watcher,
         target_at(there.store, there.key, create=how.create_bucket) as target,
     ):
         route = target.route_from(here.store, replace(care_of(how, watcher), stamp=True))
         route = IfDifferent(route, here.store, there.store, differences.in_both, alike)
-        tally = run_plan(client, _told(differences.plan(), route, tell), route, running(how, "SYNC", watcher))
+        tally = run_plan(session, _told(differences.plan(), route, tell), route, running(how, "SYNC", watcher))
         deleted = 0
         if delete and not tally.failures and (tally.attempted or tally.skipped):  # never for an empty source
             surplus = _surplus(here, there, tell)
-            deletion = delete_keys(client, there.store, surplus, max_in_flight=8, cancel=how.cancel)
+            deletion = delete_keys(session, there.store, surplus, max_in_flight=8, cancel=how.cancel)
             deleted = deletion.succeeded
             tally.failures += deletion.failures
             tally.attempted += len(deletion.failures)
@@ -120,8 +120,8 @@ class _Side:
     keep: Filter
 
     @classmethod
-    def at(cls, client: Client, uri: str, keep: Filter) -> _Side:
-        store, key = client.store_for(uri)
+    def at(cls, session: Session, uri: str, keep: Filter) -> _Side:
+        store, key = session.store_for(uri)
         return cls(store, as_directory(key), keep)
 
     @property
@@ -248,7 +248,7 @@ def _surplus(here: _Side, there: _Side, tell: Callable[[Action], None]) -> Itera
 
 
 def _rehearse(
-    client: Client,
+    session: Session,
     differences: _Differences,
     route: Route,
     delete: bool,
@@ -257,7 +257,7 @@ def _rehearse(
 ) -> TransferSummary:
     """The summary of a sync that only looks."""
     here, there = differences.here, differences.there
-    tally = run_plan(client, differences.plan(), route, how)
+    tally = run_plan(session, differences.plan(), route, how)
     tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
     surplus = 0
     if delete and not tally.failures and (tally.attempted or tally.skipped):

@@ -21,11 +21,11 @@ from s3dlio.transfer.target import (
 )
 
 if TYPE_CHECKING:
-    from s3dlio.client import Client
+    from s3dlio.engine.session import Session
 
 
 def upload(
-    client: Client,
+    session: Session,
     sources: Places,
     dest: str | os.PathLike[str],
     how: TransferOptions = DEFAULTS,
@@ -38,7 +38,7 @@ def upload(
     the whole tree under the names relative to the directory.
 
     Args:
-        client: whose stores and threads are used.
+        session: whose stores and threads are used.
         sources: a path, glob or ``file://`` URI, or several; see :func:`s3dlio.transfer.local.expand`.
         dest: the directory (prefix) that they go to; a ``/`` is added if it ends in none.
         how: see :class:`TransferOptions`; ``recursive`` as above.
@@ -54,8 +54,8 @@ def upload(
     given = place_list(sources)
     roots = expand(given, recursive=how.recursive, regex=regex)
     check_names(roots, how.recursive, keep)
-    source, _ = client.store_for("file:///")
-    store, prefix = client.store_for(destination)
+    source, _ = session.store_for("file:///")
+    store, prefix = session.store_for(destination)
     for place in given if not regex else ():
         check_glob_apart(source, local_path(place), store, as_directory(prefix))
     check_roots_apart(roots, source, store, as_directory(prefix))
@@ -67,5 +67,5 @@ def upload(
     ):
         plan = select_local(roots, recursive=how.recursive, keep=keep)
         route = target.route_from(source, care_of(how, watcher, records))
-        tally = run_plan(client, plan, route, running(how, "UPLOAD", watcher, records))
+        tally = run_plan(session, plan, route, running(how, "UPLOAD", watcher, records))
         return conclude(tally, "UPLOAD", "No files matched for upload", named)

@@ -181,7 +181,7 @@ def test_a_fork_waits_for_work_that_it_must_not_interrupt() -> None:
 
 def test_there_is_one_registry_of_what_children_renew() -> None:
     own = [path.name for path in HOUSE.rglob("*.py") if "register_at_fork" in path.read_text(encoding="utf-8")]
-    assert own == ["locks.py"]
+    assert own == ["forking.py"]
     #: Locks of these live no longer than one transfer.
     brief = ("transfer/", "cli/", "locks.py")
     plain = re.compile(r"\b(threading\.)?R?Lock\(\)")

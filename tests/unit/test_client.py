@@ -308,8 +308,8 @@ def test_generated_objects_keep_to_the_bytes_in_flight(mode: str, monkeypatch: p
     monkeypatch.setattr(MemoryStore, "_write", counted)
     monkeypatch.setattr(MemoryStore, "waits", True)
     with Client(transfer={"max_in_flight_bytes": 1 << 20}) as client:
-        client.put("memory://generated/", 6, size=1 << 20, data_gen_mode=mode, max_in_flight=6)
-        assert client.get_many_stats(client.list("memory://generated/")) == (6, 6 << 20)
+        client.put("memory://generated-in-flight/", 6, size=1 << 20, data_gen_mode=mode, max_in_flight=6)
+        assert client.get_many_stats(client.list("memory://generated-in-flight/")) == (6, 6 << 20)
     assert most == 1
 
 

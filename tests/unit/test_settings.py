@@ -101,7 +101,7 @@ def test_the_dotenv_file_can_be_another(tmp_path: Path) -> None:
 def test_the_environment_of_the_process_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("AWS_REGION=dotenv\nS3DLIO_TEST_LEAK=1\n")
     code = "import os; from s3dlio.config.settings import Settings; print(Settings.resolve().s3.region, len([n for n in os.environ if n in ('AWS_REGION', 'S3DLIO_TEST_LEAK')]))"  # noqa: E501
-    environ = {"PYTHONPATH": str(Path(settings.__file__).parent.parent), "PATH": "/usr/bin:/bin"}
+    environ = {"PYTHONPATH": str(Path(settings.__file__).parents[2]), "PATH": "/usr/bin:/bin"}
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert ran.stdout.split() == ["dotenv", "0"], ran.stderr
 
@@ -396,7 +396,7 @@ def rows() -> list[str]:
 
 
 def test_the_document_lists_every_setting_as_it_is() -> None:
-    text = (Path(settings.__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
+    text = (Path(settings.__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `\w+\.\w+` \|.*$", text, re.MULTILINE)
     assert listed == rows()
     for variable in sources.IGNORED_VARIABLES:
