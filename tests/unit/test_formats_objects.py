@@ -117,9 +117,9 @@ def test_a_source_of_enormous_objects_is_cheap() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"object_type": "bogus"}, "object type 'bogus': use one of RAW, RANDOM, ZEROS, NPY, NPZ, TFRECORD, HDF5"),
+        ({"object_type": "bogus"}, "object type 'bogus': use one of RAW, RANDOM, BINARY, ZEROS, NPY"),
         ({"object_type": None}, "unknown object type None"),
-        ({"mode": "both"}, "data generation mode 'both': use one of streaming, single-pass"),
+        ({"mode": "both"}, "data generation mode 'both'; write data_gen_mode='streaming'"),
         ({"algorithm": "fast"}, "data generation algorithm 'fast': use one of random, prand"),
         ({"size": -1}, "size must be"),
         ({"elements": -1}, "elements must be"),
