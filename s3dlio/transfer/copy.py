@@ -6,14 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.destination import Places, as_directory, check_not_itself, destination_uri, target_at
+from s3dlio.transfer.file_routes import Moving
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
+from s3dlio.transfer.origin import Source
 from s3dlio.transfer.plan import Item, Plan
-from s3dlio.transfer.relay import Renaming
-from s3dlio.transfer.routes import Moving
 from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
-from s3dlio.transfer.source import Source
+from s3dlio.transfer.store_routes import Renaming
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import Places, as_directory, check_not_itself, destination_uri, target_at
 from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError
+from s3dlio.transfer.destination import destination_uri, target_at
 from s3dlio.transfer.options import TransferOptions
+from s3dlio.transfer.origin import Source
 from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
-from s3dlio.transfer.source import Source
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import destination_uri, target_at
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:

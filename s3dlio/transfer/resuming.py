@@ -18,8 +18,8 @@ from s3dlio.memory.body import FileSink, FileSource
 from s3dlio.stores.base import ObjectStore, Steps
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.writer import UploadState
+from s3dlio.transfer.body_monitor import Tape, WatchedSink
 from s3dlio.transfer.task import check_crc, check_length, perform
-from s3dlio.transfer.watching import Tape, WatchedSink
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 if TYPE_CHECKING:

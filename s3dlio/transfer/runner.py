@@ -22,12 +22,12 @@ from s3dlio.errors import (
     redact,
 )
 from s3dlio.stores.base import Call
-from s3dlio.transfer.failures import DOUBTS, Scope, scope_of
+from s3dlio.transfer.failure_scope import DOUBTS, Scope, scope_of
+from s3dlio.transfer.file_routes import Care, Moved, Route
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.plan import Entry, Item, Passed, Plan, Refused
 from s3dlio.transfer.progress import NoProgress, OneAtATime, Progress
-from s3dlio.transfer.routes import Care, Moved, Route
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
 
@@ -69,7 +69,7 @@ class Running:
         operation: the verb, for messages.
         width: how many objects are in flight at most.
         continue_on_error: go on after every failure; otherwise nothing more is started after one that would meet all
-            objects (:mod:`s3dlio.transfer.failures`).
+            objects (:mod:`s3dlio.transfer.failure_scope`).
         journal: skips what it has, and is told what is done.
         progress: is told what moves.
         cancel: stops the transfer from outside.

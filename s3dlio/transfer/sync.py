@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.transfer.alike import IfDifferent, by_checksum, by_what_is_told
+from s3dlio.transfer.compare import IfDifferent, by_checksum, by_what_is_told
 from s3dlio.transfer.delete import delete_keys
-from s3dlio.transfer.local import Root, select_local
+from s3dlio.transfer.destination import as_directory, check_apart, destination_uri, place_uri, target_at
+from s3dlio.transfer.file_routes import Moved, Route
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
-from s3dlio.transfer.remote import select_remote
-from s3dlio.transfer.routes import Moved, Route
 from s3dlio.transfer.runner import Running, care_of, conclude, run_plan, running, watched
+from s3dlio.transfer.select_local import Root, select_local
+from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import as_directory, check_apart, destination_uri, place_uri, target_at
 from s3dlio.transfer.task import Task
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -136,7 +136,7 @@ class _Side:
             raise ObjectNotFoundError(f"{what}; nothing was deleted", uri=self.uri, operation="SYNC", hint=hint)
 
     def plan(self, into_links: bool = True) -> Plan:
-        """What is there; ``into_links`` as of :func:`s3dlio.transfer.local.walk`.
+        """What is there; ``into_links`` as of :func:`s3dlio.transfer.select_local.walk`.
 
         Raises:
             ProtocolError: the order is not that of the names: merging would go wrong silently.

@@ -15,8 +15,8 @@ from s3dlio.errors import IntegrityError, S3dlioError, from_os_error
 from s3dlio.memory.body import DiscardSink, source_changed
 from s3dlio.memory.crc32c import format_crc32c
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.transfer.local import file_uri, not_a_file, special_kind
-from s3dlio.transfer.watching import Tape, WatchedSink
+from s3dlio.transfer.body_monitor import Tape, WatchedSink
+from s3dlio.transfer.select_local import file_uri, not_a_file, special_kind
 from s3dlio.types import Conditions, ObjectMetadata
 
 T = TypeVar("T")

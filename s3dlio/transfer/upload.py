@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3dlio.transfer.local import check_names, expand, local_path, select_local
-from s3dlio.transfer.options import DEFAULTS, TransferOptions
-from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
-from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.target import (
+from s3dlio.transfer.destination import (
     Places,
     as_directory,
     check_glob_apart,
@@ -19,6 +15,10 @@ from s3dlio.transfer.target import (
     place_list,
     target_at,
 )
+from s3dlio.transfer.options import DEFAULTS, TransferOptions
+from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
+from s3dlio.transfer.select_local import check_names, expand, local_path, select_local
+from s3dlio.transfer.summary import TransferSummary
 
 if TYPE_CHECKING:
     from s3dlio.engine.session import Session
@@ -39,7 +39,7 @@ def upload(
 
     Args:
         session: whose stores and threads are used.
-        sources: a path, glob or ``file://`` URI, or several; see :func:`s3dlio.transfer.local.expand`.
+        sources: a path, glob or ``file://`` URI, or several; see :func:`s3dlio.transfer.select_local.expand`.
         dest: the directory (prefix) that they go to; a ``/`` is added if it ends in none.
         how: see :class:`TransferOptions`; ``recursive`` as above.
         regex: the last segment of each source is a regular expression.

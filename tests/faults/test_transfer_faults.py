@@ -39,8 +39,7 @@ from s3dlio.errors import (
 from s3dlio.memory.body import FileSource, Sink, Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer import relay as between
-from s3dlio.transfer import routes
+from s3dlio.transfer import file_routes, store_routes
 from s3dlio.transfer.delete import delete
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
@@ -481,7 +480,7 @@ def test_verify_finds_what_was_spoiled_on_the_way_down(
 def test_an_object_replaced_during_a_relay_is_never_a_mixture(
     client: Client, store: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(between, "PIECE", 1000)
+    monkeypatch.setattr(store_routes, "PIECE", 1000)
     store.put("k", b"1" * 5000)
     reads = itertools.count()
     store.on_read = lambda key: store.put("k", b"2" * 5000) and None if next(reads) == 2 else None
@@ -497,7 +496,7 @@ def test_an_object_replaced_during_a_relay_is_never_a_mixture(
 def test_a_relay_in_pieces_carries_the_checksum(
     client: Client, store: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(between, "PIECE", 1000)
+    monkeypatch.setattr(store_routes, "PIECE", 1000)
     data = os.urandom(12_345)
     store.put("k", data)
     client.copy(f"{store.root}/k", f"direct://{tmp_path}/k", verify=True)
@@ -818,7 +817,7 @@ def test_descriptors_are_opened_when_a_file_s_turn_comes(
             opened.append(open_below(files))
             super().__init__(*args)
 
-    monkeypatch.setattr(routes, "FileSource", Counting)
+    monkeypatch.setattr(file_routes, "FileSource", Counting)
     client.upload(files, f"{store.root}/p", max_in_flight=4)
     assert len(set(opened)) == 1  # on one thread, never more than one file at a time
 

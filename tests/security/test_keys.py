@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from s3dlio.client import Client
 from s3dlio.errors import AlreadyExistsError, BatchError, IsDirectoryError, LocalIOError, UnsafeKeyError
-from s3dlio.transfer.landing import Landing, safe_segments
+from s3dlio.transfer.destination_directory import Landing, safe_segments
 from s3dlio.types import Observation
 
 _numbers = itertools.count()

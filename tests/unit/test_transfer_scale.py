@@ -20,16 +20,16 @@ from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import DiscardSink, MemorySource
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.memory import MemoryStore
+from s3dlio.transfer.body_monitor import Tape, WatchedSink, WatchedSource
 from s3dlio.transfer.delete import delete
+from s3dlio.transfer.file_routes import Moved, Route
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.progress import ProgressBar
-from s3dlio.transfer.remote import select_remote
-from s3dlio.transfer.routes import Moved, Route
 from s3dlio.transfer.runner import Running, meter_of, run_plan, watched
+from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.summary import Tally
 from s3dlio.transfer.task import Task
-from s3dlio.transfer.watching import Tape, WatchedSink, WatchedSource
 from s3dlio.types import ListEntry, ListPage
 
 #: Bytes. Pages ahead and items in flight hold half of it; all keys or items of a test below would hold twice as much.

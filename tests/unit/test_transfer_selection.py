@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
-from s3dlio.transfer.local import check_names, expand, select_local
 from s3dlio.transfer.plan import Filter, Item, Passed, Refused, parse_time
+from s3dlio.transfer.select_local import check_names, expand, select_local
 
 Tree = Callable[..., Path]
 

@@ -12,7 +12,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.client import Client
-from s3dlio.transfer import relay as between
+from s3dlio.transfer import store_routes
 from s3dlio.types import Observation, PutOptions
 from tests.servers import Server
 from tests.servers.gcs_scripted import Fault, FullGcsServer
@@ -32,7 +32,7 @@ def client(
     for server in (moto_server, azurite_server, gcs_full_server):
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
-    monkeypatch.setattr(between, "PIECE", PIECE)
+    monkeypatch.setattr(store_routes, "PIECE", PIECE)
     with Client(multipart={"threshold": PART, "part_size": PART}) as made:
         yield made
 

@@ -21,9 +21,9 @@ from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
 from s3dlio.net.exchange import STAGE
-from s3dlio.transfer.landing import Landing
+from s3dlio.transfer.destination_directory import Landing
+from s3dlio.transfer.file_routes import Care, StoreToFile
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.routes import Care, StoreToFile
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import read, store_of
 

@@ -11,13 +11,13 @@ from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish, finish_failed
 from s3dlio.errors import BatchError, IsDirectoryError
 from s3dlio.transfer import copy as copying
+from s3dlio.transfer.destination import place_uri
 from s3dlio.transfer.download import download as download_objects
-from s3dlio.transfer.local import expand
 from s3dlio.transfer.options import TransferOptions
+from s3dlio.transfer.select_local import expand
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.sync import Action
 from s3dlio.transfer.sync import sync as sync_directories
-from s3dlio.transfer.target import place_uri
 from s3dlio.transfer.upload import upload as upload_files
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, is_directory_like
 

@@ -13,11 +13,11 @@ from s3dlio.memory.crc32c import crc32c
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.metadata import RULES, fits_header, fitted, restored
-from s3dlio.transfer.landing import Landing
+from s3dlio.transfer.body_monitor import Tape
+from s3dlio.transfer.destination_directory import Landing
+from s3dlio.transfer.file_routes import PIECE, Care, Moved, Route, kept_mtime, set_time
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.routes import PIECE, Care, Moved, Route, kept_mtime, set_time
 from s3dlio.transfer.task import FileVersion, Task, check_crc, check_length, checksum_of, described, perform
-from s3dlio.transfer.watching import Tape
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from s3dlio.memory.body import FileSource
 from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.transfer.file_routes import PIECE, Moved, Route, file_crc, told_mtime
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.routes import PIECE, Moved, Route, file_crc, told_mtime
 from s3dlio.transfer.task import Task, checksum_of, open_file, perform, within
 from s3dlio.types import ObjectMetadata
 from s3dlio.uri import LOCAL_SCHEMES

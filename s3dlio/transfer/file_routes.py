@@ -31,8 +31,9 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.body import FileSource, Sink
 from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.transfer.body_monitor import Tape, WatchedSink, WatchedSource
+from s3dlio.transfer.destination_directory import Landing
 from s3dlio.transfer.journal import Journal
-from s3dlio.transfer.landing import Landing
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.resuming import ResumableDownload, upload_state
 from s3dlio.transfer.task import (
@@ -47,7 +48,6 @@ from s3dlio.transfer.task import (
     perform,
     within,
 )
-from s3dlio.transfer.watching import Tape, WatchedSink, WatchedSource
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 

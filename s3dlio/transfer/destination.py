@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from s3dlio.errors import InvalidURIError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.store import LocalStore
+from s3dlio.transfer.destination_directory import Landing
+from s3dlio.transfer.file_routes import Care, FileToStore, Route, StoreToFile
 from s3dlio.transfer.glob import Glob, is_glob
-from s3dlio.transfer.landing import Landing
-from s3dlio.transfer.local import Root
-from s3dlio.transfer.relay import Relay, ServerCopy
-from s3dlio.transfer.routes import Care, FileToStore, Route, StoreToFile
+from s3dlio.transfer.select_local import Root
+from s3dlio.transfer.store_routes import Relay, ServerCopy
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme, is_directory_like, likely_meant
 
 

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.glob import is_glob
-from s3dlio.transfer.local import Root, check_names, expand, local_path, select_local
-from s3dlio.transfer.plan import Entry, Filter, Item, Plan
-from s3dlio.transfer.remote import select_remote
-from s3dlio.transfer.selection import compile_pattern
-from s3dlio.transfer.target import (
+from s3dlio.transfer.destination import (
     Places,
     as_directory,
     check_apart,
@@ -25,6 +20,11 @@ from s3dlio.transfer.target import (
     place_list,
     place_uri,
 )
+from s3dlio.transfer.glob import is_glob
+from s3dlio.transfer.plan import Entry, Filter, Item, Plan
+from s3dlio.transfer.select_local import Root, check_names, expand, local_path, select_local
+from s3dlio.transfer.select_remote import select_remote
+from s3dlio.transfer.selection import compile_pattern
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
 
 if TYPE_CHECKING:
