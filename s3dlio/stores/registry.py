@@ -39,10 +39,11 @@ def _memory(location: Location, settings: Settings, observers: Sequence[Observer
     return MemoryStore(location.root, observers)
 
 
-def _cloud(module_name: str) -> StoreFactory:
-    """The function ``open_store`` of a cloud's module."""
+def _cloud(backend: Callable[[Settings], str], **modules: str) -> StoreFactory:
+    """The function ``open_store`` of a cloud's module: of the one that ``backend`` picks from the settings."""
 
     def factory(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
+        module_name = modules[backend(settings)]
         try:
             module = importlib.import_module(module_name)
             importlib.import_module("s3dlio.net.lane")  # needed by the first batch
@@ -61,9 +62,16 @@ FACTORIES: dict[str, StoreFactory] = {
     "file": _file,
     "direct": _direct,
     "memory": _memory,
-    "s3": _cloud("s3dlio.stores.s3"),
-    "az": _cloud("s3dlio.stores.azure"),
-    "gs": _cloud("s3dlio.stores.gcs"),
+    "s3": _cloud(
+        lambda settings: settings.s3.backend,
+        native="s3dlio.stores.s3",
+        boto3="s3dlio.stores.s3",
+        arrow="s3dlio.stores.s3",
+    ),
+    "az": _cloud(
+        lambda settings: settings.azure.backend, native="s3dlio.stores.azure", sdk="s3dlio.stores.sdk.azure"
+    ),
+    "gs": _cloud(lambda settings: settings.gcs.backend, native="s3dlio.stores.gcs", sdk="s3dlio.stores.gcs"),
 }
 
 

@@ -13,22 +13,24 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.config import trust
 from s3dlio.config.settings import Settings
-from s3dlio.errors import ConfigError, PermissionDeniedError
+from s3dlio.errors import ConfigError, InvalidURIError, PermissionDeniedError
 from s3dlio.forking import import_all
 from s3dlio.net.message import Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.azure import crc64
-from s3dlio.stores.azure.names import check_account
+from s3dlio.stores.azure.names import check_account, check_container
 from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
 from s3dlio.stores.azure.tokens import entra_tokens
 from s3dlio.stores.cloud.tokens import Tokens
+from s3dlio.uri import Location
 
 USER_AGENT = f"s3dlio/{__version__}"
 #: Error codes that pass by themselves whatever their status.
@@ -186,6 +188,30 @@ class AzureAccount:
         if self.tokens is not None:
             return BearerRenderer(*common, self.tokens)
         return HeadRenderer(*common)
+
+
+@lru_cache(maxsize=64)
+def _account(settings: Settings, name: str, origins: frozenset[tuple[str, str]]) -> AzureAccount:
+    """All containers of one account share credentials, connections and the retry budget."""
+    return AzureAccount(settings, name)
+
+
+def account_of(location: Location, settings: Settings) -> AzureAccount:
+    """The account that a URI names.
+
+    Raises:
+        InvalidURIError: it names none, or no container can have the name that it gives.
+        ConfigError, PermissionDeniedError, MissingDependencyError: as of :class:`AzureAccount`.
+    """
+    if not location.account:
+        raise InvalidURIError(
+            "the URI names no storage account",
+            uri=str(location),
+            hint="write az://account/container/key, or set AZURE_STORAGE_ACCOUNT",
+        )
+    if location.container:
+        check_container(location.container, location.root)
+    return _account(settings, location.account, frozenset(settings.origins.items()))
 
 
 def _default_credential() -> Any:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
+from s3dlio.config.settings import Settings
+from s3dlio.errors import ConfigError, ProtocolError, S3dlioError, ServiceError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.azure import failures, sas
-from s3dlio.stores.azure.account import AzureAccount
+from s3dlio.stores.azure.account import AzureAccount, account_of
 from s3dlio.stores.azure.headers import MARK_FIELD
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
@@ -44,6 +45,7 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
+from s3dlio.uri import Location
 
 _COPY_PAUSE = 0.2
 
@@ -292,3 +294,16 @@ class AzureSdkStore(BlockingStore):
         with translated(self, ""):
             names = [item.name for item in self.service().list_containers()]
         return [Container(name, f"az://{self.account.name}/{name}") for name in names]
+
+
+def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> AzureSdkStore:
+    """The store of the container that ``location`` names. It does no I/O.
+
+    Raises:
+        ConfigError: ``azure.crc64``, which the SDK does not compute.
+        InvalidURIError, ConfigError, PermissionDeniedError: as of :func:`account_of`.
+    """
+    account = account_of(location, settings)
+    if settings.azure.crc64:
+        raise ConfigError("the SDK computes no CRC64", hint="use azure.backend=native, or azure.content_md5")
+    return AzureSdkStore(account, location.container, location.root, observers)
