@@ -37,7 +37,9 @@ def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
     """
     size = _whole(value, name)
     if size >= 1 << 63:
-        raise ConfigError(f"{name}={shown(value)} is more than any system has")
+        raise ConfigError(
+            f"{name}={shown(value)} is more than any system has (valid range: {minimum} to {(1 << 63) - 1})"
+        )
     if size < minimum:
         raise ConfigError(f"{name} must be at least {minimum}, got {shown(size)}")
     return size

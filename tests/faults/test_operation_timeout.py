@@ -57,8 +57,8 @@ class _Answers(BaseHTTPRequestHandler):
         if "list-type" in self.path:
             number = len(self.server.asked)
             self._answer(
-                b"<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>k</Key><Size>1</Size></Contents>"
-                b"<NextContinuationToken>%d</NextContinuationToken></ListBucketResult>" % number
+                b"<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>k%d</Key><Size>1</Size></Contents>"
+                b"<NextContinuationToken>%d</NextContinuationToken></ListBucketResult>" % (number, number)
             )
             return
         asked = self.headers["Range"]
