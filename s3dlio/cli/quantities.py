@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from s3dlio.config.sizes import parse_size
+from s3dlio.config.sizes import MAX_SIZE, parse_size
 from s3dlio.errors import ConfigError
 
 MAX_JOBS = 4096
-MAX_SIZE = 2**63 - 1
 
 
 def size(text: str) -> int:
@@ -47,7 +46,7 @@ def jobs(text: str) -> int:
 
 def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") -> int:
     try:
-        value = parse_size(text, name=name)
+        value = parse_size(text, name=name, maximum=10**40)
     except ConfigError as exc:
         raise argparse.ArgumentTypeError(f"invalid {name} value '{text}': {hint or exc.hint or exc.reason}") from None
     if not minimum <= value <= maximum:

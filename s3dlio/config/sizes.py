@@ -23,23 +23,25 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def parse_size(value: Any, *, name: str = "size", minimum: int = 0) -> int:
+#: More bytes than any file or object has.
+MAX_SIZE = (1 << 63) - 1
+
+
+def parse_size(value: Any, *, name: str = "size", minimum: int = 0, maximum: int = MAX_SIZE) -> int:
     """A number of bytes (or of anything else that is counted).
 
     Args:
         value: an int, or text: digits with an optional suffix ``k m g t p`` (powers of 1000) or ``ki mi gi ti pi``
             (powers of 1024), a ``b`` after it or not, in any case; ``_`` may separate digits, ``,`` thousands.
         name: what the value is, for the message.
-        minimum: the smallest value that is allowed.
+        minimum, maximum: the smallest and the largest value that are allowed.
 
     Raises:
-        ConfigError: it is no size, is not a whole number of bytes, or is below ``minimum``.
+        ConfigError: it is no size, is not a whole number of bytes, or is out of range.
     """
     size = _whole(value, name)
-    if size >= 1 << 63:
-        raise ConfigError(
-            f"{name}={shown(value)} is more than any system has (valid range: {minimum} to {(1 << 63) - 1})"
-        )
+    if size > maximum:
+        raise ConfigError(f"{name}={shown(value)} is too large (valid range: {minimum} to {maximum})")
     if size < minimum:
         raise ConfigError(f"{name} must be at least {minimum}, got {shown(size)}")
     return size
