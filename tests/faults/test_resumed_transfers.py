@@ -21,7 +21,8 @@ from s3dlio.net import blocking as one
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.gcs import GcsAccount, GcsStore, composite
+from s3dlio.stores.gcs import GcsAccount, GcsStore
+from s3dlio.stores.gcs import multipart as composite
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Store, multipart, orphans

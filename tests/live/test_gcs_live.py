@@ -14,7 +14,7 @@ import pytest
 from s3dlio import errors
 from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.gcs import GcsStore, composite
+from s3dlio.stores.gcs import GcsStore, multipart
 from s3dlio.stores.registry import open_store
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
@@ -67,7 +67,7 @@ def test_large(store: ObjectStore) -> None:
     assert store.get_range("large", 5 * MIB - 1, 7) == data[5 * MIB - 1 :][:7]
     about = store.head("large")
     assert (about.size, about.etag, about.version_id) == (len(data), result.etag, result.version_id)
-    assert [key for page in store.list(composite.PARTS) for key in page.keys] == []
+    assert [key for page in store.list(multipart.PARTS) for key in page.keys] == []
     store.copy(store, "large", "copy")
     assert store.head("copy").crc32c == about.crc32c
 

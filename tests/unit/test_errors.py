@@ -21,7 +21,7 @@ from s3dlio.errors import (
     from_os_error,
     redact,
 )
-from s3dlio.stores.gcs import resources as gcs_resources
+from s3dlio.stores.gcs import headers as gcs_headers
 from s3dlio.stores.s3 import headers as s3_headers
 from s3dlio.types import Conditions, PutOptions
 
@@ -202,7 +202,7 @@ def test_a_pickle_of_options_has_no_key_and_cannot_be_used_without_one() -> None
     assert key not in raw
     again = pickle.loads(raw)
     assert again.conditions.if_match == "e"
-    for fields in (s3_headers.sse_customer_fields, gcs_resources.key_fields):
+    for fields in (s3_headers.sse_customer_fields, gcs_headers.key_fields):
         for given in (again.sse_customer_key, again.conditions.sse_customer_key):
             with pytest.raises(errors.ConfigError, match="32 bytes"):
                 fields(given)

@@ -24,7 +24,7 @@ from s3dlio.net.message import Request
 from s3dlio.stores.cloud.percent import encode_segment
 from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.gcs import GcsAccount, GcsStore
-from s3dlio.stores.gcs.resources import key_fields
+from s3dlio.stores.gcs.headers import key_fields
 from s3dlio.stores.gcs.resumable import _Session
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.sdk.gcs import GcsSdkStore

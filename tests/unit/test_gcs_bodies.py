@@ -13,7 +13,7 @@ from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Response
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
-from s3dlio.stores.gcs import resources
+from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.uploads import FramedSource, related
 from s3dlio.types import ObjectMetadata, PutOptions
 
@@ -69,16 +69,16 @@ def media(*fields: str) -> Response:
     ],
 )
 def test_checksums_of_media(fields: list[str], crc: int | None) -> None:
-    assert resources.crc32c_of(media(*fields)) == crc
+    assert headers.crc32c_of(media(*fields)) == crc
 
 
 def test_a_checksum_that_is_none() -> None:
     with pytest.raises(errors.IntegrityError):
-        resources.crc32c_of(media("X-Goog-Hash: crc32c=AAA="))
+        headers.crc32c_of(media("X-Goog-Hash: crc32c=AAA="))
 
 
 def test_metadata_of_media() -> None:
-    about = resources.metadata_of_media(
+    about = headers.metadata_of_media(
         media(
             "ETag: CKih16GjycICEAE=",
             "X-Goog-Generation: 1360887759327464",
@@ -93,16 +93,16 @@ def test_metadata_of_media() -> None:
     assert about.last_modified == "2026-11-20T23:52:48Z"
     assert (about.content_type, about.storage_class) == ("text/x", "NEARLINE")
     assert about.cache_control is None
-    assert resources.metadata_of_media(media("Last-Modified: yesterday"), 0).last_modified is None
+    assert headers.metadata_of_media(media("Last-Modified: yesterday"), 0).last_modified is None
 
 
 def test_what_a_write_says() -> None:
     options = PutOptions(content_type="a/b", cache_control="no-store", storage_class="COLDLINE", metadata={"ü": "\n"})
-    assert resources.properties(options) == {
+    assert headers.properties(options) == {
         "contentType": "a/b", "cacheControl": "no-store", "storageClass": "COLDLINE", "metadata": {"ü": "\n"}
     }  # fmt: skip
     for wrong in ({"metadata": {"a": 1}}, {"content_type": 5}):
         with pytest.raises(TypeError, match="must be a str, not int"):
             PutOptions(**wrong)  # type: ignore[arg-type]
     with pytest.raises(errors.ConfigError):
-        resources.content_type({"contentType": "a/b\r\nx-evil: 1"})
+        headers.content_type({"contentType": "a/b\r\nx-evil: 1"})

@@ -14,7 +14,7 @@ import pytest
 from s3dlio import errors
 from s3dlio.config.settings import Settings
 from s3dlio.memory.body import FileSource
-from s3dlio.stores.gcs import GcsAccount, GcsStore, composite
+from s3dlio.stores.gcs import GcsAccount, GcsStore, multipart
 from s3dlio.types import Conditions, PutOptions
 from tests.servers.gcs_scripted import Fault, FullGcsServer, crc32c
 
@@ -363,10 +363,10 @@ def test_parts_that_cannot_be_removed_are_told(
     store.put("k", DATA)
     assert server.buckets["bucket"]["k"].data == DATA
     assert "may have stayed" in caplog.text
-    assert [name.startswith(composite.PARTS) for name in names(server)] == [True, False]
+    assert [name.startswith(multipart.PARTS) for name in names(server)] == [True, False]
 
 
 def test_the_size_of_parts() -> None:
-    assert composite.part_size_for(1, 16 * MIB) == 16 * MIB
-    assert composite.part_size_for(100 << 30, 16 * MIB) == 100 * MIB
-    assert composite.part_size_for((100 << 30) + 1, 16 * MIB) == 101 * MIB
+    assert multipart.part_size_for(1, 16 * MIB) == 16 * MIB
+    assert multipart.part_size_for(100 << 30, 16 * MIB) == 100 * MIB
+    assert multipart.part_size_for((100 << 30) + 1, 16 * MIB) == 101 * MIB

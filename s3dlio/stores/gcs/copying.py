@@ -9,7 +9,7 @@ from s3dlio.errors import ConfigError, ProtocolError, S3dlioError
 from s3dlio.stores.base import Call, Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
-from s3dlio.stores.gcs import resources
+from s3dlio.stores.gcs import headers
 from s3dlio.types import Conditions, PutOptions, PutResult
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ MAX_COMPOSED = 32
 
 def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
     """Copy an object. Between places or storage classes the service does it in stretches; a token names the rest."""
-    said = resources.properties(options)
+    said = headers.properties(options)
     if said:  # a resource replaces all that the source has
         wanted = options.conditions
         read = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
         original = yield from source._head(source_key, read)
-        said = {**resources.carried(original), **said}
-    query = [("fields", f"done,rewriteToken,resource({resources.RESULT_FIELDS})")]
+        said = {**headers.carried(original), **said}
+    query = [("fields", f"done,rewriteToken,resource({headers.RESULT_FIELDS})")]
     if options.conditions.version_id:
         query.append(("sourceGeneration", options.conditions.version_id))
     if options.ssekms_key_id:
         query.append(("destinationKmsKeyName", options.ssekms_key_id))
     conditions = yield from store.write_conditions(key, options)
     query += conditions
-    fields = resources.key_fields(options.sse_customer_key)
-    fields += resources.key_fields(options.conditions.sse_customer_key, of_source=True)
+    fields = headers.key_fields(options.sse_customer_key)
+    fields += headers.key_fields(options.conditions.sse_customer_key, of_source=True)
     path = f"{source.path(source_key)}/rewriteTo/b/{store.bucket}/o/{encode_segment(key)}"
     token: list[tuple[str, str]] = []
     while True:
@@ -49,7 +49,7 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
         if found.get("done"):
             if not isinstance(found.get("resource"), dict) or not found["resource"].get("generation"):
                 raise ProtocolError("the answer to a rewrite says that it is done, but not what came of it")
-            return resources.result_of(found["resource"])
+            return headers.result_of(found["resource"])
         if not found.get("rewriteToken"):
             raise ProtocolError("an unfinished rewrite without the token of its rest")
         token = [("rewriteToken", found["rewriteToken"])]
@@ -70,8 +70,8 @@ def compose_request(
         ],
         "destination": {"contentType": "application/octet-stream", **said},
     }
-    query = encode_query([("fields", resources.RESULT_FIELDS), *resources.key_name(options), *conditions])
-    fields = resources.key_fields(options.sse_customer_key)
+    query = encode_query([("fields", headers.RESULT_FIELDS), *headers.key_name(options), *conditions])
+    fields = headers.key_fields(options.sse_customer_key)
     request = store.request("POST", f"{store.path(key)}/compose", query, fields, body)
     request.idempotent = not conditions
     return request
@@ -87,10 +87,10 @@ def compose(store: GcsStore, keys: Sequence[str], key: str, options: PutOptions)
     def steps() -> Steps[PutResult]:
         conditions = yield from store.write_conditions(key, options)
         mark = attempts.new_mark(options)
-        said = resources.marked(resources.properties(options), mark)
+        said = headers.marked(headers.properties(options), mark)
         request = compose_request(store, [(name, None) for name in keys], key, said, options, conditions)
         try:
-            return resources.result_of((yield from store.ask(request, key)))
+            return headers.result_of((yield from store.ask(request, key)))
         except S3dlioError as error:
             return (yield from attempts.judged(store, key, options, mark, error))
 

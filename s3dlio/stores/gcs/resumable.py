@@ -29,7 +29,7 @@ from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
-from s3dlio.stores.gcs import resources, uploads
+from s3dlio.stores.gcs import headers, uploads
 from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write(
     most = store.settings.retry.max_attempts
     attempt, gone = 1, False
     while True:
-        session = _Session(store, key, source, resources.key_fields(options.sse_customer_key))
+        session = _Session(store, key, source, headers.key_fields(options.sse_customer_key))
         try:
             if isinstance(before, str):
                 response = yield from session.take_up(before)
@@ -83,7 +83,7 @@ def write(
 class _Session:
     """One session on its way."""
 
-    def __init__(self, store: GcsStore, key: str, source: Source, key_fields: resources.Fields) -> None:
+    def __init__(self, store: GcsStore, key: str, source: Source, key_fields: headers.Fields) -> None:
         self._store = store
         self._key_fields = key_fields
         self._key = key
@@ -98,16 +98,16 @@ class _Session:
     ) -> Steps[str]:
         """Ask for a session; what the object is to be stands there, its checksum included. Returns its URL."""
         store = self._store
-        said = resources.marked(resources.properties(options), mark)
+        said = headers.marked(headers.properties(options), mark)
         resource: dict[str, Any] = {**said, "name": self._key, "crc32c": integrity.to_base64(crc)}
-        query = [("uploadType", "resumable"), ("name", self._key), ("fields", resources.RESULT_FIELDS)]
+        query = [("uploadType", "resumable"), ("name", self._key), ("fields", headers.RESULT_FIELDS)]
         fields = [
             *uploads.JSON,
-            ("x-upload-content-type", resources.content_type(said)),
+            ("x-upload-content-type", headers.content_type(said)),
             ("x-upload-content-length", str(self._source.size)),
             *self._key_fields,
         ]
-        query += [*resources.key_name(options), *conditions]
+        query += [*headers.key_name(options), *conditions]
         request = store.upload_request(query, fields, uploads.json_source(resource))
         response = yield from store.send(request, self._key, (200, 201))
         location = response.header(b"location")

@@ -19,7 +19,7 @@ from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.gcs import batch, composite, copying, failures, links, resources, resumable, uploads
+from s3dlio.stores.gcs import batch_delete, copying, failures, headers, links, multipart, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.paging import Paging
@@ -56,7 +56,7 @@ class GcsStore(CloudStore):
     api = GCS_API
     reads_tell_all: ClassVar[bool] = False
     takes_customer_keys: ClassVar[bool] = True
-    delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
+    delete_batch_size: ClassVar[int] = batch_delete.MAX_REQUESTS
     sends_checksums = True
     #: Names asked for in one page of a listing.
     page_size = 1000
@@ -69,7 +69,7 @@ class GcsStore(CloudStore):
         self.bucket = bucket
         self.service = account.service
         self.verifies = account.settings.gcs.verify_crc32c
-        self.batches = batch.JsonBatches(self)
+        self.batches = batch_delete.JsonBatches(self)
         self._objects = f"{account.base}/storage/v1/b/{bucket}/o"
         self._media = f"{account.base}/download/storage/v1/b/{bucket}/o/"
         self._uploads = f"{account.base}/upload/storage/v1/b/{bucket}/o"
@@ -99,7 +99,7 @@ class GcsStore(CloudStore):
     def ask(self, request: Request, key: str) -> Steps[dict[str, Any]]:
         """Send a request; the JSON of its answer."""
         response = yield from self.send(request, key)
-        return self.parsed(response, resources.parse)
+        return self.parsed(response, headers.parse)
 
     @property
     def endpoint(self) -> str:
@@ -124,8 +124,8 @@ class GcsStore(CloudStore):
         query = "alt=media"
         fields = (*_AS_STORED, *fields)
         if conditions is not NO_CONDITIONS:
-            query = encode_query([("alt", "media"), *resources.condition_query(conditions)])
-            fields += tuple(resources.condition_fields(conditions))
+            query = encode_query([("alt", "media"), *headers.condition_query(conditions)])
+            fields += tuple(headers.condition_fields(conditions))
         return Request(self.service, "GET", self._media + encode_segment(key), query, fields)
 
     def pin(self, response: Response) -> Conditions | None:
@@ -136,15 +136,15 @@ class GcsStore(CloudStore):
         return None if metadata.version_id is None else Conditions(version_id=metadata.version_id)
 
     def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
-        return resources.metadata_of_media(response, size)
+        return headers.metadata_of_media(response, size)
 
     def checksum_of(self, response: Response) -> int | None:
-        return resources.crc32c_of(response)
+        return headers.crc32c_of(response)
 
     def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        query = encode_query(resources.condition_query(conditions))
-        request = self.request("GET", self.path(key), query, resources.condition_fields(conditions))
-        return resources.metadata_of((yield from self.ask(request, key)))
+        query = encode_query(headers.condition_query(conditions))
+        request = self.request("GET", self.path(key), query, headers.condition_fields(conditions))
+        return headers.metadata_of((yield from self.ask(request, key)))
 
     # -- writing
 
@@ -152,7 +152,7 @@ class GcsStore(CloudStore):
         if source.size <= self.settings.multipart.threshold:
             write = uploads.write
         elif self.settings.gcs.composite_upload:
-            write = composite.write
+            write = multipart.write
         else:
             write = resumable.write
         return (yield from write(self, key, source, options))
@@ -160,7 +160,7 @@ class GcsStore(CloudStore):
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
         if source.size <= self.settings.multipart.threshold:
             return (yield from self._write(key, source, options))
-        write = composite.write if self.settings.gcs.composite_upload else resumable.write
+        write = multipart.write if self.settings.gcs.composite_upload else resumable.write
         return (yield from write(self, key, source, options, resume))
 
     def temporary(self, prefix: str) -> Steps[list[dict[str, Any]]]:
@@ -168,7 +168,7 @@ class GcsStore(CloudStore):
         found: list[dict[str, Any]] = []
         token: str | None = None
         while True:
-            query = [("prefix", prefix), ("fields", resources.PART_FIELDS)]
+            query = [("prefix", prefix), ("fields", headers.PART_FIELDS)]
             query += [("pageToken", token)] if token else []
             page = yield from self.ask(self.request("GET", self._objects, encode_query(query)), "")
             found += page.get("items", ())
@@ -187,13 +187,13 @@ class GcsStore(CloudStore):
         self.check_key(key, "PUT")
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
-        return CloudWriter(self, key, options, composite.Upload(self, key, options), part_size, expected_size)
+        return CloudWriter(self, key, options, multipart.Upload(self, key, options), part_size, expected_size)
 
     def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
         """See :class:`s3dlio.stores.cloud.attempts.Marking`."""
         found = yield from self.ask(self.request("GET", self.path(key), "fields=etag,generation,size,metadata"), key)
         mark: str | None = (found.get("metadata") or {}).get(attempts.MARK)
-        return attempts.Marked(mark, resources.result_of(found))
+        return attempts.Marked(mark, headers.result_of(found))
 
     def write_conditions(self, key: str, options: PutOptions) -> Steps[list[tuple[str, str]]]:
         """The query parameters for a write's conditions. Cloud Storage knows conditions of writes by generation only,
@@ -227,7 +227,7 @@ class GcsStore(CloudStore):
     def _list_page(
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> Steps[tuple[ListPage, str | None]]:
-        query = [("maxResults", str(self.page_size)), ("fields", resources.LIST_FIELDS)]
+        query = [("maxResults", str(self.page_size)), ("fields", headers.LIST_FIELDS)]
         if prefix:
             query.append(("prefix", prefix))
         if not recursive:
@@ -240,7 +240,7 @@ class GcsStore(CloudStore):
         items = [item for item in found.get("items", ()) if item["name"] != start_after]
 
         def entries() -> list[ListEntry]:
-            return [resources.entry_of(item) for item in items]
+            return [headers.entry_of(item) for item in items]
 
         page = ListPage([item["name"] for item in items], found.get("prefixes", []), entries)
         check_listing(page, prefix)

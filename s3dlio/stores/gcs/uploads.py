@@ -19,7 +19,7 @@ from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
-from s3dlio.stores.gcs import resources
+from s3dlio.stores.gcs import headers
 from s3dlio.types import PutOptions, PutResult
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def json_source(body: dict[str, Any]) -> MemorySource:
 def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write an object in one request."""
     mark = attempts.new_mark(options)
-    said = resources.marked(resources.properties(options), mark)
+    said = headers.marked(headers.properties(options), mark)
     conditions = yield from store.write_conditions(key, options)
     crc = crc32c_of(source)
     request = put_request(store, key, source, said, crc, options, conditions)
@@ -62,15 +62,15 @@ def put_request(
 ) -> Request:
     """The request that writes a whole object."""
     told = integrity.to_base64(crc)
-    query = [("name", key), ("fields", resources.RESULT_FIELDS), *resources.key_name(options), *conditions]
-    fields = resources.key_fields(options.sse_customer_key)
+    query = [("name", key), ("fields", headers.RESULT_FIELDS), *headers.key_name(options), *conditions]
+    fields = headers.key_fields(options.sse_customer_key)
     if said.keys() <= {"contentType"} and source.size:
-        fields += [("content-type", resources.content_type(said)), ("x-goog-hash", f"crc32c={told}")]
+        fields += [("content-type", headers.content_type(said)), ("x-goog-hash", f"crc32c={told}")]
         request = store.upload_request([("uploadType", "media"), *query], fields, source)
     else:
         boundary = os.urandom(16).hex()
         fields.append(("content-type", f"multipart/related; boundary={boundary}"))
-        body = related({**said, "name": key, "crc32c": told}, source, resources.content_type(said), boundary)
+        body = related({**said, "name": key, "crc32c": told}, source, headers.content_type(said), boundary)
         request = store.upload_request([("uploadType", "multipart"), *query], fields, body)
     return request
 
@@ -120,13 +120,13 @@ def checked(store: GcsStore, key: str, response: Response, crc: int) -> Steps[Pu
     Raises:
         IntegrityError: it is another.
     """
-    resource = store.parsed(response, resources.parse)
+    resource = store.parsed(response, headers.parse)
     told = resource.get("crc32c")
     if told is not None and integrity.from_base64(told) != crc:
         if resource.get("generation"):
             yield from store._delete(key, resource["generation"])
         raise IntegrityError("the object arrived damaged, and was removed", hint="write it again")
-    return resources.result_of(resource)
+    return headers.result_of(resource)
 
 
 def typed_damage(error: S3dlioError) -> S3dlioError:

@@ -15,7 +15,7 @@ from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.stores.gcs import failures, links, resources
+from s3dlio.stores.gcs import failures, headers, links
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.sdk.bodies import file_over
@@ -211,7 +211,7 @@ class GcsSdkStore(BlockingStore):
             start_offset=start_after or None,
             page_token=token,
             page_size=self.page_size,
-            fields=resources.LIST_FIELDS,
+            fields=headers.LIST_FIELDS,
             **self._common(),
         )
         with translated(self, ""):
@@ -251,10 +251,10 @@ class GcsSdkStore(BlockingStore):
         blob = self._new_blob(key, options)
         original = source.blob(source_key, options.conditions)
         with translated(self, key, options):
-            if resources.properties(options):  # a resource replaces all that the source has
+            if headers.properties(options):  # a resource replaces all that the source has
                 original.reload(**self._common())
                 carried = metadata_of(original, 0)
-                for name, value in resources.carried(carried).items():
+                for name, value in headers.carried(carried).items():
                     blob._patch_property(name, value)
                 describe(blob, options)
             condition = self._generation(key, options)

@@ -18,7 +18,7 @@ from s3dlio.forking import import_all
 from s3dlio.memory import crc32c as integrity
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import create_only_error
-from s3dlio.stores.gcs import failures, resources
+from s3dlio.stores.gcs import failures, headers
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def retry_of(account: GcsAccount) -> Any:
 
 def read_arguments(conditions: Conditions) -> dict[str, Any]:
     """The keyword arguments for a read's conditions."""
-    resources.condition_fields(conditions)  # refuses what cannot stand in a header
+    headers.condition_fields(conditions)  # refuses what cannot stand in a header
     return {
         "if_etag_match": conditions.if_match,
         "if_etag_not_match": conditions.if_none_match,
@@ -79,7 +79,7 @@ def read_arguments(conditions: Conditions) -> dict[str, Any]:
 
 def describe(blob: Any, options: PutOptions, mark: str | None = None) -> None:
     """Give a blob what a write says besides its bytes."""
-    for name, value in resources.marked(resources.properties(options), mark).items():
+    for name, value in headers.marked(headers.properties(options), mark).items():
         blob._patch_property(name, value)  # what its own setters do, one property each
 
 

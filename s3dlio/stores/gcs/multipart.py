@@ -19,7 +19,7 @@ from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
-from s3dlio.stores.gcs import batch, resources, uploads
+from s3dlio.stores.gcs import batch_delete, headers, uploads
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
 from s3dlio.stores.writer import UploadState, goes_on
 from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
@@ -60,7 +60,7 @@ class Upload:
         self._key = key
         self._options = options
         self._mark = attempts.new_mark(options)
-        self._said = resources.marked(resources.properties(options), self._mark)
+        self._said = headers.marked(headers.properties(options), self._mark)
         self._prefix = f"{PARTS}{os.urandom(16).hex()}/"
         self._sent: dict[int, tuple[int, int]] = {}  # number -> CRC32C, size
         self._parts: dict[int, _Part] = {}
@@ -180,8 +180,8 @@ class Upload:
     def abort(self) -> Steps[None]:
         """Remove the temporary objects; what stays is told in the log."""
         names, self._names = self._names, []
-        for start in range(0, len(names), batch.MAX_REQUESTS):
-            some = names[start : start + batch.MAX_REQUESTS]
+        for start in range(0, len(names), batch_delete.MAX_REQUESTS):
+            some = names[start : start + batch_delete.MAX_REQUESTS]
             try:
                 failed = yield from self._store._delete_many(some)
             except S3dlioError as error:
@@ -196,7 +196,7 @@ class Upload:
     def _noted(self, name: str, response: Response, crc: int, size: int) -> _Part:
         if response.status != 200:
             raise uploads.typed_damage(self._store.fail(response, self._key))
-        resource = self._store.parsed(response, resources.parse)
+        resource = self._store.parsed(response, headers.parse)
         told = resource.get("crc32c")
         if told is not None and integrity.from_base64(told) != crc:
             raise IntegrityError("a part arrived damaged", hint="write it again")
