@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from s3dlio import api
-from s3dlio.client import Client
 from s3dlio.coroutines import run, twin_of
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.body import as_memory
 from s3dlio.types import ObjectMetadata, Payload, PutOptions
-from s3dlio.verbs import URI
+from s3dlio.uri import URI
+from s3dlio.verbs import batches
 
 _URIS_AT_ONCE = 1000
 
@@ -107,7 +107,7 @@ async def put_many_async(
     await run(lambda: api.put_many(pairs, max_in_flight), to_its_end=borrow)
 
 
-iter_many_async = api.function_of(Client.iter_many_async, __name__)
+iter_many_async = api.function_of(batches.iter_many_async, __name__)
 
 
 async def iterate_async(uri: URI, recursive: bool = False, pattern: str | None = None) -> AsyncIterator[str]:

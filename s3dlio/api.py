@@ -1,4 +1,4 @@
-"""The functions of the package: the methods of one default client, and what configures it."""
+"""The functions of the package: the verbs with one default client, and what configures it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from s3dlio.client import Client
 from s3dlio.config import settings
+from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
-from s3dlio.verbs import URI
+from s3dlio.uri import URI
+from s3dlio.verbs import batches, containers, generated, listing, objects, trees
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,17 +117,16 @@ def init_logging(level: str = "info") -> None:
     logger.setLevel(number)
 
 
-def function_of(method: Callable[Concatenate[Client, P], T], home: str = __name__) -> Callable[P, T]:
-    """The method as a function of the default client, with its documentation and its parameters, in module ``home``."""
+def function_of(verb: Callable[Concatenate[Session, P], T], home: str = __name__) -> Callable[P, T]:
+    """The verb with the default client as its session; its documentation and other parameters, in module ``home``."""
 
-    @functools.wraps(method)
+    @functools.wraps(verb)
     def function(*args: P.args, **kwargs: P.kwargs) -> T:
-        return method(default_client(), *args, **kwargs)
+        return verb(default_client(), *args, **kwargs)
 
-    signature = inspect.signature(method)
-    parameters = [parameter for name, parameter in signature.parameters.items() if name != "self"]
+    signature = inspect.signature(verb)
+    _, *parameters = signature.parameters.values()
     function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    function.__qualname__ = method.__name__
     function.__module__ = home
     return function
 
@@ -183,42 +184,42 @@ def get_object(
     return default_client().get(uri, version_id=version_id, conditions=conditions)
 
 
-get_tags = function_of(Client.get_tags)
-put_tags = function_of(Client.put_tags)
-presign = function_of(Client.presign)
-pre_stat_and_cache = function_of(Client.pre_stat_and_cache)
-get_range = function_of(Client.get_range)
-get_into = function_of(Client.get_into)
-get_many = function_of(Client.get_many)
-get_many_outcomes = function_of(Client.get_many_outcomes)
-iter_many = function_of(Client.iter_many)
-get_many_stats = function_of(Client.get_many_stats)
+get_tags = function_of(objects.get_tags)
+put_tags = function_of(objects.put_tags)
+presign = function_of(objects.presign)
+pre_stat_and_cache = function_of(batches.pre_stat_and_cache)
+get_range = function_of(objects.get_range)
+get_into = function_of(objects.get_into)
+get_many = function_of(batches.get_many)
+get_many_outcomes = function_of(batches.get_many_outcomes)
+iter_many = function_of(batches.iter_many)
+get_many_stats = function_of(batches.get_many_stats)
 
-put = function_of(Client.put)
-put_bytes = function_of(Client.put_bytes)
-put_many = function_of(Client.put_many)
+put = function_of(generated.put)
+put_bytes = function_of(objects.put_bytes)
+put_many = function_of(batches.put_many)
 
-list = function_of(Client.list)
-list_keys = function_of(Client.list_keys)
-list_full_uris = function_of(Client.list_full_uris)
-iterate = function_of(Client.iterate)
+list = function_of(listing.list)
+list_keys = function_of(listing.list_keys)
+list_full_uris = function_of(listing.list_full_uris)
+iterate = function_of(listing.iterate)
 
-head = function_of(Client.head)
-stat = function_of(Client.stat)
-stat_object = function_of(Client.stat)
-stat_many = function_of(Client.stat_many)
-exists = function_of(Client.exists)
+head = function_of(objects.head)
+stat = function_of(objects.stat)
+stat_object = function_of(objects.stat)
+stat_many = function_of(batches.stat_many)
+exists = function_of(objects.exists)
 
-delete = function_of(Client.delete)
-delete_many = function_of(Client.delete_many)
-mkdir = function_of(Client.mkdir)
-rmdir = function_of(Client.rmdir)
-create_bucket = function_of(Client.create_bucket)
-delete_bucket = function_of(Client.delete_bucket)
-list_containers = function_of(Client.list_containers)
+delete = function_of(objects.delete)
+delete_many = function_of(batches.delete_many)
+mkdir = function_of(containers.mkdir)
+rmdir = function_of(containers.rmdir)
+create_bucket = function_of(containers.create_bucket)
+delete_bucket = function_of(containers.delete_bucket)
+list_containers = function_of(containers.list_containers)
 
-upload = function_of(Client.upload)
-download = function_of(Client.download)
-copy = function_of(Client.copy)
-move = function_of(Client.move)
-sync = function_of(Client.sync)
+upload = function_of(trees.upload)
+download = function_of(trees.download)
+copy = function_of(trees.copy)
+move = function_of(trees.move)
+sync = function_of(trees.sync)

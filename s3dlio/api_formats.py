@@ -15,8 +15,7 @@ from s3dlio.formats.parquet_read import FOOTER_CAP
 from s3dlio.memory.view import BytesView
 from s3dlio.signatures import either
 from s3dlio.types import Conditions, Payload
-from s3dlio.uri import as_uri, has_scheme
-from s3dlio.verbs import URI
+from s3dlio.uri import URI, as_uri, has_scheme
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -9,25 +9,19 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from s3dlio.config.endpoints import with_secrets
 from s3dlio.config.fields import secrets
 from s3dlio.config.settings import SECTIONS, Settings
+from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
 from s3dlio.signatures import refuses_unknown
-from s3dlio.transfer.many import check_width
-from s3dlio.trees import TreeVerbs
 from s3dlio.types import Observer
-
-if TYPE_CHECKING:
-    from s3dlio.transfer.progress import Progress
-    from s3dlio.transfer.summary import TransferSummary
-
-DEFAULT_SIZE = 20 << 20
+from s3dlio.verbs import batches, containers, generated, listing, objects, trees
 
 
-class Client(TreeVerbs):
+class Client(Session):
     """Access to objects by URI. Safe to share among threads and to use in a forked child; a context manager.
 
     It pickles by its settings, without secrets: where it is unpickled, credentials are found anew. Observers stay
@@ -122,70 +116,51 @@ class Client(TreeVerbs):
         """Take an observer away again; one that is not there is no error."""
         self.stores.remove_observer(observer)
 
-    def put(
-        self,
-        prefix: str,
-        num: int = 1,
-        template: str | None = None,
-        max_in_flight: int = 64,
-        size: int | None = None,
-        should_create_bucket: bool = False,
-        object_type: str = "RAW",
-        dedup_factor: int = 1,
-        compress_factor: int = 1,
-        data_gen_algorithm: str = "random",
-        data_gen_mode: str = "streaming",
-        chunk_size: int = 256 << 10,
-        *,
-        elements: int = 1,
-        seed: int | None = None,
-        progress: Progress | None = None,
-    ) -> TransferSummary:
-        """Write generated objects, each with other bytes; :meth:`put_bytes` writes data of your own.
+    # Methods are functions of a session: the functions of the package are the same ones.
 
-        Args:
-            prefix: the URI to write under; with ``{}`` in it and no ``template``, it names the objects itself.
-            num: how many.
-            template: their names: the first ``{}`` is the index, the second is ``num``. Default: ``object-{}``.
-            max_in_flight: how many at a time.
-            size: bytes of each, or of each of its ``elements``; default 20 MiB.
-            should_create_bucket: create the bucket (container, directory) first.
-            object_type: the format, in any case.
-            dedup_factor: of the 1 MiB blocks of an object, one in so many is unique.
-            compress_factor: zstd shrinks the data so many times.
-            data_gen_algorithm: ``random``, or ``prand``, quicker and weaker.
-            data_gen_mode: ``streaming`` generates ``chunk_size`` bytes at a time, ``single-pass`` whole objects.
-            chunk_size: bytes.
-            elements: how many records a TFRecord file has, how many rows an array.
-            seed: the same bytes at every run.
-            progress: is told what moves.
+    get = objects.get
+    get_to_file = objects.get_to_file
+    get_range = objects.get_range
+    get_into = objects.get_into
+    put_bytes = objects.put_bytes
+    head = objects.head
+    stat = objects.stat
+    exists = objects.exists
+    delete = objects.delete
+    presign = objects.presign
+    get_tags = objects.get_tags
+    put_tags = objects.put_tags
 
-        Raises:
-            ConfigError: an argument is unknown or out of range; nothing was written.
-            BatchError: objects failed; all others were written.
-        """
-        from s3dlio.transfer.generate import put_generated
+    mkdir = containers.mkdir
+    rmdir = containers.rmdir
+    create_bucket = containers.create_bucket
+    delete_bucket = containers.delete_bucket
+    list_containers = containers.list_containers
 
-        summary = put_generated(
-            self,
-            prefix,
-            num,
-            template=template,
-            size=DEFAULT_SIZE if size is None else size,
-            max_in_flight=check_width(max_in_flight),
-            create_bucket=should_create_bucket,
-            object_type=object_type,
-            elements=elements,
-            dedup=dedup_factor,
-            compress=compress_factor,
-            algorithm=data_gen_algorithm,
-            mode=data_gen_mode,
-            chunk_size=chunk_size,
-            seed=seed,
-            progress=progress,
-        )
-        summary.raise_for_failures("PUT")
-        return summary
+    get_many = batches.get_many
+    get_many_outcomes = batches.get_many_outcomes
+    get_many_stats = batches.get_many_stats
+    iter_many = batches.iter_many
+    iter_many_async = batches.iter_many_async
+    put_many = batches.put_many
+    stat_many = batches.stat_many
+    pre_stat_and_cache = batches.pre_stat_and_cache
+    delete_many = batches.delete_many
+
+    put = generated.put
+
+    select = listing.select
+    iterate = listing.iterate
+    list = listing.list
+    list_keys = listing.list_keys
+    list_full_uris = listing.list_full_uris
+
+    upload = trees.upload
+    download = trees.download
+    copy = trees.copy
+    move = trees.move
+    sync = trees.sync
+
 
 
 def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from s3dlio.engine.executor import AwaitToken, Executor, cancelled_by
+from s3dlio.engine.cancel import AwaitToken, cancelled_by
+from s3dlio.engine.executor import Executor
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -20,6 +20,8 @@ SCHEMES = {
     "memory": "memory",
 }
 LOCAL_SCHEMES = frozenset({"file", "direct"})
+#: What may stand for a URI in a call: text, or the path of a local file.
+URI = str | os.PathLike[str]
 #: The ARN of an S3 access point, which stands in the place of a bucket. Slashes within it do not begin the key.
 _ARN = re.compile(
     r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:(?:outpost[:/][A-Za-z0-9-]+[:/])?accesspoint[:/][A-Za-z0-9.-]+"

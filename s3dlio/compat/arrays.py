@@ -11,7 +11,7 @@ from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError
 from s3dlio.formats import build_npy, read_npy_bytes
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.view import BytesView
-from s3dlio.verbs import URI
+from s3dlio.uri import URI
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,8 +12,7 @@ from typing import Any
 from s3dlio import api
 from s3dlio.errors import InvalidURIError
 from s3dlio.memory.view import BytesView
-from s3dlio.uri import parse
-from s3dlio.verbs import URI
+from s3dlio.uri import URI, parse
 
 
 def _warn(what: str) -> None:

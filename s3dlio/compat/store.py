@@ -29,8 +29,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call
 from s3dlio.stores.local.atomic import make_directories
 from s3dlio.types import NO_OPTIONS, Observation, Payload, PutOptions
-from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, as_uri, bucket_beside, has_scheme
-from s3dlio.verbs import URI
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, URI, as_uri, bucket_beside, has_scheme
 
 Config = RangeEngineConfig | AdaptiveConfig | CloudConfig | FileSystemConfig
 Logger = Callable[[Observation], None]

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3dlio.engine.executor import BaseExecutor, ByteBudget, CancelToken
+from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.feed import Feed, Item, Source
 from s3dlio.stores.base import Call
 
@@ -216,14 +218,14 @@ def _run_lanes(
     while (call := feed.peek()) is not None:
         may_share = width > 1 and _CPUS > 1 and executor.free > 0
         shared = may_share and call.load >= _BULKY
-        crew = _Crew(feed, width, on_done, cancel, budget, adaptive, may_share=may_share, shared=shared)
-        executor.share(crew.lane, 1 if shared else 0, cancel)
+        lanes = _Lanes(feed, width, on_done, cancel, budget, adaptive, may_share=may_share, shared=shared)
+        executor.share(lanes.run, 1 if shared else 0, cancel)
 
 
-class _Crew:
+class _Lanes:
     """One lane, or two that begin with bulky calls. Two go on with whatever comes; after many small calls one leaves.
 
-    A crew ends where there is none left, or where one lane meets a bulky call that two should begin with. That lane has
+    They end where there is none left, or where one lane meets a bulky call that two should begin with. That lane has
     only small ones to wait for then: nothing is held up by a bulky one that is on its way.
 
     Args:
@@ -258,8 +260,8 @@ class _Crew:
         self._alone = not shared  # and has ended
         self._small = 0  # calls in a row that were not bulky, about
 
-    def lane(self) -> None:
-        """Run calls until there is none left, or the crew ends."""
+    def run(self) -> None:
+        """One lane: runs calls until there is none left for it."""
         from s3dlio.net.adaptive import Pace
         from s3dlio.net.lane import Lane
 

@@ -1,4 +1,4 @@
-"""The threads of batches: work that is shared among them, cancelled promptly, and bounded in bytes.
+"""The threads of batches: work that is shared among them, and cancelled promptly.
 
 **The caller's own thread is the first worker.** A batch calls ``share(work, helpers)``: ``work`` runs on the calling
 thread and, when threads are free, on up to ``helpers`` more, each of them pulling from what the batch shares. So a
@@ -17,128 +17,15 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from s3dlio.errors import ConfigError, TransferCancelledError
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock, call_in_child, renewed_in_child
-from s3dlio.net.ending import awaited
 from s3dlio.reentrancy import submit
 
 T = TypeVar("T")
 
 #: How long an interrupted batch waits for its other threads to leave (seconds); each leaves after the call it is in.
 LEAVE_SECONDS = 5.0
-
-
-class CancelToken:
-    """Tells the workers of a batch to stop. Cancelling is one assignment: safe from any thread and signal handler."""
-
-    __slots__ = ("cancelled", "reason")
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.reason = ""
-
-    def cancel(self, reason: str = "cancelled") -> None:
-        """Ask to stop; the first reason stays."""
-        if not self.cancelled:
-            self.reason = reason
-            self.cancelled = True
-
-    def check(self) -> None:
-        """Raise if the batch was cancelled.
-
-        Raises:
-            TransferCancelledError: it was.
-        """
-        if self.cancelled:
-            raise TransferCancelledError(self.reason)
-
-
-class AwaitToken(CancelToken):
-    """The token of an awaited call: cancelling it also ends what its threads wait for. See :class:`Awaited`."""
-
-    __slots__ = ("_changed", "_ends")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = threading.Condition()
-        self._ends: set[Callable[[], None]] = set()
-
-    def cancel(self, reason: str = "cancelled") -> None:
-        super().cancel(reason)
-        with self._changed:
-            for end in self._ends:
-                end()
-            self._changed.notify_all()
-
-    def sleep(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self.cancelled, seconds)
-
-    def enter(self, end: Callable[[], None]) -> None:
-        with self._changed:
-            self.check()
-            self._ends.add(end)
-
-    def leave(self, end: Callable[[], None]) -> None:
-        with self._changed:
-            self._ends.discard(end)
-
-
-def surrounding_token() -> AwaitToken | None:
-    """The token of the awaited call that this runs in; cancelling its task cancels it."""
-    token = awaited.get()
-    assert token is None or isinstance(token, AwaitToken)
-    return token
-
-
-def cancelled_by(token: AwaitToken, work: Callable[[], T]) -> T:
-    """Run ``work``; its requests are given up and its batches stop when ``token`` is cancelled."""
-    before = awaited.set(token)
-    try:
-        return work()
-    finally:
-        awaited.reset(before)
-
-
-class ByteBudget:
-    """A bound on the bytes in flight. What is larger than the whole budget passes alone, instead of never.
-
-    Args:
-        limit: bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        if limit < 1:
-            raise ConfigError(f"the limit of bytes in flight must be at least 1, got {limit}")
-        self.limit = limit
-        self.in_flight = 0
-        self._changed = threading.Condition()
-
-    def _fits(self, size: int) -> bool:
-        return not self.in_flight or self.in_flight + size <= self.limit
-
-    def take(self, size: int) -> bool:
-        """Take ``size`` bytes now if they fit; for an event loop, which must not wait."""
-        with self._changed:
-            if fits := self._fits(size):
-                self.in_flight += size
-            return fits
-
-    def acquire(self, size: int, cancel: CancelToken) -> bool:
-        """Take ``size`` bytes, waiting for others to be given back; False when ``cancel`` was cancelled meanwhile."""
-        with self._changed:
-            while not self._fits(size):
-                if cancel.cancelled:
-                    return False
-                self._changed.wait(0.1)  # the token has no lock to wait on, so look at it ten times a second
-            self.in_flight += size
-            return True
-
-    def release(self, size: int) -> None:
-        """Give ``size`` bytes back."""
-        with self._changed:
-            self.in_flight -= size
-            self._changed.notify_all()
 
 
 class BaseExecutor(ABC):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from s3dlio.engine.executor import CancelToken
+from s3dlio.engine.cancel import CancelToken
 from s3dlio.stores.base import Call
 
 #: A call, and its position in the input.

@@ -14,7 +14,7 @@ _PATIENCE = 5.0  # seconds that an interrupted transfer waits for the listing's 
 _LOOK = 0.2  # seconds between two looks whether the reader has gone, or the transfer was stopped
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """An iterator whose items are made ahead, at most ``depth`` of them; an error comes at its place in the order.
 
     Items pass through a deque, without a lock; only who has to wait takes one.

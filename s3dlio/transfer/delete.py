@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from s3dlio.engine.admission import check_width
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import BaseExecutor, CancelToken, surrounding_token
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.cancel import CancelToken, surrounding_token
+from s3dlio.engine.executor import BaseExecutor
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
-from s3dlio.transfer.many import check_width
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.runner import LinkedToken, watched
@@ -195,7 +196,7 @@ def delete_keys(
     progress = progress or NoProgress()
     deletion = _Deletion(LinkedToken(cancel), progress)
     # Three pages ahead of the requests is enough that none waits for a listing; a hundred pages are 10 MB.
-    ahead = Ahead(
+    ahead = Prefetcher(
         ((store, batch) for batch in _batches(keys, store.delete_batch_size)),
         depth=min(3 * max_in_flight, 100),
         seen=lambda work: progress.add(len(work[1]), 0),
@@ -240,7 +241,7 @@ class _Deletion:
         batches: Iterable[tuple[ObjectStore, list[str]] | None],
         width: int,
         executor: BaseExecutor,
-        ahead: Ahead[Any] | None = None,
+        ahead: Prefetcher[Any] | None = None,
     ) -> None:
         """Delete all batches, up to ``width`` at a time, fewer while the service asks to slow down.
 

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio.config.sizes import shown
+from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import BaseExecutor, ByteBudget, surrounding_token
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.cancel import surrounding_token
+from s3dlio.engine.executor import BaseExecutor
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.transfer.generated import GeneratedObjects
@@ -91,16 +93,10 @@ def put_generated(
         raise ConfigError(f"num must be 0 or more, got {shown(num)}")
     data = {"algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed}
     objects = GeneratedObjects(object_type, size, dedup, compress, elements=elements, **data)
-    store, names = _names(session, prefix, template)
-    if num > 1 and names(0, num) == names(1, num):
-        raise ConfigError(
-            f"the template has no '{{}}': all {num} objects would be called {names(0, num)!r}",
-            uri=prefix,
-            hint="write {} where the index of the object is to stand",
-        )
+    store, name = _names(session, prefix, template, num)
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         store.create_container()
-    put = _Put(store, lambda index: names(index, num), objects, progress or NoProgress(), continue_on_error)
+    put = _Put(store, name, objects, progress or NoProgress(), continue_on_error)
     put.run(num, max_in_flight, session.executor, session.settings.transfer.max_in_flight_bytes)
     return put.tally.summary()
 
@@ -130,11 +126,11 @@ class _Put:
         with contextlib.ExitStack() as cleanup:
             made: Iterator[Call[PutResult]] = map(self._call, range(num))
             calls: Iterable[Call[PutResult] | None] = made
-            ahead: Ahead[Call[PutResult]] | None = None
+            ahead: Prefetcher[Call[PutResult]] | None = None
             head = self._objects.head_size
             if head > INLINE_BYTES:
                 depth = max(1, min(width, min(AHEAD_BYTES, limit) // head))
-                ahead = Ahead(made, depth, stopped=lambda: self._cancel.cancelled)
+                ahead = Prefetcher(made, depth, stopped=lambda: self._cancel.cancelled)
                 calls = cleanup.enter_context(contextlib.closing(ahead))
             run_calls(
                 self._counted(calls), ahead=ahead, width=width, on_done=self._done, cancel=self._cancel,
@@ -165,18 +161,30 @@ class _Put:
                 self._cancel.cancel("another object failed")
 
 
-Names = Callable[[int, int], str]
+def _names(session: Session, prefix: str, template: str | None, num: int) -> tuple[ObjectStore, Callable[[int], str]]:
+    """The store, and what makes the key of an object from its index.
 
-
-def _names(session: Session, prefix: str, template: str | None) -> tuple[ObjectStore, Names]:
-    """The store, and what makes the key of object ``index`` of ``num``."""
+    Raises:
+        ConfigError: several objects would have one name.
+    """
     if template is None and "{}" in prefix:
         store, template = session.store_for(prefix)
-        return store, lambda index, num: fill_in(template, index, num)
-    template = DEFAULT_TEMPLATE if template is None else template
-    store, whole = session.store_for(f"{prefix.removesuffix('/')}/{template}")
-    head = whole.removesuffix(template)
-    return store, lambda index, num: head + fill_in(template, index, num)
+        head = ""
+    else:
+        template = DEFAULT_TEMPLATE if template is None else template
+        store, whole = session.store_for(f"{prefix.removesuffix('/')}/{template}")
+        head = whole.removesuffix(template)
+
+    def name(index: int) -> str:
+        return head + fill_in(template, index, num)
+
+    if num > 1 and name(0) == name(1):
+        raise ConfigError(
+            f"the template has no '{{}}': all {num} objects would be called {name(0)!r}",
+            uri=prefix,
+            hint="write {} where the index of the object is to be",
+        )
+    return store, name
 
 
 def fill_in(template: str, index: int, num: int) -> str:

@@ -5,48 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from s3dlio.config.sizes import shown
+from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_kinds
-from s3dlio.engine.executor import BaseExecutor, ByteBudget, CancelToken, surrounding_token
-from s3dlio.errors import BatchError, ConfigError, ItemFailure, TransferCancelledError
+from s3dlio.engine.cancel import CancelToken, surrounding_token
+from s3dlio.engine.session import Session
+from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
 from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions
 from s3dlio.uri import as_uri
-
-#: Finds the store and the key of a URI; does no I/O, raises InvalidURIError.
-StoreFor = Callable[[str], tuple[ObjectStore, str]]
-
-
-class Crew(NamedTuple):
-    """What a batch runs with."""
-
-    store_for: StoreFor
-    executor: BaseExecutor
-    width: int
-
-
-def check_width(max_in_flight: Any, *aliases: Any) -> int:
-    """How many operations may be in flight: ``max_in_flight``, or the last of its older names that was given.
-
-    Raises:
-        TypeError: it is no integer.
-        ConfigError: it is less than 1.
-    """
-    for alias in aliases:
-        max_in_flight = max_in_flight if alias is None else alias
-    if isinstance(max_in_flight, bool) or not hasattr(max_in_flight, "__index__"):
-        raise TypeError(f"max_in_flight must be an integer >= 1, not {type(max_in_flight).__name__}")
-    width = max_in_flight.__index__()
-    if width < 1:
-        raise ConfigError(
-            f"max_in_flight must be an integer >= 1 (valid range: 1 or more), got {shown(width)}: "
-            "a limit of 0 would allow no operation to start"
-        )
-    return int(width)
 
 
 def uri_list(uris: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -92,18 +62,19 @@ class Outcomes:
         self,
         stores: Sequence[ObjectStore],
         make: Callable[[int], Call[Any]],
-        crew: Crew,
+        session: Session,
+        width: int,
         budget: ByteBudget | None = None,
     ) -> None:
-        """Run the batch: one call for each of ``stores``, which ``make`` makes from its position.
+        """Run the batch, ``width`` calls at a time: one for each of ``stores``, made by ``make`` from its position.
 
         Raises:
             BatchError: items failed, and it was not to ``keep_going``.
             TransferCancelledError: the awaited call around it was cancelled.
         """
         run_kinds(
-            [store.is_cloud for store in stores], make, width=crew.width, on_done=self.done, cancel=self.cancel,
-            executor=crew.executor, budget=budget,
+            [store.is_cloud for store in stores], make, width=width, on_done=self.done, cancel=self.cancel,
+            executor=session.executor, budget=budget,
         )  # fmt: skip
         if self.errors and not self._keep_going:
             failures = [ItemFailure(index, self._uris[index], error) for index, error in self.errors.items()]
@@ -138,20 +109,20 @@ class _Totals(Outcomes):
         self.bytes += self.sinks[index].size or 0
 
 
-def _targets(uris: Sequence[str], crew: Crew, operation: str) -> list[tuple[ObjectStore, str]]:
+def _targets(session: Session, uris: Sequence[str], operation: str) -> list[tuple[ObjectStore, str]]:
     """Stores and keys of all URIs, looked at before the first request.
 
     Raises:
         InvalidURIError: one of them is no URI, or names no object.
     """
-    targets = [crew.store_for(uri) for uri in uris]
+    targets = [session.store_for(uri) for uri in uris]
     for store, key in targets:
         store.check_key(key, operation)
     return targets
 
 
 def get_many(
-    uris: Sequence[str], crew: Crew, *, keep_going: bool = False
+    session: Session, uris: Sequence[str], width: int, *, keep_going: bool = False
 ) -> list[tuple[str, BytesView | BaseException]]:
     """Read every URI, each once; the results stand in the order of ``uris``, equal URIs share their view.
 
@@ -160,7 +131,7 @@ def get_many(
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
     unique = list(dict.fromkeys(uris))
-    targets = _targets(unique, crew, "GET")
+    targets = _targets(session, unique, "GET")
     sinks = [MemorySink() for _ in unique]
     outcomes = Outcomes(unique, "GET", keep_going=keep_going)
 
@@ -168,7 +139,7 @@ def get_many(
         store, key = targets[index]
         return store.read_call(key, sinks[index])
 
-    outcomes.run([store for store, _ in targets], call, crew)
+    outcomes.run([store for store, _ in targets], call, session, width)
     results: list[BytesView | BaseException] = [sink.view() for sink in sinks]
     for index, error in outcomes.errors.items():
         results[index] = error
@@ -178,9 +149,9 @@ def get_many(
     return [(uri, by_uri[uri]) for uri in uris]
 
 
-def get_many_stats(uris: Sequence[str], crew: Crew) -> tuple[int, int]:
+def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
-    targets = _targets(uris, crew, "GET")
+    targets = _targets(session, uris, "GET")
     totals = _Totals(uris)
 
     def call(index: int) -> Call[Any]:
@@ -188,29 +159,34 @@ def get_many_stats(uris: Sequence[str], crew: Crew) -> tuple[int, int]:
         sink = totals.sinks[index] = DiscardSink()
         return store.read_call(key, sink)
 
-    totals.run([store for store, _ in targets], call, crew)
+    totals.run([store for store, _ in targets], call, session, width)
     return totals.objects, totals.bytes
 
 
 def stat_many(
-    uris: Sequence[str], crew: Crew, *, keep_going: bool = False
+    session: Session, uris: Sequence[str], width: int, *, keep_going: bool = False
 ) -> list[ObjectMetadata | BaseException]:
     """What the stores tell about every URI, each asked once, in the order of ``uris``."""
     unique = list(dict.fromkeys(uris))
-    targets = _targets(unique, crew, "HEAD")
+    targets = _targets(session, unique, "HEAD")
     outcomes = _Metadata(unique, keep_going=keep_going)
 
     def call(index: int) -> Call[Any]:
         store, key = targets[index]
         return store.head_call(key)
 
-    outcomes.run([store for store, _ in targets], call, crew)
+    outcomes.run([store for store, _ in targets], call, session, width)
     by_uri = {uri: outcomes.found.get(i) or outcomes.errors[i] for i, uri in enumerate(unique)}
     return [by_uri[uri] for uri in uris]
 
 
 def put_many(
-    items: Iterable[Sequence[Any]], crew: Crew, *, options: PutOptions = NO_OPTIONS, budget: ByteBudget | None = None
+    session: Session,
+    items: Iterable[Sequence[Any]],
+    width: int,
+    *,
+    options: PutOptions = NO_OPTIONS,
+    budget: ByteBudget | None = None,
 ) -> None:
     """Write (URI, payload) pairs, in the order of the input. All are checked before the first is written.
 
@@ -223,7 +199,7 @@ def put_many(
     writes: list[tuple[ObjectStore, str, Source]] = []
     for index, item in enumerate(items):
         uri, payload = _pair(index, item)
-        store, key = crew.store_for(uri)
+        store, key = session.store_for(uri)
         store.check_key(key, "PUT")
         try:
             source = as_source(payload)
@@ -236,7 +212,7 @@ def put_many(
         store, key, source = writes[index]
         return store.write_call(key, source, options=options)
 
-    Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, crew, budget)
+    Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, budget)
 
 
 def _pair(index: int, item: Any) -> tuple[str, Payload]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from s3dlio.engine.executor import CancelToken
-from s3dlio.transfer.many import check_width
+from s3dlio.engine.admission import check_width
+from s3dlio.engine.cancel import CancelToken
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import Progress
 from s3dlio.types import NO_OPTIONS, PutOptions

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import ByteBudget, CancelToken
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import (
     AlreadyExistsError,
     IsDirectoryError,
@@ -106,7 +107,7 @@ def run_plan(session: Session, plan: Plan, route: Route, how: Running) -> Tally:
         if isinstance(entry, Item):
             how.progress.add(1, entry.size)
 
-    with contextlib.closing(Ahead(plan, seen=seen, stopped=lambda: transfer.token.cancelled)) as entries:
+    with contextlib.closing(Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)) as entries:
         run_calls(
             transfer.calls(entries),
             ahead=entries,

@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sized
 from typing import Any, Self
 
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import LEAVE_SECONDS, CancelToken
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import LEAVE_SECONDS
+from s3dlio.engine.prefetch import Prefetcher
+from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.body import SMALL, MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call
-from s3dlio.transfer.many import Crew
 from s3dlio.uri import as_uri
 
 #: A URI, or a stretch of an object: (URI, offset, length).
@@ -106,15 +107,19 @@ class Stream:
     """The working part of an iterator over many objects: its thread holds this, and not the iterator.
 
     Args:
+        session: whose stores and threads are used.
         entries: what to read; URIs, or (URI, offset, length).
-        crew: what the batch runs with.
+        width: how many calls are in flight at most.
         objects: how many may be asked for and not be taken.
         size: how many bytes of them, about.
         ordered: outcomes come in the order of ``entries``, otherwise as they arrive.
     """
 
-    def __init__(self, entries: Iterable[Entry], crew: Crew, *, objects: int, size: int, ordered: bool) -> None:
-        self._crew = crew
+    def __init__(
+        self, session: Session, entries: Iterable[Entry], width: int, *, objects: int, size: int, ordered: bool
+    ) -> None:
+        self._session = session
+        self._width = width
         self._ordered = ordered
         self._cancel = CancelToken()
         self._changed = threading.Condition()
@@ -136,12 +141,11 @@ class Stream:
     # -- the batch, on the stream's thread
 
     def _run(self) -> None:
-        crew = self._crew
         failure = None
         try:
             run_calls(
-                self._calls, width=crew.width, on_done=self._done, cancel=self._cancel, executor=crew.executor,
-                ahead=self,
+                self._calls, width=self._width, on_done=self._done, cancel=self._cancel,
+                executor=self._session.executor, ahead=self,
             )  # fmt: skip
         except BaseException as error:
             failure = error
@@ -157,7 +161,7 @@ class Stream:
         """The calls of the batch, each when there is room for it; None where the batch must not wait for that."""
         boxes = ((entry,) for entry in entries)
         # What is all there is read here; what may be a while in coming, on a thread that may wait for it.
-        ahead = None if isinstance(entries, Sized) else Ahead(boxes, self._crew.width, stopped=self._is_stopped)
+        ahead = None if isinstance(entries, Sized) else Prefetcher(boxes, self._width, stopped=self._is_stopped)
         source: Iterator[tuple[Entry] | None] = boxes if ahead is None else ahead
         batched = position = 0
         try:
@@ -211,7 +215,7 @@ class Stream:
         sink = _Sink(begun)
         try:
             uri, offset, length = _parts(entry)
-            store, key = self._crew.store_for(as_uri(uri))
+            store, key = self._session.store_for(as_uri(uri))
             call = store.read_call(key, sink, offset=offset, length=length)
         except (S3dlioError, TypeError, ValueError) as error:
             self._put(position, (entry, error))

@@ -1,16 +1,19 @@
-"""The verbs for one object and for containers, by URI. ``bulk`` adds those for many objects."""
+"""The verbs for one object."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from s3dlio.engine.cancel import surrounding_token
 from s3dlio.engine.session import Session
 from s3dlio.errors import (
+    ConfigError,
     IntegrityError,
     IsDirectoryError,
     LengthMismatchError,
@@ -25,288 +28,279 @@ from s3dlio.stores.base import ObjectStore, writable_memory
 from s3dlio.stores.local.atomic import Replacement
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions
+from s3dlio.uri import URI, as_uri
 
-URI = str | os.PathLike[str]
+log = logging.getLogger("s3dlio.delete")
 
 
-class Verbs(Session):
-    """What a client does with one object, and with containers."""
+def get(
+    session: Session, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> BytesView:
+    """Read an object, or one version of it.
 
-    # -- one object
+    Args:
+        uri: which.
+        version_id: one version of the object.
+        conditions: ETags that it must or must not have, the customer's key that it is encrypted with.
 
-    def get(self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS) -> BytesView:
-        """Read an object, or one version of it.
+    Raises:
+        ObjectNotFoundError, PermissionDeniedError, PreconditionFailedError, IsDirectoryError, InvalidURIError, ...
+    """
+    store, key = session.stores.find(uri)
+    return store.get(key, conditions=_with_version(conditions, version_id))
 
-        Args:
-            uri: which.
-            version_id: one version of the object.
-            conditions: ETags that it must or must not have, the customer's key that it is encrypted with.
 
-        Raises:
-            ObjectNotFoundError, PermissionDeniedError, PreconditionFailedError, IsDirectoryError, InvalidURIError, ...
-        """
-        store, key = self.stores.find(uri)
-        return store.get(key, conditions=_with_version(conditions, version_id))
+def get_to_file(
+    session: Session,
+    uri: URI,
+    path: str | os.PathLike[str],
+    *,
+    version_id: str | None = None,
+    conditions: Conditions = NO_CONDITIONS,
+) -> int:
+    """Read exactly this object (a ``*`` is one of its characters) to a local file, which appears when it is whole.
 
-    def get_to_file(
-        self,
-        uri: URI,
-        path: str | os.PathLike[str],
-        *,
-        version_id: str | None = None,
-        conditions: Conditions = NO_CONDITIONS,
-    ) -> int:
-        """Read exactly this object (a ``*`` is one of its characters) to a local file, which appears when it is whole.
+    Args:
+        uri: which.
+        path: the file; its parents are made. Into it, under the last segment of the key, where it is a directory.
+        version_id, conditions: as of :func:`get`.
 
-        Args:
-            uri: which.
-            path: the file; its parents are made. Into it, under the last segment of the key, where it is a directory.
-            version_id, conditions: as of :meth:`get`.
+    Returns:
+        The size in bytes.
+    """
+    store, key = session.store_for(uri)
+    store.check_key(key, "GET")
+    target = os.path.abspath(path)
+    if os.path.isdir(target):
+        target = os.path.join(target, key.rpartition("/")[2])
+    conditions = _with_version(conditions, version_id)
+    try:
+        with Replacement(target) as new:
+            sink = FileSink(new.fd, path=target)
+            store.execute(store.read_call(key, sink, conditions=conditions))
+            size = sink.size or 0
+            os.ftruncate(new.fd, size)  # a read that began anew may have written more at first
+            new.commit()
+    except OSError as error:
+        if isinstance(error, S3dlioError):
+            raise
+        raise from_os_error(error, uri=f"file://{target}", operation="GET") from error
+    return size
 
-        Returns:
-            The size in bytes.
-        """
-        store, key = self.store_for(uri)
-        store.check_key(key, "GET")
-        target = os.path.abspath(path)
-        if os.path.isdir(target):
-            target = os.path.join(target, key.rpartition("/")[2])
-        conditions = _with_version(conditions, version_id)
-        try:
-            with Replacement(target) as new:
-                sink = FileSink(new.fd, path=target)
-                store.execute(store.read_call(key, sink, conditions=conditions))
-                size = sink.size or 0
-                os.ftruncate(new.fd, size)  # a read that began anew may have written more at first
-                new.commit()
-        except OSError as error:
-            if isinstance(error, S3dlioError):
-                raise
-            raise from_os_error(error, uri=f"file://{target}", operation="GET") from error
-        return size
 
-    def get_range(
-        self, uri: URI, offset: int, length: int | None = None, *, conditions: Conditions = NO_CONDITIONS
-    ) -> BytesView:
-        """Read ``length`` bytes from ``offset`` on, to the end without a length. Past the end there are none.
+def get_range(
+    session: Session, uri: URI, offset: int, length: int | None = None, *, conditions: Conditions = NO_CONDITIONS
+) -> BytesView:
+    """Read ``length`` bytes from ``offset`` on, to the end without a length. Past the end there are none.
 
-        Args:
-            uri: which.
-            offset, length: bytes.
-            conditions: as of :meth:`get`, ``version_id`` included.
+    Args:
+        uri: which.
+        offset, length: bytes.
+        conditions: as of :func:`get`, ``version_id`` included.
 
-        Raises:
-            RangeNotSatisfiableError: a negative or absurd offset or length.
-        """
-        store, key = self.store_for(uri)
-        return store.get_range(key, offset, length, conditions=conditions)
+    Raises:
+        RangeNotSatisfiableError: a negative or absurd offset or length.
+    """
+    store, key = session.store_for(uri)
+    return store.get_range(key, offset, length, conditions=conditions)
 
-    def get_into(
-        self, uri: URI, dst: Any, *, expected_len: int | None = None, conditions: Conditions = NO_CONDITIONS
-    ) -> int:
-        """Read an object into a writable buffer.
 
-        Args:
-            uri: which.
-            dst: bytearray, memoryview, array: contiguous and writable.
-            expected_len: the size that the object must have, in bytes; without, any that fits.
-            conditions: as of :meth:`get`, ``version_id`` included.
+def get_into(
+    session: Session, uri: URI, dst: Any, *, expected_len: int | None = None, conditions: Conditions = NO_CONDITIONS
+) -> int:
+    """Read an object into a writable buffer.
 
-        Returns:
-            The size of the object; that many bytes were written.
+    Args:
+        uri: which.
+        dst: bytearray, memoryview, array: contiguous and writable.
+        expected_len: the size that the object must have, in bytes; without, any that fits.
+        conditions: as of :func:`get`, ``version_id`` included.
 
-        Raises:
-            LengthMismatchError: the object, or the buffer, has another size; the buffer is untouched.
-            BufferError: the buffer is read-only or not contiguous.
-        """
-        return lent(lambda: self._get_into(uri, dst, expected_len, conditions))
+    Returns:
+        The size of the object; that many bytes were written.
 
-    def _get_into(self, uri: URI, dst: Any, expected_len: int | None, conditions: Conditions) -> int:
-        store, key = self.store_for(uri)
-        view = writable_memory(dst)
-        if expected_len is None:
-            return store.fill(key, view, False, conditions)
-        if not 0 <= expected_len <= len(view):
-            raise LengthMismatchError(
-                f"the destination buffer holds {len(view)} bytes but {expected_len} are expected",
-                expected=expected_len,
-                actual=len(view),
-            )
-        return store.fill(key, view[:expected_len], True, conditions)
+    Raises:
+        LengthMismatchError: the object, or the buffer, has another size; the buffer is untouched.
+        BufferError: the buffer is read-only or not contiguous.
+    """
+    return lent(lambda: _get_into(session, uri, dst, expected_len, conditions))
 
-    def put_bytes(
-        self,
-        uri: URI,
-        data: Payload,
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        if_match: str | None = None,
-        if_none_match: str | None = None,
-        options: PutOptions | None = None,
-    ) -> None:
-        """Write an object: whole, or not at all.
 
-        Args:
-            uri: which. Parent directories of a file are created.
-            data: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
-            content_type, metadata: kept with the object, where the store can.
-            if_match: replace only the object with this ETag.
-            if_none_match: ``"*"``: create only.
-            options: all of these and more, instead of them.
+def _get_into(session: Session, uri: URI, dst: Any, expected_len: int | None, conditions: Conditions) -> int:
+    store, key = session.store_for(uri)
+    view = writable_memory(dst)
+    if expected_len is None:
+        return store.fill(key, view, False, conditions)
+    if not 0 <= expected_len <= len(view):
+        raise LengthMismatchError(
+            f"the destination buffer holds {len(view)} bytes but {expected_len} are expected",
+            expected=expected_len,
+            actual=len(view),
+        )
+    return store.fill(key, view[:expected_len], True, conditions)
 
-        Raises:
-            TypeError: the payload has no bytes; before any I/O.
-            AlreadyExistsError, PreconditionFailedError: a condition does not hold.
-            UnsupportedOperationError: the store cannot keep an option.
-        """
-        store, key = self.store_for(uri)
-        if content_type or metadata or if_match or if_none_match:
-            if options is not None:
-                raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
-            conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
-            options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
-        lent(lambda: self._put(store, key, data, options or NO_OPTIONS))
 
-    def _put(self, store: ObjectStore, key: str, data: Payload, options: PutOptions) -> None:
-        result = store.put(key, data, options=options)
-        if self.settings.transfer.put_verify or self.settings.multipart.put_verify:
-            self._verify(store, key, data, result.size, options)
+def put_bytes(
+    session: Session,
+    uri: URI,
+    data: Payload,
+    *,
+    content_type: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+    options: PutOptions | None = None,
+) -> None:
+    """Write an object: whole, or not at all.
 
-    def _verify(self, store: ObjectStore, key: str, data: Payload, size: int, options: PutOptions) -> None:
-        """Compare the size that the store tells with the one that was written, and write again where they differ."""
-        transfer, multipart = self.settings.transfer, self.settings.multipart
-        in_parts = not isinstance(store, LocalStore) and size > multipart.threshold
-        if not (transfer.put_verify or in_parts):
+    Args:
+        uri: which. Parent directories of a file are created.
+        data: bytes, bytearray, memoryview, BytesView, numpy array, or an object with ``__bytes__``.
+        content_type, metadata: kept with the object, where the store can.
+        if_match: replace only the object with this ETag.
+        if_none_match: ``"*"``: create only.
+        options: all of these and more, instead of them.
+
+    Raises:
+        TypeError: the payload has no bytes; before any I/O.
+        AlreadyExistsError, PreconditionFailedError: a condition does not hold.
+        UnsupportedOperationError: the store cannot keep an option.
+    """
+    store, key = session.store_for(uri)
+    if content_type or metadata or if_match or if_none_match:
+        if options is not None:
+            raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
+        conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
+        options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
+    lent(lambda: _put(session, store, key, data, options or NO_OPTIONS))
+
+
+def _put(session: Session, store: ObjectStore, key: str, data: Payload, options: PutOptions) -> None:
+    result = store.put(key, data, options=options)
+    if session.settings.transfer.put_verify or session.settings.multipart.put_verify:
+        _verify(session, store, key, data, result.size, options)
+
+
+def _verify(session: Session, store: ObjectStore, key: str, data: Payload, size: int, options: PutOptions) -> None:
+    """Compare the size that the store tells with the one that was written, and write again where they differ."""
+    transfer, multipart = session.settings.transfer, session.settings.multipart
+    in_parts = not isinstance(store, LocalStore) and size > multipart.threshold
+    if not (transfer.put_verify or in_parts):
+        return
+    again = multipart if in_parts else transfer
+    unconditional = options.conditions.if_match is None and options.conditions.if_none_match is None
+    asked = Conditions(sse_customer_key=options.sse_customer_key)
+    for attempt in itertools.count(1):
+        stored = store.head(key, conditions=asked).size
+        if stored == size:
             return
-        again = multipart if in_parts else transfer
-        unconditional = options.conditions.if_match is None and options.conditions.if_none_match is None
-        asked = Conditions(sse_customer_key=options.sse_customer_key)
-        for attempt in itertools.count(1):
-            stored = store.head(key, conditions=asked).size
-            if stored == size:
-                return
-            if attempt >= again.verify_attempts or not unconditional:
-                break
-            time.sleep(again.verify_delay)
-            store.put(key, data, options=options)
-        raise IntegrityError(
-            f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT",
-            attempts=attempt,
-        )  # fmt: skip
+        if attempt >= again.verify_attempts or not unconditional:
+            break
+        time.sleep(again.verify_delay)
+        store.put(key, data, options=options)
+    raise IntegrityError(
+        f"{size} bytes were written but the store has {stored}", uri=store.uri(key), operation="PUT",
+        attempts=attempt,
+    )  # fmt: skip
 
-    def head(
-        self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
-    ) -> ObjectMetadata:
-        """What the store tells about an object, or one version of it, without its bytes; as :meth:`get` otherwise."""
-        store, key = self.store_for(uri)
-        return store.head(key, conditions=_with_version(conditions, version_id))
 
-    def stat(
-        self, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
-    ) -> dict[str, Any]:
-        """What the store tells about an object, as a dictionary: size, last_modified, etag, content_type,
-        content_language, content_encoding, cache_control, content_disposition, expires, storage_class,
-        server_side_encryption, ssekms_key_id, sse_customer_algorithm, version_id, replication_status, metadata.
+def head(
+    session: Session, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> ObjectMetadata:
+    """What the store tells about an object, or one version of it, without its bytes; as :func:`get` otherwise."""
+    store, key = session.store_for(uri)
+    return store.head(key, conditions=_with_version(conditions, version_id))
 
-        Raises:
-            ObjectNotFoundError: there is none.
-            IsDirectoryError: it is a directory.
-        """
-        return self.head(uri, version_id=version_id, conditions=conditions).as_dict()
 
-    def exists(self, uri: URI) -> bool:
-        """Whether there is such an object; False for a directory. What cannot be told is raised, not guessed.
+def stat(
+    session: Session, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> dict[str, Any]:
+    """What the store tells about an object, as a dictionary: size, last_modified, etag, content_type,
+    content_language, content_encoding, cache_control, content_disposition, expires, storage_class,
+    server_side_encryption, ssekms_key_id, sse_customer_algorithm, version_id, replication_status, metadata.
 
-        Raises:
-            PermissionDeniedError, NetworkError, InvalidURIError, ...
-        """
-        try:
-            self.head(uri)
-        except (ObjectNotFoundError, IsDirectoryError):
-            return False
-        return True
+    Raises:
+        ObjectNotFoundError: there is none.
+        IsDirectoryError: it is a directory.
+    """
+    return head(session, uri, version_id=version_id, conditions=conditions).as_dict()
 
-    # -- links and tags
 
-    def presign(self, uri: URI, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        """A URL with which anybody can do one request on an object, without credentials.
+def exists(session: Session, uri: URI) -> bool:
+    """Whether there is such an object; False for a directory. What cannot be told is raised, not guessed.
 
-        Args:
-            uri: which object; it need not exist (for PUT).
-            method: ``GET``, ``PUT``, ``HEAD`` or ``DELETE``.
-            expires: seconds of validity, 1 to 604800 (a week).
-            version_id: one version of the object.
+    Raises:
+        PermissionDeniedError, NetworkError, InvalidURIError, ...
+    """
+    try:
+        head(session, uri)
+    except (ObjectNotFoundError, IsDirectoryError):
+        return False
+    return True
 
-        Raises:
-            ConfigError: another method or time.
-            UnsupportedOperationError: the store has no such URLs.
-        """
-        store, key = self.store_for(uri)
-        return store.presign(key, method, expires, version_id=version_id)
 
-    def get_tags(self, uri: URI) -> dict[str, str]:
-        """The tags of an object."""
-        store, key = self.store_for(uri)
-        return store.get_tags(key)
+def delete(
+    session: Session, uri: URI, recursive: bool = False, pattern: str | None = None, *, version_id: str | None = None
+) -> None:
+    """Delete an object, or everything that a URI selects. What is not there is no error.
 
-    def put_tags(self, uri: URI, tags: Mapping[str, str]) -> None:
-        """Replace the tags of an object."""
-        store, key = self.store_for(uri)
-        store.put_tags(key, tags)
+    Args:
+        uri: exactly this object, whatever characters its name has; with ``recursive`` what
+            ``list(uri, recursive=True)`` shows, and local directories with it.
+        recursive: see there.
+        pattern: with ``recursive``, only the names that match, see :func:`list`; directories stay then.
+        version_id: one version of an object, not with ``recursive``.
 
-    # -- directories and containers
+    Raises:
+        IsDirectoryError: a local directory without ``recursive``; nothing was deleted.
+        InvalidURIError: it names a container; nothing was deleted.
+        BatchError: some could not be deleted. A key that fails does not stop the others; a batch that fails as a
+            whole, after its retries, does.
+    """
+    if recursive and version_id is not None:
+        raise ConfigError("version_id names one object, recursive many (nothing was deleted)", uri=as_uri(uri))
+    if recursive:
+        from s3dlio.transfer.delete import delete
 
-    def mkdir(self, uri: URI) -> None:
-        """Make a local directory and its parents; object stores have none, so there it does nothing."""
-        store, key = self.store_for(uri)
-        store.mkdir(key)
+        delete(session, uri, recursive=True, pattern=pattern, cancel=surrounding_token())
+    elif pattern is not None:
+        raise ConfigError("a pattern needs recursive=True (nothing was deleted)", uri=as_uri(uri))
+    else:
+        store, key = session.store_for(uri)
+        if "*" in key:
+            log.warning("deleting the one object %s: its * selects nothing without recursive=True", store.uri(key))
+        store.delete(key, version_id=version_id)
 
-    def rmdir(self, uri: URI, recursive: bool = False) -> None:
-        """Remove a directory, which must be empty unless ``recursive``; one that is not there is no error.
 
-        Object stores have no directories: there ``recursive`` deletes what is under the prefix, and without it nothing
-        is done.
-        """
-        store, key = self.store_for(uri)
-        store.rmdir(key, recursive=recursive)
+def presign(
+    session: Session, uri: URI, method: str = "GET", expires: int = 3600, *, version_id: str | None = None
+) -> str:
+    """A URL with which anybody can do one request on an object, without credentials.
 
-    def create_bucket(self, name: URI) -> None:
-        """Create a bucket (container, local directory). One of our own that is there already is no error.
+    Args:
+        uri: which object; it need not exist (for PUT).
+        method: ``GET``, ``PUT``, ``HEAD`` or ``DELETE``.
+        expires: seconds of validity, 1 to 604800 (a week).
+        version_id: one version of the object.
 
-        Args:
-            name: the URI, or for S3 the bare name.
+    Raises:
+        ConfigError: another method or time.
+        UnsupportedOperationError: the store has no such URLs.
+    """
+    store, key = session.store_for(uri)
+    return store.presign(key, method, expires, version_id=version_id)
 
-        Raises:
-            AlreadyExistsError: it belongs to somebody else.
-        """
-        store, path = self.stores.container(name)
-        if isinstance(store, LocalStore):
-            store.mkdir(path)
-        else:
-            store.create_container()
 
-    def delete_bucket(self, name: URI) -> None:
-        """Delete a bucket (container, local directory), which must be empty."""
-        store, path = self.stores.container(name)
-        if isinstance(store, LocalStore):
-            store.rmdir(path)
-        else:
-            store.delete_container()
+def get_tags(session: Session, uri: URI) -> dict[str, str]:
+    """The tags of an object."""
+    store, key = session.store_for(uri)
+    return store.get_tags(key)
 
-    def list_containers(self, uri: URI = "s3://") -> list[dict[str, str | None]]:
-        """The buckets (containers) of a service, or the sub-directories of a local directory.
 
-        Args:
-            uri: ``s3://``, ``s3://host:9000``, ``az://account``, ``gs://``, or a directory. A bucket stands for its
-                service.
-
-        Returns:
-            One dictionary each: name, uri, creation_date (RFC 3339, None where the store does not know).
-        """
-        store, path = self.stores.container(uri or "s3://")
-        found = store.list_containers(path) if isinstance(store, LocalStore) else store.list_containers()
-        return [container.as_dict() for container in found]
+def put_tags(session: Session, uri: URI, tags: Mapping[str, str]) -> None:
+    """Replace the tags of an object."""
+    store, key = session.store_for(uri)
+    store.put_tags(key, tags)
 
 
 def _with_version(conditions: Conditions, version_id: str | None) -> Conditions:

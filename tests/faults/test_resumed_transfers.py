@@ -14,7 +14,8 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.config.settings import Settings
-from s3dlio.engine.executor import CancelToken, InlineExecutor
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import BatchError, NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError
 from s3dlio.memory.body import Sink
 from s3dlio.net import blocking as one

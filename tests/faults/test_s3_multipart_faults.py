@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import CancelToken, InlineExecutor
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import (
     AlreadyExistsError,
     NetworkError,

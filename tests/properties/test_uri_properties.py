@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from s3dlio.client import Client
 from s3dlio.config.sizes import format_size, parse_size
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import CancelToken, Executor, InlineExecutor
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import Executor, InlineExecutor
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.stores.base import Call
 from s3dlio.stores.memory import MemoryStore

@@ -13,9 +13,11 @@ import hypothesis.strategies as st
 import pytest
 
 from s3dlio.engine import batch
+from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_calls, run_kinds
-from s3dlio.engine.executor import BaseExecutor, ByteBudget, CancelToken, Executor, InlineExecutor
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import BaseExecutor, Executor, InlineExecutor
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
@@ -261,7 +263,7 @@ def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch,
         assert ended.wait(30)
         yield Call(CLOUD, "TEST", "key", steps, load=load)
 
-    ahead = Ahead(produced())
+    ahead = Prefetcher(produced())
     run_calls(
         ahead, ahead=ahead, width=8, on_done=seen.done, cancel=seen.cancel, executor=executor,
         budget=None if budget is None else ByteBudget(budget),
@@ -357,25 +359,25 @@ def test_a_lane_takes_only_as_much_as_its_window_has_room_for(monkeypatch: pytes
     executor.shutdown()
 
 
-class Crews:
-    """Counts the crews of a batch: after each, all that was in flight has ended."""
+class Rounds:
+    """Counts how often a batch begins with new lanes: before each, all that was in flight has ended."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(batch, "_CPUS", 2)
         self.count = 0
-        begin = batch._Crew.__init__
+        begin = batch._Lanes.__init__
 
-        def counted(crew: batch._Crew, *args: Any, **options: Any) -> None:
+        def counted(lanes: batch._Lanes, *args: Any, **options: Any) -> None:
             self.count += 1
-            begin(crew, *args, **options)
+            begin(lanes, *args, **options)
 
-        patch.setattr(batch._Crew, "__init__", counted)
+        patch.setattr(batch._Lanes, "__init__", counted)
 
 
 @pytest.mark.parametrize("budget", [None, ByteBudget(20)])
 def test_a_small_call_that_has_to_wait_is_not_many(monkeypatch: pytest.MonkeyPatch, budget: ByteBudget | None) -> None:
     """While it waits, it is looked at again and again."""
-    crews, passing, seen, executor = Crews(monkeypatch), Passing(), Seen(), Executor(4)
+    rounds, passing, seen, executor = Rounds(monkeypatch), Passing(), Seen(), Executor(4)
 
     def calls() -> Iterator[Call[Any]]:
         for number in range(12):
@@ -385,13 +387,13 @@ def test_a_small_call_that_has_to_wait_is_not_many(monkeypatch: pytest.MonkeyPat
 
     seen.run(calls(), executor, width=8, budget=budget)
     assert seen.results == {i: i for i in range(12)}
-    assert crews.count == 1
+    assert rounds.count == 1
     executor.shutdown()
 
 
 def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call ends when the last one has: none in between waits for it."""
-    crews, seen, executor = Crews(monkeypatch), Seen(), Executor(4)
+    rounds, seen, executor = Rounds(monkeypatch), Seen(), Executor(4)
     last = threading.Event()
 
     def call(number: int) -> Call[Any]:
@@ -411,7 +413,7 @@ def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen.results) == 300
     assert seen.results[0] is True
     assert seen.results[1] == 1
-    assert crews.count < 4
+    assert rounds.count < 4
     executor.shutdown()
 
 

@@ -15,16 +15,9 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio.engine.executor import (
-    AwaitToken,
-    BaseExecutor,
-    ByteBudget,
-    CancelToken,
-    Executor,
-    InlineExecutor,
-    cancelled_by,
-    surrounding_token,
-)
+from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.cancel import AwaitToken, CancelToken, cancelled_by, surrounding_token
+from s3dlio.engine.executor import BaseExecutor, Executor, InlineExecutor
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.forking import ForkLock
 
@@ -164,7 +157,8 @@ def test_an_executor_has_at_least_one_thread() -> None:
 
 _INTERRUPTED = """
 import os, signal, sys, threading, time
-from s3dlio.engine.executor import CancelToken, Executor
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import Executor
 cancel = CancelToken()
 def work():
     if threading.current_thread() is not threading.main_thread():

@@ -27,7 +27,7 @@ ROOMS = """
     stores
     engine
     transfer
-    verbs bulk trees
+    verbs
     client
     api coroutines
     aio api_formats

@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 import pytest
 
 import s3dlio
+from s3dlio.config.settings import Settings
 from s3dlio.engine.executor import Executor
+from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer.many import Crew
 from s3dlio.transfer.stream import ManyIterator, Stream, check_room
 from s3dlio.types import Conditions, ObjectMetadata
 
@@ -53,12 +54,22 @@ class Slow(MemoryStore):
 
     def iterate(self, entries: Any, *, width: int = 4, prefetch: int | None = None, size: int = 1 << 30,
                 ordered: bool = True, timeout: float | None = 30, continue_on_error: bool = False) -> ManyIterator:
-        def store_for(uri: str) -> tuple[ObjectStore, str]:
-            return self, uri.removeprefix("memory://slow/")
-
+        session = _OneStore(self, Executor(width))
         objects, size = check_room(prefetch, width, size)
-        stream = Stream(entries, Crew(store_for, Executor(width), width), objects=objects, size=size, ordered=ordered)
+        stream = Stream(session, entries, width, objects=objects, size=size, ordered=ordered)
         return ManyIterator(stream, timeout=timeout, continue_on_error=continue_on_error)
+
+
+class _OneStore(Session):
+    """All URIs are of one store."""
+
+    def __init__(self, store: ObjectStore, executor: Executor) -> None:
+        super().__init__(Settings())
+        self.executor = executor
+        self._store = store
+
+    def store_for(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:
+        return self._store, str(uri).removeprefix("memory://slow/")
 
 
 def names(count: int) -> list[str]:

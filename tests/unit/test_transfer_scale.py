@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import S3dlioError
 from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import DiscardSink, MemorySource
@@ -154,7 +154,7 @@ def test_reading_ahead_keeps_order_and_errors() -> None:
         yield from range(1000)
         raise ValueError("at its place")
 
-    ahead = Ahead(broken(), depth=10)
+    ahead = Prefetcher(broken(), depth=10)
     assert [next(ahead) for _ in range(1000)] == list(range(1000))
     for _ in range(2):
         with pytest.raises(ValueError, match="at its place"):
@@ -172,7 +172,7 @@ def test_reading_ahead_is_bounded_and_can_be_given_up() -> None:
         finally:
             closed.append(True)
 
-    ahead = Ahead(endless(), depth=128)
+    ahead = Prefetcher(endless(), depth=128)
     assert next(ahead) == 0
     ahead.close()
     assert closed == [True]

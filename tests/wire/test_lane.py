@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3dlio.engine.executor import CancelToken
+from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import NetworkError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink
 from s3dlio.net import blocking as one

@@ -11,8 +11,8 @@ from s3dlio.cli.context import Context
 from s3dlio.cli.streams import standard_input
 from s3dlio.cli.summary import finish
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.executor import CancelToken
-from s3dlio.engine.prefetch import Ahead
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError, from_os_error
 from s3dlio.memory.body import DiscardSink
 from s3dlio.stores.base import Call
@@ -48,7 +48,7 @@ def run(context: Context) -> None:
         return
     with watched(context.bar("GET")) as progress:
         calls = _calls(context, progress)
-        ahead = Ahead(calls) if args.keylist is None else None  # they may come from a listing
+        ahead = Prefetcher(calls) if args.keylist is None else None  # they may come from a listing
         try:
             summary = _read_all(context, ahead or calls, progress, ahead)
         finally:
@@ -126,7 +126,7 @@ def _from_json(line: str, number: int) -> list[str]:
 
 
 def _read_all(
-    context: Context, calls: Iterable[Read | None], progress: Progress, ahead: Ahead[Read] | None
+    context: Context, calls: Iterable[Read | None], progress: Progress, ahead: Prefetcher[Read] | None
 ) -> TransferSummary:
     """Run the reads; the bytes are counted as each sink saw them."""
     args, executor = context.args, context.client.executor  # before the clock starts
