@@ -22,19 +22,19 @@ _REQUEST_ID = re.compile(r"(?im)^x-ms-request-id:\s*(\S+)\s*$")
 class BlobBatches(BatchDelete):
     """Batches of one container: at most 256 blobs, each delete signed for itself."""
 
-    store: AzureStore
+    service: AzureStore
     taken = 202
     deleted = frozenset({202})
 
     def request(self, fields: Headers, body: MemorySource) -> Request:
-        return self.store.request("POST", "", "comp=batch&restype=container", fields, body)
+        return self.service.request("POST", "", "comp=batch&restype=container", fields, body)
 
     def part(self, number: int, key: str) -> bytes:
         head = f"content-type: application/http\r\ncontent-transfer-encoding: binary\r\ncontent-id: {number}\r\n\r\n"
-        return head.encode() + self.store.account.renderer.render_part(self.alone(key))
+        return head.encode() + self.service.account.renderer.render_part(self.alone(key))
 
     def alone(self, key: str) -> Request:
-        return self.store.delete_request(key)
+        return self.service.delete_request(key)
 
     def number_of(self, place: int, status: int, text: str) -> int:
         raise self.error_of("", status, text)  # that of the batch as a whole
@@ -46,11 +46,11 @@ class BlobBatches(BatchDelete):
             status,
             code[1] if code else failure.code if failure else None,
             failure,
-            self.store.account,
+            self.service.account,
             request_id=request_id[1] if request_id else None,
             attempts=1,
         )
-        error.locate(self.store.uri(key), "DELETE")
+        error.locate(self.service.uri(key), "DELETE")
         return error
 
     def is_gone_already(self, error: S3dlioError) -> bool:

@@ -20,7 +20,7 @@ from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.failures import AZURE_API
 from s3dlio.stores.cloud.percent import encode_key, encode_query
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.store import SelfServedStore
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.writer import UploadState
@@ -48,7 +48,7 @@ _SKEW = 300
 _BAD_TOKEN = ("InvalidAuthenticationInfo", "AuthenticationFailed", None)
 
 
-class AzureStore(CloudStore):
+class AzureStore(SelfServedStore):
     """One container.
 
     Args:

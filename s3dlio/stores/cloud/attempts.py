@@ -27,7 +27,7 @@ from s3dlio.errors import (
 )
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Pause
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.types import PutOptions, PutResult
 
@@ -47,7 +47,7 @@ class Marked(NamedTuple):
 
 
 class Marking(Protocol):
-    """A store whose conditional writes carry marks."""
+    """A service (or a store over an SDK) whose conditional writes carry marks."""
 
     settings: Settings
 

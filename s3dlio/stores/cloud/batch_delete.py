@@ -16,7 +16,7 @@ from s3dlio.memory.body import MemorySource
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.net.retry import TRANSIENT
 from s3dlio.stores.base import KeyErrors, Steps
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.service import CloudService
 
 log = logging.getLogger("s3dlio.stores")
 
@@ -28,14 +28,16 @@ _UNKNOWN = frozenset({404, 405, 501})
 
 
 class BatchDelete(ABC):
-    """Deletes sets of keys of one store. What differs between the services, subclasses say."""
+    """Deletes sets of keys of one container. What differs between the services, subclasses say."""
 
     #: The status of a batch that was taken, and those of a key that was deleted.
     taken: int
     deleted: frozenset[int]
 
-    def __init__(self, store: CloudStore) -> None:
-        self.store = store
+    service: CloudService
+
+    def __init__(self, service: CloudService) -> None:
+        self.service = service
         #: The service takes batches; found out at the first one.
         self.available = True
 
@@ -75,11 +77,11 @@ class BatchDelete(ABC):
             request = self._request(keys)
             response: Response = yield request
             if response.status != self.taken:
-                response = yield from self.store.mend(request, response)
+                response = yield from self.service.recover(request, response)
             if response.status == self.taken:
                 again = self._sort_out(keys, response, failed)
             else:
-                error = self.store.fail(response, "")
+                error = self.service.fail(response, "")
                 if response.status not in _UNKNOWN or error.code == "ContainerNotFound":
                     raise error
                 log.info("%s has no batches: deleting one by one", request.service.pool.name)
@@ -88,7 +90,7 @@ class BatchDelete(ABC):
             responses: Sequence[Response] = yield (self.alone(key) for key in again)
             for key, answer in zip(again, responses, strict=True):
                 if answer.status not in self.deleted:
-                    self._note(key, self.store.fail(answer, key), failed)
+                    self._note(key, self.service.fail(answer, key), failed)
         return failed
 
     def _request(self, keys: Sequence[str]) -> Request:
@@ -116,7 +118,7 @@ class BatchDelete(ABC):
 
     def _note(self, key: str, error: S3dlioError, failed: KeyErrors) -> None:
         if not self.is_gone_already(error):
-            error.locate(self.store.uri(key), "DELETE")
+            error.locate(self.service.uri(key), "DELETE")
             failed.append((key, error))
 
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from s3dlio.errors import IntegrityError, ObjectChangedError, ProtocolError
 from s3dlio.memory.body import Sink
 from s3dlio.memory.hashing_sink import HashingSink
 from s3dlio.net.message import Headers, Request, Response
+from s3dlio.stores.call import Steps
+from s3dlio.stores.cloud.service import CloudService
 from s3dlio.types import Conditions, LazyMetadata, ObjectMetadata
-
-if TYPE_CHECKING:
-    from s3dlio.stores.base import Steps
-    from s3dlio.stores.cloud.store import CloudStore
 
 #: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(-1|\d{1,19})/(\d{1,19}|\*)$")
@@ -45,12 +43,12 @@ class Read:
     """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
 
     __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged",
-                 "_sink", "_split", "_store", "_whole", "unmeasured")  # fmt: skip
+                 "_service", "_sink", "_split", "_whole", "unmeasured")  # fmt: skip
 
     def __init__(
-        self, store: CloudStore, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
+        self, service: CloudService, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> None:
-        self._store = store
+        self._service = service
         self._key = key
         self._sink = sink
         self._offset = offset
@@ -71,16 +69,16 @@ class Read:
         if self._ranged:
             last = "" if self._length is None else str(self._offset + self._length - 1)
             headers = (("range", f"bytes={self._offset}-{last}"),)
-        elif self._store.verifies:
+        elif self._service.verifies:
             self._sink = self._hashing = HashingSink(self._sink)
-        request = self._store.read_request(self._key, headers, self._conditions)
+        request = self._service.read_request(self._key, headers, self._conditions)
         request.sink = self._sink
         request.on_head = self._on_head
         request.resume = self._resume_first
         return request
 
     def following(self, steps: Steps[Response]) -> Steps[Response]:
-        """Run ``steps``, which mend the first request (a redirect), and read the rest from where they lead."""
+        """Run ``steps``, which recover the first request (a redirect), and read the rest from where they lead."""
         answer: Response | None = None
         try:
             while True:
@@ -94,7 +92,7 @@ class Read:
         """The ranges of an object whose size and version an earlier answer told: all at once, none cut short."""
         self._pin = known.pin
         self._split = True
-        if self._store.verifies and known.crc32c is not None:
+        if self._service.verifies and known.crc32c is not None:
             self._sink = self._hashing = HashingSink(self._sink)
         self._sink.begin(known.size)
         return self._ranges(0, known.size)
@@ -108,14 +106,14 @@ class Read:
         # What the answer to a range tells is no checksum of the object.
         return LazyMetadata(
             lambda: dataclasses.replace(
-                self._store.metadata_of(first, _total_of(first, size)), crc32c=known.crc32c
+                self._service.metadata_of(first, _total_of(first, size)), crc32c=known.crc32c
             )
         )
 
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
         if b"\r\ncontent-type: text/html" in response.lower:
-            self._store.check_page(response)
+            self._service.check_page(response)
         if self._ranged:
             if response.status != 206:
                 return self._on_whole(response, length)
@@ -135,12 +133,12 @@ class Read:
         self._first = response
         self._sink.begin(length)
         self.unmeasured = length is None and response.header(b"transfer-encoding") is None
-        if self._hashing is not None and self._store.checksum_of(response) is None:
+        if self._hashing is not None and self._service.checksum_of(response) is None:
             self._hashing.enabled = False
-        ranges = self._store.settings.range
+        ranges = self._service.settings.range
         if length is None or length <= ranges.chunk or length <= ranges.threshold or not ranges.enabled:
             return None, ()
-        self._pin = self._store.pin(response)
+        self._pin = self._service.pin(response)
         if self._pin is None:
             return None, ()
         self._split = True
@@ -160,7 +158,7 @@ class Read:
 
     def _chunk(self, size: int) -> int:
         """How long the ranges of a body of ``size`` bytes are."""
-        return max(self._store.settings.range.chunk, -(-size // _MAX_RANGES))
+        return max(self._service.settings.range.chunk, -(-size // _MAX_RANGES))
 
     def _ranges(self, begin: int, size: int) -> list[Request]:
         """The ranges of a body of ``size`` bytes from ``begin`` on."""
@@ -178,7 +176,7 @@ class Read:
         if wanted.sse_customer_key is not None:
             conditions = dataclasses.replace(conditions, sse_customer_key=wanted.sse_customer_key)
         headers = (("range", f"bytes={first}-{first + length - 1}"),)
-        request = self._store.read_request(self._key, headers, conditions)
+        request = self._service.read_request(self._key, headers, conditions)
         if (origin := self._origin) is not None:
             request = request.moved(origin.service, origin.path, origin.query)
         request.sink = self._sink
@@ -188,7 +186,7 @@ class Read:
         def on_head(response: Response, announced: int | None) -> tuple[int | None, Sequence[Request]]:
             if response.status != 206:
                 raise changed(response)
-            told = self._store.pin(response)
+            told = self._service.pin(response)
             if told is not None and told != pin:  # a server that ignores If-Match
                 raise changed(response)
             whole = None if self._ranged else self._sink.size
@@ -199,7 +197,7 @@ class Read:
             return length, ()
 
         request.on_head = on_head
-        request.again = self._store.second_tries()
+        request.again = self._service.second_tries()
         request.check = self._check_range
         request.resume = lambda response, received: self._range_request(start + received, length - received)
         return request
@@ -210,7 +208,7 @@ class Read:
         if not received and not self._split:
             return None
         size = self._sink.size
-        self._pin = self._store.pin(response)
+        self._pin = self._service.pin(response)
         if self._pin is None or size is None:
             return None
         end = min(size, self._chunk(size)) if self._split else size
@@ -237,33 +235,33 @@ class Read:
         if response.status == 412 or (response.status == 404 and by_version):  # that version is gone
             raise changed(response)
         if response.status != 206:
-            raise self._store.fail(response, self._key)
+            raise self._service.fail(response, self._key)
 
     def finish(self, response: Response) -> ObjectMetadata:
         """The last answer has come: what was read, or the error."""
         first, sink = self._first, self._sink
         if first is None:
-            raise self._store.fail(response, self._key)
+            raise self._service.fail(response, self._key)
         if response is not first:
             self._check_range(response)  # the rest of a body that broke off
         size = sink.size if sink.size is not None else response.size
         sink.end(size)
         if self._hashing is not None:
-            _verify(self._hashing, self._store.checksum_of(first))
+            _verify(self._hashing, self._service.checksum_of(first))
         return self._told(first, size if self._whole is None else self._whole)
 
     def finish_empty(self, response: Response) -> Steps[ObjectMetadata]:
         """The answer says that the range lies beyond the end (416): nothing was read, if that can be."""
         size = _size_told(response)
         if size is None:
-            size = (yield from self._store._head(self._key, self._conditions)).size
+            size = (yield from self._service.head_object(self._key, self._conditions)).size
         about = self._told(response, size)
         return beyond_end(self._sink, self._offset, about)
 
     def check_size(self, about: ObjectMetadata) -> Steps[ObjectMetadata]:
         """Compare the length of a body that the end of its connection has ended with the size that a HEAD tells."""
         try:
-            told: ObjectMetadata = yield from self._store._head(self._key, self._conditions)
+            told: ObjectMetadata = yield from self._service.head_object(self._key, self._conditions)
         except ProtocolError:  # a server that tells it nowhere
             return about
         if told.size != about.size:
@@ -274,7 +272,7 @@ class Read:
 
     def _told(self, response: Response, size: int) -> ObjectMetadata:
         # Most reads want the bytes only, and sixteen fields cost more than the rest of a small request.
-        return LazyMetadata(lambda: self._store.metadata_of(response, _total_of(response, size)))
+        return LazyMetadata(lambda: self._service.metadata_of(response, _total_of(response, size)))
 
 
 def _verify(hashing: HashingSink, told: int | None) -> None:

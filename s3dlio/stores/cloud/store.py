@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from s3dlio.config.settings import Settings
-from s3dlio.errors import EndpointError, ObjectChangedError, ObjectNotFoundError, ProtocolError, S3dlioError
-from s3dlio.memory.body import DiscardSink, Sink
+from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
+from s3dlio.memory.body import Sink
 from s3dlio.net import blocking as one
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Call, ObjectStore, Steps, check_etag
-from s3dlio.stores.cloud.failures import Api
 from s3dlio.stores.cloud.reading import Known, Read
+from s3dlio.stores.cloud.service import CloudService
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
 
 T = TypeVar("T")
@@ -26,21 +26,21 @@ _TIDY_KNOWN = 1024
 
 
 class CloudStore(ObjectStore):
-    """An object store behind HTTP.
+    """An object store behind HTTP: the verbs, above a service that builds requests and knows the answers.
+
+    A subclass makes its service, hands it over, and keeps it by its own type as ``self.service``.
 
     Args:
-        root: the URI of the container.
-        settings: timeouts, retries, ranges, parts.
+        service: of the container.
         observers: as of ObjectStore.
     """
 
     is_cloud: ClassVar[bool] = True
-    #: Writes carry a CRC32C for the service to check.
-    sends_checksums = False
 
-    def __init__(self, root: str, settings: Settings, observers: Sequence[Observer] = ()) -> None:
-        super().__init__(root, observers)
-        self.settings = settings
+    def __init__(self, service: CloudService, observers: Sequence[Observer] = ()) -> None:
+        super().__init__(service.root, observers)
+        self.settings = service.settings
+        self._cloud = service
         self._known: dict[str, Known] = {}
         self._tidy_at = _TIDY_KNOWN
 
@@ -50,87 +50,14 @@ class CloudStore(ObjectStore):
         result: T = one.drive(call.steps(), width, call.spent)
         return result
 
-    # -- what a service fills in
-
-    @abstractmethod
-    def read_request(self, key: str, headers: Headers, conditions: Conditions) -> Request:
-        """A GET of the object, with ``headers`` added."""
-
-    @abstractmethod
-    def pin(self, response: Response) -> Conditions | None:
-        """What holds further reads to the version just seen (ETag or generation); None when the answer named none."""
-
-    @abstractmethod
-    def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
-        """What the head of an answer tells about the object, whose size is ``size``."""
-
-    #: Reads of whole objects are compared with the checksum that the service tells.
-    verifies = False
-
-    def checksum_of(self, response: Response) -> int | None:
-        """The CRC32C of the whole object, where an answer tells it."""
-        return None
-
-    #: How answers of the service are known.
-    api: ClassVar[Api]
-
     @property
-    @abstractmethod
     def endpoint(self) -> str:
-        """Where requests go, for messages."""
-
-    def stranger(self, response: Response) -> EndpointError | None:
-        """The error for an answer that somebody else than the service gave, if it is one."""
-        return self.api.stranger(response, self.endpoint)
-
-    def check_page(self, response: Response) -> None:
-        """Refuse a web page in place of an object: those of the service tell of a version or a time.
-
-        Raises:
-            EndpointError: it is somebody else's.
-        """
-        told = b"\r\netag:" in response.lower or b"\r\nlast-modified:" in response.lower
-        if not told and not self.api.marks_in(response):
-            raise self.api.error(response, self.endpoint)
-
-    def parsed(self, response: Response, parse: Callable[[bytes | bytearray], T]) -> T:
-        """What ``parse`` makes of a document.
-
-        Raises:
-            EndpointError: it is a web page.
-            ProtocolError: it is none of those that were asked for.
-        """
-        try:
-            return parse(response.body)
-        except ProtocolError as error:
-            raise self.stranger(response) or error from None
-
-    @abstractmethod
-    def fail(self, response: Response, key: str) -> S3dlioError:
-        """The typed error for an answer that is not the wanted one."""
-
-    @abstractmethod
-    def mend(self, request: Request, response: Response) -> Steps[Response]:
-        """A second chance for an answer that asks for another request (a redirect, a skewed clock); else the answer."""
-
-    def send(self, request: Request, key: str, wanted: tuple[int, ...] = (200,)) -> Steps[Response]:
-        """Send a request; the answer, if its status is a wanted one.
-
-        Raises:
-            S3dlioError: any other answer.
-        """
-        response: Response = yield request
-        if response.status not in wanted:
-            response = yield from self.mend(request, response)
-            if response.status not in wanted:
-                raise self.fail(response, key)
-        return response
-
-    def second_tries(self) -> Callable[[Request, Response], Request | None] | None:
-        """The same chance for one request of a concurrent set (``Request.again``); None where there is none."""
-        return None
+        return self._cloud.endpoint
 
     # -- reading
+
+    def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
+        return self._cloud.head_object(key, conditions)
 
     def _read(
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
@@ -144,15 +71,15 @@ class CloudStore(ObjectStore):
             known = self._known.get(key)
             if known is not None and self._reads_at_once(known) and sink.restartable:
                 try:
-                    read = Read(self, key, sink, offset, length, conditions)
+                    read = Read(self._cloud, key, sink, offset, length, conditions)
                     return read.finish_known((yield read.known_ranges(known)), known)
                 except (ObjectChangedError, ObjectNotFoundError):
                     self.forget(key)
-        read = Read(self, key, sink, offset, length, conditions)
+        read = Read(self._cloud, key, sink, offset, length, conditions)
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
-            response = yield from read.following(self.mend(request, response))
+            response = yield from read.following(self._cloud.recover(request, response))
         if response.status == 416 and (offset or length is not None):
             return (yield from read.finish_empty(response))
         about = read.finish(response)
@@ -167,31 +94,9 @@ class CloudStore(ObjectStore):
         except ObjectNotFoundError:
             return
         check_etag(found, etag)
-        request = self.conditional_delete(key, found)
+        request = self._cloud.conditional_delete(key, found)
         with contextlib.suppress(ObjectNotFoundError):
-            yield from self.send(request, key, (200, 202, 204))
-
-    @abstractmethod
-    def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
-        """The request that deletes just the version ``found``."""
-
-    def head_by_get(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        """What HEAD would tell, by a GET of the first byte: its errors have a document that says why."""
-        request = self.read_request(key, (("range", "bytes=0-0"),), conditions)
-        sink = request.sink = DiscardSink()
-
-        def on_head(response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
-            sink.begin(None)
-            return (1 if length else None), ()  # where ranges are ignored, the rest is not waited for
-
-        request.on_head = on_head
-        response = yield from self.send(request, key, (200, 206, 416))
-        size = response.header(b"content-length") if response.status == 200 else None
-        if response.status != 200:
-            size = (response.header(b"content-range") or "").rpartition("/")[2]
-        if size is None or not size.isdecimal():
-            raise ProtocolError("the service does not tell the size of the object", status=response.status)
-        return self.metadata_of(response, int(size))
+            yield from self._cloud.send(request, key, (200, 202, 204))
 
     # -- what is known of objects before they are read
 
@@ -199,7 +104,7 @@ class CloudStore(ObjectStore):
         """Keep size and version of an object for ``range.size_cache_seconds``: a large one is then read as concurrent
         ranges from its first byte on. A change in between is noticed, because every range names the version; the whole
         is compared with the checksum that was told, where reads are."""
-        pin = self.pin_of(metadata)
+        pin = self._cloud.pin_of(metadata)
         if pin is not None:
             now = time.monotonic()
             if len(self._known) >= self._tidy_at:
@@ -209,11 +114,6 @@ class CloudStore(ObjectStore):
                 del self._known[next(iter(self._known))]
             until = now + self.settings.range.size_cache_seconds
             self._known[key] = Known(metadata.size, pin, until, metadata.crc32c)
-
-    def pin_of(self, metadata: ObjectMetadata) -> Conditions | None:
-        """As ``pin``, from what is known of an object."""
-        etag = metadata.etag
-        return None if etag is None or etag.startswith("W/") else Conditions(if_match=etag)
 
     def forget(self, key: str | None = None) -> None:
         """Forget one object, or all."""
@@ -226,3 +126,28 @@ class CloudStore(ObjectStore):
         ranges = self.settings.range
         large = known.size > max(ranges.chunk, ranges.threshold)
         return large and ranges.enabled and time.monotonic() < known.until
+
+
+class SelfServedStore(CloudService, CloudStore):
+    """A store that is its own service: what clouds are until theirs is apart. ``head_object`` and ``recover`` of a
+    service are ``_head`` and ``mend`` here.
+
+    Args:
+        root: the URI of the container.
+        settings: as of CloudService.
+        observers: as of ObjectStore.
+    """
+
+    def __init__(self, root: str, settings: Settings, observers: Sequence[Observer] = ()) -> None:
+        CloudService.__init__(self, root, settings)
+        CloudStore.__init__(self, self, observers)
+
+    def head_object(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
+        return self._head(key, conditions)
+
+    @abstractmethod
+    def mend(self, request: Request, response: Response) -> Steps[Response]:
+        """See :meth:`CloudService.recover`."""
+
+    def recover(self, request: Request, response: Response) -> Steps[Response]:
+        return self.mend(request, response)

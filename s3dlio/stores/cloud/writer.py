@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
@@ -20,10 +20,8 @@ from s3dlio.net import blocking as one
 from s3dlio.net.message import Request, Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
 from s3dlio.stores.base import Call, ObjectWriter, Steps
+from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.types import Payload, PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.cloud.store import CloudStore
 
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
 _PARTS_BEFORE_DOUBLING = 2000
@@ -214,7 +212,7 @@ class CloudWriter(ObjectWriter):
     def _upload_part(self, number: int, data: memoryview) -> None:
         try:
             if self._failure is None:
-                crc = integrity.crc32c(data) if self._store.sends_checksums else None
+                crc = integrity.crc32c(data) if self._store._cloud.sends_checksums else None
                 request = self._upload.part(number, MemorySource(data), crc)
                 response = one.perform(request)
                 while request.again is not None and (instead := request.again(request, response)) is not None:

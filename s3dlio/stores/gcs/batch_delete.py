@@ -19,24 +19,24 @@ MAX_REQUESTS = 100
 class JsonBatches(BatchDelete):
     """Batches of one bucket: at most 100 objects; the token of the whole holds for all."""
 
-    store: GcsStore
+    service: GcsStore
     taken = 200
     deleted = frozenset({200, 204})
 
     def request(self, fields: Headers, body: MemorySource) -> Request:
-        path = f"{self.store.account.base}/batch/storage/v1"
-        return Request(self.store.service, "POST", path, "", fields, body)
+        path = f"{self.service.account.base}/batch/storage/v1"
+        return Request(self.service.service, "POST", path, "", fields, body)
 
     def part(self, number: int, key: str) -> bytes:
         head = f"Content-Type: application/http\r\nContent-ID: <{number}>\r\n\r\n"
         return f"{head}DELETE {self.alone(key).path} HTTP/1.1\r\n\r\n\r\n".encode("latin-1")
 
     def alone(self, key: str) -> Request:
-        return self.store.delete_request(key)
+        return self.service.delete_request(key)
 
     def error_of(self, key: str, status: int, text: str) -> S3dlioError:
         document = text[text.find("{") :].strip() if "{" in text else ""
-        return failures.error_of_parts(status, document.encode(), anonymous=self.store.account.anonymous)
+        return failures.error_of_parts(status, document.encode(), anonymous=self.service.account.anonymous)
 
     def is_gone_already(self, error: S3dlioError) -> bool:
         return failures.is_gone_already(error)

@@ -17,7 +17,7 @@ from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import GCS_API, check_listing
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.store import SelfServedStore
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.gcs import batch_delete, copying, failures, headers, links, multipart, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
@@ -42,7 +42,7 @@ from s3dlio.types import (
 _AS_STORED: Headers = (("accept-encoding", "gzip"),)
 
 
-class GcsStore(CloudStore):
+class GcsStore(SelfServedStore):
     """One bucket.
 
     Args:

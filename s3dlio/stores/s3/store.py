@@ -22,7 +22,7 @@ from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud.failures import S3_API, check_listing, error_for
 from s3dlio.stores.cloud.percent import encode_key, encode_query
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.store import SelfServedStore
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.s3 import copying, headers, multipart, xml
@@ -54,7 +54,7 @@ _SAYS_NO_MORE = (301, 400)
 EXPECT_CONTINUE = 8 * 1024 * 1024
 
 
-class S3Store(CloudStore):
+class S3Store(SelfServedStore):
     """One bucket.
 
     Args:
