@@ -71,7 +71,7 @@ FACTORIES: dict[str, StoreFactory] = {
     "az": _cloud(
         lambda settings: settings.azure.backend, native="s3dlio.stores.azure", sdk="s3dlio.stores.sdk.azure"
     ),
-    "gs": _cloud(lambda settings: settings.gcs.backend, native="s3dlio.stores.gcs", sdk="s3dlio.stores.gcs"),
+    "gs": _cloud(lambda settings: settings.gcs.backend, native="s3dlio.stores.gcs", sdk="s3dlio.stores.sdk.gcs"),
 }
 
 

@@ -14,6 +14,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.cloud.tokens import Token, Tokens
+from s3dlio.stores.gcs.names import check_bucket
+from s3dlio.uri import Location
 
 log = logging.getLogger("s3dlio.gcs")
 
@@ -211,6 +214,24 @@ class GcsAccount:
                 return super().send(request, *args, **{**options, "verify": bundle})
 
         session.mount("https://", Trusting())
+
+
+@lru_cache(maxsize=64)
+def _account(settings: Settings, origins: frozenset[tuple[str, str]]) -> GcsAccount:
+    """All buckets share credentials, connections and the retry budget."""
+    return GcsAccount(settings)
+
+
+def account_of(location: Location, settings: Settings) -> GcsAccount:
+    """The account for the bucket that a URI names.
+
+    Raises:
+        InvalidURIError: no bucket can have that name.
+        ConfigError: as of :class:`GcsAccount`.
+    """
+    if location.container:
+        check_bucket(location.container, location.root)
+    return _account(settings, frozenset(settings.origins.items()))
 
 
 def _kind_of(path: str) -> Any:

@@ -3,10 +3,12 @@ out. Chosen with ``S3DLIO_GCS_BACKEND=sdk``."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.body import Sink, Source
@@ -16,7 +18,7 @@ from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.gcs import failures, headers, links
-from s3dlio.stores.gcs.account import GcsAccount
+from s3dlio.stores.gcs.account import GcsAccount, account_of
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.sdk.bodies import file_over
 from s3dlio.stores.sdk.gcs_objects import (
@@ -39,6 +41,7 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
+from s3dlio.uri import Location
 
 
 class GcsSdkStore(BlockingStore):
@@ -105,6 +108,9 @@ class GcsSdkStore(BlockingStore):
             key, encryption_key=options.sse_customer_key, kms_key_name=options.ssekms_key_id
         )
 
+    def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> contextlib.AbstractContextManager[None]:
+        return translated(self.account, self.uri(key), options)
+
     # -- reading
 
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
@@ -115,7 +121,7 @@ class GcsSdkStore(BlockingStore):
         ranged = offset != 0 or length is not None
         blob = self.blob(key, conditions)
         try:
-            with translated(self, key):
+            with self._translated(key):
                 data = blob.download_as_bytes(
                     start=offset if ranged else None,
                     end=offset + length - 1 if length is not None else None,
@@ -136,7 +142,7 @@ class GcsSdkStore(BlockingStore):
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         blob = self.blob(key, conditions)
-        with translated(self, key):
+        with self._translated(key):
             blob.reload(**read_arguments(conditions), **self._common())
         return metadata_of(blob, blob.size)
 
@@ -148,7 +154,7 @@ class GcsSdkStore(BlockingStore):
         describe(blob, options, mark)
         generation = self._generation(key, options)
         try:
-            with file_over(source) as file, translated(self, key, options):
+            with file_over(source) as file, self._translated(key, options):
                 blob.upload_from_file(
                     file,
                     size=source.size,
@@ -165,7 +171,7 @@ class GcsSdkStore(BlockingStore):
 
     def _marked(self, key: str) -> attempts.Marked:
         blob = self.blob(key)
-        with translated(self, key):
+        with self._translated(key):
             blob.reload(**self._common())
         result = PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
         return attempts.Marked((blob.metadata or {}).get(attempts.MARK), result)
@@ -214,7 +220,7 @@ class GcsSdkStore(BlockingStore):
             fields=headers.LIST_FIELDS,
             **self._common(),
         )
-        with translated(self, ""):
+        with self._translated(""):
             page = next(found.pages, ())
             blobs = [blob for blob in page if blob.name != start_after]
         keys = [blob.name for blob in blobs]
@@ -226,7 +232,7 @@ class GcsSdkStore(BlockingStore):
 
     def _delete(self, key: str, version_id: str | None) -> None:
         try:
-            with translated(self, key):
+            with self._translated(key):
                 self.blob(key, Conditions(version_id=version_id)).delete(**self._common())
         except S3dlioError as error:
             if not failures.is_gone_already(error):
@@ -250,7 +256,7 @@ class GcsSdkStore(BlockingStore):
         assert isinstance(source, GcsSdkStore)
         blob = self._new_blob(key, options)
         original = source.blob(source_key, options.conditions)
-        with translated(self, key, options):
+        with self._translated(key, options):
             if headers.properties(options):  # a resource replaces all that the source has
                 original.reload(**self._common())
                 carried = metadata_of(original, 0)
@@ -276,10 +282,10 @@ class GcsSdkStore(BlockingStore):
     def _create_container(self) -> None:
         project = self.account.project()
         try:
-            with translated(self, ""):
+            with self._translated(""):
                 self.client().create_bucket(self.bucket, project=project, **self._common())
         except AlreadyExistsError as error:
-            with translated(self, ""):
+            with self._translated(""):
                 ours = self._bucket().exists(**self._common())
             if not ours:
                 error.hint = "bucket names are shared by all of Google Cloud; choose another"
@@ -287,16 +293,25 @@ class GcsSdkStore(BlockingStore):
 
     def _delete_container(self) -> None:
         try:
-            with translated(self, ""):
+            with self._translated(""):
                 self._bucket().delete(**self._common())
         except AlreadyExistsError as error:
             raise failures.not_empty(self.root) from error
 
     def _list_containers(self) -> list[Container]:
         project = self.account.project()
-        with translated(self, ""):
+        with self._translated(""):
             found = list(self.client().list_buckets(project=project, **self._common()))
         return [
             Container(item.name, f"gs://{item.name}", item.time_created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             for item in found
         ]
+
+
+def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> GcsSdkStore:
+    """The store of the bucket that ``location`` names. It does no I/O.
+
+    Raises:
+        InvalidURIError, ConfigError: as of :func:`account_of`.
+    """
+    return GcsSdkStore(account_of(location, settings), location.container, location.root, observers)

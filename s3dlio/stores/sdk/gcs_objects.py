@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3dlio.errors import (
     IntegrityError,
@@ -19,11 +19,8 @@ from s3dlio.memory import crc32c as integrity
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.gcs import failures, headers
+from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
-
-if TYPE_CHECKING:
-    from s3dlio.stores.gcs.account import GcsAccount
-    from s3dlio.stores.sdk.gcs import GcsSdkStore
 
 
 def make_client(account: GcsAccount) -> Any:
@@ -110,8 +107,8 @@ def entry_of(blob: Any) -> ListEntry:
 
 
 @contextlib.contextmanager
-def translated(store: GcsSdkStore, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
-    """The SDK's errors as ours. They are not kept as the cause: they hold the request, token and all."""
+def translated(account: GcsAccount, uri: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+    """The SDK's errors as ours, for ``uri``. They are not kept as the cause: they hold the request, token and all."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -124,8 +121,8 @@ def translated(store: GcsSdkStore, key: str, options: PutOptions = NO_OPTIONS) -
         ConnectionError,
     ) as error:  # fmt: skip
         cause = error.cause if isinstance(error, RetryError) and error.cause else error
-        typed = _typed(cause, store.account)
-        typed.locate(store.uri(key), None)
+        typed = _typed(cause, account)
+        typed.locate(uri, None)
         if isinstance(typed, PreconditionFailedError):
             typed = create_only_error(typed, options)
         raise typed from None
