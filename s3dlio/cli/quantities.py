@@ -59,7 +59,7 @@ def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") ->
 
 def pattern(text: str) -> str:
     """A regular expression, or a shell pattern that is none, checked before anything is done with it."""
-    from s3dlio.transfer.selection import compile_pattern  # 40 ms, which --help need not spend
+    from s3dlio.transfer.selection import compile_pattern
 
     try:
         compile_pattern(text)

@@ -1,4 +1,4 @@
-"""Bodies that are watched while they pass: bytes are counted, and their CRC32C is computed."""
+"""Bodies that are monitored while they pass: bytes are counted, and their CRC32C is computed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from s3dlio.memory.body import Place, Sink, Source
 from s3dlio.memory.crc32c import combine, crc32c
 
-#: Told of every stretch of a body that has passed: where it starts, the bytes, and how many of them pass for the first
+#: Called for every stretch of a body that passes: where it starts, the bytes, and how many of them pass for the first
 #: time (a store may read a part once for its checksum and once to send it, and again after a failure).
-Watch = Callable[[int, memoryview, int], None]
+OnBytes = Callable[[int, memoryview, int], None]
 
 
-class Tape:
+class BodyMonitor:
     """Watches one body: counts for the progress, checksums for the verification. Used by one thread at a time.
 
     Stretches may come in any order and several at a time (ranges, parts); each that follows another continues it, so
@@ -31,7 +31,7 @@ class Tape:
 
     @property
     def idle(self) -> bool:
-        """Nobody wants to know: the body need not be watched."""
+        """Nobody wants to know: the body need not be monitored."""
         return self._meter is None and not self._checksum
 
     def __call__(self, start: int, data: memoryview, fresh: int) -> None:
@@ -79,13 +79,13 @@ class Tape:
             position = max(position, end)
         return [*found, (position, size)] if position < size else found
 
-    def shifted(self, offset: int) -> Watch:
+    def shifted(self, offset: int) -> OnBytes:
         """Watches a part of the body that begins at ``offset``."""
         return lambda start, data, fresh: self(offset + start, data, fresh)
 
 
-class WatchedSink(Sink):
-    """A sink whose bytes are watched as they go to another one.
+class MonitoredSink(Sink):
+    """A sink whose bytes are monitored as they go to another one.
 
     Bytes that arrive in the order of the body go through a function, so they are seen; a sink that gives out memory
     to receive into is not to be wrapped.
@@ -93,7 +93,7 @@ class WatchedSink(Sink):
 
     __slots__ = ("_inner", "_watch")
 
-    def __init__(self, inner: Sink, watch: Watch) -> None:
+    def __init__(self, inner: Sink, watch: OnBytes) -> None:
         super().__init__()
         self._inner = inner
         self._watch = watch
@@ -107,13 +107,13 @@ class WatchedSink(Sink):
         assert not isinstance(write, memoryview)
         watch, position = self._watch, start
 
-        def watched(data: memoryview) -> None:
+        def monitored(data: memoryview) -> None:
             nonlocal position
             write(data)
             watch(position, data, len(data))
             position += len(data)
 
-        return watched
+        return monitored
 
     def stage(self, length: int) -> memoryview:
         return self._inner.stage(length)
@@ -123,12 +123,12 @@ class WatchedSink(Sink):
         self._inner.end(size)
 
 
-class WatchedSource(Source):
-    """A source whose bytes are watched as they are read."""
+class MonitoredSource(Source):
+    """A source whose bytes are monitored as they are read."""
 
     __slots__ = ("_inner", "_offset", "_seen", "_watch")
 
-    def __init__(self, inner: Source, watch: Watch, offset: int = 0) -> None:
+    def __init__(self, inner: Source, watch: OnBytes, offset: int = 0) -> None:
         self._inner = inner
         self._watch = watch
         self._offset = offset
@@ -143,4 +143,4 @@ class WatchedSource(Source):
         return data
 
     def part(self, start: int, length: int) -> Source:
-        return WatchedSource(self._inner.part(start, length), self._watch, self._offset + start)
+        return MonitoredSource(self._inner.part(start, length), self._watch, self._offset + start)

@@ -14,37 +14,44 @@ from collections.abc import Callable
 
 from s3dlio.memory.body import FileSource
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.transfer.file_routes import PIECE, Moved, Route, file_crc, told_mtime
+from s3dlio.transfer.file_routes import file_crc
+from s3dlio.transfer.file_times import metadata_mtime
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.task import Task, checksum_of, open_file, perform, within
+from s3dlio.transfer.route import PIECE, Route, Transferred
+from s3dlio.transfer.source_file import open_file
+from s3dlio.transfer.task import Task, perform, within
+from s3dlio.transfer.verify import checksum_of
 from s3dlio.types import ObjectMetadata
 from s3dlio.uri import LOCAL_SCHEMES
 
 #: Whether an item of the source and one of the destination are the same.
-Alike = Callable[[Call[Moved], ObjectStore, Item, ObjectStore, Item], Steps[bool]]
+Comparison = Callable[[Call[Transferred], ObjectStore, Item, ObjectStore, Item], Steps[bool]]
 
 
 def by_checksum(
-    task: Call[Moved], source: ObjectStore, item: Item, target: ObjectStore, other: Item
+    task: Call[Transferred], source: ObjectStore, item: Item, target: ObjectStore, other: Item
 ) -> Steps[bool]:
     """Whether both have one CRC32C, as the services tell it or by reading."""
     one = yield from within(task, checksum_of(source, item.key, item.size))
     return one == (yield from within(task, checksum_of(target, other.key, other.size)))
 
 
-def by_what_is_told(
-    task: Call[Moved], source: ObjectStore, item: Item, target: ObjectStore, other: Item
+def by_metadata(
+    task: Call[Transferred], source: ObjectStore, item: Item, target: ObjectStore, other: Item
 ) -> Steps[bool]:
     """Whether the time of the file behind both is one, or else what is told of their content."""
     one = yield from within(task, _about(source, item))
     two = yield from within(task, _about(target, other))
     if one is None and two is None:
         return False
-    times = [item.mtime_ns if one is None else told_mtime(one), other.mtime_ns if two is None else told_mtime(two)]
+    times = [
+        item.mtime_ns if one is None else metadata_mtime(one),
+        other.mtime_ns if two is None else metadata_mtime(two),
+    ]
     if None not in times and len({time // 1_000_000_000 for time in times if time is not None}) == 1:
         return True
     if one is not None and two is not None:
-        return _told_alike(source, one, target, two)
+        return _same_metadata(source, one, target, two)
     store, about, path = (source, one, other.key) if one is not None else (target, two, item.key)
     assert about is not None
     return _file_is(path, item.size, about.crc32c, _md5(store, about))
@@ -58,7 +65,7 @@ def _about(store: ObjectStore, item: Item) -> Steps[ObjectMetadata | None]:
     return about
 
 
-def _told_alike(source: ObjectStore, one: ObjectMetadata, target: ObjectStore, two: ObjectMetadata) -> bool:
+def _same_metadata(source: ObjectStore, one: ObjectMetadata, target: ObjectStore, two: ObjectMetadata) -> bool:
     if one.size != two.size:
         return False
     if one.crc32c is not None and two.crc32c is not None:
@@ -109,7 +116,7 @@ class IfDifferent(Route):
     """
 
     def __init__(
-        self, route: Route, source: ObjectStore, target: ObjectStore, looked_at: dict[str, Item], alike: Alike
+        self, route: Route, source: ObjectStore, target: ObjectStore, looked_at: dict[str, Item], alike: Comparison
     ) -> None:
         self._route = route
         self._source = source
@@ -123,7 +130,7 @@ class IfDifferent(Route):
     def target_uri(self, item: Item) -> str:
         return self._route.target_uri(item)
 
-    def task(self, item: Item) -> Call[Moved]:
+    def task(self, item: Item) -> Call[Transferred]:
         carry = self._route.task(item)
         other = self._looked_at.pop(item.name, None)
         if other is None:
@@ -132,7 +139,7 @@ class IfDifferent(Route):
             carry.store, "SYNC", item.key, lambda: self._compare(carry, item, other), size=carry.size, load=carry.load
         )
 
-    def _compare(self, carry: Call[Moved], item: Item, other: Item) -> Steps[Moved]:
+    def _compare(self, carry: Call[Transferred], item: Item, other: Item) -> Steps[Transferred]:
         if (yield from self._alike(carry, self._source, item, self._target, other)):
-            return Moved(0, same=True)
+            return Transferred(0, same=True)
         return (yield from perform(carry))

@@ -6,13 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.destination import Places, as_directory, check_not_itself, destination_uri, target_at
-from s3dlio.transfer.file_routes import Moving
+from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.journal import journal_at
+from s3dlio.transfer.moving import Moving, Renaming
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
-from s3dlio.transfer.origin import Source
+from s3dlio.transfer.origin import Origin
+from s3dlio.transfer.overlap import check_not_itself
+from s3dlio.transfer.places import Places, as_directory, destination_uri
 from s3dlio.transfer.plan import Item, Plan
-from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
-from s3dlio.transfer.store_routes import Renaming
+from s3dlio.transfer.progress import reporting
+from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
@@ -48,7 +51,7 @@ def copy(
         BatchError: objects failed; it has every one of them.
     """
     operation = "MOVE" if delete_source else "COPY"
-    source = Source.at(
+    source = Origin.at(
         session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter(), into_links=not delete_source
     )
     source.check_recursive()
@@ -67,16 +70,16 @@ def copy(
     plan: Plan = source.plan() if single is None else iter([single])
     with (
         journal_at(how.journal, operation.lower(), source.uri, destination, directory) as records,
-        watched(how.progress) as watcher,
-        target_at(store, prefix, create=how.create_bucket) as target,
+        reporting(how.progress) as watcher,
+        open_destination(store, prefix, create=how.create_bucket) as target,
     ):
-        care = care_of(how, watcher, records)
+        care = route_options(how, watcher, records)
         route = target.route_from(source.store, care)
         if delete_source:
             route = Moving(route, source.store)
             if source.store.root == store.root and how.options == NO_OPTIONS and not how.verify:
                 route = Renaming(store, target.prefix, care, otherwise=route)
-        tally = run_plan(session, plan, route, running(how, operation, watcher, records))
+        tally = run_plan(session, plan, route, run_options(how, operation, watcher, records))
         return conclude(tally, operation, "No objects matched for copy", source.uri)
 
 

@@ -15,9 +15,9 @@ from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
+from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.plan import Filter
-from s3dlio.transfer.progress import NoProgress, Progress
-from s3dlio.transfer.runner import LinkedToken, watched
+from s3dlio.transfer.progress import NoProgress, Progress, reporting
 from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES, as_uri
@@ -77,7 +77,7 @@ def delete(
         keys = _selected(Selection(store, key, recursive=True, pattern=pattern), keep, store.scheme in LOCAL_SCHEMES)
     if dry_run:
         return _rehearse(store, keys, tell)
-    with watched(progress) as watcher:
+    with reporting(progress) as watcher:
         tally = delete_keys(
             session, store, _told(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
         )

@@ -70,7 +70,7 @@ def safe_segments(name: str, *, uri: str, destination: str, windows: bool = os.n
     return segments
 
 
-class Landing:
+class DestinationDirectory:
     """A destination directory. Safe to share among threads.
 
     Args:
@@ -108,7 +108,7 @@ class Landing:
             os.close(self._root)
             self._root = -1
 
-    def __enter__(self) -> Landing:
+    def __enter__(self) -> DestinationDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,10 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError
-from s3dlio.transfer.destination import destination_uri, target_at
+from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.journal import journal_at
 from s3dlio.transfer.options import TransferOptions
-from s3dlio.transfer.origin import Source
-from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
+from s3dlio.transfer.origin import Origin
+from s3dlio.transfer.places import destination_uri
+from s3dlio.transfer.progress import reporting
+from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -42,7 +45,7 @@ def download(
         BatchError: objects failed; it has every one of them.
     """
     destination = destination_uri(dest_dir)
-    source = Source.at(session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter())
+    source = Origin.at(session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter())
     store, prefix = session.store_for(destination)
     if store.scheme not in LOCAL_SCHEMES:
         raise InvalidURIError(
@@ -51,9 +54,9 @@ def download(
     source.check_apart(store, prefix)
     with (
         journal_at(how.journal, "download", source.uri, destination, prefix) as records,
-        watched(how.progress) as watcher,
-        target_at(store, prefix) as target,
+        reporting(how.progress) as watcher,
+        open_destination(store, prefix) as target,
     ):
-        route = target.route_from(source.store, care_of(how, watcher, records))
-        tally = run_plan(session, source.plan(), route, running(how, "DOWNLOAD", watcher, records))
+        route = target.route_from(source.store, route_options(how, watcher, records))
+        tally = run_plan(session, source.plan(), route, run_options(how, "DOWNLOAD", watcher, records))
         return conclude(tally, "DOWNLOAD", "No objects matched for download", source.uri)

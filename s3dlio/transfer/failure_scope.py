@@ -33,7 +33,7 @@ class Scope(Enum):
 
 #: That many failures of which nobody knows whether they lie in the objects, and not one object transferred: they lie
 #: in the permissions, the settings or the service.
-DOUBTS = 100
+MAX_UNSURE = 100
 
 #: Codes of services for what no other object can be spared: the bucket, the credentials, the account.
 _OF_ALL = frozenset({

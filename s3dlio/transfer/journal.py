@@ -332,3 +332,21 @@ def _contains(pairs: Any, digest: bytes) -> bool:
             return True
         at += 1
     return False
+
+
+@contextlib.contextmanager
+def journal_at(
+    path: str | None, operation: str, source: str, destination: str, directory: str | None = None
+) -> Iterator[Journal | None]:
+    """The journal at ``path`` for the time of a transfer; None without a path. Gone when the block ends well.
+    ``directory`` as of :class:`Journal`."""
+    if path is None:
+        yield None
+        return
+    journal = Journal(path, operation, source, destination, directory)
+    finished = False
+    try:
+        yield journal
+        finished = True
+    finally:
+        journal.close(finished=finished)

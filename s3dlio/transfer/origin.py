@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.destination import (
-    Places,
-    as_directory,
-    check_apart,
-    check_glob_apart,
-    check_roots_apart,
-    name_places,
-    place_list,
-    place_uri,
-)
 from s3dlio.transfer.glob import is_glob
+from s3dlio.transfer.overlap import check_apart, check_glob_apart, check_roots_apart
+from s3dlio.transfer.places import Places, as_directory, name_places, place_list, place_uri
 from s3dlio.transfer.plan import Entry, Filter, Item, Plan
 from s3dlio.transfer.select_local import Root, check_names, expand, local_path, select_local
 from s3dlio.transfer.select_remote import select_remote
@@ -32,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Origin:
     """What is transferred.
 
     Args:
@@ -63,7 +55,7 @@ class Source:
         pattern: str | None = None,
         keep: Filter | None = None,
         into_links: bool = True,
-    ) -> Source:
+    ) -> Origin:
         """The source that the user named: one URI, or any number of local paths.
 
         Raises:

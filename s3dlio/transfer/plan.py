@@ -50,7 +50,7 @@ class Refused(NamedTuple):
     error: S3dlioError
 
 
-class Passed(NamedTuple):
+class Skipped(NamedTuple):
     """Something that is left out by rule (a sub-directory without ``recursive``); never silently, unless ``expected``
     because it holds nothing (a folder marker)."""
 
@@ -59,7 +59,7 @@ class Passed(NamedTuple):
     expected: bool = False
 
 
-Entry = Item | Refused | Passed
+Entry = Item | Refused | Skipped
 Plan = Iterator[Entry]
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?")

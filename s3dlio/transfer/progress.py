@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TextIO
+
+from s3dlio.errors import of_caller
 
 
 class Progress(Protocol):
@@ -32,7 +36,7 @@ class NoProgress:
         return None
 
 
-class OneAtATime:
+class SerializedProgress:
     """Another observer, for several threads: it hears of one thing at a time."""
 
     def __init__(self, progress: Progress) -> None:
@@ -98,3 +102,29 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.refresh()
             self._bar.close()
+
+
+@contextlib.contextmanager
+def reporting(progress: Progress | None) -> Iterator[Progress]:
+    """Whoever watches a transfer, for its time."""
+    watcher: Progress = NoProgress() if progress is None else progress
+    if not isinstance(watcher, NoProgress):  # who counts objects only is told by the tally, one at a time
+        watcher = SerializedProgress(watcher)
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+def byte_meter(progress: Progress) -> Callable[[int], None] | None:
+    """Tells ``progress`` of bytes while they pass; None where nobody watches."""
+    if isinstance(progress, NoProgress):
+        return None
+
+    def tell(count: int) -> None:
+        try:
+            progress.advance(0, count)
+        except Exception as error:
+            raise of_caller(error)  # noqa: B904 - it is the same
+
+    return tell

@@ -18,8 +18,9 @@ from s3dlio.memory.body import FileSink, FileSource
 from s3dlio.stores.base import ObjectStore, Steps
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.writer import UploadState
-from s3dlio.transfer.body_monitor import Tape, WatchedSink
-from s3dlio.transfer.task import check_crc, check_length, perform
+from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink
+from s3dlio.transfer.task import perform
+from s3dlio.transfer.verify import check_crc, check_length
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 if TYPE_CHECKING:
@@ -82,47 +83,47 @@ class ResumableDownload:
             return None
         return cls(journal, item)
 
-    def read(self, store: ObjectStore, new: Replacement, sink: FileSink, tape: Tape) -> Steps[ObjectMetadata]:
+    def read(self, store: ObjectStore, new: Replacement, sink: FileSink, monitor: BodyMonitor) -> Steps[ObjectMetadata]:
         """Fetch what ``new`` does not have; what the store tells of the object.
 
         Args:
             store: where it is.
             new: the file; it is kept if this fails.
             sink: writes all of it.
-            tape: computes checksums; keeps what has arrived.
+            monitor: computes checksums; keeps what has arrived.
         """
         for begin, end, crc in self._ranges:
             if _has(new.fd, begin, end) and crc32c_of(FileSource(new.fd, begin, end - begin)) == crc:
-                tape.resume(begin, end, crc)
-        if not tape.stretches():
+                monitor.resume(begin, end, crc)
+        if not monitor.stretches():
             os.ftruncate(new.fd, 0)
         new.keep = True
-        with self._journal.watching(self._item, lambda: {"partial": new.partial, "ranges": tape.stretches()}):
+        with self._journal.watching(self._item, lambda: {"partial": new.partial, "ranges": monitor.stretches()}):
             try:
-                return (yield from self._missing(store, sink, tape))
+                return (yield from self._missing(store, sink, monitor))
             except PreconditionFailedError as changed:
                 log.info("%s is another object than the one that was listed: it is fetched anew", changed.uri)
             new.keep = False
-            tape.restart()
+            monitor.restart()
             os.ftruncate(new.fd, 0)
-            return (yield from perform(store.read_call(self._item.key, WatchedSink(sink, tape))))
+            return (yield from perform(store.read_call(self._item.key, MonitoredSink(sink, monitor))))
 
-    def _missing(self, store: ObjectStore, sink: FileSink, tape: Tape) -> Steps[ObjectMetadata]:
+    def _missing(self, store: ObjectStore, sink: FileSink, monitor: BodyMonitor) -> Steps[ObjectMetadata]:
         key, size, uri = self._item.key, self._item.size, store.uri(self._item.key)
         pinned = Conditions(if_match=self._item.etag)
-        gaps = tape.gaps(size)
+        gaps = monitor.gaps(size)
         if gaps == [(0, size)]:
-            return (yield from perform(store.read_call(key, WatchedSink(sink, tape), conditions=pinned)))
+            return (yield from perform(store.read_call(key, MonitoredSink(sink, monitor), conditions=pinned)))
         log.info("%s goes on: %d of %d bytes are here", uri, size - sum(end - begin for begin, end in gaps), size)
         for begin, end in gaps:
             rest = FileSink(sink.fd, begin, sink.path)
             read = store.read_call(
-                key, WatchedSink(rest, tape.shifted(begin)), offset=begin, length=end - begin, conditions=pinned
+                key, MonitoredSink(rest, monitor.shifted(begin)), offset=begin, length=end - begin, conditions=pinned
             )
             yield from perform(read)
             check_length(uri, end - begin, rest.size or 0)
         about = yield from perform(store.head_call(key, conditions=pinned))
-        crc = tape.crc(size)
+        crc = monitor.crc(size)
         if about.crc32c is not None and crc is not None:
             check_crc(uri, about.crc32c, crc)
         return about

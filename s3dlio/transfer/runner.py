@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,58 +12,28 @@ from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import (
-    AlreadyExistsError,
-    IsDirectoryError,
-    ObjectChangedError,
     ObjectNotFoundError,
     S3dlioError,
     TransferCancelledError,
-    UnsafeKeyError,
-    of_caller,
     redact,
 )
 from s3dlio.stores.base import Call
-from s3dlio.transfer.failure_scope import DOUBTS, Scope, scope_of
-from s3dlio.transfer.file_routes import Care, Moved, Route
+from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
 from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.options import TransferOptions
-from s3dlio.transfer.plan import Entry, Item, Passed, Plan, Refused
-from s3dlio.transfer.progress import NoProgress, OneAtATime, Progress
+from s3dlio.transfer.plan import Entry, Item, Plan, Refused, Skipped
+from s3dlio.transfer.progress import NoProgress, Progress, byte_meter
+from s3dlio.transfer.route import Route, RouteOptions, Transferred
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
 
 if TYPE_CHECKING:
     from s3dlio.engine.session import Session
 
-#: Failures that lie in one item's name or place: they say nothing about the others, which go on.
-_OF_ONE_ITEM = (RefusedItemError, UnsafeKeyError, AlreadyExistsError, IsDirectoryError, ObjectChangedError)
-
-
-class LinkedToken(CancelToken):
-    """A token of one transfer: cancelled by its own failure, or when the caller's token is."""
-
-    __slots__ = ("_outer", "_own")
-
-    def __init__(self, outer: CancelToken | None) -> None:
-        self._outer = outer
-        super().__init__()
-
-    @property
-    def cancelled(self) -> bool:
-        return self._own or (self._outer is not None and self._outer.cancelled)
-
-    @cancelled.setter
-    def cancelled(self, value: bool) -> None:
-        self._own = value
-
-    @property
-    def by_caller(self) -> bool:
-        """The caller's token was cancelled, not this one."""
-        return self._outer is not None and self._outer.cancelled
-
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunOptions:
     """How a transfer is run.
 
     Args:
@@ -84,17 +54,17 @@ class Running:
     cancel: CancelToken | None = None
 
 
-def running(how: TransferOptions, operation: str, watcher: Progress, journal: Journal | None = None) -> Running:
+def run_options(how: TransferOptions, operation: str, watcher: Progress, journal: Journal | None = None) -> RunOptions:
     """How a transfer with these options is run, while ``watcher`` is told of it."""
-    return Running(operation, how.max_in_flight, how.continue_on_error, journal, watcher, how.cancel)
+    return RunOptions(operation, how.max_in_flight, how.continue_on_error, journal, watcher, how.cancel)
 
 
-def care_of(how: TransferOptions, watcher: Progress, journal: Journal | None = None) -> Care:
+def route_options(how: TransferOptions, watcher: Progress, journal: Journal | None = None) -> RouteOptions:
     """What a transfer with these options takes care of."""
-    return Care(how.verify, how.preserve_mtime, how.options, meter_of(watcher), journal=journal)
+    return RouteOptions(how.verify, how.preserve_mtime, how.options, byte_meter(watcher), journal=journal)
 
 
-def run_plan(session: Session, plan: Plan, route: Route, how: Running) -> Tally:
+def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tally:
     """Transfer every item of ``plan``; the outcome is in the tally. Nothing but a broken plan is raised.
 
     Raises:
@@ -129,7 +99,7 @@ def run_plan(session: Session, plan: Plan, route: Route, how: Running) -> Tally:
 class _Transfer:
     """One running plan."""
 
-    def __init__(self, route: Route, how: Running) -> None:
+    def __init__(self, route: Route, how: RunOptions) -> None:
         self._route = route
         self._how = how
         self.tally = Tally(how.progress)
@@ -137,14 +107,14 @@ class _Transfer:
         self._in_flight: dict[int, tuple[int, Item]] = {}  # position among the calls -> position in the plan, item
         self._doubts = 0  # failures that may lie in the objects, or not
 
-    def calls(self, entries: Iterable[Entry | None]) -> Iterator[Call[Moved] | None]:
+    def calls(self, entries: Iterable[Entry | None]) -> Iterator[Call[Transferred] | None]:
         """The plan as calls; what is not transferred is counted on the way. None where the plan gives none yet."""
         tally, journal = self.tally, self._how.journal
         position = 0
         for entry in entries:
             if entry is None:
                 yield None
-            elif isinstance(entry, Passed):
+            elif isinstance(entry, Skipped):
                 tally.skip(entry.uri, entry.reason, expected=entry.expected)
             elif isinstance(entry, Refused):
                 tally.fail(tally.start(), entry.uri, entry.error)
@@ -162,7 +132,7 @@ class _Transfer:
                 position += 1
                 yield call
 
-    def on_done(self, position: int, moved: Moved | None, error: BaseException | None) -> None:
+    def on_done(self, position: int, moved: Transferred | None, error: BaseException | None) -> None:
         index, item = self._in_flight.pop(position)
         if moved is not None and error is None:
             if moved.same:
@@ -184,7 +154,7 @@ class _Transfer:
         """Whether the other objects would fail as this one did."""
         scope = scope_of(error)
         self._doubts += scope is Scope.UNSURE
-        return scope is Scope.ALL or (self._doubts >= DOUBTS and not self.tally.succeeded)
+        return scope is Scope.ALL or (self._doubts >= MAX_UNSURE and not self.tally.succeeded)
 
 
 def conclude(tally: Tally, operation: str, nothing: str, source: str, deleted: int = 0) -> TransferSummary:
@@ -212,47 +182,3 @@ def conclude(tally: Tally, operation: str, nothing: str, source: str, deleted: i
     if not summary.attempted and not summary.skipped:
         raise ObjectNotFoundError(nothing, uri=source, operation=operation)
     return summary
-
-
-@contextlib.contextmanager
-def journal_at(
-    path: str | None, operation: str, source: str, destination: str, directory: str | None = None
-) -> Iterator[Journal | None]:
-    """The journal at ``path`` for the time of a transfer; None without a path. Gone when the block ends well.
-    ``directory`` as of :class:`Journal`."""
-    if path is None:
-        yield None
-        return
-    journal = Journal(path, operation, source, destination, directory)
-    finished = False
-    try:
-        yield journal
-        finished = True
-    finally:
-        journal.close(finished=finished)
-
-
-@contextlib.contextmanager
-def watched(progress: Progress | None) -> Iterator[Progress]:
-    """Whoever watches a transfer, for its time."""
-    watcher: Progress = NoProgress() if progress is None else progress
-    if not isinstance(watcher, NoProgress):  # who counts objects only is told by the tally, one at a time
-        watcher = OneAtATime(watcher)
-    try:
-        yield watcher
-    finally:
-        watcher.close()
-
-
-def meter_of(progress: Progress) -> Callable[[int], None] | None:
-    """Tells ``progress`` of bytes while they pass; None where nobody watches."""
-    if isinstance(progress, NoProgress):
-        return None
-
-    def tell(count: int) -> None:
-        try:
-            progress.advance(0, count)
-        except Exception as error:
-            raise of_caller(error)  # noqa: B904 - it is the same
-
-    return tell

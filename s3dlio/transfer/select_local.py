@@ -16,7 +16,7 @@ from s3dlio import uri as uris
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, from_os_error
 from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.transfer.glob import Glob, find_local, is_glob
-from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
+from s3dlio.transfer.plan import Entry, Filter, Item, Plan, Refused, Skipped
 from s3dlio.transfer.selection import compile_pattern
 
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
@@ -219,7 +219,7 @@ def walk(root: Root, recursive: bool, keep: Filter, into_links: bool = True) -> 
         elif not keep.prunes(level.name + entry):
             path = os.path.join(level.path, entry[:-1])
             if not recursive:
-                yield Passed(file_uri(path), "it is a directory; use -r / recursive=True to transfer it")
+                yield Skipped(file_uri(path), "it is a directory; use -r / recursive=True to transfer it")
             elif not into_links and os.path.islink(path):
                 yield Refused(file_uri(path), _leads_away(path))
             else:
@@ -265,7 +265,7 @@ def _examine(path: str, name: str, about: os.stat_result) -> Entry:
     if (kind := special_kind(about.st_mode)) is not None:
         return Refused(file_uri(path), not_a_file(path, kind))
     if is_unfinished(os.path.basename(path)):
-        return Passed(file_uri(path), "it is what an interrupted write left behind")
+        return Skipped(file_uri(path), "it is what an interrupted write left behind")
     return Item(name, path, about.st_size, None, about.st_mtime_ns)
 
 

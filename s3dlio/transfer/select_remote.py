@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.plan import Filter, Item, Passed, Plan
+from s3dlio.transfer.plan import Filter, Item, Plan, Skipped
 from s3dlio.transfer.selection import Selection
 from s3dlio.types import ListEntry
 
@@ -36,10 +36,10 @@ def _entries(selection: Selection, store: ObjectStore, keep: Filter) -> Plan:
             elif keep(name):
                 yield Item(name, entry.key, entry.size, entry.etag, entry.last_modified)
         for prefix in page.prefixes:
-            yield Passed(store.uri(prefix), "it is a directory; use -r / recursive=True to transfer it")
+            yield Skipped(store.uri(prefix), "it is a directory; use -r / recursive=True to transfer it")
 
 
-def _marker(store: ObjectStore, entry: ListEntry) -> Passed:
+def _marker(store: ObjectStore, entry: ListEntry) -> Skipped:
     if entry.size:
-        return Passed(store.uri(entry.key), f"its key ends in '/', so it is a folder; its {entry.size} bytes stay")
-    return Passed(store.uri(entry.key), "it is a folder marker", expected=True)
+        return Skipped(store.uri(entry.key), f"its key ends in '/', so it is a folder; its {entry.size} bytes stay")
+    return Skipped(store.uri(entry.key), "it is a folder marker", expected=True)

@@ -13,11 +13,14 @@ from s3dlio.memory.crc32c import crc32c
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.metadata import RULES, fits_header, fitted, restored
-from s3dlio.transfer.body_monitor import Tape
-from s3dlio.transfer.destination_directory import Landing
-from s3dlio.transfer.file_routes import PIECE, Care, Moved, Route, kept_mtime, set_time
+from s3dlio.transfer.body_monitor import BodyMonitor
+from s3dlio.transfer.destination_directory import DestinationDirectory
+from s3dlio.transfer.file_times import original_mtime, set_time
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.task import FileVersion, Task, check_crc, check_length, checksum_of, described, perform
+from s3dlio.transfer.route import PIECE, Route, RouteOptions, Transferred
+from s3dlio.transfer.source_file import FileVersion
+from s3dlio.transfer.task import Task, perform
+from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -34,14 +37,14 @@ class _StoreToStore(Route):
         source: where objects are read.
         target: where they are written.
         prefix: what their keys begin with there.
-        care: see :class:`Care`.
+        how: see :class:`RouteOptions`.
     """
 
-    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, care: Care) -> None:
+    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, how: RouteOptions) -> None:
         self._source = source
         self._target = target
         self._prefix = prefix
-        self._care = care
+        self._how = how
 
     def source_uri(self, item: Item) -> str:
         return self._source.uri(item.key)
@@ -58,40 +61,18 @@ class _StoreToStore(Route):
 class ServerCopy(_StoreToStore):
     """The service copies the object, and its metadata with it."""
 
-    def task(self, item: Item) -> Call[Moved]:
+    def task(self, item: Item) -> Call[Transferred]:
         key = self._prefix + item.name
         return Task(self._target, "COPY", key, lambda: self._copy(item, key))
 
-    def _copy(self, item: Item, key: str) -> Steps[Moved]:
-        call = self._target.copy_call(self._source, item.key, key, options=self._care.options, size=item.size)
+    def _copy(self, item: Item, key: str) -> Steps[Transferred]:
+        call = self._target.copy_call(self._source, item.key, key, options=self._how.options, size=item.size)
         result = yield from perform(call)
         if result.size:  # S3 does not tell it, and its copies are whole or not at all
             check_length(self._target.uri(key), item.size, result.size)
-        if self._care.verify:
+        if self._how.verify:
             yield from self._compare(item, key, item.size, None)
-        return Moved(item.size)
-
-
-class Renaming(ServerCopy):
-    """The service renames the object: a move within one container, in one step.
-
-    Args:
-        otherwise: moves what it does not rename.
-    """
-
-    def __init__(self, target: ObjectStore, prefix: str, care: Care, otherwise: Route) -> None:
-        super().__init__(target, target, prefix, care)
-        self._otherwise = otherwise
-
-    def task(self, item: Item) -> Call[Moved]:
-        key = self._prefix + item.name
-        if not self._target.can_rename(item.key, key):
-            return self._otherwise.task(item)
-        return Task(self._target, "MOVE", key, lambda: self._rename(item, key))
-
-    def _rename(self, item: Item, key: str) -> Steps[Moved]:
-        yield from perform(self._target.rename_call(item.key, key))
-        return Moved(item.size)
+        return Transferred(item.size)
 
 
 class Relay(_StoreToStore):
@@ -100,61 +81,62 @@ class Relay(_StoreToStore):
     A relay waits for two services in turn, so it has a thread of its own, and its width is that of the threads.
 
     Args:
-        source, target, prefix, care: as above.
-        landing: the directory of the prefix, where the target is a local store: files are written beneath it.
+        source, target, prefix, how: as above.
+        directory: the directory of the prefix, where the target is a local store: files are written beneath it.
     """
 
     def __init__(
-        self, source: ObjectStore, target: ObjectStore, prefix: str, care: Care, landing: Landing | None = None
-    ) -> None:
-        super().__init__(source, target, prefix, care)
-        self._landing = landing
+        self, source: ObjectStore, target: ObjectStore, prefix: str, how: RouteOptions,
+        directory: DestinationDirectory | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(source, target, prefix, how)
+        self._directory = directory
 
     def holds(self, item: Item) -> bool:
-        return self._landing is None or self._landing.size(item.name) == item.size
+        return self._directory is None or self._directory.size(item.name) == item.size
 
-    def task(self, item: Item) -> Call[Moved]:
+    def task(self, item: Item) -> Call[Transferred]:
         on_thread = cast(ObjectStore, _OnThread(self._source))
         return Task(on_thread, "COPY", item.key, lambda: self._steps(item), size=2 * min(item.size, PIECE))
 
-    def _steps(self, item: Item) -> Steps[Moved]:
+    def _steps(self, item: Item) -> Steps[Transferred]:
         yield from ()  # no request for a lane
         return self._relay(item)
 
-    def _relay(self, item: Item) -> Moved:
+    def _relay(self, item: Item) -> Transferred:
         from s3dlio.net.blocking import drive
 
-        tape, key = self._care.tape(), self._prefix + item.name
+        monitor, key = self._how.monitor(), self._prefix + item.name
         file = FileVersion.at(item.key) if self._source.scheme in LOCAL_SCHEMES else None
         with contextlib.ExitStack() as stack:
             beneath = None
-            if self._landing is not None:
+            if self._directory is not None:
                 uri = self.source_uri(item)
-                beneath = stack.enter_context(self._landing.parent(self._landing.claim(item.name, uri), uri))
+                beneath = stack.enter_context(self._directory.parent(self._directory.claim(item.name, uri), uri))
             copy = self._whole if item.size <= PIECE else self._in_pieces
-            size, mtime_ns = copy(item, _Place(self._target, key, beneath), tape, file)
+            size, mtime_ns = copy(item, _Place(self._target, key, beneath), monitor, file)
             if beneath is not None:
                 set_time(key.rpartition("/")[2], mtime_ns, self.source_uri(item), beneath)
-        if self._care.verify:
-            drive(self._compare(item, key, size, tape.crc(size)))
-        return Moved(size, tape.metered)
+        if self._how.verify:
+            drive(self._compare(item, key, size, monitor.crc(size)))
+        return Transferred(size, monitor.metered)
 
     def _whole(
-        self, item: Item, place: _Place, tape: Tape, file: FileVersion | None
+        self, item: Item, place: _Place, monitor: BodyMonitor, file: FileVersion | None
     ) -> tuple[int, int | None]:
         sink = MemorySink()
         metadata = self._source.execute(self._source.read_call(item.key, sink))
         data = memoryview(sink.view())
         check_length(self.source_uri(item), metadata.size, len(data))
-        tape(0, data, len(data))
+        monitor(0, data, len(data))
         metadata = self._described(item, metadata)
         if file is not None:
             file.check(item.key)
         check_length(place.uri, len(data), place.put(data, self._options(item, metadata)).size)
-        return len(data), self._care.file_time(item, metadata)
+        return len(data), self._how.file_time(item, metadata)
 
     def _in_pieces(
-        self, item: Item, place: _Place, tape: Tape, file: FileVersion | None
+        self, item: Item, place: _Place, monitor: BodyMonitor, file: FileVersion | None
     ) -> tuple[int, int | None]:
         """Range after range of one version; the writer sends parts while the next range is read."""
         data, metadata = self._piece(item, 0, NO_CONDITIONS)
@@ -167,7 +149,7 @@ class Relay(_StoreToStore):
             while True:
                 check_length(self.source_uri(item), min(PIECE, size - position), len(data))
                 writer.write(data)
-                tape(position, data, len(data))
+                monitor(position, data, len(data))
                 position += len(data)
                 if told is not None:
                     crc = crc32c(data, crc)
@@ -182,7 +164,7 @@ class Relay(_StoreToStore):
         except BaseException:
             writer.abort()
             raise
-        return size, self._care.file_time(item, metadata)
+        return size, self._how.file_time(item, metadata)
 
     def _piece(self, item: Item, position: int, same: Conditions) -> tuple[memoryview, ObjectMetadata]:
         sink = MemorySink()
@@ -198,7 +180,7 @@ class Relay(_StoreToStore):
 
     def _described(self, item: Item, told: ObjectMetadata) -> ObjectMetadata:
         """What is kept with the object, where the target keeps any of it."""
-        if self._target.scheme in LOCAL_SCHEMES and not self._care.preserve_mtime:
+        if self._target.scheme in LOCAL_SCHEMES and not self._how.preserve_mtime:
             return told
         from s3dlio.net.blocking import drive
 
@@ -207,9 +189,9 @@ class Relay(_StoreToStore):
 
     def _options(self, item: Item, metadata: ObjectMetadata) -> PutOptions:
         """What the source tells of the object goes with it, as far as the target keeps such things."""
-        options = self._care.write_options(kept_mtime(item, metadata) if self._care.preserve_mtime else None)
+        options = self._how.write_options(original_mtime(item, metadata) if self._how.preserve_mtime else None)
         if self._target.scheme in LOCAL_SCHEMES:
-            return self._care.options
+            return self._how.options
         own = options.metadata or {}
         kept = {name: value for name, value in restored(metadata.metadata).items() if name not in own}
         fields = {name: value for name in _FIELDS if (value := getattr(metadata, name)) and not getattr(options, name)}

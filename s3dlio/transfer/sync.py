@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.transfer.compare import IfDifferent, by_checksum, by_what_is_told
+from s3dlio.transfer.compare import IfDifferent, by_checksum, by_metadata
 from s3dlio.transfer.delete import delete_keys
-from s3dlio.transfer.destination import as_directory, check_apart, destination_uri, place_uri, target_at
-from s3dlio.transfer.file_routes import Moved, Route
+from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
-from s3dlio.transfer.plan import Entry, Filter, Item, Passed, Plan, Refused
-from s3dlio.transfer.runner import Running, care_of, conclude, run_plan, running, watched
+from s3dlio.transfer.overlap import check_apart
+from s3dlio.transfer.places import as_directory, destination_uri, place_uri
+from s3dlio.transfer.plan import Entry, Filter, Item, Plan, Refused, Skipped
+from s3dlio.transfer.progress import reporting
+from s3dlio.transfer.route import Route, Transferred
+from s3dlio.transfer.runner import RunOptions, conclude, route_options, run_options, run_plan
 from s3dlio.transfer.select_local import Root, select_local
 from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.summary import TransferSummary
@@ -82,25 +85,25 @@ def sync(
         BatchError: objects failed; it has every one of them.
     """
     keep = how.filter(with_pattern=True)
-    here, there = _Side.at(session, place_uri(src), keep), _Side.at(session, destination_uri(dst), keep)
+    here, there = _Directory.at(session, place_uri(src), keep), _Directory.at(session, destination_uri(dst), keep)
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
     tell = on_action or (lambda action: None)
     differences = _Differences(here, there, by_time=not checksum)
-    alike = by_checksum if checksum else by_what_is_told
+    alike = by_checksum if checksum else by_metadata
     if dry_run:
-        with watched(how.progress) as watcher:
+        with reporting(how.progress) as watcher:
             rehearsed: Route = _Rehearsed(here.store, there.store, there.key, tell)
             rehearsed = IfDifferent(rehearsed, here.store, there.store, differences.in_both, alike)
-            return _rehearse(session, differences, rehearsed, delete, tell, running(how, "SYNC", watcher))
+            return _rehearse(session, differences, rehearsed, delete, tell, run_options(how, "SYNC", watcher))
     with (
-        watched(how.progress) as watcher,
-        target_at(there.store, there.key, create=how.create_bucket) as target,
+        reporting(how.progress) as watcher,
+        open_destination(there.store, there.key, create=how.create_bucket) as target,
     ):
-        route = target.route_from(here.store, replace(care_of(how, watcher), stamp=True))
+        route = target.route_from(here.store, replace(route_options(how, watcher), stamp=True))
         route = IfDifferent(route, here.store, there.store, differences.in_both, alike)
-        tally = run_plan(session, _told(differences.plan(), route, tell), route, running(how, "SYNC", watcher))
+        tally = run_plan(session, _told(differences.plan(), route, tell), route, run_options(how, "SYNC", watcher))
         deleted = 0
         if delete and not tally.failures and (tally.attempted or tally.skipped):  # never for an empty source
             surplus = _surplus(here, there, tell)
@@ -112,7 +115,7 @@ def sync(
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _Directory:
     """A directory that can be listed in the order of its names."""
 
     store: ObjectStore
@@ -120,7 +123,7 @@ class _Side:
     keep: Filter
 
     @classmethod
-    def at(cls, session: Session, uri: str, keep: Filter) -> _Side:
+    def at(cls, session: Session, uri: str, keep: Filter) -> _Directory:
         store, key = session.store_for(uri)
         return cls(store, as_directory(key), keep)
 
@@ -164,7 +167,7 @@ class _Side:
 
 
 def _merge(
-    here: _Side, there: _Side, *, into_links: bool = True
+    here: _Directory, there: _Directory, *, into_links: bool = True
 ) -> Generator[tuple[Entry | None, Item | None], None, None]:
     """Pairs of what has one name on both sides; None where it is missing. What is no item here comes alone.
 
@@ -198,7 +201,7 @@ class _Differences:
         by_time: compare times: only what seems older than its source is looked at; otherwise all of one size.
     """
 
-    def __init__(self, here: _Side, there: _Side, *, by_time: bool) -> None:
+    def __init__(self, here: _Directory, there: _Directory, *, by_time: bool) -> None:
         self.here = here
         self.there = there
         self.by_time = by_time
@@ -217,7 +220,7 @@ class _Differences:
                 self.in_both[entry.name] = other
                 yield entry
             else:
-                yield Passed(self.here.store.uri(entry.key), "it is at its destination already", expected=True)
+                yield Skipped(self.here.store.uri(entry.key), "it is at its destination already", expected=True)
 
 
 def _is_older(copy: Item, original: Item) -> bool:
@@ -232,7 +235,7 @@ def _told(plan: Plan, route: Route, tell: Callable[[Action], None]) -> Plan:
         yield entry
 
 
-def _surplus(here: _Side, there: _Side, tell: Callable[[Action], None]) -> Iterator[str]:
+def _surplus(here: _Directory, there: _Directory, tell: Callable[[Action], None]) -> Iterator[str]:
     """The keys that are only in the destination. Listed when the transfers have ended, so nothing has to be kept.
     What is behind a link to a directory belongs elsewhere, and is left alone.
 
@@ -253,7 +256,7 @@ def _rehearse(
     route: Route,
     delete: bool,
     tell: Callable[[Action], None],
-    how: Running,
+    how: RunOptions,
 ) -> TransferSummary:
     """The summary of a sync that only looks."""
     here, there = differences.here, differences.there
@@ -290,12 +293,12 @@ class _Rehearsed(Route):
     def target_uri(self, item: Item) -> str:
         return self._target.uri(self._prefix + item.name)
 
-    def task(self, item: Item) -> Call[Moved]:
+    def task(self, item: Item) -> Call[Transferred]:
         store = self._source if self._source.is_cloud else self._target
         return Task(store, "SYNC", item.key, lambda: self._rehearse(item))
 
-    def _rehearse(self, item: Item) -> Steps[Moved]:
+    def _rehearse(self, item: Item) -> Steps[Transferred]:
         with self._lock:
             self._tell(Action("copy", self.source_uri(item), self.target_uri(item), item.size))
         yield from ()
-        return Moved(item.size)
+        return Transferred(item.size)

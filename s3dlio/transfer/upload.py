@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3dlio.transfer.destination import (
-    Places,
-    as_directory,
-    check_glob_apart,
-    check_roots_apart,
-    destination_uri,
-    name_places,
-    place_list,
-    target_at,
-)
+from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.journal import journal_at
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
-from s3dlio.transfer.runner import care_of, conclude, journal_at, run_plan, running, watched
+from s3dlio.transfer.overlap import check_glob_apart, check_roots_apart
+from s3dlio.transfer.places import Places, as_directory, destination_uri, name_places, place_list
+from s3dlio.transfer.progress import reporting
+from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
 from s3dlio.transfer.select_local import check_names, expand, local_path, select_local
 from s3dlio.transfer.summary import TransferSummary
 
@@ -62,10 +57,10 @@ def upload(
     named = name_places(given)
     with (
         journal_at(how.journal, "upload", named, destination) as records,
-        watched(how.progress) as watcher,
-        target_at(store, prefix, create=how.create_bucket) as target,
+        reporting(how.progress) as watcher,
+        open_destination(store, prefix, create=how.create_bucket) as target,
     ):
         plan = select_local(roots, recursive=how.recursive, keep=keep)
-        route = target.route_from(source, care_of(how, watcher, records))
-        tally = run_plan(session, plan, route, running(how, "UPLOAD", watcher, records))
+        route = target.route_from(source, route_options(how, watcher, records))
+        tally = run_plan(session, plan, route, run_options(how, "UPLOAD", watcher, records))
         return conclude(tally, "UPLOAD", "No files matched for upload", named)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from s3dlio.client import Client
 from s3dlio.errors import AlreadyExistsError, BatchError, IsDirectoryError, LocalIOError, UnsafeKeyError
-from s3dlio.transfer.destination_directory import Landing, safe_segments
+from s3dlio.transfer.destination_directory import DestinationDirectory, safe_segments
 from s3dlio.types import Observation
 
 _numbers = itertools.count()
@@ -203,13 +203,13 @@ def test_names_that_are_too_long_are_refused_one_by_one(tmp_path: Path) -> None:
 
 
 def test_two_keys_of_one_file_where_case_is_ignored(tmp_path: Path) -> None:
-    with Landing(str(tmp_path), ignores_case=True) as landing:
-        landing.claim("Readme", "s3://b/Readme")
-        landing.claim("Readme", "s3://b/Readme")  # the same key again: a retry
+    with DestinationDirectory(str(tmp_path), ignores_case=True) as directory:
+        directory.claim("Readme", "s3://b/Readme")
+        directory.claim("Readme", "s3://b/Readme")  # the same key again: a retry
         with pytest.raises(UnsafeKeyError, match="takes it for 'Readme'"):
-            landing.claim("README", "s3://b/README")
-    with Landing(str(tmp_path)) as landing:
-        assert landing.ignores_case is False  # Linux file systems, those of tests at least, do not
+            directory.claim("README", "s3://b/README")
+    with DestinationDirectory(str(tmp_path)) as directory:
+        assert directory.ignores_case is False  # Linux file systems, those of tests at least, do not
 
 
 @pytest.mark.parametrize("name", ["a\\b", "c:x", "c:/x", "dir./x", "trailing ", "trailing."])

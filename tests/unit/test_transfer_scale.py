@@ -20,13 +20,13 @@ from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import DiscardSink, MemorySource
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer.body_monitor import Tape, WatchedSink, WatchedSource
+from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
 from s3dlio.transfer.delete import delete
-from s3dlio.transfer.file_routes import Moved, Route
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.progress import ProgressBar
-from s3dlio.transfer.runner import Running, meter_of, run_plan, watched
+from s3dlio.transfer.progress import ProgressBar, byte_meter, reporting
+from s3dlio.transfer.route import Route, Transferred
+from s3dlio.transfer.runner import RunOptions, run_plan
 from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.summary import Tally
 from s3dlio.transfer.task import Task
@@ -69,10 +69,10 @@ class Nowhere(Route):
     def target_uri(self, item: Item) -> str:
         return "nowhere"
 
-    def task(self, item: Item) -> Call[Moved]:
+    def task(self, item: Item) -> Call[Transferred]:
         def steps() -> Iterator[None]:
             yield from ()
-            return Moved(item.size)  # type: ignore[return-value]
+            return Transferred(item.size)  # type: ignore[return-value]
 
         return Task(self._store, "COPY", item.key, steps)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def endless() -> Iterator[tuple[Client, Endless]]:
 
 
 def _transfer(client: Client, store: Endless, tmp_path: Path) -> int:
-    return run_plan(client, select_remote(store, "p/"), Nowhere(store), Running("COPY", 64)).succeeded
+    return run_plan(client, select_remote(store, "p/"), Nowhere(store), RunOptions("COPY", 64)).succeeded
 
 
 def _sync(client: Client, store: Endless, tmp_path: Path) -> int:
@@ -104,7 +104,8 @@ def _rehearse(client: Client, store: Endless, tmp_path: Path) -> int:
 
 def _record(client: Client, store: Endless, tmp_path: Path) -> int:
     journal = Journal(tmp_path / "journal", "copy", "a", "b")
-    done = run_plan(client, select_remote(store, "p/"), Nowhere(store), Running("COPY", 64, journal=journal)).succeeded
+    how = RunOptions("COPY", 64, journal=journal)
+    done = run_plan(client, select_remote(store, "p/"), Nowhere(store), how).succeeded
     journal.close(finished=True)
     return done
 
@@ -185,25 +186,25 @@ def test_reading_ahead_is_bounded_and_can_be_given_up() -> None:
 def test_checksums_of_bodies_that_pass_in_pieces_and_twice() -> None:
     data = os.urandom(10_000)
     counted: list[int] = []
-    tape = Tape(counted.append, checksum=True)
-    source = WatchedSource(MemorySource(memoryview(data)), tape)
+    monitor = BodyMonitor(counted.append, checksum=True)
+    source = MonitoredSource(MemorySource(memoryview(data)), monitor)
     parts = [source.part(start, 2500) for start in range(0, 10_000, 2500)]
     for part in (parts[2], parts[0], parts[3], parts[1]):  # parts go out of order, each read twice
         for size in (1000, 2500):
             for start in range(0, 2500, size):
                 part.read(start, size)
-    assert tape.crc(10_000) == integrity.crc32c(data)
-    assert sum(counted) == 10_000 == tape.metered
-    tape = Tape(None, checksum=True)
-    sink = WatchedSink(DiscardSink(), tape)
+    assert monitor.crc(10_000) == integrity.crc32c(data)
+    assert sum(counted) == 10_000 == monitor.metered
+    monitor = BodyMonitor(None, checksum=True)
+    sink = MonitoredSink(DiscardSink(), monitor)
     sink.begin(10_000)
     for start, end in ((5000, 10_000), (0, 4000), (4000, 5000)):
         write = sink.at(start, end - start)
         assert callable(write)
         write(memoryview(data)[start:end])
-    assert tape.crc(10_000) == integrity.crc32c(data)
-    assert tape.crc(9_999) is None
-    assert Tape(None, checksum=False).idle
+    assert monitor.crc(10_000) == integrity.crc32c(data)
+    assert monitor.crc(9_999) is None
+    assert BodyMonitor(None, checksum=False).idle
 
 
 # -- progress
@@ -267,7 +268,7 @@ def test_a_bar_shows_objects_and_bytes() -> None:
 
 
 
-class Jealous:
+class OneThreadOnly:
     """An observer that notices when it is told of two things at a time."""
 
     def __init__(self) -> None:
@@ -290,9 +291,9 @@ class Jealous:
 
 def test_whoever_watches_is_told_of_one_thing_at_a_time() -> None:
     """Listing, bytes of one lane and objects of another come from three threads."""
-    observer = Jealous()
-    with watched(observer) as watcher:
-        meter, tally = meter_of(watcher), Tally(watcher)
+    observer = OneThreadOnly()
+    with reporting(observer) as watcher:
+        meter, tally = byte_meter(watcher), Tally(watcher)
         assert meter is not None
         tells: list[Callable[[], None]] = [
             lambda: watcher.add(1, 1), lambda: meter(1), lambda: tally.succeed(1),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
-from s3dlio.transfer.plan import Filter, Item, Passed, Refused, parse_time
+from s3dlio.transfer.plan import Filter, Item, Refused, Skipped, parse_time
 from s3dlio.transfer.select_local import check_names, expand, select_local
 
 Tree = Callable[..., Path]
@@ -72,7 +72,7 @@ def test_a_directory_without_recursive_gives_its_files_and_speaks_of_the_rest(tr
     root = tree("a", "sub/b")
     entries = list(select_local(expand([root])))
     assert [entry.name for entry in entries if isinstance(entry, Item)] == ["a"]
-    [passed] = [entry for entry in entries if isinstance(entry, Passed)]
+    [passed] = [entry for entry in entries if isinstance(entry, Skipped)]
     assert passed.uri.endswith("/sub")
     assert "recursive" in passed.reason
 
@@ -194,7 +194,7 @@ def test_unreadable_directories_are_refused_and_the_others_go_on(tree: Tree, mon
 def test_what_an_interrupted_write_left_is_passed_over(tree: Tree) -> None:
     root = tree("a", ".s3dlio-0123.partial")
     entries = list(select_local(expand([root])))
-    assert [type(entry) for entry in entries] == [Passed, Item]
+    assert [type(entry) for entry in entries] == [Skipped, Item]
 
 
 @pytest.mark.parametrize(

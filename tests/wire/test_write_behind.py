@@ -21,9 +21,10 @@ from s3dlio.memory import crc32c as integrity
 from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
 from s3dlio.net.exchange import STAGE
-from s3dlio.transfer.destination_directory import Landing
-from s3dlio.transfer.file_routes import Care, StoreToFile
+from s3dlio.transfer.destination_directory import DestinationDirectory
+from s3dlio.transfer.file_routes import StoreToFile
 from s3dlio.transfer.plan import Item
+from s3dlio.transfer.route import RouteOptions
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import read, store_of
 
@@ -176,8 +177,8 @@ def test_a_read_that_starts_over_waits_for_what_is_on_its_way(tmp_path: Path, wr
 
 def _download(server: ScriptedServer, folder: Path, *, size: int = len(BODY), verify: bool = False) -> None:
     store = store_of(server.endpoint)
-    with Landing(str(folder)) as landing:
-        task = StoreToFile(store, landing, Care(verify)).task(Item("k", "k", size))
+    with DestinationDirectory(str(folder)) as directory:
+        task = StoreToFile(store, directory, RouteOptions(verify)).task(Item("k", "k", size))
         store.execute(task)
 
 

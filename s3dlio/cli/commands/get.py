@@ -17,8 +17,7 @@ from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelle
 from s3dlio.memory.body import DiscardSink
 from s3dlio.stores.base import Call
 from s3dlio.transfer.glob import is_glob
-from s3dlio.transfer.progress import Progress
-from s3dlio.transfer.runner import watched
+from s3dlio.transfer.progress import Progress, reporting
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.types import ObjectMetadata
 from s3dlio.uri import is_directory_like
@@ -46,7 +45,7 @@ def run(context: Context) -> None:
 
         keep(context)
         return
-    with watched(context.bar("GET")) as progress:
+    with reporting(context.bar("GET")) as progress:
         calls = _calls(context, progress)
         ahead = Prefetcher(calls) if args.keylist is None else None  # they may come from a listing
         try:

@@ -6,7 +6,7 @@ from s3dlio.cli.commands.cat import PIECE, print_object
 from s3dlio.cli.context import Context
 from s3dlio.cli.streams import standard_input
 from s3dlio.cli.summary import finish
-from s3dlio.transfer.destination import destination_uri, place_uri
+from s3dlio.transfer.places import destination_uri, place_uri
 from s3dlio.transfer.summary import Tally
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 

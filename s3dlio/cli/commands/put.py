@@ -5,7 +5,7 @@ from __future__ import annotations
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish
 from s3dlio.transfer.generate import put_generated
-from s3dlio.transfer.runner import watched
+from s3dlio.transfer.progress import reporting
 
 DEFAULT_TEMPLATE = "object_{}_of_{}.dat"
 
@@ -18,7 +18,7 @@ def run(context: Context) -> None:
         context.refuse("'{}' stands in the URI and in -t/--template: leave one of them out")
     if template is None and "{}" not in args.uri:
         template = DEFAULT_TEMPLATE
-    with watched(context.bar("PUT")) as progress:
+    with reporting(context.bar("PUT")) as progress:
         summary = put_generated(
             context.client,
             args.uri,

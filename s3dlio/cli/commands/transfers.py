@@ -11,9 +11,9 @@ from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish, finish_failed
 from s3dlio.errors import BatchError, IsDirectoryError
 from s3dlio.transfer import copy as copying
-from s3dlio.transfer.destination import place_uri
 from s3dlio.transfer.download import download as download_objects
 from s3dlio.transfer.options import TransferOptions
+from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.select_local import expand
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.sync import Action

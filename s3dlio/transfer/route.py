@@ -1,0 +1,99 @@
+"""How one object gets from one store to another: a route makes the task for each.
+
+==================  =====================================================================================
+file to store       the store writes from the file's descriptor (in parts where it has such)
+store to file       the store reads into a temporary file beneath the destination, which is then renamed; from
+                    file to file, that is a copy within the kernel
+within a service    the service copies; no byte comes here
+store to store      read and written piece by piece; memory is bounded by the pieces, not by the object
+==================  =====================================================================================
+
+The first two are in ``file_routes``, the others in ``store_routes``; ``moving`` has those of a move.
+
+Lengths are always compared. With ``verify`` so is the CRC32C: that of the bytes as they pass against what the service
+on the other side tells, or against a second reading where it tells none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from s3dlio.stores.base import Call
+from s3dlio.transfer.body_monitor import BodyMonitor
+from s3dlio.transfer.file_times import MTIME, original_mtime
+from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.plan import Item
+from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
+
+#: How much a relay reads at once, in bytes; it holds two of these. Smaller than the ranges of a store, so a store
+#: never splits one.
+PIECE = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RouteOptions:
+    """What a route does besides moving the bytes.
+
+    Args:
+        verify: compare the CRC32C.
+        preserve_mtime: keep the time of the last change.
+        options: of every write.
+        meter: is told bytes as they pass.
+        stamp: files get the time of their source's last change, where none was kept.
+        journal: keeps how far large objects are.
+    """
+
+    verify: bool = False
+    preserve_mtime: bool = False
+    options: PutOptions = NO_OPTIONS
+    meter: Callable[[int], None] | None = None
+    stamp: bool = False
+    journal: Journal | None = None
+
+    def monitor(self) -> BodyMonitor:
+        return BodyMonitor(self.meter, self.verify)
+
+    def file_time(self, item: Item, metadata: ObjectMetadata) -> int | None:
+        """The time that a file gets; None: that of its writing."""
+        if self.preserve_mtime:
+            return original_mtime(item, metadata)
+        return item.mtime_ns if self.stamp else None
+
+    def write_options(self, mtime_ns: int | None) -> PutOptions:
+        """The options of a write that also keeps ``mtime_ns``."""
+        if not self.preserve_mtime or mtime_ns is None:
+            return self.options
+        seconds, nanos = divmod(mtime_ns, 1_000_000_000)
+        return replace(self.options, metadata={**(self.options.metadata or {}), MTIME: f"{seconds}.{nanos:09d}"})
+
+
+@dataclass(slots=True)
+class Transferred:
+    """A finished task: the bytes of the object, how many of them the meter has seen, and whether, after a look at both
+    sides, there was nothing to do."""
+
+    bytes: int
+    metered: int = 0
+    same: bool = False
+
+
+class Route(ABC):
+    """Makes the task for each item."""
+
+    @abstractmethod
+    def task(self, item: Item) -> Call[Transferred]:
+        """The call that transfers ``item``."""
+
+    @abstractmethod
+    def source_uri(self, item: Item) -> str:
+        """Where ``item`` comes from."""
+
+    @abstractmethod
+    def target_uri(self, item: Item) -> str:
+        """Where ``item`` goes."""
+
+    def holds(self, item: Item) -> bool:
+        """Whether ``item``, which was transferred before, can be there still, as far as a look at a file tells."""
+        return True

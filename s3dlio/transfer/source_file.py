@@ -1,0 +1,62 @@
+"""A local file as the source of a transfer: opened once, and looked at again before its copy gets its name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from s3dlio.errors import from_os_error
+from s3dlio.memory.body import source_changed
+from s3dlio.transfer.select_local import file_uri, not_a_file, special_kind
+from s3dlio.transfer.task import RefusedItemError
+
+_READ_FILE = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo must not hang the open
+
+
+def open_file(path: str) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading; returns the descriptor and what the file is now.
+
+    Raises:
+        RefusedItemError: it is gone, unreadable, or not a regular file.
+    """
+    try:
+        descriptor = os.open(path, _READ_FILE)
+    except OSError as error:
+        raise RefusedItemError(from_os_error(error, uri=file_uri(path), operation="READ")) from error
+    about = os.fstat(descriptor)
+    if (kind := special_kind(about.st_mode)) is not None or stat.S_ISDIR(about.st_mode):
+        os.close(descriptor)
+        raise RefusedItemError(not_a_file(path, kind or "a directory"))
+    return descriptor, about
+
+
+class FileVersion(NamedTuple):
+    """What tells one content of a path from another."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def at(cls, path: str) -> FileVersion:
+        """That of a local file now.
+
+        Raises:
+            RefusedItemError: it is gone, or cannot be reached.
+        """
+        try:
+            about = os.stat(path)
+        except OSError as error:
+            raise RefusedItemError(from_os_error(error, uri=file_uri(path), operation="READ")) from error
+        return cls(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+
+    def check(self, path: str) -> None:
+        """Look again, before what was read gets its name.
+
+        Raises:
+            ObjectChangedError: the file is another, or has another content.
+        """
+        if FileVersion.at(path) != self:
+            raise source_changed()
