@@ -39,11 +39,11 @@ def _memory(location: Location, settings: Settings, observers: Sequence[Observer
     return MemoryStore(location.root, observers)
 
 
-def _cloud(backend: Callable[[Settings], str], **modules: str) -> StoreFactory:
+def _cloud(backend: Callable[[Location, Settings], str], **modules: str) -> StoreFactory:
     """The function ``open_store`` of a cloud's module: of the one that ``backend`` picks from the settings."""
 
     def factory(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
-        module_name = modules[backend(settings)]
+        module_name = modules[backend(location, settings)]
         try:
             module = importlib.import_module(module_name)
             importlib.import_module("s3dlio.net.lane")  # needed by the first batch
@@ -58,20 +58,25 @@ def _cloud(backend: Callable[[Settings], str], **modules: str) -> StoreFactory:
     return factory
 
 
+def _s3_backend(location: Location, settings: Settings) -> str:
+    endpoint = location.endpoint or settings.s3.endpoint_url
+    return (settings.at(endpoint) if endpoint else settings).s3.backend
+
+
 FACTORIES: dict[str, StoreFactory] = {
     "file": _file,
     "direct": _direct,
     "memory": _memory,
     "s3": _cloud(
-        lambda settings: settings.s3.backend,
+        _s3_backend,
         native="s3dlio.stores.s3",
-        boto3="s3dlio.stores.s3",
-        arrow="s3dlio.stores.s3",
+        boto3="s3dlio.stores.sdk.boto",
+        arrow="s3dlio.stores.sdk.arrow",
     ),
     "az": _cloud(
-        lambda settings: settings.azure.backend, native="s3dlio.stores.azure", sdk="s3dlio.stores.sdk.azure"
+        lambda _, settings: settings.azure.backend, native="s3dlio.stores.azure", sdk="s3dlio.stores.sdk.azure"
     ),
-    "gs": _cloud(lambda settings: settings.gcs.backend, native="s3dlio.stores.gcs", sdk="s3dlio.stores.sdk.gcs"),
+    "gs": _cloud(lambda _, settings: settings.gcs.backend, native="s3dlio.stores.gcs", sdk="s3dlio.stores.sdk.gcs"),
 }
 
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from s3dlio._version import __version__
@@ -28,6 +29,7 @@ from s3dlio.stores.s3.places import place_of
 from s3dlio.stores.s3.sessions import Session, SessionSigner
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
 from s3dlio.stores.s3.sigv4a import SigV4ASigner
+from s3dlio.uri import Location
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -359,6 +361,24 @@ class S3Account:
         self._refreshing = False
         if hasattr(self._found, "_refresh_lock"):
             self._found._refresh_lock = threading.Lock()
+
+
+def account_of(location: Location, settings: Settings) -> S3Account:
+    """The account that ``location`` belongs to, with the settings of its endpoint. It may read ``~/.aws``.
+
+    Raises:
+        ConfigError: as of :class:`S3Account`.
+    """
+    if endpoint := location.endpoint or settings.s3.endpoint_url:
+        settings = settings.at(endpoint)
+    return _account(settings, location.endpoint, frozenset(settings.origins.items()))
+
+
+@lru_cache(maxsize=64)
+def _account(settings: Settings, endpoint: str | None, origins: frozenset[tuple[str, str]]) -> S3Account:
+    """All buckets of one service share credentials, connections and the retry budget. Where a setting comes from
+    matters, too: a profile that the program names wins over keys in the environment."""
+    return S3Account(settings, endpoint)
 
 
 def _say_who_pays(params: dict[str, Any], **_: Any) -> None:

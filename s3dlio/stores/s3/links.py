@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError
 from s3dlio.net.message import Service
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer
-
-if TYPE_CHECKING:
-    from s3dlio.stores.s3.store import S3Store
-    from s3dlio.stores.sdk.boto import BotoStore
 
 
 def link(
@@ -29,16 +23,15 @@ def link(
     )
 
 
-def check_link(store: S3Store | BotoStore, key: str, method: str, expires: int) -> None:
+def check_link(account: S3Account, uri: str, method: str, expires: int) -> None:
     """Refuse a link that S3 would not honour.
 
     Raises:
         ConfigError: another method or time than there is, or nobody to sign it.
     """
-    store.check_key(key, "PRESIGN")
     if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
-        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=store.uri(key))
+        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
     if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
-        raise ConfigError(f"expires must be 1 to 604800 seconds, got {shown(expires)}", uri=store.uri(key))
-    if store.settings.s3.anonymous:
-        raise ConfigError("anonymous access has no key to sign with", uri=store.uri(key))
+        raise ConfigError(f"expires must be 1 to 604800 seconds, got {shown(expires)}", uri=uri)
+    if account.settings.s3.anonymous:
+        raise ConfigError("anonymous access has no key to sign with", uri=uri)

@@ -412,7 +412,8 @@ class S3Store(SelfServedStore):
         Raises:
             ConfigError: another method or time, or anonymous access.
         """
-        check_link(self, key, method, expires)
+        self.check_key(key, "PRESIGN")
+        check_link(self.account, self.uri(key), method, expires)
         return link(self.account, self.service, f"{self.base}/{encode_key(key)}", method, expires, version_id)
 
     def get_tags(self, key: str) -> dict[str, str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from s3dlio.config.settings import Settings
 from s3dlio.errors import (
     MissingDependencyError,
     NetworkError,
@@ -27,11 +28,12 @@ from s3dlio.memory.body import Sink, Source
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.s3.access_points import is_arn
-from s3dlio.stores.s3.account import EXPIRED_CODES
+from s3dlio.stores.s3.account import EXPIRED_CODES, account_of
 from s3dlio.stores.s3.headers import put_fields
 from s3dlio.stores.sdk.bodies import file_over
 from s3dlio.stores.sdk.boto import RANGES, BotoStore
-from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
+from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Observer, PutOptions, PutResult
+from s3dlio.uri import Location
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -249,6 +251,16 @@ class ArrowStore(BotoStore):
             return
         with self._arrow_errors(key), contextlib.suppress(FileNotFoundError):
             self._renewing(lambda: self._obstore().delete(self.arrow, key))
+
+
+def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> ArrowStore:
+    """The store of the bucket that ``location`` names. It does no I/O, but may read ``~/.aws``.
+
+    Raises:
+        ConfigError: as of :class:`s3dlio.stores.s3.account.S3Account`.
+    """
+    account = account_of(location, settings)
+    return ArrowStore(account, location.container, location.root, account.settings, observers)
 
 
 def is_path(key: str) -> bool:

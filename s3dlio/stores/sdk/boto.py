@@ -23,7 +23,7 @@ from s3dlio.stores.cloud.failures import S3_API, check_listing, create_only_erro
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.stores.s3.account import S3Account
+from s3dlio.stores.s3.account import S3Account, account_of
 from s3dlio.stores.s3.copying import MAX_COPY
 from s3dlio.stores.s3.headers import put_fields, read_fields
 from s3dlio.stores.s3.hosts import kind_of_zone, zone_of
@@ -44,7 +44,7 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
-from s3dlio.uri import bucket_beside
+from s3dlio.uri import Location, bucket_beside
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -403,7 +403,8 @@ class BotoStore(BlockingStore):
     # -- links and tags
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        check_link(self, key, method, expires)
+        self.check_key(key, "PRESIGN")
+        check_link(self.account, self.uri(key), method, expires)
         # boto3 would sign in the old way, and name the host of another region.
         service, base = self.account.service(self.bucket)
         return link(self.account, service, f"{base}/{encode_key(key)}", method, expires, version_id)
@@ -458,3 +459,13 @@ class BotoStore(BlockingStore):
             found = ask().get("Buckets", ())
         named = ((item["Name"], time_of(item.get("CreationDate"))) for item in found)
         return [Container(name, bucket_beside(self.root, self.bucket, name), created) for name, created in named]
+
+
+def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> BotoStore:
+    """The store of the bucket that ``location`` names. It does no I/O, but may read ``~/.aws``.
+
+    Raises:
+        ConfigError: as of :class:`s3dlio.stores.s3.account.S3Account`.
+    """
+    account = account_of(location, settings)
+    return BotoStore(account, location.container, location.root, account.settings, observers)
