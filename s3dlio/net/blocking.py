@@ -13,12 +13,13 @@ from typing import Any
 
 from urllib3.util.wait import wait_for_read
 
-from s3dlio.errors import S3dlioError
+from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.connection import Connection
 from s3dlio.net.ending import Awaited, awaited
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
-from s3dlio.net.faults import ConnectionDropped, broken, final_error, rest_of
+from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Pause, Request, Response
+from s3dlio.net.pool import with_room
 
 #: Scratch memory that no exchange uses. It is never a thread's: a signal handler, a finaliser or a sink may make a
 #: call in the middle of another one on the same thread. Taking and giving back are single steps of a deque.
@@ -109,24 +110,21 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
                 around.check()
             if fault.elsewhere:
                 continue  # at another address, at once
-            if reused and fault.untouched and not fault.timed_out and request.idempotent:
-                fresh = True  # the idle connection had gone stale: once, at once, not counted as an attempt
+            if reused and found_stale(request, fault):
+                fresh = True
                 continue
-            delay = service.policy.after_drop(request, fault, attempt, started)
-            rest = rest_of(request, fault)
-            if delay is None or rest is None:
-                raise final_error(fault, service.pool.name, attempt + fresh) from fault
-            request = rest
+            request, pause = retry_after_drop(request, fault, attempt, started, attempt + fresh)
         else:
             response.attempts = attempt + fresh
             if response.status < 400 and not request.wary:
                 if attempt == 1:
                     service.policy.budget.earn()
                 return response
-            delay = service.policy.after_response(request, response, attempt, started)
+            delay = delay_after(request, response, attempt, started)
             if delay is None:
                 return response
-        _sleep(delay, around)
+            pause = delay
+        _sleep(pause, around)
         attempt += 1
 
 
@@ -139,7 +137,7 @@ def _exchange(request: Request, connection: Connection, window: int, around: Awa
         if around is not None:
             around.enter(connection.end)
         if not connection.ready:
-            connection.open()
+            with_room(connection.open)
         connection.set_blocking(True)
         exchange = Exchange(request, *scratch)
         _send(exchange, connection)
@@ -149,7 +147,7 @@ def _exchange(request: Request, connection: Connection, window: int, around: Awa
                 break
         reusable = exchange.done and exchange.reusable
     except OSError as error:
-        fault = _fault_of(error, exchange, connection)
+        fault: Exception = connection.opening_fault(error) if exchange is None else exchange.fault(error)
         if fault is error:
             raise
         raise fault from error
@@ -158,18 +156,12 @@ def _exchange(request: Request, connection: Connection, window: int, around: Awa
             around.leave(connection.end)
         if exchange is None or not exchange.more:  # else the exchange goes on, in its scratch
             _spare.append(scratch)
-            connection.pool.release(connection, reusable=reusable)
+            request.service.pool.release(connection, reusable=reusable)
     if exchange.more:
         return _finish_in_lane(exchange, connection, window)
     response = exchange.response
     assert response is not None
     return response
-
-
-def _fault_of(error: OSError, exchange: Exchange | None, connection: Connection) -> Exception:
-    if exchange is None:
-        return connection.opening_fault(error)
-    return error if isinstance(error, S3dlioError) else broken(exchange, error)
 
 
 def _send(exchange: Exchange, connection: Connection) -> None:

@@ -1,7 +1,6 @@
 """One connection to one server: opened in steps, then sending and receiving, blocking or not.
 
-It is opened non-blocking, in steps, so that a lane can open one beside the others; a tunnel through a proxy is
-urllib3's (``_prepare_proxy``), on a thread of its own.
+It is opened non-blocking, in steps, so that a lane can open one beside the others.
 """
 
 from __future__ import annotations
@@ -14,24 +13,19 @@ import socket
 import ssl
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from http.client import HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from urllib3.exceptions import HTTPError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
 from s3dlio.errors import S3dlioError
 from s3dlio.forking import ForkLock, native
 from s3dlio.net.faults import ConnectionDropped, opening_fault
+from s3dlio.net.resolve import Address, Resolution
+from s3dlio.net.server import Server
 from s3dlio.net.tls import client_context
-
-if TYPE_CHECKING:
-    from s3dlio.net.pool import ConnectionPool
-    from s3dlio.net.resolve import Address, Resolution
+from s3dlio.net.tunnel import Proxy, Tunnel
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -52,19 +46,17 @@ _spinning = ForkLock()
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_resolution", "_tunnel", "fd", "http",
-                 "idle_since", "pool", "secure", "sock", "used", "watched")  # fmt: skip
+    __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_resolution", "_tunnel", "fd",
+                 "idle_since", "secure", "server", "sock", "used", "watched")  # fmt: skip
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self.pool = pool
-        #: urllib3's connection, where there is a proxy.
-        self.http: Any = None
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self.sock: Any = None
         #: The socket's descriptor; -1 while there is none.
         self.fd = -1
         #: The events that a wire's selector reports of it; 0: it is not registered.
         self.watched = 0
-        self.secure = pool.secure
+        self.secure = server.secure
         self.used = False
         self.idle_since = 0.0
         self._phase = _NEW
@@ -74,7 +66,7 @@ class Connection:
         self._ended = False  # TLS has told the end, behind bytes that were handed on
         self._look: Callable[[int], Any] = _nothing  # whether bytes, or the end, wait in the socket
         self._far = 0  # so many answers are waited for asleep
-        self._tunnel: Future[None] | None = None
+        self._tunnel: Tunnel | None = None
 
     @property
     def ready(self) -> bool:
@@ -89,7 +81,7 @@ class Connection:
             OSError, ssl.SSLError: it cannot be opened.
         """
         if self._phase == _NEW:
-            return self._start_tunnel() if self.pool.proxied else self._start()
+            return self._start() if self.server.proxy is None else self._start_tunnel(self.server.proxy)
         if self._phase == _TUNNEL:
             return self._end_tunnel()
         if self._phase == _RESOLVING:
@@ -99,9 +91,9 @@ class Connection:
                 raise OSError(code, os.strerror(code))
             if not self.secure:
                 return self._opened()
-            self.sock = client_context(self.pool.http.ca_bundle).wrap_socket(
+            self.sock = client_context(self.server.http.ca_bundle).wrap_socket(
                 self.sock,
-                server_hostname=self.pool.host,
+                server_hostname=self.server.host,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
             )
@@ -119,10 +111,10 @@ class Connection:
 
     def _start(self) -> int:
         """Connect, or wait until the server's name is resolved."""
-        address = self.pool.address()
+        address = self.server.address()
         if address is not None:
             return self._connect(address)
-        resolution = self._resolution = self.pool.resolution()
+        resolution = self._resolution = self.server.resolution()
         self.sock = resolution.waiter()
         self._phase = _RESOLVING
         if self.sock is None:
@@ -135,8 +127,8 @@ class Connection:
         assert resolution is not None
         if not resolution.done:
             return READ
-        self.pool.resolved(resolution.addresses())
-        address = self.pool.address()
+        self.server.resolved(resolution.addresses())
+        address = self.server.address()
         assert address is not None
         event = self._connect(address)
         if waiter is not None:
@@ -145,19 +137,16 @@ class Connection:
 
     def _connect(self, address: Address) -> int:
         self._address = address
-        self.sock = self.pool.start_socket(address)
+        self.sock = self.server.start_socket(address)
         self.fd = self.sock.fileno()
         self._blocking = False
         self._phase = _CONNECTING
         return WRITE
 
     def _opened(self) -> int:
-        self._get_ready()
-        return 0
-
-    def _get_ready(self) -> None:
         self._phase = _READY
         self._look = _looker(self.sock)
+        return 0
 
     def open(self) -> None:
         """Open and wait for it, at most ``connect_timeout`` seconds.
@@ -165,7 +154,7 @@ class Connection:
         Raises:
             TimeoutError: it took longer.
         """
-        deadline = time.monotonic() + self.pool.http.connect_timeout
+        deadline = time.monotonic() + self.server.http.connect_timeout
         while event := self.open_step():
             left = max(0.0, deadline - time.monotonic())
             if not (wait_for_read if event == READ else wait_for_write)(self.sock, left):
@@ -173,70 +162,35 @@ class Connection:
 
     def late(self) -> TimeoutError:
         """The error for an opening that took too long."""
-        what = f"the name '{self.pool.host}' was not resolved" if self._phase == _RESOLVING else "no answer"
-        return TimeoutError(f"{what} within {self.pool.http.connect_timeout:g} s (http.connect_timeout)")
+        what = f"the name '{self.server.host}' was not resolved" if self._phase == _RESOLVING else "no answer"
+        return TimeoutError(f"{what} within {self.server.http.connect_timeout:g} s (http.connect_timeout)")
 
     def opening_fault(self, error: OSError) -> S3dlioError:
         """The fault for an opening that failed so. Its address is avoided for a while, if there are others."""
-        fault = opening_fault(error, self.pool.name)
+        fault = opening_fault(error, self.server.name)
         if self._address is not None and isinstance(fault, ConnectionDropped):
-            fault.elsewhere = self.pool.avoid(self._address)
+            fault.elsewhere = self.server.avoid(self._address)
         return fault
 
-    def _connect_through_proxy(self, http: Any) -> None:
-        """Open by urllib3, blocking: a CONNECT exchange with the proxy, then TLS."""
-        inner = self.pool.inner
-        try:
-            if self.secure:
-                inner._prepare_proxy(http)
-            else:
-                http.connect()
-        except ssl.SSLCertVerificationError:
-            raise
-        except (HTTPError, HTTPException, OSError) as error:
-            said = str(error)[:200]  # perhaps a whole line of what is no answer of a proxy
-            raise OSError(f"the proxy {self.pool.proxy_name} gave no connection: {said}") from error
-
-    def _take_tunnel(self) -> None:
-        self.sock = self.http.sock
+    def _start_tunnel(self, proxy: Proxy) -> int:
+        tunnel = self._tunnel = proxy.tunnel()
+        self.sock = tunnel.waiter
         self.fd = self.sock.fileno()
-        if self.secure:
-            self.sock.suppress_ragged_eofs = False
-        self._blocking = None
-        self._get_ready()
-
-    def _start_tunnel(self) -> int:
-        """Let a thread talk to the proxy, since urllib3 blocks; it closes a socket to say that it has ended."""
-        http = self.http = self.pool.inner._new_conn()
-        self.sock, theirs = socket.socketpair()
-        self.fd = self.sock.fileno()
-        tunnel = self._tunnel = Future()
         self._phase = _TUNNEL
-
-        def run() -> None:
-            with theirs:
-                try:
-                    self._connect_through_proxy(http)
-                    tunnel.set_result(None)
-                except BaseException as error:
-                    tunnel.set_exception(error)
-                if self._tunnel is not tunnel:  # nobody waits any more
-                    http.close()
-
-        threading.Thread(target=run, name="s3dlio-proxy", daemon=True).start()
         return READ
 
     def _end_tunnel(self) -> int:
-        tunnel = self._tunnel
-        assert tunnel is not None
-        if not tunnel.done():
+        assert self._tunnel is not None
+        sock = self._tunnel.socket()
+        if sock is None:
             return READ
-        tunnel.result()
-        self.sock.close()
-        self._tunnel = None
-        self._take_tunnel()
+        self.sock = sock
+        self.fd = sock.fileno()
+        if self.secure:
+            sock.suppress_ragged_eofs = False
+        self._blocking = None
         self.set_blocking(False)
-        return 0
+        return self._opened()
 
     # -- bytes
 
@@ -244,7 +198,7 @@ class Connection:
         """Switch the mode; a blocking socket gives up after ``read_timeout`` seconds without a byte."""
         if self._blocking == blocking:
             return
-        sock, seconds = self.sock, self.pool.http.read_timeout
+        sock, seconds = self.sock, self.server.http.read_timeout
         if not blocking:
             sock.settimeout(0)
         elif self.secure or not _CAN_WAIT_ALL:
@@ -349,14 +303,13 @@ class Connection:
     def close(self) -> None:
         """Close at once."""
         self._phase = _NEW
-        self._tunnel = None
         self.fd = -1
         with contextlib.suppress(OSError):
             if self.sock is not None:
                 self.sock.close()
-        if self.http is not None:
-            self.http.sock = None
-            self.http.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
 
     def is_dropped(self) -> bool:
         """Whether the other end has closed (or sent something unasked) while the connection was idle: those bytes

@@ -13,7 +13,7 @@ from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError, from_os_
 from s3dlio.memory.body import Source
 from s3dlio.memory.pool import PAGE
 from s3dlio.net.chunked import ChunkReader
-from s3dlio.net.faults import ConnectionDropped
+from s3dlio.net.faults import ConnectionDropped, words_of
 from s3dlio.net.message import Request, Response
 
 #: Larger heads are an attack or a mistake; S3 sends at most 8 KiB of metadata.
@@ -176,6 +176,15 @@ class Exchange:
             untouched=self.response is None and not self._held,
             timed_out=timed_out,
         )
+
+    def fault(self, error: OSError) -> S3dlioError:
+        """The fault for an error in an exchange: a typed one is the sink's or source's, others are the connection's."""
+        if isinstance(error, S3dlioError):
+            return error
+        pool = self.request.service.pool
+        if isinstance(error, (TimeoutError, BlockingIOError)):
+            return self.drop(f"{pool.name} sent nothing for {pool.http.read_timeout:g} s", timed_out=True)
+        return self.drop(f"the connection to {pool.name} broke: {words_of(error)}")
 
     def _arrived(self) -> int:
         if self._state != _LENGTH:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import errno
 import ssl
-from typing import TYPE_CHECKING
 
 from s3dlio.errors import OUT_OF_FILES_HINT, NetworkError, S3dlioError, TransferTimeoutError
-
-if TYPE_CHECKING:
-    from s3dlio.net.exchange import Exchange
-    from s3dlio.net.message import Request, Response
+from s3dlio.net.response import Response
 
 
 class ConnectionDropped(NetworkError):
@@ -75,15 +71,6 @@ def is_out_of_files(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
-def broken(exchange: Exchange, error: OSError) -> ConnectionDropped:
-    """The fault for an exchange whose connection failed under it."""
-    timed_out = isinstance(error, (TimeoutError, BlockingIOError))
-    pool = exchange.request.service.pool
-    silence = f"{pool.name} sent nothing for {pool.http.read_timeout:g} s"
-    reason = silence if timed_out else f"the connection to {pool.name} broke: {words_of(error)}"
-    return exchange.drop(reason, timed_out=timed_out)
-
-
 def overdue(seconds: float | None) -> TransferTimeoutError:
     """The error for a request that is not done within the time for the whole operation."""
     return TransferTimeoutError(f"not done within {seconds or 0:g} s", hint="raise operation_timeout")
@@ -98,21 +85,6 @@ def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioE
         return TransferTimeoutError(fault.reason, attempts=attempts, hint=advice)
     hint = fault.hint or (up if fault.never_sent else None)
     return NetworkError(fault.reason, attempts=attempts, hint=hint)
-
-
-def rest_of(request: Request, fault: ConnectionDropped) -> Request | None:
-    """The request that gets what ``fault`` left out: the same one, or one for the rest of a body that broke off.
-
-    None: some bytes have left for a sink that cannot take them twice, and there is no way to ask for the rest alone.
-    """
-    answer = fault.response
-    # The bytes of an error's body went to no sink: there is nothing to go on from.
-    if answer is not None and answer.status in (200, 206) and request.sink is not None:
-        if request.resume is not None and (rest := request.resume(answer, fault.received)) is not None:
-            return rest
-        if fault.received and (not request.sink.restartable or not request.begins):
-            return None
-    return request
 
 
 def words_of(error: OSError) -> str:

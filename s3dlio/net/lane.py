@@ -16,12 +16,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from s3dlio.errors import TransferCancelledError
+from s3dlio.errors import S3dlioError, TransferCancelledError
 from s3dlio.net.adaptive import Pace
+from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.connection import Connection
 from s3dlio.net.ending import GRACE_SECONDS, Deadline, Ending
 from s3dlio.net.exchange import Exchange
-from s3dlio.net.faults import ConnectionDropped, final_error, overdue, rest_of
+from s3dlio.net.faults import ConnectionDropped, overdue
 from s3dlio.net.message import Pause, Request, Response
 from s3dlio.net.retry import THROTTLED
 from s3dlio.net.wire import Flight, Wire
@@ -313,16 +314,15 @@ class Lane:
         request, response = flight.request, exchange.response
         assert response is not None
         response.attempts = flight.attempt + flight.fresh
-        policy = request.service.policy
         if response.status >= 400 or request.wary:
-            delay = policy.after_response(request, response, flight.attempt, flight.started)
+            delay = delay_after(request, response, flight.attempt, flight.started)
             if self._pace is not None and response.status in THROTTLED:
                 self._pace.throttled()
             if delay is not None:
                 self._pause(flight, delay)
                 return
         elif flight.attempt == 1:
-            policy.budget.earn()
+            request.service.policy.budget.earn()
         try:
             if request.again is not None and (instead := request.again(request, response)) is not None:
                 flight.request = instead
@@ -345,19 +345,16 @@ class Lane:
         if error.elsewhere:
             self._waiting.appendleft(flight)  # at another address, at once
             return
-        if flight.reused and error.untouched and not error.timed_out and request.idempotent and not flight.fresh:
-            flight.fresh = True  # the idle connection had gone stale: once, at once, not counted as an attempt
+        if flight.reused and not flight.fresh and found_stale(request, error):
+            flight.fresh = True
             self._waiting.appendleft(flight)
             return
-        service = request.service
-        delay = service.policy.after_drop(request, error, flight.attempt, flight.started)
-        rest = rest_of(request, error)
-        if delay is None or rest is None:
-            final = final_error(error, service.pool.name, flight.attempt + flight.fresh)
-            final.__cause__ = error
+        sent = flight.attempt + flight.fresh
+        try:
+            flight.request, delay = retry_after_drop(request, error, flight.attempt, flight.started, sent)
+        except S3dlioError as final:
             self._arrived(flight, final)
         else:
-            flight.request = rest
             self._pause(flight, delay)
 
     def _pause(self, flight: Flight, delay: float) -> None:

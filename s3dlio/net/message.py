@@ -1,16 +1,17 @@
-"""Requests and responses as the drivers carry them. HTTP/1.1: RFC 9110 and RFC 9112."""
+"""Requests as the drivers carry them, and the service that each one goes to."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from s3dlio.memory.body import Sink, Source
+from s3dlio.net.pool import ConnectionPool
+from s3dlio.net.response import Response
+from s3dlio.net.retry import RetryPolicy
 
-if TYPE_CHECKING:
-    from s3dlio.net.pool import ConnectionPool
-    from s3dlio.net.retry import RetryPolicy
+__all__ = ["Headers", "OnHead", "Pause", "Request", "Response", "Service", "Signer"]
 
 Headers = Sequence[tuple[str, str]]
 
@@ -36,7 +37,7 @@ class Service:
 #: Called when the head of a successful answer is there, before its body: begins the sink, and may cut the body of
 #: this exchange short (first value, bytes; of a range (206) whose framing tells no length exactly so many must come)
 #: and ask for more requests to run beside it (second value).
-OnHead = Callable[["Response", "int | None"], "tuple[int | None, Sequence[Request]]"]
+OnHead = Callable[[Response, "int | None"], "tuple[int | None, Sequence[Request]]"]
 
 
 class Request:
@@ -116,47 +117,3 @@ class Pause:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-
-
-class Response:
-    """The head of an answer, and its body where that went to no sink.
-
-    Args:
-        status: the status code.
-        head: the head as received, from the status line to the last CRLF before the empty line.
-    """
-
-    __slots__ = ("attempts", "body", "head", "lower", "size", "status")
-
-    def __init__(self, status: int, head: bytes, lower: bytes) -> None:
-        self.status = status
-        self.head = head
-        self.lower = lower
-        #: The collected body (empty when it went to a sink).
-        self.body: bytes | bytearray = b""
-        #: Bytes of the body, wherever it went.
-        self.size = 0
-        #: How often the request was sent, the second try after a stale connection included.
-        self.attempts = 1
-
-    def header(self, name: bytes) -> str | None:
-        """The value of a field, or None. ``name`` is lower case. Looked up only when asked for: an email.parser
-        would spend 60 us on a head of which most answers need two fields."""
-        at = self.lower.find(b"\r\n" + name + b":")
-        if at < 0:
-            return None
-        begin = at + len(name) + 3
-        return self.head[begin : self.head.find(b"\r\n", begin)].strip(b" \t").decode("latin-1")
-
-    def fields(self) -> list[tuple[str, str]]:
-        """All fields in order, names in lower case."""
-        pairs = [line.partition(":") for line in self.head.decode("latin-1").split("\r\n")[1:] if line]
-        return [(name.lower(), value.strip(" \t")) for name, _, value in pairs]
-
-    @property
-    def reason(self) -> str:
-        """The reason phrase of the status line."""
-        return self.head[13 : self.head.find(b"\r\n")].decode("latin-1")
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status}, {self.size} bytes>"

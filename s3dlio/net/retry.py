@@ -7,20 +7,13 @@ a success without a retry gives 1 back, the bucket holds 500).
 
 from __future__ import annotations
 
-import logging
 import random
 import time
-from typing import TYPE_CHECKING
 
 from s3dlio.config.settings import RetrySettings
-from s3dlio.errors import redact
 from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
-
-if TYPE_CHECKING:
-    from s3dlio.net.message import Request, Response
-
-log = logging.getLogger("s3dlio.net")
+from s3dlio.net.response import Response
 
 #: Answers that say "not now".
 THROTTLED = frozenset({429, 503, 509})
@@ -72,8 +65,9 @@ class RetryPolicy:
         self.settings = settings
         self.total_timeout = total_timeout
         self.budget = RetryBudget()
-        self._told = False  # that requests are sent again
         self.transient_codes = transient_codes
+        #: Whether a retry of this store has been logged.
+        self.reported = False
 
     def is_transient(self, response: Response) -> bool:
         """Whether an answer asks for another attempt."""
@@ -85,40 +79,28 @@ class RetryPolicy:
         code = bytes(response.body[begin + 6 : response.body.find(b"</Code>", begin)]) if begin >= 0 else b""
         return code in self.transient_codes
 
-    def after_response(self, request: Request, response: Response, attempt: int, started: float) -> float | None:
-        """Seconds to wait before attempt ``attempt + 1``; None when the answer stands."""
-        if not self.is_transient(response) or not self._may_repeat(request, response.status in THROTTLED):
-            return None
-        delay = self._allowed(attempt, self._delay(attempt, response), _COST, started)
-        if delay is not None:
-            self._tell(request, f"answered {response.status} {response.reason}".rstrip(), attempt, delay)
-        return delay
+    def after_response(
+        self, response: Response, attempt: int, started: float, idempotent: bool = True
+    ) -> float | None:
+        """Seconds to wait before attempt ``attempt + 1``; None when the answer is final.
 
-    def after_drop(self, request: Request, fault: ConnectionDropped, attempt: int, started: float) -> float | None:
-        """Seconds to wait after a connection failure; None when the failure stands.
+        A throttled request was refused before anything was done, so even one that is not idempotent may go again.
+        """
+        if not self.is_transient(response) or not (idempotent or response.status in THROTTLED):
+            return None
+        return self._allowed(attempt, self._delay(attempt, response), _COST, started)
+
+    def after_drop(
+        self, fault: ConnectionDropped, attempt: int, started: float, idempotent: bool = True
+    ) -> float | None:
+        """Seconds to wait after a connection failure; None when the failure is final.
 
         A request that is not idempotent goes again only if the server cannot have seen it.
         """
-        if not request.idempotent and not fault.never_sent:
+        if not idempotent and not fault.never_sent:
             return None
         cost = _TIMEOUT_COST if fault.timed_out else _COST
-        delay = self._allowed(attempt, self._delay(attempt, None), cost, started)
-        if delay is not None:
-            self._tell(request, fault.reason, attempt, delay)
-        return delay
-
-    def _tell(self, request: Request, reason: str, attempt: int, delay: float) -> None:
-        """Log a retry: the first one for this store as a warning, so that nobody waits without knowing for what."""
-        level, self._told = logging.INFO if self._told else logging.WARNING, True
-        log.log(
-            level, "%s %s%s: %s; attempt %d of at most %d follows in %.1f s",
-            request.method, request.service.pool.name, request.path, redact(reason),
-            attempt + 1, self.settings.max_attempts, delay,
-        )  # fmt: skip
-
-    def _may_repeat(self, request: Request, throttled: bool) -> bool:
-        # A throttled request was turned away at the door: nothing was done, so even a non-idempotent one may go again.
-        return request.idempotent or throttled
+        return self._allowed(attempt, self._delay(attempt, None), cost, started)
 
     def _delay(self, attempt: int, response: Response | None) -> float:
         settings = self.settings

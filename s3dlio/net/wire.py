@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from s3dlio.errors import S3dlioError, from_os_error
+from s3dlio.errors import from_os_error
 from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
-from s3dlio.net.faults import broken, is_out_of_files, opening_fault, overdue
+from s3dlio.net.faults import is_out_of_files, opening_fault, overdue
 from s3dlio.net.message import Request
 from s3dlio.net.pool import ConnectionPool, with_room
 
@@ -105,7 +105,7 @@ class Wire:
     def adopt(self, flight: Flight, exchange: Exchange, connection: Connection) -> None:
         """Carry on with an exchange that began elsewhere."""
         flight.exchange, flight.connection, flight.reused = exchange, connection, True
-        flight.deadline = time.monotonic() + connection.pool.http.read_timeout
+        flight.deadline = time.monotonic() + connection.server.http.read_timeout
         connection.set_blocking(False)
         self._watch(flight, connection, READ)
         self._expanded(flight)
@@ -140,10 +140,10 @@ class Wire:
                 self._fail(flight, connection.opening_fault(connection.late()))
             elif exchange.awaiting_continue:
                 exchange.proceed()
-                flight.deadline = now + connection.pool.http.read_timeout
+                flight.deadline = now + connection.server.http.read_timeout
                 self._send(flight, connection, exchange)
             else:
-                self._fail(flight, broken(exchange, TimeoutError()))
+                self._fail(flight, exchange.fault(TimeoutError()))
 
     def drop(self, task: Any) -> int:
         """Give up the flights of a task, without a report; returns how many there were."""
@@ -166,11 +166,11 @@ class Wire:
             if flight.connection is not None:
                 flight.connection.close()
         self._flights.clear()
-        for connections in self._idle.values():
+        for pool, connections in self._idle.items():
             while connections:
                 connection = connections.pop(0)
                 connection.watched = 0
-                connection.pool.release(connection, reusable=True)
+                pool.release(connection, reusable=True)
         self._idle.clear()
 
     # -- one flight
@@ -208,7 +208,7 @@ class Wire:
     def _open_step(self, connection: Connection) -> int:
         """The next step; where no descriptor is left for it, connections that rest here make room."""
         try:
-            return connection.open_step()
+            return with_room(connection.open_step)
         except OSError as error:
             if not is_out_of_files(error) or not any(self._idle.values()):
                 raise
@@ -223,7 +223,7 @@ class Wire:
         except Exception as error:  # it cannot be signed
             self._fail(flight, error)
             return
-        flight.deadline = time.monotonic() + connection.pool.http.read_timeout
+        flight.deadline = time.monotonic() + connection.server.http.read_timeout
         self._send(flight, connection, exchange)
 
     def _send(self, flight: Flight, connection: Connection, exchange: Exchange) -> None:
@@ -238,10 +238,10 @@ class Wire:
         except (BrokenPipeError, ConnectionResetError) as error:
             # A server that refuses a body answers and closes: read on, its answer may be waiting.
             if exchange.request.body is None:
-                self._fail(flight, broken(exchange, error))
+                self._fail(flight, exchange.fault(error))
                 return
         except OSError as error:
-            self._fail(flight, error if isinstance(error, S3dlioError) else broken(exchange, error))
+            self._fail(flight, exchange.fault(error))
             return
         except Exception as error:  # the source of the body failed
             self._fail(flight, error)
@@ -269,7 +269,7 @@ class Wire:
         if exchange is None:
             self._open(flight, connection)
             return
-        flight.deadline = time.monotonic() + connection.pool.http.read_timeout
+        flight.deadline = time.monotonic() + connection.server.http.read_timeout
         if mask & READ:
             self._receive(flight, connection, exchange)
         else:
@@ -283,7 +283,7 @@ class Wire:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
-            self._fail(flight, error if isinstance(error, S3dlioError) else broken(exchange, error))
+            self._fail(flight, exchange.fault(error))
             return
         except Exception as error:  # no HTTP, or the sink of the body failed
             self._fail(flight, error)
@@ -305,7 +305,7 @@ class Wire:
             if connection.watched != READ:
                 self._selector.modify(connection.fd, READ)
                 connection.watched = READ
-            self._idle.setdefault(connection.pool, []).append(connection)
+            self._idle.setdefault(flight.request.service.pool, []).append(connection)
         else:
             self._discard(connection)
         self._ended(flight, None)

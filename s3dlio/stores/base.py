@@ -43,6 +43,7 @@ from s3dlio.types import (
     Container,
     ListPage,
     ObjectMetadata,
+    Observation,
     Observer,
     Payload,
     PutOptions,
@@ -86,6 +87,10 @@ class ObjectStore(ABC):
     def endpoint(self) -> str | None:
         """Where requests go, as a URL; None for local stores."""
         return None
+
+    def watched(self, steps: Steps[T], seen: Observation) -> Steps[T]:
+        """The same steps; what their answers tell is noted in ``seen``. Only a cloud store has answers."""
+        return steps
 
     def uri(self, key: str) -> str:
         """The URI of ``key``."""

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import S3dlioError, TransferCancelledError, from_exception, is_ours, redact
 from s3dlio.memory.body import Sink
-from s3dlio.net.message import Request, Response
-from s3dlio.stores.cloud.watching import note, watched
 from s3dlio.types import ListPage, Observation
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -91,7 +89,7 @@ class Call(Generic[T]):
         with self:
             steps = self.start()
             if self._observation is not None:
-                steps = watched(steps, self._observation)
+                steps = self.store.watched(steps, self._observation)
             result: T = yield from steps
             self._count(result)
             return result
@@ -99,12 +97,12 @@ class Call(Generic[T]):
     def watch(self, steps: Steps[U]) -> Steps[U]:
         """Other steps of this operation, whose answers observers are told of, if there are any."""
         seen = self._observation
-        return steps if seen is None else watched(steps, seen)
+        return steps if seen is None else self.store.watched(steps, seen)
 
-    def note(self, request: Request, answer: Response) -> None:
-        """Tell observers of an answer that came outside of steps."""
-        if self._observation is not None:
-            note(self._observation, request, answer)
+    @property
+    def observation(self) -> Observation | None:
+        """What observers get when it has ended, for answers that come outside of steps; None without observers."""
+        return self._observation
 
     def _count(self, result: Any) -> None:
         if self.operation == "LIST":

@@ -17,7 +17,7 @@ import pytest
 from s3dlio.config.settings import RetrySettings
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.memory.body import MemorySink, WriterSink
-from s3dlio.net import pool as pool_module
+from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import ConnectionPool
@@ -397,7 +397,7 @@ class FewDescriptors:
                 raise OSError(errno.EMFILE, "Too many open files")
             return plain(*args, **options)
 
-        monkeypatch.setattr(pool_module, "socket", SimpleNamespace(**{**vars(socket), "socket": make}))
+        monkeypatch.setattr(server_module, "socket", SimpleNamespace(**{**vars(socket), "socket": make}))
 
 
 def test_idle_connections_make_room_where_no_descriptor_is_left(

@@ -16,7 +16,8 @@ from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Call, ObjectStore, Steps, check_etag
 from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService
-from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observer
+from s3dlio.stores.cloud.watching import watched
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observation, Observer
 
 T = TypeVar("T")
 
@@ -53,6 +54,9 @@ class CloudStore(ObjectStore):
     @property
     def endpoint(self) -> str:
         return self._cloud.endpoint
+
+    def watched(self, steps: Steps[T], seen: Observation) -> Steps[T]:
+        return watched(steps, seen)
 
     # -- reading
 

@@ -21,6 +21,7 @@ from s3dlio.net.message import Request, Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
 from s3dlio.stores.base import Call, ObjectWriter, Steps
 from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.watching import note
 from s3dlio.types import Payload, PutOptions, PutResult
 
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
@@ -218,7 +219,8 @@ class CloudWriter(ObjectWriter):
                 while request.again is not None and (instead := request.again(request, response)) is not None:
                     request = instead
                     response = one.perform(request)
-                self._call.note(request, response)
+                if (seen := self._call.observation) is not None:
+                    note(seen, request, response)
                 if request.check is not None:
                     request.check(response)
                 self._upload.note(number, response)

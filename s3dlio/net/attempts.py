@@ -1,0 +1,78 @@
+"""What follows a failed attempt of a request, in both drivers: another attempt after a pause, or the final error."""
+
+from __future__ import annotations
+
+import logging
+
+from s3dlio.errors import redact
+from s3dlio.net.faults import ConnectionDropped, final_error
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
+
+log = logging.getLogger("s3dlio.net")
+
+
+def delay_after(request: Request, response: Response, attempt: int, started: float) -> float | None:
+    """Seconds to wait before ``request`` is sent again after an answer; None when the answer is final."""
+    policy = request.service.policy
+    delay = policy.after_response(response, attempt, started, request.idempotent)
+    if delay is not None:
+        _report(request, f"answered {response.status} {response.reason}".rstrip(), attempt, delay)
+    return delay
+
+
+def retry_after_drop(
+    request: Request, fault: ConnectionDropped, attempt: int, started: float, sent: int
+) -> tuple[Request, float]:
+    """The request to send next after a connection failure, and the seconds to wait before it.
+
+    Args:
+        request: what failed.
+        fault: how.
+        attempt: the number of the attempt, as the policy counts.
+        started: the moment (``time.monotonic``) of the first attempt.
+        sent: how often the request was sent, for the error.
+
+    Raises:
+        NetworkError, TransferTimeoutError: there is no further attempt.
+    """
+    policy = request.service.policy
+    delay = policy.after_drop(fault, attempt, started, request.idempotent)
+    if delay is not None:
+        _report(request, fault.reason, attempt, delay)
+    rest = rest_of(request, fault)
+    if delay is None or rest is None:
+        raise final_error(fault, request.service.pool.name, sent) from fault
+    return rest, delay
+
+
+def found_stale(request: Request, fault: ConnectionDropped) -> bool:
+    """Whether a failure on a connection that had been idle only shows that the server had closed it: the request is
+    sent once more on a new connection, at once, and that is not counted as an attempt."""
+    return fault.untouched and not fault.timed_out and request.idempotent
+
+
+def rest_of(request: Request, fault: ConnectionDropped) -> Request | None:
+    """The request that gets what ``fault`` left out: the same one, or one for the rest of a body that broke off.
+
+    None: some bytes have left for a sink that cannot take them twice, and there is no way to ask for the rest alone.
+    """
+    answer = fault.response
+    # The bytes of an error's body went to no sink: there is nothing to go on from.
+    if answer is not None and answer.status in (200, 206) and request.sink is not None:
+        if request.resume is not None and (rest := request.resume(answer, fault.received)) is not None:
+            return rest
+        if fault.received and (not request.sink.restartable or not request.begins):
+            return None
+    return request
+
+
+def _report(request: Request, reason: str, attempt: int, delay: float) -> None:
+    """Log a retry: the first one of a store as a warning, so that nobody waits without knowing for what."""
+    policy = request.service.policy
+    level, policy.reported = logging.INFO if policy.reported else logging.WARNING, True
+    log.log(
+        level, "%s %s%s: %s; attempt %d of at most %d follows in %.1f s",
+        request.method, request.service.pool.name, request.path, redact(reason),
+        attempt + 1, policy.settings.max_attempts, delay,
+    )  # fmt: skip
