@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from s3dlio.config.settings import FileSettings
-from s3dlio.memory.body import DiscardSink
+from s3dlio.config.sections import FileSettings
 from s3dlio.memory.libc import O_DIRECT, pread_full, pwrite_full
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import DiscardSink
 from s3dlio.stores.local.direct import DirectStore
 
 KIB, MIB = 1 << 10, 1 << 20

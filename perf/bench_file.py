@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from s3dlio.memory.body import DiscardSink, FileSource
 from s3dlio.memory.libc import allocate, pwrite_full
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import DiscardSink
+from s3dlio.memory.sources import FileSource
 from s3dlio.stores.local.file import FileStore
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -10,7 +10,7 @@ from typing import Any
 from s3dlio import api
 from s3dlio.coroutines import run, twin_of
 from s3dlio.errors import ObjectNotFoundError
-from s3dlio.memory.body import as_memory
+from s3dlio.memory.sources import as_memory
 from s3dlio.types import ObjectMetadata, Payload, PutOptions
 from s3dlio.uri import URI
 from s3dlio.verbs import batches

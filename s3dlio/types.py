@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from s3dlio.errors import S3dlioError, from_exception
+from s3dlio.errors import S3dlioError
+from s3dlio.foreign_errors import from_exception
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import os
 from s3dlio import api
 from s3dlio._version import __version__
 from s3dlio.engine.admission import check_width
-from s3dlio.errors import from_os_error
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.uri import URI, as_uri, has_scheme
 from s3dlio.uris import lines_of_uris
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from s3dlio.config.fields import Section, find_knob, leaves, url
+from s3dlio.config.fields import Section, find_field, leaves, url
 from s3dlio.errors import ConfigError
 
 #: What may differ from one endpoint to another; the rest belongs to the process or to other services.
@@ -133,10 +133,10 @@ def _values(
     allowed: Mapping[str, type[Section]], table: Mapping[str, Any], origin: str
 ) -> Iterator[Value]:
     for section, name, written in leaves(allowed, table, origin):
-        knob = find_knob(allowed, section, name, origin)
+        entry = find_field(allowed, section, name, origin)
         if (section, name) in (("s3", "endpoint_url"), ("s3", "tls_ports")):
             raise ConfigError(f"{section}.{name} cannot be set there ({origin})", hint="the table is called by its URL")
-        yield Value(section, name, knob.read(f"{section}.{name} in {origin}", written), knob.secret)
+        yield Value(section, name, entry.read(f"{section}.{name} in {origin}", written), entry.secret)
 
 
 def with_secrets(endpoints: Iterable[Endpoint], here: Iterable[Endpoint]) -> tuple[Endpoint, ...]:

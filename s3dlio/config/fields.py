@@ -142,7 +142,7 @@ def choice(*choices: str) -> Reader:
     return read
 
 
-class Knob(NamedTuple):
+class SettingField(NamedTuple):
     """How one setting is read and shown."""
 
     read: Reader
@@ -151,9 +151,9 @@ class Knob(NamedTuple):
     secret: bool
 
 
-def knob(default: Any, read: Reader, doc: str, *variables: str, secret: bool = False) -> Any:
+def setting(default: Any, read: Reader, doc: str, *variables: str, secret: bool = False) -> Any:
     """Declare a setting: its default, its reader, what it does, and its variables, the one that wins first."""
-    return field(default=default, repr=not secret, metadata={"knob": Knob(read, variables, doc, secret)})
+    return field(default=default, repr=not secret, metadata={"setting": SettingField(read, variables, doc, secret)})
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Section:
     """
 
     def __post_init__(self) -> None:
-        for name, entry, default in knobs(type(self)):
+        for name, entry, default in fields_of(type(self)):
             value = getattr(self, name)
             if value is not default and not (value is None and default is None):
                 object.__setattr__(self, name, entry.read(name, value))
@@ -174,19 +174,19 @@ class Section:
         return {**self.__dict__, **dict.fromkeys(secrets(type(self)))}
 
 
-def knobs(section: type[Section]) -> Iterator[tuple[str, Knob, Any]]:
-    """Every setting of a section: its name, its knob, its default."""
+def fields_of(section: type[Section]) -> Iterator[tuple[str, SettingField, Any]]:
+    """Every setting of a section: its name, its field, its default."""
     for item in dataclasses.fields(section):
-        yield item.name, item.metadata["knob"], item.default
+        yield item.name, item.metadata["setting"], item.default
 
 
 def secrets(section: type[Section]) -> list[str]:
     """The names of a section's secret settings."""
-    return [name for name, entry, _ in knobs(section) if entry.secret]
+    return [name for name, entry, _ in fields_of(section) if entry.secret]
 
 
-def find_knob(sections: Mapping[str, type[Section]], section: str, name: str, origin: str) -> Knob:
-    """The knob of that name.
+def find_field(sections: Mapping[str, type[Section]], section: str, name: str, origin: str) -> SettingField:
+    """The field of that name.
 
     Args:
         sections: every section by its name.
@@ -197,7 +197,7 @@ def find_knob(sections: Mapping[str, type[Section]], section: str, name: str, or
     Raises:
         ConfigError: there is none; the message says what there is.
     """
-    known = {known: entry for known, entry, _ in knobs(sections[section])}
+    known = {known: entry for known, entry, _ in fields_of(sections[section])}
     if name not in known:
         raise ConfigError(f"unknown setting '{section}.{name}' ({origin})", hint=f"use one of {', '.join(known)}")
     return known[name]

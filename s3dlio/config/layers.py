@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from s3dlio.config import environment as sources
+from s3dlio.config import environment
 from s3dlio.config.endpoints import Endpoint, read_endpoints
 from s3dlio.config.environment import Layer, config_file, variable_layers
-from s3dlio.config.fields import OFF, ON, Section, find_knob, knobs, leaves
+from s3dlio.config.fields import OFF, ON, Section, fields_of, find_field, leaves
 from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError, redact
 
@@ -75,7 +75,7 @@ class Reading:
     def variables(self, environ: Mapping[str, str] | None) -> None:
         """Take the values of the environment and of the .env file."""
         layers: list[Layer] = []
-        with self._noted("dotenv file", "", sources.DOTENV_SWITCH):
+        with self._noted("dotenv file", "", environment.DOTENV_SWITCH):
             for layer in variable_layers(environ):
                 layers.append(layer)
         for layer in reversed(layers):
@@ -84,11 +84,11 @@ class Reading:
         _tell_of_unknown(self._sections, layers)
 
     def _put(self, section: str, name: str, value: Any, label: str, origin: str) -> None:
-        entry = next((entry for known, entry, _ in knobs(self._sections[section]) if known == name), None)
+        entry = next((entry for known, entry, _ in fields_of(self._sections[section]) if known == name), None)
         text = value[:200] if isinstance(value, str) else shown(value)
         told = "***" if entry is None or entry.secret else redact(text)
         with self._noted(f"{section}.{name}", told, origin):
-            self.values[section][name] = find_knob(self._sections, section, name, origin).read(label, value)
+            self.values[section][name] = find_field(self._sections, section, name, origin).read(label, value)
             self.origins[f"{section}.{name}"] = origin
 
     def drop_ignored_endpoint(self) -> None:
@@ -104,7 +104,7 @@ def _variables(
 ) -> Iterator[tuple[str, str, str, str]]:
     """The variables that are set, each with its setting. An empty one counts as unset."""
     for section, kind in sections.items():
-        for name, entry, _ in knobs(kind):
+        for name, entry, _ in fields_of(kind):
             for variable in entry.variables:
                 if written := _as_setting(variable, variables.get(variable, "").strip()):
                     yield section, name, variable, written
@@ -127,8 +127,8 @@ def _as_setting(variable: str, written: str) -> str:
 
 def unknown_variables(sections: Mapping[str, type[Section]], layers: Iterable[Layer]) -> dict[str, str]:
     """The variables called ``S3DLIO_...`` that no setting has, each with what may have been meant."""
-    known = (variable for kind in sections.values() for _, entry, _ in knobs(kind) for variable in entry.variables)
-    return sources.unknown_variables(known, layers)
+    known = (variable for kind in sections.values() for _, entry, _ in fields_of(kind) for variable in entry.variables)
+    return environment.unknown_variables(known, layers)
 
 
 _told: set[str] = set()

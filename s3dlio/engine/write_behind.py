@@ -14,8 +14,9 @@ import threading
 from collections import deque
 from types import TracebackType
 
-from s3dlio.memory.body import FileSink, local_error
+from s3dlio.foreign_errors import local_error
 from s3dlio.memory.libc import allocate, pwrite_full
+from s3dlio.memory.sinks import FileSink
 
 #: How many stages wait for the writer. What has been received should be in the CPU's cache still when it is written.
 _DEPTH = 4

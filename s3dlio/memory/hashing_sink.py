@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import Place, Sink
+from s3dlio.memory import crc32c
+from s3dlio.memory.sinks import Place, Sink
 
 
 class HashingSink(Sink):
@@ -44,7 +44,7 @@ class HashingSink(Sink):
 
         def write_and_hash(data: memoryview) -> None:
             write(data)
-            stretch[0] = integrity.crc32c(data, stretch[0])
+            stretch[0] = crc32c.crc32c(data, stretch[0])
             stretch[1] += len(data)
 
         return write_and_hash
@@ -52,7 +52,7 @@ class HashingSink(Sink):
     def whole(self, data: memoryview) -> None:
         self._inner.whole(data)
         if self.enabled and self._inner.contents() is None:
-            self._stretches[0] = [integrity.crc32c(data), len(data)]
+            self._stretches[0] = [crc32c.crc32c(data), len(data)]
 
     def stage(self, length: int) -> memoryview:
         return self._inner.stage(length)
@@ -68,8 +68,8 @@ class HashingSink(Sink):
         """The CRC32C of the whole body."""
         contents = self._inner.contents()
         if contents is not None:
-            return integrity.crc32c(contents)
+            return crc32c.crc32c(contents)
         crc = 0
         for _, (part, length) in sorted(self._stretches.items()):
-            crc = integrity.combine(crc, part, length)
+            crc = crc32c.combine(crc, part, length)
         return crc

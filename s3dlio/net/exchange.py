@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError, from_os_error
-from s3dlio.memory.body import Source
+from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.pool import PAGE
+from s3dlio.memory.sources import Source
 from s3dlio.net.chunked import ChunkReader
 from s3dlio.net.faults import ConnectionDropped, words_of
 from s3dlio.net.message import Request, Response

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import ssl
 
-from s3dlio.errors import OUT_OF_FILES_HINT, NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
+from s3dlio.foreign_errors import OUT_OF_FILES_HINT
 from s3dlio.net.response import Response
 
 

@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from s3dlio.memory.body import Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source
 from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryPolicy

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import urllib3
 
-from s3dlio.config.settings import HttpSettings
+from s3dlio.config.sections import HttpSettings
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.net.connection import Connection
 from s3dlio.net.faults import is_out_of_files

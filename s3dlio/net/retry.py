@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 
-from s3dlio.config.settings import RetrySettings
+from s3dlio.config.sections import RetrySettings
 from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.response import Response

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from s3dlio.config.settings import HttpSettings
+from s3dlio.config.sections import HttpSettings
 from s3dlio.forking import ForkLock
 from s3dlio.net.proxies import proxy_for
 from s3dlio.net.resolve import Address, Resolution, numeric

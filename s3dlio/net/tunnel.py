@@ -16,7 +16,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from s3dlio.config.settings import HttpSettings
+from s3dlio.config.sections import HttpSettings
 
 
 class Proxy:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from s3dlio.errors import from_os_error
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import is_out_of_files, opening_fault, overdue

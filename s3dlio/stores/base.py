@@ -28,8 +28,9 @@ from s3dlio.errors import (
     S3dlioError,
     UnsupportedOperationError,
 )
-from s3dlio.memory.body import BufferSink, MemorySink, Sink, Source, as_memory, as_source
 from s3dlio.memory.lending import lent
+from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
+from s3dlio.memory.sources import Source, as_memory, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s3dlio.config.endpoints import name_of
-from s3dlio.errors import S3dlioError, TransferCancelledError, from_exception, is_ours, redact
-from s3dlio.memory.body import Sink
+from s3dlio.errors import S3dlioError, TransferCancelledError, redact
+from s3dlio.foreign_errors import from_exception, is_ours
+from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, Observation
 from s3dlio.uri import LOCAL_SCHEMES
 

@@ -17,8 +17,9 @@ from s3dlio.errors import (
     S3dlioError,
 )
 from s3dlio.forking import ForkLock
-from s3dlio.memory.body import Sink, Source, as_memory
 from s3dlio.memory.crc32c import crc32c
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source, as_memory
 from s3dlio.stores.base import BlockingStore, ObjectStore, ObjectWriter, unsupported
 from s3dlio.types import (
     NO_OPTIONS,

@@ -10,8 +10,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from s3dlio.config.settings import HttpSettings, Settings
-from s3dlio.errors import S3dlioError, UnsupportedOperationError, from_exception
+from s3dlio.config.sections import HttpSettings
+from s3dlio.config.settings import Settings
+from s3dlio.errors import S3dlioError, UnsupportedOperationError
+from s3dlio.foreign_errors import from_exception
 from s3dlio.forking import importing
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observer

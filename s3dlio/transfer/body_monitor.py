@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from s3dlio.memory.body import Place, Sink, Source
 from s3dlio.memory.crc32c import combine, crc32c
+from s3dlio.memory.sinks import Place, Sink
+from s3dlio.memory.sources import Source
 
 #: Called for every stretch of a body that passes: where it starts, the bytes, and how many of them pass for the first
 #: time (a store may read a part once for its checksum and once to send it, and again after a failure).

@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from s3dlio.memory.body import FileSource
+from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.file_routes import file_crc
 from s3dlio.transfer.file_times import metadata_mtime

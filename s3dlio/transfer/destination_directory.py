@@ -15,15 +15,8 @@ import threading
 from collections.abc import Iterator
 
 from s3dlio.engine.write_behind import WriteBehind
-from s3dlio.errors import (
-    AlreadyExistsError,
-    IsDirectoryError,
-    S3dlioError,
-    UnsafeKeyError,
-    UnsupportedOperationError,
-    from_os_error,
-)
-from s3dlio.memory.body import local_error
+from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, UnsupportedOperationError
+from s3dlio.foreign_errors import from_os_error, local_error
 from s3dlio.stores.local.atomic import Replacement, is_unfinished, new_unfinished_name
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)

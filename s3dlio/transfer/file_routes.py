@@ -12,7 +12,8 @@ from s3dlio.errors import (
     ObjectChangedError,
     UnsupportedOperationError,
 )
-from s3dlio.memory.body import FileSource, Sink
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
 from s3dlio.transfer.destination_directory import DestinationDirectory

@@ -12,8 +12,8 @@ from typing import Any
 from s3dlio.datagen.checks import fits_in_memory
 from s3dlio.datagen.source import DataSource
 from s3dlio.formats.objects import ObjectSource, ObjectStream, ObjectType
-from s3dlio.memory.body import SMALL, Source
-from s3dlio.memory.pool import default_pool
+from s3dlio.memory.pool import SMALL, default_pool
+from s3dlio.memory.sources import Source
 
 #: With the default chunk size a head is 1 MiB: as much as goes to a socket at once.
 HEAD_CHUNKS = 4

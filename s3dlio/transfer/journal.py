@@ -22,7 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from s3dlio.errors import AlreadyExistsError, ConfigError, CorruptDataError, S3dlioError, from_os_error
+from s3dlio.errors import AlreadyExistsError, ConfigError, CorruptDataError, S3dlioError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.libc import sync_file_system
 from s3dlio.transfer.plan import Item
 

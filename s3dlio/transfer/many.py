@@ -12,7 +12,8 @@ from s3dlio.engine.batch import run_kinds
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
-from s3dlio.memory.body import DiscardSink, MemorySink, Source, as_source
+from s3dlio.memory.sinks import DiscardSink, MemorySink
+from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TextIO
 
-from s3dlio.errors import of_caller
+from s3dlio.foreign_errors import of_caller
 
 
 class Progress(Protocol):

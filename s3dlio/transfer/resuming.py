@@ -14,7 +14,8 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import PreconditionFailedError
-from s3dlio.memory.body import FileSink, FileSource
+from s3dlio.memory.sinks import FileSink
+from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore, Steps
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.writer import UploadState

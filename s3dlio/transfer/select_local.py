@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from s3dlio import uri as uris
-from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, from_os_error
+from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.transfer.glob import Glob, find_local, is_glob
 from s3dlio.transfer.plan import Entry, Filter, Item, Plan, Refused, Skipped

@@ -6,8 +6,8 @@ import os
 import stat
 from typing import NamedTuple
 
-from s3dlio.errors import from_os_error
-from s3dlio.memory.body import source_changed
+from s3dlio.foreign_errors import from_os_error
+from s3dlio.memory.sources import source_changed
 from s3dlio.transfer.select_local import file_uri, not_a_file, special_kind
 from s3dlio.transfer.task import RefusedItemError
 

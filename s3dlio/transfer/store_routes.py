@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import NamedTuple, cast
 
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError, redact
-from s3dlio.memory.body import MemorySink, MemorySource
 from s3dlio.memory.crc32c import crc32c
+from s3dlio.memory.sinks import MemorySink
+from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.metadata import RULES, fits_header, fitted, restored

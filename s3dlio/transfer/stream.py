@@ -20,7 +20,8 @@ from s3dlio.engine.executor import LEAVE_SECONDS
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError, TransferTimeoutError
-from s3dlio.memory.body import SMALL, MemorySink
+from s3dlio.memory.pool import SMALL
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import Call
 from s3dlio.uri import as_uri

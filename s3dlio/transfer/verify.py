@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from s3dlio.errors import IntegrityError
-from s3dlio.memory.body import DiscardSink
 from s3dlio.memory.crc32c import format_crc32c
+from s3dlio.memory.sinks import DiscardSink
 from s3dlio.stores.base import ObjectStore, Steps
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink
 from s3dlio.transfer.task import perform

@@ -19,10 +19,10 @@ from s3dlio.errors import (
     LengthMismatchError,
     ObjectNotFoundError,
     S3dlioError,
-    from_os_error,
 )
-from s3dlio.memory.body import FileSink
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.lending import lent
+from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore, writable_memory
 from s3dlio.stores.local.atomic import Replacement

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from s3dlio import errors
-from s3dlio.memory.body import DiscardSink
+from s3dlio.memory.sinks import DiscardSink
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observation
 from tests.conformance.stores import Case

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3dlio import errors
-from s3dlio.memory.body import DiscardSink, FileSink, WriterSink
+from s3dlio.memory.sinks import DiscardSink, FileSink, WriterSink
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Conditions
 from tests.conformance.stores import Case

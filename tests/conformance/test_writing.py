@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from s3dlio import errors
-from s3dlio.memory.body import FileSource
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Conditions, PutOptions
 from tests.conformance.stores import Case

@@ -13,7 +13,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.lane import Lane
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.registry import open_store

@@ -11,7 +11,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.net.lane import Lane
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store

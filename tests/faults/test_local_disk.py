@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
-from s3dlio.memory.body import FileSink
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import FileSink
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.stores.local.file import FileStore
 

@@ -21,8 +21,8 @@ from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import ConfigError, NetworkError, S3dlioError
-from s3dlio.memory.body import DiscardSink, MemorySink
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import DiscardSink, MemorySink
 from s3dlio.net import connection
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store

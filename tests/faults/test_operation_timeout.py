@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import BatchError, TransferTimeoutError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store

@@ -17,7 +17,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import BatchError, NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError
-from s3dlio.memory.body import Sink
+from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking as one
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.azure import multipart as blocks

@@ -20,7 +20,7 @@ from s3dlio.errors import (
     ServiceError,
     TransferCancelledError,
 )
-from s3dlio.memory import crc32c as integrity
+from s3dlio.memory import crc32c
 from s3dlio.net import blocking as one
 from s3dlio.stores.s3 import S3Store
 from s3dlio.types import Conditions, PutOptions
@@ -176,7 +176,7 @@ def test_errors_that_leave_it_open_are_looked_up(answer: Send) -> None:
 
 
 def test_a_lost_reply_where_etags_are_no_md5s_is_looked_up_by_checksum() -> None:
-    crc = integrity.to_base64(integrity.crc32c(DATA))
+    crc = crc32c.to_base64(crc32c.crc32c(DATA))
     key = PutOptions(sse_customer_key=b"k" * 32)
 
     def has_key_and_checksum(seen: ReceivedRequest) -> bool:

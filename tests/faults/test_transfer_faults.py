@@ -37,7 +37,8 @@ from s3dlio.errors import (
     StorageFullError,
     TransferCancelledError,
 )
-from s3dlio.memory.body import FileSource, Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import FileSource, Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer import file_routes, store_routes

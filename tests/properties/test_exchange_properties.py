@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3dlio.errors import ProtocolError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.net.chunked import ChunkReader
 from s3dlio.net.faults import ConnectionDropped
 from tests.wire.harness import feed, offline_exchange, send_all

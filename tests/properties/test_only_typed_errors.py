@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from s3dlio import formats
 from s3dlio.client import Client
 from s3dlio.config.environment import CONFIG_FILE, DOTENV_SWITCH
-from s3dlio.config.fields import knobs
+from s3dlio.config.fields import fields_of
 from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.errors import S3dlioError
 from s3dlio.stores.gcs import GcsAccount
@@ -39,7 +39,7 @@ TEXT = st.one_of(
         "https://h", "http://a b", "http://user:pw@h", "h:1", "64MiB", "1 elephant", "\0", "${HOME}", "%zz", "\u0661",
     ]),
 )  # fmt: skip
-VARIABLES = [variable for kind in SECTIONS.values() for _, entry, _ in knobs(kind) for variable in entry.variables]
+VARIABLES = [variable for kind in SECTIONS.values() for _, entry, _ in fields_of(kind) for variable in entry.variables]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError
-from s3dlio.memory.body import DiscardSink, MemorySink
+from s3dlio.memory.sinks import DiscardSink, MemorySink
 from s3dlio.stores import paging
 from s3dlio.transfer.plan import parse_time
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond

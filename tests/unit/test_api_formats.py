@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio import api_formats as stored
-from s3dlio import formats
+from s3dlio import api_formats, formats
 from s3dlio.errors import CorruptDataError, ObjectNotFoundError
 
 
@@ -30,7 +29,7 @@ def test_an_array_of_an_archive(base: str) -> None:
 
 def test_the_index_of_a_tfrecord_file(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built = s3dlio.build_tfrecord_with_index(20, 1000, bytes(20_000))
-    monkeypatch.setattr(stored, "_CHUNK", 777)
+    monkeypatch.setattr(api_formats, "_CHUNK", 777)
     s3dlio.put_bytes(base + "a.tfrecord", built.data)
     assert s3dlio.create_tfrecord_index(base + "a.tfrecord") == 20
     entries = s3dlio.read_tfrecord_index(base + "a.tfrecord.idx")

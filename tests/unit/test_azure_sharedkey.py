@@ -14,7 +14,7 @@ from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.azure.sas import signed_query
 from s3dlio.stores.azure.sharedkey import (

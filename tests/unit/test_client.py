@@ -27,7 +27,7 @@ from s3dlio.errors import (
     PermissionDeniedError,
     RangeNotSatisfiableError,
 )
-from s3dlio.memory.body import Source
+from s3dlio.memory.sources import Source
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.types import ObjectMetadata, Observation, PutOptions, PutResult
 

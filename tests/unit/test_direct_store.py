@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 
 from s3dlio import errors
-from s3dlio.config.settings import FileSettings
-from s3dlio.memory.body import FileSink, Source, WriterSink
+from s3dlio.config.sections import FileSettings
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import FileSink, WriterSink
+from s3dlio.memory.sources import Source
 from s3dlio.stores.local import direct
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.types import PutOptions

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
-from s3dlio.config.settings import FileSettings
-from s3dlio.memory.body import SMALL, Source, WriterSink
+from s3dlio.config.sections import FileSettings
+from s3dlio.memory.pool import SMALL
+from s3dlio.memory.sinks import WriterSink
+from s3dlio.memory.sources import Source
 from s3dlio.stores.local import atomic as replacement
 from s3dlio.stores.local import file as file_module
 from s3dlio.stores.local.direct import DirectStore

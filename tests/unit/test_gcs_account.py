@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Request
 from s3dlio.stores.cloud.percent import encode_segment
 from s3dlio.stores.cloud.tokens import Token, Tokens

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from s3dlio.errors import IntegrityError
-from s3dlio.memory import crc32c as integrity
+from s3dlio.memory import crc32c as module
 from s3dlio.memory.crc32c import combine, crc32c, format_crc32c, from_base64, to_base64
 from s3dlio.memory.view import BytesView
 
@@ -48,22 +48,22 @@ def test_any_number_type_counts_as_its_bytes() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where the wheel keeps its library is known for Linux")
 def test_the_library_of_the_wheel_is_found() -> None:
-    assert integrity._native_extend() is not None
+    assert module._native_extend() is not None
 
 
 def test_without_the_library_results_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = crc32c(memoryview(LARGE), 7)
-    monkeypatch.setattr(integrity, "_native_extend", lambda: None)
-    integrity._large.cache_clear()
+    monkeypatch.setattr(module, "_native_extend", lambda: None)
+    module._large.cache_clear()
     try:
         assert crc32c(memoryview(LARGE), 7) == expected
     finally:
-        integrity._large.cache_clear()
+        module._large.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where the wheel keeps its library is known for Linux")
 def test_the_library_is_called_without_the_gil() -> None:
-    native: Any = integrity._native_extend()
+    native: Any = module._native_extend()
     assert not native._flags_ & FUNCFLAG_PYTHONAPI  # the one mark of the functions that ctypes calls under the GIL
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3dlio.config.settings import RetrySettings
+from s3dlio.config.sections import RetrySettings
 from s3dlio.net.faults import ConnectionDropped, final_error, opening_fault
 from s3dlio.net.message import Response
 from s3dlio.net.retry import RetryBudget, RetryPolicy, retry_after

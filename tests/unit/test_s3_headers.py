@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s3dlio.errors import ConfigError, ProtocolError
-from s3dlio.memory import crc32c as integrity
+from s3dlio.memory import crc32c
 from s3dlio.net.message import Response
 from s3dlio.stores.s3 import headers
 from s3dlio.types import NO_OPTIONS, Conditions, PutOptions
@@ -57,7 +57,7 @@ def test_metadata_is_read_back() -> None:
         ("x-amz-meta-Color", "blue"),
         ("X-Amz-Meta-empty", ""),
         ("x-amz-version-id", "v1"),
-        ("x-amz-checksum-crc32c", integrity.to_base64(7)),
+        ("x-amz-checksum-crc32c", crc32c.to_base64(7)),
     )
     found = headers.metadata_of(response, 5)
     assert (found.size, found.etag, found.version_id, found.crc32c) == (5, '"e"', "v1", 7)
@@ -72,7 +72,7 @@ def test_a_date_that_is_none() -> None:
 
 def test_checksums() -> None:
     assert headers.crc32c_of(None) is None
-    assert headers.crc32c_of(integrity.to_base64(0xDEADBEEF)) == 0xDEADBEEF
+    assert headers.crc32c_of(crc32c.to_base64(0xDEADBEEF)) == 0xDEADBEEF
     assert headers.crc32c_of("AAAAAA==-7") is None
     for damaged in ("", "AAAA", "\xff", "AAAAAA== ", "!AAAAA=="):
         with pytest.raises(ProtocolError):

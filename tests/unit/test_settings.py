@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from s3dlio.config import environment as sources
-from s3dlio.config import fields as knobs
-from s3dlio.config import settings
-from s3dlio.config.settings import SECTIONS, HttpSettings, RangeSettings, S3Settings, Settings
+from s3dlio.config import environment, settings
+from s3dlio.config.fields import fields_of
+from s3dlio.config.sections import HttpSettings, RangeSettings, S3Settings
+from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.config.sizes import format_size, parse_size
 from s3dlio.errors import ConfigError
 
 MiB = 1 << 20
-EVERY = [(section, name, entry) for section, kind in SECTIONS.items() for name, entry, _ in knobs.knobs(kind)]
+EVERY = [(section, name, entry) for section, kind in SECTIONS.items() for name, entry, _ in fields_of(kind)]
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +251,7 @@ def test_megabytes_in_the_name_count_in_mebibytes() -> None:
 def test_the_documents_variables_are_all_known() -> None:
     """The variables that scripts of the reference set: each has a setting, or a reason why it has none."""
     known = {variable for _, _, entry in EVERY for variable in entry.variables}
-    known |= set(sources.IGNORED_VARIABLES) | {sources.DOTENV_SWITCH, sources.CONFIG_FILE}
+    known |= set(environment.IGNORED_VARIABLES) | {environment.DOTENV_SWITCH, environment.CONFIG_FILE}
     documented = """
         AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION
         AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_CA_BUNDLE AWS_CA_BUNDLE_PATH AZURE_STORAGE_ACCOUNT
@@ -275,8 +275,8 @@ def test_the_documents_variables_are_all_known() -> None:
         S3DLIO_AZURE_SAS_TOKEN
     """
     unknown = set(documented.split()) - known
-    assert [name for name in unknown if sources.ignored(name) is None] == []
-    assert settings.unknown_variables([sources.Layer("environment", dict.fromkeys(documented.split(), "1"))]) == {}
+    assert [name for name in unknown if environment.ignored(name) is None] == []
+    assert settings.unknown_variables([environment.Layer("environment", dict.fromkeys(documented.split(), "1"))]) == {}
 
 
 @pytest.mark.parametrize(
@@ -319,10 +319,10 @@ def test_endpoints_of_variables_can_be_ignored() -> None:
 
 def test_variables_without_meaning_are_told(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("S3DLIO_OPLOG_LEVEL=1\n")
-    found = sources.ignored_variables({"S3DLIO_USE_OPTIMIZED_HTTP": "true", "AWS_REGION": "x"})
+    found = environment.ignored_variables({"S3DLIO_USE_OPTIMIZED_HTTP": "true", "AWS_REGION": "x"})
     assert set(found) == {"S3DLIO_USE_OPTIMIZED_HTTP", "S3DLIO_OPLOG_LEVEL"}
-    assert sources.ignored("S3DLIO_H2_STREAM_WINDOW_MB") is not None
-    assert sources.ignored("S3DLIO_H2") is None
+    assert environment.ignored("S3DLIO_H2_STREAM_WINDOW_MB") is not None
+    assert environment.ignored("S3DLIO_H2") is None
 
 
 # -- secrets
@@ -399,7 +399,7 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
     text = (Path(settings.__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `\w+\.\w+` \|.*$", text, re.MULTILINE)
     assert listed == rows()
-    for variable in sources.IGNORED_VARIABLES:
+    for variable in environment.IGNORED_VARIABLES:
         assert f"`{variable}`" in text
 
 
@@ -419,4 +419,4 @@ def test_a_misspelt_variable_is_told_once_and_shown(caplog: pytest.LogCaptureFix
         "the variable S3DLIO_XYZZY is set, but no setting has this name",
     ]
     assert {record.levelname for record in caplog.records} == {"INFO"}  # nothing on stderr of every process
-    assert list(settings.unknown_variables([sources.Layer("environment", environ)])) == [*environ][:2]
+    assert list(settings.unknown_variables([environment.Layer("environment", environ)])) == [*environ][:2]

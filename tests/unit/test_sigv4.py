@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
 from s3dlio.errors import InvalidURIError
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Request
 from s3dlio.stores.cloud.percent import encode_key, encode_query
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, presign

@@ -19,8 +19,8 @@ from s3dlio.config.settings import Settings
 from s3dlio.engine.executor import Executor
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
-from s3dlio.memory.body import Sink
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import Sink
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.stream import ManyIterator, Stream, check_room

@@ -16,8 +16,9 @@ import pytest
 from s3dlio.client import Client
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import S3dlioError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import DiscardSink, MemorySource
+from s3dlio.memory import crc32c
+from s3dlio.memory.sinks import DiscardSink
+from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
@@ -193,7 +194,7 @@ def test_checksums_of_bodies_that_pass_in_pieces_and_twice() -> None:
         for size in (1000, 2500):
             for start in range(0, 2500, size):
                 part.read(start, size)
-    assert monitor.crc(10_000) == integrity.crc32c(data)
+    assert monitor.crc(10_000) == crc32c.crc32c(data)
     assert sum(counted) == 10_000 == monitor.metered
     monitor = BodyMonitor(None, checksum=True)
     sink = MonitoredSink(DiscardSink(), monitor)
@@ -202,7 +203,7 @@ def test_checksums_of_bodies_that_pass_in_pieces_and_twice() -> None:
         write = sink.at(start, end - start)
         assert callable(write)
         write(memoryview(data)[start:end])
-    assert monitor.crc(10_000) == integrity.crc32c(data)
+    assert monitor.crc(10_000) == crc32c.crc32c(data)
     assert monitor.crc(9_999) is None
     assert BodyMonitor(None, checksum=False).idle
 

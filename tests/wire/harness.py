@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from s3dlio.config.settings import HttpSettings, RetrySettings
-from s3dlio.memory.body import MemorySource, Sink
+from s3dlio.config.sections import HttpSettings, RetrySettings
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net import blocking as one
 from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.lane import Lane

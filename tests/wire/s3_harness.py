@@ -9,7 +9,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
-from s3dlio.memory.body import Sink
+from s3dlio.memory.sinks import Sink
 from s3dlio.stores.s3 import S3Account, S3Store
 from tests.servers.scripted import Send, respond
 

@@ -20,7 +20,8 @@ from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, gener
 from s3dlio import errors
 from s3dlio.client import Client
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import DiscardSink, FileSink, FileSource
+from s3dlio.memory.sinks import DiscardSink, FileSink
+from s3dlio.memory.sources import FileSource
 from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request

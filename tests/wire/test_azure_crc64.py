@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import FileSink, FileSource, MemorySource, WriterSink
+from s3dlio.memory.sinks import FileSink, WriterSink
+from s3dlio.memory.sources import FileSource, MemorySource
 from s3dlio.stores.azure import AzureStore, crc64
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from s3dlio.config.settings import RetrySettings
+from s3dlio.config.sections import RetrySettings
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
-from s3dlio.memory.body import MemorySink, WriterSink
+from s3dlio.memory.sinks import MemorySink, WriterSink
 from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response, Service

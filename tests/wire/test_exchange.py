@@ -7,8 +7,8 @@ import os
 import pytest
 
 from s3dlio.errors import ProtocolError
-from s3dlio.memory.body import BufferSink, DiscardSink, MemorySink, WriterSink
 from s3dlio.memory.pool import PAGE
+from s3dlio.memory.sinks import BufferSink, DiscardSink, MemorySink, WriterSink
 from s3dlio.net.chunked import MAX_LINE
 from s3dlio.net.exchange import MAX_ERROR, MAX_HEAD, MAX_INTERIM, STAGE, Exchange
 from s3dlio.net.faults import ConnectionDropped

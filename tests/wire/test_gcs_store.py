@@ -14,7 +14,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import DiscardSink, WriterSink
+from s3dlio.memory.sinks import DiscardSink, WriterSink
 from s3dlio.net.lane import Lane
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.registry import open_store

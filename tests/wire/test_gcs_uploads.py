@@ -13,7 +13,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.body import FileSource
+from s3dlio.memory.sources import FileSource
 from s3dlio.stores.gcs import GcsAccount, GcsStore, multipart
 from s3dlio.types import Conditions, PutOptions
 from tests.servers.gcs_scripted import Fault, FullGcsServer, crc32c

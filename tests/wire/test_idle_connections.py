@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import pool as pools
 from s3dlio.net.lane import Lane
 from tests.servers.certs import make_authority

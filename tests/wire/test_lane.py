@@ -12,7 +12,7 @@ import pytest
 
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import NetworkError, S3dlioError, TransferCancelledError, TransferTimeoutError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking as one
 from s3dlio.net import lane as lane_module
 from s3dlio.net.lane import Lane

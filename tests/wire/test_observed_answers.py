@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import NetworkError, S3dlioError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.stores.s3 import S3Store
 from s3dlio.types import Observation
 from tests.servers.scripted import Close, Expect, ScriptedServer, respond

@@ -23,7 +23,7 @@ from s3dlio.errors import (
     ServiceError,
     ThrottledError,
 )
-from s3dlio.memory.body import DiscardSink
+from s3dlio.memory.sinks import DiscardSink
 from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.s3 import S3Account, S3Store
 from s3dlio.stores.s3.sigv4 import Credentials

@@ -12,7 +12,7 @@ import pytest
 import s3dlio
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, UnsupportedOperationError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import copying
 from s3dlio.types import Conditions, PutOptions

@@ -12,7 +12,7 @@ import pytest
 
 import s3dlio
 from s3dlio.errors import BatchError, PermissionDeniedError, ProtocolError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.stores.cloud import tokens
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store, sessions

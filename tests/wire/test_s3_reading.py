@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import IntegrityError, NetworkError, ObjectChangedError, ProtocolError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import BufferSink, FileSink, MemorySink, WriterSink, landed
+from s3dlio.memory import crc32c
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import BufferSink, FileSink, MemorySink, WriterSink
+from s3dlio.memory.sources import landed
 from s3dlio.types import ObjectMetadata
 from tests.servers.scripted import (
     Close,
@@ -346,7 +347,7 @@ CHECKED = {"response_checksum_validation": "when_supported"}
 
 
 def test_a_whole_read_is_verified(lane: bool, tmp_path: Path) -> None:
-    crc = integrity.to_base64(integrity.crc32c(BODY))
+    crc = crc32c.to_base64(crc32c.crc32c(BODY))
     scripts = [
         [Expect(lambda seen: seen.headers["x-amz-checksum-mode"] == "ENABLED"), whole(x_amz_checksum_crc32c=crc)]
     ]
@@ -394,8 +395,8 @@ def test_the_right_md5(lane: bool, tmp_path: Path) -> None:
 
 def test_a_read_in_pieces_is_verified_as_a_whole(lane: bool, tmp_path: Path) -> None:
     last = len(TWO) - 1
-    for crc, fits in ((integrity.crc32c(TWO), True), (1, False)):
-        first = whole(TWO, x_amz_checksum_crc32c=integrity.to_base64(crc))
+    for crc, fits in ((crc32c.crc32c(TWO), True), (1, False)):
+        first = whole(TWO, x_amz_checksum_crc32c=crc32c.to_base64(crc))
         with open(tmp_path / "f", "w+b") as file:
             for sink in (MemorySink(), FileSink(file.fileno())):
                 for ranges, scripts in (
@@ -418,12 +419,12 @@ MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
 @pytest.mark.parametrize(
     ("etag", "crc", "wrong"),
     [
-        ("v1", integrity.crc32c(BODY), None),
+        ("v1", crc32c.crc32c(BODY), None),
         ("v1", 1, "CRC32C"),
         ("v1", None, None),  # nothing was told, or a checksum of parts
         (MD5, None, None),
         ("0" * 32, None, "MD5"),
-        ("0" * 32, integrity.crc32c(BODY), None),  # the CRC32C tells more
+        ("0" * 32, crc32c.crc32c(BODY), None),  # the CRC32C tells more
     ],
 )
 def test_ranges_of_a_known_object_are_verified_as_a_whole(
@@ -456,7 +457,7 @@ def test_ranges_of_a_known_object_are_verified_as_a_whole(
 
 
 def test_a_read_of_a_known_object_tells_the_checksum_of_the_whole() -> None:
-    crc = integrity.crc32c(BODY)
+    crc = crc32c.crc32c(BODY)
     with Answering([[Expect(lambda seen: "range" in seen.headers), ANSWER]] * 5) as server:
         store = store_of(server.endpoint, s3=CHECKED, range=SMALL_RANGES | {"concurrency": 8})
         store.remember("k", ObjectMetadata(size=len(BODY), etag='"v1"', crc32c=crc))

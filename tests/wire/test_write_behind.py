@@ -16,10 +16,9 @@ import pytest
 from s3dlio.engine import write_behind as behind
 from s3dlio.engine.write_behind import BehindSink, WriteBehind
 from s3dlio.errors import StorageFullError
-from s3dlio.memory import body
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import Sink
+from s3dlio.memory import crc32c, sinks
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sinks import Sink
 from s3dlio.net.exchange import STAGE
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import StoreToFile
@@ -183,7 +182,7 @@ def _download(server: ScriptedServer, folder: Path, *, size: int = len(BODY), ve
 
 
 def test_a_download_is_written_behind(tmp_path: Path, written_by: list[str]) -> None:
-    crc = base64.b64encode(integrity.crc32c(BODY).to_bytes(4, "big")).decode()
+    crc = base64.b64encode(crc32c.crc32c(BODY).to_bytes(4, "big")).decode()
     with ScriptedServer([[Expect(), respond(body=BODY, headers=[("x-amz-checksum-crc32c", crc)])]]) as server:
         _download(server, tmp_path / "down", verify=True)
     assert (tmp_path / "down" / "k").read_bytes() == BODY
@@ -210,7 +209,7 @@ def test_a_full_disk_is_told_with_the_object_and_leaves_nothing(
 
     if failing == "the receiver":
         monkeypatch.setattr(behind, "_HELPS", False)
-        monkeypatch.setattr("s3dlio.memory.body.pwrite_full", full)
+        monkeypatch.setattr("s3dlio.memory.sinks.pwrite_full", full)
     else:
         monkeypatch.setattr(behind, "pwrite_full" if failing == "the writer" else "allocate", full)
     with ScriptedServer([[Expect(), respond(body=BODY)]]) as server, pytest.raises(StorageFullError) as caught:
@@ -226,7 +225,7 @@ def test_a_full_disk_is_no_broken_connection_and_names_the_file(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for module in (body, behind):
+    for module in (sinks, behind):
         monkeypatch.setattr(module, "pwrite_full", full)
     with ScriptedServer([[Expect(), respond(body=BODY[:size])]]) as server:
         with pytest.raises(StorageFullError) as caught:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from s3dlio.cli.context import Context
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import MemorySink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.types import Conditions
 

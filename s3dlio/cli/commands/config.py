@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from s3dlio.cli.context import Context
 from s3dlio.config.environment import ignored_variables, variable_layers
-from s3dlio.config.settings import Problem, Settings, Shown, unknown_variables
+from s3dlio.config.layers import Problem
+from s3dlio.config.settings import Settings, Shown, unknown_variables
 from s3dlio.errors import ConfigError
 
 

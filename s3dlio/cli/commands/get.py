@@ -13,8 +13,9 @@ from s3dlio.cli.summary import finish
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.prefetch import Prefetcher
-from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError, from_os_error
-from s3dlio.memory.body import DiscardSink
+from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError
+from s3dlio.foreign_errors import from_os_error
+from s3dlio.memory.sinks import DiscardSink
 from s3dlio.stores.base import Call
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress, reporting

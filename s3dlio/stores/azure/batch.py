@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.azure import failures, xml
 from s3dlio.stores.cloud.batch_delete import BatchDelete

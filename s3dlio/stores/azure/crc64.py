@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import IntegrityError, MissingDependencyError
-from s3dlio.memory.body import Sink, Source, landed
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source, landed
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud.checksums import stretches

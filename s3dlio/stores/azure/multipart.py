@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import PreconditionFailedError, ProtocolError, S3dlioError
-from s3dlio.memory.body import MemorySource, Source
+from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.azure import crc64, failures, headers, xml
 from s3dlio.stores.base import Steps

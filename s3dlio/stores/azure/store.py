@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import MemorySource, Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.azure import batch, copying, crc64, failures, headers, listing, sas, xml

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from s3dlio.errors import ProtocolError, S3dlioError
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.net.retry import TRANSIENT
 from s3dlio.stores.base import KeyErrors, Steps

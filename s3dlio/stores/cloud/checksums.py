@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.errors import IntegrityError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import Sink, Source, landed
+from s3dlio.memory import crc32c
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source, landed
 from s3dlio.stores.base import Steps
 from s3dlio.types import ObjectMetadata
 
@@ -31,7 +32,7 @@ def crc32c_of(source: Source) -> int:
     """The CRC32C of a body."""
     crc = 0
     for stretch in stretches(source):
-        crc = integrity.crc32c(stretch, crc)
+        crc = crc32c.crc32c(stretch, crc)
     return crc
 
 

@@ -6,7 +6,7 @@ import tempfile
 from typing import IO
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import FileSource, MemorySource, Source, as_memory
+from s3dlio.memory.sources import FileSource, MemorySource, Source, as_memory
 from s3dlio.stores.base import ObjectStore, ObjectWriter
 from s3dlio.types import Payload, PutOptions, PutResult
 

@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
-from s3dlio.memory.body import Sink
+from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking as one
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Call, ObjectStore, Steps, check_etag

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import MemorySource, Source, as_memory
+from s3dlio.memory import crc32c
 from s3dlio.memory.pool import default_pool
+from s3dlio.memory.sources import MemorySource, Source, as_memory
 from s3dlio.net import blocking as one
 from s3dlio.net.message import Request, Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
@@ -213,7 +213,7 @@ class CloudWriter(ObjectWriter):
     def _upload_part(self, number: int, data: memoryview) -> None:
         try:
             if self._failure is None:
-                crc = integrity.crc32c(data) if self._store._cloud.sends_checksums else None
+                crc = crc32c.crc32c(data) if self._store._cloud.sends_checksums else None
                 request = self._upload.part(number, MemorySource(data), crc)
                 response = one.perform(request)
                 while request.again is not None and (instead := request.again(request, response)) is not None:

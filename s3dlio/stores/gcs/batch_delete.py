@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import MemorySource
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.cloud.batch_delete import BatchDelete
 from s3dlio.stores.gcs import failures

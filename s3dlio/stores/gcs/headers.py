@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
-from s3dlio.memory import crc32c as integrity
+from s3dlio.memory import crc32c
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Response
 from s3dlio.stores.cloud.attempts import MARK
@@ -178,7 +178,7 @@ def metadata_of(resource: dict[str, Any]) -> ObjectMetadata:
         ssekms_key_id=get("kmsKeyName"),
         sse_customer_algorithm=get("customerEncryption", {}).get("encryptionAlgorithm"),
         metadata={name: value for name, value in (get("metadata") or {}).items() if name != MARK},
-        crc32c=integrity.from_base64(resource["crc32c"]) if get("crc32c") else None,
+        crc32c=crc32c.from_base64(resource["crc32c"]) if get("crc32c") else None,
         md5=get("md5Hash"),
     )
 
@@ -214,7 +214,7 @@ def crc32c_of(response: Response) -> int | None:
     stored = response.header(b"x-goog-stored-content-encoding")
     if stored == "gzip" and response.header(b"content-encoding") != "gzip":
         return None
-    return integrity.from_base64(found[1].decode())
+    return crc32c.from_base64(found[1].decode())
 
 
 def entry_of(item: dict[str, Any]) -> ListEntry:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import IntegrityError, S3dlioError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import Source
+from s3dlio.memory import crc32c
+from s3dlio.memory.sources import Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud import attempts
@@ -99,7 +99,7 @@ class Upload:
             if found is None or int(found["size"]) != length or "crc32c" not in found:
                 continue
             crc = crc32c_of(source.part(start, length))
-            if integrity.from_base64(found["crc32c"]) == crc:
+            if crc32c.from_base64(found["crc32c"]) == crc:
                 self._parts[number] = _Part(found["name"], found.get("generation"), crc, length)
         return size
 
@@ -198,7 +198,7 @@ class Upload:
             raise uploads.typed_damage(self._store.fail(response, self._key))
         resource = self._store.parsed(response, headers.parse)
         told = resource.get("crc32c")
-        if told is not None and integrity.from_base64(told) != crc:
+        if told is not None and crc32c.from_base64(told) != crc:
             raise IntegrityError("a part arrived damaged", hint="write it again")
         return _Part(name, resource.get("generation"), crc, size)
 
@@ -210,7 +210,7 @@ def _together(parts: Sequence[_Part]) -> tuple[int, int]:
     """CRC32C and size of parts in a row."""
     crc, size = 0, 0
     for part in parts:
-        crc, size = integrity.combine(crc, part.crc, part.size), size + part.size
+        crc, size = crc32c.combine(crc, part.crc, part.size), size + part.size
     return crc, size
 
 

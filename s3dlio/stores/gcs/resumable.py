@@ -21,8 +21,8 @@ from s3dlio.errors import (
     TransferTimeoutError,
     UnsupportedOperationError,
 )
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import Source
+from s3dlio.memory import crc32c
+from s3dlio.memory.sources import Source
 from s3dlio.net.message import Pause, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
@@ -99,7 +99,7 @@ class _Session:
         """Ask for a session; what the object is to be stands there, its checksum included. Returns its URL."""
         store = self._store
         said = headers.marked(headers.properties(options), mark)
-        resource: dict[str, Any] = {**said, "name": self._key, "crc32c": integrity.to_base64(crc)}
+        resource: dict[str, Any] = {**said, "name": self._key, "crc32c": crc32c.to_base64(crc)}
         query = [("uploadType", "resumable"), ("name", self._key), ("fields", headers.RESULT_FIELDS)]
         fields = [
             *uploads.JSON,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, S3dlioError
-from s3dlio.memory.body import Source
+from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import attempts

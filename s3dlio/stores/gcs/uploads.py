@@ -13,8 +13,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import IntegrityError, S3dlioError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import MemorySource, Source
+from s3dlio.memory import crc32c
+from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud import attempts
@@ -61,7 +61,7 @@ def put_request(
     conditions: list[tuple[str, str]],
 ) -> Request:
     """The request that writes a whole object."""
-    told = integrity.to_base64(crc)
+    told = crc32c.to_base64(crc)
     query = [("name", key), ("fields", headers.RESULT_FIELDS), *headers.key_name(options), *conditions]
     fields = headers.key_fields(options.sse_customer_key)
     if said.keys() <= {"contentType"} and source.size:
@@ -122,7 +122,7 @@ def checked(store: GcsStore, key: str, response: Response, crc: int) -> Steps[Pu
     """
     resource = store.parsed(response, headers.parse)
     told = resource.get("crc32c")
-    if told is not None and integrity.from_base64(told) != crc:
+    if told is not None and crc32c.from_base64(told) != crc:
         if resource.get("generation"):
             yield from store._delete(key, resource["generation"])
         raise IntegrityError("the object arrived damaged, and was removed", hint="write it again")

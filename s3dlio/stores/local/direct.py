@@ -8,12 +8,13 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from s3dlio.config.settings import FileSettings
+from s3dlio.config.sections import FileSettings
 from s3dlio.errors import ConfigError, UnsupportedOperationError
-from s3dlio.memory.body import MemorySink, Sink, Source
 from s3dlio.memory.buffers import address_of
 from s3dlio.memory.libc import O_DIRECT, DirectAlignment, direct_alignment, pread_full, pwrite_full
 from s3dlio.memory.pool import ALIGNMENT, PAGE, default_pool
+from s3dlio.memory.sinks import MemorySink, Sink
+from s3dlio.memory.sources import Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.atomic import Replacement, check_regular
 from s3dlio.stores.local.file import FileStore, check_unchanged

@@ -8,9 +8,11 @@ import stat
 from typing import ClassVar
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
-from s3dlio.memory.body import SMALL, FileSink, FileSource, Sink, Source, differs, local_error
+from s3dlio.foreign_errors import local_error
 from s3dlio.memory.libc import advise, allocate, copy_range, pread_full, pwrite_full
-from s3dlio.memory.pool import default_pool
+from s3dlio.memory.pool import SMALL, default_pool
+from s3dlio.memory.sinks import FileSink, Sink
+from s3dlio.memory.sources import FileSource, Source, differs
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.local.atomic import Replacement, check_regular
 from s3dlio.stores.local.store import READ_FLAGS, LocalStore, Output, etag_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar, Protocol
 
-from s3dlio.config.settings import FileSettings
+from s3dlio.config.sections import FileSettings
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import (
     InvalidURIError,
@@ -19,9 +19,9 @@ from s3dlio.errors import (
     PreconditionFailedError,
     S3dlioError,
     TransferCancelledError,
-    from_os_error,
 )
-from s3dlio.memory.body import FileSource, Source, as_memory
+from s3dlio.foreign_errors import from_os_error
+from s3dlio.memory.sources import FileSource, Source, as_memory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, unsupported
 from s3dlio.stores.local.atomic import Replacement, check_regular, make_directories

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from s3dlio.errors import S3dlioError, UnsupportedOperationError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import MemorySource, Source
+from s3dlio.memory import crc32c
+from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Request
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud.percent import encode_key, encode_query
@@ -108,7 +108,7 @@ class ExpressStore(S3Store):
         return super().copy_call(source, source_key, key, options=options, size=size)
 
     def body_check(self, body: bytes) -> tuple[str, str]:
-        return "x-amz-checksum-crc32c", integrity.to_base64(integrity.crc32c(body))
+        return "x-amz-checksum-crc32c", crc32c.to_base64(crc32c.crc32c(body))
 
     def can_rename(self, source_key: str, key: str) -> bool:
         return not source_key.endswith("/") and not key.endswith("/")  # which the service refuses

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import IntegrityError, ProtocolError, S3dlioError
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import MemorySource, Source
+from s3dlio.memory import crc32c
+from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud import attempts
@@ -119,7 +119,7 @@ class Upload:
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         fields: list[tuple[str, str]] = list(headers.sse_customer_fields(self._options.sse_customer_key))
         if crc is not None:
-            fields.append(("x-amz-checksum-crc32c", integrity.to_base64(crc)))
+            fields.append(("x-amz-checksum-crc32c", crc32c.to_base64(crc)))
         self._sent[number] = (crc, source.size)
         request = self._store.request("PUT", self._key, self._query(number), fields, source)
         request.again = self._store.second_tries()
@@ -172,14 +172,14 @@ class Upload:
     def _complete(self, size: int) -> Steps[PutResult]:
         parts = sorted(self._parts.items())
         body = xml.render_complete(
-            (number, etag, None if crc is None else integrity.to_base64(crc)) for number, (etag, crc, _) in parts
+            (number, etag, None if crc is None else crc32c.to_base64(crc)) for number, (etag, crc, _) in parts
         )
         fields = headers.condition_fields(self._options.conditions)
         whole = self._whole_crc()
         if whole is not None:
             fields += [
                 *headers.sse_customer_fields(self._options.sse_customer_key),  # asked for where there is a checksum
-                ("x-amz-checksum-crc32c", integrity.to_base64(whole)),
+                ("x-amz-checksum-crc32c", crc32c.to_base64(whole)),
                 ("x-amz-checksum-type", "FULL_OBJECT"),
             ]
         query = encode_query([("uploadId", self._id)])
@@ -210,7 +210,7 @@ class Upload:
         for _, (_, crc, length) in sorted(self._parts.items()):
             if crc is None:
                 return None
-            whole = integrity.combine(whole, crc, length)
+            whole = crc32c.combine(whole, crc, length)
         return whole if self._parts else None
 
     def _look(self, error: S3dlioError, size: int) -> Steps[PutResult]:

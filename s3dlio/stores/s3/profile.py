@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from s3dlio.config.fields import knobs
-from s3dlio.config.settings import SECTIONS, S3Settings, Settings
+from s3dlio.config.fields import fields_of
+from s3dlio.config.sections import S3Settings
+from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.forking import import_all
 from s3dlio.stores.s3.sigv4 import Credentials
@@ -113,7 +114,7 @@ def filled(settings: Settings, session: Any) -> Settings:
     for full, value in found.items():
         section, _, name = full.partition(".")
         if _is_unset(settings, section, name):
-            read = next(entry.read for known, entry, _ in knobs(SECTIONS[section]) if known == name)
+            read = next(entry.read for known, entry, _ in fields_of(SECTIONS[section]) if known == name)
             sections.setdefault(section, {})[name] = read(f"{name} of the profile", value)
             origins[full] = origin
     if ignores and _from_variable(settings):

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import ProtocolError
-from s3dlio.memory.body import Source
+from s3dlio.memory.sources import Source
 from s3dlio.net.message import Response
 from s3dlio.stores.base import Steps
 from s3dlio.stores.cloud.checksums import crc32c_of, update

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
-from s3dlio.memory.body import Source
+from s3dlio.memory.sources import Source
 from s3dlio.net.message import Request
 from s3dlio.stores.cloud.hmac_sha256 import HmacSha256, sha256
 from s3dlio.stores.cloud.percent import encode_query

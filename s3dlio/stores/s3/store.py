@@ -14,8 +14,9 @@ from s3dlio.errors import (
     S3dlioError,
     UnsupportedOperationError,
 )
-from s3dlio.memory import crc32c as integrity
-from s3dlio.memory.body import MemorySource, Sink, Source
+from s3dlio.memory import crc32c
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response, Service
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import attempts
@@ -440,7 +441,7 @@ def _put(store: S3Store, key: str, source: Source, options: PutOptions) -> Steps
     mark = attempts.new_mark(options)
     fields = headers.put_fields(options) + headers.mark_fields(mark)
     if store.sends_checksums:
-        fields.append(("x-amz-checksum-crc32c", integrity.to_base64(crc32c_of(source))))
+        fields.append(("x-amz-checksum-crc32c", crc32c.to_base64(crc32c_of(source))))
     request = store.request("PUT", key, "", fields, source)
     request.expect_continue = source.size > EXPECT_CONTINUE
     try:

@@ -24,7 +24,8 @@ from s3dlio.errors import (
     S3dlioError,
 )
 from s3dlio.forking import call_in_child
-from s3dlio.memory.body import Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.s3.access_points import is_arn

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, ProtocolError, S3dlioError, ServiceError
 from s3dlio.forking import ForkLock, renewed_in_child
-from s3dlio.memory.body import Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source
 from s3dlio.stores.azure import failures, sas
 from s3dlio.stores.azure.account import AzureAccount, account_of
 from s3dlio.stores.azure.headers import MARK_FIELD

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import Source
+from s3dlio.memory.sources import Source
 
 
 class MemoryFile(io.RawIOBase):

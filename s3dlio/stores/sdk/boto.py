@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
 from s3dlio.forking import ForkLock, import_all, renewed_in_child
-from s3dlio.memory.body import Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source
 from s3dlio.net import blocking as one
 from s3dlio.net.dates import moment_of
 from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, Steps

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.forking import ForkLock, renewed_in_child
-from s3dlio.memory.body import Sink, Source
+from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sources import Source
 from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import check_listing

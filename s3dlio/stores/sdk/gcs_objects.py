@@ -15,7 +15,7 @@ from s3dlio.errors import (
     TransferTimeoutError,
 )
 from s3dlio.forking import import_all
-from s3dlio.memory import crc32c as integrity
+from s3dlio.memory import crc32c
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.gcs import failures, headers
@@ -95,7 +95,7 @@ def metadata_of(blob: Any, size: int) -> ObjectMetadata:
         storage_class=blob.storage_class,
         ssekms_key_id=blob.kms_key_name,
         metadata={name: value for name, value in (blob.metadata or {}).items() if name != MARK},
-        crc32c=integrity.from_base64(blob.crc32c) if blob.crc32c else None,
+        crc32c=crc32c.from_base64(blob.crc32c) if blob.crc32c else None,
         md5=blob.md5_hash,
     )
 

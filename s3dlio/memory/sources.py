@@ -1,0 +1,166 @@
+"""Sources: where the bytes of a body that is sent come from: memory or a file; and payloads as memory."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+
+from s3dlio.errors import LengthMismatchError, ObjectChangedError
+from s3dlio.foreign_errors import local_error
+from s3dlio.memory.buffers import holds_addresses
+from s3dlio.memory.libc import pread_full
+from s3dlio.memory.pool import SMALL, default_pool
+from s3dlio.memory.sinks import FileSink, Sink
+
+
+class Source(ABC):
+    """The bytes of a body that is sent: ``size`` of them, readable again from any position (a retry starts over)."""
+
+    __slots__ = ("size",)
+    size: int
+
+    @abstractmethod
+    def read(self, start: int, length: int) -> memoryview:
+        """At most ``length`` bytes from ``start`` on; fewer only at the end."""
+
+    @abstractmethod
+    def part(self, start: int, length: int) -> Source:
+        """The stretch of ``length`` bytes from ``start`` on, as a source of its own."""
+
+    def whole(self) -> memoryview | None:
+        """All of it as one memoryview where it is in memory already, else None."""
+        return None
+
+
+class MemorySource(Source):
+    """Bytes in memory, sent without a copy."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, start: int, length: int) -> memoryview:
+        return self._data[start : start + length]
+
+    def part(self, start: int, length: int) -> Source:
+        return MemorySource(self._data[start : start + length])
+
+    def whole(self) -> memoryview | None:
+        return self._data
+
+
+class FileSource(Source):
+    """``size`` bytes of an open file from ``offset`` on; the caller owns the descriptor.
+
+    Args:
+        fd: open for reading.
+        offset, size: bytes.
+        about: what the file was when it was opened. It is compared when the last byte has been read, before anybody
+            gets that: what is sent of a file that changes meanwhile never becomes whole.
+
+    Raises:
+        LengthMismatchError: on read, when the file has become shorter than it was.
+        ObjectChangedError: on read, when ``about`` is not true any more.
+    """
+
+    __slots__ = ("_about", "fd", "offset")
+
+    def __init__(
+        self, fd: int, offset: int = 0, size: int | None = None, about: os.stat_result | None = None
+    ) -> None:
+        self.fd = fd
+        self.offset = offset
+        self._about = about
+        self.size = os.fstat(fd).st_size - offset if size is None else size
+
+    def read(self, start: int, length: int) -> memoryview:
+        length = max(0, min(length, self.size - start))
+        buffer = default_pool().lease(length) if length >= SMALL else memoryview(bytearray(length))
+        try:
+            got = pread_full(self.fd, buffer, self.offset + start)
+        except OSError as error:
+            raise local_error(error, "the local file") from error
+        if got < length:
+            raise LengthMismatchError(
+                "the file became shorter while it was read", expected=self.size, actual=start + got
+            )
+        if start + length == self.size:
+            self.check()
+        return buffer
+
+    def part(self, start: int, length: int) -> Source:
+        return FileSource(self.fd, self.offset + start, length, self._about)
+
+    def check(self) -> None:
+        """Look at the file again.
+
+        Raises:
+            ObjectChangedError: its size or the time of its last change is another.
+        """
+        if self._about is not None and differs(os.fstat(self.fd), self._about):
+            raise source_changed()
+
+
+def differs(now: os.stat_result, before: os.stat_result) -> bool:
+    """Whether a file's content may be another: its size, or the time of its last change, is."""
+    return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+
+
+def source_changed() -> ObjectChangedError:
+    """The error for a local file that changes while it is sent."""
+    return ObjectChangedError(
+        "the file was changed while it was read; nothing was stored", hint="transfer it again when nobody writes to it"
+    )
+
+
+def landed(sink: Sink) -> Source | None:
+    """What a sink has taken, to be read again: memory or a file; None where it streamed by."""
+    contents = sink.contents()
+    if contents is not None:
+        return MemorySource(contents)
+    if isinstance(sink, FileSink):
+        return FileSource(sink.fd, sink.offset, sink.size)
+    return None
+
+
+def as_source(payload: object) -> MemorySource:
+    """A source over a payload: anything with the buffer protocol (no copy where it is contiguous), or ``__bytes__``.
+
+    Raises:
+        TypeError: the payload is neither, or its bytes are addresses of Python objects.
+    """
+    return MemorySource(as_memory(payload))
+
+
+def as_memory(payload: object) -> memoryview:
+    """The bytes of a payload as a flat memoryview of format 'B'; see :func:`as_source`."""
+    if type(payload) is bytes:
+        return memoryview(payload)
+    try:
+        view = memoryview(payload)  # type: ignore[arg-type]
+    except TypeError:
+        return _from_dunder(payload)
+    except ValueError as error:  # numpy: dates and other types that the buffer protocol cannot name
+        raise TypeError(f"cannot convert {type(payload).__name__} to bytes: {error}") from error
+    if holds_addresses(view):
+        raise TypeError(
+            f"cannot upload a buffer of Python objects or pointers (buffer format {view.format!r}): "
+            "its bytes are memory addresses, not data"
+        )
+    if view.ndim == 1 and view.format == "B" and view.contiguous:
+        return view
+    if not view.c_contiguous:
+        return memoryview(view.tobytes())  # strided: gathered in C order
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _from_dunder(payload: object) -> memoryview:
+    convert = getattr(payload, "__bytes__", None)
+    if convert is None or isinstance(payload, type):
+        raise TypeError(
+            f"cannot convert {type(payload).__name__} to bytes: expected a bytes-like object (bytes, bytearray, "
+            "memoryview, BytesView, numpy array) or an object with a __bytes__() method"
+        )
+    return memoryview(bytes(payload))  # type: ignore[call-overload]
