@@ -12,7 +12,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.azure import batch, copying, crc64, failures, headers, listing, sas, xml
+from s3dlio.stores.azure import batch_delete, copying, crc64, failures, headers, listing, sas, xml
 from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
@@ -61,7 +61,7 @@ class AzureStore(SelfServedStore):
 
     scheme: ClassVar[str] = "az"
     api = AZURE_API
-    delete_batch_size: ClassVar[int] = batch.MAX_REQUESTS
+    delete_batch_size: ClassVar[int] = batch_delete.MAX_REQUESTS
     #: Keys asked for in one page of a listing; None: as many as the service likes (5,000).
     page_size: int | None = None
 
@@ -75,7 +75,7 @@ class AzureStore(SelfServedStore):
         self._base = f"{account.base}/{container}" if container else account.base
         self._checks_md5 = account.settings.azure.verify_md5
         self._checks_crc64 = account.settings.azure.crc64
-        self.batches = batch.BlobBatches(self)
+        self.batches = batch_delete.BlobBatches(self)
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
