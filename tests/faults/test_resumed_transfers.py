@@ -254,7 +254,7 @@ def parts_of(kind: str, request: pytest.FixtureRequest) -> tuple[ObjectStore, ty
         azure = {"endpoint_url": server.account_url, "key": ACCOUNT_KEY}
         made = open_store(parse(f"az://{ACCOUNT}/{name}/"), Settings.resolve({}, azure=azure, multipart=PARTS))
         made.create_container()
-        return made, blocks.Upload
+        return made, blocks.BlockUpload
     server = request.getfixturevalue("gcs_full_server")
     server.buckets[name] = {}
     settings = Settings.resolve(

@@ -181,7 +181,7 @@ def test_identity_is_what_azure_identity_finds(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("azure.identity.DefaultAzureCredential", Default)
     found = AzureAccount(Settings.resolve({}), "myaccount")
-    request = AzureStore(found, "box").request("GET", "key")
+    request = AzureStore(found, "box").service.request("GET", "key")
     for _ in range(2):
         assert b"\r\nauthorization: Bearer found\r\n" in found.service.signer.render(request)
     assert scopes == ["https://storage.azure.com/.default"]
@@ -277,7 +277,7 @@ def test_nothing_shows_a_secret(azure: dict[str, str]) -> None:
     settings = Settings.resolve(azure=azure)
     store = open_store(parse("az://myaccount/container/"), settings)
     assert isinstance(store, AzureStore)
-    request = store.request("GET", "key")
+    request = store.service.request("GET", "key")
     shown = [repr(store), repr(store.account), repr(request), repr(settings), repr(store.account.service.signer)]
     assert not any(secret in text for text in shown for secret in (KEY, SAS, "SECRETSIGNATURE"))
     assert b"SECRETSIGNATURE" not in pickle.dumps(settings)
@@ -323,6 +323,6 @@ def test_the_registry_knows_the_scheme() -> None:
 def test_versions_are_data() -> None:
     store = AzureStore(account(), "box")
     version = "1&comp=tags\r\nx-ms-meta-a: b"
-    read = store.read_request("key", (), Conditions(version_id=version))
-    for request in (read, store.delete_request("key", version)):
+    read = store.service.read_request("key", (), Conditions(version_id=version))
+    for request in (read, store.service.delete_request("key", version)):
         assert request.query == "versionid=1%26comp%3Dtags%0D%0Ax-ms-meta-a%3A%20b"

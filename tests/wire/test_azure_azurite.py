@@ -308,7 +308,7 @@ def test_the_size_of_blocks_grows_with_the_blob() -> None:
 
 def test_half_a_block_list_makes_no_blob(store: AzureStore) -> None:
     store.put("key", b"old")
-    upload = blocks.Upload(store, "key", PutOptions())
+    upload = blocks.BlockUpload(store.service, "key", PutOptions())
     request = upload.part(1, FileSource(os.open(__file__, os.O_RDONLY), 0, 100), None)
     upload.note(1, one.perform(request))
     upload._staged.add(2)  # never sent

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.azure import failures, xml
+from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.cloud.batch_delete import BatchDelete
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.store import AzureStore
 
 MAX_REQUESTS = 256
 _CODE = re.compile(r"(?im)^x-ms-error-code:\s*(\S+)\s*$")
@@ -22,7 +19,7 @@ _REQUEST_ID = re.compile(r"(?im)^x-ms-request-id:\s*(\S+)\s*$")
 class BlobBatches(BatchDelete):
     """Batches of one container: at most 256 blobs, each delete signed for itself."""
 
-    service: AzureStore
+    service: AzureService
     taken = 202
     deleted = frozenset({202})
 

@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from s3dlio.errors import PreconditionFailedError, S3dlioError, ServiceError
 from s3dlio.net.message import Pause, Response
 from s3dlio.stores.azure import headers
-from s3dlio.stores.base import Steps
+from s3dlio.stores.azure.service import AzureService, version_query
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.store import AzureStore
 
 log = logging.getLogger("s3dlio.azure")
 
@@ -26,37 +23,37 @@ _GROWTH = 2
 _LONGEST_PAUSE = 5.0
 
 
-def copy(store: AzureStore, source: AzureStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
+def copy(
+    service: AzureService, source: AzureService, source_key: str, key: str, options: PutOptions
+) -> Steps[PutResult]:
     """Copy a blob. Metadata replaces what the source has, if given; content type and the like are set afterwards."""
     fields = [("x-ms-copy-source", _source_url(source, source_key, options.conditions.version_id))]
     fields += headers.attached_fields(options)
     fields += headers.condition_fields(options.conditions)
-    request = store.request("PUT", key, "", fields)
+    request = service.request("PUT", key, "", fields)
     request.idempotent = not attempts.is_conditional(options)
     response: Response = yield request
     if response.status != 202:
-        response = yield from store.mend(request, response)
+        response = yield from service.recover(request, response)
         if response.status != 202:
-            return (yield from attempts.judged(store, key, options, None, store.fail(response, key)))
+            return (yield from attempts.judged(service, key, options, None, service.fail(response, key)))
     status = response.header(b"x-ms-copy-status")
     if status is None:
-        raise store.api.error(response, store.endpoint)  # whatever is there now, nobody says that it is this copy
+        raise service.api.error(response, service.endpoint)  # whatever is there now, nobody says that it is this copy
     if status != "success":
-        response = yield from _wait(store, key, response)
+        response = yield from _wait(service, key, response)
     if properties := headers.property_fields(options):
-        response = yield from _set_properties(store, key, dict(properties))
-    return PutResult(response.header(b"etag"), response.header(b"x-ms-version-id"), 0)
+        response = yield from _set_properties(service, key, dict(properties))
+    return headers.result_of(response, 0)
 
 
-def _source_url(source: AzureStore, key: str, version_id: str | None) -> str:
+def _source_url(source: AzureService, key: str, version_id: str | None) -> str:
     parts = urlsplit(source.account.url)
-    query = [version for version in (encode_query([("versionid", version_id)]) if version_id else "",) if version]
-    if source.account.sas is not None:
-        query.append(source.account.sas)
-    return f"{parts.scheme}://{parts.netloc}{source.path(key)}" + ("?" + "&".join(query) if query else "")
+    query = "&".join(filter(None, (version_query(version_id), source.account.sas)))
+    return f"{parts.scheme}://{parts.netloc}{source.path(key)}" + (f"?{query}" if query else "")
 
 
-def _wait(store: AzureStore, key: str, response: Response) -> Steps[Response]:
+def _wait(service: AzureService, key: str, response: Response) -> Steps[Response]:
     """Look at the target until its copy is done; abort the copy when we are cancelled or can look no more."""
     copy_id = response.header(b"x-ms-copy-id")
     pause = _FIRST_PAUSE
@@ -64,11 +61,11 @@ def _wait(store: AzureStore, key: str, response: Response) -> Steps[Response]:
         while response.header(b"x-ms-copy-status") == "pending":
             yield Pause(pause)
             pause = min(_GROWTH * pause, _LONGEST_PAUSE)
-            response = yield from store.send(store.request("HEAD", key), key)
+            response = yield from service.head(key)
     except GeneratorExit:
         raise  # the driver is gone: nobody can send the abort
     except BaseException:
-        yield from _abort(store, key, copy_id)
+        yield from _abort(service, key, copy_id)
         raise
     if response.header(b"x-ms-copy-id") != copy_id:
         raise PreconditionFailedError("another write replaced the target while it was copied")
@@ -79,23 +76,23 @@ def _wait(store: AzureStore, key: str, response: Response) -> Steps[Response]:
     return response
 
 
-def _abort(store: AzureStore, key: str, copy_id: str | None) -> Steps[None]:
+def _abort(service: AzureService, key: str, copy_id: str | None) -> Steps[None]:
     query = encode_query([("comp", "copy"), ("copyid", copy_id or "")])
-    request = store.request("PUT", key, query, (("x-ms-copy-action", "abort"),))
+    request = service.request("PUT", key, query, (("x-ms-copy-action", "abort"),))
     try:
-        yield from store.send(request, key, (204, 404, 409))  # 409: it is over already
+        yield from service.send(request, key, (204, 404, 409))  # 409: it is over already
     except S3dlioError as error:
-        log.warning("the copy to %s could not be aborted: %s", store.uri(key), error)
+        log.warning("the copy to %s could not be aborted: %s", service.uri(key), error)
 
 
-def _set_properties(store: AzureStore, key: str, properties: dict[str, str]) -> Steps[Response]:
+def _set_properties(service: AzureService, key: str, properties: dict[str, str]) -> Steps[Response]:
     """Set some properties and keep the others, which Azure would clear."""
-    head = yield from store.send(store.request("HEAD", key), key)
+    head = yield from service.head(key)
     kept = dict(headers.property_fields(headers.metadata_of(head, 0)))
     fields = [*(kept | properties).items()]
     if md5 := headers.md5_of(head):
         fields.append(("x-ms-blob-content-md5", md5))
     if etag := head.header(b"etag"):
         fields.append(("if-match", etag))
-    response = yield from store.send(store.request("PUT", key, "comp=properties", fields), key)
+    response = yield from service.send(service.request("PUT", key, "comp=properties", fields), key)
     return response

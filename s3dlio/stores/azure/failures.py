@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from s3dlio.errors import (
@@ -15,11 +14,8 @@ from s3dlio.errors import (
 )
 from s3dlio.net.message import Response
 from s3dlio.stores.azure import xml
+from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.cloud import failures as answers
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.account import AzureAccount
-    from s3dlio.stores.base import ObjectStore
 
 _LEASED = "another program holds a lease on it; wait for its end or break it (az storage blob lease break)"
 _HINTS = {
@@ -111,6 +107,6 @@ def is_gone_already(error: S3dlioError) -> bool:
     return error.status == 404 and error.code in ("BlobNotFound", None) and not isinstance(error, EndpointError)
 
 
-def not_empty(store: ObjectStore) -> S3dlioError:
+def not_empty(uri: str) -> S3dlioError:
     """The error for a container that was to be deleted and has objects."""
-    return ServiceError("the container is not empty", uri=store.root, hint="delete its objects first")
+    return ServiceError("the container is not empty", uri=uri, hint="delete its objects first")

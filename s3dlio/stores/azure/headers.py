@@ -13,7 +13,7 @@ from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.checksums import md5_base64
-from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
+from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
 Fields = list[tuple[str, str]]
 
@@ -155,6 +155,11 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
         metadata=user,
         md5=md5_of(response),
     )
+
+
+def result_of(response: Response, size: int) -> PutResult:
+    """What the answer to a write tells; ``size`` is that of the blob."""
+    return PutResult(response.header(b"etag"), response.header(b"x-ms-version-id"), size)
 
 
 def md5_of(response: Response) -> str | None:

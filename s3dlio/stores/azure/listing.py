@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from s3dlio.stores.azure import xml
-from s3dlio.stores.base import Steps
+from s3dlio.stores.azure.service import AzureService
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.types import ListPage
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.store import AzureStore
-
 
 #: In a flat account directories may be empty blobs with a mark in their metadata: a page with an empty blob is asked
 #: for again with metadata, which other pages need not carry. A hierarchical namespace tells the kind of every blob.
@@ -20,12 +15,12 @@ _EMPTY, _KIND = b"<Content-Length>0</Content-Length>", b"<ResourceType>"
 
 
 def page(
-    store: AzureStore,
+    service: AzureService,
     prefix: str,
     recursive: bool,
     token: str | None,
     start_after: str | None,
-    limit: int | None = None,
+    page_size: int | None,
 ) -> Steps[tuple[ListPage, str | None]]:
     """One page and the marker of the next.
 
@@ -38,25 +33,28 @@ def page(
         parameters.append(("delimiter", "/"))
     if token is not None:
         parameters.append(("marker", token))
-    if limit or store.page_size:
-        parameters.append(("maxresults", str(limit or store.page_size)))
-    response = yield from store.send(store.request("GET", "", encode_query(parameters)), "")
+    if page_size:
+        parameters.append(("maxresults", str(page_size)))
+    response = yield from service.send(service.request("GET", "", encode_query(parameters)), "")
     if _EMPTY in response.body and _KIND not in response.body:
         parameters.append(("include", "metadata"))
-        response = yield from store.send(store.request("GET", "", encode_query(parameters)), "")
-    found, marker = store.parsed(response, xml.parse_list)
+        response = yield from service.send(service.request("GET", "", encode_query(parameters)), "")
+    found, marker = service.parsed(response, xml.parse_list)
     check_listing(found, prefix)
     if start_after:
-        found = yield from _after(store, found, start_after)
+        found = yield from _after(service, found, start_after, page_size)
     return found, marker
 
 
-def _after(store: AzureStore, found: ListPage, start_after: str) -> Steps[ListPage]:
+def _after(
+    service: AzureService, found: ListPage, start_after: str, page_size: int | None
+) -> Steps[ListPage]:
+    """What of a page comes after a key."""
     keys = [key for key in found.keys if key > start_after]
     prefixes = []
     for folder in found.prefixes:
         inside = start_after.startswith(folder)
-        if folder > start_after or (inside and (yield from _has_later(store, folder, start_after))):
+        if folder > start_after or (inside and (yield from _has_later(service, folder, start_after, page_size))):
             prefixes.append(folder)
     skipped = len(found.keys) - len(keys)
     if not skipped and len(prefixes) == len(found.prefixes):
@@ -64,11 +62,13 @@ def _after(store: AzureStore, found: ListPage, start_after: str) -> Steps[ListPa
     return ListPage(keys, prefixes, lambda: [entry for entry in found.entries if entry.key > start_after])
 
 
-def _has_later(store: AzureStore, folder: str, start_after: str) -> Steps[bool]:
+def _has_later(
+    service: AzureService, folder: str, start_after: str, page_size: int | None
+) -> Steps[bool]:
     """Whether anything in a folder comes after a key of that folder."""
     token: str | None = None
     while True:
-        inner, token = yield from page(store, folder, True, token, start_after)
+        inner, token = yield from page(service, folder, True, token, start_after, page_size)
         if inner.keys:
             return True
         if token is None:

@@ -12,22 +12,20 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3dlio.errors import PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.azure import crc64, failures, headers, xml
-from s3dlio.stores.base import Steps
+from s3dlio.stores.azure.service import AzureService
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud import failures as answers
 from s3dlio.stores.cloud.checksums import base64_of, update
 from s3dlio.stores.cloud.percent import encode_query
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.store import AzureStore
-    from s3dlio.stores.writer import UploadState
 
 log = logging.getLogger("s3dlio.azure")
 
@@ -40,7 +38,7 @@ def block_size_for(size: int, part_size: int) -> int:
     return max(part_size, -(-size // (MAX_BLOCKS * _MIB)) * _MIB)
 
 
-class Upload:
+class BlockUpload:
     """One blob in blocks; see :class:`s3dlio.stores.cloud.writer.PartedUpload`.
 
     Blocks of all writes to one key share a name space until they are committed: ids start with a random mark.
@@ -48,8 +46,8 @@ class Upload:
 
     most_parts = MAX_BLOCKS
 
-    def __init__(self, store: AzureStore, key: str, options: PutOptions) -> None:
-        self._store = store
+    def __init__(self, service: AzureService, key: str, options: PutOptions) -> None:
+        self._service = service
         self._key = key
         self._options = options
         self._fields = headers.put_fields(options)
@@ -68,8 +66,8 @@ class Upload:
         mark, block_size = resume.state.get("mark"), resume.state.get("block_size")
         if not isinstance(mark, str) or not isinstance(block_size, int) or block_size < 1:
             return None
-        request = self._store.request("GET", self._key, "blocklisttype=uncommitted&comp=blocklist")
-        response = yield from self._store.send(request, self._key, (200, 404))
+        request = self._service.request("GET", self._key, "blocklisttype=uncommitted&comp=blocklist")
+        response = yield from self._service.send(request, self._key, (200, 404))
         staged = xml.parse_staged(response.body) if response.status == 200 else {}
         self.mark = mark
         for number, start in enumerate(range(0, size, block_size), 1):
@@ -87,12 +85,12 @@ class Upload:
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         query = encode_query([("blockid", self.block_id(number)), ("comp", "block")])
-        fields = headers.checksum_fields(source, self._store.settings.azure, whole=False)
-        request = self._store.request("PUT", self._key, query, fields, source)
+        fields = headers.checksum_fields(source, self._service.settings.azure, whole=False)
+        request = self._service.request("PUT", self._key, query, fields, source)
 
         def check(response: Response) -> None:
             if response.status != 201:
-                raise self._store.fail(response, self._key)
+                raise self._service.fail(response, self._key)
             if not crc64.arrived(response, fields):
                 raise failures.damaged("a block arrived damaged; nothing was changed")
 
@@ -108,7 +106,7 @@ class Upload:
         fields = list(self._fields)
         if self.digest is not None:
             fields.append(("x-ms-blob-content-md5", base64_of(self.digest)))
-        request = self._store.request("PUT", self._key, "comp=blocklist", fields, MemorySource(memoryview(body)))
+        request = self._service.request("PUT", self._key, "comp=blocklist", fields, MemorySource(memoryview(body)))
         request.idempotent = not attempts.is_conditional(self._options)
         try:
             response: Response = yield request
@@ -116,18 +114,18 @@ class Upload:
             # The answer was lost: the blob consists of our blocks, or it does not. Look.
             return (yield from self._look(lost, ids, size))
         if response.status == 201:
-            return PutResult(response.header(b"etag"), response.header(b"x-ms-version-id"), size)
-        error = self._store.fail(response, self._key)
+            return headers.result_of(response, size)
+        error = self._service.fail(response, self._key)
         if response.attempts > 1 or response.status >= 500:
             return (yield from self._look(error, ids, size))
         raise answers.create_only_error(error, self._options)
 
     def _look(self, error: S3dlioError, ids: list[str], size: int) -> Steps[PutResult]:
         """Whether the blob consists of this upload's blocks: their ids are nobody else's."""
-        request = self._store.request("GET", self._key, "blocklisttype=committed&comp=blocklist")
+        request = self._service.request("GET", self._key, "blocklisttype=committed&comp=blocklist")
         response: Response = yield request
         if response.status == 200 and xml.parse_blocks(response.body) == ids:
-            log.info("the answer to Put Block List was lost, but %s is complete", self._store.uri(self._key))
+            log.info("the answer to Put Block List was lost, but %s is complete", self._service.uri(self._key))
             return PutResult(response.header(b"etag"), None, size)
         unseen = response.status not in (200, 404)
         replaced = isinstance(error, PreconditionFailedError) and self._options.conditions.if_match is not None
@@ -141,16 +139,16 @@ class Upload:
 
 
 def write(
-    store: AzureStore, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+    service: AzureService, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
     """Write a large blob in concurrent blocks. With ``resume``, those that an earlier write staged need not be sent."""
-    size = block_size_for(source.size, store.settings.multipart.part_size)
-    upload = Upload(store, key, options)
+    size = block_size_for(source.size, service.settings.multipart.part_size)
+    upload = BlockUpload(service, key, options)
     if resume is not None:
         size = (yield from upload.take_up(source.size, resume)) or size
         resume.save({"mark": upload.mark, "block_size": size})
     sent: list[int] = []
-    if store.settings.azure.content_md5:
+    if service.settings.azure.content_md5:
         upload.digest = hashlib.md5(usedforsecurity=False)
 
     def requests() -> Iterator[Request]:

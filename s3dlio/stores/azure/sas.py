@@ -4,16 +4,13 @@ SAS", versions 2020-12-06 and later)."""
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.sharedkey import API_VERSION, sign
 from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
 from s3dlio.stores.cloud.percent import encode_query
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.account import AzureAccount
 
 _PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
 _WEEK = 604_800

@@ -288,7 +288,7 @@ class AzureSdkStore(BlockingStore):
     def _delete_container(self) -> None:
         with translated(self, ""):
             for _ in self._names("", True):
-                raise failures.not_empty(self)
+                raise failures.not_empty(self.root)
             self._containers().delete_container()
 
     def _list_containers(self) -> list[Container]:
