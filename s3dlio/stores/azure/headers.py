@@ -46,8 +46,9 @@ def put_fields(options: PutOptions) -> Fields:
     return fields
 
 
-#: The field of the mark of a conditional write; names of metadata have no hyphens here.
-MARK_FIELD = f"x-ms-meta-{MARK.replace('-', '')}"
+#: The name of the mark of a conditional write in metadata, whose names have no hyphens here, and its header field.
+MARK_NAME = MARK.replace("-", "")
+MARK_FIELD = f"x-ms-meta-{MARK_NAME}"
 
 
 def mark_fields(mark: str | None) -> Fields:
@@ -139,7 +140,7 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
     user = {}
     if b"\r\nx-ms-meta-" in response.lower:
         user = {name[10:]: value for name, value in response.fields() if name.startswith("x-ms-meta-")}
-        user.pop(MARK_FIELD[10:], None)
+        user.pop(MARK_NAME, None)
     return ObjectMetadata(
         size=size,
         etag=header(b"etag"),

@@ -3,26 +3,25 @@ out. Chosen with ``S3DLIO_AZURE_BACKEND=sdk``."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, ProtocolError, S3dlioError, ServiceError
-from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.azure import failures, sas
 from s3dlio.stores.azure.account import AzureAccount, account_of
-from s3dlio.stores.azure.headers import MARK_FIELD
+from s3dlio.stores.azure.headers import MARK_NAME
 from s3dlio.stores.azure.names import check_blob
-from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import verify_md5
 from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
-from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.sdk.azure_objects import (
     condition_arguments,
     entry_of,
@@ -35,6 +34,7 @@ from s3dlio.stores.sdk.azure_objects import (
     total_of,
     translated,
 )
+from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import MemoryFile, file_over
 from s3dlio.types import (
     NO_OPTIONS,
@@ -51,7 +51,7 @@ from s3dlio.uri import Location
 _COPY_PAUSE = 0.2
 
 
-class AzureSdkStore(BlockingStore):
+class AzureSdkStore(SdkStore):
     """One container. The parameters are those of :class:`AzureStore`."""
 
     scheme: ClassVar[str] = "az"
@@ -61,21 +61,13 @@ class AzureSdkStore(BlockingStore):
     def __init__(
         self, account: AzureAccount, container: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        super().__init__(root or f"az://{account.name}/{container}", observers)
+        super().__init__(root or f"az://{account.name}/{container}", account.settings, observers)
         self.account = account
         self.container = container
-        self.settings = account.settings
-        self._client: Any = None
-        self._lock = ForkLock()
-        renewed_in_child(self)
 
     @property
     def endpoint(self) -> str:
         return self.account.url
-
-    def renew(self) -> None:
-        """A forked child makes a client of its own: the sockets of this one are its parent's."""
-        self._client = None
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
@@ -83,18 +75,18 @@ class AzureSdkStore(BlockingStore):
 
     # -- the SDK's clients
 
-    def service(self) -> Any:
-        """The BlobServiceClient; made when it is first needed, because importing it takes a while."""
-        with self._lock:
-            if self._client is None:
-                self._client = make_client(self.account)
-        return self._client
+    def _make_client(self) -> Any:
+        return make_client(self.account)
 
     def blob(self, key: str) -> Any:
-        return self.service().get_blob_client(self.container, key)
+        """The client of one blob."""
+        return self.client.get_blob_client(self.container, key)
 
     def _containers(self) -> Any:
-        return self.service().get_container_client(self.container)
+        return self.client.get_container_client(self.container)
+
+    def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> contextlib.AbstractContextManager[None]:
+        return translated(self.account, self.uri(key), options)
 
     # -- reading
 
@@ -105,7 +97,7 @@ class AzureSdkStore(BlockingStore):
             sink.end(0)
             return about
         ranges = self.settings.range
-        with translated(self, key):
+        with self._translated(key):
             try:
                 stream = self.blob(key).download_blob(
                     offset=offset or (0 if length is not None else None),
@@ -132,7 +124,7 @@ class AzureSdkStore(BlockingStore):
         return about
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
-        with translated(self, key):
+        with self._translated(key):
             found = self.blob(key).get_blob_properties(**condition_arguments(conditions))
         return metadata_of(found, found.size)
 
@@ -142,9 +134,9 @@ class AzureSdkStore(BlockingStore):
         mark = attempts.new_mark(options)
         arguments = put_arguments(options)
         if mark is not None:
-            arguments["metadata"] = {**arguments.get("metadata", {}), MARK_FIELD[10:]: mark}
+            arguments["metadata"] = {**arguments.get("metadata", {}), MARK_NAME: mark}
         try:
-            with file_over(source) as file, translated(self, key, options):
+            with file_over(source) as file, self._translated(key, options):
                 answer = self.blob(key).upload_blob(
                     file,
                     length=source.size,
@@ -159,21 +151,10 @@ class AzureSdkStore(BlockingStore):
         return result_of(answer, source.size)
 
     def _marked(self, key: str) -> attempts.Marked:
-        with translated(self, key):
+        with self._translated(key):
             found = self.blob(key).get_blob_properties()
         result = PutResult(found.etag, found.version_id, found.size)
-        return attempts.Marked((found.metadata or {}).get(MARK_FIELD[10:]), result)
-
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
-    ) -> ObjectWriter:
-        self.check_key(key, "PUT")
-        return SpooledWriter(self, key, options)
+        return attempts.Marked((found.metadata or {}).get(MARK_NAME), result)
 
     # -- listing
 
@@ -183,7 +164,7 @@ class AzureSdkStore(BlockingStore):
         from azure.storage.blob import BlobPrefix
 
         found = self._names(prefix, recursive)
-        with translated(self, ""):
+        with self._translated(""):
             pages = found.by_page(token)
             items = list(next(pages, ()))
         blobs = [item for item in items if not isinstance(item, BlobPrefix) and not is_directory(item)]
@@ -205,25 +186,26 @@ class AzureSdkStore(BlockingStore):
         """Whether anything in a folder comes after a key of that folder."""
         if not start_after.startswith(folder):
             return False
-        with translated(self, folder):
+        with self._translated(folder):
             return any(blob.name > start_after for blob in self._names(folder, True))
 
     # -- deleting, copying
 
     def _delete(self, key: str, version_id: str | None) -> None:
         try:
-            with translated(self, key):
+            with self._translated(key):
                 self.blob(key).delete_blob(**condition_arguments(Conditions(version_id=version_id)))
         except S3dlioError as error:
             if not failures.is_gone_already(error):
                 raise
 
     def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
-        with translated(self, ""):
+        with self._translated(""):
             answers = list(self._containers().delete_blobs(*keys, raise_on_any_failure=False)) if keys else []
         if len(answers) != len(keys):
             raise ProtocolError(f"the answer to a batch tells of {len(answers)} of {len(keys)} keys")
-        errors = [(key, error_of(self, key, answer)) for key, answer in zip(keys, answers, strict=True)]
+        told = zip(keys, answers, strict=True)
+        errors = [(key, error_of(self.account, self.uri(key), answer)) for key, answer in told]
         return [(key, error) for key, error in errors if error is not None and not failures.is_gone_already(error)]
 
     def can_copy_from(self, source: ObjectStore) -> bool:
@@ -237,7 +219,7 @@ class AzureSdkStore(BlockingStore):
         if self.account.sas is not None and "sig=" not in url:
             url = f"{url}{'&' if '?' in url else '?'}{self.account.sas}"
         target = self.blob(key)
-        with translated(self, key, options):
+        with self._translated(key, options):
             answer = target.start_copy_from_url(url, **arguments)
             while answer["copy_status"] == "pending":
                 time.sleep(_COPY_PAUSE)
@@ -268,32 +250,32 @@ class AzureSdkStore(BlockingStore):
         self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
     def _get_tags(self, key: str) -> dict[str, str]:
-        with translated(self, key):
+        with self._translated(key):
             return dict(self.blob(key).get_blob_tags())
 
     def _put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        with translated(self, key):
+        with self._translated(key):
             self.blob(key).set_blob_tags(dict(tags))
 
     # -- containers
 
     def _create_container(self) -> None:
         try:
-            with translated(self, ""):
+            with self._translated(""):
                 self._containers().create_container()
         except S3dlioError as error:
             if error.code != "ContainerAlreadyExists":
                 raise
 
     def _delete_container(self) -> None:
-        with translated(self, ""):
+        with self._translated(""):
             for _ in self._names("", True):
                 raise failures.not_empty(self.root)
             self._containers().delete_container()
 
     def _list_containers(self) -> list[Container]:
-        with translated(self, ""):
-            names = [item.name for item in self.service().list_containers()]
+        with self._translated(""):
+            names = [item.name for item in self.client.list_containers()]
         return [Container(name, f"az://{self.account.name}/{name}") for name in names]
 
 

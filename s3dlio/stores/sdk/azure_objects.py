@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.forking import import_all
 from s3dlio.stores.azure import failures, headers, xml
+from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.tokens import TokenCredential
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.azure.account import AzureAccount
-    from s3dlio.stores.sdk.azure import AzureSdkStore
 
 
 def make_client(account: AzureAccount) -> Any:
@@ -105,7 +102,7 @@ def metadata_of(found: Any, size: int) -> ObjectMetadata:
         content_disposition=content.content_disposition,
         storage_class=found.blob_tier,
         server_side_encryption="AES256" if found.server_encrypted else None,
-        metadata={name: value for name, value in (found.metadata or {}).items() if name != headers.MARK_FIELD[10:]},
+        metadata={name: value for name, value in (found.metadata or {}).items() if name != headers.MARK_NAME},
         md5=base64.b64encode(content.content_md5).decode() if content.content_md5 else None,
     )
 
@@ -135,7 +132,7 @@ def result_of(answer: dict[str, Any], size: int) -> PutResult:
 
 
 @contextlib.contextmanager
-def translated(store: AzureSdkStore, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
+def translated(account: AzureAccount, uri: str, options: PutOptions) -> Iterator[None]:
     """The SDK's errors as ours. They are not kept as the cause: they hold the request, signature and all."""
     from azure.core.exceptions import (
         AzureError,
@@ -147,24 +144,24 @@ def translated(store: AzureSdkStore, key: str, options: PutOptions = NO_OPTIONS)
     try:
         yield
     except HttpResponseError as error:
-        raise create_only_error(_typed(store, key, error), options) from None
+        raise create_only_error(_typed(account, uri, error), options) from None
     except (ServiceRequestTimeoutError, ServiceResponseTimeoutError) as error:
-        raise TransferTimeoutError(f"no answer: {type(error).__name__}", uri=store.uri(key)) from None
+        raise TransferTimeoutError(f"no answer: {type(error).__name__}", uri=uri) from None
     except AzureError as error:
-        raise NetworkError(f"{store.account.url} did not answer: {type(error).__name__}", uri=store.uri(key)) from None
+        raise NetworkError(f"{account.url} did not answer: {type(error).__name__}", uri=uri) from None
 
 
-def error_of(store: AzureSdkStore, key: str, answer: Any) -> S3dlioError | None:
+def error_of(account: AzureAccount, uri: str, answer: Any) -> S3dlioError | None:
     """The error that one answer of a batch delete tells of, if it does."""
     if answer.status_code == 202:
         return None
     code, request_id = answer.headers.get("x-ms-error-code"), answer.headers.get("x-ms-request-id")
-    error = failures.error_of_parts(answer.status_code, code, None, store.account, request_id=request_id, attempts=1)
-    error.locate(store.uri(key), "DELETE")
+    error = failures.error_of_parts(answer.status_code, code, None, account, request_id=request_id, attempts=1)
+    error.locate(uri, "DELETE")
     return error
 
 
-def _typed(store: AzureSdkStore, key: str, error: Any) -> S3dlioError:
+def _typed(account: AzureAccount, uri: str, error: Any) -> S3dlioError:
     code = getattr(error, "error_code", None)
     response = error.response
     message = (error.message or "").partition("\n")[0].strip()
@@ -172,9 +169,9 @@ def _typed(store: AzureSdkStore, key: str, error: Any) -> S3dlioError:
         error.status_code or 0,
         str(getattr(code, "value", code)) if code else None,
         xml.Failure("", message, ""),
-        store.account,
+        account,
         request_id=response.headers.get("x-ms-request-id") if response is not None else None,
         attempts=1,
     )
-    typed.locate(store.uri(key), None)
+    typed.locate(uri, None)
     return typed

@@ -1,0 +1,58 @@
+"""What stores over a cloud's own SDK share: a client that is made late, and writers that want to know the size."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from s3dlio.config.settings import Settings
+from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.stores.base import BlockingStore, ObjectWriter
+from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.types import NO_OPTIONS, Observer, PutOptions
+
+
+class SdkStore(BlockingStore):
+    """One container, through the client of an SDK.
+
+    Args:
+        root: the URI of the container.
+        settings: timeouts, retries, ranges, parts.
+        observers: as of ObjectStore.
+    """
+
+    def __init__(self, root: str, settings: Settings, observers: Sequence[Observer] = ()) -> None:
+        super().__init__(root, observers)
+        self.settings = settings
+        self._client: Any = None
+        self._lock = ForkLock()
+        renewed_in_child(self)
+
+    @abstractmethod
+    def _make_client(self) -> Any:
+        """A new client of the SDK."""
+
+    @property
+    def client(self) -> Any:
+        """The client of the SDK; made when it is first needed, because importing the SDK takes a while."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:  # another thread may have been quicker
+                    self._client = self._make_client()
+        return self._client
+
+    def renew(self) -> None:
+        """A forked child makes a client of its own: the sockets of this one are its parent's."""
+        self._client = None
+
+    def writer(
+        self,
+        key: str,
+        *,
+        options: PutOptions = NO_OPTIONS,
+        part_size: int | None = None,
+        expected_size: int | None = None,
+    ) -> ObjectWriter:
+        self.check_key(key, "PUT")
+        return SpooledWriter(self, key, options)
