@@ -10,17 +10,16 @@ from typing import Any, ClassVar
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
-from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import BlockingStore, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.reading import beyond_end
-from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.gcs import failures, headers, links
 from s3dlio.stores.gcs.account import GcsAccount, account_of
 from s3dlio.stores.gcs.names import check_object
+from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import file_over
 from s3dlio.stores.sdk.gcs_objects import (
     describe,
@@ -45,7 +44,7 @@ from s3dlio.types import (
 from s3dlio.uri import Location
 
 
-class GcsSdkStore(BlockingStore):
+class GcsSdkStore(SdkStore):
     """One bucket. The parameters are those of :class:`GcsStore`.
 
     The SDK does not tell the size of a body before it has it, so a get holds the whole object in memory first.
@@ -60,21 +59,13 @@ class GcsSdkStore(BlockingStore):
     def __init__(
         self, account: GcsAccount, bucket: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        super().__init__(root or f"gs://{bucket}", observers)
+        super().__init__(root or f"gs://{bucket}", account.settings, observers)
         self.account = account
         self.bucket = bucket
-        self.settings = account.settings
-        self._made: Any = None
-        self._lock = ForkLock()
-        renewed_in_child(self)
 
     @property
     def endpoint(self) -> str:
         return self.account.url
-
-    def renew(self) -> None:
-        """A forked child makes a client of its own: the sockets of this one are its parent's."""
-        self._made = None
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
@@ -87,15 +78,11 @@ class GcsSdkStore(BlockingStore):
         http = self.settings.http
         return {"timeout": (http.connect_timeout, http.read_timeout), "retry": retry_of(self.account)}
 
-    def client(self) -> Any:
-        """The Client; made when it is first needed, because importing it takes a while."""
-        with self._lock:
-            if self._made is None:
-                self._made = make_client(self.account)
-        return self._made
+    def _make_client(self) -> Any:
+        return make_client(self.account)
 
     def _bucket(self) -> Any:
-        return self.client().bucket(self.bucket, user_project=self.settings.gcs.user_project)
+        return self.client.bucket(self.bucket, user_project=self.settings.gcs.user_project)
 
     def blob(self, key: str, conditions: Conditions = NO_CONDITIONS) -> Any:
         """What is there already: of the version and with the key that ``conditions`` name."""
@@ -195,23 +182,12 @@ class GcsSdkStore(BlockingStore):
             raise PreconditionFailedError("the object is another than the condition names", status=412)
         return int(found.version_id or 0)
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
-    ) -> ObjectWriter:
-        self.check_key(key, "PUT")
-        return SpooledWriter(self, key, options)
-
     # -- listing
 
     def _list_page(
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> tuple[ListPage, str | None]:
-        found = self.client().list_blobs(
+        found = self.client.list_blobs(
             self._bucket(),
             prefix=prefix or None,
             delimiter=None if recursive else "/",
@@ -284,7 +260,7 @@ class GcsSdkStore(BlockingStore):
         project = self.account.project()
         try:
             with self._translated(""):
-                self.client().create_bucket(self.bucket, project=project, **self._common())
+                self.client.create_bucket(self.bucket, project=project, **self._common())
         except AlreadyExistsError as error:
             with self._translated(""):
                 ours = self._bucket().exists(**self._common())
@@ -302,7 +278,7 @@ class GcsSdkStore(BlockingStore):
     def _list_containers(self) -> list[Container]:
         project = self.account.project()
         with self._translated(""):
-            found = list(self.client().list_buckets(project=project, **self._common()))
+            found = list(self.client.list_buckets(project=project, **self._common()))
         return [
             Container(item.name, f"gs://{item.name}", item.time_created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             for item in found
