@@ -181,8 +181,8 @@ def test_a_fork_waits_for_work_that_it_must_not_interrupt() -> None:
 def test_there_is_one_registry_of_what_children_renew() -> None:
     own = [path.name for path in HOUSE.rglob("*.py") if "register_at_fork" in path.read_text(encoding="utf-8")]
     assert own == ["forking.py"]
-    #: Locks of these live no longer than one transfer.
-    brief = ("transfer/", "cli/", "engine/feed.py", "forking.py")
+    #: Locks of these live no longer than one transfer or batch.
+    brief = ("transfer/", "cli/", "engine/", "forking.py")
     plain = re.compile(r"\b(threading\.)?R?Lock\(\)")
     for path in HOUSE.rglob("*.py"):
         place = path.relative_to(HOUSE).as_posix()

@@ -6,7 +6,7 @@ import logging
 import time
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.body import Source
+from s3dlio.memory.sources import Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.azure import failures, headers
