@@ -1,39 +1,32 @@
 """The contract of every store: public verbs that are templates, and private ``_verb`` hooks that a store fills in.
 
 A verb makes a :class:`Call`: one operation on one key, ready to run. The call is where, once for all stores and for
-single calls and batches alike, errors get their URI and operation and observers (statistics, op-log) are told. Who
-runs it is the driver's business:
+single calls and batches alike, errors get their URI and operation and observers (statistics, op-log) hear of it. A
+driver runs it:
 
 - a *blocking* store (files, memory, SDK transports) does the work in its hook; the call runs on the calling thread;
 - a *cloud* store's hook is a generator (``Steps``) that yields HTTP requests and does no I/O; ``net`` runs it,
-  alone (`one`) or with many others on one thread (`lane`).
+  alone (``blocking``) or with many others on one thread (``lane``).
 """
 
 from __future__ import annotations
 
-import builtins
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
-from s3dlio.config.sizes import shown
-from s3dlio.errors import (
-    BufferRefusedError,
-    InvalidURIError,
-    PreconditionFailedError,
-    ProtocolError,
-    RangeNotSatisfiableError,
-    S3dlioError,
-    UnsupportedOperationError,
-)
+from s3dlio.errors import InvalidURIError, ProtocolError, S3dlioError
 from s3dlio.memory.lending import lent
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
-from s3dlio.memory.sources import Source, as_memory, as_source
+from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.stores.call import BaseStore
 from s3dlio.stores.call import Call as Call
 from s3dlio.stores.call import Steps as Steps
+from s3dlio.stores.checks import check_range, unsupported, writable_memory
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.writer import ObjectWriter as ObjectWriter
 from s3dlio.stores.writer import UploadState
@@ -44,8 +37,6 @@ from s3dlio.types import (
     Container,
     ListPage,
     ObjectMetadata,
-    Observation,
-    Observer,
     Payload,
     PutOptions,
     PutResult,
@@ -56,49 +47,18 @@ T = TypeVar("T")
 #: Keys of a batch that failed, each with its error.
 KeyErrors = list[tuple[str, S3dlioError]]
 
-MAX_OFFSET = 1 << 63
 
-
-class ObjectStore(ABC):
+class ObjectStore(BaseStore):
     """One container of objects. Cheap to make, safe to share among threads, usable in a forked child.
 
     Keys are data: any str but the empty one; stores add nothing and normalise nothing. Sizes and offsets are bytes.
-
-    Args:
-        root: the URI of the container, as in :class:`s3dlio.uri.Location`.
-        observers: called once for every finished operation.
+    The parameters are those of :class:`BaseStore`.
     """
 
-    scheme: ClassVar[str]
-    #: Operations are generators of requests, for a lane; otherwise they block a thread.
-    is_cloud: ClassVar[bool] = False
-    #: Calls that block a thread wait for a service or a device, instead of computing or copying: a batch of them gets a
-    #: thread for each call in flight, from the first one on.
-    waits: ClassVar[bool] = False
     #: A read tells all that is kept with an object; otherwise only a head does.
     reads_tell_all: ClassVar[bool] = True
     #: Reads may name the customer's key that the object is encrypted with.
     takes_customer_keys: ClassVar[bool] = False
-
-    def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
-        self.root = root
-        self.observers: tuple[Observer, ...] = tuple(observers)
-
-    @property
-    def endpoint(self) -> str | None:
-        """Where requests go, as a URL; None for local stores."""
-        return None
-
-    def watched(self, steps: Steps[T], seen: Observation) -> Steps[T]:
-        """The same steps; what their answers tell is noted in ``seen``. Only a cloud store has answers."""
-        return steps
-
-    def uri(self, key: str) -> str:
-        """The URI of ``key``."""
-        return f"{self.root}/{key}"
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.root}>"
 
     # -- reading
 
@@ -277,18 +237,11 @@ class ObjectStore(ABC):
     def delete_many(self, keys: Iterable[str]) -> KeyErrors:
         """Remove many objects; returns the keys that failed, each with its error."""
         failed: KeyErrors = []
-        batch: builtins.list[str] = []
-        for key in keys:
-            batch.append(key)
-            if len(batch) == self.delete_batch_size:
-                failed += self._delete_batch(batch)
-                batch = []
-        if batch:
-            failed += self._delete_batch(batch)
+        left = iter(keys)
+        while batch := tuple(islice(left, self.delete_batch_size)):
+            refused: KeyErrors = self.execute(self.delete_many_call(batch))
+            failed += refused
         return failed
-
-    def _delete_batch(self, keys: Sequence[str]) -> KeyErrors:
-        return self.execute(self.delete_many_call(keys))
 
     def delete_many_call(self, keys: Sequence[str]) -> Call[KeyErrors]:
         """A batch delete of at most ``delete_batch_size`` keys; its result: the keys that failed and why."""
@@ -360,7 +313,7 @@ class ObjectStore(ABC):
         """
         raise unsupported(self, key, "keep tags")
 
-    def remember(self, key: str, metadata: ObjectMetadata) -> None:  # noqa: B027 - most stores have no use for it
+    def remember(self, key: str, metadata: ObjectMetadata) -> None:
         """Size and version of an object that will be read soon: stores that can use them keep them for a while."""
 
     # -- containers and directories
@@ -446,69 +399,3 @@ class ObjectStore(ABC):
         """Refuse a key that names no object, before any I/O."""
         if not key:
             raise InvalidURIError("the URI names a container, not an object", uri=self.uri(key), operation=operation)
-
-
-class BlockingStore(ObjectStore):
-    """A store whose hooks do their work on the calling thread and return the result."""
-
-    waits: ClassVar[bool] = True
-
-    def execute(self, call: Call[T]) -> T:
-        return call.run()
-
-    def _delete_if_match(self, key: str, etag: str) -> Any:
-        """A look, then the delete: all that is left where the service behind takes no condition."""
-        try:
-            check_etag(self._head(key, NO_CONDITIONS), etag)
-        except FileNotFoundError:  # ObjectNotFoundError is one
-            return
-        self._delete(key, None)
-
-
-def check_range(uri: str, offset: int, length: int | None) -> None:
-    """Refuse a range that no object can have.
-
-    Raises:
-        RangeNotSatisfiableError: negative, or beyond 2**63.
-        TypeError: not integers.
-    """
-    for name, value in (("offset", offset), ("length", length)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise TypeError(f"{name} must be an integer number of bytes, not {type(value).__name__}")
-        if not 0 <= value < MAX_OFFSET:
-            raise RangeNotSatisfiableError(
-                f"{name}={shown(value)} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
-            )
-
-
-def check_etag(found: ObjectMetadata, etag: str) -> None:
-    """Refuse to go on with an object that is another than before.
-
-    Raises:
-        PreconditionFailedError: its ETag is another.
-    """
-    if (found.etag or "").strip('"') != etag.strip('"'):
-        raise PreconditionFailedError(f"the object's ETag is {found.etag}, not {etag}")
-
-
-def writable_memory(buffer: Any) -> memoryview:
-    """A flat writable memoryview over the caller's buffer.
-
-    Raises:
-        BufferError: it is read-only or not contiguous.
-        TypeError: it has no buffer.
-    """
-    view = as_memory(buffer)
-    raw = memoryview(buffer)
-    if raw.readonly:
-        raise BufferRefusedError("Buffer must be writable")
-    if not raw.c_contiguous:
-        raise BufferRefusedError("the destination buffer must be contiguous")
-    return view if len(view) else memoryview(bytearray())
-
-
-def unsupported(store: ObjectStore, key: str, what: str) -> UnsupportedOperationError:
-    """The error for an option that ``store`` cannot honour."""
-    return UnsupportedOperationError(f"{store.scheme}:// stores cannot {what}", uri=store.uri(key))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from abc import ABC
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import S3dlioError, TransferCancelledError, redact
 from s3dlio.foreign_errors import from_exception, is_ours
 from s3dlio.memory.sinks import Sink
-from s3dlio.types import ListPage, Observation
+from s3dlio.types import ListPage, Observation, Observer
 from s3dlio.uri import LOCAL_SCHEMES
-
-if TYPE_CHECKING:
-    from s3dlio.stores.base import ObjectStore
 
 log = logging.getLogger("s3dlio.stores")
 
@@ -25,6 +23,42 @@ U = TypeVar("U")
 
 #: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
 Steps = Generator[Any, Any, T]
+
+
+class BaseStore(ABC):
+    """What a call knows of the store that it belongs to: its names, how it works, and who observes it.
+
+    Args:
+        root: the URI of the container, as in :class:`s3dlio.uri.Location`.
+        observers: called once for every finished operation.
+    """
+
+    scheme: ClassVar[str]
+    #: Operations are generators of requests, for a lane; otherwise they block a thread.
+    is_cloud: ClassVar[bool] = False
+    #: Calls that block a thread wait for a service or a device, instead of computing or copying: a batch of them gets a
+    #: thread for each call in flight, from the first one on.
+    waits: ClassVar[bool] = False
+
+    def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
+        self.root = root
+        self.observers: tuple[Observer, ...] = tuple(observers)
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where requests go, as a URL; None for local stores."""
+        return None
+
+    def watched(self, steps: Steps[U], seen: Observation) -> Steps[U]:
+        """The same steps; what their answers tell is noted in ``seen``. Only a cloud store has answers."""
+        return steps
+
+    def uri(self, key: str) -> str:
+        """The URI of ``key``."""
+        return f"{self.root}/{key}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.root}>"
 
 
 class Call(Generic[T]):
@@ -52,7 +86,7 @@ class Call(Generic[T]):
 
     def __init__(
         self,
-        store: ObjectStore,
+        store: BaseStore,
         operation: str,
         key: str,
         start: Callable[[], Any],

@@ -20,7 +20,9 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, as_memory
-from s3dlio.stores.base import BlockingStore, ObjectStore, ObjectWriter, unsupported
+from s3dlio.stores.base import ObjectStore, ObjectWriter
+from s3dlio.stores.blocking import BlockingStore
+from s3dlio.stores.checks import unsupported
 from s3dlio.types import (
     NO_OPTIONS,
     Conditions,

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from s3dlio.errors import S3dlioError
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.base import Call, Steps
+from s3dlio.stores.call import BaseStore
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Task(Call[T]):
 
     def __init__(
         self,
-        store: ObjectStore,
+        store: BaseStore,
         operation: str,
         key: str,
         steps: Callable[[], Steps[T]],

@@ -24,7 +24,8 @@ from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.lending import lent
 from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.base import ObjectStore, writable_memory
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.checks import writable_memory
 from s3dlio.stores.local.atomic import Replacement
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Payload, PutOptions

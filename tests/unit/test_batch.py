@@ -22,7 +22,8 @@ from s3dlio.errors import ObjectNotFoundError
 from s3dlio.net import blocking as one
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
-from s3dlio.stores.base import BlockingStore, Call
+from s3dlio.stores.base import Call
+from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.memory import MemoryStore
 
 

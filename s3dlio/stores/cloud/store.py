@@ -13,7 +13,8 @@ from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking as one
 from s3dlio.net.message import Request, Response
-from s3dlio.stores.base import Call, ObjectStore, Steps, check_etag
+from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.checks import check_etag
 from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.stores.cloud.watching import watched

@@ -23,7 +23,9 @@ from s3dlio.errors import (
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sources import FileSource, Source, as_memory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
-from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, unsupported
+from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.blocking import BlockingStore
+from s3dlio.stores.checks import unsupported
 from s3dlio.stores.local.atomic import Replacement, check_regular, make_directories
 from s3dlio.stores.local.walking import walk
 from s3dlio.types import (

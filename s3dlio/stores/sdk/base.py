@@ -8,7 +8,8 @@ from typing import Any
 
 from s3dlio.config.settings import Settings
 from s3dlio.forking import ForkLock, renewed_in_child
-from s3dlio.stores.base import BlockingStore, ObjectWriter
+from s3dlio.stores.base import ObjectWriter
+from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.types import NO_OPTIONS, Observer, PutOptions
 

@@ -18,7 +18,8 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.net import blocking as one
 from s3dlio.net.dates import moment_of
-from s3dlio.stores.base import BlockingStore, Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import S3_API, check_listing, create_only_error, error_for
 from s3dlio.stores.cloud.percent import encode_key

@@ -1,0 +1,28 @@
+"""Stores that block the calling thread: files, memory, and those over an SDK."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.checks import check_etag
+from s3dlio.types import NO_CONDITIONS
+
+T = TypeVar("T")
+
+
+class BlockingStore(ObjectStore):
+    """A store whose hooks do their work on the calling thread and return the result."""
+
+    waits: ClassVar[bool] = True
+
+    def execute(self, call: Call[T]) -> T:
+        return call.run()
+
+    def _delete_if_match(self, key: str, etag: str) -> Any:
+        """A look, then the delete: all that is left where the service behind takes no condition."""
+        try:
+            check_etag(self._head(key, NO_CONDITIONS), etag)
+        except FileNotFoundError:  # ObjectNotFoundError is one
+            return
+        self._delete(key, None)

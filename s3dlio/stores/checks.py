@@ -1,0 +1,67 @@
+"""What stores refuse before any I/O: ranges, buffers and options that cannot be meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3dlio.config.sizes import shown
+from s3dlio.errors import (
+    BufferRefusedError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
+    UnsupportedOperationError,
+)
+from s3dlio.memory.sources import as_memory
+from s3dlio.stores.call import BaseStore
+from s3dlio.types import ObjectMetadata
+
+MAX_OFFSET = 1 << 63
+
+
+def check_range(uri: str, offset: int, length: int | None) -> None:
+    """Refuse a range that no object can have.
+
+    Raises:
+        RangeNotSatisfiableError: negative, or beyond 2**63.
+        TypeError: not integers.
+    """
+    for name, value in (("offset", offset), ("length", length)):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be an integer number of bytes, not {type(value).__name__}")
+        if not 0 <= value < MAX_OFFSET:
+            raise RangeNotSatisfiableError(
+                f"{name}={shown(value)} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
+            )
+
+
+def check_etag(found: ObjectMetadata, etag: str) -> None:
+    """Refuse to go on with an object that is another than before.
+
+    Raises:
+        PreconditionFailedError: its ETag is another.
+    """
+    if (found.etag or "").strip('"') != etag.strip('"'):
+        raise PreconditionFailedError(f"the object's ETag is {found.etag}, not {etag}")
+
+
+def writable_memory(buffer: Any) -> memoryview:
+    """A flat writable memoryview over the caller's buffer.
+
+    Raises:
+        BufferError: it is read-only or not contiguous.
+        TypeError: it has no buffer.
+    """
+    view = as_memory(buffer)
+    raw = memoryview(buffer)
+    if raw.readonly:
+        raise BufferRefusedError("Buffer must be writable")
+    if not raw.c_contiguous:
+        raise BufferRefusedError("the destination buffer must be contiguous")
+    return view if len(view) else memoryview(bytearray())
+
+
+def unsupported(store: BaseStore, key: str, what: str) -> UnsupportedOperationError:
+    """The error for an option that ``store`` cannot honour."""
+    return UnsupportedOperationError(f"{store.scheme}:// stores cannot {what}", uri=store.uri(key))
