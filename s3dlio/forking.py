@@ -30,9 +30,9 @@ class Renewable(Protocol):
 
 
 class ForkLock:
-    """A lock for ``with``, which a thread may take again while it holds it: a signal handler or a finaliser may strike
-    in the middle of what it guards. In a forked child it is new: a thread that held it in the parent does not exist
-    there, and would never let go."""
+    """A lock like ``threading.RLock``: a thread may take it again while it holds it, since a signal handler or a
+    finaliser may run in the middle of what it guards. In a forked child it is new: a thread that held it in the parent
+    does not exist there, and would never let go."""
 
     __slots__ = ("__weakref__", "_lock")
 
@@ -46,12 +46,21 @@ class ForkLock:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def try_acquire(self) -> bool:
-        """Take the lock if it is free; ``release`` gives it back."""
-        return self._lock.acquire(blocking=False)
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock; whether that worked.
+
+        Args:
+            blocking: wait while another thread holds it.
+            timeout: for so many seconds at most; -1: as long as it takes.
+        """
+        return self._lock.acquire(blocking, timeout)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back.
+
+        Raises:
+            RuntimeError: this thread does not hold it.
+        """
         self._lock.release()
 
     def renew(self) -> None:

@@ -1,7 +1,7 @@
 """Calls within calls: a signal handler, a finaliser that the garbage collector runs, a sink or an observer may make any
 call in the middle of any other one, on the same thread.
 
-So locks are reentrant (``locks.ForkLock``), scratch memory belongs to an exchange and never to a thread, what the
+So locks are reentrant (``forking.ForkLock``), scratch memory belongs to an exchange and never to a thread, what the
 standard library locks without that is entered once (``submit``), and finalisers hand their work to a thread that is in
 the middle of nothing (``finalize_elsewhere``).
 """

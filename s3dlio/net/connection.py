@@ -260,7 +260,7 @@ class Connection:
         97 us a request, since halting and waking are work too). A server that turns out to be far is waited for asleep,
         and only every sixteenth request tries again; and one thread at a time spins.
         """
-        if not _spinning.try_acquire():
+        if not _spinning.acquire(blocking=False):
             return None
         try:
             receive, end = self.sock.recv_into, time.perf_counter() + _SPIN_SECONDS
