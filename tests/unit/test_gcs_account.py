@@ -85,9 +85,9 @@ def test_names_in_paths(key: str, encoded: str) -> None:
 
 def test_versions_are_data() -> None:
     store = GcsStore(GcsAccount(settings_of(anonymous=True)), "bucket")
-    read = store.read_request("k", (), Conditions(version_id="1&alt=json\r\na: b"))
+    read = store.service.read_request("k", (), Conditions(version_id="1&alt=json\r\na: b"))
     assert read.query == "alt=media&generation=1%26alt%3Djson%0D%0Aa%3A%20b"
-    assert store.delete_request("k", "1 HTTP/1.1").query == "generation=1%20HTTP%2F1.1"
+    assert store.service.delete_request("k", "1 HTTP/1.1").query == "generation=1%20HTTP%2F1.1"
 
 
 def test_names_that_are_no_text() -> None:
@@ -286,7 +286,7 @@ def test_impersonation(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_session_elsewhere_gets_no_token(key_file: Path, token_server: TokenServer) -> None:
     store = GcsStore(GcsAccount(settings_of(credentials_file=str(key_file))), "bucket")
-    session = _Session(store, "k", MemorySource(memoryview(b"x")), [])
+    session = _Session(store.service, "k", MemorySource(memoryview(b"x")), [])
     place = "/upload?upload_id=secret"
     for host, token in (("storage.googleapis.com", True), ("other.example", False)):
         session._place = session._find(f"https://{host}{place}")
@@ -305,7 +305,7 @@ def test_a_session_elsewhere_is_refused_where_it_would_need_the_customers_key(
     key_file: Path, token_server: TokenServer
 ) -> None:
     store = GcsStore(GcsAccount(settings_of(credentials_file=str(key_file))), "bucket")
-    session = _Session(store, "k", MemorySource(memoryview(b"x")), key_fields(b"k" * 32))
+    session = _Session(store.service, "k", MemorySource(memoryview(b"x")), key_fields(b"k" * 32))
     session._place = session._find("https://storage.googleapis.com/upload?upload_id=1")
     assert b"x-goog-encryption-key" in store.account.service.signer.render(session._request("bytes */1", None))
     with pytest.raises(errors.UnsupportedOperationError, match="customer's key"):

@@ -321,7 +321,7 @@ def test_a_token_travels_over_tls(authority: Authority, monkeypatch: pytest.Monk
             "Bearer tok-secret-1", "Bearer tok-secret-2", "Bearer tok-secret-2"
         ]  # fmt: skip
         assert store.account.project() == "the-project"
-        assert "secret" not in f"{store!r} {store.account!r} {store.account.tokens!r} {store.service.signer!r}"
+        assert "secret" not in f"{store!r} {store.account!r} {store.account.tokens!r} {store.account.service.signer!r}"
 
 
 def test_the_sdk_gets_bundle_and_credentials(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

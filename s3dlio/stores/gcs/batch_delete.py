@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.cloud.batch_delete import BatchDelete
 from s3dlio.stores.gcs import failures
-
-if TYPE_CHECKING:
-    from s3dlio.stores.gcs.store import GcsStore
+from s3dlio.stores.gcs.service import GcsService
 
 MAX_REQUESTS = 100
 
@@ -19,13 +15,12 @@ MAX_REQUESTS = 100
 class JsonBatches(BatchDelete):
     """Batches of one bucket: at most 100 objects; the token of the whole holds for all."""
 
-    service: GcsStore
+    service: GcsService
     taken = 200
     deleted = frozenset({200, 204})
 
     def request(self, fields: Headers, body: MemorySource) -> Request:
-        path = f"{self.service.account.base}/batch/storage/v1"
-        return Request(self.service.service, "POST", path, "", fields, body)
+        return self.service.batch_request(fields, body)
 
     def part(self, number: int, key: str) -> bytes:
         head = f"Content-Type: application/http\r\nContent-ID: <{number}>\r\n\r\n"

@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from s3dlio.errors import ConfigError, ProtocolError, S3dlioError
-from s3dlio.stores.base import Call, Steps
+from s3dlio.errors import ProtocolError, S3dlioError
+from s3dlio.net.message import Request
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.gcs import headers
+from s3dlio.stores.gcs.service import GcsService
 from s3dlio.types import Conditions, PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.net.message import Request
-    from s3dlio.stores.gcs.store import GcsStore
 
 #: Sources of one compose request.
 MAX_COMPOSED = 32
 
 
-def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
+def rewrite(
+    service: GcsService, source: GcsService, source_key: str, key: str, options: PutOptions
+) -> Steps[PutResult]:
     """Copy an object. Between places or storage classes the service does it in stretches; a token names the rest."""
     said = headers.properties(options)
     if said:  # a resource replaces all that the source has
         wanted = options.conditions
         read = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
-        original = yield from source._head(source_key, read)
+        original = yield from source.head_object(source_key, read)
         said = {**headers.carried(original), **said}
     query = [("fields", f"done,rewriteToken,resource({headers.RESULT_FIELDS})")]
     if options.conditions.version_id:
         query.append(("sourceGeneration", options.conditions.version_id))
     if options.ssekms_key_id:
         query.append(("destinationKmsKeyName", options.ssekms_key_id))
-    conditions = yield from store.write_conditions(key, options)
+    conditions = yield from service.write_conditions(key, options)
     query += conditions
     fields = headers.key_fields(options.sse_customer_key)
     fields += headers.key_fields(options.conditions.sse_customer_key, of_source=True)
-    path = f"{source.path(source_key)}/rewriteTo/b/{store.bucket}/o/{encode_segment(key)}"
+    path = f"{source.path(source_key)}/rewriteTo/b/{service.bucket}/o/{encode_segment(key)}"
     token: list[tuple[str, str]] = []
     while True:
-        request = store.request("POST", path, encode_query(query + token), fields, said or None)
+        request = service.request("POST", path, encode_query(query + token), fields, said or None)
         request.idempotent = not conditions
         try:
-            found = yield from store.ask(request, key)
+            found = yield from service.ask(request, key)
         except S3dlioError as error:
-            return (yield from attempts.judged(store, key, options, None, error))
+            return (yield from attempts.judged(service, key, options, None, error))
         if found.get("done"):
             if not isinstance(found.get("resource"), dict) or not found["resource"].get("generation"):
                 raise ProtocolError("the answer to a rewrite says that it is done, but not what came of it")
@@ -56,7 +56,7 @@ def rewrite(store: GcsStore, source: GcsStore, source_key: str, key: str, option
 
 
 def compose_request(
-    store: GcsStore,
+    service: GcsService,
     sources: Sequence[tuple[str, str | None]],
     key: str,
     said: dict[str, Any],
@@ -72,26 +72,18 @@ def compose_request(
     }
     query = encode_query([("fields", headers.RESULT_FIELDS), *headers.key_name(options), *conditions])
     fields = headers.key_fields(options.sse_customer_key)
-    request = store.request("POST", f"{store.path(key)}/compose", query, fields, body)
+    request = service.request("POST", f"{service.path(key)}/compose", query, fields, body)
     request.idempotent = not conditions
     return request
 
 
-def compose(store: GcsStore, keys: Sequence[str], key: str, options: PutOptions) -> PutResult:
-    """See :meth:`GcsStore.compose`."""
-    if not 1 <= len(keys) <= MAX_COMPOSED:
-        raise ConfigError(f"compose joins 1 to {MAX_COMPOSED} objects, not {len(keys)}", uri=store.uri(key))
-    for name in (key, *keys):
-        store.check_key(name, "COMPOSE")
-
-    def steps() -> Steps[PutResult]:
-        conditions = yield from store.write_conditions(key, options)
-        mark = attempts.new_mark(options)
-        said = headers.marked(headers.properties(options), mark)
-        request = compose_request(store, [(name, None) for name in keys], key, said, options, conditions)
-        try:
-            return headers.result_of((yield from store.ask(request, key)))
-        except S3dlioError as error:
-            return (yield from attempts.judged(store, key, options, mark, error))
-
-    return store.execute(Call(store, "COMPOSE", key, steps))
+def compose(service: GcsService, keys: Sequence[str], key: str, options: PutOptions) -> Steps[PutResult]:
+    """Make one object of others; see :meth:`GcsStore.compose`."""
+    conditions = yield from service.write_conditions(key, options)
+    mark = attempts.new_mark(options)
+    said = headers.marked(headers.properties(options), mark)
+    request = compose_request(service, [(name, None) for name in keys], key, said, options, conditions)
+    try:
+        return headers.result_of((yield from service.ask(request, key)))
+    except S3dlioError as error:
+        return (yield from attempts.judged(service, key, options, mark, error))

@@ -12,14 +12,17 @@ import json
 import re
 from typing import Any
 
-from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
+from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, UnsupportedOperationError
 from s3dlio.memory import crc32c
+from s3dlio.memory.sources import MemorySource
 from s3dlio.net.dates import rfc3339
-from s3dlio.net.message import Response
+from s3dlio.net.message import Headers, Response
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 Fields = list[tuple[str, str]]
+#: The header fields of a JSON body.
+JSON: Headers = (("content-type", "application/json; charset=UTF-8"),)
 
 #: Our name of what a write may say -> the property of an object resource.
 _PROPERTIES = {
@@ -52,6 +55,11 @@ def parse(body: bytes | bytearray) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ProtocolError("the answer is not the JSON that the API promises")
     return found
+
+
+def json_source(body: dict[str, Any]) -> MemorySource:
+    """A JSON body."""
+    return MemorySource(memoryview(json.dumps(body).encode()))
 
 
 # -- writing
@@ -125,6 +133,25 @@ def key_fields(key: bytes | None, *, of_source: bool = False) -> Fields:
 def key_name(options: PutOptions) -> Fields:
     """The query parameter that names a key of Cloud KMS."""
     return [("kmsKeyName", options.ssekms_key_id)] if options.ssekms_key_id else []
+
+
+def generation_of(conditions: Conditions) -> str | None:
+    """The generation that a write may replace, 0 for none at all; None where the conditions name none."""
+    if conditions.generation is not None:
+        return str(conditions.generation)
+    return "0" if conditions.if_none_match == "*" else None
+
+
+def check_etag_conditions(conditions: Conditions, etag: str | None) -> None:
+    """Refuse a write whose conditions do not hold for an object with this ETag (None: there is no object).
+
+    Raises:
+        PreconditionFailedError: the object has another ETag, or the one that it must not have.
+    """
+    wanted = conditions.if_match
+    other = wanted is not None and (etag is None or wanted not in (etag, "*"))
+    if other or (conditions.if_none_match is not None and conditions.if_none_match == etag):
+        raise PreconditionFailedError("the object is another than the condition names", status=412)
 
 
 def result_of(resource: dict[str, Any]) -> PutResult:

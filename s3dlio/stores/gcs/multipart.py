@@ -10,22 +10,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
 from s3dlio.net.message import Request, Response
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
-from s3dlio.stores.gcs import batch_delete, headers, uploads
+from s3dlio.stores.gcs import headers, listing, uploads
+from s3dlio.stores.gcs.batch_delete import MAX_REQUESTS, JsonBatches
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
+from s3dlio.stores.gcs.service import GcsService
 from s3dlio.stores.writer import UploadState, goes_on
 from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.gcs.store import GcsStore
 
 log = logging.getLogger("s3dlio.gcs")
 
@@ -55,8 +54,9 @@ class Upload:
 
     most_parts = _MAX_PARTS
 
-    def __init__(self, store: GcsStore, key: str, options: PutOptions) -> None:
-        self._store = store
+    def __init__(self, service: GcsService, batches: JsonBatches, key: str, options: PutOptions) -> None:
+        self._service = service
+        self._batches = batches
         self._key = key
         self._options = options
         self._mark = attempts.new_mark(options)
@@ -85,13 +85,13 @@ class Upload:
         """Go on with the parts of an earlier write that are the same as ours. Returns the size of its parts in bytes;
         None where there was none. What a write of another version of the source has left is removed."""
         if isinstance(stale := resume.stale.get("prefix"), str):
-            self._names += [found["name"] for found in (yield from self._store.temporary(stale))]
+            self._names += [found["name"] for found in (yield from listing.parts(self._service, stale))]
             yield from self.abort()
         prefix, size = resume.state.get("prefix"), resume.state.get("part_size")
         if not isinstance(prefix, str) or not prefix.startswith(PARTS) or not isinstance(size, int) or size < 1:
             return None
         self._prefix = prefix
-        there = {found["name"]: found for found in (yield from self._store.temporary(prefix))}
+        there = {found["name"]: found for found in (yield from listing.parts(self._service, prefix))}
         self._names += there
         for number, start in enumerate(range(0, source.size, size), 1):
             found = there.get(f"{prefix}{number:06}")
@@ -111,7 +111,7 @@ class Upload:
         crc = crc32c_of(source) if crc is None else crc
         self._sent[number] = (crc, source.size)
         name = self._new_name(f"{number:06}")
-        request = uploads.put_request(self._store, name, source, _TEMPORARY, crc, self._options, [])
+        request = uploads.put_request(self._service, name, source, _TEMPORARY, crc, self._options, [])
         request.check = self._check
         return request
 
@@ -120,7 +120,7 @@ class Upload:
         self._parts[number] = self._noted(f"{self._prefix}{number:06}", response, crc, size)
 
     def complete(self, size: int) -> Steps[PutResult]:
-        conditions = yield from self._store.write_conditions(self._key, self._options)
+        conditions = yield from self._service.write_conditions(self._key, self._options)
         parts = [part for _, part in sorted(self._parts.items())]
         level = 0
         while len(parts) > MAX_COMPOSED:
@@ -130,17 +130,17 @@ class Upload:
         if total != size:
             raise IntegrityError(f"the parts have {total} bytes together, the object {size}", hint="write it again")
         sources = [(part.name, part.generation) for part in parts]
-        request = compose_request(self._store, sources, self._key, self._said, self._options, conditions)
+        request = compose_request(self._service, sources, self._key, self._said, self._options, conditions)
         request.idempotent = True  # a conditional one is known by its mark
         try:
-            response = yield from self._store.send(request, self._key)
+            response = yield from self._service.send(request, self._key)
         except S3dlioError as lost:
             if self._mark is None:
                 result = yield from self._look(lost, crc, size)
             else:
-                result = yield from attempts.judged(self._store, self._key, self._options, self._mark, lost)
+                result = yield from attempts.judged(self._service, self._key, self._options, self._mark, lost)
         else:
-            result = yield from uploads.checked(self._store, self._key, response, crc)
+            result = yield from uploads.checked(self._service, self._key, response, crc)
         yield from self.abort()
         return result
 
@@ -154,7 +154,7 @@ class Upload:
                 if self.refused:
                     return
                 sources = [(part.name, part.generation) for part in group]
-                request = compose_request(self._store, sources, name, _TEMPORARY, self._options, [])
+                request = compose_request(self._service, sources, name, _TEMPORARY, self._options, [])
                 request.check = self._check
                 yield request
 
@@ -169,25 +169,25 @@ class Upload:
         if lost.status is not None and lost.status < 500:
             raise lost
         try:
-            found: ObjectMetadata = yield from self._store._head(self._key, NO_CONDITIONS)
+            found: ObjectMetadata = yield from self._service.head_object(self._key, NO_CONDITIONS)
         except S3dlioError:
             raise lost from None
         if (found.size, found.crc32c) != (size, crc):
             raise lost
-        log.info("the answer to a compose was lost, but %s is complete", self._store.uri(self._key))
+        log.info("the answer to a compose was lost, but %s is complete", self._service.uri(self._key))
         return PutResult(found.etag, found.version_id, size)
 
     def abort(self) -> Steps[None]:
         """Remove the temporary objects; what stays is told in the log."""
         names, self._names = self._names, []
-        for start in range(0, len(names), batch_delete.MAX_REQUESTS):
-            some = names[start : start + batch_delete.MAX_REQUESTS]
+        for start in range(0, len(names), MAX_REQUESTS):
+            some = names[start : start + MAX_REQUESTS]
             try:
-                failed = yield from self._store._delete_many(some)
+                failed = yield from self._batches.run(some)
             except S3dlioError as error:
                 failed = [(name, error) for name in some]
             for name, why in failed:
-                log.warning("a part of %s may have stayed as %s: %s", self._store.uri(self._key), name, why)
+                log.warning("a part of %s may have stayed as %s: %s", self._service.uri(self._key), name, why)
 
     def _new_name(self, name: str) -> str:
         self._names.append(self._prefix + name)
@@ -195,8 +195,8 @@ class Upload:
 
     def _noted(self, name: str, response: Response, crc: int, size: int) -> _Part:
         if response.status != 200:
-            raise uploads.typed_damage(self._store.fail(response, self._key))
-        resource = self._store.parsed(response, headers.parse)
+            raise uploads.typed_damage(self._service.fail(response, self._key))
+        resource = self._service.parsed(response, headers.parse)
         told = resource.get("crc32c")
         if told is not None and crc32c.from_base64(told) != crc:
             raise IntegrityError("a part arrived damaged", hint="write it again")
@@ -215,11 +215,16 @@ def _together(parts: Sequence[_Part]) -> tuple[int, int]:
 
 
 def write(
-    store: GcsStore, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+    service: GcsService,
+    batches: JsonBatches,
+    key: str,
+    source: Source,
+    options: PutOptions,
+    resume: UploadState | None = None,
 ) -> Steps[PutResult]:
     """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
-    size = part_size_for(source.size, store.settings.multipart.part_size)
-    upload = Upload(store, key, options)
+    size = part_size_for(source.size, service.settings.multipart.part_size)
+    upload = Upload(service, batches, key, options)
     if resume is not None:
         size = (yield from upload.take_up(source, resume)) or size
         resume.save({"prefix": upload.prefix, "part_size": size})

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import random
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from s3dlio.errors import (
@@ -26,15 +26,13 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.message import Pause, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers, uploads
+from s3dlio.stores.gcs.service import GcsService
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.gcs.store import GcsStore
-    from s3dlio.stores.writer import UploadState
 
 log = logging.getLogger("s3dlio.gcs")
 
@@ -47,7 +45,7 @@ class _SessionGoneError(ServiceError):
 
 
 def write(
-    store: GcsStore, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+    service: GcsService, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
     """Write an object through a session; a second one is opened when the first is lost, and so on. With ``resume``
     the first is that of an earlier write, if it is still open."""
@@ -56,60 +54,59 @@ def write(
     before = resume.state.get("session") if resume is not None else None
     if resume is not None and isinstance(before, str) and mark is not None:
         mark = resume.state.get("mark") or mark  # it was said when that session was opened
-    most = store.settings.retry.max_attempts
+    most = service.settings.retry.max_attempts
     attempt, gone = 1, False
     while True:
-        session = _Session(store, key, source, headers.key_fields(options.sse_customer_key))
+        session = _Session(service, key, source, headers.key_fields(options.sse_customer_key))
         try:
             if isinstance(before, str):
                 response = yield from session.take_up(before)
             else:
-                conditions = yield from store.write_conditions(key, options)
+                conditions = yield from service.write_conditions(key, options)
                 location = yield from session.open(options, mark, crc, conditions)
                 if resume is not None:
                     resume.save({"session": location, "mark": mark or ""})
                 response = yield from session.send()
-            return (yield from uploads.checked(store, key, response, crc))
+            return (yield from uploads.checked(service, key, response, crc))
         except S3dlioError as error:
             gone = gone or isinstance(error, _SessionGoneError)  # with its last answer, perhaps
             if not isinstance(error, _SessionGoneError) or attempt >= most:
                 error.attempts = max(error.attempts, attempt)
                 typed = uploads.typed_damage(error)
-                return (yield from attempts.judged(store, key, options, mark, typed, left_open=gone))
-            log.info("an upload session of %s is gone; attempt %d of %d", store.uri(key), attempt, most)
+                return (yield from attempts.judged(service, key, options, mark, typed, left_open=gone))
+            log.info("an upload session of %s is gone; attempt %d of %d", service.uri(key), attempt, most)
         attempt, before = attempt + 1, None
 
 
 class _Session:
     """One session on its way."""
 
-    def __init__(self, store: GcsStore, key: str, source: Source, key_fields: headers.Fields) -> None:
-        self._store = store
+    def __init__(self, service: GcsService, key: str, source: Source, key_fields: headers.Fields) -> None:
+        self._service = service
         self._key_fields = key_fields
         self._key = key
         self._source = source
         self._place: tuple[Service, str, str] | None = None
 
     def __repr__(self) -> str:
-        return f"<upload session of {self._store.uri(self._key)}>"
+        return f"<upload session of {self._service.uri(self._key)}>"
 
     def open(
         self, options: PutOptions, mark: str | None, crc: int, conditions: list[tuple[str, str]]
     ) -> Steps[str]:
         """Ask for a session; what the object is to be stands there, its checksum included. Returns its URL."""
-        store = self._store
         said = headers.marked(headers.properties(options), mark)
         resource: dict[str, Any] = {**said, "name": self._key, "crc32c": crc32c.to_base64(crc)}
         query = [("uploadType", "resumable"), ("name", self._key), ("fields", headers.RESULT_FIELDS)]
         fields = [
-            *uploads.JSON,
+            *headers.JSON,
             ("x-upload-content-type", headers.content_type(said)),
             ("x-upload-content-length", str(self._source.size)),
             *self._key_fields,
         ]
         query += [*headers.key_name(options), *conditions]
-        request = store.upload_request(query, fields, uploads.json_source(resource))
-        response = yield from store.send(request, self._key, (200, 201))
+        request = self._service.upload_request(query, fields, headers.json_source(resource))
+        response = yield from self._service.send(request, self._key, (200, 201))
         location = response.header(b"location")
         if not location:
             raise ProtocolError("the answer names no upload session")
@@ -133,20 +130,20 @@ class _Session:
             ProtocolError: it is no place that can be used.
             UnsupportedOperationError: another host, which must not see the customer's key.
         """
-        account = self._store.account
+        account = self._service.account
         parts = urlsplit(location)
         own = account.service.pool
         if parts.scheme not in ("http", "https") or not parts.netloc or (own.secure and parts.scheme == "http"):
             raise ProtocolError("the upload session is at a place that cannot be used")
-        service = account.service
+        host = account.service
         if pool_for_url(location, account.settings.http) is not own:
             if self._key_fields:
                 raise UnsupportedOperationError(
                     "the upload session is at another host, which must not see the customer's key",
                     hint="use that host as the endpoint",
                 )
-            service = account.without_token(location)
-        return service, parts.path, parts.query
+            host = account.without_token(location)
+        return host, parts.path, parts.query
 
     def send(self, position: int = 0) -> Steps[Response]:
         """Send the bytes from ``position`` on, and from where the session says it is, until it answers with the object.
@@ -155,14 +152,14 @@ class _Session:
             _SessionGoneError: it has been forgotten.
             S3dlioError: refused, or no progress for ``retry.max_attempts`` attempts.
         """
-        retry = self._store.settings.retry
+        retry = self._service.settings.retry
         furthest, stalled = position, 0
         while True:
             failure: S3dlioError | None = None
             try:
                 response: Response = yield self._bytes_from(position)
                 if response.status in TRANSIENT:
-                    failure = self._store.fail(response, self._key)
+                    failure = self._service.fail(response, self._key)
                     yield Pause(min(retry_after(response) or 0.0, retry.retry_after_cap))
             except (NetworkError, TransferTimeoutError) as error:
                 failure = error
@@ -173,7 +170,7 @@ class _Session:
             if response.status in (404, 410):
                 raise _SessionGoneError("the upload session is gone", status=response.status, hint="write it again")
             if response.status != _INCOMPLETE:
-                raise self._store.fail(response, self._key)
+                raise self._service.fail(response, self._key)
             position = self._persisted(response)
             stalled = 0 if position > furthest else stalled + 1
             furthest = max(furthest, position)
@@ -189,16 +186,16 @@ class _Session:
             return self._request(f"bytes */{size}", None)
         source = self._source.part(position, size - position) if position else self._source
         request = self._request(f"bytes {position}-{size - 1}/{size}", source)
-        service = request.service
-        once = dataclasses.replace(self._store.settings.retry, max_attempts=1)
-        request.service = Service(service.pool, service.signer, RetryPolicy(once, service.policy.total_timeout))
+        host = request.service
+        once = dataclasses.replace(self._service.settings.retry, max_attempts=1)
+        request.service = Service(host.pool, host.signer, RetryPolicy(once, host.policy.total_timeout))
         request.idempotent = False
         return request
 
     def _request(self, content_range: str, body: Source | None) -> Request:
         assert self._place is not None
-        service, path, query = self._place
-        return Request(service, "PUT", path, query, (("content-range", content_range), *self._key_fields), body)
+        host, path, query = self._place
+        return Request(host, "PUT", path, query, (("content-range", content_range), *self._key_fields), body)
 
     def _persisted(self, response: Response) -> int:
         """How many bytes the session has: those of its Range, none without one."""

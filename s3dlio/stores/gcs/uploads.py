@@ -10,49 +10,41 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.base import Steps
+from s3dlio.net.message import Request, Response
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers
+from s3dlio.stores.gcs.service import GcsService
 from s3dlio.types import PutOptions, PutResult
 
-if TYPE_CHECKING:
-    from s3dlio.stores.gcs.store import GcsStore
-
-JSON: Headers = (("content-type", "application/json; charset=UTF-8"),)
 #: Up to here the parts of a body are joined, and go out in one piece.
 _JOINED = 64 << 10
 
 
-def json_source(body: dict[str, Any]) -> MemorySource:
-    """A JSON body."""
-    return MemorySource(memoryview(json.dumps(body).encode()))
-
-
-def write(store: GcsStore, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
+def write(service: GcsService, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write an object in one request."""
     mark = attempts.new_mark(options)
     said = headers.marked(headers.properties(options), mark)
-    conditions = yield from store.write_conditions(key, options)
+    conditions = yield from service.write_conditions(key, options)
     crc = crc32c_of(source)
-    request = put_request(store, key, source, said, crc, options, conditions)
+    request = put_request(service, key, source, said, crc, options, conditions)
     try:
-        response = yield from store.send(request, key)
+        response = yield from service.send(request, key)
     except S3dlioError as error:
         if mark is None:
             raise typed_damage(error) from error
-        return (yield from attempts.judged(store, key, options, mark, typed_damage(error)))
-    return (yield from checked(store, key, response, crc))
+        return (yield from attempts.judged(service, key, options, mark, typed_damage(error)))
+    return (yield from checked(service, key, response, crc))
 
 
 def put_request(
-    store: GcsStore,
+    service: GcsService,
     key: str,
     source: Source,
     said: dict[str, Any],
@@ -66,12 +58,12 @@ def put_request(
     fields = headers.key_fields(options.sse_customer_key)
     if said.keys() <= {"contentType"} and source.size:
         fields += [("content-type", headers.content_type(said)), ("x-goog-hash", f"crc32c={told}")]
-        request = store.upload_request([("uploadType", "media"), *query], fields, source)
+        request = service.upload_request([("uploadType", "media"), *query], fields, source)
     else:
         boundary = os.urandom(16).hex()
         fields.append(("content-type", f"multipart/related; boundary={boundary}"))
         body = related({**said, "name": key, "crc32c": told}, source, headers.content_type(said), boundary)
-        request = store.upload_request([("uploadType", "multipart"), *query], fields, body)
+        request = service.upload_request([("uploadType", "multipart"), *query], fields, body)
     return request
 
 
@@ -114,17 +106,17 @@ class FramedSource(Source):
         return MemorySource(self.read(start, length))
 
 
-def checked(store: GcsStore, key: str, response: Response, crc: int) -> Steps[PutResult]:
+def checked(service: GcsService, key: str, response: Response, crc: int) -> Steps[PutResult]:
     """The result that an answer tells, if its checksum is ours. Damaged bytes are deleted: that generation only.
 
     Raises:
         IntegrityError: it is another.
     """
-    resource = store.parsed(response, headers.parse)
+    resource = service.parsed(response, headers.parse)
     told = resource.get("crc32c")
     if told is not None and crc32c.from_base64(told) != crc:
         if resource.get("generation"):
-            yield from store._delete(key, resource["generation"])
+            yield from service.delete(key, resource["generation"])
         raise IntegrityError("the object arrived damaged, and was removed", hint="write it again")
     return headers.result_of(resource)
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from s3dlio.config.settings import Settings
-from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError, ProtocolError, S3dlioError
+from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, ProtocolError, S3dlioError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.reading import beyond_end
-from s3dlio.stores.gcs import failures, headers, links
+from s3dlio.stores.gcs import buckets, failures, headers, links
 from s3dlio.stores.gcs.account import GcsAccount, account_of
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.sdk.base import SdkStore
@@ -167,19 +167,14 @@ class GcsSdkStore(SdkStore):
     def _generation(self, key: str, options: PutOptions) -> int | None:
         """The generation that a write's conditions allow to replace; 0: none at all."""
         conditions = options.conditions
-        if conditions.generation is not None:
-            return conditions.generation
-        if conditions.if_none_match == "*":
-            return 0
-        if conditions.if_match is None and conditions.if_none_match is None:
-            return None
+        known = headers.generation_of(conditions)
+        if known is not None or not attempts.is_conditional(options):
+            return None if known is None else int(known)
         try:
             found = self._head(key, Conditions())
         except ObjectNotFoundError:
             found = ObjectMetadata(0, version_id="0")
-        wrong = conditions.if_match is not None and (not found.etag or conditions.if_match not in (found.etag, "*"))
-        if wrong or (conditions.if_none_match is not None and conditions.if_none_match == found.etag):
-            raise PreconditionFailedError("the object is another than the condition names", status=412)
+        headers.check_etag_conditions(conditions, found.etag)
         return int(found.version_id or 0)
 
     # -- listing
@@ -265,7 +260,7 @@ class GcsSdkStore(SdkStore):
             with self._translated(""):
                 ours = self._bucket().exists(**self._common())
             if not ours:
-                error.hint = "bucket names are shared by all of Google Cloud; choose another"
+                error.hint = buckets.TAKEN
                 raise
 
     def _delete_container(self) -> None:
