@@ -80,7 +80,7 @@ def test_names_that_no_object_has(key: str) -> None:
 def test_names_in_paths(key: str, encoded: str) -> None:
     assert encode_segment(key) == encoded
     store = GcsStore(GcsAccount(settings_of(anonymous=True)), "bucket")
-    assert store.path(key) == f"/storage/v1/b/bucket/o/{encoded}"
+    assert store.service.path(key) == f"/storage/v1/b/bucket/o/{encoded}"
 
 
 def test_versions_are_data() -> None:
@@ -124,7 +124,7 @@ def test_endpoints(environ: dict[str, str], url: str) -> None:
 
 def test_an_endpoint_below_a_path() -> None:
     store = GcsStore(GcsAccount(settings_of(endpoint_url="http://proxy.example/gcs")), "bucket")
-    assert store.path("k") == "/gcs/storage/v1/b/bucket/o/k"
+    assert store.service.path("k") == "/gcs/storage/v1/b/bucket/o/k"
     with pytest.raises(errors.ConfigError):
         GcsAccount(settings_of(endpoint_url="http://proxy.example/?a=b"))
 
