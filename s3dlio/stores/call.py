@@ -166,6 +166,18 @@ class Call(Generic[T]):
             error = TransferCancelledError("given up by its batch", uri=self.uri, operation=self.operation)
         self._observe(error)
 
+    def begin(self) -> None:
+        """Begin work that goes on over several calls of its caller, as a writer's does; ``end`` ends it."""
+        self.__enter__()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it.
+
+        Raises:
+            S3dlioError: in place of an ``error`` that is not one yet, of this library's or of the system's.
+        """
+        self.__exit__(None if error is None else type(error), error, None)
+
     def _observe(self, error: BaseException | None) -> None:
         seen = self._observation
         if seen is None:

@@ -13,7 +13,7 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.sources import as_memory
 from s3dlio.stores.call import BaseStore
-from s3dlio.types import ObjectMetadata
+from s3dlio.types import Conditions, ObjectMetadata
 
 MAX_OFFSET = 1 << 63
 
@@ -34,6 +34,18 @@ def check_range(uri: str, offset: int, length: int | None) -> None:
             raise RangeNotSatisfiableError(
                 f"{name}={shown(value)} is not between 0 and 2**63", uri=uri, operation="GET_RANGE"
             )
+
+
+def check_conditions(etag: str | None, conditions: Conditions) -> None:
+    """Refuse an object whose ETag the conditions do not allow; there are no versions.
+
+    Raises:
+        PreconditionFailedError: it is another, or still the same.
+    """
+    if conditions.if_match not in (None, "*", etag):
+        raise PreconditionFailedError(f"the object's ETag is {etag}, not {conditions.if_match}")
+    if conditions.if_none_match is not None and conditions.if_none_match in ("*", etag):
+        raise PreconditionFailedError(f"the object's ETag is still {etag}")
 
 
 def check_etag(found: ObjectMetadata, etag: str) -> None:

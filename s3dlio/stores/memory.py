@@ -13,7 +13,6 @@ from s3dlio.errors import (
     AlreadyExistsError,
     LocalIOError,
     ObjectNotFoundError,
-    PreconditionFailedError,
     S3dlioError,
 )
 from s3dlio.forking import ForkLock
@@ -22,7 +21,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, as_memory
 from s3dlio.stores.base import ObjectStore, ObjectWriter
 from s3dlio.stores.blocking import BlockingStore
-from s3dlio.stores.checks import unsupported
+from s3dlio.stores.checks import check_conditions, unsupported
 from s3dlio.types import (
     NO_OPTIONS,
     Conditions,
@@ -101,11 +100,7 @@ class MemoryStore(BlockingStore):
         found = self._container.objects.get(key)
         if found is None:
             raise ObjectNotFoundError("no such object")
-        etag = found.metadata.etag
-        if conditions.if_match not in (None, "*", etag):
-            raise PreconditionFailedError(f"the object's ETag is {etag}, not {conditions.if_match}")
-        if conditions.if_none_match is not None and conditions.if_none_match in ("*", etag):
-            raise PreconditionFailedError(f"the object's ETag is still {etag}")
+        check_conditions(found.metadata.etag, conditions)
         return found
 
     def _refuse_versions(self, key: str, conditions: Conditions) -> None:
@@ -153,16 +148,13 @@ class MemoryStore(BlockingStore):
 
     @staticmethod
     def _check_write(existing: _Object | None, conditions: Conditions) -> None:
-        etag = existing.metadata.etag if existing else None
-        if conditions.if_none_match == "*" and existing:
-            raise AlreadyExistsError("the object exists already")
-        if conditions.if_match is not None:
-            if existing is None:
+        if existing is None:
+            if conditions.if_match is not None:
                 raise ObjectNotFoundError("no such object to replace")
-            if conditions.if_match not in ("*", etag):
-                raise PreconditionFailedError(f"the object's ETag is {etag}, not {conditions.if_match}")
-        if conditions.if_none_match not in (None, "*") and conditions.if_none_match == etag:
-            raise PreconditionFailedError(f"the object's ETag is still {etag}")
+        elif conditions.if_none_match == "*":
+            raise AlreadyExistsError("the object exists already")
+        else:
+            check_conditions(existing.metadata.etag, conditions)
 
     def writer(
         self,

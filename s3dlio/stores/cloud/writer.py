@@ -101,7 +101,7 @@ class CloudWriter(ObjectWriter):
         self._open = True
         self._pid = os.getpid()
         self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
-        self._call.__enter__()
+        self._call.begin()
         _open_writers.add(self)
         expect_finalizers()
 
@@ -242,7 +242,7 @@ class CloudWriter(ObjectWriter):
         self._open = False
         _open_writers.discard(self)
         self._buffer = None
-        self._call.__exit__(type(error) if error else None, error, None)
+        self._call.end(error)
 
     def __del__(self) -> None:
         # A writer that is dropped without close leaves no object and no parts.

@@ -16,7 +16,6 @@ from s3dlio.errors import (
     InvalidURIError,
     IsDirectoryError,
     LocalIOError,
-    PreconditionFailedError,
     S3dlioError,
     TransferCancelledError,
 )
@@ -25,7 +24,7 @@ from s3dlio.memory.sources import FileSource, Source, as_memory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter
 from s3dlio.stores.blocking import BlockingStore
-from s3dlio.stores.checks import unsupported
+from s3dlio.stores.checks import check_conditions, unsupported
 from s3dlio.stores.local.atomic import Replacement, check_regular, make_directories
 from s3dlio.stores.local.walking import walk
 from s3dlio.types import (
@@ -122,11 +121,7 @@ class LocalStore(BlockingStore):
             return
         if conditions.version_id is not None or conditions.generation is not None:
             raise unsupported(self, key, "keep versions of an object")
-        etag = etag_of(info)
-        if conditions.if_match not in (None, "*", etag):
-            raise PreconditionFailedError(f"the file's ETag is {etag}, not {conditions.if_match}")
-        if conditions.if_none_match is not None and conditions.if_none_match in ("*", etag):
-            raise PreconditionFailedError(f"the file's ETag is still {etag}")
+        check_conditions(etag_of(info), conditions)
 
     # -- writing
 
@@ -333,11 +328,11 @@ class _LocalWriter(ObjectWriter):
         self._out: Output
         self._closed = True  # for __del__, should the next lines fail
         self._call: Call[PutResult] = Call(store, "PUT", key, lambda: store._output(key, options, buffer_size, beneath))
-        self._call.__enter__()
+        self._call.begin()
         try:
             self._target, self._out = self._call.start()
         except BaseException as exc:
-            self._call.__exit__(type(exc), exc, exc.__traceback__)
+            self._call.end(exc)
             raise
         self._closed = False
         if store.observers:
@@ -363,7 +358,7 @@ class _LocalWriter(ObjectWriter):
             self._give_up(exc)
             raise
         self._closed = True
-        self._call.__exit__(None, None, None)
+        self._call.end()
         return result
 
     def _finish(self) -> PutResult:
@@ -374,7 +369,7 @@ class _LocalWriter(ObjectWriter):
     def _give_up(self, error: BaseException) -> None:
         self._closed = True
         self._target.abort()
-        self._call.__exit__(type(error), error, error.__traceback__)
+        self._call.end(error)
 
     def abort(self) -> None:
         if not self._closed:
