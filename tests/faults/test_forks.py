@@ -18,7 +18,7 @@ import pytest
 import s3dlio
 from s3dlio.config.settings import Settings
 from s3dlio.forking import Unforked, import_all
-from s3dlio.stores.azure.tokens import entra_tokens
+from s3dlio.stores.azure.credentials import entra_tokens
 from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.registry import open_store
 from s3dlio.uri import parse

@@ -14,7 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
 from s3dlio import errors
-from s3dlio.stores.azure.tokens import TokenCredential, entra_tokens
+from s3dlio.stores.azure.credentials import TokenCredential, entra_tokens
 from s3dlio.stores.cloud.tokens import Token
 
 AccessToken = namedtuple("AccessToken", "token expires_on")

@@ -28,7 +28,7 @@ from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_account, check_container
 from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
-from s3dlio.stores.azure.tokens import entra_tokens
+from s3dlio.stores.azure.credentials import entra_tokens
 from s3dlio.stores.cloud.tokens import Tokens
 from s3dlio.uri import Location
 

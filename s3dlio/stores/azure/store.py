@@ -8,7 +8,7 @@ from typing import ClassVar
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.stores.azure import batch_delete, copying, crc64, failures, headers, listing, multipart, sas, xml
+from s3dlio.stores.azure import batch_delete, copying, crc64, failures, headers, links, listing, multipart, xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.service import AzureService
@@ -149,9 +149,9 @@ class AzureStore(CloudStore):
     # -- links and tags
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.sas.presign`."""
+        """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.links.presign`."""
         self.check_key(key, "PRESIGN")
-        return sas.presign(self.account, self.container, key, self.service.path(key), method, expires, version_id)
+        return links.presign(self.account, self.container, key, self.service.path(key), method, expires, version_id)
 
     def get_tags(self, key: str) -> dict[str, str]:
         """The index tags of a blob."""

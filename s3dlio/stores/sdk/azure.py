@@ -12,7 +12,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, ProtocolError, S3dlioError, ServiceError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.azure import failures, sas
+from s3dlio.stores.azure import failures, links
 from s3dlio.stores.azure.account import AzureAccount, account_of
 from s3dlio.stores.azure.headers import MARK_NAME
 from s3dlio.stores.azure.names import check_blob
@@ -237,7 +237,7 @@ class AzureSdkStore(SdkStore):
         """As of the native store: signing is no transport."""
         self.check_key(key, "PRESIGN")
         path = f"{self.account.base}/{self.container}/{encode_key(key)}"
-        return sas.presign(self.account, self.container, key, path, method, expires, version_id)
+        return links.presign(self.account, self.container, key, path, method, expires, version_id)
 
     def get_tags(self, key: str) -> dict[str, str]:
         """The index tags of a blob."""

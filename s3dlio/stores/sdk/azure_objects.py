@@ -11,7 +11,7 @@ from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.forking import import_all
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.account import AzureAccount
-from s3dlio.stores.azure.tokens import TokenCredential
+from s3dlio.stores.azure.credentials import TokenCredential
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
