@@ -15,9 +15,8 @@ from azure.storage.blob import BlobServiceClient
 from s3dlio import errors
 from s3dlio.config.settings import Settings
 from s3dlio.stores import registry
-from s3dlio.stores.azure import AzureAccount, AzureStore
-from s3dlio.stores.azure import account as azure_account
-from s3dlio.stores.azure.account import check_sas, parse_connection_string
+from s3dlio.stores.azure import AzureAccount, AzureStore, credentials
+from s3dlio.stores.azure.credentials import check_sas, parse_connection_string
 from s3dlio.stores.registry import Stores, open_store
 from s3dlio.types import Conditions
 from s3dlio.uri import parse
@@ -216,7 +215,7 @@ def test_a_kind_of_credentials_is_what_is_asked_for(
         made.append(kind)
         return Credential()
 
-    monkeypatch.setitem(azure_account._CREDENTIALS, kind, credential)
+    monkeypatch.setitem(credentials._CREDENTIALS, kind, credential)
     found = account(credential=kind, sas_token=SAS)  # a key and a signature are there, too
     assert (found.key, found.sas, made) == (None, None, [])
     assert found.tokens is not None

@@ -14,8 +14,9 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
 from s3dlio import errors
-from s3dlio.stores.azure.credentials import TokenCredential, entra_tokens
+from s3dlio.stores.azure.credentials import entra_tokens
 from s3dlio.stores.cloud.tokens import Token
+from s3dlio.stores.sdk.azure_objects import TokenCredential
 
 AccessToken = namedtuple("AccessToken", "token expires_on")
 

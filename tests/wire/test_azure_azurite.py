@@ -169,7 +169,7 @@ def _tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             expires = datetime.datetime.now(datetime.UTC).timestamp() + 3600
             return namedtuple("AccessToken", "token expires_on")(token, int(expires))
 
-    monkeypatch.setattr("s3dlio.stores.azure.account._default_credential", Credential)
+    monkeypatch.setattr("s3dlio.stores.azure.credentials._default_credential", Credential)
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: object())
     return made
 

@@ -1,4 +1,4 @@
-"""Who we are and where the service is: endpoint and credentials of one storage account.
+"""One storage account: its endpoint and credentials.
 
 Key, SAS and connection string are read here; everything else (managed identities, workload identity, the Azure CLI,
 client secrets) azure-identity finds, where it is installed.
@@ -6,42 +6,28 @@ client secrets) azure-identity finds, where it is installed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import importlib.util
 import ipaddress
-import os
-import re
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.config import trust
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, InvalidURIError, PermissionDeniedError
-from s3dlio.forking import import_all
 from s3dlio.net.message import Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.azure import crc64
+from s3dlio.stores.azure.credentials import IDENTITIES, check_sas, decode_key, identity_tokens, parse_connection_string
 from s3dlio.stores.azure.names import check_account, check_container
 from s3dlio.stores.azure.sharedkey import BearerRenderer, HeadRenderer, SasRenderer, SharedKeySigner
-from s3dlio.stores.azure.credentials import entra_tokens
 from s3dlio.stores.cloud.tokens import Tokens
 from s3dlio.uri import Location
 
 USER_AGENT = f"s3dlio/{__version__}"
 #: Error codes that pass by themselves whatever their status.
 _TRANSIENT_CODES = frozenset({b"ServerBusy", b"InternalError", b"OperationTimedOut"})
-_SAS = re.compile(r"[\x21-\x7e]*\Z")
-# The account of every Azurite and storage emulator (Azure documentation, "Use the Azurite emulator").
-_EMULATOR = {
-    "AccountName": "devstoreaccount1",
-    "AccountKey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
-    "BlobEndpoint": "http://127.0.0.1:10000/devstoreaccount1",
-}
 
 
 class AzureAccount:
@@ -90,7 +76,7 @@ class AzureAccount:
     # -- where
 
     def _find_url(self) -> str:
-        #: The setting that says where the service is.
+        #: The setting that the endpoint comes from.
         self._says_where = "azure.endpoint_url" if self.settings.azure.endpoint_url else "azure.connection_string"
         given = self.settings.azure.endpoint_url or self._from_connection("BlobEndpoint")
         if given:
@@ -123,7 +109,7 @@ class AzureAccount:
         return url
 
     def _from_connection(self, field: str) -> str | None:
-        """A field of the connection string, where that is about our account."""
+        """A field of the connection string, where that belongs to this account."""
         if self._connection.get("AccountName", self.name) != self.name:
             return None
         return self._connection.get(field)
@@ -135,7 +121,7 @@ class AzureAccount:
         azure = self.settings.azure
         if azure.anonymous or azure.credential == "none":
             return
-        if azure.credential in _BEARER:
+        if azure.credential in IDENTITIES:
             self.tokens = self._identity(azure.credential)
             return
         key = azure.key or (None if azure.sas_token else self._from_connection("AccountKey"))
@@ -177,7 +163,7 @@ class AzureAccount:
                 f"azure.credential={kind} sends tokens of Microsoft Entra ID, which need https",
                 hint="use an https endpoint, or a key or SAS",
             )
-        return entra_tokens(lambda: _CREDENTIALS[kind]())
+        return identity_tokens(kind)
 
     def _renderer(self, pool: ConnectionPool) -> HeadRenderer:
         common = (pool.host_header, pool.target_prefix, USER_AGENT)
@@ -197,7 +183,7 @@ def _account(settings: Settings, name: str, origins: frozenset[tuple[str, str]])
 
 
 def account_of(location: Location, settings: Settings) -> AzureAccount:
-    """The account that a URI names.
+    """The account that a URI names; containers of one account share it.
 
     Raises:
         InvalidURIError: it names none, or no container can have the name that it gives.
@@ -214,49 +200,6 @@ def account_of(location: Location, settings: Settings) -> AzureAccount:
     return _account(settings, location.account, frozenset(settings.origins.items()))
 
 
-def _default_credential() -> Any:
-    """Whatever azure-identity finds: environment, workload identity, managed identity, Azure CLI, ..."""
-    import_all("azure.identity")
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
-
-
-def _managed_identity() -> Any:
-    import_all("azure.identity")
-    from azure.identity import ManagedIdentityCredential
-
-    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None)
-
-
-def _client_secret() -> Any:
-    import_all("azure.identity")
-    from azure.identity import ClientSecretCredential
-
-    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
-    tenant, client, secret = values = [os.environ.get(name, "") for name in names]
-    if missing := [name for name, value in zip(names, values, strict=True) if not value]:
-        raise ConfigError(f"azure.credential=client-secret needs {', '.join(missing)}", hint="set them")
-    return ClientSecretCredential(tenant, client, secret)
-
-
-def _workload_identity() -> Any:
-    import_all("azure.identity")
-    from azure.identity import WorkloadIdentityCredential
-
-    return WorkloadIdentityCredential()
-
-
-#: Kinds of credentials that are tokens, and what makes them; looked up late, so that each can be replaced.
-_CREDENTIALS: dict[str, Callable[[], Any]] = {
-    "auto": lambda: _default_credential(),
-    "managed-identity": _managed_identity,
-    "client-secret": _client_secret,
-    "workload-identity": _workload_identity,
-}
-_BEARER = ("managed-identity", "client-secret", "workload-identity")
-
-
 def is_address(host: str) -> bool:
     """Whether a host name leaves no room for the account: an IP address, or localhost."""
     if host == "localhost":
@@ -266,48 +209,3 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def decode_key(text: str) -> bytes:
-    """The bytes of an account key.
-
-    Raises:
-        ConfigError: it is not base64.
-    """
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigError(
-            "the key of the Azure account is not base64", hint="copy it whole from the portal, '==' included"
-        ) from None
-
-
-def check_sas(text: str) -> str:
-    """A shared access signature as it stands in a query.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    sas = text.strip().lstrip("?")
-    if not _SAS.match(sas) or not any(part.startswith("sig=") for part in sas.split("&")):
-        raise ConfigError("that is not a shared access signature", hint="it looks like sv=...&se=...&sig=...")
-    return sas
-
-
-def parse_connection_string(text: str) -> dict[str, str]:
-    """The fields of a connection string (Azure documentation, "Configure Azure Storage connection strings").
-
-    Raises:
-        ConfigError: a part without ``=``, or nothing that says where or who.
-    """
-    fields: dict[str, str] = {}
-    for part in text.strip().strip(";").split(";"):
-        name, equals, value = part.strip().partition("=")
-        if not equals:
-            raise ConfigError("the Azure connection string is damaged", hint="it looks like Name=value;Name=value;...")
-        fields[name] = value
-    if fields.get("UseDevelopmentStorage", "").lower() == "true":
-        return dict(_EMULATOR)
-    if not fields.get("AccountName") and not fields.get("BlobEndpoint"):
-        raise ConfigError("the Azure connection string has neither AccountName nor BlobEndpoint")
-    return fields

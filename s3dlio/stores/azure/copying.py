@@ -1,4 +1,4 @@
-"""Copies inside one account: the service moves the bytes, and we wait until it is done (Azure Storage REST API,
+"""Copies inside one account: the service moves the bytes, and the client waits for the end (Azure Storage REST API,
 "Copy Blob", "Abort Copy Blob", "Set Blob Properties")."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def copy(
             return (yield from attempts.judged(service, key, options, None, service.fail(response, key)))
     status = response.header(b"x-ms-copy-status")
     if status is None:
-        raise service.api.error(response, service.endpoint)  # whatever is there now, nobody says that it is this copy
+        raise service.api.error(response, service.endpoint)  # what is there now may be another write's
     if status != "success":
         response = yield from _wait(service, key, response)
     if properties := headers.property_fields(options):
@@ -54,7 +54,7 @@ def _source_url(source: AzureService, key: str, version_id: str | None) -> str:
 
 
 def _wait(service: AzureService, key: str, response: Response) -> Steps[Response]:
-    """Look at the target until its copy is done; abort the copy when we are cancelled or can look no more."""
+    """Look at the target until its copy is done; abort the copy after an error or a cancellation."""
     copy_id = response.header(b"x-ms-copy-id")
     pause = _FIRST_PAUSE
     try:
@@ -63,7 +63,7 @@ def _wait(service: AzureService, key: str, response: Response) -> Steps[Response
             pause = min(_GROWTH * pause, _LONGEST_PAUSE)
             response = yield from service.head(key)
     except GeneratorExit:
-        raise  # the driver is gone: nobody can send the abort
+        raise  # the driver is gone, and with it the way to send an abort
     except BaseException:
         yield from _abort(service, key, copy_id)
         raise

@@ -1,8 +1,8 @@
 """The CRC64 of Azure Storage: of what is written, and of ranges that are read.
 
 Its polynomial is 0x9A6C9329AC4BC9B5 (reflected; initial value and final xor all ones), which is that of NVMe and of
-Amazon's CRC64NVME; a header field has its eight bytes, the lowest first, in base64. The service tells it in the answer
-to every Put Blob and Put Block, refuses bodies that have another one than the request says, and tells that of a range
+Amazon's CRC64NVME; a header field has its eight bytes, the lowest first, in base64. The service returns it in answers
+to every Put Blob and Put Block, refuses bodies whose CRC64 is not the one in the request, and returns that of a range
 of at most 4 MiB on request (Azure Storage REST API, "Put Blob", "Put Block", "Get Blob"; polynomial and byte order:
 Azure SDK for .NET, StorageCrc64Calculator, and the check value of the package azure-storage-extensions).
 Amazon's awscrt computes 31 GB/s of it on one core, azure-storage-extensions 1.7 GB/s, and of ``bytes`` only.
@@ -24,7 +24,7 @@ from s3dlio.stores.cloud.checksums import stretches
 from s3dlio.types import ObjectMetadata
 
 FIELD = "x-ms-content-crc64"
-#: The longest range of which the service tells a CRC64.
+#: The longest range of which the service returns a CRC64.
 MOST = 4 << 20
 _ASK = ("x-ms-range-get-content-crc64", "true")
 
@@ -53,9 +53,9 @@ def crc64_base64(source: Source) -> str:
 
 
 def arrived(response: Response, sent: Headers) -> bool:
-    """Whether what a write brought has the CRC64 that was sent, as far as one was, and its answer tells one."""
-    told = response.header(FIELD.encode())
-    return told is None or told == dict(sent).get(FIELD, told)
+    """Whether the CRC64 in the answer to a write is the one that was sent; true where either is missing."""
+    found = response.header(FIELD.encode())
+    return found is None or found == dict(sent).get(FIELD, found)
 
 
 def compared(steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
@@ -64,7 +64,7 @@ def compared(steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
     Raises:
         IntegrityError: it has another.
     """
-    told: list[str | None] = []
+    announced: list[str | None] = []
     request: Request = next(steps)
     if landed(sink) is not None:
         on_head = request.on_head
@@ -72,7 +72,7 @@ def compared(steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
 
         def note(response: Response, length: int | None) -> Any:
             # Of the whole range, also where its body breaks off and the rest comes with another answer.
-            told[:] = [response.header(FIELD.encode())]
+            announced[:] = [response.header(FIELD.encode())]
             return on_head(response, length)
 
         request.on_head = note
@@ -84,7 +84,7 @@ def compared(steps: Steps[ObjectMetadata], sink: Sink) -> Steps[ObjectMetadata]:
         about: ObjectMetadata = stop.value
     finally:
         steps.close()
-    expected = told[0] if told else None
+    expected = announced[0] if announced else None
     body = landed(sink) if expected is not None else None
     if body is not None and (found := crc64_base64(body)) != expected:
         raise IntegrityError(

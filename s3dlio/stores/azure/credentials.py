@@ -1,16 +1,27 @@
-"""Tokens of Microsoft Entra ID, from azure-identity."""
+"""Credentials of Azure Storage: account keys, shared access signatures and connection strings as they are written, and
+tokens of Microsoft Entra ID, from azure-identity."""
 
 from __future__ import annotations
 
-import time
+import base64
+import binascii
+import os
+import re
 from collections.abc import Callable
 from typing import Any
 
-from s3dlio.errors import PermissionDeniedError, S3dlioError
-from s3dlio.forking import renewed_in_child
+from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
+from s3dlio.forking import import_all, renewed_in_child
 from s3dlio.stores.cloud.tokens import Token, Tokens
 
 _SCOPE = "https://storage.azure.com/.default"
+_SAS = re.compile(r"[\x21-\x7e]*\Z")
+# The account of every Azurite and storage emulator (Azure documentation, "Use the Azurite emulator").
+_EMULATOR = {
+    "AccountName": "devstoreaccount1",
+    "AccountKey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    "BlobEndpoint": "http://127.0.0.1:10000/devstoreaccount1",
+}
 
 
 def entra_tokens(make_credential: Callable[[], Any]) -> Tokens[str]:
@@ -51,20 +62,95 @@ class _Entra:
             ) from error
 
 
-class TokenCredential:
-    """Tokens in the shape of azure-core's credential, for the SDK.
+def _default_credential() -> Any:
+    """Whatever azure-identity finds: environment, workload identity, managed identity, Azure CLI, ..."""
+    import_all("azure.identity")
+    from azure.identity import DefaultAzureCredential
 
-    The SDK keeps a token until five minutes before its end; ours ends in its eyes a minute from now, so that it asks
-    each time.
+    return DefaultAzureCredential()
+
+
+def _managed_identity() -> Any:
+    import_all("azure.identity")
+    from azure.identity import ManagedIdentityCredential
+
+    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None)
+
+
+def _client_secret() -> Any:
+    import_all("azure.identity")
+    from azure.identity import ClientSecretCredential
+
+    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+    tenant, client, secret = values = [os.environ.get(name, "") for name in names]
+    if missing := [name for name, value in zip(names, values, strict=True) if not value]:
+        raise ConfigError(f"azure.credential=client-secret needs {', '.join(missing)}", hint="set them")
+    return ClientSecretCredential(tenant, client, secret)
+
+
+def _workload_identity() -> Any:
+    import_all("azure.identity")
+    from azure.identity import WorkloadIdentityCredential
+
+    return WorkloadIdentityCredential()
+
+
+#: Values of ``azure.credential`` that mean tokens, and what makes their source.
+_CREDENTIALS: dict[str, Callable[[], Any]] = {
+    "auto": lambda: _default_credential(),
+    "managed-identity": _managed_identity,
+    "client-secret": _client_secret,
+    "workload-identity": _workload_identity,
+}
+#: Those that a user chooses; ``auto`` is what remains.
+IDENTITIES = ("managed-identity", "client-secret", "workload-identity")
+
+
+def identity_tokens(kind: str) -> Tokens[str]:
+    """The tokens of an identity, of one of the kinds that ``azure.credential`` names."""
+    return entra_tokens(lambda: _CREDENTIALS[kind]())
+
+
+def decode_key(text: str) -> bytes:
+    """The bytes of an account key.
+
+    Raises:
+        ConfigError: it is not base64.
     """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError(
+            "the key of the Azure account is not base64", hint="copy it whole from the portal, '==' included"
+        ) from None
 
-    def __init__(self, tokens: Tokens[str]) -> None:
-        self._tokens = tokens
 
-    def get_token(self, *scopes: str, **options: Any) -> Any:
-        """An azure.core.credentials.AccessToken. The SDK names a tenant when the service has refused the last one."""
-        if options.get("tenant_id"):
-            self._tokens.forget()
-        from azure.core.credentials import AccessToken
+def check_sas(text: str) -> str:
+    """A shared access signature as a query has it.
 
-        return AccessToken(self._tokens(), int(time.time()) + 60)
+    Raises:
+        ConfigError: it is none.
+    """
+    sas = text.strip().lstrip("?")
+    if not _SAS.match(sas) or not any(part.startswith("sig=") for part in sas.split("&")):
+        raise ConfigError("that is not a shared access signature", hint="it looks like sv=...&se=...&sig=...")
+    return sas
+
+
+def parse_connection_string(text: str) -> dict[str, str]:
+    """The fields of a connection string (Azure documentation, "Configure Azure Storage connection strings").
+
+    Raises:
+        ConfigError: a part without ``=``, or neither an account nor an endpoint.
+    """
+    fields: dict[str, str] = {}
+    for part in text.strip().strip(";").split(";"):
+        name, equals, value = part.strip().partition("=")
+        if not equals:
+            raise ConfigError("the Azure connection string is damaged", hint="it looks like Name=value;Name=value;...")
+        fields[name] = value
+    if fields.get("UseDevelopmentStorage", "").lower() == "true":
+        return dict(_EMULATOR)
+    if not fields.get("AccountName") and not fields.get("BlobEndpoint"):
+        raise ConfigError("the Azure connection string has neither AccountName nor BlobEndpoint")
+    return fields

@@ -30,10 +30,10 @@ _HINTS = {
     "AuthorizationPermissionMismatch": "give the identity a role such as 'Storage Blob Data Contributor'",
     "InsufficientAccountPermissions": "the shared access signature does not allow this; ask for one that does",
 }
-#: Codes of status 409 that say: not in the state that the request takes for granted.
+#: Codes of status 409 for a blob that is not in the state that the request needs.
 _PRECONDITIONS = frozenset({"BlobArchived", "BlobImmutableDueToPolicy", "SnapshotsPresent"})
 
-#: Codes that say: the body has another checksum than the request tells.
+#: Codes for a body whose checksum is not the one in the request.
 _DAMAGED = frozenset({"Md5Mismatch", "Crc64Mismatch"})
 
 
@@ -74,14 +74,14 @@ def error_of_parts(
         return damaged("what was sent arrived damaged; nothing was changed", status, code, request_id)
     error = answers.error_for(status, code=code, message=message, request_id=request_id, attempts=attempts)
     if isinstance(error, PermissionDeniedError):
-        error.hint = _HINTS.get(code or "") or _who_are_we(failure, account)
+        error.hint = _HINTS.get(code or "") or _access_hint(failure, account)
     elif code in _HINTS:
         error.hint = _HINTS[code]
     return error
 
 
-def _who_are_we(failure: xml.Failure | None, account: AzureAccount) -> str:
-    """What to look at when access was denied: it depends on what we showed."""
+def _access_hint(failure: xml.Failure | None, account: AzureAccount) -> str:
+    """What to look at when access was denied; it depends on the credentials in use."""
     if account.key is not None:
         return "check the account name and its key"
     if account.sas is not None:

@@ -32,7 +32,7 @@ _MONTHS = {name: f"{number:02}" for number, name in enumerate(
 
 
 def put_fields(options: PutOptions) -> Fields:
-    """The fields that carry what a write says besides its bytes, its conditions included.
+    """The fields of a write: properties, metadata, tags, tier and conditions.
 
     Raises:
         ConfigError: a value that a header cannot carry, or that Azure does not know.
@@ -135,7 +135,7 @@ def condition_fields(conditions: Conditions) -> Fields:
 
 
 def metadata_of(response: Response, size: int) -> ObjectMetadata:
-    """What the head of an answer tells about the blob; ``size`` is that of the whole blob."""
+    """The blob's metadata from the head of an answer; ``size`` is that of the whole blob."""
     header = response.header
     user = {}
     if b"\r\nx-ms-meta-" in response.lower:
@@ -159,12 +159,12 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
 
 
 def result_of(response: Response, size: int) -> PutResult:
-    """What the answer to a write tells; ``size`` is that of the blob."""
+    """The result of a write from its answer; ``size`` is that of the blob."""
     return PutResult(response.header(b"etag"), response.header(b"x-ms-version-id"), size)
 
 
 def md5_of(response: Response) -> str | None:
-    """The MD5 of the whole blob in base64, where an answer tells it: a part's answer has it in another field."""
+    """The MD5 of the whole blob in base64, where an answer has it: that to a range has it in a field of its own."""
     return response.header(b"x-ms-blob-content-md5") or response.header(b"content-md5")
 
 

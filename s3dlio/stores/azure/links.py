@@ -25,14 +25,14 @@ def presign(
         account: whose key signs.
         container: its name.
         key: the blob.
-        path: where it stands in the URL, percent-encoded.
+        path: that of the blob in the URL, percent-encoded.
         method: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.
         expires: seconds of validity, 1 to 604800.
         version_id: one version of the blob.
 
     Raises:
         ConfigError: another method or time.
-        UnsupportedOperationError: we have no key of the account.
+        UnsupportedOperationError: there is no key of the account.
     """
     uri = f"az://{account.name}/{container}/{key}"
     if method.upper() not in _PERMISSIONS:

@@ -10,7 +10,8 @@ from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.types import ListPage
 
 #: In a flat account directories may be empty blobs with a mark in their metadata: a page with an empty blob is asked
-#: for again with metadata, which other pages need not carry. A hierarchical namespace tells the kind of every blob.
+#: for again with metadata, which other pages need not carry. Listings of a hierarchical namespace have the kind of
+#: every blob.
 _EMPTY, _KIND = b"<Content-Length>0</Content-Length>", b"<ResourceType>"
 
 

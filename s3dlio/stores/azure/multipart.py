@@ -1,8 +1,8 @@
 """Large blobs: staged in blocks, which become one blob together or none (Azure Storage REST API, "Put Block",
 "Put Block List").
 
-Azure keeps staged blocks that nobody commits for a week, invisible, and then drops them; there is no request that
-drops them sooner and leaves the blob alone.
+Azure keeps uncommitted blocks for a week, invisible, and then drops them; no request drops them sooner without
+touching the blob.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class BlockUpload:
         yield from ()
 
     def take_up(self, size: int, resume: UploadState) -> Steps[int | None]:
-        """Go on with what an earlier write staged: its mark is nobody else's, and the service has checked each block
-        when it came. Returns the size of its blocks in bytes; None where nothing is left of it."""
+        """Go on with what an earlier write staged: only its blocks have its mark, and the service has checked each of
+        them. Returns the size of its blocks in bytes; None without a state of an earlier write."""
         mark, block_size = resume.state.get("mark"), resume.state.get("block_size")
         if not isinstance(mark, str) or not isinstance(block_size, int) or block_size < 1:
             return None
@@ -111,7 +111,7 @@ class BlockUpload:
         try:
             response: Response = yield request
         except S3dlioError as lost:
-            # The answer was lost: the blob consists of our blocks, or it does not. Look.
+            # The answer was lost: the committed blocks show whether the write was done.
             return (yield from self._look(lost, ids, size))
         if response.status == 201:
             return headers.result_of(response, size)
@@ -121,7 +121,7 @@ class BlockUpload:
         raise answers.create_only_error(error, self._options)
 
     def _look(self, error: S3dlioError, ids: list[str], size: int) -> Steps[PutResult]:
-        """Whether the blob consists of this upload's blocks: their ids are nobody else's."""
+        """The result, if the blob consists of this upload's blocks, whose ids no other write uses; else the error."""
         request = self._service.request("GET", self._key, "blocklisttype=committed&comp=blocklist")
         response: Response = yield request
         if response.status == 200 and xml.parse_blocks(response.body) == ids:
@@ -130,7 +130,7 @@ class BlockUpload:
         unseen = response.status not in (200, 404)
         replaced = isinstance(error, PreconditionFailedError) and self._options.conditions.if_match is not None
         if attempts.is_conditional(self._options) and (unseen or replaced):
-            raise attempts.unknown(error) from error  # ours may have been there
+            raise attempts.unknown(error) from error  # it may have been done, and replaced since
         raise answers.create_only_error(error, self._options)
 
     def abort(self) -> Steps[None]:

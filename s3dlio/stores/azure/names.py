@@ -23,7 +23,7 @@ def check_container(name: str, uri: str) -> None:
     """Refuse what no container can be called.
 
     Raises:
-        InvalidURIError: says the rule.
+        InvalidURIError: the name breaks the rule.
     """
     if name not in _SYSTEM and not _CONTAINER.match(name):
         raise InvalidURIError(
@@ -37,7 +37,7 @@ def check_account(name: str, uri: str) -> None:
     """Refuse what no storage account can be called: the name becomes a host name.
 
     Raises:
-        InvalidURIError: says the rule.
+        InvalidURIError: the name breaks the rule.
     """
     if not _ACCOUNT.match(name):
         raise InvalidURIError(
@@ -74,7 +74,7 @@ def check_metadata_name(name: str) -> None:
     """Refuse a name that Azure does not take for metadata.
 
     Raises:
-        ConfigError: says the rule.
+        ConfigError: the name breaks the rule.
     """
     if not _IDENTIFIER.match(name):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""One container as a web service: requests for it, sent with a second chance, and the errors that answers tell of."""
+"""One container as a web service: its requests, what to do after a refused signature or token, and typed errors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class AzureService(CloudService):
         return error
 
     def recover(self, request: Request, response: Response) -> Steps[Response]:
-        """Once more, when our clock was off or the token had been withdrawn."""
+        """Send the request again where the local clock was off or the token was withdrawn."""
         if response.status not in (401, 403):
             return response
         renderer, tokens = self.account.renderer, self.account.tokens
@@ -130,11 +130,11 @@ class AzureService(CloudService):
 
 
 def _skew_of(date: str) -> float | None:
-    """How many seconds a server's clock is ahead of ours."""
+    """How many seconds a server's clock is ahead of the local one."""
     clock = clock_of(date)
     return None if clock is None else clock - time.time()
 
 
 def version_query(version_id: str | None) -> str:
-    """The query that names a version, if one is meant."""
+    """The query that names a version; empty for the current one."""
     return encode_query([("versionid", version_id)]) if version_id else ""

@@ -17,11 +17,11 @@ from urllib.parse import unquote
 from s3dlio.net.message import Headers, Request
 from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
 
-#: The version of the REST API that we speak: the first in which listings carry any key (2021-02-12) and batches,
-#: tags, cold tier and 4,000 MiB blocks are there.
+#: The version of the REST API in use: listings carry any key (from 2021-02-12 on), and there are batches, tags, the
+#: cold tier and blocks of 4,000 MiB.
 API_VERSION = "2023-11-03"
 
-#: Fields whose values stand in the string to sign, each on a line of its own, between the method and the x-ms- fields.
+#: Fields whose values are signed, each on a line of its own, between the method and the x-ms- fields.
 _SIGNED = dict.fromkeys((
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date",
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
@@ -34,7 +34,7 @@ def string_to_sign(account: str, method: str, path: str, query: str, fields: Hea
     Args:
         account: the name of the account.
         method: ``GET``, ``PUT``, ...
-        path: as it stands in the request line, percent-encoded.
+        path: as in the request line, percent-encoded.
         query: percent-encoded, without ``?``.
         fields: the header fields, names in lower case; ``x-ms-date`` and ``x-ms-version`` among them.
         length: bytes of the body.
@@ -59,7 +59,7 @@ def _field_lines(fields: Headers, length: int) -> str:
 
 @lru_cache(maxsize=256)
 def _place(name: str) -> str:
-    """Where a field stands: the service sorts by the letters and digits, past hyphens, underscores before both."""
+    """The sort key of a field: the service sorts by the letters and digits, past hyphens, underscores before both."""
     return name.replace("-", "").replace("_", "\x01")
 
 
@@ -87,17 +87,17 @@ class _Stamp(NamedTuple):
 
 
 class HeadRenderer:
-    """Renders the heads of requests to one host, without credentials; what subclasses add is the proof of who asks.
+    """Renders the heads of requests to one host, without credentials; subclasses add them.
 
     Args:
         host: the value of the Host field.
-        target_prefix: what stands before the path in the request line (for plain HTTP proxies).
+        target_prefix: what the request line has before the path (for plain HTTP proxies).
         user_agent: the User-Agent field.
     """
 
     def __init__(self, host: str, target_prefix: str, user_agent: str) -> None:
         self.host = host
-        #: Seconds to add to our clock; set when the service says how far it is off.
+        #: Seconds to add to the local clock, which an answer of the service has shown to be off.
         self.skew = 0.0
         self._prefix = target_prefix
         self._user_agent = user_agent
@@ -165,7 +165,7 @@ class SharedKeySigner(HeadRenderer):
 
 
 class SasRenderer(HeadRenderer):
-    """Appends a shared access signature to every target. It never stands in a Request, so it is in no log of one."""
+    """Appends a shared access signature to every target. A Request does not have it, nor does a log of requests."""
 
     def __init__(self, host: str, target_prefix: str, user_agent: str, sas: str) -> None:
         super().__init__(host, target_prefix, user_agent)

@@ -19,7 +19,7 @@ from s3dlio.stores.azure.headers import rfc3339_of_http_date
 from s3dlio.stores.cloud.markup import Element, child_text, children, local, tree
 from s3dlio.types import ListEntry, ListPage
 
-#: The mark of a directory of a hierarchical namespace, or of a blob that stands for one in a flat account: tools write
+#: The mark of a directory of a hierarchical namespace, or of a blob that represents one in a flat account: tools write
 #: it with any letters, and only a listing with metadata shows it.
 _DIRECTORY = re.compile(
     r"<ResourceType>\s*directory\s*</ResourceType>|<hdi_isfolder>\s*true\s*</hdi_isfolder>", re.IGNORECASE
@@ -58,7 +58,7 @@ class Failure(NamedTuple):
 
 
 def parse_failure(body: bytes | bytearray) -> Failure | None:
-    """The error that a body tells of, or None."""
+    """The error in a body, or None."""
     if b"<Code>" not in body:
         return None
     xml = bytes(body).decode("utf-8", "replace")
@@ -69,7 +69,7 @@ def parse_failure(body: bytes | bytearray) -> Failure | None:
 def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
     """A page of List Blobs and the marker of the next.
 
-    Directories, and the blobs that stand for them, are left out: they are no objects.
+    Directories, and blobs that represent them, are left out: they are no objects.
 
     Raises:
         ProtocolError: the body is not a whole listing.
@@ -80,7 +80,7 @@ def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
     blobs = [blob for blob, _, _ in parted]
     head, *pieces = (head + "".join([rest for _, _, rest in parted])).split("<BlobPrefix>")
     folders = [piece.partition("</BlobPrefix>") for piece in pieces]
-    about = head + "".join([rest for _, _, rest in folders])  # what it tells besides its names
+    about = head + "".join([rest for _, _, rest in folders])  # all but its names
     marker = _NEXT_MARKER.search(about)
     usual = (
         "</EnumerationResults>" in about
@@ -179,7 +179,7 @@ def quoted(etag: str) -> str:
 
 
 def parse_containers(body: bytes | bytearray) -> tuple[list[str], str | None]:
-    """The names of List Containers and the marker of the next page. (It does not tell when they were made.)
+    """The names of List Containers and the marker of the next page. (It has no times of creation.)
 
     Raises:
         ProtocolError: the body is not a whole list.

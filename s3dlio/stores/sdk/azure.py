@@ -203,9 +203,9 @@ class AzureSdkStore(SdkStore):
         with self._translated(""):
             answers = list(self._containers().delete_blobs(*keys, raise_on_any_failure=False)) if keys else []
         if len(answers) != len(keys):
-            raise ProtocolError(f"the answer to a batch tells of {len(answers)} of {len(keys)} keys")
-        told = zip(keys, answers, strict=True)
-        errors = [(key, error_of(self.account, self.uri(key), answer)) for key, answer in told]
+            raise ProtocolError(f"the answer to a batch has {len(answers)} of {len(keys)} keys")
+        pairs = zip(keys, answers, strict=True)
+        errors = [(key, error_of(self.account, self.uri(key), answer)) for key, answer in pairs]
         return [(key, error) for key, error in errors if error is not None and not failures.is_gone_already(error)]
 
     def can_copy_from(self, source: ObjectStore) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +12,13 @@ from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.forking import import_all
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.account import AzureAccount
-from s3dlio.stores.azure.credentials import TokenCredential
 from s3dlio.stores.cloud.failures import create_only_error
+from s3dlio.stores.cloud.tokens import Tokens
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 
 def make_client(account: AzureAccount) -> Any:
-    """A BlobServiceClient with our endpoint, credentials, time-outs, part sizes and retries."""
+    """A BlobServiceClient with the account's endpoint, credentials, time-outs, part sizes and retries."""
     import_all("azure.core.credentials", "azure.core.exceptions", "azure.storage.blob")
     from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
     from azure.storage.blob import BlobServiceClient, ExponentialRetry
@@ -50,6 +51,24 @@ def make_client(account: AzureAccount) -> Any:
     )
 
 
+class TokenCredential:
+    """Tokens in the shape of azure-core's credential, for the SDK.
+
+    The SDK keeps a token until five minutes before its end; these end a minute from now, so that it asks each time.
+    """
+
+    def __init__(self, tokens: Tokens[str]) -> None:
+        self._tokens = tokens
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """An azure.core.credentials.AccessToken. The SDK names a tenant when the service has refused the last one."""
+        if options.get("tenant_id"):
+            self._tokens.forget()
+        from azure.core.credentials import AccessToken
+
+        return AccessToken(self._tokens(), int(time.time()) + 60)
+
+
 def condition_arguments(conditions: Conditions) -> dict[str, Any]:
     """The keyword arguments for conditions."""
     from azure.core import MatchConditions
@@ -68,7 +87,7 @@ def condition_arguments(conditions: Conditions) -> dict[str, Any]:
 
 
 def put_arguments(options: PutOptions) -> dict[str, Any]:
-    """The keyword arguments for what a write says besides its bytes."""
+    """The keyword arguments of a write: properties, metadata, tags, tier and conditions."""
     if options is NO_OPTIONS:
         return {}
     from azure.storage.blob import ContentSettings, StandardBlobTier
@@ -88,7 +107,7 @@ def put_arguments(options: PutOptions) -> dict[str, Any]:
 
 
 def metadata_of(found: Any, size: int) -> ObjectMetadata:
-    """What BlobProperties tell."""
+    """The metadata in BlobProperties."""
     content = found.content_settings
     return ObjectMetadata(
         size=size,
@@ -114,26 +133,26 @@ def total_of(found: Any, length: int) -> int:
 
 
 def is_directory(blob: Any) -> bool:
-    """Whether a blob of a listing stands for a directory."""
+    """Whether a blob of a listing represents a directory."""
     metadata = blob.metadata or {}
     return any(name.lower() == "hdi_isfolder" and value.lower() == "true" for name, value in metadata.items())
 
 
 def entry_of(found: Any) -> ListEntry:
-    """What BlobProperties of a listing tell."""
+    """The entry in BlobProperties of a listing."""
     modified = found.last_modified.strftime("%Y-%m-%dT%H:%M:%SZ") if found.last_modified else None
     etag = xml.quoted(found.etag) if found.etag else None
     return ListEntry(found.name, found.size, etag, modified, found.blob_tier)
 
 
 def result_of(answer: dict[str, Any], size: int) -> PutResult:
-    """What the answer to a write tells."""
+    """The result of a write from its answer."""
     return PutResult(answer.get("etag"), answer.get("version_id"), size)
 
 
 @contextlib.contextmanager
 def translated(account: AzureAccount, uri: str, options: PutOptions) -> Iterator[None]:
-    """The SDK's errors as ours. They are not kept as the cause: they hold the request, signature and all."""
+    """The SDK's errors as typed ones. They are not kept as the cause: they hold the request, signature and all."""
     from azure.core.exceptions import (
         AzureError,
         HttpResponseError,
@@ -152,7 +171,7 @@ def translated(account: AzureAccount, uri: str, options: PutOptions) -> Iterator
 
 
 def error_of(account: AzureAccount, uri: str, answer: Any) -> S3dlioError | None:
-    """The error that one answer of a batch delete tells of, if it does."""
+    """The error in one answer of a batch delete, or None."""
     if answer.status_code == 202:
         return None
     code, request_id = answer.headers.get("x-ms-error-code"), answer.headers.get("x-ms-request-id")
