@@ -103,11 +103,9 @@ class RetryPolicy:
         return self._allowed(attempt, self._delay(attempt, None), cost, started)
 
     def _delay(self, attempt: int, response: Response | None) -> float:
-        settings = self.settings
-        ceiling = min(settings.max_delay, settings.base_delay * 2 ** (attempt - 1))
-        delay = random.uniform(0, ceiling)
+        delay = backoff(self.settings, attempt)
         asked = retry_after(response) if response is not None else None
-        return delay if asked is None else max(delay, min(asked, settings.retry_after_cap))
+        return delay if asked is None else max(delay, min(asked, self.settings.retry_after_cap))
 
     def _allowed(self, attempt: int, delay: float, cost: int, started: float) -> float | None:
         if attempt >= self.settings.max_attempts or not self.budget.spend(cost):
@@ -116,6 +114,11 @@ class RetryPolicy:
         if limit is not None and time.monotonic() + delay - started > limit:
             return None
         return delay
+
+
+def backoff(settings: RetrySettings, attempt: int) -> float:
+    """Seconds to wait after attempt ``attempt`` (from 1 on): random, up to a limit that doubles."""
+    return random.uniform(0, min(settings.max_delay, settings.base_delay * 2 ** (attempt - 1)))
 
 
 def retry_after(response: Response) -> float | None:

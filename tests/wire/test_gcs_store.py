@@ -239,6 +239,29 @@ def test_a_rewrite_in_stretches(server: FullGcsServer, store: GcsStore) -> None:
         store.copy(store, "from", "to/here", options=PutOptions(conditions=Conditions(if_none_match="*")))
 
 
+@pytest.mark.parametrize("kind", [GcsStore, GcsSdkStore])
+def test_a_rewrite_that_gets_no_further_ends(
+    server: FullGcsServer, store: GcsStore, kind: type[GcsStore | GcsSdkStore]
+) -> None:
+    store.put("from", DATA)
+    server.rewrite_step = 0
+    copier = kind(store.account, "bucket")
+    with pytest.raises(errors.ServiceError, match=r"gets no further: 3 answers .* 0 of 3145805 bytes") as caught:
+        copier.copy(copier, "from", "to")
+    assert caught.value.uri == "gs://bucket/to"
+    assert len(server.requests("POST", "/rewriteTo/")) == 1 + 3
+
+
+def test_a_rewrite_that_copies_more_than_there_is_ends(server: FullGcsServer, store: GcsStore) -> None:
+    store.put("from", b"data")
+    for copied in (3, 4, 5, 6, 7):
+        told = f'"totalBytesRewritten": "{copied}", "objectSize": "{copied + 1}"'
+        body = f'{{"done": false, "rewriteToken": "t", {told}}}'.encode()
+        server.faults.append(Fault("POST", "/rewriteTo/", status=200, body=body))
+    with pytest.raises(errors.ServiceError, match="no more than 4 of 4 bytes"):
+        store.copy(store, "from", "to")
+
+
 def test_compose(store: GcsStore) -> None:
     for key in "abc":
         store.put(key, key.encode() * 3)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import random
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -27,6 +26,7 @@ from s3dlio.errors import (
 )
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Pause
+from s3dlio.net.retry import backoff
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.types import PutOptions, PutResult
@@ -82,7 +82,7 @@ def repeated(store: Marking, key: str, write: Callable[[], Steps[PutResult]]) ->
             if error.code != _CONFLICT or attempt >= retry.max_attempts:
                 raise
             log.info("%s: another write was going on; attempt %d of %d", store.uri(key), attempt, retry.max_attempts)
-        yield Pause(random.uniform(0, min(retry.max_delay, retry.base_delay * 2 ** (attempt - 1))))
+        yield Pause(backoff(retry, attempt))
     raise AssertionError  # the count has no end
 
 

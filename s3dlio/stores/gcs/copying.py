@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from s3dlio.errors import ProtocolError, S3dlioError
-from s3dlio.net.message import Request
+from s3dlio.config.sections import RetrySettings
+from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
+from s3dlio.net.message import Pause, Request
+from s3dlio.net.retry import backoff
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
@@ -28,7 +30,7 @@ def rewrite(
         read = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
         original = yield from source.head_object(source_key, read)
         said = {**headers.carried(original), **said}
-    query = [("fields", f"done,rewriteToken,resource({headers.RESULT_FIELDS})")]
+    query = [("fields", f"done,rewriteToken,totalBytesRewritten,objectSize,resource({headers.RESULT_FIELDS})")]
     if options.conditions.version_id:
         query.append(("sourceGeneration", options.conditions.version_id))
     if options.ssekms_key_id:
@@ -38,7 +40,8 @@ def rewrite(
     fields = headers.key_fields(options.sse_customer_key)
     fields += headers.key_fields(options.conditions.sse_customer_key, of_source=True)
     path = f"{source.path(source_key)}/rewriteTo/b/{service.bucket}/o/{encode_segment(key)}"
-    token: list[tuple[str, str]] = []
+    token: headers.Fields = []
+    progress = RewriteProgress(service.settings.retry)
     while True:
         request = service.request("POST", path, encode_query(query + token), fields, said or None)
         request.idempotent = not conditions
@@ -53,6 +56,44 @@ def rewrite(
         if not found.get("rewriteToken"):
             raise ProtocolError("an unfinished rewrite without the token of its rest")
         token = [("rewriteToken", found["rewriteToken"])]
+        delay = progress.note(int(found.get("totalBytesRewritten", 0)), int(found.get("objectSize", 0)))
+        if delay:
+            yield Pause(delay)
+
+
+class RewriteProgress:
+    """Whether a rewrite gets on from one answer to the next; only so many in a row may report nothing new.
+
+    Args:
+        retry: ``max_attempts`` is how many, and its delays are those between them.
+    """
+
+    def __init__(self, retry: RetrySettings) -> None:
+        self._retry = retry
+        self._size: int | None = None
+        self._copied = -1  # the first answer may report 0 bytes
+        self._stalled = 0
+
+    def note(self, copied: int, size: int) -> float:
+        """Take note of an answer that the rewrite is not done: ``copied`` of ``size`` bytes are. Returns the seconds
+        to wait before the next request.
+
+        Raises:
+            ServiceError: the rewrite gets no further.
+        """
+        if self._size is None:
+            self._size = size  # that of later answers may grow for ever
+        if self._copied < copied <= self._size:
+            self._copied, self._stalled = copied, 0
+            return 0.0
+        self._stalled += 1
+        if self._stalled >= self._retry.max_attempts:
+            raise ServiceError(
+                f"the copy gets no further: {self._stalled} answers in a row report no more than {self._copied} of "
+                f"{self._size} bytes",
+                hint="copy again; if it stays so, download and upload the object",
+            )
+        return backoff(self._retry, self._stalled)
 
 
 def compose_request(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import random
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
 from s3dlio.net.message import Pause, Request, Response, Service
 from s3dlio.net.pool import pool_for_url
-from s3dlio.net.retry import TRANSIENT, RetryPolicy, retry_after
+from s3dlio.net.retry import TRANSIENT, RetryPolicy, backoff, retry_after
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
@@ -177,7 +176,7 @@ class _Session:
             if stalled >= retry.max_attempts:
                 raise failure or ServiceError("the upload session takes no more bytes", status=_INCOMPLETE)
             if stalled:
-                yield Pause(random.uniform(0, min(retry.max_delay, retry.base_delay * 2 ** (stalled - 1))))
+                yield Pause(backoff(retry, stalled))
 
     def _bytes_from(self, position: int) -> Request:
         """The rest of the object. It is sent once: how to go on after a failure the session has to say first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.gcs import buckets, failures, headers, links
 from s3dlio.stores.gcs.account import GcsAccount, account_of
+from s3dlio.stores.gcs.copying import RewriteProgress
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import file_over
@@ -237,12 +239,16 @@ class GcsSdkStore(SdkStore):
                 describe(blob, options)
             condition = self._generation(key, options)
             token: str | None = None
+            progress = RewriteProgress(self.settings.retry)
             while True:
-                token, _, _ = blob.rewrite(original, token=token, if_generation_match=condition, **self._common())
+                token, copied, size = blob.rewrite(
+                    original, token=token, if_generation_match=condition, **self._common()
+                )
                 if token is None:
                     if not blob.generation:
                         raise ProtocolError("the answer to a rewrite does not say what came of it")
                     return PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
+                time.sleep(progress.note(copied, size))
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
         """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
