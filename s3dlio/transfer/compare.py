@@ -7,54 +7,71 @@ the services know of the content. A local file is read for that; an object never
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
+from s3dlio.engine.executor import BaseExecutor
 from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import Call, ObjectStore, Steps
-from s3dlio.transfer.file_routes import file_crc
+from s3dlio.stores.cloud.checksums import crc32c_of, md5_base64
 from s3dlio.transfer.file_times import metadata_mtime
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.route import PIECE, Route, Transferred
-from s3dlio.transfer.source_file import open_file
-from s3dlio.transfer.task import Task, perform, within
+from s3dlio.transfer.route import Route, RouteAround, Transferred
+from s3dlio.transfer.source_file import open_file, read_aside
+from s3dlio.transfer.task import Task, finish, perform, within
 from s3dlio.transfer.verify import checksum_of
 from s3dlio.types import ObjectMetadata
 from s3dlio.uri import LOCAL_SCHEMES
 
-#: Whether an item of the source and one of the destination are the same.
-Comparison = Callable[[Call[Transferred], ObjectStore, Item, ObjectStore, Item], Steps[bool]]
+
+class StoredItem(NamedTuple):
+    """An object and the store that has it."""
+
+    store: ObjectStore
+    item: Item
+
+
+#: Whether an object of the source and one of the destination are the same; the executor as of :func:`read_aside`.
+Comparison = Callable[[Call[Transferred], StoredItem, StoredItem, BaseExecutor | None], Steps[bool]]
 
 
 def by_checksum(
-    task: Call[Transferred], source: ObjectStore, item: Item, target: ObjectStore, other: Item
+    task: Call[Transferred], source: StoredItem, target: StoredItem, executor: BaseExecutor | None
 ) -> Steps[bool]:
     """Whether both have one CRC32C, as the services tell it or by reading."""
-    one = yield from within(task, checksum_of(source, item.key, item.size))
-    return one == (yield from within(task, checksum_of(target, other.key, other.size)))
+    found = yield from _checksum(task, source, executor)
+    return found == (yield from _checksum(task, target, executor))
+
+
+def _checksum(task: Call[Transferred], stored: StoredItem, executor: BaseExecutor | None) -> Steps[int]:
+    store, item = stored
+    steps = checksum_of(store, item.key, item.size)
+    if store.scheme in LOCAL_SCHEMES:
+        return (yield from read_aside(executor, item.size, lambda: finish(steps)))
+    return (yield from within(task, steps))
 
 
 def by_metadata(
-    task: Call[Transferred], source: ObjectStore, item: Item, target: ObjectStore, other: Item
+    task: Call[Transferred], source: StoredItem, target: StoredItem, executor: BaseExecutor | None
 ) -> Steps[bool]:
-    """Whether the time of the file behind both is one, or else what is told of their content."""
-    one = yield from within(task, _about(source, item))
-    two = yield from within(task, _about(target, other))
+    """Whether the time of the file behind both is one, or else what is known of their content."""
+    one = yield from within(task, _about(*source))
+    two = yield from within(task, _about(*target))
     if one is None and two is None:
         return False
     times = [
-        item.mtime_ns if one is None else metadata_mtime(one),
-        other.mtime_ns if two is None else metadata_mtime(two),
+        source.item.mtime_ns if one is None else metadata_mtime(one),
+        target.item.mtime_ns if two is None else metadata_mtime(two),
     ]
     if None not in times and len({time // 1_000_000_000 for time in times if time is not None}) == 1:
         return True
     if one is not None and two is not None:
-        return _same_metadata(source, one, target, two)
-    store, about, path = (source, one, other.key) if one is not None else (target, two, item.key)
+        return _same_metadata(source.store, one, target.store, two)
+    store, about, path = (source.store, one, target.item.key) if one else (target.store, two, source.item.key)
     assert about is not None
-    return _file_is(path, item.size, about.crc32c, _md5(store, about))
+    size, crc32c, md5 = source.item.size, about.crc32c, _md5(store, about)
+    return (yield from read_aside(executor, size, lambda: _file_is(path, size, crc32c, md5)))
 
 
 def _about(store: ObjectStore, item: Item) -> Steps[ObjectMetadata | None]:
@@ -93,46 +110,38 @@ def _file_is(path: str, size: int, crc32c: int | None, md5: str | None) -> bool:
     try:
         if about.st_size != size:
             return False
-        if crc32c is not None:
-            return file_crc(descriptor, size) == crc32c
-        digest = hashlib.md5(usedforsecurity=False)
         source = FileSource(descriptor, 0, size)
-        for start in range(0, size, PIECE):
-            digest.update(source.read(start, PIECE))
-        return base64.b64encode(digest.digest()).decode() == md5
+        return crc32c_of(source) == crc32c if crc32c is not None else md5_base64(source) == md5
     finally:
         os.close(descriptor)
 
 
-class IfDifferent(Route):
+class IfDifferent(RouteAround):
     """Another route, but for what is the same on both sides already.
 
     Args:
         route: carries what differs.
         source: where objects are.
         target: where they go.
-        looked_at: names to look at, and what the destination has of that name; others are carried without a look.
-        alike: how to look.
+        in_both: names to look at, and what the destination has of that name; others are carried without a look.
+        comparison: how to look.
+        executor: its threads read local files, where an event loop would have to.
     """
 
     def __init__(
-        self, route: Route, source: ObjectStore, target: ObjectStore, looked_at: dict[str, Item], alike: Comparison
-    ) -> None:
-        self._route = route
+        self, route: Route, source: ObjectStore, target: ObjectStore, in_both: dict[str, Item],
+        comparison: Comparison, executor: BaseExecutor,
+    ) -> None:  # fmt: skip
+        super().__init__(route)
         self._source = source
         self._target = target
-        self._looked_at = looked_at
-        self._alike = alike
-
-    def source_uri(self, item: Item) -> str:
-        return self._route.source_uri(item)
-
-    def target_uri(self, item: Item) -> str:
-        return self._route.target_uri(item)
+        self._in_both = in_both
+        self._comparison = comparison
+        self._executor = executor
 
     def task(self, item: Item) -> Call[Transferred]:
         carry = self._route.task(item)
-        other = self._looked_at.pop(item.name, None)
+        other = self._in_both.pop(item.name, None)
         if other is None:
             return carry
         return Task(
@@ -140,6 +149,8 @@ class IfDifferent(Route):
         )
 
     def _compare(self, carry: Call[Transferred], item: Item, other: Item) -> Steps[Transferred]:
-        if (yield from self._alike(carry, self._source, item, self._target, other)):
+        source, target = StoredItem(self._source, item), StoredItem(self._target, other)
+        executor = self._executor if carry.store.is_cloud else None
+        if (yield from self._comparison(carry, source, target, executor)):
             return Transferred(0, same=True)
         return (yield from perform(carry))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.destination import open_destination
-from s3dlio.transfer.journal import journal_at
 from s3dlio.transfer.moving import Moving, Renaming
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.origin import Origin
 from s3dlio.transfer.overlap import check_not_itself
 from s3dlio.transfer.places import Places, as_directory, destination_uri
 from s3dlio.transfer.plan import Item, Plan
-from s3dlio.transfer.progress import reporting
-from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
+from s3dlio.transfer.route import Route, RouteOptions
+from s3dlio.transfer.runner import Transfer
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
@@ -57,30 +57,42 @@ def copy(
     source.check_recursive()
     destination = destination_uri(dst)
     store, key = session.store_for(destination)
+    prefix, plan = _placed(source, store, key)
+    nothing = "No objects matched for copy"
+    transfer = Transfer(operation, plan, source.store, source.uri, store, prefix, destination, nothing)
+    if delete_source:
+        transfer = replace(transfer, change_route=_moving(source.store, store, prefix, how))
+    return transfer.run(session, how)
+
+
+def _placed(source: Origin, store: ObjectStore, key: str) -> tuple[str, Plan]:
+    """The directory of ``store`` that objects go into, and what goes there, under the names it gets.
+
+    Raises:
+        InvalidURIError: the destination is the source or inside it.
+    """
     single = source.single()
     if isinstance(single, Item) and not _is_directory(store, key):
         check_not_itself(source.store, single.key, store, key)
         name = key.rpartition("/")[2]
-        prefix = key[: len(key) - len(name)]
-        single = single._replace(name=name)
-    else:
-        prefix = as_directory(key)
-        source.check_apart(store, prefix)
-    directory = prefix or "." if store.scheme in LOCAL_SCHEMES else None
-    plan: Plan = source.plan() if single is None else iter([single])
-    with (
-        journal_at(how.journal, operation.lower(), source.uri, destination, directory) as records,
-        reporting(how.progress) as watcher,
-        open_destination(store, prefix, create=how.create_bucket) as target,
-    ):
-        care = route_options(how, watcher, records)
-        route = target.route_from(source.store, care)
-        if delete_source:
-            route = Moving(route, source.store)
-            if source.store.root == store.root and how.options == NO_OPTIONS and not how.verify:
-                route = Renaming(store, target.prefix, care, otherwise=route)
-        tally = run_plan(session, plan, route, run_options(how, operation, watcher, records))
-        return conclude(tally, operation, "No objects matched for copy", source.uri)
+        return key[: len(key) - len(name)], iter([single._replace(name=name)])
+    prefix = as_directory(key)
+    source.check_apart(store, prefix)
+    return prefix, source.plan() if single is None else iter([single])
+
+
+def _moving(
+    source: ObjectStore, target: ObjectStore, prefix: str, how: TransferOptions
+) -> Callable[[Route, RouteOptions], Route]:
+    """Makes the route of a move of the one of a copy."""
+
+    def change(route: Route, options: RouteOptions) -> Route:
+        moving = Moving(route, source)
+        if source.root == target.root and how.options == NO_OPTIONS and not how.verify:
+            return Renaming(target, as_directory(prefix), options, otherwise=moving)
+        return moving
+
+    return change
 
 
 def move(

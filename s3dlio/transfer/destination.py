@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.local.file import FileStore
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import FileToStore, StoreToFile
@@ -71,6 +72,6 @@ def choose_route(
         )
     if target.can_copy_from(source):
         return ServerCopy(source, target, prefix, how)
-    if source.scheme == "file":
-        return FileToStore(target, prefix, how)
+    if isinstance(source, FileStore):
+        return FileToStore(source, target, prefix, how)
     return Relay(source, target, prefix, how)

@@ -6,13 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError
-from s3dlio.transfer.destination import open_destination
-from s3dlio.transfer.journal import journal_at
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.origin import Origin
 from s3dlio.transfer.places import destination_uri
-from s3dlio.transfer.progress import reporting
-from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
+from s3dlio.transfer.runner import Transfer
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -52,11 +49,6 @@ def download(
             "a download goes to a local directory", uri=destination, hint="between two stores, use copy (s3-cli cp)"
         )
     source.check_apart(store, prefix)
-    with (
-        journal_at(how.journal, "download", source.uri, destination, prefix) as records,
-        reporting(how.progress) as watcher,
-        open_destination(store, prefix) as target,
-    ):
-        route = target.route_from(source.store, route_options(how, watcher, records))
-        tally = run_plan(session, source.plan(), route, run_options(how, "DOWNLOAD", watcher, records))
-        return conclude(tally, "DOWNLOAD", "No objects matched for download", source.uri)
+    nothing = "No objects matched for download"
+    transfer = Transfer("DOWNLOAD", source.plan(), source.store, source.uri, store, prefix, destination, nothing)
+    return transfer.run(session, how)

@@ -15,49 +15,38 @@ from s3dlio.errors import (
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.local.file import FileStore, advise_after, advise_before
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_times import set_time
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.resuming import ResumableDownload, upload_state
-from s3dlio.transfer.route import PIECE, Route, RouteOptions, Transferred
-from s3dlio.transfer.source_file import FileVersion, open_file
+from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferred
+from s3dlio.transfer.source_file import FileVersion, crc_aside, open_file
 from s3dlio.transfer.task import Task, perform
 from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
 from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES
 
 
-class FileToStore(Route):
-    """A local file into any store.
+class FileToStore(BetweenStores):
+    """A local file into any store; arguments are those of :class:`BetweenStores`."""
 
-    Args:
-        store: the destination.
-        prefix: what keys begin with, before the name of the item.
-        how: see :class:`RouteOptions`.
-    """
-
-    def __init__(self, store: ObjectStore, prefix: str, how: RouteOptions) -> None:
-        self._store = store
-        self._prefix = prefix
-        self._how = how
-
-    def source_uri(self, item: Item) -> str:
-        return "file://" + item.key
-
-    def target_uri(self, item: Item) -> str:
-        return self._store.uri(self._prefix + item.name)
+    def __init__(self, source: FileStore, target: ObjectStore, prefix: str, how: RouteOptions) -> None:
+        super().__init__(source, target, prefix, how)
+        self._page_cache = source.settings.page_cache
 
     def task(self, item: Item) -> Call[Transferred]:
         key = self._prefix + item.name
-        self._store.check_key(key, "PUT")
-        return Task(self._store, "PUT", key, lambda: self._send(item, key), size=item.size)
+        self._target.check_key(key, "PUT")
+        return Task(self._target, "PUT", key, lambda: self._send(item, key), size=item.size)
 
     def _send(self, item: Item, key: str) -> Steps[Transferred]:
-        how, store = self._how, self._store
+        how, store = self._how, self._target
         descriptor, about = open_file(item.key)
         try:
             size = about.st_size
+            advise_before(descriptor, self._page_cache, size)
             plain = FileSource(descriptor, 0, size, about)
             monitor = how.monitor()
             source = plain if monitor.idle else MonitoredSource(plain, monitor)
@@ -71,22 +60,13 @@ class FileToStore(Route):
             check_length(store.uri(key), size, result.size)
             if how.verify:
                 crc = monitor.crc(size)
-                expected = crc if crc is not None else file_crc(descriptor, size)
+                executor = how.executor if store.is_cloud else None
+                expected = crc if crc is not None else (yield from crc_aside(executor, descriptor, size))
                 check_crc(store.uri(key), expected, (yield from checksum_of(store, key, size)))
             return Transferred(size, monitor.metered)
         finally:
+            advise_after(descriptor, self._page_cache, 0, about.st_size)
             os.close(descriptor)
-
-
-def file_crc(descriptor: int, size: int) -> int:
-    """The CRC32C of the first ``size`` bytes of an open file."""
-    monitor = BodyMonitor(None, checksum=True)
-    source = FileSource(descriptor, 0, size)
-    for start in range(0, size, PIECE):
-        monitor(start, source.read(start, PIECE), 0)
-    crc = monitor.crc(size)
-    assert crc is not None  # in order, so in one piece
-    return crc
 
 
 class StoreToFile(Route):
@@ -124,7 +104,9 @@ class StoreToFile(Route):
         segments = self._directory.claim(item.name, uri)
         is_local = store.scheme in LOCAL_SCHEMES
         before = FileVersion.at(item.key) if is_local else None
-        resumable = None if is_local else ResumableDownload.of(how.journal, item)
+        resumable = None if is_local else ResumableDownload.of(
+            how.journal, item, how.executor if store.is_cloud else None
+        )
         earlier = resumable.earlier if resumable is not None else None
         with (
             self._directory.file(segments, uri, durable=how.options.durable, earlier=earlier) as new,
@@ -145,7 +127,8 @@ class StoreToFile(Route):
                 before.check(item.key)
             if how.verify:
                 crc = monitor.crc(size)
-                passed = crc if crc is not None else file_crc(new.fd, size)
+                executor = None if is_local else how.executor
+                passed = crc if crc is not None else (yield from crc_aside(executor, new.fd, size))
                 check_crc(uri, (yield from checksum_of(store, item.key, size, metadata.crc32c)), passed)
             if how.preserve_mtime:
                 metadata = yield from described(store, item.key, metadata)

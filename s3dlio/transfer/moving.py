@@ -5,14 +5,14 @@ from __future__ import annotations
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError, UnsupportedOperationError
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.route import Route, RouteOptions, Transferred
+from s3dlio.transfer.route import Route, RouteAround, RouteOptions, Transferred
 from s3dlio.transfer.source_file import FileVersion
 from s3dlio.transfer.store_routes import ServerCopy
 from s3dlio.transfer.task import RefusedItemError, Task, perform, within
 from s3dlio.uri import LOCAL_SCHEMES
 
 
-class Moving(Route):
+class Moving(RouteAround):
     """Another route, and then the source is deleted: the version that was carried, and no other.
 
     Args:
@@ -21,17 +21,8 @@ class Moving(Route):
     """
 
     def __init__(self, route: Route, source: ObjectStore) -> None:
-        self._route = route
+        super().__init__(route)
         self._source = source
-
-    def source_uri(self, item: Item) -> str:
-        return self._route.source_uri(item)
-
-    def target_uri(self, item: Item) -> str:
-        return self._route.target_uri(item)
-
-    def holds(self, item: Item) -> bool:
-        return self._route.holds(item)
 
     def task(self, item: Item) -> Call[Transferred]:
         carry = self._route.task(item)

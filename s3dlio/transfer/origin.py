@@ -13,10 +13,11 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.overlap import check_apart, check_glob_apart, check_roots_apart
 from s3dlio.transfer.places import Places, as_directory, name_places, place_list, place_uri
-from s3dlio.transfer.plan import Entry, Filter, Item, Plan
+from s3dlio.transfer.plan import Filter, Item, Plan
 from s3dlio.transfer.select_local import Root, check_names, expand, local_path, select_local
 from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.selection import compile_pattern
+from s3dlio.transfer.stream import Entry
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import PreconditionFailedError
 from s3dlio.memory.sinks import FileSink
-from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore, Steps
-from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.writer import UploadState
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink
+from s3dlio.transfer.source_file import crc_aside
 from s3dlio.transfer.task import perform
 from s3dlio.transfer.verify import check_crc, check_length
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
@@ -65,10 +65,12 @@ class ResumableDownload:
     Args:
         journal: of the transfer.
         item: the object as it was listed; its ETag pins all requests.
+        executor: its threads read back what is there.
     """
 
-    def __init__(self, journal: Journal, item: Item) -> None:
+    def __init__(self, journal: Journal, item: Item, executor: BaseExecutor | None = None) -> None:
         self._journal = journal
+        self._executor = executor
         self._item = item
         found = journal.unfinished(item)
         state = found.state if found is not None else {}
@@ -78,11 +80,13 @@ class ResumableDownload:
         self._ranges = [_range_of(entry) for entry in state.get("ranges", ())] if same else []
 
     @classmethod
-    def of(cls, journal: Journal | None, item: Item) -> ResumableDownload | None:
+    def of(
+        cls, journal: Journal | None, item: Item, executor: BaseExecutor | None = None
+    ) -> ResumableDownload | None:
         """None where ``item`` starts over after an interruption."""
         if journal is None or item.etag is None or item.size < RESUMABLE:
             return None
-        return cls(journal, item)
+        return cls(journal, item, executor)
 
     def read(self, store: ObjectStore, new: Replacement, sink: FileSink, monitor: BodyMonitor) -> Steps[ObjectMetadata]:
         """Fetch what ``new`` does not have; what the store tells of the object.
@@ -94,7 +98,9 @@ class ResumableDownload:
             monitor: computes checksums; keeps what has arrived.
         """
         for begin, end, crc in self._ranges:
-            if _has(new.fd, begin, end) and crc32c_of(FileSource(new.fd, begin, end - begin)) == crc:
+            if _has(new.fd, begin, end) and crc == (
+                yield from crc_aside(self._executor, new.fd, end - begin, begin)
+            ):
                 monitor.resume(begin, end, crc)
         if not monitor.stretches():
             os.ftruncate(new.fd, 0)

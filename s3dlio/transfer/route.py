@@ -20,16 +20,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from s3dlio.stores.base import Call
+from s3dlio.engine.executor import BaseExecutor
+from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.file_times import MTIME, original_mtime
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
-
-#: How much a relay reads at once, in bytes; it holds two of these. Smaller than the ranges of a store, so a store
-#: never splits one.
-PIECE = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class RouteOptions:
         meter: is told bytes as they pass.
         stamp: files get the time of their source's last change, where none was kept.
         journal: keeps how far large objects are.
+        executor: its threads do what would hold up an event loop; without, it is done in place.
     """
 
     verify: bool = False
@@ -51,6 +49,7 @@ class RouteOptions:
     meter: Callable[[int], None] | None = None
     stamp: bool = False
     journal: Journal | None = None
+    executor: BaseExecutor | None = None
 
     def monitor(self) -> BodyMonitor:
         return BodyMonitor(self.meter, self.verify)
@@ -97,3 +96,46 @@ class Route(ABC):
     def holds(self, item: Item) -> bool:
         """Whether ``item``, which was transferred before, can be there still, as far as a look at a file tells."""
         return True
+
+
+class BetweenStores(Route):
+    """A route from keys of one store to keys of another.
+
+    Args:
+        source: where objects are read.
+        target: where they are written.
+        prefix: what their keys begin with there, before the name of the item.
+        how: see :class:`RouteOptions`.
+    """
+
+    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, how: RouteOptions) -> None:
+        self._source = source
+        self._target = target
+        self._prefix = prefix
+        self._how = how
+
+    def source_uri(self, item: Item) -> str:
+        return self._source.uri(item.key)
+
+    def target_uri(self, item: Item) -> str:
+        return self._target.uri(self._prefix + item.name)
+
+
+class RouteAround(Route):
+    """A route that does more than another one, which carries the objects.
+
+    Args:
+        route: that one.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+
+    def source_uri(self, item: Item) -> str:
+        return self._route.source_uri(item)
+
+    def target_uri(self, item: Item) -> str:
+        return self._route.target_uri(item)
+
+    def holds(self, item: Item) -> bool:
+        return self._route.holds(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,19 @@ from s3dlio.errors import (
     TransferCancelledError,
     redact,
 )
-from s3dlio.stores.base import Call
+from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
-from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.journal import Journal, journal_at
 from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.options import TransferOptions
-from s3dlio.transfer.plan import Entry, Item, Plan, Refused, Skipped
-from s3dlio.transfer.progress import NoProgress, Progress, byte_meter
+from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
+from s3dlio.transfer.progress import NoProgress, Progress, byte_meter, reporting
 from s3dlio.transfer.route import Route, RouteOptions, Transferred
+from s3dlio.transfer.stream import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
+from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
     from s3dlio.engine.session import Session
@@ -59,9 +62,59 @@ def run_options(how: TransferOptions, operation: str, watcher: Progress, journal
     return RunOptions(operation, how.max_in_flight, how.continue_on_error, journal, watcher, how.cancel)
 
 
-def route_options(how: TransferOptions, watcher: Progress, journal: Journal | None = None) -> RouteOptions:
-    """What a transfer with these options takes care of."""
-    return RouteOptions(how.verify, how.preserve_mtime, how.options, byte_meter(watcher), journal=journal)
+def route_options(
+    session: Session, how: TransferOptions, watcher: Progress, journal: Journal | None = None
+) -> RouteOptions:
+    """What the routes of a transfer with these options do besides moving the bytes."""
+    return RouteOptions(
+        how.verify, how.preserve_mtime, how.options, byte_meter(watcher), journal=journal, executor=session.executor
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One transfer: what of which store goes into which directory of another.
+
+    Args:
+        operation: the verb, for messages and the journal.
+        plan: what is transferred.
+        source: the store it comes from.
+        source_name: what the user named, for messages and the journal.
+        target: the store it goes to.
+        prefix: the directory there.
+        target_name: what the user named, for the journal.
+        nothing: the message where nothing was selected.
+        change_route: makes another route of the one between the two stores.
+    """
+
+    operation: str
+    plan: Plan
+    source: ObjectStore
+    source_name: str
+    target: ObjectStore
+    prefix: str
+    target_name: str
+    nothing: str
+    change_route: Callable[[Route, RouteOptions], Route] = lambda route, options: route
+
+    def run(self, session: Session, how: TransferOptions) -> TransferSummary:
+        """Transfer it; with a journal, what that has is left out.
+
+        Raises:
+            ObjectNotFoundError: nothing was selected.
+            BatchError: objects failed; it has every one of them.
+        """
+        operation = self.operation
+        directory = self.prefix or "." if self.target.scheme in LOCAL_SCHEMES else None
+        with (
+            journal_at(how.journal, operation.lower(), self.source_name, self.target_name, directory) as journal,
+            reporting(how.progress) as progress,
+            open_destination(self.target, self.prefix, create=how.create_bucket) as destination,
+        ):
+            options = route_options(session, how, progress, journal)
+            route = self.change_route(destination.route_from(self.source, options), options)
+            tally = run_plan(session, self.plan, route, run_options(how, operation, progress, journal))
+            return conclude(tally, operation, self.nothing, self.source_name)
 
 
 def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tally:
@@ -119,7 +172,7 @@ class _Transfer:
             elif isinstance(entry, Refused):
                 tally.fail(tally.start(), entry.uri, entry.error)
             elif journal is not None and journal.has(entry) and self._route.holds(entry):
-                tally.skip(self._route.source_uri(entry), "it is done, as the journal says", expected=True)
+                tally.skip(self._route.source_uri(entry), "the journal has it as done", expected=True)
                 self._how.progress.advance(1, entry.size)
             else:
                 index = tally.start()

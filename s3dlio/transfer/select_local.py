@@ -17,8 +17,9 @@ from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3d
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.transfer.glob import Glob, find_local, is_glob
-from s3dlio.transfer.plan import Entry, Filter, Item, Plan, Refused, Skipped
+from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
 from s3dlio.transfer.selection import compile_pattern
+from s3dlio.transfer.stream import Entry
 
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
           (stat.S_ISCHR, "a character device"))  # fmt: skip

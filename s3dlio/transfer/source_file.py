@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
+from s3dlio.engine.executor import BaseExecutor
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.memory.sources import source_changed
+from s3dlio.memory.sources import FileSource, source_changed
+from s3dlio.stores.base import Steps
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.transfer.select_local import file_uri, not_a_file, special_kind
-from s3dlio.transfer.task import RefusedItemError
+from s3dlio.transfer.task import RefusedItemError, aside
+
+T = TypeVar("T")
 
 _READ_FILE = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a fifo must not hang the open
 
@@ -60,3 +66,26 @@ class FileVersion(NamedTuple):
         """
         if FileVersion.at(path) != self:
             raise source_changed()
+
+
+#: Files of fewer bytes are read in place: a thread takes longer than the page cache does.
+_SMALL = 128 << 10
+
+
+def read_aside(executor: BaseExecutor | None, size: int, work: Callable[[], T]) -> Steps[T]:
+    """The result of ``work``, which reads ``size`` bytes of a file: on another thread, where they are many. See
+    :func:`s3dlio.transfer.task.aside`."""
+    return aside(executor if size >= _SMALL else None, work)
+
+
+def crc_aside(executor: BaseExecutor | None, descriptor: int, size: int, begin: int = 0) -> Steps[int]:
+    """The CRC32C of ``size`` bytes of an open file from ``begin`` on; see :func:`read_aside`."""
+    own = os.dup(descriptor)  # the caller closes its own when it is given up
+
+    def work() -> int:
+        try:
+            return crc32c_of(FileSource(own, begin, size))
+        finally:
+            os.close(own)
+
+    return read_aside(executor, size, work)

@@ -18,7 +18,7 @@ from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_times import original_mtime, set_time
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.route import PIECE, Route, RouteOptions, Transferred
+from s3dlio.transfer.route import BetweenStores, RouteOptions, Transferred
 from s3dlio.transfer.source_file import FileVersion
 from s3dlio.transfer.task import Task, perform
 from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
@@ -27,31 +27,16 @@ from s3dlio.uri import LOCAL_SCHEMES
 
 log = logging.getLogger("s3dlio.transfer")
 
-#: What is told of an object besides its metadata, and goes with it.
+#: How much a relay reads at once, in bytes; it holds two of these. Smaller than the ranges of a store, so a store
+#: never splits one.
+PIECE = 8 << 20
+
+#: What is kept with an object besides its metadata, and goes with it.
 _FIELDS = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
 
 
-class _StoreToStore(Route):
-    """What the last two routes share.
-
-    Args:
-        source: where objects are read.
-        target: where they are written.
-        prefix: what their keys begin with there.
-        how: see :class:`RouteOptions`.
-    """
-
-    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, how: RouteOptions) -> None:
-        self._source = source
-        self._target = target
-        self._prefix = prefix
-        self._how = how
-
-    def source_uri(self, item: Item) -> str:
-        return self._source.uri(item.key)
-
-    def target_uri(self, item: Item) -> str:
-        return self._target.uri(self._prefix + item.name)
+class _Compared(BetweenStores):
+    """A route whose copies can be compared with their sources."""
 
     def _compare(self, item: Item, key: str, size: int, crc: int | None) -> Steps[None]:
         """Compare what is there now with the source: with ``crc`` if it is known, else with what its store tells."""
@@ -59,7 +44,7 @@ class _StoreToStore(Route):
         check_crc(self._target.uri(key), expected, (yield from checksum_of(self._target, key, size)))
 
 
-class ServerCopy(_StoreToStore):
+class ServerCopy(_Compared):
     """The service copies the object, and its metadata with it."""
 
     def task(self, item: Item) -> Call[Transferred]:
@@ -76,7 +61,7 @@ class ServerCopy(_StoreToStore):
         return Transferred(item.size)
 
 
-class Relay(_StoreToStore):
+class Relay(_Compared):
     """The object is read here and written there.
 
     A relay waits for two services in turn, so it has a thread of its own, and its width is that of the threads.

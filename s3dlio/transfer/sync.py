@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.transfer.compare import IfDifferent, by_checksum, by_metadata
@@ -19,13 +20,14 @@ from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.overlap import check_apart
 from s3dlio.transfer.places import as_directory, destination_uri, place_uri
-from s3dlio.transfer.plan import Entry, Filter, Item, Plan, Refused, Skipped
+from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import reporting
-from s3dlio.transfer.route import Route, Transferred
-from s3dlio.transfer.runner import RunOptions, conclude, route_options, run_options, run_plan
+from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferred
+from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
 from s3dlio.transfer.select_local import Root, select_local
 from s3dlio.transfer.select_remote import select_remote
-from s3dlio.transfer.summary import TransferSummary
+from s3dlio.transfer.stream import Entry
+from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import Task
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -43,6 +45,9 @@ class Action(NamedTuple):
     size: int
 
 
+_NOTHING = "there is nothing in the source; nothing was deleted"
+
+
 def sync(
     session: Session,
     src: str | os.PathLike[str],
@@ -57,7 +62,7 @@ def sync(
     """Make the directory ``dst`` like the directory ``src``, on any two schemes.
 
     An object is transferred if it is missing, has another size, or is older than the source (in whole seconds, since
-    services keep no more), unless what is told of both says that they are the same: the time kept with
+    services keep no more), unless what is known of both says that they are the same: the time kept with
     ``preserve_mtime``, or the checksum that a service keeps. With ``checksum``, instead of the time, the CRC32C of both
     is compared, as the services tell it or by reading. Files get the time of their source. A sync that was interrupted
     goes on when it is run again.
@@ -70,17 +75,13 @@ def sync(
             and needs no journal.
         delete: when everything is transferred, delete what is in ``dst`` and not in ``src``. Nothing is deleted after a
             failure, nor where the source has something that could not be read.
-        dry_run: transfer and delete nothing; ``on_action`` is told what would be done.
+        dry_run: transfer and delete nothing. After it, ``attempted`` of the summary says how many objects would be
+            transferred, ``bytes`` how large they are, ``deleted`` how many would go.
         checksum: see above.
-        on_action: is told of every transfer before it is started, and of every deletion.
-
-    Returns:
-        The summary: ``skipped`` were alike, ``deleted`` are gone. After a dry run ``attempted`` says how many objects
-        would be transferred, ``bytes`` how large they are, ``deleted`` how many would go.
+        on_action: is called for every transfer before it is started, and every deletion, also of a dry run.
 
     Raises:
         ObjectNotFoundError: there is nothing in the source; nothing was deleted.
-        ConfigError: the pattern is none.
         InvalidURIError: one directory is inside the other.
         BatchError: objects failed; it has every one of them.
     """
@@ -89,29 +90,54 @@ def sync(
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
-    tell = on_action or (lambda action: None)
-    differences = _Differences(here, there, by_time=not checksum)
-    alike = by_checksum if checksum else by_metadata
-    if dry_run:
-        with reporting(how.progress) as watcher:
-            rehearsed: Route = _Rehearsed(here.store, there.store, there.key, tell)
-            rehearsed = IfDifferent(rehearsed, here.store, there.store, differences.in_both, alike)
-            return _rehearse(session, differences, rehearsed, delete, tell, run_options(how, "SYNC", watcher))
+    act = on_action or (lambda action: None)
+    differences = _Differences(here, there, session.executor, by_time=not checksum)
+    return (_look if dry_run else _carry_out)(session, differences, how, delete, act)
+
+
+#: Is called with every action.
+Act = Callable[[Action], None]
+
+
+def _carry_out(
+    session: Session, differences: _Differences, how: TransferOptions, delete: bool, act: Act
+) -> TransferSummary:
+    """Transfer what differs, then delete what is too much."""
+    here, there = differences.here, differences.there
     with (
-        reporting(how.progress) as watcher,
-        open_destination(there.store, there.key, create=how.create_bucket) as target,
+        reporting(how.progress) as progress,
+        open_destination(there.store, there.key, create=how.create_bucket) as destination,
     ):
-        route = target.route_from(here.store, replace(route_options(how, watcher), stamp=True))
-        route = IfDifferent(route, here.store, there.store, differences.in_both, alike)
-        tally = run_plan(session, _told(differences.plan(), route, tell), route, run_options(how, "SYNC", watcher))
+        options = replace(route_options(session, how, progress), stamp=True)
+        route = differences.route_around(destination.route_from(here.store, options))
+        plan = _announced(differences.plan(), route, act)
+        tally = run_plan(session, plan, route, run_options(how, "SYNC", progress))
         deleted = 0
-        if delete and not tally.failures and (tally.attempted or tally.skipped):  # never for an empty source
-            surplus = _surplus(here, there, tell)
+        if delete and _may_delete(tally):
+            surplus = _surplus(here, there, act)
             deletion = delete_keys(session, there.store, surplus, max_in_flight=8, cancel=how.cancel)
             deleted = deletion.succeeded
             tally.failures += deletion.failures
             tally.attempted += len(deletion.failures)
-        return conclude(tally, "SYNC", "there is nothing in the source; nothing was deleted", here.uri, deleted)
+        return conclude(tally, "SYNC", _NOTHING, here.uri, deleted)
+
+
+def _look(
+    session: Session, differences: _Differences, how: TransferOptions, delete: bool, act: Act
+) -> TransferSummary:
+    """The summary of a dry run."""
+    here, there = differences.here, differences.there
+    with reporting(how.progress) as progress:
+        route = differences.route_around(_DryRun(here.store, there.store, there.key, act))
+        tally = run_plan(session, differences.plan(), route, run_options(how, "SYNC", progress))
+    tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
+    surplus = sum(1 for _ in _surplus(here, there, act)) if delete and _may_delete(tally) else 0
+    return conclude(tally, "SYNC", _NOTHING, here.uri, surplus)
+
+
+def _may_delete(tally: Tally) -> bool:
+    """All was transferred, and the source is not empty, which may be a mistake."""
+    return not tally.failures and bool(tally.attempted or tally.skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +224,23 @@ class _Differences:
     Args:
         here: the source.
         there: the destination.
+        executor: its threads read files to compare them.
         by_time: compare times: only what seems older than its source is looked at; otherwise all of one size.
     """
 
-    def __init__(self, here: _Directory, there: _Directory, *, by_time: bool) -> None:
+    def __init__(self, here: _Directory, there: _Directory, executor: BaseExecutor, *, by_time: bool) -> None:
         self.here = here
         self.there = there
         self.by_time = by_time
+        self._executor = executor
         #: What the destination has under names that are to be looked at. Each is taken out when its task is made, so
         #: there are as many as are read ahead.
         self.in_both: dict[str, Item] = {}
+
+    def route_around(self, route: Route) -> Route:
+        """``route``, after a look at what may be the same on both sides."""
+        comparison = by_metadata if self.by_time else by_checksum
+        return IfDifferent(route, self.here.store, self.there.store, self.in_both, comparison, self._executor)
 
     def plan(self) -> Plan:
         for entry, other in _merge(self.here, self.there):
@@ -228,14 +261,14 @@ def _is_older(copy: Item, original: Item) -> bool:
     return then is not None and now is not None and then // 1_000_000_000 < now // 1_000_000_000
 
 
-def _told(plan: Plan, route: Route, tell: Callable[[Action], None]) -> Plan:
+def _announced(plan: Plan, route: Route, act: Act) -> Plan:
     for entry in plan:
         if isinstance(entry, Item):
-            tell(Action("copy", route.source_uri(entry), route.target_uri(entry), entry.size))
+            act(Action("copy", route.source_uri(entry), route.target_uri(entry), entry.size))
         yield entry
 
 
-def _surplus(here: _Directory, there: _Directory, tell: Callable[[Action], None]) -> Iterator[str]:
+def _surplus(here: _Directory, there: _Directory, act: Act) -> Iterator[str]:
     """The keys that are only in the destination. Listed when the transfers have ended, so nothing has to be kept.
     What is behind a link to a directory belongs elsewhere, and is left alone.
 
@@ -246,59 +279,24 @@ def _surplus(here: _Directory, there: _Directory, tell: Callable[[Action], None]
         if isinstance(entry, Refused):
             raise entry.error
         if entry is None and other is not None:
-            tell(Action("delete", None, there.store.uri(other.key), other.size))
+            act(Action("delete", None, there.store.uri(other.key), other.size))
             yield other.key
 
 
-def _rehearse(
-    session: Session,
-    differences: _Differences,
-    route: Route,
-    delete: bool,
-    tell: Callable[[Action], None],
-    how: RunOptions,
-) -> TransferSummary:
-    """The summary of a sync that only looks."""
-    here, there = differences.here, differences.there
-    tally = run_plan(session, differences.plan(), route, how)
-    tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
-    surplus = 0
-    if delete and not tally.failures and (tally.attempted or tally.skipped):
-        surplus = sum(1 for _ in _surplus(here, there, tell))
-    return conclude(tally, "SYNC", "there is nothing in the source; nothing was deleted", here.uri, surplus)
+class _DryRun(BetweenStores):
+    """A route on which nothing moves: ``act`` is called with what would."""
 
-
-class _Rehearsed(Route):
-    """A route on which nothing moves: what would is told.
-
-    Args:
-        source: where objects are.
-        target: where they would go.
-        prefix: what their keys would begin with there.
-        tell: is told of each.
-    """
-
-    def __init__(
-        self, source: ObjectStore, target: ObjectStore, prefix: str, tell: Callable[[Action], None]
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._prefix = prefix
-        self._tell = tell
+    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, act: Act) -> None:
+        super().__init__(source, target, prefix, RouteOptions())
+        self._act = act
         self._lock = threading.Lock()
-
-    def source_uri(self, item: Item) -> str:
-        return self._source.uri(item.key)
-
-    def target_uri(self, item: Item) -> str:
-        return self._target.uri(self._prefix + item.name)
 
     def task(self, item: Item) -> Call[Transferred]:
         store = self._source if self._source.is_cloud else self._target
-        return Task(store, "SYNC", item.key, lambda: self._rehearse(item))
+        return Task(store, "SYNC", item.key, lambda: self._would(item))
 
-    def _rehearse(self, item: Item) -> Steps[Transferred]:
+    def _would(self, item: Item) -> Steps[Transferred]:
         with self._lock:
-            self._tell(Action("copy", self.source_uri(item), self.target_uri(item), item.size))
+            self._act(Action("copy", self.source_uri(item), self.target_uri(item), item.size))
         yield from ()
         return Transferred(item.size)

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import S3dlioError
+from s3dlio.net.message import Pause
 from s3dlio.stores.base import Call, Steps
 from s3dlio.stores.call import BaseStore
 
 T = TypeVar("T")
+
+#: Seconds between two looks whether work on another thread is done: the first, and the longest.
+_FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 
 
 class RefusedItemError(Exception):
@@ -86,3 +91,20 @@ def within(task: Call[Any], steps: Steps[T]) -> Steps[T]:
 
     result: T = drive(steps)
     return result
+
+
+def aside(executor: BaseExecutor | None, work: Callable[[], T]) -> Steps[T]:
+    """The result of ``work``, which reads files, on another thread: the lane of this task serves others meanwhile.
+
+    Args:
+        executor: whose thread it is; None, or one whose threads are all taken: it is done in place.
+        work: uses nothing that is closed when this task is given up, since it goes on to its end.
+    """
+    if executor is None or not executor.free:
+        return work()
+    done = executor.submit(work)
+    pause = _FIRST_LOOK
+    while not done.done():
+        yield Pause(pause)
+        pause = min(2 * pause, _LONGEST_LOOK)
+    return done.result()

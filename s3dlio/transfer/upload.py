@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from s3dlio.transfer.destination import open_destination
-from s3dlio.transfer.journal import journal_at
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.overlap import check_glob_apart, check_roots_apart
 from s3dlio.transfer.places import Places, as_directory, destination_uri, name_places, place_list
-from s3dlio.transfer.progress import reporting
-from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
+from s3dlio.transfer.runner import Transfer
 from s3dlio.transfer.select_local import check_names, expand, local_path, select_local
 from s3dlio.transfer.summary import TransferSummary
 
@@ -50,17 +47,11 @@ def upload(
     roots = expand(given, recursive=how.recursive, regex=regex)
     check_names(roots, how.recursive, keep)
     source, _ = session.store_for("file:///")
-    store, prefix = session.store_for(destination)
+    target, prefix = session.store_for(destination)
     for place in given if not regex else ():
-        check_glob_apart(source, local_path(place), store, as_directory(prefix))
-    check_roots_apart(roots, source, store, as_directory(prefix))
-    named = name_places(given)
-    with (
-        journal_at(how.journal, "upload", named, destination) as records,
-        reporting(how.progress) as watcher,
-        open_destination(store, prefix, create=how.create_bucket) as target,
-    ):
-        plan = select_local(roots, recursive=how.recursive, keep=keep)
-        route = target.route_from(source, route_options(how, watcher, records))
-        tally = run_plan(session, plan, route, run_options(how, "UPLOAD", watcher, records))
-        return conclude(tally, "UPLOAD", "No files matched for upload", named)
+        check_glob_apart(source, local_path(place), target, as_directory(prefix))
+    check_roots_apart(roots, source, target, as_directory(prefix))
+    plan = select_local(roots, recursive=how.recursive, keep=keep)
+    nothing = "No files matched for upload"
+    transfer = Transfer("UPLOAD", plan, source, name_places(given), target, prefix, destination, nothing)
+    return transfer.run(session, how)

@@ -59,10 +59,9 @@ class FileStore(LocalStore):
             if size:
                 start = min(offset, size)
                 length = size - start if length is None else min(length, size - start)
-                _advise_before(fd, self.settings.page_cache, size)
+                advise_before(fd, self.settings.page_cache, size)
                 self._read_body(fd, info, sink, start, length)
-                if self.settings.page_cache == "dontneed" and length:
-                    advise(fd, start, length, "dontneed")
+                advise_after(fd, self.settings.page_cache, start, length)
             else:
                 size = _read_unsized(fd, sink, offset, length)
             return ObjectMetadata(size, etag_of(info))
@@ -113,12 +112,18 @@ class FileStore(LocalStore):
         return target, _BufferedOutput(target.fd, buffer_size)
 
 
-def _advise_before(fd: int, mode: str, size: int) -> None:
+def advise_before(fd: int, mode: str, size: int) -> None:
     """Tell the page cache how a file of ``size`` bytes will be read (``file.page_cache``)."""
     if mode == "auto":
         mode = "sequential" if size >= _SEQUENTIAL_FROM else "random"
     if mode in ("sequential", "random"):
         advise(fd, 0, 0, mode)
+
+
+def advise_after(fd: int, mode: str, start: int, length: int) -> None:
+    """Tell the page cache that ``length`` bytes from ``start`` on were read, and are not needed any more."""
+    if mode == "dontneed" and length:
+        advise(fd, start, length, "dontneed")
 
 
 def _read_small(path: str) -> bytes | None:
