@@ -1,0 +1,128 @@
+"""What reads local files to compare them does not hold up an event loop."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3dlio.client import Client
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.executor import Executor, InlineExecutor
+from s3dlio.stores.local import file as local_files
+from s3dlio.stores.local.file import FileStore
+from s3dlio.stores.memory import MemoryStore
+from s3dlio.transfer.destination import choose_route
+from s3dlio.transfer.plan import Item
+from s3dlio.transfer.route import RouteOptions
+from s3dlio.transfer.source_file import crc_aside
+from s3dlio.transfer.task import Task, aside
+from s3dlio.types import ObjectMetadata
+
+
+class OnLane(MemoryStore):
+    """Its calls are run by an event loop."""
+
+    is_cloud = True
+
+
+def test_a_lane_serves_others_while_work_goes_on_aside() -> None:
+    store, executor, arrived = OnLane("memory://b"), Executor(2), threading.Event()
+
+    def waits() -> Iterator[Any]:
+        return (yield from aside(executor, lambda: arrived.wait(30)))
+
+    def arrives() -> Iterator[Any]:
+        yield from ()
+        arrived.set()
+        return True
+
+    results: dict[int, Any] = {}
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        results[index] = error or result
+
+    calls = [Task(store, "SYNC", "a", waits), Task(store, "SYNC", "b", arrives)]
+    run_calls(calls, width=2, on_done=done, cancel=CancelToken(), executor=executor)
+    assert results == {0: True, 1: True}
+    executor.shutdown()
+
+
+def test_what_fails_aside_fails_in_its_task() -> None:
+    executor = Executor(1)
+
+    def fails() -> None:
+        raise OSError("gone")
+
+    steps = aside(executor, fails)
+    with pytest.raises(OSError, match="gone"):
+        for _ in steps:
+            pass
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("executor", [None, InlineExecutor()], ids=["none", "no thread"])
+def test_without_a_thread_it_is_done_in_place(executor: InlineExecutor | None) -> None:
+    with pytest.raises(StopIteration) as ended:
+        next(aside(executor, threading.get_ident))
+    assert ended.value.value == threading.get_ident()
+
+
+def test_a_task_that_is_given_up_may_close_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1 << 20))
+    before = set(os.listdir("/proc/self/fd"))
+    executor = Executor(1)
+    descriptor = os.open(path, os.O_RDONLY)
+    steps = crc_aside(executor, descriptor, 1 << 20)
+    next(steps, None)
+    steps.close()
+    os.close(descriptor)
+    executor.shutdown()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_sync_reads_local_files_on_other_threads(
+    moto_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "large").write_bytes(os.urandom(300_000))
+    threads: list[int] = []
+    read = FileStore._read
+
+    def noted(self: FileStore, *arguments: Any) -> ObjectMetadata:
+        threads.append(threading.get_ident())
+        return read(self, *arguments)
+
+    with Client() as client:
+        client.create_bucket("s3://beside")
+        client.sync(tmp_path, "s3://beside/p/")
+        monkeypatch.setattr(FileStore, "_read", noted)
+        assert client.sync(tmp_path, "s3://beside/p/", checksum=True).skipped == 1
+        assert threads
+        assert threading.get_ident() not in threads
+
+
+HINTS = [("normal", []), ("sequential", ["sequential"]), ("dontneed", ["dontneed"])]
+
+
+@pytest.mark.parametrize(("mode", "expected"), HINTS)
+def test_uploads_hint_the_page_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, expected: list[str]
+) -> None:
+    (tmp_path / "x").write_bytes(b"alpha")
+    hints: list[str] = []
+    monkeypatch.setattr(local_files, "advise", lambda fd, offset, length, hint: hints.append(hint))
+    with Client(file={"page_cache": mode}) as client:
+        source, _ = client.store_for("file:///")
+        target = MemoryStore("memory://b")
+        route = choose_route(source, target, "p/", RouteOptions())
+        route.task(Item("x", str(tmp_path / "x"), 5)).run()
+        assert target.get("p/x") == b"alpha"
+    assert hints == expected
