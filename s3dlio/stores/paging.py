@@ -1,10 +1,11 @@
-"""Listings that never end: pages that a server tells for ever, by mistake or by design."""
+"""Pages of a listing that cannot be trusted: those that never end, and those with what nobody asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from s3dlio.errors import ProtocolError
+from s3dlio.types import ListPage
 
 #: Pages without a name in a row. Services may send some (where versions were deleted, or partitions are empty).
 MAX_EMPTY = 10_000
@@ -44,3 +45,18 @@ class Paging:
             raise ProtocolError(f"the listing has no end: {MAX_EMPTY} pages in a row without a name")
         if not self._number & (self._number - 1):
             self._kept, self._kept_token = names, token
+
+
+def check_listing(page: ListPage, prefix: str) -> None:
+    """Refuse a page with what was not asked for: whoever deletes what is listed would delete it.
+
+    Raises:
+        ProtocolError: a name does not begin with the prefix, or is empty.
+    """
+    for names in (page.keys, page.prefixes):
+        if names and not (min(names).startswith(prefix) and max(names).startswith(prefix) and min(names)):
+            strange = next(name for name in names if not name or not name.startswith(prefix))
+            raise ProtocolError(
+                f"the listing of {prefix!r} has {strange[:200]!r}, which does not begin with it",
+                hint="the service, or a proxy before it, drops the query of the request",
+            )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from s3dlio.stores.azure import xml
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.percent import encode_query
+from s3dlio.stores.paging import check_listing
 from s3dlio.types import ListPage
 
 #: In a flat account directories may be empty blobs with a mark in their metadata: a page with an empty blob is asked

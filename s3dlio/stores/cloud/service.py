@@ -18,7 +18,7 @@ from s3dlio.memory.sinks import DiscardSink
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.attempts import Marked
-from s3dlio.stores.cloud.failures import Api
+from s3dlio.stores.cloud.identity import Api
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 T = TypeVar("T")

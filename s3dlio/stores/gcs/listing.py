@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
-from s3dlio.stores.paging import Paging
+from s3dlio.stores.paging import Paging, check_listing
 from s3dlio.types import ListEntry, ListPage
 
 

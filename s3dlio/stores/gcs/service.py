@@ -13,7 +13,7 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request, Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.failures import GCS_API
+from s3dlio.stores.cloud.identity import GCS_API
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.stores.gcs import failures, headers

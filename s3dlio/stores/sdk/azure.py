@@ -19,9 +19,9 @@ from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import verify_md5
-from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
+from s3dlio.stores.paging import check_listing
 from s3dlio.stores.sdk.azure_objects import (
     condition_arguments,
     entry_of,

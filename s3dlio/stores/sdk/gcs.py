@@ -15,12 +15,12 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.failures import check_listing
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.gcs import buckets, failures, headers, links
 from s3dlio.stores.gcs.account import GcsAccount, account_of
 from s3dlio.stores.gcs.copying import RewriteProgress
 from s3dlio.stores.gcs.names import check_object
+from s3dlio.stores.paging import check_listing
 from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import file_over
 from s3dlio.stores.sdk.gcs_objects import (
