@@ -75,6 +75,14 @@ class AzureService(CloudService):
         """The request that deletes a blob."""
         return self.request("DELETE", key, version_query(version_id))
 
+    def delete(self, key: str, version_id: str | None) -> Steps[None]:
+        """Delete a blob; one that is not there is no error."""
+        try:
+            yield from self.send(self.delete_request(key, version_id), key, (202,))
+        except S3dlioError as error:
+            if not failures.is_gone_already(error):
+                raise
+
     def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
         return self.request("DELETE", key, "", (("if-match", found.etag or ""),))
 

@@ -1,24 +1,30 @@
-"""The Azure Blob store: every verb once, as a generator of requests (Azure Storage REST API, Blob service)."""
+"""The Azure Blob store: every verb once, as a generator of requests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from s3dlio.errors import S3dlioError
 from s3dlio.memory.sinks import Sink
-from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.stores.azure import batch_delete, copying, crc64, failures, headers, links, listing, multipart, xml
+from s3dlio.memory.sources import Source
+from s3dlio.stores.azure import (
+    batch_delete,
+    containers,
+    copying,
+    crc64,
+    links,
+    listing,
+    multipart,
+    tags,
+    uploads,
+)
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import md5_compared
-from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.paging import Paging
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
     NO_OPTIONS,
@@ -30,11 +36,6 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
-
-#: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
-EXPECT_CONTINUE = 1024 * 1024
-#: What Put Blob takes.
-_MAX_PUT = 5000 << 20
 
 
 class AzureStore(CloudStore):
@@ -82,31 +83,12 @@ class AzureStore(CloudStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-        if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
-            return (yield from multipart.write(self.service, key, source, options))
-        mark = attempts.new_mark(options)
-        fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options), *headers.mark_fields(mark)]
-        checksums = headers.checksum_fields(source, self.settings.azure, whole=True)
-        fields += checksums
-        request = self.service.request("PUT", key, "", fields, source)
-        request.expect_continue = source.size > EXPECT_CONTINUE
-        try:
-            response = yield from self.service.send(request, key, (201,))
-        except S3dlioError as error:
-            if mark is None:
-                raise
-            return (yield from attempts.judged(self.service, key, options, mark, error))
-        result = headers.result_of(response, source.size)
-        if not crc64.arrived(response, checksums):
-            removal = self.service.request("DELETE", key, "", (("if-match", result.etag or ""),))
-            yield from self.service.send(removal, key, (202, 404, 412))  # 412: another write came after it
-            raise failures.damaged("the blob arrived damaged, and was removed")
-        return result
+        return self._write_on(key, source, options, None)
 
-    def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
-        if source.size > min(self.settings.multipart.threshold, _MAX_PUT):
-            return (yield from multipart.write(self.service, key, source, options, resume))
-        return (yield from self._write(key, source, options))
+    def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState | None) -> Steps[PutResult]:
+        if source.size <= min(self.settings.multipart.threshold, uploads.MAX_PUT):
+            return uploads.write(self.service, key, source, options)
+        return multipart.write(self.service, key, source, options, resume)
 
     def writer(
         self,
@@ -130,11 +112,7 @@ class AzureStore(CloudStore):
     # -- deleting, copying
 
     def _delete(self, key: str, version_id: str | None) -> Steps[None]:
-        try:
-            yield from self.service.send(self.service.delete_request(key, version_id), key, (202,))
-        except S3dlioError as error:
-            if not failures.is_gone_already(error):
-                raise
+        return self.service.delete(key, version_id)
 
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
         return self._batches.run(keys)
@@ -164,45 +142,18 @@ class AzureStore(CloudStore):
         self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
     def _get_tags(self, key: str) -> Steps[dict[str, str]]:
-        response = yield from self.service.send(self.service.request("GET", key, "comp=tags"), key)
-        return self.service.parsed(response, xml.parse_tags)
+        return tags.get_tags(self.service, key)
 
-    def _put_tags(self, key: str, tags: Mapping[str, str]) -> Steps[None]:
-        body = MemorySource(memoryview(xml.render_tags(tags.items())))
-        fields = (("content-type", "application/xml"),)
-        yield from self.service.send(self.service.request("PUT", key, "comp=tags", fields, body), key, (204,))
+    def _put_tags(self, key: str, new: Mapping[str, str]) -> Steps[None]:
+        return tags.put_tags(self.service, key, new)
 
     # -- containers
 
     def _create_container(self) -> Steps[None]:
-        try:
-            yield from self.service.send(self.service.request("PUT", "", "restype=container"), "", (201,))
-        except S3dlioError as error:
-            if error.code != "ContainerAlreadyExists":
-                raise
+        return containers.create(self.service)
 
     def _delete_container(self) -> Steps[None]:
-        # Azure deletes containers with all their blobs; the contract is that only an empty one goes.
-        marker: str | None = None
-        paging = Paging()
-        while True:
-            page, marker = yield from listing.page(self.service, "", True, marker, None, 1)
-            if page.keys:
-                raise failures.not_empty(self.root)
-            paging.check(page.keys, marker)
-            if marker is None:
-                break
-        yield from self.service.send(self.service.request("DELETE", "", "restype=container"), "", (202,))
+        return containers.delete(self.service)
 
     def _list_containers(self) -> Steps[list[Container]]:
-        found: list[Container] = []
-        marker: str | None = None
-        paging = Paging()
-        while True:
-            query = [("comp", "list"), *([("marker", marker)] if marker else [])]
-            response = yield from self.service.send(self.service.account_request(encode_query(query)), "")
-            names, marker = self.service.parsed(response, xml.parse_containers)
-            paging.check(names, marker)
-            found += [Container(name, f"az://{self.account.name}/{name}") for name in names]
-            if marker is None:
-                return found
+        return containers.list_all(self.service)
