@@ -262,7 +262,7 @@ class _Lanes:
 
     def run(self) -> None:
         """One lane: runs calls until there is none left for it."""
-        from s3dlio.net.adaptive import Pace
+        from s3dlio.net.adaptive import AdaptiveLimit
         from s3dlio.net.lane import Lane
 
         budget, on_done = self._budget, self._on_done
@@ -276,7 +276,7 @@ class _Lanes:
 
         with self._lock:
             window = self._windows.pop()
-            lane = Lane(window=window, cancel=self._cancel, pace=Pace(window) if self._adaptive else None)
+            lane = Lane(window=window, cancel=self._cancel, limit=AdaptiveLimit(window) if self._adaptive else None)
             self._lanes.append(lane)
         try:
             if self._shared or budget is not None:

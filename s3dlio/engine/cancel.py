@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from s3dlio.errors import TransferCancelledError
-from s3dlio.net.ending import awaited
+from s3dlio.net.cancellation import cancel_scope
 
 T = TypeVar("T")
 
@@ -38,7 +38,8 @@ class CancelToken:
 
 
 class AwaitToken(CancelToken):
-    """The token of an awaited call: cancelling it also ends what its threads wait for. See :class:`Awaited`."""
+    """The token of an awaited call, which is the :class:`CancelScope` of its threads: cancelling it also ends their
+    waiting."""
 
     __slots__ = ("_changed", "_ends")
 
@@ -70,15 +71,15 @@ class AwaitToken(CancelToken):
 
 def surrounding_token() -> AwaitToken | None:
     """The token of the awaited call that this runs in; cancelling its task cancels it."""
-    token = awaited.get()
+    token = cancel_scope.get()
     assert token is None or isinstance(token, AwaitToken)
     return token
 
 
 def cancelled_by(token: AwaitToken, work: Callable[[], T]) -> T:
     """Run ``work``; its requests are given up and its batches stop when ``token`` is cancelled."""
-    before = awaited.set(token)
+    before = cancel_scope.set(token)
     try:
         return work()
     finally:
-        awaited.reset(before)
+        cancel_scope.reset(before)

@@ -14,15 +14,16 @@ from typing import Any
 from urllib3.util.wait import wait_for_read
 
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
+from s3dlio.net.cancellation import CancelScope, cancel_scope
 from s3dlio.net.connection import Connection
-from s3dlio.net.ending import Awaited, awaited
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
+from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause, Request, Response
 from s3dlio.net.pool import with_room
 
-#: Scratch memory that no exchange uses. It is never a thread's: a signal handler, a finaliser or a sink may make a
-#: call in the middle of another one on the same thread. Taking and giving back are single steps of a deque.
+#: Scratch memory that no exchange uses. It does not belong to a thread: a signal handler, a finaliser or a sink may
+#: make a call in the middle of another one on the same thread. Taking and giving back are atomic steps of a deque.
 _spare: deque[tuple[bytearray, memoryview]] = deque(maxlen=64)
 
 
@@ -37,17 +38,17 @@ def _take_scratch() -> tuple[bytearray, memoryview]:
 def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
     """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
 
-    A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up: for these
-    there is as much time as for the operation itself.
+    A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up: these have
+    as much time as the operation itself.
 
     Args:
         steps: the operation.
-        window: requests in flight, at most.
-        spent: seconds of the time for the whole operation that are over already.
+        window: requests in pending, at most.
+        spent: seconds of the time for the whole operation that have passed.
     """
     started = time.monotonic() - spent
     failed = False
-    around = awaited.get()
+    scope = cancel_scope.get()
     try:
         wanted = next(steps)
         while True:
@@ -56,14 +57,14 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
                 if type(wanted) is Request:
                     answer = perform(wanted, window, started)
                 elif type(wanted) is Pause:
-                    _sleep(wanted.seconds, around)
+                    _sleep(wanted.seconds, scope)
                 else:
                     answer = _gather(wanted, window, started)
             except BaseException as error:
                 if not failed:
                     failed, started = True, time.monotonic()
-                    if around is not None and around.cancelled:
-                        awaited.set(None)  # what cleans up is not cancelled
+                    if scope is not None and scope.cancelled:
+                        cancel_scope.set(None)  # cleaning up is not cancelled
                 wanted = steps.throw(error)
             else:
                 wanted = steps.send(answer)
@@ -72,17 +73,15 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
 
 
 def _gather(requests: Any, window: int, started: float) -> list[Response]:
-    from s3dlio.net.lane import Lane
-
-    return Lane(window=window, cancel=awaited.get(), started=started).gather(requests)
+    return Lane(window=window, cancel=cancel_scope.get(), started=started).gather(requests)
 
 
-def _sleep(seconds: float, around: Awaited | None) -> None:
-    if around is None:
+def _sleep(seconds: float, scope: CancelScope | None) -> None:
+    if scope is None:
         time.sleep(seconds)
     else:
-        around.sleep(seconds)
-        around.check()
+        scope.sleep(seconds)
+        scope.check()
 
 
 def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
@@ -90,26 +89,26 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
 
     Args:
         request: what to send.
-        window: how many of the requests that it becomes go at a time.
-        began: the moment (``time.monotonic``) at which the operation began of which it is a part.
+        window: requests in flight, at most, when its answer asks for more.
+        began: the moment (``time.monotonic``) at which the operation began.
     """
     service = request.service
     if service.policy.total_timeout is not None:
-        return _gather([request], window, began)[0]  # a blocking receive knows no deadline but its own
+        return _gather([request], window, began)[0]  # a blocking receive has no deadline but its own
     started = time.monotonic()
-    around = awaited.get()
+    scope = cancel_scope.get()
     attempt = 1
     fresh = False
     while True:
         connection = service.pool.acquire_fresh() if fresh else service.pool.acquire()
         reused = connection.ready
         try:
-            response = _exchange(request, connection, window, around)
+            response = _exchange(request, connection, window, scope)
         except ConnectionDropped as fault:
-            if around is not None:
-                around.check()
+            if scope is not None:
+                scope.check()
             if fault.elsewhere:
-                continue  # at another address, at once
+                continue  # now, at another address
             if reused and found_stale(request, fault):
                 fresh = True
                 continue
@@ -124,18 +123,18 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
             if delay is None:
                 return response
             pause = delay
-        _sleep(pause, around)
+        _sleep(pause, scope)
         attempt += 1
 
 
-def _exchange(request: Request, connection: Connection, window: int, around: Awaited | None) -> Response:
-    """One attempt on one connection, which afterwards is back in its pool, closed, or handed to a lane."""
+def _exchange(request: Request, connection: Connection, window: int, scope: CancelScope | None) -> Response:
+    """One attempt on one connection, which ends in its pool, closed, or with a lane."""
     exchange: Exchange | None = None
     reusable = False
     scratch = _take_scratch()
     try:
-        if around is not None:
-            around.enter(connection.end)
+        if scope is not None:
+            scope.enter(connection.end)
         if not connection.ready:
             with_room(connection.open)
         connection.set_blocking(True)
@@ -152,8 +151,8 @@ def _exchange(request: Request, connection: Connection, window: int, around: Awa
             raise
         raise fault from error
     finally:
-        if around is not None:
-            around.leave(connection.end)
+        if scope is not None:
+            scope.leave(connection.end)
         if exchange is None or not exchange.more:  # else the exchange goes on, in its scratch
             _spare.append(scratch)
             request.service.pool.release(connection, reusable=reusable)
@@ -167,20 +166,20 @@ def _exchange(request: Request, connection: Connection, window: int, around: Awa
 def _send(exchange: Exchange, connection: Connection) -> None:
     """Send head and body; stop early when the server answers early."""
     try:
-        while exchange.sending:
-            exchange.sent(connection.send(exchange.outgoing()))
+        while pieces := exchange.outgoing():
+            exchange.sent(connection.send(pieces))
             if exchange.awaiting_continue:
                 _await_continue(exchange, connection)
     except (BrokenPipeError, ConnectionResetError, BlockingIOError, TimeoutError):
-        # A server that refuses a body answers and closes, or reads no more: its answer may be waiting.
+        # A server that refuses a body answers and closes, or reads no more: its answer may have come.
         if not wait_for_read(connection.sock, 0):
             raise
 
 
 def _await_continue(exchange: Exchange, connection: Connection) -> None:
-    """Hold the body back until the server says what it thinks of it, or for ``CONTINUE_SECONDS``."""
+    """Hold the body back until the server answers, or for ``CONTINUE_SECONDS``."""
     deadline = time.monotonic() + CONTINUE_SECONDS
-    connection.set_blocking(False)  # what wakes us may be half a head, or a TLS record without one
+    connection.set_blocking(False)  # the bytes that come may be half a head, or a TLS record without data
     while exchange.awaiting_continue:
         try:
             exchange.received(connection.receive(exchange.room(), 0))
@@ -192,7 +191,5 @@ def _await_continue(exchange: Exchange, connection: Connection) -> None:
 
 
 def _finish_in_lane(exchange: Exchange, connection: Connection, window: int) -> Response:
-    """The head of the answer asked for more requests: a lane takes the half-done exchange over and runs them all."""
-    from s3dlio.net.lane import Lane
-
-    return Lane(window=window, cancel=awaited.get()).finish(exchange, connection)
+    """The head of the answer asks for more requests: a lane completes this exchange beside them."""
+    return Lane(window=window, cancel=cancel_scope.get()).finish(exchange, connection)

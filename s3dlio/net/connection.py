@@ -30,7 +30,7 @@ from s3dlio.net.tunnel import Proxy, Tunnel
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 _CAN_WAIT_ALL = sys.platform == "linux"
-#: How long an answer is looked for before the thread sleeps, and for how many requests a far server is not tried again.
+#: How long a thread spins for an answer before it sleeps, and for how many requests it does not spin for a far server.
 _SPIN_SECONDS = 100e-6
 _FAR_REQUESTS = 15
 
@@ -54,7 +54,7 @@ class Connection:
         self.sock: Any = None
         #: The socket's descriptor; -1 while there is none.
         self.fd = -1
-        #: The events that a wire's selector reports of it; 0: it is not registered.
+        #: The events that a selector reports of it; 0: it is not registered.
         self.watched = 0
         self.secure = server.secure
         self.used = False
@@ -63,9 +63,9 @@ class Connection:
         self._resolution: Resolution | None = None
         self._address: Address | None = None
         self._blocking: bool | None = None
-        self._ended = False  # TLS has told the end, behind bytes that were handed on
-        self._look: Callable[[int], Any] = _nothing  # whether bytes, or the end, wait in the socket
-        self._far = 0  # so many answers are waited for asleep
+        self._ended = False  # TLS has reported the end, behind bytes that were returned
+        self._look: Callable[[int], Any] = _nothing  # whether bytes, or the end, are in the socket
+        self._far = 0  # answers to wait for without spinning
         self._tunnel: Tunnel | None = None
 
     @property
@@ -132,7 +132,7 @@ class Connection:
         assert address is not None
         event = self._connect(address)
         if waiter is not None:
-            waiter.close()  # only now, so that the new socket has another number
+            waiter.close()  # only now, so that the new socket has another descriptor
         return event
 
     def _connect(self, address: Address) -> int:
@@ -149,7 +149,7 @@ class Connection:
         return 0
 
     def open(self) -> None:
-        """Open and wait for it, at most ``connect_timeout`` seconds.
+        """Open, blocking, within ``connect_timeout`` seconds.
 
         Raises:
             TimeoutError: it took longer.
@@ -166,7 +166,7 @@ class Connection:
         return TimeoutError(f"{what} within {self.server.http.connect_timeout:g} s (http.connect_timeout)")
 
     def opening_fault(self, error: OSError) -> S3dlioError:
-        """The fault for an opening that failed so. Its address is avoided for a while, if there are others."""
+        """The fault for an opening that failed. Its address is avoided for a while, if there are others."""
         fault = opening_fault(error, self.server.name)
         if self._address is not None and isinstance(fault, ConnectionDropped):
             fault.elsewhere = self.server.avoid(self._address)
@@ -231,7 +231,7 @@ class Connection:
 
         Args:
             room: where the bytes go.
-            wanted: bytes of a body that go straight to their place; a blocking plain socket waits for all of them,
+            wanted: bytes of a body that go straight to their place: a blocking plain socket waits for all of them,
                 a TLS connection reads record after record up to a limit. 0: whatever comes first.
 
         Returns:
@@ -253,12 +253,12 @@ class Connection:
         return int(self.sock.recv_into(room))
 
     def _spin(self, room: memoryview) -> int | None:
-        """Look for the answer of a near server before going to sleep for it.
+        """Spin for the answer of a near server before going to sleep for it.
 
         A thread that sleeps in recv lets its CPU idle, and waking that takes longer than a server on the same machine
         or rack takes to answer: 6.3 k/s GETs of 4 KiB one after another, against 11.8 k/s at less CPU time (81 against
-        97 us a request, since halting and waking are work too). A server that turns out to be far is waited for asleep,
-        and only every sixteenth request tries again; and one thread at a time spins.
+        97 us a request, since halting and waking are work too). For a far server only every sixteenth request spins,
+        and one thread at a time does.
         """
         if not _spinning.acquire(blocking=False):
             return None
@@ -275,7 +275,7 @@ class Connection:
             _spinning.release()
 
     def holds_more(self) -> bool:
-        """Whether TLS holds bytes, or the end, already: they will not wake a selector."""
+        """Whether TLS already holds bytes, or the end: these wake no selector."""
         return self._ended or self.sock.pending() > 0
 
     def _receive_records(self, room: memoryview, wanted: int) -> int:
@@ -295,7 +295,7 @@ class Connection:
         return got
 
     def end(self) -> None:
-        """End what another thread waits for on this connection. (TLS's own ``shutdown`` would take its state away.)"""
+        """End the waiting of another thread on this connection. (TLS's own ``shutdown`` would drop its state.)"""
         if self._phase > _RESOLVING:
             with contextlib.suppress(OSError, ValueError):  # it may just have been closed
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
@@ -312,8 +312,8 @@ class Connection:
             self._tunnel = None
 
     def is_dropped(self) -> bool:
-        """Whether the other end has closed (or sent something unasked) while the connection was idle: those bytes
-        would be taken for the next answer."""
+        """Whether the server has closed, or sent something unasked, while the connection was idle: those bytes would be
+        taken for the next answer."""
         try:
             if self._ended or (self.secure and self.sock.pending()):
                 return True
@@ -322,7 +322,7 @@ class Connection:
             return True
 
     def _is_only_protocol(self) -> bool:
-        """Whether what has come is TLS's own, such as a ticket for the next session, and neither data nor the end."""
+        """Whether only messages of TLS itself have come, such as a session ticket, and neither data nor the end."""
         self.set_blocking(False)
         try:
             self.sock.recv(1)
@@ -332,7 +332,7 @@ class Connection:
 
 
 def _looker(sock: Any) -> Callable[[int], Any]:
-    """What looks at a socket at once: 0.4 us, where a poll object made for each look would take 1.5."""
+    """A function that polls a socket without waiting: 0.4 us, where a poll object made for each call takes 1.5."""
     if not hasattr(select, "poll"):
         return lambda _: wait_for_read(sock, 0)
     poller = select.poll()

@@ -1,16 +1,16 @@
-"""Dates in the heads of answers (RFC 9110, section 5.6.7). What a server sends is not to be relied on."""
+"""Dates in the heads of answers (RFC 9110, section 5.6.7). A server may send anything."""
 
 from __future__ import annotations
 
 import email.utils
 from datetime import UTC, datetime
 
-#: A server's clock that tells another year is out of order, and no reason to turn ours.
+#: A server's clock in another year is wrong, and no reason to correct ours.
 _CLOCK_YEARS = range(2000, 2200)
 
 
 def moment_of(text: str | None) -> datetime | None:
-    """The moment that a date names; None where there is none, or one that no calendar has."""
+    """The moment of a date; None without one, or for one that no calendar has."""
     try:
         moment = email.utils.parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):  # the second: a zone that is millions of years ahead
@@ -19,7 +19,7 @@ def moment_of(text: str | None) -> datetime | None:
 
 
 def clock_of(text: str | None) -> float | None:
-    """A service's clock in seconds since 1970, as its field Date tells it; None where it tells none to be believed."""
+    """A service's clock in seconds since 1970, from its field Date; None where that has no plausible date."""
     moment = moment_of(text)
     return moment.timestamp() if moment is not None and moment.year in _CLOCK_YEARS else None
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError
-from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.pool import PAGE
-from s3dlio.memory.sources import Source
 from s3dlio.net.chunked import ChunkReader
-from s3dlio.net.faults import ConnectionDropped, words_of
-from s3dlio.net.message import Request, Response
+from s3dlio.net.faults import ConnectionDropped, typed, words_of
+from s3dlio.net.framing import IS_CHUNKED, NO_BODY, UNTIL_CLOSE, body_length, keeps_alive, parse_status
+from s3dlio.net.message import Request
+from s3dlio.net.outgoing import Outgoing
+from s3dlio.net.response import Response
 
 #: Larger heads are an attack or a mistake; S3 sends at most 8 KiB of metadata.
 MAX_HEAD = 64 * 1024
@@ -28,8 +29,6 @@ CONTINUE_SECONDS = 1.0
 #: (perf/bodies.py, medians of three runs). With 32 connections at a time 512 KiB is as good.
 STAGE = 1024 * 1024
 STAGE_FROM = 256 * 1024
-#: A body from a file is sent in pieces of this size: 3.7 GB/s, against 2.4 by sendfile(2) (perf/bodies.py).
-SEND_CHUNK = 1024 * 1024
 #: Interim answers (1xx) before the final one; servers that mean well send a handful.
 MAX_INTERIM = 100
 #: Bodies that are collected (listings, results) and not sent to a sink are never as large as this.
@@ -40,29 +39,31 @@ MAX_ERROR = 1024 * 1024
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
 
 
-class Exchange:
-    """A request on its way, and its answer.
+class Exchange(Outgoing):
+    """A request and its answer.
 
     Args:
-        request: what is asked.
-        scratch: where bytes land whose place is not known yet; nothing stays in it between two calls of ``received``,
+        request: what to send.
+        scratch: where bytes go whose place is not known yet; nothing stays in it between two calls of ``received``,
             but within one it is this exchange's alone.
         view: a memoryview of ``scratch``.
     """
 
     __slots__ = (
-        "_body_sent", "_chunks", "_collected", "_due", "_expect", "_held", "_interim", "_left", "_limited", "_out",
-        "_place", "_stage", "_state", "_total", "_view", "_write", "more", "request", "response", "reusable",
-        "scratch",
+        "_chunks", "_collected", "_due", "_held", "_interim", "_left", "_limited", "_place", "_stage", "_state",
+        "_total", "_view", "_write", "done", "more", "response", "reusable", "scratch",
     )  # fmt: skip
 
     def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
-        self.request = request
+        super().__init__(request)
         self.scratch = scratch
         self._view = view
         self.response: Response | None = None
-        #: Requests that the head of this answer asked for, to run beside it.
+        #: Requests that the head of this answer asks for, to run beside it.
         self.more: Sequence[Request] = ()
+        #: The answer is complete.
+        self.done = False
+        #: The connection may serve again.
         self.reusable = False
         self._held: bytearray | None = None
         self._state = _HEAD
@@ -76,66 +77,8 @@ class Exchange:
         self._write: Callable[[memoryview], None] | None = None
         self._collected: bytearray | None = None
         self._chunks: ChunkReader | None = None
-        self._expect = request.expect_continue and request.body is not None
-        self._body_sent = 0
-        head = request.service.signer.render(request)
-        if field := request.service.pool.proxy_field:
-            head = head[:-2] + field + b"\r\n"  # beside the signature: a proxy takes it out again
-        self._out: list[memoryview] = [memoryview(head)]
-        if request.body is not None and not self._expect:
-            self._refill(request.body)
-
-    # -- sending
-
-    @property
-    def sending(self) -> bool:
-        """Something is still to be sent, now."""
-        return bool(self._out)
-
-    @property
-    def awaiting_continue(self) -> bool:
-        """The body is held back until the server says 100, or the driver says ``proceed``."""
-        return self._expect and not self._out
-
-    def proceed(self) -> None:
-        """Send the body although no 100 came."""
-        if self._expect:
-            self._expect = False
-            assert self.request.body is not None
-            self._refill(self.request.body)
-
-    def outgoing(self) -> Sequence[memoryview]:
-        """The buffers to send next, in order; empty when all is sent."""
-        return self._out
-
-    def sent(self, count: int) -> None:
-        """``count`` bytes of ``outgoing`` are gone."""
-        out = self._out
-        while count >= len(out[0]):
-            count -= len(out.pop(0))
-            if not count:
-                break
-        else:
-            out[0] = out[0][count:]
-        if not out and (body := self.request.body) is not None and not self._expect:
-            self._refill(body)
-
-    def _refill(self, body: Source) -> None:
-        if self._body_sent >= body.size:
-            return
-        whole = body.whole()
-        try:
-            piece = body.read(self._body_sent, SEND_CHUNK) if whole is None else whole
-        except OSError as error:
-            raise typed(error) from error
-        self._body_sent += len(piece)
-        self._out.append(piece)
 
     # -- receiving
-
-    @property
-    def done(self) -> bool:
-        return self._state == _DONE
 
     def room(self) -> memoryview:
         """Where the next bytes go."""
@@ -225,7 +168,7 @@ class Exchange:
             raise ProtocolError("a header field is folded or has a NUL")
         response = self.response = Response(status, head, lower)
         if self._out or self._expect:
-            # Answered before the body was sent: nothing more is sent, and the connection has lost its place.
+            # Answered before the body was sent: nothing more is sent, and the connection cannot serve again.
             if status < 300:
                 raise ProtocolError("the server accepted a body that it had not received")
             self._out = []
@@ -255,19 +198,20 @@ class Exchange:
             self._parse(held, memoryview(held), len(held))
 
     def _frame(self, response: Response, lower: bytes, rest: memoryview) -> bool:
-        """Find out how the body ends (RFC 9112, section 6.3) and where it goes.
+        """Determine how the body ends (RFC 9112, section 6.3) and where it goes.
 
         Returns:
-            whether ``rest``, what came with the head, was the whole body and has been handed over.
+            whether ``rest``, which came with the head, was the whole body and is delivered.
         """
         length = body_length(self.request.method, response.status, lower)
-        if length == _NO_BODY:
+        if length == NO_BODY:
             self._state = _DONE
+            self.done = True
             return False
-        if length == _IS_CHUNKED:
+        if length == IS_CHUNKED:
             self._state = _CHUNKED
             self._chunks = ChunkReader()
-        elif length == _UNTIL_CLOSE:
+        elif length == UNTIL_CLOSE:
             self._state = _CLOSE
             self.reusable = False
         else:
@@ -294,7 +238,7 @@ class Exchange:
         elif request.begins:
             sink.begin(length)
         if length and length == len(rest) and request.begins and not self._limited:
-            # Most small objects come whole with their head.
+            # A small object comes whole with its head.
             try:
                 sink.whole(rest)
             except OSError as error:
@@ -323,7 +267,7 @@ class Exchange:
         return length
 
     def _on_body(self, data: memoryview) -> None:
-        """Bytes of the body that stand in scratch (or came with the head)."""
+        """Bytes of the body that are in scratch (or came with the head)."""
         if self._state == _LENGTH:
             taken = min(len(data), self._left)
             if taken < len(data) and not self._limited:
@@ -349,7 +293,7 @@ class Exchange:
             self.reusable = False
 
     def _on_unmeasured(self, data: memoryview) -> bool:
-        """Bytes of a body whose framing tells no length; returns whether they are all that is wanted of it."""
+        """Bytes of a body without a length; returns whether they complete what is wanted of it."""
         due = self._due
         if due is None or len(data) <= due - self._total:
             self._deliver(data)
@@ -377,7 +321,7 @@ class Exchange:
         self._stage = self._place = stage
 
     def _on_full(self) -> None:
-        """The place is full: it was all of the body, or a stage whose bytes go on to the sink."""
+        """The place is full: it was all of the body, or a stage whose bytes go to the sink now."""
         stage, self._stage = self._stage, None
         if stage is not None:
             self._place = None
@@ -385,7 +329,7 @@ class Exchange:
         if self._left == 0:
             self._finish()
         elif stage is not None:
-            del stage  # so that the next one may be the same memory, which is in the CPU's cache
+            del stage  # so that the next one may be the same memory, still in the CPU's cache
             self._next_stage()
 
     def _deliver(self, data: memoryview) -> None:
@@ -413,74 +357,5 @@ class Exchange:
         if self._collected is not None:
             response.body = self._collected
         self._state = _DONE
+        self.done = True
         self._place = self._stage = None
-
-
-def typed(error: OSError) -> S3dlioError:
-    """The error of a sink or source, which a driver must not take for one of the connection."""
-    return error if isinstance(error, S3dlioError) else from_os_error(error)
-
-
-_NO_BODY, _IS_CHUNKED, _UNTIL_CLOSE = -1, -2, -3
-
-
-def parse_status(head: bytes) -> int:
-    """The status code of a head.
-
-    Raises:
-        ProtocolError: the status line is not that of HTTP/1.0 or HTTP/1.1.
-    """
-    code = head[9:12]
-    if head[:9] not in (b"HTTP/1.1 ", b"HTTP/1.0 ") or not code.isdigit() or head[12:13] not in (b" ", b"\r"):
-        raise ProtocolError(f"bad status line: {head[:64]!r}")
-    status = int(code)
-    if not 100 <= status <= 599:
-        raise ProtocolError(f"status {status} does not exist")
-    return status
-
-
-def keeps_alive(head: bytes, lower: bytes) -> bool:
-    """Whether the connection may serve again (RFC 9112, section 9.3)."""
-    value = b""
-    at = lower.find(b"\r\nconnection:")
-    while at >= 0:
-        value += lower[at + 13 : lower.find(b"\r\n", at + 13)]
-        at = lower.find(b"\r\nconnection:", at + 13)
-    if head[7:8] == b"0":
-        return b"keep-alive" in value
-    return b"close" not in value
-
-
-def body_length(method: str, status: int, lower: bytes) -> int:
-    """The Content-Length, or one of ``_NO_BODY``, ``_IS_CHUNKED``, ``_UNTIL_CLOSE``.
-
-    Raises:
-        ProtocolError: contradicting or malformed lengths, or an unknown transfer coding.
-    """
-    length = _content_length(lower)
-    at = lower.find(b"\r\ntransfer-encoding:")
-    if method == "HEAD" or status in (204, 304):
-        return _NO_BODY
-    if at >= 0:
-        coding = lower[at + 20 : lower.find(b"\r\n", at + 20)].strip()
-        if length is not None:
-            raise ProtocolError("both Transfer-Encoding and Content-Length")
-        if coding != b"chunked" or lower.find(b"\r\ntransfer-encoding:", at + 1) >= 0:
-            raise ProtocolError(f"unknown Transfer-Encoding {coding!r}")
-        return _IS_CHUNKED
-    return _UNTIL_CLOSE if length is None else length
-
-
-def _content_length(lower: bytes) -> int | None:
-    at = lower.find(b"\r\ncontent-length:")
-    if at < 0:
-        return None
-    text = lower[at + 17 : lower.find(b"\r\n", at + 17)].strip()
-    if not text.isdigit() or len(text) > 19:
-        raise ProtocolError(f"bad Content-Length {text!r}")
-    again = lower.find(b"\r\ncontent-length:", at + 17)
-    while again >= 0:
-        if lower[again + 17 : lower.find(b"\r\n", again + 17)].strip() != text:
-            raise ProtocolError("two Content-Length fields that differ")
-        again = lower.find(b"\r\ncontent-length:", again + 17)
-    return int(text)

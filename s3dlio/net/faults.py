@@ -1,4 +1,4 @@
-"""What can go wrong on a connection, as one internal exception, and the public error it becomes in the end."""
+"""What can go wrong on a connection, as one internal exception, and the public error that it becomes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import errno
 import ssl
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
-from s3dlio.foreign_errors import OUT_OF_FILES_HINT
+from s3dlio.foreign_errors import OUT_OF_FILES_HINT, from_os_error
 from s3dlio.net.response import Response
 
 
 class ConnectionDropped(NetworkError):
-    """A connection that could not be opened, ended or timed out before the answer was complete. Drivers catch it,
+    """A connection that could not be opened, or ended or timed out before the answer was complete. Drivers catch it,
     ask the retry policy, and raise :func:`final_error` when no attempt is left.
 
     Args:
@@ -20,7 +20,7 @@ class ConnectionDropped(NetworkError):
         received: bytes of the body that had arrived in the sink.
         untouched: not one byte of an answer had arrived.
         never_sent: the connection could not be opened, so the server has not seen the request.
-        timed_out: nothing came for too long.
+        timed_out: nothing came within the time-out.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ConnectionDropped(NetworkError):
         self.elsewhere = False
 
 
-#: What OpenSSL's releases call an answer that is no TLS record.
+#: OpenSSL's names, by release, for an answer that is not a TLS record.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
@@ -86,6 +86,11 @@ def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioE
         return TransferTimeoutError(fault.reason, attempts=attempts, hint=advice)
     hint = fault.hint or (up if fault.never_sent else None)
     return NetworkError(fault.reason, attempts=attempts, hint=hint)
+
+
+def typed(error: OSError) -> S3dlioError:
+    """The typed error of a sink or source, which a driver must not take for one of the connection."""
+    return error if isinstance(error, S3dlioError) else from_os_error(error)
 
 
 def words_of(error: OSError) -> str:

@@ -3,76 +3,37 @@
 Requests in flight are connections, not threads: 32 threads that each block on a socket hand the GIL around at every
 call and reach 10,000 GETs a second where one thread with 32 connections under epoll reaches 46,000.
 
-A lane lets operations run until they ask for requests, has the wire carry these, asks the retry policy about what
-went wrong, and gives each operation its answers.
+A lane runs each operation until it asks for requests, gives these to the multiplexer, asks the retry policy about
+failures, and resumes the operation with its answers.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from s3dlio.errors import S3dlioError, TransferCancelledError
-from s3dlio.net.adaptive import Pace
+from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
+from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
 from s3dlio.net.connection import Connection
-from s3dlio.net.ending import GRACE_SECONDS, Deadline, Ending
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
 from s3dlio.net.message import Pause, Request, Response
+from s3dlio.net.multiplexer import Multiplexer
+from s3dlio.net.pending import PendingQueue, PendingRequest
 from s3dlio.net.retry import THROTTLED
-from s3dlio.net.wire import Flight, Wire
+from s3dlio.net.task import Operation, Task, ask
 
 Done = Callable[[int, Any, "BaseException | None"], None]
 
 _END: tuple[int, Any] = (-1, None)
 
-#: How often deadlines are looked at and a cancellation is noticed, in seconds. All deadlines of a lane are alike and
-#: long, so a sweep over the flights costs less than a heap entry for every request.
-_SWEEP_SECONDS = 0.1
-
-
-class Cancel(Protocol):
-    """What a lane needs of a cancel token."""
-
-    @property
-    def cancelled(self) -> bool: ...
-
-
-class Operation(Protocol):
-    """What a lane runs: a call of a cloud store."""
-
-    def steps(self) -> Any: ...
-
-
-class _Task:
-    """One operation on its way: its generator, and the set of requests it waits for."""
-
-    __slots__ = ("answers", "cleaning", "failed", "index", "many", "outstanding", "queue", "started", "steps")
-
-    def __init__(self, index: int, steps: Any, started: float = 0.0) -> None:
-        self.index = index
-        self.steps = steps
-        self.started = started  # from when on the time for the whole operation counts: its first request
-        self.cleaning = False  # something has failed: for what follows there is as much time again
-        self.many = False
-        self.answers: list[Response | None] = []
-        self.queue: Iterator[Request] | None = None
-        self.outstanding = 0
-        self.failed: BaseException | None = None
-
-
-class _Nap:
-    """A pause that an operation asked for, among the requests that wait for their next attempt."""
-
-    __slots__ = ("task",)
-
-    def __init__(self, task: _Task) -> None:
-        self.task = task
+#: How often deadlines and cancellation are checked, in seconds. All deadlines of a lane are alike and long, so going
+#: over the requests in flight costs less than a heap entry for every request.
+_CHECK_SECONDS = 0.1
 
 
 class Lane:
@@ -80,25 +41,28 @@ class Lane:
 
     Args:
         window: requests in flight (connections), at most.
-        cancel: looked at ten times a second; when it is set, operations get a TransferCancelledError and may clean up.
-        pace: bounds the operations on their way, those that wait for another attempt included.
-        started: the moment (``time.monotonic``) at which the operation began of which this is a part.
+        cancel: checked ten times a second; once cancelled, operations get a TransferCancelledError and may clean up.
+        limit: bounds the running operations, those that wait for another attempt included.
+        started: the moment (``time.monotonic``) at which the surrounding operation began.
     """
 
     def __init__(
-        self, *, window: int, cancel: Cancel | None = None, pace: Pace | None = None, started: float = 0.0
+        self,
+        *,
+        window: int,
+        cancel: Cancellation | None = None,
+        limit: AdaptiveLimit | None = None,
+        started: float = 0.0,
     ) -> None:
         #: May be changed while the lane runs, also by another thread.
         self.window = max(1, window)
         self._started = started
         self._cancel = cancel
-        self._pace = pace
-        self._wire = Wire(self._ended, self._expanded)
-        self._waiting: deque[Flight] = deque()  # requests that only lack room in the window
-        self._sources: deque[_Task] = deque()  # tasks with more requests to start
-        self._pauses: list[tuple[float, int, Flight | _Nap]] = []  # a heap: retries and naps by when they are due
-        self._order = itertools.count()
-        self._tasks: set[_Task] = set()
+        self._limit = limit
+        self._multiplexer = Multiplexer(self._on_end, self._on_more)
+        self._queue = PendingQueue()
+        self._sets: deque[Task] = deque()  # tasks with more requests to start
+        self._tasks: set[Task] = set()
         self._calls: Iterator[tuple[int, Operation] | None] | None = None
         self._done: Done = _unused
 
@@ -106,14 +70,14 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Operations are on their way: whoever is asked for more must not wait."""
+        """Operations are running: the iterator of calls must not block."""
         return bool(self._tasks)
 
     def run(self, calls: Iterable[tuple[int, Operation] | None], done: Done) -> None:
-        """Run every call of ``calls``, which is read lazily; ``done(index, result, error)`` is told of each.
+        """Run every call of ``calls``, which is read lazily; ``done(index, result, error)`` is called for each.
 
-        A None among them says: none now. The next one is asked for when a request has ended, so there must be one, and
-        ten times a second.
+        A None among them means that there is none now: the next one is taken when a request has ended, and at least
+        ten times a second. Some operation must be running then.
 
         Raises:
             whatever ``done`` or the iterator raises, after everything in flight was given up.
@@ -131,22 +95,22 @@ class Lane:
     def gather(self, requests: Iterable[Request]) -> list[Response]:
         """Run a set of requests; the answers in their order. The first failure stops the rest and is raised."""
         answers: list[Response] = []
-        self._run_one(lambda: self._begin(0, _yield_once(requests, answers)))
+        self._run_one(lambda: self._begin(0, ask(requests, answers)))
         return answers
 
     def finish(self, exchange: Exchange, connection: Connection) -> Response:
-        """Take over a half-done exchange, run the requests that its head asked for beside it; its answer."""
+        """Complete an exchange that began elsewhere, beside the requests that its head asked for; its answer."""
         answers: list[Response] = []
 
         def begin() -> None:
-            task = _Task(0, _yield_once(exchange.request, answers))
+            task = Task(0, ask(exchange.request, answers))
             next(task.steps)
             task.answers = [None]
             task.outstanding = 1
             self._tasks.add(task)
-            flight = Flight(task, 0, exchange.request)
-            flight.started = time.monotonic()
-            self._wire.adopt(flight, exchange, connection)
+            pending = PendingRequest(task, 0, exchange.request)
+            pending.started = time.monotonic()
+            self._multiplexer.take_over(pending, exchange, connection)
 
         self._run_one(begin)
         return answers[0]
@@ -170,22 +134,24 @@ class Lane:
     # -- the loop
 
     def _loop(self) -> None:
-        sweep_at = time.monotonic() + _SWEEP_SECONDS
+        check_at = time.monotonic() + _CHECK_SECONDS
         grace_ends: float | None = None
         self._fill()
         while self._tasks:
-            for _ in self._wire.poll(self._timeout()):
+            for _ in self._multiplexer.poll(self._timeout()):
                 self._fill()
             now = time.monotonic()
-            if self._pauses and self._pauses[0][0] <= now:
-                while self._pauses and self._pauses[0][0] <= now:
-                    self._wake(heapq.heappop(self._pauses)[2])
-                self._fill()
-            if now < sweep_at:
+            if timers := self._queue.timers:
+                woken = timers[0][0] <= now
+                while (due := self._queue.take_due(now)) is not None:
+                    self._wake(*due)
+                if woken:
+                    self._fill()
+            if now < check_at:
                 continue
-            sweep_at = now + _SWEEP_SECONDS
-            self._wire.sweep(now)
-            self._fill()  # it may have ended all that was in flight
+            check_at = now + _CHECK_SECONDS
+            self._multiplexer.expire(now)
+            self._fill()  # perhaps nothing is in flight any more
             if grace_ends is not None and now > grace_ends:
                 self._abandon()
             elif grace_ends is None and self._cancel is not None and self._cancel.cancelled:
@@ -193,30 +159,31 @@ class Lane:
                 self._cancel_all()
 
     def _timeout(self) -> float:
-        if self._waiting and len(self._wire) < self.window:
+        queue = self._queue
+        if queue.ready and len(self._multiplexer) < self.window:
             return 0.0
-        if not self._pauses:
-            return _SWEEP_SECONDS
-        return min(_SWEEP_SECONDS, max(0.0, self._pauses[0][0] - time.monotonic()))
+        if not queue.timers:
+            return _CHECK_SECONDS
+        return min(_CHECK_SECONDS, max(0.0, queue.timers[0][0] - time.monotonic()))
 
     def _fill(self) -> None:
-        """Start requests while the window has room: waiting ones, then the rest of sets, then new operations."""
-        wire, window, waiting = self._wire, self.window, self._waiting
-        while len(wire) < window:
-            if waiting:
-                flight = waiting.popleft()
-                if not flight.started:
-                    task = flight.task
-                    flight.started = task.started = task.started or time.monotonic()
-                    if (limit := flight.request.service.policy.total_timeout) is not None:
-                        flight.ends = flight.started + limit
-                        if time.monotonic() >= flight.ends:
-                            self._arrived(flight, overdue(limit))
+        """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
+        multiplexer, window, ready = self._multiplexer, self.window, self._queue.ready
+        while len(multiplexer) < window:
+            if ready:
+                pending = ready.popleft()
+                if not pending.started:
+                    task = pending.task
+                    pending.started = task.started = task.started or time.monotonic()
+                    if (limit := pending.request.service.policy.total_timeout) is not None:
+                        pending.ends = pending.started + limit
+                        if time.monotonic() >= pending.ends:
+                            self._report(pending, overdue(limit))
                             continue
-                wire.launch(flight)
-            elif self._sources:
-                self._pull(self._sources[0])
-            elif self._calls is not None and (self._pace is None or len(self._tasks) < self._pace.limit):
+                multiplexer.start(pending)
+            elif self._sets:
+                self._pull(self._sets[0])
+            elif self._calls is not None and (self._limit is None or len(self._tasks) < self._limit.current):
                 item = next(self._calls, _END)
                 if item is _END:
                     self._calls = None
@@ -228,22 +195,22 @@ class Lane:
                 return
 
     def _begin(self, index: int, steps: Any) -> None:
-        task = _Task(index, steps, self._started)
+        task = Task(index, steps, self._started)
         self._tasks.add(task)
         self._advance(task, None, None)
 
-    def _advance(self, task: _Task, answer: Any, error: BaseException | None) -> None:
-        """Let an operation go on with an answer (or an error) until it asks for requests again or ends."""
+    def _advance(self, task: Task, answer: Any, error: BaseException | None) -> None:
+        """Resume an operation with an answer (or an error) until it asks for requests again or ends."""
         task.failed = None
-        task.queue = None
+        task.requests = None
         if error is not None and not task.cleaning:
             task.cleaning, task.started = True, 0.0
         try:
             wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:
             self._tasks.discard(task)
-            if self._pace is not None:
-                self._pace.ended_well()
+            if self._limit is not None:
+                self._limit.succeeded()
             self._done(task.index, stop.value, None)
         except BaseException as raised:
             self._tasks.discard(task)
@@ -251,185 +218,169 @@ class Lane:
             if not isinstance(raised, Exception):
                 raise
         else:
-            if type(wanted) is Request:
+            kind = type(wanted)
+            if kind is Request or kind is Pause:
                 task.many = False
                 task.answers = [None]
                 task.outstanding = 1
-                self._waiting.append(Flight(task, 0, wanted))
-            elif type(wanted) is Pause:
-                task.many = False
-                task.answers = [None]
-                task.outstanding = 1
-                heapq.heappush(self._pauses, (time.monotonic() + wanted.seconds, next(self._order), _Nap(task)))
+                if kind is Request:
+                    self._queue.ready.append(PendingRequest(task, 0, wanted))
+                else:
+                    self._queue.delay(wanted.seconds, task, None)
             else:
                 task.many = True
                 task.answers = []
-                task.queue = iter(wanted)
-                self._sources.append(task)
+                task.requests = iter(wanted)
+                self._sets.append(task)
 
-    def _pull(self, task: _Task) -> None:
+    def _pull(self, task: Task) -> None:
         """Start the next request of a task's set, if there is one."""
-        assert task.queue is not None
+        assert task.requests is not None
         try:
-            request = next(task.queue, None)
-        except Exception as error:  # the requests could not be made: a source that failed
+            request = next(task.requests, None)
+        except Exception as error:  # the requests cannot be made: their source failed
             self._fail_task(task, error)
             self._settle(task)
             return
         if request is None:
-            self._sources.popleft()
-            task.queue = None
+            self._sets.popleft()
+            task.requests = None
             self._settle(task)
             return
         task.outstanding += 1
         task.answers.append(None)
-        self._waiting.append(Flight(task, len(task.answers) - 1, request))
+        self._queue.ready.append(PendingRequest(task, len(task.answers) - 1, request))
 
-    def _settle(self, task: _Task) -> None:
-        """When nothing of a task's set is on its way any more, let it go on."""
-        if task.outstanding or task.queue is not None or task not in self._tasks:
+    def _settle(self, task: Task) -> None:
+        """Resume a task when nothing of its set is outstanding."""
+        if task.outstanding or task.requests is not None or task not in self._tasks:
             return
         if task.failed is not None:
             self._advance(task, None, task.failed)
         else:
             self._advance(task, task.answers if task.many else task.answers[0], None)
 
-    # -- what the wire reports
+    # -- what the multiplexer reports
 
-    def _expanded(self, flight: Flight) -> None:
+    def _on_more(self, pending: PendingRequest) -> None:
         """The head asked for more requests: they run beside this one and belong to the same task."""
-        exchange, task = flight.exchange, flight.task
+        exchange, task = pending.exchange, pending.task
         assert exchange is not None
         task.outstanding += len(exchange.more)
-        self._waiting.extend(Flight(task, -1, request) for request in exchange.more)
+        self._queue.ready.extend(PendingRequest(task, -1, request) for request in exchange.more)
         exchange.more = ()
 
-    def _ended(self, flight: Flight, error: Exception | None) -> None:
-        """A flight has ended, with a complete answer or with a fault: again, or on with its task."""
-        exchange, flight.exchange = flight.exchange, None
+    def _on_end(self, pending: PendingRequest, error: Exception | None) -> None:
+        """A request has ended, with a complete answer or a fault: send it again, or report to its task."""
+        exchange, pending.exchange = pending.exchange, None
         if error is not None:
-            self._failed(flight, error)
+            self._failed(pending, error)
             return
         assert exchange is not None
-        request, response = flight.request, exchange.response
+        request, response = pending.request, exchange.response
         assert response is not None
-        response.attempts = flight.attempt + flight.fresh
+        response.attempts = pending.attempt + pending.fresh
         if response.status >= 400 or request.wary:
-            delay = delay_after(request, response, flight.attempt, flight.started)
-            if self._pace is not None and response.status in THROTTLED:
-                self._pace.throttled()
+            delay = delay_after(request, response, pending.attempt, pending.started)
+            if self._limit is not None and response.status in THROTTLED:
+                self._limit.throttled()
             if delay is not None:
-                self._pause(flight, delay)
+                self._retry(pending, delay)
                 return
-        elif flight.attempt == 1:
+        elif pending.attempt == 1:
             request.service.policy.budget.earn()
         try:
             if request.again is not None and (instead := request.again(request, response)) is not None:
-                flight.request = instead
-                self._waiting.append(flight)
+                pending.request = instead
+                self._queue.ready.append(pending)
                 return
             if request.check is not None:
                 request.check(response)
         except Exception as refused:
-            self._arrived(flight, refused)
+            self._report(pending, refused)
             return
-        if flight.slot >= 0:
-            flight.task.answers[flight.slot] = response
-        self._arrived(flight, None)
+        if pending.slot >= 0:
+            pending.task.answers[pending.slot] = response
+        self._report(pending, None)
 
-    def _failed(self, flight: Flight, error: Exception) -> None:
-        request = flight.request
+    def _failed(self, pending: PendingRequest, error: Exception) -> None:
+        request = pending.request
         if not isinstance(error, ConnectionDropped):
-            self._arrived(flight, error)
+            self._report(pending, error)
             return
         if error.elsewhere:
-            self._waiting.appendleft(flight)  # at another address, at once
+            self._queue.ready.appendleft(pending)  # now, at another address
             return
-        if flight.reused and not flight.fresh and found_stale(request, error):
-            flight.fresh = True
-            self._waiting.appendleft(flight)
+        if pending.reused and not pending.fresh and found_stale(request, error):
+            pending.fresh = True
+            self._queue.ready.appendleft(pending)
             return
-        sent = flight.attempt + flight.fresh
+        sent = pending.attempt + pending.fresh
         try:
-            flight.request, delay = retry_after_drop(request, error, flight.attempt, flight.started, sent)
+            pending.request, delay = retry_after_drop(request, error, pending.attempt, pending.started, sent)
         except S3dlioError as final:
-            self._arrived(flight, final)
+            self._report(pending, final)
         else:
-            self._pause(flight, delay)
+            self._retry(pending, delay)
 
-    def _pause(self, flight: Flight, delay: float) -> None:
-        flight.attempt += 1
-        heapq.heappush(self._pauses, (time.monotonic() + delay, next(self._order), flight))
+    def _retry(self, pending: PendingRequest, delay: float) -> None:
+        pending.attempt += 1
+        self._queue.delay(delay, pending.task, pending)
 
-    def _wake(self, due: Flight | _Nap) -> None:
-        """A pause is over."""
-        if isinstance(due, Flight):
-            self._waiting.append(due)
+    def _wake(self, task: Task, pending: PendingRequest | None) -> None:
+        """The time of a retry, or the end of a task's pause."""
+        if pending is not None:
+            self._queue.ready.append(pending)
         else:
-            due.task.outstanding -= 1
-            self._settle(due.task)
+            task.outstanding -= 1
+            self._settle(task)
 
-    def _arrived(self, flight: Flight, error: BaseException | None) -> None:
-        task = flight.task
+    def _report(self, pending: PendingRequest, error: BaseException | None) -> None:
+        task = pending.task
         task.outstanding -= 1
         if error is not None and task.failed is None:
             self._fail_task(task, error)
         if not task.outstanding:
             self._settle(task)
 
-    def _fail_task(self, task: _Task, error: BaseException) -> None:
+    def _fail_task(self, task: Task, error: BaseException) -> None:
         """One request of a task has failed for good: the others of its set are given up."""
         task.failed = error
-        task.queue = None
-        if task in self._sources:
-            self._sources.remove(task)
-        task.outstanding -= self._wire.drop(task)
-        before = len(self._pauses) + len(self._waiting)
-        self._pauses = [entry for entry in self._pauses if entry[2].task is not task]
-        heapq.heapify(self._pauses)
-        for flight in [flight for flight in self._waiting if flight.task is task]:
-            self._waiting.remove(flight)
-        task.outstanding -= before - len(self._pauses) - len(self._waiting)
+        task.requests = None
+        if task in self._sets:
+            self._sets.remove(task)
+        task.outstanding -= self._multiplexer.drop(task) + self._queue.remove(task)
 
     # -- the end
 
     def _cancel_all(self) -> None:
-        """Start nothing more; every operation gets the chance to clean up."""
+        """Start nothing more; every operation may clean up."""
         self._calls = None
         for task in list(self._tasks):
             self._fail_task(task, TransferCancelledError("given up because its batch was cancelled"))
             self._settle(task)
 
     def _clean_up(self) -> None:
-        """After an interrupt (or a failure of whoever is told of results): operations may clean up on a lane of their
-        own, since this one may have been struck anywhere. Nobody is told of them any more."""
-        self._wire.close()
-        endings = [Ending(task.steps) for task in self._tasks]
+        """After an interrupt, or a failure of ``done`` or of the calls: operations clean up on a lane of their own,
+        since an interrupt may have left this one in any state. Their results are not reported."""
+        self._multiplexer.close()
+        endings = [Cleanup(task.steps) for task in self._tasks]
         self._tasks.clear()
-        Lane(window=self.window, cancel=Deadline()).run(enumerate(endings), lambda index, result, error: None)
+        Lane(window=self.window, cancel=CleanupDeadline()).run(enumerate(endings), lambda index, result, error: None)
 
     def _abandon(self) -> None:
-        """Operations that were still cleaning up when the time for it ran out."""
+        """Give up operations that are still cleaning up when the time for that is over."""
         for task in list(self._tasks):
             task.steps.close()
             self._done(task.index, None, TransferCancelledError("given up while cleaning up after a cancellation"))
         self._tasks.clear()
 
     def _close(self) -> None:
-        self._wire.close()
+        self._multiplexer.close()
         for task in self._tasks:
             task.steps.close()
         self._tasks.clear()
 
 
-def _yield_once(wanted: Any, answers: list[Response]) -> Any:
-    """An operation that asks for ``wanted`` and keeps the answers."""
-    answer = yield wanted
-    if isinstance(answer, Response):
-        answers.append(answer)
-    else:
-        answers.extend(answer)
-
-
 def _unused(index: int, result: Any, error: BaseException | None) -> None:
-    raise AssertionError("a lane reports before it has run")
+    raise AssertionError("a lane reports before it runs")

@@ -1,4 +1,4 @@
-"""Requests as the drivers carry them, and the service that each one goes to."""
+"""Requests as the drivers send them, and the service that each one goes to."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Signer(Protocol):
-    """Turns a request into the bytes of its head; asked anew for each attempt, since a signature has a date."""
+    """Turns a request into the bytes of its head, again for each attempt, since a signature has a date."""
 
     def render(self, request: Request) -> bytes:
         """Request line, header fields and the empty line."""
 
 
 class Service:
-    """Where requests of a store go and how: the connections, the signature, the retries."""
+    """Where the requests of a store go, and how: connections, signature, retries."""
 
     __slots__ = ("policy", "pool", "signer")
 
@@ -35,14 +35,14 @@ class Service:
         self.policy = policy
 
 
-#: Called when the head of a successful answer is there, before its body: begins the sink, and may cut the body of
-#: this exchange short (first value, bytes; of a range (206) whose framing tells no length exactly so many must come)
-#: and ask for more requests to run beside it (second value).
+#: Called with the head of a successful answer and the length of its body (None: unknown). It begins the sink. It may
+#: cut the body of this exchange short (first value, bytes; a range (206) without a length must have exactly so many),
+#: and ask for more requests to run beside this one (second value).
 OnHead = Callable[[Response, "int | None"], "tuple[int | None, Sequence[Request]]"]
 
 
 class Request:
-    """One HTTP request: what to send, and where the body of a successful answer lands.
+    """One HTTP request: what to send, and where the body of a successful answer goes.
 
     Args:
         service: where it goes, who signs it, how it is retried.
@@ -51,7 +51,7 @@ class Request:
         query: the query, percent-encoded and sorted by name, without ``?``.
         headers: fields besides Host, Content-Length and those of the signature.
         body: what is sent.
-        sink: where a 2xx body lands; without one, and for other statuses, it is collected in ``Response.body``.
+        sink: where a 2xx body goes; without one, and for other statuses, it is collected in ``Response.body``.
         start: the position in the sink of this body's first byte.
     """
 
@@ -83,16 +83,15 @@ class Request:
         self.begins = True
         #: May be sent again after a failure that leaves open whether the server acted.
         self.idempotent = True
-        #: An error may come with status 200 (S3's answers to copy and complete): the body is looked into first.
+        #: The body of a 200 may be an error (S3's answers to copy and complete), which the retry policy reads.
         self.wary = False
         #: Wait for the server's go-ahead before a body is sent (RFC 9110, 10.1.1).
         self.expect_continue = False
         self.on_head: OnHead | None = None
-        #: Given an answer, the request that should be sent instead (a redirect), or None. The drivers ask it of every
-        #: request of a concurrent set, whose operation sees the answers only when all are there.
+        #: Given an answer, the request to send instead (a redirect), or None. The drivers call it for every request of
+        #: a concurrent set, whose operation gets the answers only when all have come.
         self.again: Callable[[Request, Response], Request | None] | None = None
-        #: Raises the typed error for an answer that is not the wanted one: in a set of concurrent requests this is
-        #: what stops the others.
+        #: Raises the typed error for an unexpected answer. In a set of concurrent requests this stops the others.
         self.check: Callable[[Response], None] | None = None
         #: Given the head of a body that broke off and the bytes that arrived, the request for the rest.
         self.resume: Callable[[Response, int], Request | None] | None = None
@@ -108,10 +107,10 @@ class Request:
 
 
 class Pause:
-    """What an operation yields, in place of a request, to go on later: nobody's thread sleeps for it in a lane.
+    """What an operation yields in place of a request, to go on later. In a lane no thread sleeps for it.
 
     Args:
-        seconds: from now on.
+        seconds: how long.
     """
 
     __slots__ = ("seconds",)

@@ -1,6 +1,6 @@
 """Pooled connections, shared by all stores of a process.
 
-Those that are idle lie on a stack: putting one there and taking it out takes 0.05 us (1.3 with a ``queue.LifoQueue``).
+Idle ones are on a stack: putting one there and taking it out takes 0.05 us (1.3 with a ``queue.LifoQueue``).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from s3dlio.net.server import Server
 
 T = TypeVar("T")
 
-#: How often connections that were idle for too long are looked for. There is no thread for it: whoever gives a
-#: connection back does it, for all pools (0.1 us for each).
+#: How often connections that were idle for too long are closed, in seconds. There is no thread for it: ``release`` does
+#: it, for all pools (0.1 us for each).
 _REAP_SECONDS = 1.0
 
 
 class ConnectionPool(Server):
     """The connections to one server (scheme, host, port) under one set of HTTP settings.
 
-    ``acquire`` never waits: how many connections are in use is decided by whoever runs requests; at most
-    ``http.max_connections`` are kept when idle.
+    ``acquire`` never waits: the drivers decide how many connections are in use; at most ``http.max_connections`` are
+    kept when idle.
     """
 
     def __init__(self, scheme: str, host: str, port: int | None, http: HttpSettings) -> None:
@@ -46,10 +46,10 @@ class ConnectionPool(Server):
         super().renew()
 
     def acquire(self) -> Connection:
-        """A connection of our own until ``release``: the warmest idle one, or a new one that is not open yet.
+        """A connection for the caller alone until ``release``: the warmest idle one, or a new one that is not open yet.
 
-        However short it was idle, it is looked at: the server may have closed it, and bytes behind the last answer
-        would be taken for the next one.
+        An idle one is checked, however short it was idle: the server may have closed it, and bytes behind the last
+        answer would be taken for the next one.
         """
         idle = self._idle
         while True:
@@ -63,7 +63,7 @@ class ConnectionPool(Server):
             connection.close()
 
     def acquire_fresh(self) -> Connection:
-        """A new connection, not open yet: after an idle one turned out to be stale."""
+        """A new connection, not open yet: for a request whose idle connection was stale."""
         return Connection(self)
 
     def release(self, connection: Connection, *, reusable: bool) -> None:
@@ -84,7 +84,7 @@ class ConnectionPool(Server):
         """Close the connections that have been idle since ``until`` (``time.monotonic``) or longer."""
         while self._idle:
             try:
-                connection = self._idle.popleft()  # first it is ours alone, then it is looked at
+                connection = self._idle.popleft()  # first it is ours alone, then its time is read
             except IndexError:
                 return
             if connection.idle_since > until:
@@ -100,7 +100,7 @@ _reap_at = 0.0
 
 
 def _reap(now: float) -> None:
-    """Close what has been idle for too long, in every pool."""
+    """Close the connections that have been idle for too long, in every pool."""
     global _reap_at
     _reap_at = now + _REAP_SECONDS
     for pool in list(_registry.values()):
@@ -108,7 +108,7 @@ def _reap(now: float) -> None:
 
 
 def with_room(make: Callable[[], T]) -> T:
-    """What ``make`` makes. Where no descriptor is left for it, idle connections are closed and it is tried again."""
+    """The result of ``make``, which takes a descriptor: where none is left, idle connections are closed first."""
     try:
         return make()
     except OSError as error:
@@ -121,7 +121,7 @@ def with_room(make: Callable[[], T]) -> T:
 
 
 def close_idle(http: HttpSettings) -> None:
-    """Close every idle connection under these settings. Whoever shares them opens new ones when they are needed."""
+    """Close every idle connection under these settings. Other users of them open new ones."""
     for pool in list(_registry.values()):
         if pool.http == http:
             pool.close_idle(time.monotonic())

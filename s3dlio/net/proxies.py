@@ -1,4 +1,4 @@
-"""Which proxy leads to a host, as the environment says it for all programs: ``https_proxy``, ``no_proxy``, ..."""
+"""Which proxy is used for a host, from the environment: ``https_proxy``, ``no_proxy``, ..."""
 
 from __future__ import annotations
 

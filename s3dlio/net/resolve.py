@@ -1,4 +1,4 @@
-"""Names become addresses on a thread of their own, since ``getaddrinfo`` blocks for as long as a resolver is silent."""
+"""Name resolution on a thread of its own, since ``getaddrinfo`` blocks for as long as a resolver is silent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Address = tuple[Any, ...]
 
 
 class Resolution:
-    """One name on its way to its addresses, for any number of connections that wait.
+    """The look-up of one name, for any number of connections that wait for it.
 
     Args:
         host: a name, or an address.
@@ -28,7 +28,7 @@ class Resolution:
         self._host = host
         self._port = port
         self._lock = ForkLock()
-        #: It has its addresses, or the reason why there are none.
+        #: The addresses, or the reason why there are none, have come.
         self.done = False
         self._found: Sequence[Address] = ()
         self._failure: BaseException | None = None
@@ -39,19 +39,19 @@ class Resolution:
             self._run()
 
     def waiter(self) -> socket.socket | None:
-        """A socket that becomes readable when the name is resolved, the caller's to close; None: it is."""
+        """A socket that becomes readable when the look-up is done, which the caller closes; None: it is done."""
         with self._lock:
             return None if self.done else self._ours.dup()
 
     def addresses(self) -> Sequence[Address]:
-        """What was found; only when it is done.
+        """The addresses; only when the look-up is done.
 
         Raises:
             NetworkError: there is no such name, or it has no address.
             socket.gaierror: the resolver did not answer; another attempt may do.
         """
         if self._failure is not None:
-            raise copy.copy(self._failure)  # each of the waiters gives its own a place
+            raise copy.copy(self._failure)  # each waiter adds its own traceback
         return self._found
 
     def _run(self) -> None:
@@ -62,12 +62,12 @@ class Resolution:
             self._failure = error
         with self._lock:
             self.done = True
-            self._theirs.close()  # what tells the waiters
+            self._theirs.close()  # wakes the waiters
             self._ours.close()
 
 
 def numeric(host: str, port: int) -> Sequence[Address]:
-    """The address of a host that is named by it; nothing for a name."""
+    """The address of a host that is written as one; nothing for a name."""
     if ":" not in host and not host.replace(".", "").isdigit():
         return ()
     with contextlib.suppress(OSError, UnicodeError):

@@ -15,9 +15,9 @@ from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.response import Response
 
-#: Answers that say "not now".
+#: Statuses of throttling.
 THROTTLED = frozenset({429, 503, 509})
-#: Answers after which the same request may succeed.
+#: Statuses after which the same request may succeed.
 TRANSIENT = frozenset({408, 500, 502, 504}) | THROTTLED
 
 _CAPACITY = 500
@@ -42,7 +42,7 @@ class RetryBudget:
         return True
 
     def earn(self) -> None:
-        """A request went well without a retry."""
+        """A request has succeeded without a retry."""
         if self.tokens < _CAPACITY:
             self.tokens += 1
 
@@ -70,7 +70,7 @@ class RetryPolicy:
         self.reported = False
 
     def is_transient(self, response: Response) -> bool:
-        """Whether an answer asks for another attempt."""
+        """Whether the same request may succeed later."""
         if response.status in TRANSIENT:
             return True
         if not self.transient_codes or not response.body:

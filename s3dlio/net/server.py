@@ -59,14 +59,14 @@ class Server:
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew in a forked child: a look-up on its way is the parent's."""
+        """Begin again in a forked child: a running look-up is the parent's."""
         self._resolution = None
         context = client_context(self.http.ca_bundle) if self.secure else None  # refuses a bundle that is none
         if self._proxy_url:
             self.proxy = Proxy(self._proxy_url, self.scheme, self.host, self.port, self.http, context)
 
     def address(self) -> Address | None:
-        """One of the server's addresses, each in its turn; None: its name is to be resolved first."""
+        """One of the server's addresses, each in its turn; None: its name must be resolved first."""
         addresses = self._addresses
         if not addresses or time.monotonic() - self._resolved_at >= _RESOLVE_SECONDS:
             addresses = numeric(self.host, self.port)
@@ -78,7 +78,7 @@ class Server:
         return addresses[turn % len(addresses)]
 
     def resolution(self) -> Resolution:
-        """The look-up of the server's name that is on its way, which all connections share, or a new one."""
+        """The running look-up of the server's name, which all connections share, or a new one."""
         with self._lock:
             resolution = self._resolution
             if resolution is None or resolution.done:
@@ -91,7 +91,7 @@ class Server:
         self._resolved = self._addresses = addresses
 
     def avoid(self, address: Address) -> bool:
-        """Leave out an address that gave no connection, until the name is resolved anew: ``localhost`` has two, and
+        """Leave out an address that gave no connection, until the name is resolved again: ``localhost`` has two, and
         many servers listen at one of them.
 
         Returns:
@@ -102,7 +102,7 @@ class Server:
         return bool(left)
 
     def start_socket(self, address: Address) -> socket.socket:
-        """A non-blocking socket on its way to an address."""
+        """A non-blocking socket that connects to an address."""
         family, kind, protocol, _, place = address
         sock = socket.socket(family, kind, protocol)
         try:

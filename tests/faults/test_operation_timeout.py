@@ -11,7 +11,7 @@ import pytest
 
 from s3dlio.errors import BatchError, TransferTimeoutError
 from s3dlio.memory.sinks import MemorySink
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
 from tests.wire.s3_harness import store_of
@@ -156,7 +156,7 @@ def test_a_caller_that_takes_its_time_between_pages_is_not_counted(slow: Slow) -
 def test_time_that_is_over_asks_for_nothing(slow: Slow) -> None:
     some = store(slow)
     with pytest.raises(TransferTimeoutError):
-        one.drive(some.read_call("k", MemorySink()).steps(), spent=LIMIT)
+        blocking.drive(some.read_call("k", MemorySink()).steps(), spent=LIMIT)
     assert slow.asked == []
 
 

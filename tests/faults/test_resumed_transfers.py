@@ -18,7 +18,7 @@ from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import BatchError, NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError
 from s3dlio.memory.sinks import Sink
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.base import ObjectStore
@@ -342,7 +342,7 @@ def test_an_upload_that_is_gone_begins_anew(uploads: Uploads) -> None:
         pytest.skip("there is nothing that could be gone but parts")
     lines = (uploads.folder / "journal").read_text().splitlines()
     upload_id = json.loads(lines[-1])[2]["upload"]
-    one.drive(orphans.abort(uploads.store, "large", upload_id, stragglers=False))
+    blocking.drive(orphans.abort(uploads.store, "large", upload_id, stragglers=False))
     uploads.run()
     assert uploads.numbers == [1, 2, 3, 4]
     assert uploads.store.get("large") == LARGE
@@ -372,7 +372,7 @@ def open_uploads(store: S3Store) -> int:
     def steps() -> Any:
         return (yield from store.send(store.request("GET", "", "uploads="), ""))
 
-    return bytes(one.drive(steps()).body).count(b"<UploadId>")
+    return bytes(blocking.drive(steps()).body).count(b"<UploadId>")
 
 
 def test_a_session_goes_on_where_the_service_says(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import ConfigError, NetworkError, PermissionDeniedError, ProtocolError
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.stores.s3 import S3Store, orphans
 from s3dlio.stores.s3.multipart import Upload
 from s3dlio.types import PutOptions
@@ -158,7 +158,7 @@ def test_nobody_is_asked_where_nobody_is() -> None:
     with hold_port() as holder:
         steps = Upload(serial(f"http://127.0.0.1:{port_of(holder)}"), "k", PutOptions()).begin()
         with pytest.raises(NetworkError):
-            one.drive(_noting(steps, asked))
+            blocking.drive(_noting(steps, asked))
     assert asked == ["POST"]
 
 
@@ -211,7 +211,7 @@ def test_what_this_process_was_told_of_is_no_orphan() -> None:
     look = [LOOK, uploads(("k", "U2", NOW), ("k", "LOST", NOW)), *parts("LOST"), *aborted("LOST")]
     with ScriptedServer([first, uploading(COMPLETE, DONE, *look)]) as server:
         store = serial(server.endpoint)
-        one.drive(Upload(store, "k", PutOptions()).begin())
+        blocking.drive(Upload(store, "k", PutOptions()).begin())
         assert write(store, False) == f'"{WHOLE_ETAG}"'
         server.assert_consumed()
 

@@ -21,7 +21,7 @@ from s3dlio.errors import (
     TransferCancelledError,
 )
 from s3dlio.memory import crc32c
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.stores.s3 import S3Store
 from s3dlio.types import Conditions, PutOptions
 from tests.servers import Server
@@ -259,7 +259,7 @@ def open_uploads(store: S3Store) -> int:
     def steps() -> Any:
         return (yield from store.send(store.request("GET", "", "uploads="), ""))
 
-    return bytes(one.drive(steps()).body).count(b"<UploadId>")
+    return bytes(blocking.drive(steps()).body).count(b"<UploadId>")
 
 
 def stop_at_part(monkeypatch: pytest.MonkeyPatch, number: int, what: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import BaseExecutor, Executor, InlineExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ObjectNotFoundError
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
 from s3dlio.stores.base import Call
@@ -40,7 +40,7 @@ class FakeCloud(Fake):
     is_cloud: ClassVar[bool] = True
 
     def execute(self, call: Call[Any]) -> Any:
-        return one.drive(call.steps(), 1)
+        return blocking.drive(call.steps(), 1)
 
     def call(self, work: Any, size: int = 0) -> Call[Any]:
         def steps() -> Iterator[Any]:

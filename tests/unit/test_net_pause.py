@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from s3dlio.errors import TransferCancelledError
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
 
@@ -31,7 +31,7 @@ def napping(name: str, seconds: list[float], log: list[str]) -> Operation:
 
 def test_a_single_call_pauses() -> None:
     log: list[str] = []
-    assert one.drive(napping("a", [0.0, 0.001], log).steps()) == "a"
+    assert blocking.drive(napping("a", [0.0, 0.001], log).steps()) == "a"
     assert log == ["a", "a"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, InvalidURIError, MissingDependencyError, UnsupportedOperationError
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store
@@ -53,7 +53,7 @@ def _sessions_are_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
         response.body = SESSION_DOCUMENT
         return response
 
-    monkeypatch.setattr(one, "drive", answered)
+    monkeypatch.setattr(blocking, "drive", answered)
 
 
 def store_at(bucket: str, region: str = "us-west-2", **s3: Any) -> S3Store:

@@ -9,7 +9,7 @@ from typing import Any
 from s3dlio.config.sections import HttpSettings, RetrySettings
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import MemorySource
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response, Service
@@ -46,7 +46,7 @@ def put(service: Service, data: bytes | bytearray, path: str = "/k") -> Request:
 
 
 def by_one(request: Request) -> Response:
-    return one.perform(request)
+    return blocking.perform(request)
 
 
 def by_lane(request: Request) -> Response:

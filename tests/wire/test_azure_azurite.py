@@ -22,7 +22,7 @@ from s3dlio.client import Client
 from s3dlio.config.settings import Settings
 from s3dlio.memory.sinks import DiscardSink, FileSink
 from s3dlio.memory.sources import FileSource
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request
 from s3dlio.stores.azure import AzureStore
@@ -310,10 +310,10 @@ def test_half_a_block_list_makes_no_blob(store: AzureStore) -> None:
     store.put("key", b"old")
     upload = blocks.BlockUpload(store.service, "key", PutOptions())
     request = upload.part(1, FileSource(os.open(__file__, os.O_RDONLY), 0, 100), None)
-    upload.note(1, one.perform(request))
+    upload.note(1, blocking.perform(request))
     upload._staged.add(2)  # never sent
     with pytest.raises(errors.S3dlioError) as caught:
-        one.drive(upload.complete(200))
+        blocking.drive(upload.complete(200))
     assert caught.value.status == 400
     assert caught.value.code == "InvalidBlockList"
     assert "write again" in str(caught.value)

@@ -152,7 +152,7 @@ def test_a_connection_that_rests_in_a_batch_is_looked_at_too() -> None:
         def calls() -> Iterator[Any]:
             yield first
             idle.set()
-            ((connection,),) = lane._wire._idle.values()
+            ((connection,),) = lane._multiplexer._idle.values()
             wait_for_bytes(connection.fd)
             yield second
 

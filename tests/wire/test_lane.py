@@ -13,7 +13,7 @@ import pytest
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import NetworkError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.sinks import MemorySink
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net import lane as lane_module
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause, Request, Response
@@ -201,7 +201,7 @@ def test_an_operation_may_pause(driver: str) -> None:
         return "rested"
 
     if driver == "one":
-        assert one.drive(steps()) == "rested"
+        assert blocking.drive(steps()) == "rested"
     else:
         calls = Calls([steps, steps])
         run(calls, window=1)
@@ -242,7 +242,7 @@ def test_connections_go_back_to_the_pool(far: DelayedServer) -> None:
         service = service_of(proxy.endpoint)
         for _ in range(3):
             Lane(window=4).gather([get(service) for _ in range(8)])
-        assert one.perform(get(service)).status == 200
+        assert blocking.perform(get(service)).status == 200
         assert proxy.tally.connections == 4
 
 
@@ -310,7 +310,7 @@ def test_an_interrupted_operation_cleans_up(struck: str, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
 
         lane = Lane(window=2)
-        real = lane._wire.poll
+        real = lane._multiplexer.poll
 
         def poll(timeout: float) -> Iterator[None]:
             yield from real(timeout)
@@ -318,7 +318,7 @@ def test_an_interrupted_operation_cleans_up(struck: str, monkeypatch: pytest.Mon
                 interrupt()
 
         if struck == "poll":
-            monkeypatch.setattr(lane._wire, "poll", poll)
+            monkeypatch.setattr(lane._multiplexer, "poll", poll)
         calls = Calls([later, uploading(service_of(server.endpoint), cleaned)])
         with pytest.raises(KeyboardInterrupt):
             lane.run(calls, calls.done if struck == "poll" else interrupt)
@@ -332,12 +332,12 @@ def test_an_interrupt_within_the_selector_hides_nothing(monkeypatch: pytest.Monk
     stuck = [Expect(b"PUT"), ExpectClose()]
     with ScriptedServer([stuck, stuck, [Expect(b"DELETE /upload"), respond("204 No Content")]]) as server:
         lane = Lane(window=2)
-        wire, real = lane._wire, lane._wire.poll
+        wire, real = lane._multiplexer, lane._multiplexer.poll
 
         def poll(timeout: float) -> Iterator[None]:
             yield from real(timeout)
             if len(server.all_requests) == 2:
-                wire._selector.unregister(next(iter(wire._flights)))
+                wire._selector.unregister(next(iter(wire._in_flight)))
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(wire, "poll", poll)

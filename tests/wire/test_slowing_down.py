@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from s3dlio import Client
-from s3dlio.net.adaptive import Pace
+from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.stores.s3 import S3Store
 from s3dlio.transfer.delete import delete_many
 from tests.servers.scripted import Expect, ScriptedServer, respond
@@ -22,25 +22,25 @@ PATIENCE = 20
 
 
 def test_a_burst_of_throttled_answers_counts_once_and_calm_brings_the_limit_back() -> None:
-    pace = Pace(8)
+    limit = AdaptiveLimit(8)
     for _ in range(8):
-        pace.throttled()
-    assert pace.limit == 4
-    pace.throttled()
-    assert pace.limit == 2
+        limit.throttled()
+    assert limit.current == 4
+    limit.throttled()
+    assert limit.current == 2
     for _ in range(2 + 3 + 4):
-        pace.ended_well()
-    assert pace.limit == 5
+        limit.succeeded()
+    assert limit.current == 5
     for _ in range(100):
-        pace.ended_well()
-    assert pace.limit == 8
+        limit.succeeded()
+    assert limit.current == 8
 
 
 def test_the_limit_never_falls_below_one() -> None:
-    pace = Pace(1)
+    limit = AdaptiveLimit(1)
     for _ in range(5):
-        pace.throttled()
-    assert pace.limit == 1
+        limit.throttled()
+    assert limit.current == 1
 
 
 class Service(ThreadingHTTPServer):

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.message import Request, Response
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.stores.checks import check_etag
@@ -49,7 +49,7 @@ class CloudStore(ObjectStore):
     def execute(self, call: Call[T]) -> T:
         writes = call.operation in ("PUT", "COPY")
         width = self.settings.multipart.max_in_flight if writes else self.settings.range.concurrency
-        result: T = one.drive(call.steps(), width, call.spent)
+        result: T = blocking.drive(call.steps(), width, call.spent)
         return result
 
     @property

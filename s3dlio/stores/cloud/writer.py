@@ -16,7 +16,7 @@ from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
 from s3dlio.memory import crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import MemorySource, Source, as_memory
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.message import Request, Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
 from s3dlio.stores.base import Call, ObjectWriter, Steps
@@ -171,7 +171,7 @@ class CloudWriter(ObjectWriter):
             raise
 
     def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
-        result: PutResult = one.drive(self._call.watch(start()))
+        result: PutResult = blocking.drive(self._call.watch(start()))
         self._call.size = self._size
         return result
 
@@ -200,7 +200,7 @@ class CloudWriter(ObjectWriter):
         """Hand the buffer to a thread; wait while ``max_in_flight`` parts are on their way."""
         assert self._buffer is not None
         if self._threads is None:
-            one.drive(self._call.watch(self._upload.begin()))
+            blocking.drive(self._call.watch(self._upload.begin()))
             self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
         data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
         self._parts += 1
@@ -215,10 +215,10 @@ class CloudWriter(ObjectWriter):
             if self._failure is None:
                 crc = crc32c.crc32c(data) if self._store._cloud.sends_checksums else None
                 request = self._upload.part(number, MemorySource(data), crc)
-                response = one.perform(request)
+                response = blocking.perform(request)
                 while request.again is not None and (instead := request.again(request, response)) is not None:
                     request = instead
-                    response = one.perform(request)
+                    response = blocking.perform(request)
                 if (seen := self._call.observation) is not None:
                     note(seen, request, response)
                 if request.check is not None:
@@ -234,7 +234,7 @@ class CloudWriter(ObjectWriter):
         try:
             if self._threads is not None:
                 self._threads.shutdown()
-                one.drive(self._upload.abort())
+                blocking.drive(self._upload.abort())
         finally:
             self._finish(error)
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from s3dlio.errors import PermissionDeniedError, ProtocolError
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.message import Request, Response, Service
 from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.cloud.tokens import Token, Tokens
@@ -58,7 +58,7 @@ class Session:
 
     def _make(self) -> Token[Credentials]:
         request = Request(self._service, "GET", f"{self._path}/", "session=")
-        response: Response = one.drive(_ask(request))
+        response: Response = blocking.drive(_ask(request))
         if response.status != 200:
             failure = xml.parse_failure(response.body)
             error = error_for(

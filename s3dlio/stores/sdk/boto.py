@@ -16,7 +16,7 @@ from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioErro
 from s3dlio.forking import ForkLock, import_all, renewed_in_child
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.net import blocking as one
+from s3dlio.net import blocking
 from s3dlio.net.dates import moment_of
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.blocking import BlockingStore
@@ -221,7 +221,7 @@ class BotoStore(BlockingStore):
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         if attempts.is_conditional(options):
-            result: PutResult = one.drive(
+            result: PutResult = blocking.drive(
                 attempts.repeated(self, key, lambda: self._put_conditionally(key, source, options))
             )
             return result

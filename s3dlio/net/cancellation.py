@@ -1,4 +1,4 @@
-"""How operations end early: awaited ones when their task is cancelled; all may still ask for requests that clean up."""
+"""Cancellation: what tells a driver to stop, and how a cancelled operation cleans up with requests of its own."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from typing import Any, Protocol
 
 from s3dlio.errors import TransferCancelledError
 
-#: What a cancelled operation may take to clean up (abort its multipart upload).
+#: Seconds that a cancelled operation has to clean up (to abort its multipart upload).
 GRACE_SECONDS = 10.0
 
 
-class Awaited(Protocol):
-    """The awaited call that a blocking operation runs in; its task may be cancelled at any time."""
+class Cancellation(Protocol):
+    """What a lane looks at between events."""
 
     @property
     def cancelled(self) -> bool:
-        """It was."""
+        """Whether the operations are to stop."""
+
+
+class CancelScope(Cancellation, Protocol):
+    """The awaited call that a blocking operation runs in. Its task may be cancelled at any time, by another thread."""
 
     def check(self) -> None:
-        """Raise a TransferCancelledError if it was."""
+        """Raise a TransferCancelledError if the task is cancelled."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait so long, or until it is."""
+        """Wait for ``seconds``, or until the task is cancelled."""
 
     def enter(self, end: Callable[[], None]) -> None:
-        """Have ``end`` called when it is, by another thread, until ``leave``."""
+        """Call ``end`` when the task is cancelled, from now until ``leave``."""
 
     def leave(self, end: Callable[[], None]) -> None:
-        """What ``end`` would end is over."""
+        """Do not call ``end`` any more."""
 
 
-#: The awaited call that this runs in; None for a blocking call.
-awaited: ContextVar[Awaited | None] = ContextVar("s3dlio_awaited", default=None)
+#: The scope of the awaited call that this thread works for; None in a blocking call.
+cancel_scope: ContextVar[CancelScope | None] = ContextVar("s3dlio_cancel_scope", default=None)
 
 
-class Deadline:
-    """Cancels when the time for cleaning up is over."""
+class CleanupDeadline:
+    """A cancellation that comes when the time for cleaning up is over."""
 
     def __init__(self) -> None:
         self._ends = time.monotonic() + GRACE_SECONDS
@@ -48,13 +52,18 @@ class Deadline:
         return time.monotonic() > self._ends
 
 
-class Ending:
-    """The rest of an operation that is told to give up: nothing, or requests that clean up."""
+class Cleanup:
+    """An operation that gives up: it sends no request, or only requests that clean up.
+
+    Args:
+        steps: the operation, begun.
+    """
 
     def __init__(self, steps: Any) -> None:
         self._steps = steps
 
     def steps(self) -> Any:
+        """The requests that clean up."""
         steps = self._steps
         wanted = steps.throw(TransferCancelledError("given up because its batch was interrupted"))
         try:

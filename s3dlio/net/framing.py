@@ -1,0 +1,70 @@
+"""What the head of an answer says about its body and its connection (RFC 9112, sections 4, 6 and 9)."""
+
+from __future__ import annotations
+
+from s3dlio.errors import ProtocolError
+
+#: What ``body_length`` returns where there is no Content-Length.
+NO_BODY, IS_CHUNKED, UNTIL_CLOSE = -1, -2, -3
+
+
+def parse_status(head: bytes) -> int:
+    """The status code of a head.
+
+    Raises:
+        ProtocolError: the status line is not that of HTTP/1.0 or HTTP/1.1.
+    """
+    code = head[9:12]
+    if head[:9] not in (b"HTTP/1.1 ", b"HTTP/1.0 ") or not code.isdigit() or head[12:13] not in (b" ", b"\r"):
+        raise ProtocolError(f"bad status line: {head[:64]!r}")
+    status = int(code)
+    if not 100 <= status <= 599:
+        raise ProtocolError(f"status {status} does not exist")
+    return status
+
+
+def keeps_alive(head: bytes, lower: bytes) -> bool:
+    """Whether the connection may serve again (RFC 9112, section 9.3)."""
+    value = b""
+    at = lower.find(b"\r\nconnection:")
+    while at >= 0:
+        value += lower[at + 13 : lower.find(b"\r\n", at + 13)]
+        at = lower.find(b"\r\nconnection:", at + 13)
+    if head[7:8] == b"0":
+        return b"keep-alive" in value
+    return b"close" not in value
+
+
+def body_length(method: str, status: int, lower: bytes) -> int:
+    """The Content-Length, or one of ``NO_BODY``, ``IS_CHUNKED``, ``UNTIL_CLOSE``.
+
+    Raises:
+        ProtocolError: contradicting or malformed lengths, or an unknown transfer coding.
+    """
+    length = _content_length(lower)
+    at = lower.find(b"\r\ntransfer-encoding:")
+    if method == "HEAD" or status in (204, 304):
+        return NO_BODY
+    if at >= 0:
+        coding = lower[at + 20 : lower.find(b"\r\n", at + 20)].strip()
+        if length is not None:
+            raise ProtocolError("both Transfer-Encoding and Content-Length")
+        if coding != b"chunked" or lower.find(b"\r\ntransfer-encoding:", at + 1) >= 0:
+            raise ProtocolError(f"unknown Transfer-Encoding {coding!r}")
+        return IS_CHUNKED
+    return UNTIL_CLOSE if length is None else length
+
+
+def _content_length(lower: bytes) -> int | None:
+    at = lower.find(b"\r\ncontent-length:")
+    if at < 0:
+        return None
+    text = lower[at + 17 : lower.find(b"\r\n", at + 17)].strip()
+    if not text.isdigit() or len(text) > 19:
+        raise ProtocolError(f"bad Content-Length {text!r}")
+    again = lower.find(b"\r\ncontent-length:", at + 17)
+    while again >= 0:
+        if lower[again + 17 : lower.find(b"\r\n", again + 17)].strip() != text:
+            raise ProtocolError("two Content-Length fields that differ")
+        again = lower.find(b"\r\ncontent-length:", again + 17)
+    return int(text)

@@ -1,0 +1,77 @@
+"""Requests that a lane has accepted and that are not answered yet."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from collections import deque
+from typing import Any
+
+from s3dlio.net.connection import Connection
+from s3dlio.net.exchange import Exchange
+from s3dlio.net.message import Request
+
+
+class PendingRequest:
+    """A request that is not answered yet: whose it is, its attempts and deadlines, and its exchange while in flight.
+
+    Args:
+        task: what waits for the answer; the multiplexer only compares it.
+        slot: the position of the answer in the task's set; -1 where nothing waits for it.
+        request: what to send.
+    """
+
+    __slots__ = ("attempt", "connection", "deadline", "ends", "exchange", "fresh", "request", "reused", "slot",
+                 "started", "task")  # fmt: skip
+
+    def __init__(self, task: Any, slot: int, request: Request) -> None:
+        self.task = task
+        self.slot = slot
+        self.request = request
+        self.attempt = 1
+        self.started = 0.0
+        #: The moment at which waiting for the server is a fault.
+        self.deadline = 0.0
+        #: The moment at which the request must be done, with all its retries.
+        self.ends = math.inf
+        #: Takes a new connection, since an idle one was stale.
+        self.fresh = False
+        #: Its connection has served before.
+        self.reused = False
+        self.connection: Connection | None = None
+        self.exchange: Exchange | None = None
+
+
+class PendingQueue:
+    """What is not in flight: requests that only lack room in the window, and what waits for its time."""
+
+    __slots__ = ("_order", "ready", "timers")
+
+    def __init__(self) -> None:
+        #: Requests to start, in order.
+        self.ready: deque[PendingRequest] = deque()
+        #: A heap of (moment, order, task, request): the next attempt of a request, or the end of a pause (None).
+        self.timers: list[tuple[float, int, Any, PendingRequest | None]] = []
+        self._order = itertools.count()
+
+    def delay(self, seconds: float, task: Any, pending: PendingRequest | None) -> None:
+        """Have something of ``task`` wait: a request, or the task itself (None)."""
+        heapq.heappush(self.timers, (time.monotonic() + seconds, next(self._order), task, pending))
+
+    def take_due(self, now: float) -> tuple[Any, PendingRequest | None] | None:
+        """What has waited long enough, one at a time, as given to ``delay``; None when there is nothing more."""
+        if not self.timers or self.timers[0][0] > now:
+            return None
+        _, _, task, pending = heapq.heappop(self.timers)
+        return task, pending
+
+    def remove(self, task: Any) -> int:
+        """Forget everything of a task; returns how much there was."""
+        before = len(self.timers) + len(self.ready)
+        self.timers = [timer for timer in self.timers if timer[2] is not task]
+        heapq.heapify(self.timers)
+        for pending in [pending for pending in self.ready if pending.task is task]:
+            self.ready.remove(pending)
+        return before - len(self.timers) - len(self.ready)

@@ -1,0 +1,54 @@
+"""An operation that a lane runs, and the requests that it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
+
+
+class Operation(Protocol):
+    """What a lane runs: a call of a cloud store."""
+
+    def steps(self) -> Any:
+        """The generator of the operation, which yields requests."""
+
+
+class Task:
+    """A running operation and the requests that it waits for.
+
+    Args:
+        index: its number among the operations of the lane.
+        steps: the operation.
+        started: the moment (``time.monotonic``) from which the time for the whole operation counts; 0: when its first
+            request is sent.
+    """
+
+    __slots__ = ("answers", "cleaning", "failed", "index", "many", "outstanding", "requests", "started", "steps")
+
+    def __init__(self, index: int, steps: Any, started: float = 0.0) -> None:
+        self.index = index
+        self.steps = steps
+        self.started = started
+        #: Something has failed, and what follows has the time of a whole operation again.
+        self.cleaning = False
+        #: It waits for the answers to a set of requests, not to one.
+        self.many = False
+        self.answers: list[Response | None] = []
+        #: The requests of the set that are not made yet; None: all are.
+        self.requests: Iterator[Request] | None = None
+        #: Requests that are not answered yet.
+        self.outstanding = 0
+        #: The first error of the set.
+        self.failed: BaseException | None = None
+
+
+def ask(wanted: Any, answers: list[Response]) -> Any:
+    """An operation that only asks for ``wanted``, one request or a set, and adds the answers to ``answers``."""
+    answer = yield wanted
+    if isinstance(answer, Response):
+        answers.append(answer)
+    else:
+        answers.extend(answer)
