@@ -20,6 +20,7 @@ from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.gcs import failures, headers
 from s3dlio.stores.gcs.account import GcsAccount
+from s3dlio.stores.gcs.credentials import GOOGLE, trust_bundle
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
 
 
@@ -34,7 +35,7 @@ def make_client(account: GcsAccount) -> Any:
     credentials = make() if account.anonymous else account.credentials()
     start_session: Any = AuthorizedSession
     session = start_session(credentials)
-    account.trust_bundle(session)
+    trust_bundle(session, account.settings.http.ca_bundle)
     # No project is needed but for buckets, and then the account names it.
     return Client(
         project=account.settings.gcs.project or "none",
@@ -42,7 +43,7 @@ def make_client(account: GcsAccount) -> Any:
         _http=session,
         client_options={
             "api_endpoint": account.url,
-            "universe_domain": getattr(credentials, "universe_domain", None) or account.universe or "googleapis.com",
+            "universe_domain": getattr(credentials, "universe_domain", None) or account.universe or GOOGLE,
         },
     )
 
