@@ -261,7 +261,7 @@ def parts_of(kind: str, request: pytest.FixtureRequest) -> tuple[ObjectStore, ty
         {}, gcs={"endpoint_url": server.endpoint, "composite_upload": kind == "gcs"}, multipart=PARTS,
         retry={"base_delay": 0.001, "max_delay": 0.01, "max_attempts": 1},
     )  # fmt: skip
-    return GcsStore(GcsAccount(settings), name), composite.Upload
+    return GcsStore(GcsAccount(settings), name), composite.CompositeUpload
 
 
 class Uploads:

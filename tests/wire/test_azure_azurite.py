@@ -28,6 +28,7 @@ from s3dlio.net.message import Request
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.registry import Stores, open_store
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
@@ -300,10 +301,10 @@ def test_large_writes_are_blocks(azurite_server: AzuriteServer, store: AzureStor
 
 
 def test_the_size_of_blocks_grows_with_the_blob() -> None:
-    assert blocks.block_size_for(21 * MIB, 16 * MIB) == 16 * MIB
+    assert part_size_for(21 * MIB, 16 * MIB, blocks.MAX_BLOCKS) == 16 * MIB
     tebibytes = 190 << 40
-    assert tebibytes / blocks.block_size_for(tebibytes, 16 * MIB) <= blocks.MAX_BLOCKS
-    assert blocks.block_size_for(tebibytes, 16 * MIB) <= 4000 * MIB
+    assert tebibytes / part_size_for(tebibytes, 16 * MIB, blocks.MAX_BLOCKS) <= blocks.MAX_BLOCKS
+    assert part_size_for(tebibytes, 16 * MIB, blocks.MAX_BLOCKS) <= 4000 * MIB
 
 
 def test_half_a_block_list_makes_no_blob(store: AzureStore) -> None:

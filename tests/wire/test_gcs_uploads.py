@@ -14,6 +14,7 @@ import pytest
 from s3dlio import errors
 from s3dlio.config.settings import Settings
 from s3dlio.memory.sources import FileSource
+from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.gcs import GcsAccount, GcsStore, multipart
 from s3dlio.types import Conditions, PutOptions
 from tests.servers.gcs_scripted import Fault, FullGcsServer, crc32c
@@ -367,6 +368,6 @@ def test_parts_that_cannot_be_removed_are_told(
 
 
 def test_the_size_of_parts() -> None:
-    assert multipart.part_size_for(1, 16 * MIB) == 16 * MIB
-    assert multipart.part_size_for(100 << 30, 16 * MIB) == 100 * MIB
-    assert multipart.part_size_for((100 << 30) + 1, 16 * MIB) == 101 * MIB
+    assert part_size_for(1, 16 * MIB, multipart.MAX_PARTS) == 16 * MIB
+    assert part_size_for(100 << 30, 16 * MIB, multipart.MAX_PARTS) == 100 * MIB
+    assert part_size_for((100 << 30) + 1, 16 * MIB, multipart.MAX_PARTS) == 101 * MIB

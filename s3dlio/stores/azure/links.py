@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import time
 
-from s3dlio.config.sizes import shown
-from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.errors import UnsupportedOperationError
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.sharedkey import API_VERSION, sign
 from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
+from s3dlio.stores.cloud.links import check_link
 from s3dlio.stores.cloud.percent import encode_query
 
 _PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
-_WEEK = 604_800
 
 
 def presign(
@@ -35,10 +34,7 @@ def presign(
         UnsupportedOperationError: there is no key of the account.
     """
     uri = f"az://{account.name}/{container}/{key}"
-    if method.upper() not in _PERMISSIONS:
-        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
-    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= _WEEK:
-        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {shown(expires)}", uri=uri)
+    check_link(uri, method, expires)
     if account.key is None:
         raise UnsupportedOperationError(
             "a URL can be signed with the key of the account only", uri=uri, hint="set AZURE_STORAGE_KEY"

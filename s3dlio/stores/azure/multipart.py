@@ -23,6 +23,7 @@ from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud import failures as answers
 from s3dlio.stores.cloud.checksums import base64_of, update
+from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import PutOptions, PutResult
@@ -30,12 +31,6 @@ from s3dlio.types import PutOptions, PutResult
 log = logging.getLogger("s3dlio.azure")
 
 MAX_BLOCKS = 50_000
-_MIB = 1 << 20
-
-
-def block_size_for(size: int, part_size: int) -> int:
-    """The size of the blocks of a blob: ``part_size``, or what 50,000 blocks need, in whole MiB."""
-    return max(part_size, -(-size // (MAX_BLOCKS * _MIB)) * _MIB)
 
 
 class BlockUpload:
@@ -142,7 +137,7 @@ def write(
     service: AzureService, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
     """Write a large blob in concurrent blocks. With ``resume``, those that an earlier write staged need not be sent."""
-    size = block_size_for(source.size, service.settings.multipart.part_size)
+    size = part_size_for(source.size, service.settings.multipart.part_size, MAX_BLOCKS)
     upload = BlockUpload(service, key, options)
     if resume is not None:
         size = (yield from upload.take_up(source.size, resume)) or size

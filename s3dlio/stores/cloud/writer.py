@@ -20,6 +20,7 @@ from s3dlio.net import blocking
 from s3dlio.net.message import Request, Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
 from s3dlio.stores.base import Call, ObjectWriter, Steps
+from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.watching import note
 from s3dlio.types import Payload, PutOptions, PutResult
@@ -27,7 +28,6 @@ from s3dlio.types import Payload, PutOptions, PutResult
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
 _PARTS_BEFORE_DOUBLING = 2000
 _MIN_PART, _MAX_PART = 5 << 20, 4000 << 20
-_MIB = 1 << 20
 _EQUAL_PARTS = "tell how long it will be (expected_size, --expected-size) or give a part size (part_size, --part-size)"
 
 
@@ -87,8 +87,9 @@ class CloudWriter(ObjectWriter):
         self._upload = upload
         self._part_size = limits.part_size if part_size is None else checked_part_size(store.uri(key), part_size)
         if expected_size is not None:
-            needed = -(-parse_size(expected_size, name="expected_size") // (upload.most_parts * _MIB)) * _MIB
-            self._part_size = checked_part_size(store.uri(key), max(self._part_size, needed))
+            size = parse_size(expected_size, name="expected_size")
+            needed = part_size_for(size, self._part_size, upload.most_parts)
+            self._part_size = checked_part_size(store.uri(key), needed)
         self._equal = part_size is not None or expected_size is not None
         self._slots = threading.BoundedSemaphore(limits.max_in_flight)
         self._threads: ThreadPoolExecutor | None = None

@@ -5,12 +5,9 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError
+from s3dlio.stores.cloud.links import check_link
 from s3dlio.stores.gcs.account import GcsAccount
-
-_METHODS = ("GET", "PUT", "HEAD", "DELETE")
-_WEEK = 604_800
 
 
 def presign(
@@ -30,10 +27,7 @@ def presign(
     Raises:
         ConfigError: another method or time, or credentials that cannot sign.
     """
-    if method.upper() not in _METHODS:
-        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
-    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= _WEEK:
-        raise ConfigError(f"expires must be 1 to {_WEEK} seconds, got {shown(expires)}", uri=uri)
+    check_link(uri, method, expires)
     if account.anonymous:
         raise ConfigError(
             "anonymous access has no key to sign with", uri=uri, hint="use the credentials of a service account"

@@ -19,6 +19,7 @@ from s3dlio.net.message import Request, Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
+from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.gcs import headers, listing, uploads
 from s3dlio.stores.gcs.batch_delete import MAX_REQUESTS, JsonBatches
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
@@ -31,8 +32,7 @@ log = logging.getLogger("s3dlio.gcs")
 #: Where parts stand while they wait.
 PARTS = ".s3dlio/parts/"
 #: Parts of an object whose size is known: two levels of composing.
-_MAX_PARTS = MAX_COMPOSED * MAX_COMPOSED
-_MIB = 1 << 20
+MAX_PARTS = MAX_COMPOSED * MAX_COMPOSED
 #: Parts live for seconds: a class with a minimum storage duration would be paid for weeks.
 _TEMPORARY = {"storageClass": "STANDARD"}
 
@@ -44,15 +44,10 @@ class _Part(NamedTuple):
     size: int
 
 
-def part_size_for(size: int, part_size: int) -> int:
-    """The size of the parts of an object: ``part_size``, or what 1,024 parts need, in whole MiB."""
-    return max(part_size, -(-size // (_MAX_PARTS * _MIB)) * _MIB)
-
-
-class Upload:
+class CompositeUpload:
     """One composite upload; see :class:`s3dlio.stores.cloud.writer.PartedUpload`."""
 
-    most_parts = _MAX_PARTS
+    most_parts = MAX_PARTS
 
     def __init__(self, service: GcsService, batches: JsonBatches, key: str, options: PutOptions) -> None:
         self._service = service
@@ -223,8 +218,8 @@ def write(
     resume: UploadState | None = None,
 ) -> Steps[PutResult]:
     """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
-    size = part_size_for(source.size, service.settings.multipart.part_size)
-    upload = Upload(service, batches, key, options)
+    size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
+    upload = CompositeUpload(service, batches, key, options)
     if resume is not None:
         size = (yield from upload.take_up(source, resume)) or size
         resume.save({"prefix": upload.prefix, "part_size": size})

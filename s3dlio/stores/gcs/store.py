@@ -74,7 +74,7 @@ class GcsStore(CloudStore):
         self.check_key(key, "PUT")
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
-        upload = multipart.Upload(self.service, self.batches, key, options)
+        upload = multipart.CompositeUpload(self.service, self.batches, key, options)
         return CloudWriter(self, key, options, upload, part_size, expected_size)
 
     # -- listing

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError
 from s3dlio.net.message import Service
+from s3dlio.stores.cloud import links
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 
@@ -29,9 +29,6 @@ def check_link(account: S3Account, uri: str, method: str, expires: int) -> None:
     Raises:
         ConfigError: another method or time than there is, or nobody to sign it.
     """
-    if method.upper() not in ("GET", "PUT", "HEAD", "DELETE"):
-        raise ConfigError(f"a URL can be signed for GET, PUT, HEAD or DELETE, not {method!r}", uri=uri)
-    if isinstance(expires, bool) or not isinstance(expires, int) or not 1 <= expires <= 604_800:
-        raise ConfigError(f"expires must be 1 to 604800 seconds, got {shown(expires)}", uri=uri)
+    links.check_link(uri, method, expires)
     if account.settings.s3.anonymous:
         raise ConfigError("anonymous access has no key to sign with", uri=uri)
