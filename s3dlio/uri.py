@@ -99,7 +99,7 @@ def parse(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> L
     if scheme in LOCAL_SCHEMES:
         return _local(uri, scheme, rest)
     if "\x00" in rest:
-        raise InvalidURIError("a NUL character cannot stand in a URI", uri=uri)
+        raise InvalidURIError("a NUL character cannot be in a URI", uri=uri)
     if scheme == "s3":
         return _s3(uri, rest)
     if scheme == "az":
@@ -121,7 +121,7 @@ def _local(uri: str, scheme: str, path: str) -> Location:
     if not path:
         raise InvalidURIError("the path is empty", uri=uri, hint=f"write {scheme}:///absolute/path")
     if "\x00" in path:
-        raise InvalidURIError("a NUL character cannot stand in a path", uri=uri)
+        raise InvalidURIError("a NUL character cannot be in a path", uri=uri)
     return Location(scheme, f"{scheme}://", None, None, "", path)
 
 

@@ -55,7 +55,7 @@ class ObjectStore(BaseStore):
     The parameters are those of :class:`BaseStore`.
     """
 
-    #: A read tells all that is kept with an object; otherwise only a head does.
+    #: The metadata of a read are complete; otherwise only those of a head are.
     reads_tell_all: ClassVar[bool] = True
     #: Reads may name the customer's key that the object is encrypted with.
     takes_customer_keys: ClassVar[bool] = False
@@ -113,9 +113,9 @@ class ObjectStore(BaseStore):
         length: int | None = None,
         conditions: Conditions = NO_CONDITIONS,
     ) -> Call[ObjectMetadata]:
-        """A read into ``sink``, of the whole object or of a range; its result is what the answer told of the object.
+        """A read into ``sink``, of the whole object or of a range; its result is the metadata of the object.
 
-        ``ObjectMetadata.size`` is the size of the whole object where the answer tells it.
+        ``ObjectMetadata.size`` is the size of the whole object where the answer has it.
         """
         self._check_read(key, "GET", conditions)
         ranged = offset != 0 or length is not None
@@ -133,7 +133,7 @@ class ObjectStore(BaseStore):
         return call
 
     def head(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> ObjectMetadata:
-        """What the store tells about the object, without its bytes."""
+        """The metadata of the object, without its bytes."""
         return self.execute(self.head_call(key, conditions=conditions))
 
     def head_call(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> Call[ObjectMetadata]:

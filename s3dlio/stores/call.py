@@ -50,7 +50,7 @@ class BaseStore(ABC):
         return None
 
     def watched(self, steps: Steps[U], seen: Observation) -> Steps[U]:
-        """The same steps; what their answers tell is noted in ``seen``. Only a cloud store has answers."""
+        """The same steps; status, attempts and endpoint of their answers go into ``seen``. Only clouds have answers."""
         return steps
 
     def uri(self, key: str) -> str:
@@ -70,7 +70,7 @@ class Call(Generic[T]):
         key: the object, or the prefix.
         start: does the work (blocking store) or makes the generator that does (cloud store). Where it holds a body a
             ``functools.partial``: the frame of a function keeps what that closes over, as long as an error is kept.
-        sink: where a read lands; tells observers the bytes and the time of the first one.
+        sink: where a read lands; has the bytes and the time of the first one, for observers.
         size: the bytes of a write, for observers.
         load: the bytes that it will bring into a file, where they are known beforehand.
         held: the bytes of memory that a write holds while it is in flight; without, all of ``size``.
@@ -130,7 +130,7 @@ class Call(Generic[T]):
             return result
 
     def watch(self, steps: Steps[U]) -> Steps[U]:
-        """Other steps of this operation, whose answers observers are told of, if there are any."""
+        """Other steps of this operation, whose answers observers see, too."""
         seen = self._observation
         return steps if seen is None else self.store.watched(steps, seen)
 

@@ -239,7 +239,7 @@ def _names(
 ) -> Iterator[tuple[str, bool]]:
     """The keys under `prefix`, and without `recursive` the common prefixes (marked True), from a point on.
 
-    `token` is the last name of the page before: a key, or a common prefix all of whose keys are passed over.
+    `token` is the last name of the page before: a key, or a common prefix, whose keys are skipped.
     """
     at = max(bisect_left(keys, prefix), bisect_right(keys, token or start_after))
     while at < len(keys) and keys[at].startswith(prefix):

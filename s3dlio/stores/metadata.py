@@ -40,7 +40,7 @@ RULES: Mapping[str, MetadataRules] = {
 
 _WORD = re.compile(r"=\?utf-8\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
 _RENAMED, _NAME_OF = "rename_", "rename_key_"
-_TOLD = re.compile(r"(rename[-_])(key[-_])(.*)", re.IGNORECASE | re.DOTALL)  # some servers write '-' for '_' in fields
+_RENAMED_FORM = re.compile(r"(rename[-_])(key[-_])(.*)", re.IGNORECASE | re.DOTALL)  # some servers write '-' for '_' in fields
 
 
 def fits_header(value: str) -> bool:
@@ -51,7 +51,7 @@ def fits_header(value: str) -> bool:
 def restored(metadata: Mapping[str, str]) -> dict[str, str]:
     """Metadata as they were before they were written in a form that another service takes."""
     texts = {name: _decoded(value) for name, value in metadata.items()}
-    names = {f"{told[1]}{told[3]}": name for name in texts if (told := _TOLD.fullmatch(name))}
+    names = {f"{found[1]}{found[3]}": name for name in texts if (found := _RENAMED_FORM.fullmatch(name))}
     names = {name: other for name, other in names.items() if name in texts}
     done = set(names.values())
     return {texts[names[name]] if name in names else name: value for name, value in texts.items() if name not in done}

@@ -1,4 +1,4 @@
-"""Pages of a listing that cannot be trusted: those that never end, and those with what nobody asked for."""
+"""Pages of a listing that cannot be trusted: those that never end, and those with what was not asked for."""
 
 from __future__ import annotations
 

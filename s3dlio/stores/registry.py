@@ -104,9 +104,9 @@ class Stores:
         self.settings = settings
         self.observers = tuple(observers)
         self._by_root: dict[str, ObjectStore] = {}
-        # What stood before the key in URIs that were used -> the store, and how far behind it the key starts.
+        # The part of a URI before its key -> the store, and how many characters behind that part the key starts.
         self._seen: dict[str, tuple[ObjectStore, int]] = {}
-        # First segments that were followed by the container: accounts of Azure, servers of S3.
+        # First segments that the container follows: accounts of Azure, servers of S3.
         self._outer: set[str] = set()
 
     def find(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:

@@ -52,7 +52,7 @@ def local_path(source: str | os.PathLike[str]) -> str:
             )
         text = location.key
     if not text or "\x00" in text:
-        raise InvalidURIError("the path is empty" if not text else "a NUL character cannot stand in a path", uri=text)
+        raise InvalidURIError("the path is empty" if not text else "a NUL character cannot be in a path", uri=text)
     return text
 
 

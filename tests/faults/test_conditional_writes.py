@@ -261,7 +261,7 @@ def test_a_condition_that_does_not_hold_is_clear_at_once(name: str, cloud: Cloud
 def test_nobody_can_tell_whether_a_replaced_write_was_done(name: str, cloud: Cloud) -> None:
     cloud.store({})
     cloud.faults = ["store replace drop"]
-    with pytest.raises(OutcomeUnknownError, match="nobody can tell whether the write was done"):
+    with pytest.raises(OutcomeUnknownError, match="it is unknown whether the write was done"):
         NATIVE[name](cloud).put("k", b"x", options=PutOptions(conditions=Conditions(if_match='"1"')))
 
 

@@ -33,14 +33,14 @@ from s3dlio.types import PutOptions, PutResult
 
 log = logging.getLogger("s3dlio.stores")
 
-#: The name of the metadata that holds the mark; what is told of an object leaves it out.
+#: The name of the metadata that holds the mark; the metadata of an object, as users see them, leave it out.
 MARK = "s3dlio-attempt"
 #: The code that says: two writes met, and neither the condition nor its opposite was found true; nothing was written.
 _CONFLICT = "ConditionalRequestConflict"
 
 
 class Marked(NamedTuple):
-    """What is there now: the mark that it carries, and what a write of it would have told."""
+    """What is there now: the mark that it carries, and the result of the write that made it."""
 
     mark: str | None
     result: PutResult
@@ -101,7 +101,7 @@ def judged(
 
     Raises:
         AlreadyExistsError, PreconditionFailedError: the condition does not hold.
-        OutcomeUnknownError: nobody can tell whether it was done.
+        OutcomeUnknownError: it is unknown whether it was done.
         S3dlioError: ``error``, where it was not done.
     """
     refused = isinstance(error, (PreconditionFailedError, AlreadyExistsError))
@@ -158,7 +158,7 @@ def judged_of_sdk(error: S3dlioError, options: PutOptions, mark: str, look: Call
 def unknown(error: S3dlioError) -> OutcomeUnknownError:
     """The error for a write that was sent, perhaps done, and perhaps replaced since."""
     return OutcomeUnknownError(
-        f"nobody can tell whether the write was done: {error.reason}", status=error.status, code=error.code,
+        f"it is unknown whether the write was done: {error.reason}", status=error.status, code=error.code,
         request_id=error.request_id, attempts=error.attempts,
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ class BatchDelete(ABC):
 
     @abstractmethod
     def part(self, number: int, key: str) -> bytes:
-        """What stands in a batch for one key: from behind the boundary to the end of the line before the next."""
+        """The part of a batch for one key: from behind the boundary to the end of the line before the next."""
 
     @abstractmethod
     def alone(self, key: str) -> Request:
@@ -55,14 +55,14 @@ class BatchDelete(ABC):
 
     @abstractmethod
     def error_of(self, key: str, status: int, text: str) -> S3dlioError:
-        """The error that one answer of a batch tells of."""
+        """The error for one answer of a batch."""
 
     @abstractmethod
     def is_gone_already(self, error: S3dlioError) -> bool:
         """There was nothing to delete, in a container that exists."""
 
     def number_of(self, place: int, status: int, text: str) -> int:
-        """Which request an answer without a number belongs to, when it stands at ``place`` among the answers."""
+        """Which request an answer without a number belongs to, when it is at ``place`` among the answers."""
         return place
 
     def run(self, keys: Sequence[str]) -> Steps[KeyErrors]:
@@ -70,7 +70,7 @@ class BatchDelete(ABC):
 
         Raises:
             S3dlioError: the batch as a whole was refused.
-            ProtocolError: it is not told of each key what became of it.
+            ProtocolError: the answer leaves out a key.
         """
         again, failed = list(keys), KeyErrors()
         if again and self.available:
@@ -107,7 +107,7 @@ class BatchDelete(ABC):
         for place, (number, status, text) in enumerate(parse(response)):
             key = left.pop(self.number_of(place, status, text) if number is None else number, None)
             if key is None:
-                raise ProtocolError("the answer to a batch tells of a key twice, or of one that was not asked for")
+                raise ProtocolError("the answer to a batch has a key twice, or one that was not asked for")
             if status in TRANSIENT:
                 again.append(key)
             elif status not in self.deleted:
@@ -123,7 +123,7 @@ class BatchDelete(ABC):
 
 
 def parse(response: Response) -> Iterator[tuple[int | None, int, str]]:
-    """The answers of a batch: the number of the request (None: not told), status, and the text of it.
+    """The answers of a batch: the number of the request (None: there is none), status, and the text of it.
 
     Raises:
         ProtocolError: the body is no batch of answers.

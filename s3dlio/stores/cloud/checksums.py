@@ -56,23 +56,23 @@ def base64_of(digest: Any) -> str:
 def md5_compared(
     steps: Steps[ObjectMetadata], sink: Sink, md5_of: Callable[[ObjectMetadata], str | None]
 ) -> Steps[ObjectMetadata]:
-    """Read a whole object, and compare it with the MD5 that its service tells."""
+    """Read a whole object, and compare it with the MD5 that its service names."""
     about = yield from steps
     verify_md5(sink, md5_of(about))
     return about
 
 
-def verify_md5(sink: Sink, told: str | None) -> None:
-    """Compare a whole body, in memory or in a file, with the MD5 that the service told, if it told one.
+def verify_md5(sink: Sink, expected: str | None) -> None:
+    """Compare a whole body, in memory or in a file, with the MD5 of the service, if there is one.
 
     A body that streamed by cannot be looked at again; it is not compared.
 
     Raises:
         IntegrityError: they differ.
     """
-    body = landed(sink) if told is not None else None
-    if body is not None and (found := md5_base64(body)) != told:
+    body = landed(sink) if expected is not None else None
+    if body is not None and (found := md5_base64(body)) != expected:
         raise IntegrityError(
-            f"the bytes that arrived have MD5 {found}, the object has {told}",
+            f"the bytes that arrived have MD5 {found}, the object has {expected}",
             hint="read it again; if it stays, the stored copy or the way to it is damaged",
         )

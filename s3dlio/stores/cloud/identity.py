@@ -1,8 +1,8 @@
 """Whether it is the service that answers.
 
-Where an endpoint is mistyped, or a login portal or a proxy stands before it, somebody else answers, and not always with
+Where an endpoint is mistyped, or a login portal or a proxy is in the way, another server answers, and not always with
 an error. The services name themselves in fields of their own (``x-amz-``, ``x-ms-``, ``x-goog-``), and their documents
-are XML or JSON. An answer without such a field that is a web page, or text where a document is due, is none of theirs.
+are XML or JSON. An answer without such a field that is a web page, or text where a document is due, is not theirs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Api(NamedTuple):
         return any(mark in response.lower for mark in self.marks)
 
     def stranger(self, response: Response, endpoint: str) -> EndpointError | None:
-        """The error for an answer without a document of the service, where somebody else gave it."""
+        """The error for an answer without a document of the service, where another server gave it."""
         if self.marks_in(response):
             return None
         if is_page(response):
@@ -42,7 +42,7 @@ class Api(NamedTuple):
         return self.error(response, endpoint) if strange else None
 
     def error(self, response: Response, endpoint: str) -> EndpointError:
-        """The error for an answer of somebody else.
+        """The error for an answer of another server.
 
         Args:
             response: the answer.

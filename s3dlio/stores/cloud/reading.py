@@ -1,6 +1,6 @@
 """The range engine: one read of one object, whichever cloud it is in.
 
-One get is one request. Its head tells size and version before the body is read; a large object is then read as
+One get is one request. Its head has size and version, before the body is read; a large object is then read as
 concurrent ranges of that version, each straight into its place, and a body that breaks off is continued from where it
 stopped. No HEAD comes before.
 """
@@ -30,8 +30,8 @@ _MAX_RANGES = 10_000
 
 
 class Known(NamedTuple):
-    """What an earlier answer told of an object: its size in bytes, its version, until when that is believed
-    (``time.monotonic``), and the CRC32C of the whole, where it told one."""
+    """What is known of an object from an earlier answer: its size in bytes, its version, until when that is believed
+    (``time.monotonic``), and the CRC32C of the whole, if any."""
 
     size: int
     pin: Conditions
@@ -61,7 +61,7 @@ class Read:
         self._origin: Request | None = None
         self._hashing: HashingSink | None = None
         self._whole: int | None = None  # the size of the object, where the answer to a range was all of it
-        #: Only the end of the connection has told where the body ends: it may have been cut.
+        #: Only the end of the connection shows where the body ends: it may have been cut.
         self.unmeasured = False
 
     def first_request(self) -> Request:
@@ -89,7 +89,7 @@ class Read:
             return response
 
     def known_ranges(self, known: Known) -> list[Request]:
-        """The ranges of an object whose size and version an earlier answer told: all at once, none cut short."""
+        """The ranges of an object whose size and version are known: all at once, none cut short."""
         self._pin = known.pin
         self._split = True
         if self._service.verifies and known.crc32c is not None:
@@ -103,7 +103,7 @@ class Read:
         if self._hashing is not None:
             _verify(self._hashing, known.crc32c)
         first, size = responses[0], known.size
-        # What the answer to a range tells is no checksum of the object.
+        # A checksum in the answer to a range is not that of the object.
         return LazyMetadata(
             lambda: dataclasses.replace(
                 self._service.metadata_of(first, _total_of(first, size)), crc32c=known.crc32c
@@ -129,7 +129,7 @@ class Read:
         elif response.status == 206:
             raise ProtocolError("a partial answer to a request for the whole object")
         if length is not None and length > _MAX_SIZE:
-            raise ProtocolError(f"the server tells a size that no object has: {length} bytes")
+            raise ProtocolError(f"the server names a size that no object has: {length} bytes")
         self._first = response
         self._sink.begin(length)
         self.unmeasured = length is None and response.header(b"transfer-encoding") is None
@@ -186,8 +186,8 @@ class Read:
         def on_head(response: Response, announced: int | None) -> tuple[int | None, Sequence[Request]]:
             if response.status != 206:
                 raise changed(response)
-            told = self._service.pin(response)
-            if told is not None and told != pin:  # a server that ignores If-Match
+            found = self._service.pin(response)
+            if found is not None and found != pin:  # a server that ignores If-Match
                 raise changed(response)
             whole = None if self._ranged else self._sink.size
             if whole is not None and _total_of(response, whole) != whole:  # and whose answers name no version
@@ -248,37 +248,37 @@ class Read:
         sink.end(size)
         if self._hashing is not None:
             _verify(self._hashing, self._service.checksum_of(first))
-        return self._told(first, size if self._whole is None else self._whole)
+        return self._metadata(first, size if self._whole is None else self._whole)
 
     def finish_empty(self, response: Response) -> Steps[ObjectMetadata]:
         """The answer says that the range lies beyond the end (416): nothing was read, if that can be."""
-        size = _size_told(response)
+        size = _size_beyond_end(response)
         if size is None:
             size = (yield from self._service.head_object(self._key, self._conditions)).size
-        about = self._told(response, size)
+        about = self._metadata(response, size)
         return beyond_end(self._sink, self._offset, about)
 
     def check_size(self, about: ObjectMetadata) -> Steps[ObjectMetadata]:
-        """Compare the length of a body that the end of its connection has ended with the size that a HEAD tells."""
+        """Compare the length of a body that the end of its connection has ended with the size that a HEAD has."""
         try:
-            told: ObjectMetadata = yield from self._service.head_object(self._key, self._conditions)
-        except ProtocolError:  # a server that tells it nowhere
+            known: ObjectMetadata = yield from self._service.head_object(self._key, self._conditions)
+        except ProtocolError:  # a server that has it nowhere
             return about
-        if told.size != about.size:
+        if known.size != about.size:
             raise IntegrityError(
-                f"the connection ended after {about.size} bytes of {told.size}", hint="read it again"
+                f"the connection ended after {about.size} bytes of {known.size}", hint="read it again"
             )
         return about
 
-    def _told(self, response: Response, size: int) -> ObjectMetadata:
+    def _metadata(self, response: Response, size: int) -> ObjectMetadata:
         # Most reads want the bytes only, and sixteen fields cost more than the rest of a small request.
         return LazyMetadata(lambda: self._service.metadata_of(response, _total_of(response, size)))
 
 
-def _verify(hashing: HashingSink, told: int | None) -> None:
-    if told is not None and (found := hashing.crc32c()) != told:
+def _verify(hashing: HashingSink, expected: int | None) -> None:
+    if expected is not None and (found := hashing.crc32c()) != expected:
         raise IntegrityError(
-            f"the bytes that arrived have CRC32C {found:08x}, the object has {told:08x}",
+            f"the bytes that arrived have CRC32C {found:08x}, the object has {expected:08x}",
             hint="read it again; if it stays, the stored copy or the way to it is damaged",
         )
 
@@ -306,8 +306,8 @@ def changed(response: Response) -> ObjectChangedError:
     )
 
 
-def _size_told(response: Response) -> int | None:
-    """The size of the object that the answer to a range beyond its end tells, in a field or (S3) in its document."""
+def _size_beyond_end(response: Response) -> int | None:
+    """The size of the object in the answer to a range beyond its end: in a field, or (S3) in its document."""
     size = _total_of(response, -1)
     if size < 0 and (match := _ACTUAL_SIZE.search(response.body)):
         size = int(match[1])

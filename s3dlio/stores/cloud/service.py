@@ -36,7 +36,7 @@ class CloudService(ABC):
     api: ClassVar[Api]
     #: Writes carry a CRC32C for the service to check.
     sends_checksums = False
-    #: Reads of whole objects are compared with the checksum that the service tells.
+    #: Reads of whole objects are compared with the checksum that the service names.
     verifies = False
 
     def __init__(self, root: str, settings: Settings) -> None:
@@ -96,10 +96,10 @@ class CloudService(ABC):
 
     @abstractmethod
     def metadata_of(self, response: Response, size: int) -> ObjectMetadata:
-        """What the head of an answer tells about the object, whose size is ``size``."""
+        """The metadata in the head of an answer about an object of ``size`` bytes."""
 
     def checksum_of(self, response: Response) -> int | None:
-        """The CRC32C of the whole object, where an answer tells it."""
+        """The CRC32C of the whole object, where an answer has it."""
         return None
 
     @abstractmethod
@@ -107,17 +107,17 @@ class CloudService(ABC):
         """The typed error for an answer that is not the wanted one."""
 
     def stranger(self, response: Response) -> EndpointError | None:
-        """The error for an answer that somebody else than the service gave, if it is one."""
+        """The error for an answer that another server than the service gave, if it is one."""
         return self.api.stranger(response, self.endpoint)
 
     def check_page(self, response: Response) -> None:
-        """Refuse a web page in place of an object: those of the service tell of a version or a time.
+        """Refuse a web page in place of an object: those of the service have a version or a time.
 
         Raises:
-            EndpointError: it is somebody else's.
+            EndpointError: it is another server's.
         """
-        told = b"\r\netag:" in response.lower or b"\r\nlast-modified:" in response.lower
-        if not told and not self.api.marks_in(response):
+        is_object = b"\r\netag:" in response.lower or b"\r\nlast-modified:" in response.lower
+        if not is_object and not self.api.marks_in(response):
             raise self.api.error(response, self.endpoint)
 
     def parsed(self, response: Response, parse: Callable[[bytes | bytearray], T]) -> T:
@@ -136,14 +136,14 @@ class CloudService(ABC):
 
     @abstractmethod
     def head_object(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        """What the service tells about an object without its bytes.
+        """The metadata of an object, without its bytes.
 
         Raises:
             ObjectNotFoundError, PreconditionFailedError, ...
         """
 
     def head_by_get(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        """What HEAD would tell, by a GET of the first byte: its errors have a document that says why."""
+        """The same by a GET of the first byte: its errors have a document that says why."""
         request = self.read_request(key, (("range", "bytes=0-0"),), conditions)
         sink = request.sink = DiscardSink()
 
@@ -157,7 +157,7 @@ class CloudService(ABC):
         if response.status != 200:
             size = (response.header(b"content-range") or "").rpartition("/")[2]
         if size is None or not size.isdecimal():
-            raise ProtocolError("the service does not tell the size of the object", status=response.status)
+            raise ProtocolError("the answer has no size of the object", status=response.status)
         return self.metadata_of(response, int(size))
 
     @abstractmethod

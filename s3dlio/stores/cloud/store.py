@@ -108,7 +108,7 @@ class CloudStore(ObjectStore):
     def remember(self, key: str, metadata: ObjectMetadata) -> None:
         """Keep size and version of an object for ``range.size_cache_seconds``: a large one is then read as concurrent
         ranges from its first byte on. A change in between is noticed, because every range names the version; the whole
-        is compared with the checksum that was told, where reads are."""
+        is compared with the checksum that is known, where reads are."""
         pin = self._cloud.pin_of(metadata)
         if pin is not None:
             now = time.monotonic()

@@ -39,7 +39,7 @@ class Tokens(Generic[T]):
     """The token in force; called for every request, on a lane too, so it blocks only while there is no good token.
 
     Args:
-        fetch: gets a new token; it may block, and raises a typed error when nobody gives one.
+        fetch: gets a new token; it may block, and raises a typed error when there is none.
         ahead: renew in the background when it has less than so many seconds left.
         last: renew before the request when it has less than so many left.
     """
@@ -68,7 +68,7 @@ class Tokens(Generic[T]):
         if token is None or left < self._last:
             with self._lock:
                 current = self._token
-                if current is None or current is token:  # nobody else was quicker
+                if current is None or current is token:  # no other thread was quicker
                     current = self._token = self._fetch()
                     if self._refused:
                         self._refused, self._replaced_at = False, time.monotonic()

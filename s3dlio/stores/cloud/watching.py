@@ -1,4 +1,4 @@
-"""What the answers to an operation's requests tell its observers. Only where there are any: it costs 2 us a request."""
+"""What observers learn from the answers to requests. Only where there are any: it costs 2 us a request."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class PartedUpload(Protocol):
         """The request that sends part ``number`` (from 1 on); its ``check`` raises for a refusal."""
 
     def note(self, number: int, response: Response) -> None:
-        """Keep what the answer to a part tells."""
+        """Keep what the answer to a part has: its ETag, its checksum."""
 
     def complete(self, size: int) -> Steps[PutResult]:
         """Make the object of all parts; ``size`` is its length in bytes."""

@@ -47,7 +47,7 @@ def _renew() -> None:
 
 
 def new_unfinished_name() -> str:
-    """A name that nobody else uses. The target's name is not in it, since that may be as long as a name can be."""
+    """A name that no other write uses. The target's name is not in it, since that may be as long as a name can be."""
     return unfinished_name(f"{_token}-{next(_count)}")
 
 
@@ -123,7 +123,7 @@ class Replacement:
             return os.open(self._partial, flags, mode)
 
     def _take_up(self, name: str) -> bool:
-        """Go on with the unfinished file ``name``, if it is one, and nobody else's."""
+        """Go on with the unfinished file ``name``, if it is one, and no other user's."""
         if "/" in name or not is_unfinished(name):
             return False
         try:
@@ -152,7 +152,7 @@ class Replacement:
         """Give the file its name; what it is then.
 
         Raises:
-            AlreadyExistsError: ``create_only``, and somebody was quicker.
+            AlreadyExistsError: ``create_only``, and another writer was quicker.
             OSError: and nothing is left of the file.
         """
         try:
@@ -223,7 +223,7 @@ class Replacement:
             self.abort()
 
     def __del__(self) -> None:
-        """An interrupt may strike after the file was made and before anybody holds this object in a ``with``."""
+        """An interrupt may come after the file was made and before anybody holds this object in a ``with``."""
         if not self._over:
             self.abort()
 
@@ -279,7 +279,7 @@ def make_directories(path: str) -> list[str]:
     Returns those that were made, the outermost first.
 
     Raises:
-        FileExistsError: a file stands there.
+        FileExistsError: it is a file.
         OSError: whatever else the system says.
     """
     made: list[str] = []

@@ -169,7 +169,7 @@ def _read_into(fd: int, sink: Sink, start: int, length: int) -> int:
 
 
 def _read_unsized(fd: int, sink: Sink, offset: int, length: int | None) -> int:
-    """A file that tells no size: empty, or one of /proc, whose content is made as it is read. Returns its size."""
+    """A file without a size: empty, or one of /proc, whose content is made as it is read. Returns its size."""
     pieces = []
     while piece := os.read(fd, _CHUNK):
         pieces.append(piece)
@@ -182,7 +182,7 @@ def check_unchanged(fd: int, before: os.stat_result, *, whole: bool = False) -> 
     """Refuse a mixture of two contents.
 
     A file that has only grown is no mixture: what was there was read. And one that ended early though nothing changed
-    (/sys tells 4096 bytes of every file) has no more.
+    (every file of /sys has 4096 bytes by its stat) has no more.
     """
     after = os.fstat(fd)
     if differs(after, before) and not (whole and after.st_size > before.st_size):

@@ -65,7 +65,7 @@ def etag_of(info: os.stat_result) -> str:
 
 
 class LocalStore(BlockingStore):
-    """Files by path. A key is a path, absolute or relative to the working directory, taken as it stands.
+    """Files by path. A key is a path, absolute or relative to the working directory, taken as it is.
 
     Objects are regular files. Names that are not UTF-8 are carried as Python carries them (surrogateescape).
 
@@ -90,14 +90,14 @@ class LocalStore(BlockingStore):
 
     def check_key(self, key: str, operation: str) -> None:
         if not key or "\0" in key:
-            reason = "a NUL character cannot stand in a path" if key else "the path is empty"
+            reason = "a NUL character cannot be in a path" if key else "the path is empty"
             raise InvalidURIError(reason, uri=self.uri(key), operation=operation)
         if not key.isascii():
             try:
                 os.fsencode(key)
             except UnicodeEncodeError as exc:
                 raise InvalidURIError(
-                    f"{exc.object[exc.start:exc.end]!r} cannot stand in a path", uri=self.uri(key), operation=operation
+                    f"{exc.object[exc.start:exc.end]!r} cannot be in a path", uri=self.uri(key), operation=operation
                 ) from exc
 
     # -- metadata and conditions

@@ -69,7 +69,7 @@ def _level(base: str, start: str) -> _Level:
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise
-                continue  # a link to itself is as good as one to nowhere
+                continue  # a link to itself leads nowhere
             names.append(name)
     names.sort()
     return _Level(base, iter(names), frozenset(links))
