@@ -40,7 +40,8 @@ RULES: Mapping[str, MetadataRules] = {
 
 _WORD = re.compile(r"=\?utf-8\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
 _RENAMED, _NAME_OF = "rename_", "rename_key_"
-_RENAMED_FORM = re.compile(r"(rename[-_])(key[-_])(.*)", re.IGNORECASE | re.DOTALL)  # some servers write '-' for '_' in fields
+# Some servers write '-' for '_' in fields.
+_RENAMED_FORM = re.compile(r"(rename[-_])(key[-_])(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def fits_header(value: str) -> bool:
