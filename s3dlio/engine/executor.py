@@ -1,10 +1,10 @@
 """The threads of batches: work that is shared among them, and cancelled promptly.
 
 **The caller's own thread is the first worker.** A batch calls ``share(work, helpers)``: ``work`` runs on the calling
-thread and, when threads are free, on up to ``helpers`` more, each of them pulling from what the batch shares. So a
-batch on one thread hands nothing over (the quickest way for small objects), a batch that is started by a worker of
-another batch cannot deadlock when all threads are taken (it does the work itself), and Ctrl-C reaches the thread that
-waits.
+thread and, when threads are free, on up to ``helpers`` more, each of them pulling from what the batch shares. Where it
+shows later that helpers are needed, ``helpers(work)`` has none at first and grows. So a batch on one thread hands
+nothing over (the quickest way for small objects), a batch that is started by a worker of another batch cannot deadlock
+when all threads are taken (it does the work itself), and Ctrl-C reaches the thread that waits.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError
@@ -26,6 +27,84 @@ T = TypeVar("T")
 
 #: How long an interrupted batch waits for its other threads to leave (seconds); each leaves after the call it is in.
 LEAVE_SECONDS = 5.0
+
+
+class Helpers:
+    """The helpers of an executor that has no threads: none. Cancels the batch when its context ends by an error."""
+
+    #: How many there can be.
+    most = 0
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+
+    def grow(self, count: int) -> None:
+        """Have ``count`` helpers at least, or as many as can be had. From any thread."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._cancel.cancel(f"interrupted: {kind.__name__}")
+
+
+class _Threads(Helpers):
+    """Helpers on the threads of an executor, in the context of the thread that made this."""
+
+    def __init__(self, executor: Executor, work: Callable[[], None], cancel: CancelToken) -> None:
+        super().__init__(cancel)
+        self.most = executor.threads
+        self._executor = executor
+        self._work = work
+        self._context = copy_context()
+        self._lock = threading.Lock()
+        self._started: list[Future[None]] = []  # every one of them at any time, so that an interrupt leaves none behind
+        self._over = False
+
+    def _help(self) -> None:
+        try:
+            _inside.executor = self._executor
+            self._work()
+        except BaseException as error:
+            self._cancel.cancel(f"another worker failed: {type(error).__name__}")
+            raise
+        finally:
+            _inside.executor = None
+
+    def grow(self, count: int) -> None:
+        with self._lock:
+            while len(self._started) < min(count, self.most) and not (self._over or self._cancel.cancelled):
+                started = self._executor.start(self._help, self._context)
+                if started is None:
+                    return
+                self._started.append(started)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        with self._lock:
+            self._over = True
+        self._leave(None if error is None or isinstance(error, Exception) else LEAVE_SECONDS)
+        if error is None:
+            for other in self._started:
+                if not other.cancelled():
+                    other.result()
+
+    def _leave(self, patience: float | None) -> None:
+        """Wait for the helpers. One that has not started has nothing left to do."""
+        running = [other for other in self._started if not other.cancel()]
+        if not running:
+            return
+        try:
+            wait(running, patience)
+        except BaseException:
+            self._cancel.cancel("interrupted")
+            wait(running, LEAVE_SECONDS)
+            raise
 
 
 class BaseExecutor(ABC):
@@ -40,13 +119,19 @@ class BaseExecutor(ABC):
         """How many helpers would run at once now, about; others would wait for those that run."""
 
     @abstractmethod
-    def share(self, work: Callable[[], None], helpers: int, cancel: CancelToken) -> None:
-        """Run ``work`` on the calling thread and on up to ``helpers`` more; return when all of them have.
+    def helpers(self, work: Callable[[], None], cancel: CancelToken) -> Helpers:
+        """Threads that run ``work`` beside the caller's, none at first; a context, which ends when all of them have.
 
         ``work`` must be such that any number of copies does all of it: each takes the next piece until none is left.
         The first exception cancels the token, and is raised when the others have left. After an interrupt
         (KeyboardInterrupt and its like) the others get ``LEAVE_SECONDS``.
         """
+
+    def share(self, work: Callable[[], None], helpers: int, cancel: CancelToken) -> None:
+        """Run ``work`` on the calling thread and on up to ``helpers`` more; return when all of them have."""
+        with self.helpers(work, cancel) as others:
+            others.grow(helpers)
+            work()
 
     @abstractmethod
     def submit(self, work: Callable[[], T]) -> Future[T]:
@@ -77,8 +162,8 @@ class Executor(BaseExecutor):
     def free(self) -> int:
         return max(0, self.threads - self._taken)
 
-    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T] | None:
-        if (future := submit(pool, partial(copy_context().run, work))) is None:
+    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T], context: Context) -> Future[T] | None:
+        if (future := submit(pool, partial(context.run, work))) is None:
             return None
         with self._lock:
             self._taken += 1
@@ -95,57 +180,15 @@ class Executor(BaseExecutor):
                 self._pool = ThreadPoolExecutor(self.threads, "s3dlio")
             return self._pool
 
-    def share(self, work: Callable[[], None], helpers: int, cancel: CancelToken) -> None:
-        others: list[Future[None]] = []
+    def helpers(self, work: Callable[[], None], cancel: CancelToken) -> Helpers:
+        return _Threads(self, work, cancel)
 
-        def helper() -> None:
-            try:
-                _inside.executor = self
-                work()
-            except BaseException as error:
-                cancel.cancel(f"another worker failed: {type(error).__name__}")
-                raise
-            finally:
-                _inside.executor = None
-
-        patience: float | None = None
+    def start(self, work: Callable[[], T], context: Context) -> Future[T] | None:
+        """Run ``work`` on a thread, in a copy of ``context``; None where none can be had."""
         try:
-            if helpers > 0 and not cancel.cancelled:
-                self._start(helper, min(helpers, self.threads), others)
-            work()
-        except BaseException as error:
-            cancel.cancel(f"interrupted: {type(error).__name__}")
-            patience = None if isinstance(error, Exception) else LEAVE_SECONDS
-            raise
-        finally:
-            self._leave(others, cancel, patience)
-        for other in others:
-            if not other.cancelled():
-                other.result()
-
-    def _start(self, helper: Callable[[], None], count: int, started: list[Future[None]]) -> None:
-        """Start helpers; ``started`` has every one of them at any time, so that an interrupt in here leaves none."""
-        pool = self._threads()
-        for _ in range(count):
-            try:
-                other = self._submit(pool, helper)
-            except RuntimeError:
-                return  # the interpreter is shutting down and takes no new threads: those that are there do the work
-            if other is None:
-                return
-            started.append(other)
-
-    def _leave(self, others: list[Future[None]], cancel: CancelToken, patience: float | None) -> None:
-        """Wait for the helpers. One that has not started has nothing left to do."""
-        running = [other for other in others if not other.cancel()]
-        if not running:
-            return
-        try:
-            wait(running, patience)
-        except BaseException:
-            cancel.cancel("interrupted")
-            wait(running, LEAVE_SECONDS)
-            raise
+            return self._submit(self._threads(), work, context.copy())
+        except RuntimeError:
+            return None  # the interpreter is shutting down and takes no new threads: those that are there do the work
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         if getattr(_inside, "executor", None) is self:
@@ -158,7 +201,7 @@ class Executor(BaseExecutor):
             finally:
                 _inside.executor = None
 
-        future = self._submit(self._threads(), inside)
+        future = self._submit(self._threads(), inside, copy_context())
         return _finished(work) if future is None else future
 
     def shutdown(self) -> None:
@@ -178,12 +221,8 @@ class InlineExecutor(BaseExecutor):
 
     threads = free = 0
 
-    def share(self, work: Callable[[], None], helpers: int, cancel: CancelToken) -> None:
-        try:
-            work()
-        except BaseException as error:
-            cancel.cancel(f"interrupted: {type(error).__name__}")
-            raise
+    def helpers(self, work: Callable[[], None], cancel: CancelToken) -> Helpers:
+        return Helpers(cancel)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         return _finished(work)

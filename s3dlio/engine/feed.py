@@ -30,6 +30,7 @@ def _numbered(calls: Iterable[Call[Any] | None]) -> Iterator[Item | None]:
         else:
             yield position, call
             position += 1
+        call = None  # while there is no next one, nothing keeps this one
 
 
 class Feed:
@@ -53,6 +54,7 @@ class Feed:
             if item is None:
                 return
             yield item
+            item = None  # while there is no next one, nothing keeps this one
 
     def for_lane(self, is_busy: Callable[[], bool]) -> Iterator[Item | None]:
         """The same for a lane, which must not wait for the input while it is busy: then it gets None."""
@@ -69,6 +71,7 @@ class Feed:
             if item is _END:
                 return
             yield item
+            item = None
 
     def _next(self, ahead: Source, wait: bool) -> Item | None:
         if not self._lock.acquire(blocking=wait):
@@ -88,12 +91,18 @@ class Feed:
         """Let another worker have the call. It takes no lock: another one may hold it and wait for the input."""
         self._returned.append(item)
 
-    def peek(self) -> Call[Any] | None:
+    def next_load(self) -> int | None:
+        """How much the next call brings into a file; None when there is no call left."""
+        call = self._peek()
+        return None if call is None else call.load
+
+    def next_is_blocking(self) -> bool:
+        """Whether there is a next call, of a store that blocks."""
+        call = self._peek()
+        return call is not None and not call.store.is_cloud
+
+    def _peek(self) -> Call[Any] | None:
         if (item := self.take()) is None:
             return None
         self.give_back(item)
         return item[1]
-
-    def next_is_blocking(self) -> bool:
-        call = self.peek()
-        return call is not None and not call.store.is_cloud

@@ -1,5 +1,4 @@
-"""A plan read ahead on a thread of its own, so that transfers in flight never wait for a listing, and totals are known
-early."""
+"""Prefetching: an iterator is read ahead on a thread of its own, so that calls in flight never wait for a listing."""
 
 from __future__ import annotations
 
@@ -15,14 +14,14 @@ _LOOK = 0.2  # seconds between two looks whether the reader has gone, or the tra
 
 
 class Prefetcher(Generic[T]):
-    """An iterator whose items are made ahead, at most ``depth`` of them; an error comes at its place in the order.
+    """An iterator whose items are read ahead, at most ``depth`` of them; an error comes at its place in the order.
 
     Items pass through a deque, without a lock; only who has to wait takes one.
 
     Args:
         items: read on another thread, and closed there.
         depth: how many items may wait; of plan items, each takes about 300 bytes.
-        seen: told of every item when it is made, on the other thread.
+        seen: called with every item when it is read, on the other thread.
         stopped: asked while nothing is there; True ends the iteration.
     """
 
@@ -56,6 +55,7 @@ class Prefetcher(Generic[T]):
                 if seen is not None:
                     seen(item)
                 ready.append(item)
+                del item  # while the next one is made, this one is the reader's alone
                 if self._waiting:
                     self._tell()
                 while len(ready) >= depth and not self._left:

@@ -15,6 +15,7 @@ from collections import deque
 from types import TracebackType
 
 from s3dlio.foreign_errors import local_error
+from s3dlio.hardware import available_cpus
 from s3dlio.memory.libc import allocate, pwrite_full
 from s3dlio.memory.sinks import FileSink
 
@@ -23,7 +24,7 @@ _DEPTH = 4
 #: Files larger than this (bytes) get their room at once.
 _LARGE = 256 * 1024
 #: A single CPU would only be handed around.
-_HELPS = (os.cpu_count() or 1) > 1
+_HELPS = available_cpus() > 1
 
 
 class WriteBehind:

@@ -191,6 +191,7 @@ class Lane:
                     return
                 else:
                     self._begin(item[0], item[1].steps())
+                    del item  # the next one may be a while in coming
             else:
                 return
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -12,7 +14,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from s3dlio.engine import batch
+from s3dlio.engine import lanes, loops
 from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_calls, run_kinds
 from s3dlio.engine.cancel import CancelToken
@@ -184,7 +186,7 @@ def test_calls_that_wait_get_as_many_threads_as_the_width(monkeypatch: pytest.Mo
     """Eight calls that can only end together, after two that show that calls wait."""
     together = threading.Barrier(8)
     gc.collect()  # a collection within the first two calls would be seen as work
-    monkeypatch.setattr(batch, "_LONG_CALL", 0.005)
+    monkeypatch.setattr(loops, "LONG_CALL", 0.005)
     work = [lambda: time.sleep(0.05)] * 2 + [lambda: together.wait(30)] * 8
     seen = Seen()
     executor = Executor(16)
@@ -245,11 +247,11 @@ def test_a_batch_of_both_kinds_keeps_its_positions(executor: BaseExecutor, width
     assert seen.results == {index: index for index in range(30)}
 
 
-@pytest.mark.parametrize("load", [1, batch._BULKY])
+@pytest.mark.parametrize("load", [1, lanes.BULKY])
 @pytest.mark.parametrize("budget", [None, 1000])
 def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch, load: int, budget: int | None) -> None:
     """The input goes on when the first call has ended, which takes a few turns of the lane."""
-    monkeypatch.setattr(batch, "_CPUS", 2)
+    monkeypatch.setattr(lanes, "CPUS", 2)
     ended = threading.Event()
     seen, executor = Seen(), Executor(4)
 
@@ -275,18 +277,18 @@ def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_lane_that_finds_no_thread_for_a_second_one_keeps_the_whole_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_CPUS", 2)
+    monkeypatch.setattr(lanes, "CPUS", 2)
     passing, seen, executor, leave = Passing(), Seen(), Executor(1), threading.Event()
     executor.submit(lambda: leave.wait(30))
     assert executor.free == 0
-    seen.run((passing.call(batch._BULKY, i, pauses=3) for i in range(8)), executor, width=8)
+    seen.run((passing.call(lanes.BULKY, i, pauses=3) for i in range(8)), executor, width=8)
     assert passing.most == 8
     leave.set()
     executor.shutdown()
 
 
 def test_short_calls_stay_on_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_LONG_CALL", 5.0)
+    monkeypatch.setattr(loops, "LONG_CALL", 5.0)
     me = threading.get_ident()
     threads: set[int] = set()
     seen = Seen()
@@ -340,9 +342,9 @@ class Passing:
 
 
 def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, executor: BaseExecutor) -> None:
-    monkeypatch.setattr(batch, "_CPUS", 2)
+    monkeypatch.setattr(lanes, "CPUS", 2)
     passing, seen = Passing(), Seen()
-    seen.run((passing.call(batch._BULKY, i) for i in range(40)), executor, width=9)
+    seen.run((passing.call(lanes.BULKY, i) for i in range(40)), executor, width=9)
     assert seen.results == {i: i for i in range(40)}
     if executor.threads:
         assert passing.most <= 9
@@ -352,9 +354,9 @@ def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, ex
 
 def test_a_lane_takes_only_as_much_as_its_window_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these calls is good for three requests, so that with a width of eight each lane has one at a time."""
-    monkeypatch.setattr(batch, "_CPUS", 2)
+    monkeypatch.setattr(lanes, "CPUS", 2)
     passing, seen, executor = Passing(), Seen(), Executor(4)
-    seen.run((passing.call(3 * batch._PER_REQUEST, i) for i in range(12)), executor, width=8)
+    seen.run((passing.call(3 * lanes.PER_REQUEST, i) for i in range(12)), executor, width=8)
     assert seen.results == {i: i for i in range(12)}
     assert passing.most == 2
     executor.shutdown()
@@ -364,15 +366,15 @@ class Rounds:
     """Counts how often a batch begins with new lanes: before each, all that was in flight has ended."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(batch, "_CPUS", 2)
+        patch.setattr(lanes, "CPUS", 2)
         self.count = 0
-        begin = batch._Lanes.__init__
+        begin = lanes._Lanes.__init__
 
-        def counted(lanes: batch._Lanes, *args: Any, **options: Any) -> None:
+        def counted(made: lanes._Lanes, *args: Any, **options: Any) -> None:
             self.count += 1
-            begin(lanes, *args, **options)
+            begin(made, *args, **options)
 
-        patch.setattr(batch._Lanes, "__init__", counted)
+        patch.setattr(lanes._Lanes, "__init__", counted)
 
 
 @pytest.mark.parametrize("budget", [None, ByteBudget(20)])
@@ -382,7 +384,7 @@ def test_a_small_call_that_has_to_wait_is_not_many(monkeypatch: pytest.MonkeyPat
 
     def calls() -> Iterator[Call[Any]]:
         for number in range(12):
-            call = passing.call(1 if number % 4 == 2 else 3 * batch._PER_REQUEST, number, pauses=40)
+            call = passing.call(1 if number % 4 == 2 else 3 * lanes.PER_REQUEST, number, pauses=40)
             call.size = 10
             yield call
 
@@ -408,7 +410,7 @@ def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
             yield Pause(0.001)
             return last.is_set() or number
 
-        return Call(CLOUD, "GET", "key", steps, load=batch._BULKY if number % 100 == 0 else 1)
+        return Call(CLOUD, "GET", "key", steps, load=lanes.BULKY if number % 100 == 0 else 1)
 
     seen.run((call(number) for number in range(300)), executor, width=8)
     assert len(seen.results) == 300
@@ -420,31 +422,31 @@ def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_lane_that_ends_leaves_its_half_of_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one large object, all ranges that the width allows are in flight."""
-    monkeypatch.setattr(batch, "_CPUS", 2)
-    lanes: list[Lane] = []
+    monkeypatch.setattr(lanes, "CPUS", 2)
+    begun: list[Lane] = []
     widths: list[int] = []
     run = Lane.run
 
     def watched(lane: Lane, *args: Any) -> None:
-        lanes.append(lane)
+        begun.append(lane)
         run(lane, *args)
 
     def steps() -> Iterator[Any]:
         until = time.monotonic() + 5
-        while len(lanes) < 2 or (max(lane.window for lane in lanes) < 9 and time.monotonic() < until):
+        while len(begun) < 2 or (max(lane.window for lane in begun) < 9 and time.monotonic() < until):
             yield Pause(0.01)
-        widths.append(max(lane.window for lane in lanes))
+        widths.append(max(lane.window for lane in begun))
 
     monkeypatch.setattr(Lane, "run", watched)
     executor = Executor(2)
-    Seen().run([Call(CLOUD, "GET", "key", steps, load=batch._BULKY)], executor, width=9)
+    Seen().run([Call(CLOUD, "GET", "key", steps, load=lanes.BULKY)], executor, width=9)
     assert widths == [9]
     executor.shutdown()
 
 
 def test_small_calls_stay_on_one_lane(executor: BaseExecutor) -> None:
     passing, seen = Passing(), Seen()
-    seen.run((passing.call(batch._BULKY - 1, i) for i in range(40)), executor, width=9)
+    seen.run((passing.call(lanes.BULKY - 1, i) for i in range(40)), executor, width=9)
     assert set(passing.threads) == {threading.current_thread().name}
 
 
@@ -468,8 +470,8 @@ def test_bulky_and_small_calls_in_any_order(runs: list[tuple[bool, int]], width:
         return Call(CLOUD, "GET", "key", steps, size=index % 60, load=load)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "_CPUS", 2)
-        calls = (call(index, batch._BULKY if big else 1) for index, big in enumerate(bulky))
+        patch.setattr(lanes, "CPUS", 2)
+        calls = (call(index, lanes.BULKY if big else 1) for index, big in enumerate(bulky))
         seen.run(calls, executor, width=width, budget=budget)
     assert seen.results == {index: index for index in range(len(bulky))}
     assert budget is None or budget.in_flight == 0
@@ -477,7 +479,7 @@ def test_bulky_and_small_calls_in_any_order(runs: list[tuple[bool, int]], width:
 
 
 def test_what_on_done_raises_ends_both_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_CPUS", 2)
+    monkeypatch.setattr(lanes, "CPUS", 2)
     passing, executor = Passing(), Executor(2)
 
     def done(index: int, result: Any, error: BaseException | None) -> None:
@@ -485,7 +487,7 @@ def test_what_on_done_raises_ends_both_lanes(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(RuntimeError, match="no more"):
         run_calls(
-            (passing.call(batch._BULKY, i) for i in range(1000)),
+            (passing.call(lanes.BULKY, i) for i in range(1000)),
             width=8, on_done=done, cancel=CancelToken(), executor=executor,
         )  # fmt: skip
     assert len(passing.threads) < 50
@@ -565,3 +567,87 @@ def test_a_file_among_objects_waits_until_the_lane_has_given_bytes_back() -> Non
 def test_a_blocking_store_runs_its_own_calls() -> None:
     assert isinstance(LOCAL, BlockingStore)
     assert LOCAL.execute(LOCAL.call(value(3))) == 3
+
+
+def test_calls_that_do_not_come_back_are_joined_by_others() -> None:
+    """From the first call on: eight calls can only end together."""
+    together = threading.Barrier(8)
+    seen, executor = Seen(), Executor(16)
+    seen.run((LOCAL.call(lambda: together.wait(30)) for _ in range(8)), executor, width=8)
+    assert not seen.errors
+    assert len(seen.results) == 8
+    executor.shutdown()
+
+
+def test_a_call_that_does_not_come_back_is_joined_by_no_more_than_the_width() -> None:
+    lock, running, most = threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+
+    executor = Executor(16)
+    Seen().run((LOCAL.call(work) for _ in range(12)), executor, width=3)
+    assert most == 3
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("budget", [None, 1000])
+def test_a_blocking_call_among_those_of_a_lane_holds_none_of_them_up(budget: int | None) -> None:
+    """It can only end when the cloud call that follows has, while another one is in flight."""
+    over = threading.Event()
+
+    def steps() -> Iterator[Any]:
+        yield Pause(0.001)
+        over.set()
+        return 2
+
+    def before() -> Iterator[Any]:
+        while not over.is_set():
+            yield Pause(0.001)
+        return 0
+
+    calls = [
+        Call(CLOUD, "TEST", "key", before), LOCAL.call(lambda: over.wait(30)), Call(CLOUD, "TEST", "key", steps),
+    ]  # fmt: skip
+    seen, executor = Seen(), Executor(4)
+    seen.run(iter(calls), executor, width=4, budget=None if budget is None else ByteBudget(budget))
+    assert seen.results == {0: 0, 1: True, 2: 2}
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("store", [LOCAL, CLOUD])
+def test_while_the_input_is_slow_the_last_call_is_let_go(store: Fake) -> None:
+    class Body:
+        """What a call works on."""
+
+    body = Body()
+    bodies = [weakref.ref(body)]
+    gone: list[bool] = []
+    ended = threading.Event()
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        ended.set()
+
+    def entries(body: Body) -> Iterator[Call[Any]]:
+        yield store.call(functools.partial(id, body))
+        del body
+        assert ended.wait(30)
+        until = time.monotonic() + 30
+        while bodies[0]() is not None and time.monotonic() < until:
+            time.sleep(0.001)
+        gone.append(bodies[0]() is None)
+
+    made = entries(body)
+    del body
+    ahead = Prefetcher(made)
+    executor = Executor(4)
+    run_calls(ahead, ahead=ahead, width=4, on_done=done, cancel=CancelToken(), executor=executor)
+    assert gone == [True]
+    ahead.close()
+    executor.shutdown()
