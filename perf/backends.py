@@ -10,6 +10,7 @@ import argparse
 import datetime
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from perf import report
 from perf.compare import DOCS
@@ -19,12 +20,18 @@ from perf.rows import FEW_KEYS, ROWS, Row
 from perf.workers.protocol import Job
 
 NATIVE = "native"
-BACKENDS = [
-    Contender(name, "with_s3dlio.py", variables=(("S3DLIO_BACKEND", name),)) for name in (NATIVE, "boto3", "arrow")
-]
+HTTP2 = "arrow, HTTP/2"
+BACKENDS = {
+    name: Contender(name, "with_s3dlio.py", variables=(("S3DLIO_BACKEND", name),))
+    for name in (NATIVE, "boto3", "arrow")
+}
+OVER_TLS = BACKENDS | {
+    HTTP2: Contender(HTTP2, "with_s3dlio.py", variables=(("S3DLIO_BACKEND", "arrow"), ("S3DLIO_HTTPS_H2", "1")))
+}
 BACKEND_ROWS = [
     *(row for row in ROWS if row.server == "http" and row.scheme == "s3" and row.job.verb != "list"),
     Row("list 10,000 keys", Job("list", count=FEW_KEYS), (), container="listed-few"),
+    *(replace(row, server="h2") for row in ROWS if row.server == "tls"),
 ]
 
 
@@ -36,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rounds, seconds = (2, 0.1) if options.quick else (options.rounds, 0.3)
     with servers() as where:
-        results = [measure(row, BACKENDS, where, rounds=rounds, seconds=seconds) for row in BACKEND_ROWS]
+        results = [
+            measure(row, [*(OVER_TLS if row.server == "h2" else BACKENDS).values()], where, rounds=rounds,
+                    seconds=seconds)
+            for row in BACKEND_ROWS
+        ]  # fmt: skip
     say("")
     tables = {"Rates": report.rates(results), "CPU time": report.cpu(results), "Rates of native": _ratios(results)}
     for title, table in tables.items():
@@ -48,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"Written by `make perf-backends` on {datetime.date.today().isoformat()}; "
             "[method.md](method.md) says how it measures. `S3DLIO_BACKEND` chooses the transport.\n\n"
             f"- Machine: {report.machine()}. Server and clients share it.\n- Medians of {rounds} rounds.\n"
-            f"- Arrow's transport leaves stats and listings to boto3's.\n\n{body}"
+            "- Arrow's transport leaves stats and listings to boto3's. Over TLS it can speak HTTP/2 "
+            f"(`S3DLIO_HTTPS_H2=1`); the others speak HTTP/1.1.\n\n{body}"
         )
         DOCS.mkdir(parents=True, exist_ok=True)
         (DOCS / "backends.md").write_text(text, encoding="utf-8")
@@ -56,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ratios(results: Sequence[Result]) -> report.Table:
-    others = [backend.name for backend in BACKENDS if backend.name != NATIVE]
+    others = [name for name in OVER_TLS if name != NATIVE]
     table = [["", *(f"against {name}" for name in others)]]
     for result in results:
-        ratios = [result.rate_ratio(NATIVE, name) for name in others]
-        table.append([result.row.name, *(f"{ratio:.2f}x" for ratio in ratios)])
+        ratios = [f"{result.rate_ratio(NATIVE, name):.2f}x" if name in result.costs else "" for name in others]
+        table.append([result.row.name, *ratios])
     return table
 
 

@@ -81,6 +81,16 @@ def test_get_many(benchmark: Any, nginx: Client, size: int, width: int) -> None:
     assert len(benchmark(nginx.get_many, wanted, width)) == len(wanted)
 
 
+@sizes
+@pytest.mark.benchmark(group="get many")
+def test_iter_many(benchmark: Any, nginx: Client, size: int) -> None:
+    wanted = batch(size)
+    benchmark.extra_info["operations"] = len(wanted)
+    assert benchmark(lambda: sum(len(data) for _, data in nginx.iter_many(wanted, max_in_flight=32))) == (
+        len(wanted) * size
+    )
+
+
 @pytest.mark.benchmark(group="get many")
 def test_get_many_outcomes(benchmark: Any, nginx: Client) -> None:
     wanted = batch(SMALL)
@@ -324,3 +334,14 @@ def test_get_async(benchmark: Any, nginx: Client, monkeypatch: pytest.MonkeyPatc
 
     benchmark.extra_info["operations"] = len(wanted)
     assert benchmark(lambda: asyncio.run(gather())) == len(wanted)
+
+
+@pytest.mark.benchmark(group="get many")
+def test_iter_many_async(benchmark: Any, nginx: Client) -> None:
+    wanted = batch(SMALL)
+
+    async def read() -> int:
+        return sum([len(data) async for _, data in nginx.iter_many_async(wanted, max_in_flight=32)])
+
+    benchmark.extra_info["operations"] = len(wanted)
+    assert benchmark(lambda: asyncio.run(read())) == len(wanted) * SMALL

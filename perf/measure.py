@@ -84,9 +84,9 @@ class Servers:
         if kind == "far":
             return self._stack.enter_context(DelayedServer(delay=DELAY, size=SMALL))
         authority = None
-        if kind == "tls":
+        if kind in ("tls", "h2"):
             authority = make_authority(Path(self._stack.enter_context(tempfile.TemporaryDirectory())))
-        server = self._stack.enter_context(NginxServer(tls=authority))
+        server = self._stack.enter_context(NginxServer(tls=authority, http2=kind == "h2"))
         fill(server)
         return server
 

@@ -40,7 +40,7 @@ class Row:
     contenders: tuple[str, ...]
     wanted: dict[str, Wanted] = field(default_factory=dict)
     server: str = "http"
-    """http, tls or far."""
+    """http, tls, h2 (TLS that offers HTTP/2) or far."""
     scheme: str = "s3"
     container: str = "bucket"
     longer: float = 1

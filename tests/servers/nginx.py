@@ -101,6 +101,7 @@ class NginxServer(Server):
     parts: take uploads in parts, which stay files of their own, and batch deletes, which delete nothing.
     also: another address and port to listen on.
     tls: serve https, TLS 1.3 only, with a certificate of that authority.
+    http2: offer HTTP/2 beside HTTP/1.1 in the handshake; with ``tls``.
     """
 
     name = "nginx"
@@ -113,9 +114,11 @@ class NginxServer(Server):
         parts: bool = False,
         also: str | None = None,
         tls: Authority | None = None,
+        http2: bool = False,
     ) -> None:
         super().__init__(tls=tls)
         self.workers, self.cache, self.parts, self.also = workers, cache, parts, also
+        self.http2 = http2
 
     @staticmethod
     def install() -> Path:
@@ -177,7 +180,7 @@ class NginxServer(Server):
                 port=port,
                 workers=self.workers,
                 tls=tls,
-                ssl=" ssl" if self.tls else "",
+                ssl=(" ssl http2" if self.http2 else " ssl") if self.tls else "",
                 parts=_PARTS if self.parts else "",
                 also=f"listen {self.also} backlog=4096;" if self.also else "",
                 user="user root;" if os.geteuid() == 0 else "",
