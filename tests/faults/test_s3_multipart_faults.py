@@ -21,7 +21,7 @@ from s3dlio.errors import (
     TransferCancelledError,
 )
 from s3dlio.memory import crc32c
-from s3dlio.net import blocking
+from s3dlio.net import blocking, lane
 from s3dlio.stores.s3 import S3Store
 from s3dlio.types import Conditions, PutOptions
 from tests.servers import Server
@@ -331,11 +331,8 @@ def test_a_cancelled_batch_leaves_no_parts(
     token = CancelToken()
     failures: list[BaseException | None] = []
 
-    def stop() -> None:
-        token.cancel("enough")
-        time.sleep(0.2)  # the lane looks at its token ten times a second
-
-    stop_at_part(monkeypatch, 3, stop)
+    monkeypatch.setattr(lane, "_SWEEP_SECONDS", 0.0)  # it looks at its token before every turn
+    stop_at_part(monkeypatch, 3, lambda: token.cancel("enough"))
     run_calls(
         [store.put_call("k", bytes(41 * MIB))],
         width=2,
