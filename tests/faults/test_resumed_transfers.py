@@ -217,7 +217,7 @@ class CancelAfter:
 def test_concurrent_ranges_of_a_cloud_are_kept_and_completed(
     moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "_SWEEP_SECONDS", 0.0)  # the cancellation is noticed before the next bytes arrive
+    monkeypatch.setattr(lane, "_CHECK_SECONDS", 0.0)  # the cancellation is noticed before the next bytes arrive
     ranges = {"chunk": MIB, "threshold": MIB, "concurrency": 4}
     store = store_of(moto_server.endpoint, f"resumed-{time.time_ns()}", range=ranges)
     store.create_container()

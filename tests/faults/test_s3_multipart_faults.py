@@ -331,7 +331,7 @@ def test_a_cancelled_batch_leaves_no_parts(
     token = CancelToken()
     failures: list[BaseException | None] = []
 
-    monkeypatch.setattr(lane, "_SWEEP_SECONDS", 0.0)  # it looks at its token before every turn
+    monkeypatch.setattr(lane, "_CHECK_SECONDS", 0.0)  # it looks at its token before every turn
     stop_at_part(monkeypatch, 3, lambda: token.cancel("enough"))
     run_calls(
         [store.put_call("k", bytes(41 * MIB))],
