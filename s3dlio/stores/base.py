@@ -132,6 +132,15 @@ class ObjectStore(BaseStore):
             call.range = offset, length
         return call
 
+    def tail_call(
+        self, key: str, sink: Sink, length: int, *, conditions: Conditions = NO_CONDITIONS
+    ) -> Call[ObjectMetadata]:
+        """A read of the last ``length`` bytes into ``sink``, of all bytes where there are fewer; the result is that of
+        :meth:`read_call`."""
+        self._check_read(key, "GET", conditions)
+        check_range(self.uri(key), 0, length)
+        return Call(self, "GET_RANGE", key, partial(self._read_tail, key, sink, length, conditions), sink=sink)
+
     def head(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> ObjectMetadata:
         """The metadata of the object, without its bytes."""
         return self.execute(self.head_call(key, conditions=conditions))
@@ -353,6 +362,9 @@ class ObjectStore(BaseStore):
 
     @abstractmethod
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> Any: ...
+
+    @abstractmethod
+    def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Any: ...
 
     @abstractmethod
     def _head(self, key: str, conditions: Conditions) -> Any: ...

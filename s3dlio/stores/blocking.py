@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
+from s3dlio.errors import ObjectChangedError
+from s3dlio.memory.sinks import Sink
 from s3dlio.stores.base import Call, ObjectStore
 from s3dlio.stores.checks import check_etag
-from s3dlio.types import NO_CONDITIONS
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata
 
 T = TypeVar("T")
 
@@ -18,6 +20,15 @@ class BlockingStore(ObjectStore):
 
     def execute(self, call: Call[T]) -> T:
         return call.run()
+
+    def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Any:
+        about = self._head(key, conditions)
+        read: ObjectMetadata = self._read(
+            key, sink, max(0, about.size - length), min(length, about.size), conditions
+        )
+        if about.etag and read.etag and about.etag != read.etag:
+            raise ObjectChangedError("the object was replaced while it was read", hint="read it again")
+        return read
 
     def _delete_if_match(self, key: str, etag: str) -> Any:
         """A look, then the delete: all that is left where the service behind takes no condition."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3dlio import errors
-from s3dlio.memory.sinks import DiscardSink, FileSink, WriterSink
+from s3dlio.memory.sinks import DiscardSink, FileSink, MemorySink, WriterSink
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Conditions
 from tests.conformance.stores import Case
@@ -41,6 +41,21 @@ def test_ranges_are_slices(case: Case, store: ObjectStore, size: int) -> None:
         for length in (None, 0, 1, 513, 40_000, size, size + 10):
             end = None if length is None else offset + length
             assert store.get_range(key, offset, length) == data[offset:end], (offset, length)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, MIB + 3])
+def test_tails_are_slices(case: Case, store: ObjectStore, size: int) -> None:
+    key, data = case.key("object"), data_of(size)
+    store.put(key, data)
+    for length in (0, 1, 513, 40_000, max(0, size - 1), size, size + 10):
+        sink = MemorySink()
+        about = store.execute(store.tail_call(key, sink, length))
+        assert sink.view() == data[max(0, size - length) :], length
+        assert about.size == size
+    with pytest.raises(errors.ObjectNotFoundError):
+        store.execute(store.tail_call(case.key("nothing"), MemorySink(), 5))
+    with pytest.raises(errors.RangeNotSatisfiableError):
+        store.tail_call(key, MemorySink(), -1)
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, None), (0, -1), (1 << 63, None), (0, 1 << 70)])

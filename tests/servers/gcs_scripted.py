@@ -377,9 +377,11 @@ class _Handler(BaseHTTPRequestHandler):
         if "contentEncoding" in resource:
             fields["Content-Encoding"] = fields["X-Goog-Stored-Content-Encoding"] = resource["contentEncoding"]
         if wanted := self.headers.get("range"):
-            match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
+            match = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted)
             assert match
-            first, last = int(match[1]), min(int(match[2] or len(data)), len(data) - 1)
+            first, last = int(match[1] or 0), min(int(match[2] or len(data)), len(data) - 1)
+            if not match[1]:
+                first, last = max(0, len(data) - int(match[2])), len(data) - 1
             if first >= len(data):
                 raise Refusal(416, "requestedRangeNotSatisfiable", "The requested range cannot be satisfied.")
             fields["Content-Range"] = f"bytes {first}-{last}/{len(data)}"

@@ -14,7 +14,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.sinks import DiscardSink, WriterSink
+from s3dlio.memory.sinks import DiscardSink, MemorySink, WriterSink
 from s3dlio.net.lane import Lane
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.registry import open_store
@@ -65,6 +65,20 @@ def test_a_large_get_is_pinned_by_generation(server: FullGcsServer, store: GcsSt
         "bytes=1048576-2097151", "bytes=2097152-3145727", f"bytes=3145728-{len(DATA) - 1}"
     ]  # fmt: skip
     assert all(f"generation={generation}" in seen.target for seen in rest)
+
+
+@pytest.mark.parametrize("length", [5, 2 * MIB, len(DATA) + 1])
+def test_the_last_bytes_are_one_range_that_counts_from_the_end(
+    server: FullGcsServer, store: GcsStore, length: int
+) -> None:
+    store.service.takes_suffix_ranges = True  # as Google's does
+    store.put("k", DATA)
+    server.seen.clear()
+    sink = MemorySink()
+    about = store.execute(store.tail_call("k", sink, length))
+    assert (sink.view(), about.size) == (DATA[-length:], len(DATA))
+    assert server.requests("GET")[0].headers["range"] == f"bytes=-{length}"
+    assert not server.requests("HEAD")
 
 
 def test_an_object_that_is_replaced_under_a_read(server: FullGcsServer, store: GcsStore) -> None:

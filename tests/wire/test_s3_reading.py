@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -524,6 +524,54 @@ def test_a_whole_object_tells_its_size_though_less_was_asked_for() -> None:
 def test_a_whole_object_in_place_of_later_bytes_is_refused(lane: bool) -> None:
     with ScriptedServer([[Expect(b"GET"), whole()]]) as server, pytest.raises(ProtocolError, match="ignored the range"):
         read(store_of(server.endpoint), "k", MemorySink(), lane=lane, offset=1, length=9)
+
+
+def wants(wanted: str) -> Callable[[ReceivedRequest], bool]:
+    return lambda seen: seen.headers.get("range") == wanted
+
+
+LONG = bytes(range(256)) * 300  # more than comes with a head
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "until the end"])
+@pytest.mark.parametrize("wanted", [3, 70_000, 100_000])
+def test_a_whole_object_in_place_of_its_last_bytes(framing: str, wanted: int) -> None:
+    fields = {
+        "length": b"Content-Length: 76800\r\n\r\n" + LONG,
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n12c00\r\n" + LONG + b"\r\n0\r\n\r\n",
+        "until the end": b"\r\n" + LONG,
+    }
+    answer = Send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\n' + fields[framing])
+    size = [Expect(b"HEAD"), Send(b"HTTP/1.1 200 OK\r\nContent-Length: 76800\r\n\r\n")]
+    rounds = [[Expect(wants(f"bytes=-{wanted}")), answer, Close()]]
+    with ScriptedServer(rounds + ([size] if framing == "until the end" else [])) as server:
+        store, sink = store_of(server.endpoint), MemorySink()
+        about = store.execute(store.tail_call("k", sink, wanted))
+        assert bytes(sink.view()) == LONG[-wanted:]
+        assert about.size == len(LONG)
+        server.assert_consumed()
+
+
+def test_last_bytes_go_on_where_their_answer_broke_off() -> None:
+    fields = b'ETag: "e"\r\nContent-Range: bytes 66800-76799/76800\r\nContent-Length: 10000\r\n\r\n'
+    first = [Expect(wants("bytes=-10000")), Send(b"HTTP/1.1 206 P\r\n" + fields + LONG[66800:70000]), Close()]
+    rest = b'ETag: "e"\r\nContent-Range: bytes 70000-76799/76800\r\nContent-Length: 6800\r\n\r\n'
+    second = [Expect(wants("bytes=70000-76799")), Send(b"HTTP/1.1 206 P\r\n" + rest + LONG[70000:])]
+    with ScriptedServer([first, second]) as server:
+        store, sink = store_of(server.endpoint), MemorySink()
+        about = store.execute(store.tail_call("k", sink, 10_000))
+        assert (bytes(sink.view()), about.size) == (LONG[-10_000:], 76800)
+        server.assert_consumed()
+
+
+@pytest.mark.parametrize("told", [b"0-9/100", b"85-99/100", b"95-99/100", b"90-98/100"])
+def test_other_bytes_than_the_last_are_refused(told: bytes) -> None:
+    first, last = map(int, told.partition(b"/")[0].split(b"-"))
+    head = b"HTTP/1.1 206 P\r\nContent-Range: bytes %b\r\nContent-Length: %d\r\n\r\n" % (told, last - first + 1)
+    with ScriptedServer([[Expect(b"GET"), Send(head + bytes(last - first + 1))]] * 3) as server:
+        store = store_of(server.endpoint)
+        with pytest.raises(ProtocolError):
+            store.execute(store.tail_call("k", MemorySink(), 10))
 
 
 def test_a_range_in_chunks_stops_at_the_first_byte_too_many(lane: bool) -> None:

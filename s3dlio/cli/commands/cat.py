@@ -14,6 +14,9 @@ from s3dlio.types import Conditions
 #: Bytes of one read; while one is written the next is on its way.
 PIECE = 8 << 20
 
+#: So many bytes at the end of an object are read by one request.
+TAIL_AT_ONCE = 64 << 20
+
 _HINT = "name an object in it, as ls shows them"
 
 
@@ -31,9 +34,18 @@ def head(context: Context) -> None:
 def tail(context: Context) -> None:
     """The last bytes."""
     uri, count = context.args.uri, context.args.bytes
+    store, key = context.client.store_for(uri)
+    sink = MemorySink()
     with context.one_object(uri, _HINT):
-        size = context.client.stat(uri)["size"]
-    print_object(context, uri, max(0, size - count), min(size, count))
+        # What does not fit into memory is read from where it begins, which the last byte tells.
+        size = store.execute(store.tail_call(key, sink, count if count <= TAIL_AT_ONCE else 1)).size
+        begin = max(0, size - count)
+        if count > TAIL_AT_ONCE:
+            _print_pieces(context, uri, begin, count)
+            return
+        view = sink.view()
+        for start in range(0, len(view), PIECE):
+            context.out.data({"uri": uri, "offset": begin + start}, view[start : start + PIECE])
 
 
 def print_object(context: Context, uri: str, offset: int = 0, length: int | None = None) -> None:

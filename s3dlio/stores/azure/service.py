@@ -36,6 +36,7 @@ class AzureService(CloudService):
     """
 
     api = AZURE_API
+    takes_suffix_ranges = False
 
     def __init__(self, account: AzureAccount, container: str, root: str) -> None:
         super().__init__(root, account.settings)

@@ -21,7 +21,7 @@ from s3dlio.stores.cloud.service import CloudService
 from s3dlio.types import Conditions, LazyMetadata, ObjectMetadata
 
 #: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(-1|\d{1,19})/(\d{1,19}|\*)$")
+CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(-1|\d{1,19})/(\d{1,19}|\*)$")
 _ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>(\d{1,19})<")
 #: No service stores objects of this many bytes (Azure's limit is the highest: 190 TiB).
 _MAX_SIZE = 1 << 48
@@ -67,8 +67,7 @@ class Read:
     def first_request(self) -> Request:
         headers: Headers = ()
         if self._ranged:
-            last = "" if self._length is None else str(self._offset + self._length - 1)
-            headers = (("range", f"bytes={self._offset}-{last}"),)
+            headers = (("range", self._range()),)
         elif self._service.verifies:
             self._sink = self._hashing = HashingSink(self._sink)
         request = self._service.read_request(self._key, headers, self._conditions)
@@ -76,6 +75,11 @@ class Read:
         request.on_head = self._on_head
         request.resume = self._resume_first
         return request
+
+    def _range(self) -> str:
+        """The bytes that the first request asks for."""
+        last = "" if self._length is None else str(self._offset + self._length - 1)
+        return f"bytes={self._offset}-{last}"
 
     def following(self, steps: Steps[Response]) -> Steps[Response]:
         """Run ``steps``, which recover the first request (a redirect), and read the rest from where they lead."""
@@ -216,7 +220,7 @@ class Read:
 
     def _checked_range(self, response: Response, first: int, length: int | None) -> int:
         """The length of a 206 body, checked against its Content-Range."""
-        match = _CONTENT_RANGE.match(response.header(b"content-range") or "")
+        match = CONTENT_RANGE.match(response.header(b"content-range") or "")
         if match is None or int(match[1]) != first:
             raise ProtocolError("a partial answer without the Content-Range that was asked for")
         announced = max(0, int(match[2]) - first + 1)  # emulators answer an empty 206 beyond the end

@@ -36,6 +36,8 @@ class CloudService(ABC):
     api: ClassVar[Api]
     #: Writes carry a CRC32C for the service to check.
     sends_checksums = False
+    #: Ranges may count from the end of an object.
+    takes_suffix_ranges = True
     #: Reads of whole objects are compared with the checksum that the service names.
     verifies = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.stores.checks import check_etag
 from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService
+from s3dlio.stores.cloud.tail import TailRead
 from s3dlio.stores.cloud.watching import watched
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observation, Observer
 
@@ -81,11 +83,25 @@ class CloudStore(ObjectStore):
                 except (ObjectChangedError, ObjectNotFoundError):
                     self.forget(key)
         read = Read(self._cloud, key, sink, offset, length, conditions)
+        return (yield from self._run(read, ranged=bool(offset) or length is not None))
+
+    def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Steps[ObjectMetadata]:
+        if length and self._cloud.takes_suffix_ranges:
+            read = TailRead(self._cloud, key, sink, length, conditions)
+            return (yield from self._run(read, ranged=True))
+        about: ObjectMetadata = yield from self._head(key, conditions)
+        pin = self._cloud.pin_of(about)
+        if pin is not None:
+            conditions = dataclasses.replace(conditions, if_match=pin.if_match, generation=pin.generation)
+        return (yield from self._read(key, sink, max(0, about.size - length), min(length, about.size), conditions))
+
+    def _run(self, read: Read, *, ranged: bool) -> Steps[ObjectMetadata]:
+        """Send the first request of a read and those that follow it; what the answers tell of the object."""
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
             response = yield from read.following(self._cloud.recover(request, response))
-        if response.status == 416 and (offset or length is not None):
+        if response.status == 416 and ranged:
             return (yield from read.finish_empty(response))
         about = read.finish(response)
         return (yield from read.check_size(about)) if read.unmeasured else about

@@ -41,6 +41,8 @@ class GcsService(CloudService):
         super().__init__(root, account.settings)
         self.account = account
         self.bucket = bucket
+        # Emulators do not know them: gcp-storage-emulator closes the connection.
+        self.takes_suffix_ranges = account.settings.gcs.endpoint_url is None
         self.verifies = account.settings.gcs.verify_crc32c
         self._service = account.service
         self._objects = f"{account.base}/storage/v1/b/{bucket}/o"

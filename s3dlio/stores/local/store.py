@@ -20,6 +20,7 @@ from s3dlio.errors import (
     TransferCancelledError,
 )
 from s3dlio.foreign_errors import from_os_error
+from s3dlio.memory.sinks import MemorySink, Sink
 from s3dlio.memory.sources import FileSource, Source, as_memory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter
@@ -122,6 +123,16 @@ class LocalStore(BlockingStore):
         if conditions.version_id is not None or conditions.generation is not None:
             raise unsupported(self, key, "keep versions of an object")
         check_conditions(etag_of(info), conditions)
+
+    def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> ObjectMetadata:
+        """Of a file that grows meanwhile, the bytes that were the last at the beginning."""
+        if size := self._head(key, conditions).size:
+            read: ObjectMetadata = self._read(key, sink, max(0, size - length), min(length, size), conditions)
+            return read
+        whole = MemorySink()  # a file that tells no size: empty, or one of /proc
+        about: ObjectMetadata = self._read(key, whole, 0, None, conditions)
+        sink.take(whole.view()[max(0, (whole.size or 0) - length) :])
+        return about
 
     # -- writing
 
