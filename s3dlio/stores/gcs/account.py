@@ -31,7 +31,7 @@ USER_AGENT = f"s3dlio/{__version__}"
 class GcsAccount:
     """Resolved access to one Cloud Storage service.
 
-    Tokens travel over https only. An http endpoint is an emulator's or a proxy's on this machine, and gets none.
+    Tokens travel over https only. An http endpoint is that of an emulator, or of a proxy on this machine.
 
     Args:
         settings: all settings; ``settings.gcs`` matters here.
@@ -42,13 +42,13 @@ class GcsAccount:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        #: The universe that the credentials must be of; None where an endpoint of our own says where to go.
+        #: The universe that the credentials must be of; None with ``gcs.endpoint_url``.
         self.universe = None if settings.gcs.endpoint_url else universe_of(settings)
         self.url = settings.gcs.endpoint_url or f"https://storage.{self.universe}"
         parts = urlsplit(self.url)
         if parts.query or parts.fragment:
             raise ConfigError("the endpoint of Google Cloud Storage must be a plain URL", hint="leave the query out")
-        #: What paths start with, behind a proxy that serves more than this.
+        #: What paths start with: that of the endpoint, behind a proxy that serves other things too.
         self.base = parts.path.rstrip("/")
         self.anonymous = settings.gcs.anonymous or parts.scheme == "http"
         if not self.anonymous:
@@ -74,7 +74,7 @@ class GcsAccount:
         """The project of new and listed buckets.
 
         Raises:
-            ConfigError: nobody named one.
+            ConfigError: none is named.
         """
         project = self.settings.gcs.project
         if project is None and not self.anonymous:
@@ -112,7 +112,7 @@ class BearerSigner:
     Args:
         pool: the host.
         token: gives the token in force; None: requests carry none.
-        user_project: the project that pays, where that is not the bucket's.
+        user_project: the project that pays, where it is not that of the bucket.
     """
 
     def __init__(self, pool: ConnectionPool, token: Callable[[], str] | None, user_project: str | None) -> None:

@@ -10,15 +10,15 @@ from s3dlio.stores.gcs import failures, listing
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.types import Container
 
-#: For a name that somebody else has.
+#: The hint for a name that another project has.
 TAKEN = "bucket names are shared by all of Google Cloud; choose another"
 
 
 def create(service: GcsService) -> Steps[None]:
-    """Create the bucket; one that exists and is ours is left as it is.
+    """Create the bucket; one that exists and that the credentials may see is left as it is.
 
     Raises:
-        AlreadyExistsError: it is somebody else's.
+        AlreadyExistsError: another project has it.
         ConfigError: no project is named.
     """
     query = encode_query([("project", service.account.project())])
@@ -26,7 +26,7 @@ def create(service: GcsService) -> Steps[None]:
     try:
         yield from service.ask(request, "")
     except AlreadyExistsError as error:
-        # Bucket names are the whole world's: it is ours when we may see it.
+        # all projects share the names of buckets
         found: Response = yield service.request("GET", service.bucket_path(service.bucket), "fields=name")
         if found.status != 200:
             error.hint = TAKEN

@@ -23,13 +23,14 @@ MAX_COMPOSED = 32
 def rewrite(
     service: GcsService, source: GcsService, source_key: str, key: str, options: PutOptions
 ) -> Steps[PutResult]:
-    """Copy an object. Between places or storage classes the service does it in stretches; a token names the rest."""
-    said = headers.properties(options)
-    if said:  # a resource replaces all that the source has
+    """Copy an object. Between locations or storage classes that takes several requests, each with the token of the
+    answer before."""
+    properties = headers.properties(options)
+    if properties:  # they replace all properties of the source
         wanted = options.conditions
         read = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
         original = yield from source.head_object(source_key, read)
-        said = {**headers.carried(original), **said}
+        properties = {**headers.carried(original), **properties}
     query = [("fields", f"done,rewriteToken,totalBytesRewritten,objectSize,resource({headers.RESULT_FIELDS})")]
     if options.conditions.version_id:
         query.append(("sourceGeneration", options.conditions.version_id))
@@ -43,7 +44,7 @@ def rewrite(
     token: headers.Fields = []
     progress = RewriteProgress(service.settings.retry)
     while True:
-        request = service.request("POST", path, encode_query(query + token), fields, said or None)
+        request = service.request("POST", path, encode_query(query + token), fields, properties or None)
         request.idempotent = not conditions
         try:
             found = yield from service.ask(request, key)
@@ -51,10 +52,10 @@ def rewrite(
             return (yield from attempts.judged(service, key, options, None, error))
         if found.get("done"):
             if not isinstance(found.get("resource"), dict) or not found["resource"].get("generation"):
-                raise ProtocolError("the answer to a rewrite says that it is done, but not what came of it")
+                raise ProtocolError("the answer to a rewrite is that it is done, without the object")
             return headers.result_of(found["resource"])
         if not found.get("rewriteToken"):
-            raise ProtocolError("an unfinished rewrite without the token of its rest")
+            raise ProtocolError("the answer to an unfinished rewrite has no token for the rest")
         token = [("rewriteToken", found["rewriteToken"])]
         delay = progress.note(int(found.get("totalBytesRewritten", 0)), int(found.get("objectSize", 0)))
         if delay:
@@ -62,10 +63,10 @@ def rewrite(
 
 
 class RewriteProgress:
-    """Whether a rewrite gets on from one answer to the next; only so many in a row may report nothing new.
+    """Follows a rewrite from answer to answer: only so many in a row may report no progress.
 
     Args:
-        retry: ``max_attempts`` is how many, and its delays are those between them.
+        retry: ``max_attempts`` is that number, and its delays are those between the requests.
     """
 
     def __init__(self, retry: RetrySettings) -> None:
@@ -82,7 +83,7 @@ class RewriteProgress:
             ServiceError: the rewrite gets no further.
         """
         if self._size is None:
-            self._size = size  # that of later answers may grow for ever
+            self._size = size  # of later answers it may grow for ever
         if self._copied < copied <= self._size:
             self._copied, self._stalled = copied, 0
             return 0.0
@@ -100,7 +101,7 @@ def compose_request(
     service: GcsService,
     sources: Sequence[tuple[str, str | None]],
     key: str,
-    said: dict[str, Any],
+    properties: dict[str, Any],
     options: PutOptions,
     conditions: list[tuple[str, str]],
 ) -> Request:
@@ -109,7 +110,7 @@ def compose_request(
         "sourceObjects": [
             {"name": name, **({"generation": generation} if generation else {})} for name, generation in sources
         ],
-        "destination": {"contentType": "application/octet-stream", **said},
+        "destination": {"contentType": "application/octet-stream", **properties},
     }
     query = encode_query([("fields", headers.RESULT_FIELDS), *headers.key_name(options), *conditions])
     fields = headers.key_fields(options.sse_customer_key)
@@ -122,8 +123,8 @@ def compose(service: GcsService, keys: Sequence[str], key: str, options: PutOpti
     """Make one object of others; see :meth:`GcsStore.compose`."""
     conditions = yield from service.write_conditions(key, options)
     mark = attempts.new_mark(options)
-    said = headers.marked(headers.properties(options), mark)
-    request = compose_request(service, [(name, None) for name in keys], key, said, options, conditions)
+    properties = headers.marked(headers.properties(options), mark)
+    request = compose_request(service, [(name, None) for name in keys], key, properties, options, conditions)
     try:
         return headers.result_of((yield from service.ask(request, key)))
     except S3dlioError as error:

@@ -21,7 +21,7 @@ from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
 from s3dlio.forking import ForkLock, import_all
 from s3dlio.stores.cloud.tokens import Token
 
-#: The domain of Google's own services; others run them under theirs (Google Cloud documentation, "universe domain").
+#: The domain of Google's own services; others run them under another (Google Cloud documentation, "universe domain").
 GOOGLE = "googleapis.com"
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
@@ -62,11 +62,11 @@ class GcsCredentials:
         with self._lock:
             if self._found is None:
                 found, self._project = self._find()
-                theirs = getattr(found, "universe_domain", GOOGLE)
-                if self._universe is not None and theirs != self._universe:  # its tokens are not for others
+                domain = getattr(found, "universe_domain", GOOGLE)
+                if self._universe is not None and domain != self._universe:  # tokens are for their universe only
                     raise ConfigError(
-                        f"the Google credentials are of the universe {theirs!r}, the endpoint is of {self._universe!r}",
-                        hint=f"set GOOGLE_CLOUD_UNIVERSE_DOMAIN={theirs}, or use other credentials",
+                        f"the Google credentials are of the universe {domain!r}, the endpoint is of {self._universe!r}",
+                        hint=f"set GOOGLE_CLOUD_UNIVERSE_DOMAIN={domain}, or use other credentials",
                     )
                 self._found = found
         return self._found
@@ -85,7 +85,7 @@ class GcsCredentials:
         except S3dlioError:
             raise
         except Exception as error:  # of google-auth, of requests, of files that hold something else
-            if gcs.credentials_file:  # what is wrong with it google-auth may say with parts of it
+            if gcs.credentials_file:  # google-auth's message may have parts of it
                 raise ConfigError(
                     f"the file of Google credentials '{gcs.credentials_file}' cannot be used ({type(error).__name__})",
                     hint="correct GOOGLE_APPLICATION_CREDENTIALS",
@@ -105,8 +105,8 @@ class GcsCredentials:
         return found, project
 
     def _load(self, path: str, scopes: Sequence[str]) -> tuple[Any, str | None]:
-        """The credentials in a file of any kind. One that a .env file names may be a stranger's, who could have us read
-        other files, or ask other services, and send what they say to a place of theirs.
+        """The credentials in a file of any kind. One that a .env file names may come from a stranger:
+        credentials of some kinds read other files or ask other services, and send the answers to a URL of the file.
 
         Raises:
             ConfigError: a .env file names it, and it holds no keys of its own.
@@ -120,13 +120,13 @@ class GcsCredentials:
             )
         load: Any = google.auth.load_credentials_from_file
         with warnings.catch_warnings():
-            # It warns of files from strangers; this one the user named.
+            # It warns of files from strangers; the user named this one.
             warnings.simplefilter("ignore", DeprecationWarning)
             found, project = load(path, scopes=scopes, request=self._transport())
         return found, project
 
     def fetch(self) -> Token[str]:
-        """A new token. The error names what went wrong, never what was sent."""
+        """A new token. The error has the kind of the failure, never what was sent."""
         credentials = self.found()
         try:
             credentials.refresh(self._transport())
@@ -140,7 +140,7 @@ class GcsCredentials:
             ) from None
 
     def _transport(self) -> Any:
-        """google-auth's way to the token service: with our CA bundle."""
+        """What google-auth reaches the token service by: a session with the CA bundle of the settings."""
         import google.auth.transport.requests
         import requests
 
@@ -164,22 +164,22 @@ def trust_bundle(session: Any, bundle: str | None) -> None:
 
 
 def _kind_of(path: str) -> Any:
-    return _said_in(path).get("type")
+    return _contents_of(path).get("type")
 
 
-def _said_in(path: str) -> dict[str, Any]:
+def _contents_of(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         found = json.load(file)
     return found if isinstance(found, dict) else {}
 
 
 def universe_of(settings: Settings) -> str:
-    """The domain of the services: what the settings say, or the file of credentials."""
+    """The domain of the services: that of the settings, or of the file of credentials."""
     gcs = settings.gcs
     domain: Any = gcs.universe_domain
     if domain is None and gcs.credentials_file and not gcs.anonymous:
-        with contextlib.suppress(OSError, ValueError):  # what is wrong with it is told where it is needed
-            domain = _said_in(gcs.credentials_file).get("universe_domain")
+        with contextlib.suppress(OSError, ValueError):  # the error comes where the file is needed
+            domain = _contents_of(gcs.credentials_file).get("universe_domain")
     domain = domain or GOOGLE
     if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
         raise ConfigError(

@@ -24,7 +24,7 @@ Fields = list[tuple[str, str]]
 #: The header fields of a JSON body.
 JSON: Headers = (("content-type", "application/json; charset=UTF-8"),)
 
-#: Our name of what a write may say -> the property of an object resource.
+#: The field of PutOptions and ObjectMetadata -> the property of an object resource.
 _PROPERTIES = {
     "content_type": "contentType",
     "content_encoding": "contentEncoding",
@@ -66,7 +66,7 @@ def json_source(body: dict[str, Any]) -> MemorySource:
 
 
 def properties(options: PutOptions) -> dict[str, Any]:
-    """What a write says of the object besides its bytes, as an object resource.
+    """What a write sets besides the bytes, as properties of an object resource.
 
     Raises:
         UnsupportedOperationError: tags or an encryption that Cloud Storage has no place for.
@@ -81,32 +81,34 @@ def properties(options: PutOptions) -> dict[str, Any]:
             "Google Cloud Storage always encrypts; it takes no server_side_encryption",
             hint="name a key of Cloud KMS as ssekms_key_id, or give your own as sse_customer_key",
         )
-    said = {theirs: value for ours, theirs in _PROPERTIES.items() if (value := getattr(options, ours)) is not None}
+    found = {name: value for field, name in _PROPERTIES.items() if (value := getattr(options, field)) is not None}
     if options.metadata is not None:
-        said["metadata"] = dict(options.metadata)
-    return said
+        found["metadata"] = dict(options.metadata)
+    return found
 
 
-def marked(said: dict[str, Any], mark: str | None) -> dict[str, Any]:
-    """A resource that also has the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`)."""
-    return said if mark is None else {**said, "metadata": {**said.get("metadata", {}), MARK: mark}}
+def marked(properties: dict[str, Any], mark: str | None) -> dict[str, Any]:
+    """Properties that also have the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`)."""
+    if mark is None:
+        return properties
+    return {**properties, "metadata": {**properties.get("metadata", {}), MARK: mark}}
 
 
 def carried(found: ObjectMetadata) -> dict[str, Any]:
-    """What a copy keeps of its source, where nothing else is said."""
-    kept = {theirs: value for ours, theirs in _PROPERTIES.items() if (value := getattr(found, ours)) is not None}
+    """What a copy keeps of its source, where the options set nothing else."""
+    kept = {name: value for field, name in _PROPERTIES.items() if (value := getattr(found, field)) is not None}
     return {**kept, "metadata": dict(found.metadata)} if found.metadata else kept
 
 
-def content_type(said: dict[str, Any]) -> str:
+def content_type(properties: dict[str, Any]) -> str:
     """The content type for a header.
 
     Raises:
         ConfigError: a value that would break out of it.
     """
-    value: str = said.get("contentType", _OCTETS)
+    value: str = properties.get("contentType", _OCTETS)
     if not value.isascii() or not value.isprintable():
-        raise ConfigError(f"the content type cannot stand in a header: {value!r}", hint="use printable ASCII")
+        raise ConfigError(f"the content type cannot be in a header: {value!r}", hint="use printable ASCII")
     return value
 
 
@@ -155,7 +157,7 @@ def check_etag_conditions(conditions: Conditions, etag: str | None) -> None:
 
 
 def result_of(resource: dict[str, Any]) -> PutResult:
-    """What the answer to a write tells: the generation is the version."""
+    """The result of a write, from the resource of its answer: the generation is the version."""
     return PutResult(resource.get("etag"), resource.get("generation"), int(resource.get("size", 0)))
 
 
@@ -189,7 +191,7 @@ def condition_query(conditions: Conditions) -> Fields:
 
 
 def metadata_of(resource: dict[str, Any]) -> ObjectMetadata:
-    """What an object resource tells."""
+    """The metadata in an object resource."""
     get = resource.get
     return ObjectMetadata(
         size=int(resource["size"]),
@@ -211,9 +213,9 @@ def metadata_of(resource: dict[str, Any]) -> ObjectMetadata:
 
 
 def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
-    """What the head of a media download tells; ``size`` is that of the whole object.
+    """The metadata in the head of a media download; ``size`` is that of the whole object.
 
-    Metadata the JSON API does not tell there, and an object without Cache-Control comes with one of the service's own.
+    The head has no custom metadata, and a Cache-Control of the service's own where the object has none.
     """
     header = response.header
     modified = header(b"last-modified")
@@ -233,8 +235,8 @@ def metadata_of_media(response: Response, size: int) -> ObjectMetadata:
 
 
 def crc32c_of(response: Response) -> int | None:
-    """The CRC32C of the whole object, where an answer tells it and the bytes come as they are stored: one that was
-    decompressed on the way has the checksum of what it was before."""
+    """The CRC32C of the whole object, where an answer has it and the bytes come as they are stored: the checksum
+    of a body that was decompressed on the way is that of the compressed bytes."""
     found = _CRC32C.search(response.head)
     if found is None:
         return None

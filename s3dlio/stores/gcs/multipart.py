@@ -1,6 +1,6 @@
 """Large objects in parallel parts: uploaded as temporary objects, composed to one, and removed again.
 
-A compose request takes 32 objects; more are composed in levels. The parts stand under ``.s3dlio/parts/`` in the same
+A compose request takes 32 objects; more are composed in levels. The parts are under ``.s3dlio/parts/`` in the same
 bucket while the upload runs.
 Source: Cloud Storage documentation, "Parallel composite uploads", "Composite objects".
 """
@@ -29,11 +29,11 @@ from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
 
 log = logging.getLogger("s3dlio.gcs")
 
-#: Where parts stand while they wait.
+#: What the names of parts begin with.
 PARTS = ".s3dlio/parts/"
 #: Parts of an object whose size is known: two levels of composing.
 MAX_PARTS = MAX_COMPOSED * MAX_COMPOSED
-#: Parts live for seconds: a class with a minimum storage duration would be paid for weeks.
+#: Parts exist for seconds: a class with a minimum storage duration costs as if they existed for weeks.
 _TEMPORARY = {"storageClass": "STANDARD"}
 
 
@@ -55,21 +55,22 @@ class CompositeUpload:
         self._key = key
         self._options = options
         self._mark = attempts.new_mark(options)
-        self._said = headers.marked(headers.properties(options), self._mark)
+        self._properties = headers.marked(headers.properties(options), self._mark)
         self._prefix = f"{PARTS}{os.urandom(16).hex()}/"
         self._sent: dict[int, tuple[int, int]] = {}  # number -> CRC32C, size
         self._parts: dict[int, _Part] = {}
         self._names: list[str] = []  # of all temporary objects that may be there
-        #: The service refused one. Those on their way are waited for, or they would arrive after the clean-up and stay.
+        #: The service refused a part. The upload waits for those in flight, which would otherwise arrive after the
+        #: clean-up and stay.
         self.refused = False
 
     @property
     def prefix(self) -> str:
-        """What the names of the parts begin with; nobody else's do."""
+        """What the names of the parts begin with; no other names do."""
         return self._prefix
 
     def has(self, number: int) -> bool:
-        """Whether a part is there."""
+        """Whether the part is in the bucket."""
         return number in self._parts
 
     def sent(self) -> list[int]:
@@ -77,8 +78,8 @@ class CompositeUpload:
         return list(self._sent)
 
     def take_up(self, source: Source, resume: UploadState) -> Steps[int | None]:
-        """Go on with the parts of an earlier write that are the same as ours. Returns the size of its parts in bytes;
-        None where there was none. What a write of another version of the source has left is removed."""
+        """Continue an earlier write with those of its parts that equal the source. Returns the size of its parts in
+        bytes; None without an earlier write. The parts of another version of the source are removed."""
         if isinstance(stale := resume.stale.get("prefix"), str):
             self._names += [found["name"] for found in (yield from listing.parts(self._service, stale))]
             yield from self.abort()
@@ -125,8 +126,8 @@ class CompositeUpload:
         if total != size:
             raise IntegrityError(f"the parts have {total} bytes together, the object {size}", hint="write it again")
         sources = [(part.name, part.generation) for part in parts]
-        request = compose_request(self._service, sources, self._key, self._said, self._options, conditions)
-        request.idempotent = True  # a conditional one is known by its mark
+        request = compose_request(self._service, sources, self._key, self._properties, self._options, conditions)
+        request.idempotent = True  # the mark tells whether a conditional one was carried out
         try:
             response = yield from self._service.send(request, self._key)
         except S3dlioError as lost:
@@ -160,7 +161,11 @@ class CompositeUpload:
         ]
 
     def _look(self, lost: S3dlioError, crc: int, size: int) -> Steps[PutResult]:
-        """The answer was lost: the object has our bytes, or it has not."""
+        """The result of a compose whose answer was lost, if the object has the bytes of the parts.
+
+        Raises:
+            S3dlioError: ``lost``, if not.
+        """
         if lost.status is not None and lost.status < 500:
             raise lost
         try:
@@ -173,7 +178,7 @@ class CompositeUpload:
         return PutResult(found.etag, found.version_id, size)
 
     def abort(self) -> Steps[None]:
-        """Remove the temporary objects; what stays is told in the log."""
+        """Remove the temporary objects; the log names those that stay."""
         names, self._names = self._names, []
         for start in range(0, len(names), MAX_REQUESTS):
             some = names[start : start + MAX_REQUESTS]
@@ -192,8 +197,7 @@ class CompositeUpload:
         if response.status != 200:
             raise uploads.typed_damage(self._service.fail(response, self._key))
         resource = self._service.parsed(response, headers.parse)
-        told = resource.get("crc32c")
-        if told is not None and crc32c.from_base64(told) != crc:
+        if uploads.is_damaged(resource, crc):
             raise IntegrityError("a part arrived damaged", hint="write it again")
         return _Part(name, resource.get("generation"), crc, size)
 
@@ -217,7 +221,7 @@ def write(
     options: PutOptions,
     resume: UploadState | None = None,
 ) -> Steps[PutResult]:
-    """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
+    """Write a large object in concurrent parts; a failure removes the parts, unless the write may continue later."""
     size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
     upload = CompositeUpload(service, batches, key, options)
     if resume is not None:
@@ -238,7 +242,7 @@ def write(
             upload.note(number, response)
         return (yield from upload.complete(source.size))
     except GeneratorExit:
-        raise  # the driver is gone: nobody can clean up
+        raise  # no driver is left that could send the clean-up
     except BaseException as error:
         if resume is None or not goes_on(error):
             yield from upload.abort()

@@ -1,6 +1,6 @@
-"""One upload that survives cuts: a session takes the bytes, and tells after a failure how many it has.
+"""An upload that survives dropped connections: a session takes the bytes, and answers after a failure how many it has.
 
-The session's URL is as good as a key (whoever has it may write), so it stands in no message.
+The URL of a session is a credential (with it anybody may write), so no message has it.
 Source: Cloud Storage documentation, "Resumable uploads", "Perform resumable uploads".
 """
 
@@ -40,19 +40,19 @@ _RANGE = re.compile(r"bytes=0-(\d{1,19})\Z")
 
 
 class _SessionGoneError(ServiceError):
-    """The service has forgotten the session; the upload can start over."""
+    """The service no longer has the session; the upload can start over."""
 
 
 def write(
     service: GcsService, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
-    """Write an object through a session; a second one is opened when the first is lost, and so on. With ``resume``
-    the first is that of an earlier write, if it is still open."""
+    """Write an object through a session, and through a new one when the service no longer has it. With ``resume``
+    the first session is that of an earlier write, if it is still open."""
     crc = crc32c_of(source)
     mark = attempts.new_mark(options)
     before = resume.state.get("session") if resume is not None else None
     if resume is not None and isinstance(before, str) and mark is not None:
-        mark = resume.state.get("mark") or mark  # it was said when that session was opened
+        mark = resume.state.get("mark") or mark  # the session was opened with it
     most = service.settings.retry.max_attempts
     attempt, gone = 1, False
     while True:
@@ -68,7 +68,7 @@ def write(
                 response = yield from session.send()
             return (yield from uploads.checked(service, key, response, crc))
         except S3dlioError as error:
-            gone = gone or isinstance(error, _SessionGoneError)  # with its last answer, perhaps
+            gone = gone or isinstance(error, _SessionGoneError)  # perhaps after it had stored the object
             if not isinstance(error, _SessionGoneError) or attempt >= most:
                 error.attempts = max(error.attempts, attempt)
                 typed = uploads.typed_damage(error)
@@ -78,7 +78,7 @@ def write(
 
 
 class _Session:
-    """One session on its way."""
+    """One upload session."""
 
     def __init__(self, service: GcsService, key: str, source: Source, key_fields: headers.Fields) -> None:
         self._service = service
@@ -93,13 +93,13 @@ class _Session:
     def open(
         self, options: PutOptions, mark: str | None, crc: int, conditions: list[tuple[str, str]]
     ) -> Steps[str]:
-        """Ask for a session; what the object is to be stands there, its checksum included. Returns its URL."""
-        said = headers.marked(headers.properties(options), mark)
-        resource: dict[str, Any] = {**said, "name": self._key, "crc32c": crc32c.to_base64(crc)}
+        """Open a session with the properties of the object, its checksum included. Returns the URL of the session."""
+        properties = headers.marked(headers.properties(options), mark)
+        resource: dict[str, Any] = {**properties, "name": self._key, "crc32c": crc32c.to_base64(crc)}
         query = [("uploadType", "resumable"), ("name", self._key), ("fields", headers.RESULT_FIELDS)]
         fields = [
             *headers.JSON,
-            ("x-upload-content-type", headers.content_type(said)),
+            ("x-upload-content-type", headers.content_type(properties)),
             ("x-upload-content-length", str(self._source.size)),
             *self._key_fields,
         ]
@@ -113,7 +113,7 @@ class _Session:
         return location
 
     def take_up(self, location: str) -> Steps[Response]:
-        """Go on with the session of an earlier write; as :meth:`send`."""
+        """Continue the session of an earlier write; raises as :meth:`send`."""
         self._place = self._find(location)
         response: Response = yield self._request(f"bytes */{self._source.size}", None)
         if response.status in (200, 201):
@@ -123,17 +123,17 @@ class _Session:
         return (yield from self.send(self._persisted(response)))
 
     def _find(self, location: str) -> tuple[Service, str, str]:
-        """Where the bytes go. A session needs no token, and another host does not get it.
+        """Where the bytes go. A session needs no token, and another host gets none.
 
         Raises:
-            ProtocolError: it is no place that can be used.
+            ProtocolError: it is no URL that can be used.
             UnsupportedOperationError: another host, which must not see the customer's key.
         """
         account = self._service.account
         parts = urlsplit(location)
         own = account.service.pool
         if parts.scheme not in ("http", "https") or not parts.netloc or (own.secure and parts.scheme == "http"):
-            raise ProtocolError("the upload session is at a place that cannot be used")
+            raise ProtocolError("the URL of the upload session cannot be used")
         host = account.service
         if pool_for_url(location, account.settings.http) is not own:
             if self._key_fields:
@@ -145,10 +145,10 @@ class _Session:
         return host, parts.path, parts.query
 
     def send(self, position: int = 0) -> Steps[Response]:
-        """Send the bytes from ``position`` on, and from where the session says it is, until it answers with the object.
+        """Send the bytes from ``position`` on (after a failure from the session's) until the answer has the object.
 
         Raises:
-            _SessionGoneError: it has been forgotten.
+            _SessionGoneError: the service no longer has it.
             S3dlioError: refused, or no progress for ``retry.max_attempts`` attempts.
         """
         retry = self._service.settings.retry
@@ -179,7 +179,7 @@ class _Session:
                 yield Pause(backoff(retry, stalled))
 
     def _bytes_from(self, position: int) -> Request:
-        """The rest of the object. It is sent once: how to go on after a failure the session has to say first."""
+        """The rest of the object, in one attempt: after a failure the session's position comes first."""
         size = self._source.size
         if position == size:
             return self._request(f"bytes */{size}", None)
@@ -197,11 +197,11 @@ class _Session:
         return Request(host, "PUT", path, query, (("content-range", content_range), *self._key_fields), body)
 
     def _persisted(self, response: Response) -> int:
-        """How many bytes the session has: those of its Range, none without one."""
-        told = response.header(b"range")
-        if told is None:
+        """How many bytes the session has: those of the answer's Range, none without one."""
+        value = response.header(b"range")
+        if value is None:
             return 0
-        match = _RANGE.match(told)
+        match = _RANGE.match(value)
         if match is None or int(match[1]) >= self._source.size:
-            raise ProtocolError("the upload session tells of bytes that were not sent")
+            raise ProtocolError("the upload session reports bytes that were not sent")
         return int(match[1]) + 1

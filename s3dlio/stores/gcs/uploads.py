@@ -1,8 +1,8 @@
 """Writing an object in one request: plain (``uploadType=media``), or with its resource before the bytes
 (``uploadType=multipart``, RFC 2387).
 
-Either way the CRC32C travels along, so that Cloud Storage refuses damaged bytes before they replace anything; and what
-it answers is compared as well.
+Either way the request has the CRC32C, so that Cloud Storage refuses damaged bytes before they replace anything; and
+the CRC32C of the answer is compared as well.
 Source: Cloud Storage JSON API, "Objects: insert"; Cloud Storage documentation, "Data validation".
 """
 
@@ -23,17 +23,17 @@ from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.types import PutOptions, PutResult
 
-#: Up to here the parts of a body are joined, and go out in one piece.
+#: The parts of a body of at most so many bytes are joined in memory.
 _JOINED = 64 << 10
 
 
 def write(service: GcsService, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write an object in one request."""
     mark = attempts.new_mark(options)
-    said = headers.marked(headers.properties(options), mark)
+    properties = headers.marked(headers.properties(options), mark)
     conditions = yield from service.write_conditions(key, options)
     crc = crc32c_of(source)
-    request = put_request(service, key, source, said, crc, options, conditions)
+    request = put_request(service, key, source, properties, crc, options, conditions)
     try:
         response = yield from service.send(request, key)
     except S3dlioError as error:
@@ -47,22 +47,23 @@ def put_request(
     service: GcsService,
     key: str,
     source: Source,
-    said: dict[str, Any],
+    properties: dict[str, Any],
     crc: int,
     options: PutOptions,
     conditions: list[tuple[str, str]],
 ) -> Request:
     """The request that writes a whole object."""
-    told = crc32c.to_base64(crc)
+    checksum = crc32c.to_base64(crc)
     query = [("name", key), ("fields", headers.RESULT_FIELDS), *headers.key_name(options), *conditions]
     fields = headers.key_fields(options.sse_customer_key)
-    if said.keys() <= {"contentType"} and source.size:
-        fields += [("content-type", headers.content_type(said)), ("x-goog-hash", f"crc32c={told}")]
+    if properties.keys() <= {"contentType"} and source.size:
+        fields += [("content-type", headers.content_type(properties)), ("x-goog-hash", f"crc32c={checksum}")]
         request = service.upload_request([("uploadType", "media"), *query], fields, source)
     else:
         boundary = os.urandom(16).hex()
         fields.append(("content-type", f"multipart/related; boundary={boundary}"))
-        body = related({**said, "name": key, "crc32c": told}, source, headers.content_type(said), boundary)
+        resource = {**properties, "name": key, "crc32c": checksum}
+        body = related(resource, source, headers.content_type(properties), boundary)
         request = service.upload_request([("uploadType", "multipart"), *query], fields, body)
     return request
 
@@ -107,18 +108,24 @@ class FramedSource(Source):
 
 
 def checked(service: GcsService, key: str, response: Response, crc: int) -> Steps[PutResult]:
-    """The result that an answer tells, if its checksum is ours. Damaged bytes are deleted: that generation only.
+    """The result of a write, if the checksum of the answer is ``crc``. A damaged object is deleted: that generation
+    only.
 
     Raises:
-        IntegrityError: it is another.
+        IntegrityError: the checksum is another.
     """
     resource = service.parsed(response, headers.parse)
-    told = resource.get("crc32c")
-    if told is not None and crc32c.from_base64(told) != crc:
+    if is_damaged(resource, crc):
         if resource.get("generation"):
             yield from service.delete(key, resource["generation"])
         raise IntegrityError("the object arrived damaged, and was removed", hint="write it again")
     return headers.result_of(resource)
+
+
+def is_damaged(resource: dict[str, Any], crc: int) -> bool:
+    """Whether an object resource has another CRC32C than ``crc``."""
+    found = resource.get("crc32c")
+    return found is not None and crc32c.from_base64(found) != crc
 
 
 def typed_damage(error: S3dlioError) -> S3dlioError:

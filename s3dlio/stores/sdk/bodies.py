@@ -25,7 +25,7 @@ class MemoryFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = _moved(self._position, len(self._place), offset, whence)
+        self._position = _target(self._position, len(self._place), offset, whence)
         return self._position
 
     def tell(self) -> int:
@@ -54,7 +54,7 @@ class SourceFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = _moved(self._position, self._source.size, offset, whence)
+        self._position = _target(self._position, self._source.size, offset, whence)
         return self._position
 
     def tell(self) -> int:
@@ -83,5 +83,5 @@ def file_over(source: Source) -> Iterator[SourceFile]:
         raise file.failure from error
 
 
-def _moved(position: int, size: int, offset: int, whence: int) -> int:
+def _target(position: int, size: int, offset: int, whence: int) -> int:
     return offset + (0, position, size)[whence]

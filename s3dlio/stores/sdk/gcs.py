@@ -49,7 +49,7 @@ from s3dlio.uri import Location
 class GcsSdkStore(SdkStore):
     """One bucket. The parameters are those of :class:`GcsStore`.
 
-    The SDK does not tell the size of a body before it has it, so a get holds the whole object in memory first.
+    The SDK does not know the size of a body before it has it, so a get first holds the whole object in memory.
     """
 
     scheme: ClassVar[str] = "gs"
@@ -264,8 +264,8 @@ class GcsSdkStore(SdkStore):
                 self.client.create_bucket(self.bucket, project=project, **self._common())
         except AlreadyExistsError as error:
             with self._translated(""):
-                ours = self._bucket().exists(**self._common())
-            if not ours:
+                visible = self._bucket().exists(**self._common())
+            if not visible:
                 error.hint = buckets.TAKEN
                 raise
 

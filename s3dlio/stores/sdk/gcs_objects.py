@@ -25,7 +25,7 @@ from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutO
 
 
 def make_client(account: GcsAccount) -> Any:
-    """A Client with our endpoint, credentials, project and CA bundle."""
+    """A Client with the endpoint, credentials, project and CA bundle of the account."""
     import_all("google.auth.transport.requests", "google.cloud.storage", "google.api_core.exceptions")
     from google.auth.credentials import AnonymousCredentials
     from google.auth.transport.requests import AuthorizedSession
@@ -49,17 +49,17 @@ def make_client(account: GcsAccount) -> Any:
 
 
 def retry_of(account: GcsAccount) -> Any:
-    """The SDK's retries for one call, paced and counted by our settings; of itself it goes on for two minutes."""
+    """The SDK's retries for one call, with the delays and the number of the settings (its default: two minutes)."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     settings = account.settings.retry
     left = settings.max_attempts - 1
-    passes = DEFAULT_RETRY._predicate  # which errors may pass; the SDK gives it no other name
+    transient = DEFAULT_RETRY._predicate  # the SDK has no public name for it
 
     def again(error: Exception) -> bool:
         nonlocal left
         left -= 1
-        return left >= 0 and passes(error)
+        return left >= 0 and transient(error)
 
     paced = DEFAULT_RETRY.with_delay(initial=settings.base_delay, maximum=settings.max_delay, multiplier=2.0)
     return paced.with_predicate(again)
@@ -67,7 +67,7 @@ def retry_of(account: GcsAccount) -> Any:
 
 def read_arguments(conditions: Conditions) -> dict[str, Any]:
     """The keyword arguments for a read's conditions."""
-    headers.condition_fields(conditions)  # refuses what cannot stand in a header
+    headers.condition_fields(conditions)  # raises for what cannot be in a header
     return {
         "if_etag_match": conditions.if_match,
         "if_etag_not_match": conditions.if_none_match,
@@ -76,13 +76,13 @@ def read_arguments(conditions: Conditions) -> dict[str, Any]:
 
 
 def describe(blob: Any, options: PutOptions, mark: str | None = None) -> None:
-    """Give a blob what a write says besides its bytes."""
+    """Set the properties of a write on a blob."""
     for name, value in headers.marked(headers.properties(options), mark).items():
         blob._patch_property(name, value)  # what its own setters do, one property each
 
 
 def metadata_of(blob: Any, size: int) -> ObjectMetadata:
-    """What a Blob tells."""
+    """The metadata of a Blob."""
     return ObjectMetadata(
         size=size,
         etag=blob.etag,
@@ -102,14 +102,14 @@ def metadata_of(blob: Any, size: int) -> ObjectMetadata:
 
 
 def entry_of(blob: Any) -> ListEntry:
-    """What a Blob of a listing tells."""
+    """The entry of a Blob of a listing."""
     modified = blob.updated.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if blob.updated else None
     return ListEntry(blob.name, blob.size, blob.etag, modified, blob.storage_class)
 
 
 @contextlib.contextmanager
 def translated(account: GcsAccount, uri: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
-    """The SDK's errors as ours, for ``uri``. They are not kept as the cause: they hold the request, token and all."""
+    """The SDK's errors as typed errors of ``uri``. They are not the cause of those: they hold the token."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
