@@ -12,7 +12,7 @@ from typing import cast
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.config.settings import Settings
-from s3dlio.errors import S3dlioError, UnsupportedOperationError
+from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.forking import importing
 from s3dlio.stores.base import ObjectStore
@@ -42,19 +42,11 @@ def _memory(location: Location, settings: Settings, observers: Sequence[Observer
 
 
 def _cloud(backend: Callable[[Location, Settings], str], **modules: str) -> StoreFactory:
-    """The function ``open_store`` of a cloud's module: of the one that ``backend`` picks from the settings."""
+    """Open stores with the module of the transport that ``backend`` picks: with its function ``open_store``."""
 
     def factory(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
-        module_name = modules[backend(location, settings)]
-        try:
-            module = importlib.import_module(module_name)
-            importlib.import_module("s3dlio.net.lane")  # needed by the first batch
-        except ModuleNotFoundError as error:
-            if error.name != module_name:
-                raise  # the module is there, and something that it needs is not
-            raise UnsupportedOperationError(
-                f"this release has no store for {location.scheme}://", uri=str(location)
-            ) from error
+        module = importlib.import_module(modules[backend(location, settings)])
+        importlib.import_module("s3dlio.net.lane")  # needed by the first batch
         return cast(StoreFactory, module.open_store)(location, settings, observers)
 
     return factory
@@ -65,6 +57,7 @@ def _s3_backend(location: Location, settings: Settings) -> str:
     return (settings.at(endpoint) if endpoint else settings).s3.backend
 
 
+#: By scheme; for a cloud, the module of each transport.
 FACTORIES: dict[str, StoreFactory] = {
     "file": _file,
     "direct": _direct,
@@ -86,7 +79,8 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
     """The store of ``location``'s container.
 
     Raises:
-        UnsupportedOperationError: this release has no store of that scheme.
+        S3dlioError: no container can have that name, or settings do not fit together; as of the store's module.
+        MissingDependencyError: its transport needs a package that is not installed.
     """
     try:
         with importing:
