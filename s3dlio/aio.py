@@ -1,4 +1,4 @@
-"""The blocking functions as coroutine functions; ``stored`` has those of the formats. How they run: ``twins``."""
+"""The blocking functions as coroutine functions; ``api_formats`` has those of the formats, ``coroutines`` runs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from s3dlio import api
-from s3dlio.coroutines import run, twin_of
+from s3dlio.coroutines import coroutine_of, run
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.sources import as_memory
 from s3dlio.types import ObjectMetadata, Payload, PutOptions
@@ -18,36 +18,36 @@ from s3dlio.verbs import batches
 _URIS_AT_ONCE = 1000
 
 
-get_async = twin_of(api.get_object, name="get_async")
-get_object_async = twin_of(api.get_object)
-get_range_async = twin_of(api.get_range)
-get_many_async = twin_of(api.get_many)
-get_many_outcomes_async = twin_of(api.get_many_outcomes)
-get_many_stats_async = twin_of(api.get_many_stats)
-put_async = twin_of(api.put)
-list_async = twin_of(api.list)
-list_keys_async = twin_of(api.list_keys)
-list_full_uris_async = twin_of(api.list_full_uris)
-stat_async = twin_of(api.stat)
-presign_async = twin_of(api.presign)
-get_tags_async = twin_of(api.get_tags)
-put_tags_async = twin_of(api.put_tags)
-pre_stat_and_cache_async = twin_of(api.pre_stat_and_cache)
-stat_object_async = twin_of(api.stat_object, name="stat_object_async")
-stat_many_async = twin_of(api.stat_many)
-exists_async = twin_of(api.exists)
-delete_async = twin_of(api.delete)
-delete_many_async = twin_of(api.delete_many)
-mkdir_async = twin_of(api.mkdir)
-rmdir_async = twin_of(api.rmdir)
-create_bucket_async = twin_of(api.create_bucket)
-delete_bucket_async = twin_of(api.delete_bucket)
-list_containers_async = twin_of(api.list_containers)
-upload_async = twin_of(api.upload)
-download_async = twin_of(api.download)
-copy_async = twin_of(api.copy)
-move_async = twin_of(api.move)
-sync_async = twin_of(api.sync)
+get_async = coroutine_of(api.get_object, name="get_async")
+get_object_async = coroutine_of(api.get_object)
+get_range_async = coroutine_of(api.get_range)
+get_many_async = coroutine_of(api.get_many)
+get_many_outcomes_async = coroutine_of(api.get_many_outcomes)
+get_many_stats_async = coroutine_of(api.get_many_stats)
+put_async = coroutine_of(api.put)
+list_async = coroutine_of(api.list)
+list_keys_async = coroutine_of(api.list_keys)
+list_full_uris_async = coroutine_of(api.list_full_uris)
+stat_async = coroutine_of(api.stat)
+presign_async = coroutine_of(api.presign)
+get_tags_async = coroutine_of(api.get_tags)
+put_tags_async = coroutine_of(api.put_tags)
+pre_stat_and_cache_async = coroutine_of(api.pre_stat_and_cache)
+stat_object_async = coroutine_of(api.stat_object, name="stat_object_async")
+stat_many_async = coroutine_of(api.stat_many)
+exists_async = coroutine_of(api.exists)
+delete_async = coroutine_of(api.delete)
+delete_many_async = coroutine_of(api.delete_many)
+mkdir_async = coroutine_of(api.mkdir)
+rmdir_async = coroutine_of(api.rmdir)
+create_bucket_async = coroutine_of(api.create_bucket)
+delete_bucket_async = coroutine_of(api.delete_bucket)
+list_containers_async = coroutine_of(api.list_containers)
+upload_async = coroutine_of(api.upload)
+download_async = coroutine_of(api.download)
+copy_async = coroutine_of(api.copy)
+move_async = coroutine_of(api.move)
+sync_async = coroutine_of(api.sync)
 
 
 async def get_into_async(uri: URI, dst: Any, *, expected_len: int | None = None) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3dlio import api, formats
-from s3dlio.coroutines import twin_of
+from s3dlio.coroutines import coroutine_of
 from s3dlio.formats.parquet_read import FOOTER_CAP
 from s3dlio.memory.view import BytesView
 from s3dlio.signatures import either
@@ -184,11 +184,11 @@ def generate_and_write_parquet_schema_streaming(
             writer.write(piece)
 
 
-read_npz_async = twin_of(read_npz, __name__)
-create_tfrecord_index_async = twin_of(create_tfrecord_index, __name__)
-read_tfrecord_index_async = twin_of(read_tfrecord_index, __name__)
-parquet_rg_row_offsets_async = twin_of(parquet_rg_row_offsets, __name__)
-parquet_get_rg_async = twin_of(parquet_get_rg, __name__)
-generate_and_write_parquet_async = twin_of(generate_and_write_parquet, __name__)
-generate_and_write_parquet_schema_async = twin_of(generate_and_write_parquet_schema, __name__)
-generate_and_write_parquet_schema_streaming_async = twin_of(generate_and_write_parquet_schema_streaming, __name__)
+read_npz_async = coroutine_of(read_npz, __name__)
+create_tfrecord_index_async = coroutine_of(create_tfrecord_index, __name__)
+read_tfrecord_index_async = coroutine_of(read_tfrecord_index, __name__)
+parquet_rg_row_offsets_async = coroutine_of(parquet_rg_row_offsets, __name__)
+parquet_get_rg_async = coroutine_of(parquet_get_rg, __name__)
+generate_and_write_parquet_async = coroutine_of(generate_and_write_parquet, __name__)
+generate_and_write_parquet_schema_async = coroutine_of(generate_and_write_parquet_schema, __name__)
+generate_and_write_parquet_schema_streaming_async = coroutine_of(generate_and_write_parquet_schema_streaming, __name__)

@@ -109,11 +109,11 @@ class Client(Session):
         return _unpickled, (self.settings,)
 
     def add_observer(self, observer: Observer) -> None:
-        """Have ``observer`` told of every operation that begins from now on."""
+        """Call ``observer`` for every operation that begins from now on, when it has ended."""
         self.stores.add_observer(observer)
 
     def remove_observer(self, observer: Observer) -> None:
-        """Take an observer away again; one that is not there is no error."""
+        """Remove an observer; one that is not there is no error."""
         self.stores.remove_observer(observer)
 
     # Methods are functions of a session: the functions of the package are the same ones.

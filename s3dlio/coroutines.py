@@ -50,7 +50,7 @@ async def _end_of(future: Future[Any]) -> None:
             await over.wait()
 
 
-def twin_of(
+def coroutine_of(
     function: Callable[P, T], home: str = "s3dlio.aio", name: str | None = None
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """The coroutine function of a blocking one, with its parameters and its documentation.
@@ -62,9 +62,9 @@ def twin_of(
     """
 
     @functools.wraps(function)
-    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def coroutine(*args: P.args, **kwargs: P.kwargs) -> T:
         return await run(lambda: function(*args, **kwargs))
 
-    twin.__name__ = twin.__qualname__ = name or f"{function.__name__}_async"
-    twin.__module__ = home
-    return twin
+    coroutine.__name__ = coroutine.__qualname__ = name or f"{function.__name__}_async"
+    coroutine.__module__ = home
+    return coroutine

@@ -21,7 +21,7 @@ def refuses_unknown(
     Args:
         kind: the error that is raised.
         subject: what the message is about; default: the name of the method.
-        hint: stands behind it.
+        hint: follows the message.
     """
 
     def decorated(method: Callable[P, T]) -> Callable[P, T]:

@@ -11,7 +11,7 @@ from typing import Any
 from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import BaseExecutor
-from s3dlio.engine.feed import Feed, Source
+from s3dlio.engine.feed import Feed, SlowInput
 from s3dlio.engine.lanes import run_lanes
 from s3dlio.engine.loops import Done, run_loops
 from s3dlio.stores.call import Call
@@ -26,7 +26,7 @@ def run_calls(
     executor: BaseExecutor,
     budget: ByteBudget | None = None,
     adaptive: bool = False,
-    ahead: Source | None = None,
+    ahead: SlowInput | None = None,
 ) -> None:
     """Run every call, at most ``width`` at a time, and return when all that were started have ended.
 

@@ -55,7 +55,7 @@ class _Threads(Helpers):
     """Helpers on the threads of an executor, in the context of the thread that made this."""
 
     def __init__(self, executor: Executor, work: Callable[[], None], cancel: CancelToken) -> None:
-        super().__init__(cancel)
+        self._cancel = cancel
         self.most = executor.threads
         self._executor = executor
         self._work = work
@@ -85,14 +85,21 @@ class _Threads(Helpers):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        super().__exit__(kind, error, traceback)
+        if kind is not None:
+            self._cancel.cancel(f"interrupted: {kind.__name__}")
         with self._lock:
             self._over = True
+        if not self._started:
+            return
         self._leave(None if error is None or isinstance(error, Exception) else LEAVE_SECONDS)
-        if error is None:
-            for other in self._started:
-                if not other.cancelled():
-                    other.result()
+        errors = (other.exception() for other in self._started if not other.cancelled() and other.done())
+        failed = next(filter(None, errors), None)
+        self._started.clear()
+        if failed is not None and error is None:
+            try:
+                raise failed
+            finally:
+                del failed, errors  # the traceback has this frame: the cycle would keep buffers leased
 
     def _leave(self, patience: float | None) -> None:
         """Wait for the helpers. One that has not started has nothing left to do."""

@@ -14,15 +14,15 @@ Item = tuple[int, Call[Any]]
 _END: Any = object()
 
 
-class Source(Protocol):
-    """Where the calls come from, where they may be a while in coming."""
+class SlowInput(Protocol):
+    """An input whose next call may be a while in coming."""
 
-    #: Whether it waits for the next one. Otherwise it says None where there is none yet.
+    #: Whether it waits for the next one. Otherwise it gives None where there is none yet.
     waits: bool
 
 
 def _numbered(calls: Iterable[Call[Any] | None]) -> Iterator[Item | None]:
-    """``enumerate`` for an input that says None at times."""
+    """``enumerate`` for an input that gives None at times."""
     position = 0
     for call in calls:
         if call is None:
@@ -37,7 +37,7 @@ class Feed:
     """The one iterator of a batch, shared by its workers: hands out (position, call)."""
 
     def __init__(
-        self, calls: Iterable[Call[Any] | None], cancel: CancelToken, ahead: Source | None = None
+        self, calls: Iterable[Call[Any] | None], cancel: CancelToken, ahead: SlowInput | None = None
     ) -> None:
         self._calls: Iterator[Any] = enumerate(calls) if ahead is None else _numbered(calls)
         self._returned: list[Item] = []
@@ -60,7 +60,7 @@ class Feed:
         """The same for a lane, which must not wait for the input while it is busy: then it gets None."""
         return iter(self) if self._ahead is None else self._for_lane(self._ahead, is_busy)
 
-    def _for_lane(self, ahead: Source, is_busy: Callable[[], bool]) -> Iterator[Item | None]:
+    def _for_lane(self, ahead: SlowInput, is_busy: Callable[[], bool]) -> Iterator[Item | None]:
         while not self._cancel.cancelled:
             wait = not is_busy()
             item: Item | None
@@ -73,7 +73,7 @@ class Feed:
             yield item
             item = None
 
-    def _next(self, ahead: Source, wait: bool) -> Item | None:
+    def _next(self, ahead: SlowInput, wait: bool) -> Item | None:
         if not self._lock.acquire(blocking=wait):
             return None  # the other lane is not busy, and waits
         try:

@@ -259,7 +259,11 @@ class _Lanes:
             del item, call  # while there is none yet, the last one's buffer is free
 
     def _in_budget(self, budget: ByteBudget, size: int, *, wait: bool) -> bool:
-        return budget.acquire(size, self._cancel) if wait else budget.take(size)
+        if budget.take(size):
+            return True
+        if wait:
+            self._beside.drain()  # what has no thread yet would hold its bytes for ever
+        return wait and budget.acquire(size, self._cancel)
 
     def _is_for_others(self, call: Call[Any], taken: dict[int, Call[Any]]) -> bool:
         """Whether a lane leaves this call, and takes no more: to two lanes anew, or to the other one."""

@@ -16,7 +16,7 @@ from s3dlio.engine.watchdog import TICK, watchdog
 from s3dlio.hardware import available_cpus
 from s3dlio.stores.call import Call
 
-#: Told of every call that has ended: its position in the input, its result, its error (None: it succeeded).
+#: Called for every call that has ended: its position in the input, its result, its error (None: it succeeded).
 Done = Callable[[int, Any, BaseException | None], None]
 
 #: Calls longer than this (seconds) may gain from another thread; shorter ones only hand the GIL around. From the page

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_PATIENCE = 5.0  # seconds that an interrupted transfer waits for the listing's thread
-_LOOK = 0.2  # seconds between two looks whether the reader has gone, or the transfer was stopped
+_LEAVE_SECONDS = 5.0  # how long an interrupted transfer waits for the listing's thread
+_LOOK_SECONDS = 0.2  # between two looks whether the reader has gone, or the transfer was stopped
 
 
 class Prefetcher(Generic[T]):
@@ -42,8 +42,8 @@ class Prefetcher(Generic[T]):
         self._left = False
         self._changed = threading.Condition()
         self._waiting = 0
-        #: Whether the reader waits while nothing is there. Otherwise it is given None then: an event loop, which has
-        #: transfers in flight, must not wait.
+        #: Whether the reader waits while nothing is there. Otherwise it gets None: an event loop with requests in
+        #: flight must not wait.
         self.waits = True
         self._thread = threading.Thread(target=self._read, name="s3dlio-listing", daemon=True)
         self._thread.start()
@@ -57,7 +57,7 @@ class Prefetcher(Generic[T]):
                 ready.append(item)
                 del item  # while the next one is made, this one is the reader's alone
                 if self._waiting:
-                    self._tell()
+                    self._notify()
                 while len(ready) >= depth and not self._left:
                     self._wait(lambda: len(ready) < depth or self._left)
                 if self._left:
@@ -69,9 +69,9 @@ class Prefetcher(Generic[T]):
             if close is not None:
                 close()
             self._ended = True
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
@@ -81,7 +81,7 @@ class Prefetcher(Generic[T]):
         with self._changed:
             self._waiting += 1
             try:
-                self._changed.wait_for(over, _LOOK)
+                self._changed.wait_for(over, _LOOK_SECONDS)
             finally:
                 self._waiting -= 1
 
@@ -102,7 +102,7 @@ class Prefetcher(Generic[T]):
                     raise StopIteration from None
             else:
                 if self._waiting:
-                    self._tell()
+                    self._notify()
                 return item
         if self._error is not None:
             raise self._error
@@ -111,5 +111,5 @@ class Prefetcher(Generic[T]):
     def close(self) -> None:
         """Stop reading ahead, and wait a while for the page that is being read."""
         self._left = True
-        self._tell()
-        self._thread.join(_PATIENCE)
+        self._notify()
+        self._thread.join(_LEAVE_SECONDS)

@@ -115,7 +115,7 @@ class BehindSink(FileSink):
         self._left = False
 
     def begin(self, size: int | None) -> None:
-        """As of every sink. A large file gets its room at once, so that a full disk is told before the bytes come.
+        """As of every sink. A large file gets its room at once, so that a full disk shows before the bytes come.
         (4 GiB in 8 files in memory took 3.9 to 8.2 s with it and 3.4 to 5.3 without, in seven runs of each; in the four
         that took turns, 3.9 to 5.9 and 3.4 to 4.7.)
 
@@ -174,10 +174,10 @@ class BehindSink(FileSink):
             self._left = True
             self._release()
 
-    # -- what the writer tells, under its lock
+    # -- called by the writer, under its lock
 
     def begun(self) -> None:
-        """Another stage is in its hands."""
+        """The writer has taken another stage."""
         self._pending += 1
 
     def ended(self, error: BaseException | None) -> None:

@@ -27,7 +27,7 @@ def get_many(
     """Read many objects, of any schemes.
 
     Args:
-        uris: which; one that stands there twice is read once. None at all gives an empty list.
+        uris: which; one that is named twice is read once. None at all gives an empty list.
         max_in_flight: how many at a time.
         workers, concurrency: older names of ``max_in_flight``.
 
@@ -45,7 +45,7 @@ def get_many(
 def get_many_outcomes(
     session: Session, uris: Iterable[URI], max_in_flight: int = 64
 ) -> list[tuple[str, BytesView | BaseException]]:
-    """As :func:`get_many`, but a failure stops nothing: the error stands in the place of the data."""
+    """As :func:`get_many`, but a failure stops nothing: the error takes the place of the data."""
     return many.get_many(session, many.uri_list(uris), check_width(max_in_flight), keep_going=True)
 
 

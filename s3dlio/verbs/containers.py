@@ -52,7 +52,7 @@ def list_containers(session: Session, uri: URI = "s3://") -> list[dict[str, str 
     """The buckets (containers) of a service, or the sub-directories of a local directory.
 
     Args:
-        uri: ``s3://``, ``s3://host:9000``, ``az://account``, ``gs://``, or a directory. A bucket stands for its
+        uri: ``s3://``, ``s3://host:9000``, ``az://account``, ``gs://``, or a directory. A bucket means its
             service.
 
     Returns:

@@ -50,7 +50,7 @@ def put(
         chunk_size: bytes.
         elements: how many records a TFRecord file has, how many rows an array.
         seed: the same bytes at every run.
-        progress: is told what moves.
+        progress: hears what moves.
 
     Raises:
         ConfigError: an argument is unknown or out of range; nothing was written.

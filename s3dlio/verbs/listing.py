@@ -13,7 +13,7 @@ from s3dlio.uri import URI, as_uri
 def select(
     session: Session, uri: URI, *, recursive: bool = False, pattern: str | None = None, fan_out: int = 1
 ) -> Selection:
-    """The objects that a URI selects, page by page; what that means stands in ``transfer.selection``."""
+    """The objects that a URI selects, page by page (:class:`s3dlio.transfer.selection.Selection`)."""
     store, key = session.store_for(uri)
     return Selection(store, key, recursive=recursive, pattern=pattern, fan_out=fan_out)
 

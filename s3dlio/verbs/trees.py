@@ -59,7 +59,7 @@ def upload(
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         journal: a file that records what is done; after an interruption the same call goes on.
-        progress: is told what moves.
+        progress: hears what moves.
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
 
@@ -112,7 +112,7 @@ def download(
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``, which files get back.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         journal: a file that records what is done; after an interruption the same call goes on.
-        progress: is told what moves.
+        progress: hears what moves.
         cancel: stops it from another thread.
 
     Raises:
@@ -164,7 +164,7 @@ def copy(
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         journal: a file that records what is done; after an interruption the same call goes on.
-        progress: is told what moves.
+        progress: hears what moves.
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
 
@@ -204,7 +204,7 @@ def move(
     cancel: CancelToken | None = None,
     options: PutOptions = NO_OPTIONS,
 ) -> TransferSummary:
-    """:func:`copy`, and delete each source when its copy is complete; times are kept unless told otherwise."""
+    """:func:`copy`, and delete each source when its copy is complete; times are kept by default."""
     from s3dlio.transfer.copy import move
     from s3dlio.transfer.options import TransferOptions
 
@@ -246,7 +246,7 @@ def sync(
         dst: likewise.
         max_in_flight: how many objects at a time.
         delete: when all is transferred, delete what only ``dst`` has.
-        dry_run: transfer and delete nothing; ``on_action`` is told what would be done.
+        dry_run: transfer and delete nothing; ``on_action`` hears what would be done.
         checksum: compare the CRC32C instead of the time.
         create_bucket: create the destination's bucket first.
         pattern: only names in which this regular expression is found; a shell pattern that is none works too.
@@ -254,9 +254,9 @@ def sync(
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
-        progress: is told what moves.
+        progress: hears what moves.
         cancel: stops it from another thread.
-        on_action: is told of every transfer before it is started, and of every deletion.
+        on_action: called with every transfer before it starts, and with every deletion.
         options: content type, storage class and the like, for every object.
 
     Raises:

@@ -112,7 +112,7 @@ def test_schemes_in_one_batch(base: str, tmp_path: Path) -> None:
     assert s3dlio.get_many(uris) == [(uri, uri.encode()) for uri in uris]
 
 
-def test_the_twins_side_by_side(base: str) -> None:
+def test_the_coroutines_side_by_side(base: str) -> None:
     async def work() -> None:
         await asyncio.gather(*(s3dlio.put_bytes_async(f"{base}aio/{i}", b"%d" % i) for i in range(20)))
         found = await asyncio.gather(*(s3dlio.get_async(f"{base}aio/{i}") for i in range(20)))

@@ -14,8 +14,7 @@ import numpy
 import pytest
 
 import s3dlio
-from s3dlio import api
-from s3dlio import coroutines as twins
+from s3dlio import api, coroutines
 from s3dlio.errors import BatchError, ObjectNotFoundError, TransferCancelledError
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.types import Observation
@@ -59,7 +58,7 @@ def test_the_verbs(tmp_path: Path) -> None:
     run(work())
 
 
-def test_every_function_has_its_twin() -> None:
+def test_every_function_has_its_coroutine() -> None:
     not_verbs = {
         "configure", "configure_s3", "default_client", "init_logging", "parquet_cache_invalidate",
     }  # fmt: skip
@@ -153,7 +152,7 @@ def test_a_request_in_flight_is_given_up_with_its_task(secure: bool, authority: 
             ended.append(observation.error)
 
         async def work() -> None:
-            task = asyncio.create_task(twins.run(lambda: store.get("k")))
+            task = asyncio.create_task(coroutines.run(lambda: store.get("k")))
             await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -161,7 +160,7 @@ def test_a_request_in_flight_is_given_up_with_its_task(secure: bool, authority: 
 
         store.observers = (observe,)
         run(work())
-        twins.threads.shutdown()
+        coroutines.threads.shutdown()
         assert isinstance(ended[0], TransferCancelledError)
         server.assert_consumed()
 
@@ -180,7 +179,7 @@ def test_a_pause_between_attempts_is_given_up_with_its_task() -> None:
                 ended.set()
 
         async def work() -> None:
-            task = asyncio.create_task(twins.run(get))
+            task = asyncio.create_task(coroutines.run(get))
             await asyncio.get_running_loop().run_in_executor(None, asked.wait, 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -211,10 +210,10 @@ def test_work_runs_side_by_side() -> None:
         together.wait(30)
         return uri
 
-    twin = twins.twin_of(wait)
+    waiting = coroutines.coroutine_of(wait)
 
     async def work() -> Any:
-        return await asyncio.gather(*(twin(str(i)) for i in range(4)))
+        return await asyncio.gather(*(waiting(str(i)) for i in range(4)))
 
     assert run(work()) == ["0", "1", "2", "3"]
 
@@ -223,7 +222,7 @@ MANY = 100
 
 
 def batches(base: str, here: Path) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """Every twin that works on many objects; the tree at ``base`` has ``MANY`` files, ``here`` is another directory."""
+    """The coroutine functions for many objects; that at ``base`` has ``MANY`` files, ``here`` is another directory."""
     uris = [f"{base}/d/{i:03}" for i in range(MANY)]
     return {
         "get_many": lambda: s3dlio.get_many_async(uris, 2),
@@ -275,7 +274,7 @@ def test_cancelling_the_task_ends_the_batch(verb: str, tmp_path: Path, monkeypat
     try:
         run(work())
         go_on.set()
-        twins.threads.shutdown()  # waits until the batch has stopped
+        coroutines.threads.shutdown()  # waits until the batch has stopped
     finally:
         go_on.set()
         api.default_client().remove_observer(hold)
@@ -289,9 +288,10 @@ def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
     begun: list[int] = []
 
     async def work() -> None:
-        holding = [asyncio.create_task(twins.run(lambda: hold.wait(30))) for _ in range(twins.threads.threads)]
+        count = coroutines.threads.threads
+        holding = [asyncio.create_task(coroutines.run(lambda: hold.wait(30))) for _ in range(count)]
         await asyncio.sleep(0)
-        late = asyncio.create_task(twins.run(lambda: begun.append(1)))
+        late = asyncio.create_task(coroutines.run(lambda: begun.append(1)))
         await asyncio.sleep(0)
         late.cancel()
         await asyncio.sleep(0)
@@ -299,5 +299,5 @@ def test_a_cancelled_call_that_has_not_begun_never_begins() -> None:
         await asyncio.gather(*holding)
 
     run(work())
-    twins.threads.shutdown()
+    coroutines.threads.shutdown()
     assert not begun

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio import api
-from s3dlio import coroutines as twins
+from s3dlio import api, coroutines
 from s3dlio.client import Client
 from s3dlio.errors import S3dlioError
 from tests.servers.scripted import Close, Expect, Reset, ScriptedServer, Send, Until, respond
@@ -175,7 +174,7 @@ def test_after_an_awaited_read_that_was_cancelled(
             over.set()
 
         asyncio.run(main())
-        twins.threads.shutdown()
+        coroutines.threads.shutdown()
         assert not any(buffer)
 
 
