@@ -25,7 +25,7 @@ from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.hosts import Place, Variant, aws_endpoint
-from s3dlio.stores.s3.places import place_of
+from s3dlio.stores.s3.endpoint import place_of
 from s3dlio.stores.s3.sessions import Session, SessionSigner
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer, UnsignedSigner
 from s3dlio.stores.s3.sigv4a import SigV4ASigner
