@@ -230,8 +230,8 @@ def test_a_fork_while_credentials_are_asked_for(moto_server: Server) -> None:
     store = store_of(moto_server.endpoint, "locked")
     store.create_container()
     store.put("k", b"data")
-    signer: Any = store.service.signer
-    with signer.lock, store.account._lock:
+    signer: Any = store.service.route.target.signer
+    with signer.lock, store.service.account.credentials._lock:
         in_child(lambda: (signer.forget_credentials(), store.get("k")))
 
 

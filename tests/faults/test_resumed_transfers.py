@@ -251,7 +251,7 @@ def parts_of(kind: str, request: pytest.FixtureRequest) -> tuple[ObjectStore, ty
     if kind == "s3":
         store = store_of(request.getfixturevalue("moto_server").endpoint, name, multipart=PARTS)
         store.create_container()
-        return store, multipart.Upload
+        return store, multipart.MultipartUpload
     if kind == "azure":
         server = request.getfixturevalue("azurite_server")
         azure = {"endpoint_url": server.account_url, "key": ACCOUNT_KEY}
@@ -345,7 +345,7 @@ def test_an_upload_that_is_gone_begins_anew(uploads: Uploads) -> None:
         pytest.skip("there is nothing that could be gone but parts")
     lines = (uploads.folder / "journal").read_text().splitlines()
     upload_id = json.loads(lines[-1])[2]["upload"]
-    blocking.drive(orphans.abort(uploads.store, "large", upload_id, stragglers=False))
+    blocking.drive(orphans.abort(uploads.store.service, "large", upload_id, stragglers=False))
     uploads.run()
     assert uploads.numbers == [1, 2, 3, 4]
     assert uploads.store.get("large") == LARGE
@@ -373,7 +373,7 @@ def test_without_a_journal_nothing_stays_of_an_upload(uploads: Uploads) -> None:
 
 def open_uploads(store: S3Store) -> int:
     def steps() -> Any:
-        return (yield from store.send(store.request("GET", "", "uploads="), ""))
+        return (yield from store.service.send(store.service.request("GET", "", "uploads="), ""))
 
     return bytes(blocking.drive(steps()).body).count(b"<UploadId>")
 

@@ -11,7 +11,7 @@ import pytest
 from s3dlio.errors import ConfigError, NetworkError, PermissionDeniedError, ProtocolError
 from s3dlio.net import blocking
 from s3dlio.stores.s3 import S3Store, orphans
-from s3dlio.stores.s3.multipart import Upload
+from s3dlio.stores.s3.multipart import MultipartUpload
 from s3dlio.types import PutOptions
 from tests.faults.test_s3_multipart_faults import (
     ABORT,
@@ -156,7 +156,7 @@ def test_a_refusal_leaves_nothing_to_look_for() -> None:
 def test_nobody_is_asked_where_nobody_is() -> None:
     asked: list[str] = []
     with hold_port() as holder:
-        steps = Upload(serial(f"http://127.0.0.1:{port_of(holder)}"), "k", PutOptions()).begin()
+        steps = MultipartUpload(serial(f"http://127.0.0.1:{port_of(holder)}").service, "k", PutOptions()).begin()
         with pytest.raises(NetworkError):
             blocking.drive(_noting(steps, asked))
     assert asked == ["POST"]
@@ -211,7 +211,7 @@ def test_what_this_process_was_told_of_is_no_orphan() -> None:
     look = [LOOK, uploads(("k", "U2", NOW), ("k", "LOST", NOW)), *parts("LOST"), *aborted("LOST")]
     with ScriptedServer([first, uploading(COMPLETE, DONE, *look)]) as server:
         store = serial(server.endpoint)
-        blocking.drive(Upload(store, "k", PutOptions()).begin())
+        blocking.drive(MultipartUpload(store.service, "k", PutOptions()).begin())
         assert write(store, False) == f'"{WHOLE_ETAG}"'
         server.assert_consumed()
 

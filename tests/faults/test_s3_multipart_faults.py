@@ -257,7 +257,7 @@ def proxied(moto_server: Server) -> Iterator[tuple[FaultProxy, S3Store]]:
 
 def open_uploads(store: S3Store) -> int:
     def steps() -> Any:
-        return (yield from store.send(store.request("GET", "", "uploads="), ""))
+        return (yield from store.service.send(store.service.request("GET", "", "uploads="), ""))
 
     return bytes(blocking.drive(steps()).body).count(b"<UploadId>")
 
@@ -266,14 +266,14 @@ def stop_at_part(monkeypatch: pytest.MonkeyPatch, number: int, what: Callable[[]
     """Do something when part ``number`` is made."""
     from s3dlio.stores.s3 import multipart
 
-    real = multipart.Upload.part
+    real = multipart.MultipartUpload.part
 
     def part(self: Any, at: int, *args: Any) -> Any:
         if at == number:
             what()
         return real(self, at, *args)
 
-    monkeypatch.setattr(multipart.Upload, "part", part)
+    monkeypatch.setattr(multipart.MultipartUpload, "part", part)
 
 
 def interrupt() -> None:

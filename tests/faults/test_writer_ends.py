@@ -12,7 +12,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import NetworkError, S3dlioError
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import orphans
-from s3dlio.stores.s3.multipart import Upload
+from s3dlio.stores.s3.multipart import MultipartUpload
 from s3dlio.types import Observation
 from s3dlio.uri import parse
 from tests.servers.scripted import Close, Expect, ScriptedServer, Until, respond
@@ -31,14 +31,14 @@ def test_a_writer_that_is_dropped_while_its_part_is_on_the_way(monkeypatch: pyte
     """The thread of the part is then the last to know the writer."""
     dropped, aborted = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
-    abort = Upload.abort
+    abort = MultipartUpload.abort
 
-    def told(self: Upload) -> Any:
+    def told(self: MultipartUpload) -> Any:
         threads.append(threading.current_thread())
         yield from abort(self)
         aborted.set()
 
-    monkeypatch.setattr(Upload, "abort", told)
+    monkeypatch.setattr(MultipartUpload, "abort", told)
     with ScriptedServer([[*BEGIN, Expect(b"PUT /b/k?partNumber=1"), Until(dropped), SENT, *ABORT]]) as server:
         writer = store_of(server.endpoint, multipart={"part_size": PART}).writer("k")
         writer.write(bytes(PART))

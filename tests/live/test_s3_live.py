@@ -21,6 +21,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account
+from s3dlio.stores.sdk.boto_client import boto_client
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
 
@@ -42,7 +43,7 @@ class Place:
 
     def clean(self) -> None:
         """Delete what is below the prefix, with boto3: what is tested does not clean up after itself."""
-        client = S3Account(self.settings).boto_client()
+        client = boto_client(S3Account(self.settings))
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix):
             for upload in page.get("Uploads", ()):
                 client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -120,7 +121,7 @@ def test_a_stream_that_is_given_up_leaves_nothing(place: Place) -> None:
     writer = place.store.writer(place.key("broken"), part_size=5 * MIB)
     writer.write(bytes(6 * MIB))
     writer.abort()
-    client = S3Account(place.settings).boto_client()
+    client = boto_client(S3Account(place.settings))
     found = client.list_multipart_uploads(Bucket=place.bucket, Prefix=place.key("broken"))
     assert not found.get("Uploads")
     with pytest.raises(errors.ObjectNotFoundError):

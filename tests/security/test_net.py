@@ -68,13 +68,14 @@ def test_errors_carry_no_secret_even_when_the_service_repeats_it(status: str) ->
 def test_nothing_shows_a_secret() -> None:
     settings = settings_of("http://127.0.0.1:9", s3={"session_token": TOKEN})
     store = store_of("http://127.0.0.1:9", s3={"session_token": TOKEN})
-    for thing in (settings, settings.s3, store, store.account, store.account.credentials(), store.service.pool):
+    account, signed = store.service.account, store.service.route.target
+    for thing in (settings, settings.s3, store, account, account.credentials(), signed.pool):
         assert_clean(repr(thing) + str(thing))
     assert_clean(repr(PutOptions(sse_customer_key=CUSTOMER_KEY)))
     assert_clean(" ".join(f"{shown.name}={shown.value}" for shown in settings.describe()))
-    signer = store.service.signer
+    signer = signed.signer
     assert isinstance(signer, SigV4Signer)
-    signer.render(store.request("GET", "k"))
+    signer.render(store.service.request("GET", "k"))
     assert_clean(repr(signer) + repr(signer._stamp))
 
 
@@ -91,7 +92,7 @@ def test_settings_of_an_endpoint_show_no_secret(tmp_path: Path) -> None:
 
 def test_a_request_does_not_show_its_headers() -> None:
     store = store_of("http://127.0.0.1:9", s3={"session_token": TOKEN})
-    assert_clean(repr(store.request("GET", "k")))
+    assert_clean(repr(store.service.request("GET", "k")))
 
 
 @pytest.mark.parametrize(

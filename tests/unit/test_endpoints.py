@@ -43,7 +43,7 @@ def resolve(tmp_path: Path) -> Any:
 def account(found: Settings, uri: str) -> S3Account:
     store = Client(found).store_for(uri)[0]
     assert isinstance(store, S3Store)
-    return store.account
+    return store.service.account
 
 
 def keys_of(found: Settings) -> tuple[str | None, str | None, str | None, str | None]:
@@ -78,8 +78,8 @@ def test_a_section_is_used_where_a_uri_or_the_endpoint_url_names_it(resolve: Any
 def test_a_table_called_by_a_url_says_how_to_reach_its_host(resolve: Any) -> None:
     found = resolve('[endpoint."https://gate.test:9000/s3"]\ns3.addressing = "virtual"\n')
     store, _ = Client(found).store_for("s3://gate.test:9000/bucket/key")
-    assert store.account.endpoint_url == "https://gate.test:9000/s3"  # type: ignore[attr-defined]
-    service, path = store.account.service("bucket")  # type: ignore[attr-defined]
+    assert store.service.account.endpoint_url == "https://gate.test:9000/s3"  # type: ignore[attr-defined]
+    service, path = store.service.account.service("bucket")  # type: ignore[attr-defined]
     assert (service.pool.name, path) == ("https://bucket.gate.test:9000", "/s3")
 
 
@@ -140,8 +140,8 @@ def test_checksums_and_signatures_are_those_of_the_endpoint(resolve: Any) -> Non
     def seen(uri: str) -> tuple[bool, bool, bool, str]:
         store, _ = client.store_for(uri)
         assert isinstance(store, S3Store)
-        service, path = store.account.service("b")
-        return store.sends_checksums, store.verifies, service.signer._sign_payload, path  # type: ignore[attr-defined]
+        service, path = store.service.account.service("b")
+        return store.service.sends_checksums, store.service.verifies, service.signer._sign_payload, path  # type: ignore[attr-defined]
 
     assert seen(f"s3://{HERE}/b/k") == (True, True, True, "")
     assert seen("s3://127.0.0.1:9001/b/k") == (False, False, False, "/b")

@@ -9,6 +9,7 @@ import pytest
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError
 from s3dlio.stores.s3 import S3Account
+from s3dlio.stores.sdk.boto_client import boto_client
 
 KEYS = {"access_key_id": "AKIDKEYS", "secret_access_key": "secret"}
 
@@ -64,7 +65,7 @@ def test_nobody_is_asked_for_every_object(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(PermissionDeniedError):
             lonely.credentials()
     assert len(asked) == 1
-    monkeypatch.setattr("s3dlio.stores.s3.account._LOOK_AGAIN", 0.0)
+    monkeypatch.setattr("s3dlio.stores.s3.credentials._LOOK_AGAIN", 0.0)
     with pytest.raises(PermissionDeniedError):
         lonely.credentials()
     assert len(asked) == 2
@@ -103,7 +104,7 @@ def test_where_the_bucket_stands_may_be_said_by_the_profile(tmp_path: Path) -> N
     assert place("b-1", profile="styled") == "https://s3.eu-west-1.amazonaws.com/b-1"
     assert place("b-1", profile="styled", addressing="virtual") == "https://b-1.s3.eu-west-1.amazonaws.com"
     for said, style in (("auto", "path"), ("virtual", "virtual")):
-        client = account(profile="styled", addressing=said, **KEYS).boto_client()
+        client = boto_client(account(profile="styled", addressing=said, **KEYS))
         assert client.meta.config.s3["addressing_style"] == style
 
 
@@ -142,10 +143,10 @@ def test_what_else_a_profile_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mine = account(profile="full").settings
     assert (mine.http.ca_bundle, mine.retry.max_attempts) == ("/mine.pem", 2)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:8")
-    assert account(profile="deaf").is_aws
+    assert account(profile="deaf").endpoint.is_aws
     assert account(profile="deaf", endpoint_url="http://127.0.0.1:7").endpoint_url == "http://127.0.0.1:7"
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-    assert account(profile="full").is_aws
+    assert account(profile="full").endpoint.is_aws
 
 
 @pytest.mark.usefixtures("profiles")

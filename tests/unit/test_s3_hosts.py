@@ -16,6 +16,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account, S3Store
+from s3dlio.stores.s3.buckets import bucket_request
 from s3dlio.stores.s3.hosts import Variant, aws_endpoint
 from s3dlio.uri import parse
 from tests.servers.scripted import Expect, ScriptedServer, respond
@@ -83,16 +84,16 @@ def test_the_environment_and_the_profile_choose(monkeypatch: pytest.MonkeyPatch,
         "[profile odd]\nuse_fips_endpoint = perhaps\n"
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    assert account(profile="lab").variant == (True, True, False)
-    assert account(profile="fast").variant == (False, False, True)
-    assert account(profile="both").variant == (False, True, False)
-    assert account(profile="lab", use_fips_endpoint=False).variant == (False, True, False)
+    assert account(profile="lab").endpoint.variant == (True, True, False)
+    assert account(profile="fast").endpoint.variant == (False, False, True)
+    assert account(profile="both").endpoint.variant == (False, True, False)
+    assert account(profile="lab", use_fips_endpoint=False).endpoint.variant == (False, True, False)
     with pytest.raises(ConfigError, match="use_fips_endpoint of the profile must be true or false"):
         account(profile="odd")
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "false")
-    assert account(profile="lab").variant == (False, True, False)
+    assert account(profile="lab").endpoint.variant == (False, True, False)
     monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
-    assert account().variant == (False, True, False)
+    assert account().endpoint.variant == (False, True, False)
 
 
 @pytest.mark.parametrize("uri", ["s3://127.0.0.1:9/b/", "s3://b/"])
@@ -101,22 +102,23 @@ def test_an_endpoint_that_is_named_is_the_one(uri: str) -> None:
     settings = Settings.resolve({}, s3={**KEYS, **flags, "endpoint_url": "http://127.0.0.1:9"})
     store = open_store(parse(uri), settings)
     assert isinstance(store, S3Store)
-    assert store.service.pool.name == "http://127.0.0.1:9"
+    assert store.service.route.target.pool.name == "http://127.0.0.1:9"
 
 
 def test_buckets_are_made_deleted_and_listed_where_they_are() -> None:
     fast = account(region="eu-west-1", use_accelerate_endpoint=True, addressing="path")
     store = S3Store(fast, "my-bucket")
-    assert store.service.pool.name == "https://my-bucket.s3-accelerate.amazonaws.com"
-    assert store.plain.pool.name == "https://my-bucket.s3.eu-west-1.amazonaws.com"
+    route = store.service.route
+    assert route.target.pool.name == "https://my-bucket.s3-accelerate.amazonaws.com"
+    assert route.control.pool.name == "https://my-bucket.s3.eu-west-1.amazonaws.com"
     assert fast.service("")[0].pool.name == "https://s3.eu-west-1.amazonaws.com"
     for method, path, query, home in (
-        ("PUT", "/", "", store.plain), ("DELETE", "/", "", store.plain), ("PUT", "/key", "", store.service),
-        ("POST", "/", "delete=", store.service), ("GET", "/", "list-type=2", store.service),
+        ("PUT", "/", "", route.control), ("DELETE", "/", "", route.control), ("PUT", "/key", "", route.target),
+        ("POST", "/", "delete=", route.target), ("GET", "/", "list-type=2", route.target),
     ):  # fmt: skip
-        request = store.request(method, path.removeprefix("/"), query)
-        assert store.home_of(request) is home
-    assert store._bucket_request("PUT", None).service is store.plain
+        request = store.service.request(method, path.removeprefix("/"), query)
+        assert route.home_of(request) is home
+    assert bucket_request(store.service, "PUT", None).service is route.control
 
 
 def test_a_bucket_that_is_deleted_elsewhere_is_followed_to_its_region() -> None:

@@ -133,7 +133,7 @@ def test_requests_are_those_of_botocore(
         return  # which botocore asks for in the path
     store = store_at(bucket, region, **ours)
     request = one_request(store, verb, key)
-    if verb in ("get", "head") and not store.verifies:  # what Object Lambda makes has no checksum of its own
+    if verb in ("get", "head") and not store.service.verifies:  # what Object Lambda makes has no checksum of its own
         request.headers = (*request.headers, ("x-amz-checksum-mode", "ENABLED"))
     with pytest.MonkeyPatch.context() as patch:
         compare(asked_by_us(request), theirs, patch, request)
@@ -141,9 +141,9 @@ def test_requests_are_those_of_botocore(
 
 def one_request(store: S3Store, verb: str, key: str) -> Request:
     if verb == "get":
-        return store.read_request(key, (), Conditions())
+        return store.service.read_request(key, (), Conditions())
     if verb == "uploads":
-        return store.request("GET", "", "encoding-type=url&uploads=")
+        return store.service.request("GET", "", "encoding-type=url&uploads=")
     call: Any = {
         "head": lambda: store.head_call(key), "delete": lambda: store.delete_call(key),
         "list": lambda: store.list_page_call("a b/", True, None),
@@ -197,7 +197,7 @@ def test_another_endpoint_carries_the_name_before_its_own(bucket: str) -> None:
     theirs = botocore_asks("get_object", {"Bucket": bucket, "Key": "key"}, endpoint="http://lab.example:9000/gate")
     assert isinstance(theirs, Asked)
     store = store_at(bucket, endpoint_url="http://lab.example:9000/gate")
-    assert asked_by_us(store.read_request("key", (), Conditions())).url == theirs.url
+    assert asked_by_us(store.service.read_request("key", (), Conditions())).url == theirs.url
 
 
 @pytest.mark.parametrize("bucket", [f"arn:aws:s3:us-west-2:{ACCOUNT}:accesspoint/name", MANY])
@@ -269,10 +269,10 @@ def test_what_is_no_access_point_is_refused(uri: str) -> None:
 
 def test_accounts_share_what_they_know_of_a_bucket() -> None:
     account = S3Account(Settings.resolve({}, s3={**KEYS, "region": "us-west-2"}))
-    first, second = ExpressStore(account, DIRECTORY), ExpressStore(account, DIRECTORY)
-    assert first.service is second.service
-    assert first.keyed is second.keyed
-    assert first.service is not first.keyed
+    first, second = (ExpressStore(account, DIRECTORY).service.route for _ in range(2))
+    assert first.target is second.target
+    assert first.copies is second.copies
+    assert first.target is not first.copies
 
 
 def test_the_environment_and_the_profile_say_how_to_get_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_the_environment_and_the_profile_say_how_to_get_there(monkeypatch: pytes
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
     def place(bucket: str, **s3: Any) -> Place:
-        return S3Account(Settings.resolve(s3={**KEYS, **s3})).place(bucket)
+        return S3Account(Settings.resolve(s3={**KEYS, **s3})).endpoint.place(bucket)
 
     elsewhere = f"arn:aws:s3:eu-west-1:{ACCOUNT}:accesspoint/name"
     assert place(DIRECTORY, region="us-west-2").signing == "session"

@@ -295,7 +295,7 @@ def test_tls_ports_of_endpoints_in_uris(ports: str, scheme: str) -> None:
     with Client(s3={"access_key_id": "A", "secret_access_key": "B", "region": "r", "tls_ports": ports}) as client:
         store, _ = client.store_for("s3://storage.example:9443/b/k")
         assert isinstance(store, S3Store)
-        assert store.request("GET").service.pool.scheme == scheme
+        assert store.service.request("GET").service.pool.scheme == scheme
 
 
 TIMEOUTS = ["connect_timeout", "read_timeout"]

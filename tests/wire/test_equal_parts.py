@@ -56,7 +56,7 @@ def test_parts_are_equal_where_a_size_is_given(bucket: str, given: dict[str, int
 
 
 def test_an_expected_size_makes_the_parts_large_enough(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multipart.Upload, "most_parts", 4)
+    monkeypatch.setattr(multipart.MultipartUpload, "most_parts", 4)
     stream(f"{bucket}/k", 30, expected_size=30 * MIB)
     assert parts(f"{bucket}/k") == 4
     with pytest.raises(ConfigError, match=r"longer than 4 parts.*--part-size"):
@@ -65,11 +65,11 @@ def test_an_expected_size_makes_the_parts_large_enough(bucket: str, monkeypatch:
 
 
 def test_a_service_that_wants_equal_parts_is_explained(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(self: multipart.Upload, size: int) -> Iterator[None]:
+    def refused(self: multipart.MultipartUpload, size: int) -> Iterator[None]:
         yield from ()
         raise ServiceError("all parts but the last must have the same length", status=400, code="InvalidPart")
 
-    monkeypatch.setattr(multipart.Upload, "complete", refused)
+    monkeypatch.setattr(multipart.MultipartUpload, "complete", refused)
     with pytest.raises(ServiceError, match="--expected-size"):
         stream(f"{bucket}/k", 30)
     with pytest.raises(ServiceError) as caught:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from s3dlio.config.settings import Settings
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
@@ -26,6 +27,7 @@ from s3dlio.errors import (
 from s3dlio.memory.sinks import DiscardSink
 from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.s3 import S3Account, S3Store
+from s3dlio.stores.s3.credentials import CredentialProvider
 from s3dlio.stores.s3.sigv4 import Credentials
 from s3dlio.stores.sdk.boto import BotoStore
 from s3dlio.types import Conditions, PutOptions
@@ -260,23 +262,31 @@ def test_a_clock_that_is_not_told() -> None:
         server.assert_consumed()
 
 
-class ChangingAccount(S3Account):
+class ChangingKeys(CredentialProvider):
     """Credentials that another call makes new."""
 
     turn = 0
+    asked = False
 
-    def credentials(self) -> Credentials:
-        type(self).turn += 1
+    def __call__(self) -> Credentials:
+        self.turn += 1
         return Credentials(f"KEY{self.turn}", SECRET, "TOKEN")
 
-    def renew_credentials(self) -> bool:
+    def ask_anew(self) -> bool:
+        self.asked = True
         return True
+
+
+def changing_account(settings: Settings) -> S3Account:
+    account = S3Account(settings)
+    account.credentials = ChangingKeys(settings)
+    return account
 
 
 def test_an_expired_token_is_refreshed_in_the_middle_of_a_batch() -> None:
     expired = error("400 Bad Request", "ExpiredToken")
     with ScriptedServer([[Expect(), Wait(0.05), expired, Expect(together(lambda seen: True)), OK]] * 3) as server:
-        store = S3Store(ChangingAccount(settings_of(server.endpoint)), "b")
+        store = S3Store(changing_account(settings_of(server.endpoint)), "b")
         assert batch(store, 3) == [None] * 3
         server.assert_consumed()
 
@@ -359,7 +369,10 @@ def test_a_head_that_says_no_more_is_asked_as_get(status: str) -> None:
     elsewhere = error("400 Bad Request", "AuthorizationHeaderMalformed", Region="eu-west-1")
     script = [Expect(b"HEAD"), respond(status), Expect(b"GET"), elsewhere, Expect(in_ireland), there]
     with ScriptedServer([script]) as server:
-        assert store_of(server.endpoint).head("k").size == 7
+        account = changing_account(settings_of(server.endpoint))
+        assert S3Store(account, "b").head("k").size == 7
+        assert isinstance(account.credentials, ChangingKeys)
+        assert not account.credentials.asked  # the keys were good
         server.assert_consumed()
     expired = error("400 Bad Request", "ExpiredToken")
     with ScriptedServer([[Expect(b"HEAD"), respond(status), Expect(b"GET"), expired]]) as server:

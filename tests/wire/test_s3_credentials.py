@@ -196,7 +196,7 @@ def test_a_failing_source_is_asked_again_in_time(monkeypatch: pytest.MonkeyPatch
         asked[0] += 1
         return (400, "no") if asked[0] == 1 else (200, keys_as_json("AKIDLATER"))
 
-    monkeypatch.setattr("s3dlio.stores.s3.account.time.monotonic", lambda: now)
+    monkeypatch.setattr("s3dlio.stores.s3.credentials.time.monotonic", lambda: now)
     authorities.routes["/keys"] = keys
     monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.RETRY_ATTEMPTS", 1)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", authorities.url + "/keys")
@@ -305,7 +305,7 @@ def test_keys_that_another_program_writes_are_read_anew(
     with Client(endpoint_url=authorities.url) as client:
         client.get_many_outcomes(["s3://b/k"])
         write("AKIDNEW")
-        monkeypatch.setattr("s3dlio.stores.s3.account._LOOK_AGAIN", 0.0)
+        monkeypatch.setattr("s3dlio.stores.s3.credentials._LOOK_AGAIN", 0.0)
         assert client.get("s3://b/k") == b"data"
 
 

@@ -20,7 +20,6 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ConfigError, PreconditionFailedError, S3dlioError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.s3 import S3Account
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
 from tests.servers import Server
@@ -119,16 +118,17 @@ def test_a_profile_that_the_program_names_wins(
 
 
 def test_arrow_asks_again_for_keys_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3dlio.stores.s3.credentials import CredentialProvider
     from s3dlio.stores.s3.sigv4 import Credentials
 
     given: list[str] = []
 
-    def credentials(self: S3Account) -> Credentials:
+    def credentials(self: CredentialProvider) -> Credentials:
         given.append(f"AKID{len(given)}")
         return Credentials(given[-1], "secret", "token")
 
-    monkeypatch.setattr(S3Account, "credentials", credentials)
-    monkeypatch.setattr(S3Account, "can_refresh", lambda self: True)
+    monkeypatch.setattr(CredentialProvider, "__call__", credentials)
+    monkeypatch.setattr(CredentialProvider, "can_change", True)
     answer = respond(body=b"data", headers=[("ETag", '"e"'), ("Last-Modified", "Fri, 20 Nov 2026 23:52:48 GMT")])
     with ScriptedServer([[Expect(), answer, Expect(), answer]]) as server:
         store = opened(server.endpoint, "arrow")

@@ -8,21 +8,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.percent import encode_key, encode_query
+from s3dlio.stores.cloud.part_size import part_size_for
+from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.s3 import headers, xml
 from s3dlio.stores.s3.access_points import is_arn, source_of
-from s3dlio.stores.s3.multipart import Upload, carries_error, part_size_for, run
+from s3dlio.stores.s3.multipart import MAX_PARTS, MultipartUpload, carries_error, run
+from s3dlio.stores.s3.service import S3Service
+from s3dlio.stores.s3.tags import get_tags
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.s3.store import S3Store
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -37,36 +36,35 @@ _NO_TAGS = (
 
 
 def copy(
-    store: S3Store, source: S3Store, source_key: str, key: str, options: PutOptions, size: int | None
+    target: S3Service, source: S3Service, source_key: str, key: str, options: PutOptions, size: int | None
 ) -> Steps[PutResult]:
     """Copy an object, of ``size`` bytes where that is known; what ``options`` do not say is kept."""
     version = options.conditions.version_id
     pinned = Conditions(version_id=version, sse_customer_key=options.conditions.sse_customer_key)
-    source._check_read(source_key, "COPY", pinned)
     place = _place(source, source_key) + (f"?versionId={quote(version)}" if version else "")
     found: ObjectMetadata | None = None
     if options.says_anew() or (size is not None and size > COPY_WHOLE):
-        found = yield from source._head(source_key, pinned)
+        found = yield from source.head_object(source_key, pinned)
     if found is not None and found.size > COPY_WHOLE:
-        return (yield from _in_parts(store, source, source_key, place, found, key, options))
+        return (yield from _in_parts(target, source, source_key, place, found, key, options))
     try:
-        response = yield from _without_tags(store, place, found, key, options)
+        response = yield from _without_tags(target, place, found, key, options)
     except S3dlioError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
-            return (yield from attempts.judged(store, key, options, None, error))
-        found = found or (yield from source._head(source_key, pinned))
+            return (yield from attempts.judged(target, key, options, None, error))
+        found = found or (yield from source.head_object(source_key, pinned))
         if found.size <= MAX_COPY:
             raise
-        return (yield from _in_parts(store, source, source_key, place, found, key, options))
+        return (yield from _in_parts(target, source, source_key, place, found, key, options))
     etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
     if not etag:
-        return (yield from _look(store, source, source_key, pinned, key, options, response))
+        return (yield from _look(target, source, source_key, pinned, key, options, response))
     return PutResult(etag, response.header(b"x-amz-version-id"), size or 0)
 
 
 def _look(
-    store: S3Store,
-    source: S3Store,
+    target: S3Service,
+    source: S3Service,
     source_key: str,
     pinned: Conditions,
     key: str,
@@ -80,14 +78,14 @@ def _look(
         EndpointError: the answer is a web page.
         ProtocolError: they have not, or nobody can tell.
     """
-    if (stranger := store.stranger(response)) is not None:
+    if (stranger := target.stranger(response)) is not None:
         raise stranger
     unclear = ProtocolError("the answer to a copy says neither that it is done nor why not", status=response.status)
     if options.says_anew() or headers.condition_fields(options.conditions):
         raise unclear
     try:
-        original = yield from source._head(source_key, pinned)
-        found = yield from store._head(key, Conditions(sse_customer_key=options.sse_customer_key))
+        original = yield from source.head_object(source_key, pinned)
+        found = yield from target.head_object(key, Conditions(sse_customer_key=options.sse_customer_key))
     except S3dlioError as unseen:
         raise unclear from unseen
     same_etag = original.etag is not None and original.etag == found.etag
@@ -97,7 +95,7 @@ def _look(
     return PutResult(found.etag, found.version_id, found.size)
 
 
-def _place(source: S3Store, key: str) -> str:
+def _place(source: S3Service, key: str) -> str:
     """The source of a copy, as the field of its request names it."""
     if is_arn(source.bucket):
         return quote(source_of(source.bucket, key), safe="/-_.~")
@@ -105,22 +103,22 @@ def _place(source: S3Store, key: str) -> str:
 
 
 def _without_tags(
-    store: S3Store, place: str, found: ObjectMetadata | None, key: str, options: PutOptions
+    target: S3Service, place: str, found: ObjectMetadata | None, key: str, options: PutOptions
 ) -> Steps[Response]:
     """CopyObject, again without the tags where the target keeps none and says that the source has some."""
-    if store.keeps_tags:
-        return (yield from _whole(store, place, found, key, options))
+    if not target.is_directory:
+        return (yield from _whole(target, place, found, key, options))
     try:
-        return (yield from _whole(store, place, found, key, options))
+        return (yield from _whole(target, place, found, key, options))
     except S3dlioError as error:
         if error.status != 501:
             raise
-    log.warning("%s is a copy without the tags and annotations of its source: its bucket keeps none", store.uri(key))
-    return (yield from _whole(store, place, found, key, options, _NO_TAGS))
+    log.warning("%s is a copy without the tags and annotations of its source: its bucket keeps none", target.uri(key))
+    return (yield from _whole(target, place, found, key, options, _NO_TAGS))
 
 
 def _whole(
-    store: S3Store, place: str, found: ObjectMetadata | None, key: str, options: PutOptions, more: Headers = ()
+    target: S3Service, place: str, found: ObjectMetadata | None, key: str, options: PutOptions, more: Headers = ()
 ) -> Steps[Response]:
     """CopyObject."""
     fields = [("x-amz-copy-source", place)]
@@ -131,21 +129,21 @@ def _whole(
     fields += headers.put_fields(options)
     if options.tags is not None and not more:
         fields.append(("x-amz-tagging-directive", "REPLACE"))
-    request = store.request("PUT", key, "", [*fields, *more])
-    request.service = store.keyed
+    request = target.request("PUT", key, "", [*fields, *more])
+    request.service = target.route.copies
     request.wary = True
     request.idempotent = not headers.condition_fields(options.conditions)
     response: Response = yield request
     if response.status >= 300:
-        response = yield from store.mend(request, response)
+        response = yield from target.recover(request, response)
     if response.status != 200 or carries_error(response):
-        raise store.fail(response, key)
+        raise target.fail(response, key)
     return response
 
 
 def _in_parts(
-    store: S3Store,
-    source: S3Store,
+    target: S3Service,
+    source: S3Service,
     source_key: str,
     place: str,
     found: ObjectMetadata,
@@ -154,14 +152,14 @@ def _in_parts(
 ) -> Steps[PutResult]:
     """UploadPartCopy. It carries nothing but bytes over, so the rest is asked for and said again."""
     tags = options.tags
-    if tags is None and source.keeps_tags:
+    if tags is None and not source.is_directory:
         tags = yield from _tags_of(source, source_key, options.conditions.version_id)
-    if tags and not store.keeps_tags:
-        log.warning("%s is a copy without the tags of its source: its bucket keeps none", store.uri(key))
+    if tags and target.is_directory:
+        log.warning("%s is a copy without the tags of its source: its bucket keeps none", target.uri(key))
         tags = None
-    size = part_size_for(found.size, COPY_PART)
+    size = part_size_for(found.size, COPY_PART, MAX_PARTS)
     completed = dataclasses.replace(options.completed_from(found), tags=tags)
-    upload = Upload(store, key, completed, headers.carried_fields(found))
+    upload = MultipartUpload(target, key, completed, headers.carried_fields(found))
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, found.size, size), 1):
@@ -170,11 +168,9 @@ def _in_parts(
     return (yield from run(upload, requests(), found.size))
 
 
-def _tags_of(source: S3Store, key: str, version_id: str | None) -> Steps[dict[str, str]]:
-    version = [("versionId", version_id)] if version_id else []
-    request = source.request("GET", key, encode_query([("tagging", ""), *version]))
+def _tags_of(source: S3Service, key: str, version_id: str | None) -> Steps[dict[str, str]]:
     try:
-        response = yield from source.send(request, key)
+        return (yield from get_tags(source, key, version_id))
     except S3dlioError as error:
         if error.status in (404, 405, 501):  # a service without tags, or one that says so where there are none
             return {}
@@ -182,4 +178,3 @@ def _tags_of(source: S3Store, key: str, version_id: str | None) -> Steps[dict[st
             log.warning("the tags of %s may not be read: its copy gets none", source.uri(key))
             return {}
         raise
-    return xml.parse_tags(response.body)

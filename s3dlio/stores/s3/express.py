@@ -11,36 +11,20 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from s3dlio.errors import S3dlioError, UnsupportedOperationError
-from s3dlio.memory import crc32c
-from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.net.message import Request
+from s3dlio.errors import UnsupportedOperationError
+from s3dlio.memory.sources import Source
 from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.cloud.percent import encode_key, encode_query
-from s3dlio.stores.s3 import xml
-from s3dlio.stores.s3.hosts import control_place, kind_of_zone, zone_of
-from s3dlio.stores.s3.store import S3Store, without_fraction
+from s3dlio.stores.cloud.percent import encode_key
+from s3dlio.stores.s3.store import S3Store
 from s3dlio.stores.s3.unsorted import sorted_pages
 from s3dlio.stores.writer import UploadState
-from s3dlio.types import NO_OPTIONS, Conditions, Container, ListPage, PutOptions, PutResult
-from s3dlio.uri import bucket_beside
+from s3dlio.types import NO_OPTIONS, Conditions, ListPage, PutOptions, PutResult
 
 
 class ExpressStore(S3Store):
     """One directory bucket. The parameters are those of :class:`S3Store`."""
 
     takes_customer_keys: ClassVar[bool] = False
-    keeps_tags: ClassVar[bool] = False
-    etags_are_md5: ClassVar[bool] = False
-    lists_directories: ClassVar[bool] = True
-
-    def locate(self, region: str | None) -> None:
-        account = self.account
-        self._place = place = account.place(self.bucket)
-        self.service, self.base = account.service_at(place), place.path
-        self.keyed = account.service_at(place._replace(signing="keys"))
-        control = control_place(self.bucket, self.region, account.variant, account.endpoint_url)
-        self.plain, self._bucket_path = account.service_at(control), control.path
 
     # -- what is not there
 
@@ -107,9 +91,6 @@ class ExpressStore(S3Store):
         self._check_options(key, "COPY", options)
         return super().copy_call(source, source_key, key, options=options, size=size)
 
-    def body_check(self, body: bytes) -> tuple[str, str]:
-        return "x-amz-checksum-crc32c", crc32c.to_base64(crc32c.crc32c(body))
-
     def can_rename(self, source_key: str, key: str) -> bool:
         return not source_key.endswith("/") and not key.endswith("/")  # which the service refuses
 
@@ -121,53 +102,10 @@ class ExpressStore(S3Store):
     def _rename(self, source_key: str, key: str) -> Steps[None]:
         # The token makes a second try of the same rename succeed where the first was done.
         fields = (("x-amz-client-token", uuid.uuid4().hex), ("x-amz-rename-source", encode_key(source_key)))
-        yield from self.send(self.request("PUT", key, "renameObject=", fields), key)
+        yield from self.service.send(self.service.request("PUT", key, "renameObject=", fields), key)
 
     # -- listing
 
     def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
         walk = super()._pages
         return sorted_pages(lambda directory, deep: walk(directory, deep, None), prefix, recursive, start_after)
-
-    # -- buckets
-
-    def _bucket_request(self, method: str, body: Source | None) -> Request:
-        return Request(self.plain, method, self._bucket_path or "/", "", (), body)
-
-    def _create_container(self) -> Steps[None]:
-        body = create_body(zone_of(self.bucket) or "")
-        request = self._bucket_request("PUT", MemorySource(memoryview(body)))
-        try:
-            yield from self.send(request, "", (200, 204))
-        except S3dlioError as error:
-            if error.code != "BucketAlreadyOwnedByYou":
-                raise
-
-    def _list_containers(self) -> Steps[list[Container]]:
-        control = control_place("", self.region, self.account.variant, self.account.endpoint_url)
-        service = self.account.service_at(control)
-        found: list[Container] = []
-        token: str | None = None
-        while True:
-            query = encode_query([("continuation-token", token)] if token else [])
-            response = yield from self.send(Request(service, "GET", control.path or "/", query), "")
-            page, token = self.parsed(response, _directory_buckets)
-            for name, created in page:
-                found.append(Container(name, bucket_beside(self.root, self.bucket, name), without_fraction(created)))
-            if not token:
-                return found
-
-
-def _directory_buckets(body: bytes | bytearray) -> tuple[list[tuple[str, str | None]], str | None]:
-    return xml.parse_buckets(body, "ListAllMyDirectoryBucketsResult")
-
-
-def create_body(zone: str) -> bytes:
-    """What CreateBucket says of a directory bucket."""
-    location, redundancy = kind_of_zone(zone)
-    return (
-        '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Location><Type>{location}</Type><Name>{zone}</Name></Location>"
-        f"<Bucket><DataRedundancy>{redundancy}</DataRedundancy><Type>Directory</Type></Bucket>"
-        "</CreateBucketConfiguration>"
-    ).encode()

@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from s3dlio.errors import ConfigError
 
+#: The region of a service that is told none.
+DEFAULT_REGION = "us-east-1"
 #: The domains and names of AWS's partitions, by what their regions begin with; all others are of the first partition.
 _PARTITIONS = (
     ("cn-", "amazonaws.com.cn", "aws-cn"),

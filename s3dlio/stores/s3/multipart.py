@@ -7,46 +7,37 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from s3dlio.errors import IntegrityError, ProtocolError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of
+from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphans, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
+from s3dlio.stores.s3.resuming import OpenUpload, Part
+from s3dlio.stores.s3.service import S3Service
 from s3dlio.stores.writer import UploadState, goes_on
 from s3dlio.types import PutOptions, PutResult
-
-if TYPE_CHECKING:
-    from s3dlio.stores.s3.store import S3Store
 
 log = logging.getLogger("s3dlio.s3")
 
 MAX_PARTS = 10_000
-_MIB = 1 << 20
 #: Error codes that leave open whether the object was made.
 _UNCLEAR = frozenset({"NoSuchUpload", *(code.decode() for code in TRANSIENT_CODES)})
-_MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?$')
 
 
-def part_size_for(size: int, part_size: int) -> int:
-    """The size of the parts of an object: ``part_size``, or what 10,000 parts need, in whole MiB."""
-    return max(part_size, -(-size // (MAX_PARTS * _MIB)) * _MIB)
-
-
-class Upload:
+class MultipartUpload:
     """One multipart upload; see :class:`s3dlio.stores.cloud.writer.PartedUpload`.
 
     Args:
-        store: where.
+        service: where.
         key: of what.
         options: what the object carries besides its bytes.
         carried: fields of the source of a copy that options do not know.
@@ -54,8 +45,8 @@ class Upload:
 
     most_parts = MAX_PARTS
 
-    def __init__(self, store: S3Store, key: str, options: PutOptions, carried: Headers = ()) -> None:
-        self._store = store
+    def __init__(self, service: S3Service, key: str, options: PutOptions, carried: Headers = ()) -> None:
+        self._service = service
         self._carried = carried
         self._key = key
         self._options = options
@@ -63,8 +54,8 @@ class Upload:
         self._id = ""
         #: When it was asked for and answered, and how often in vain before: there may be others that we do not know.
         self._in_doubt: tuple[float, float, int] | None = None
-        self._parts: dict[int, tuple[str, int | None, int]] = {}  # number -> ETag, CRC32C, size
-        self._sent: dict[int, tuple[int | None, int]] = {}
+        self._parts: dict[int, Part] = {}
+        self._sent: dict[int, tuple[int | None, int]] = {}  # number -> CRC32C, size
 
     @property
     def id(self) -> str:
@@ -76,14 +67,11 @@ class Upload:
         """By which a conditional one is known (:mod:`s3dlio.stores.cloud.attempts`)."""
         return self._mark
 
-    def adopt(self, upload_id: str, mark: str | None) -> None:
-        """Go on with an upload that was begun before, with this mark."""
-        self._id, self._mark = upload_id, mark
-        orphans.known.add(upload_id)
-
-    def adopt_part(self, number: int, etag: str, crc: int | None, size: int) -> None:
-        """A part that is there already."""
-        self._parts[number] = (etag, crc, size)
+    def adopt(self, upload: OpenUpload) -> None:
+        """Go on with an upload that was begun before, and with the parts of it that are there."""
+        self._id, self._mark = upload.id, upload.mark
+        self._parts = {part.number: part for part in upload.parts}
+        orphans.known.add(upload.id)
 
     def has(self, number: int) -> bool:
         """Whether a part is there."""
@@ -96,12 +84,12 @@ class Upload:
     def begin(self) -> Steps[None]:
         fields = [pair for pair in headers.put_fields(self._options) if not pair[0].startswith("if-")]
         fields += [*headers.mark_fields(self._mark), *self._carried]
-        if self._store.sends_checksums:
+        if self._service.sends_checksums:
             fields += [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
-        request = self._store.request("POST", self._key, "uploads=", fields)
+        request = self._service.request("POST", self._key, "uploads=", fields)
         asked = time.monotonic()
         try:
-            response = yield from self._store.send(request, self._key)
+            response = yield from self._service.send(request, self._key)
             upload_id = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "UploadId")
             if not upload_id:
                 raise ProtocolError("the answer to CreateMultipartUpload names no upload")
@@ -109,7 +97,7 @@ class Upload:
             if attempts.may_be_done(error):
                 lost = getattr(error, "attempts", 1)
                 late = getattr(error, "status", None) is None
-                yield from orphans.abort_unknown(self._store, self._key, asked, time.monotonic(), lost, late=late)
+                yield from orphans.abort_unknown(self._service, self._key, asked, time.monotonic(), lost, late=late)
             raise
         self._id = upload_id
         orphans.known.add(upload_id)
@@ -121,8 +109,8 @@ class Upload:
         if crc is not None:
             fields.append(("x-amz-checksum-crc32c", crc32c.to_base64(crc)))
         self._sent[number] = (crc, source.size)
-        request = self._store.request("PUT", self._key, self._query(number), fields, source)
-        request.again = self._store.second_tries()
+        request = self._service.request("PUT", self._key, self._query(number), fields, source)
+        request.again = self._service.second_tries()
         request.check = self._check
         return request
 
@@ -134,10 +122,10 @@ class Upload:
         if etag:
             fields.append(("x-amz-copy-source-if-match", etag))
         self._sent[number] = (None, length)
-        request = self._store.request("PUT", self._key, self._query(number), fields)
-        request.service = self._store.keyed
+        request = self._service.request("PUT", self._key, self._query(number), fields)
+        request.service = self._service.route.copies
         request.wary = True
-        request.again = self._store.second_tries()
+        request.again = self._service.second_tries()
         request.check = self._check
         return request
 
@@ -149,7 +137,7 @@ class Upload:
         told = headers.crc32c_of(response.header(b"x-amz-checksum-crc32c"))
         if crc is not None and told is not None and told != crc:
             raise IntegrityError(f"part {number} arrived damaged", hint="upload it again")
-        self._parts[number] = (etag, crc, size)
+        self._parts[number] = Part(number, etag, size, crc)
 
     def complete(self, size: int) -> Steps[PutResult]:
         try:
@@ -158,7 +146,7 @@ class Upload:
             if not attempts.is_conditional(self._options):
                 raise
             result = yield from attempts.judged(
-                self._store, self._key, self._options, self._mark, error, left_open=error.code in _UNCLEAR
+                self._service, self._key, self._options, self._mark, error, left_open=error.code in _UNCLEAR
             )
         yield from self._tidy()
         return result
@@ -166,13 +154,13 @@ class Upload:
     def _tidy(self) -> Steps[None]:
         """Ours is over: others that its lost requests may have made are not needed either."""
         if self._in_doubt is not None:
-            yield from orphans.abort_unknown(self._store, self._key, *self._in_doubt)
+            yield from orphans.abort_unknown(self._service, self._key, *self._in_doubt)
         orphans.known.discard(self._id)
 
     def _complete(self, size: int) -> Steps[PutResult]:
-        parts = sorted(self._parts.items())
         body = xml.render_complete(
-            (number, etag, None if crc is None else crc32c.to_base64(crc)) for number, (etag, crc, _) in parts
+            (part.number, part.etag, None if part.crc32c is None else crc32c.to_base64(part.crc32c))
+            for part in self._in_order()
         )
         fields = headers.condition_fields(self._options.conditions)
         whole = self._whole_crc()
@@ -183,7 +171,7 @@ class Upload:
                 ("x-amz-checksum-type", "FULL_OBJECT"),
             ]
         query = encode_query([("uploadId", self._id)])
-        request = self._store.request("POST", self._key, query, fields, MemorySource(memoryview(body)))
+        request = self._service.request("POST", self._key, query, fields, MemorySource(memoryview(body)))
         request.wary = True
         try:
             response: Response = yield request
@@ -191,26 +179,29 @@ class Upload:
             # The reply was lost: the object is there, or it is not. Look.
             return (yield from self._look(lost, size))
         if response.status != 200:
-            response = yield from self._store.mend(request, response)
+            response = yield from self._service.recover(request, response)
         if response.status == 200 and not carries_error(response):
             etag = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "ETag")
             if etag is not None:
                 return PutResult(etag, response.header(b"x-amz-version-id"), size)
             unclear = ProtocolError("the answer to CompleteMultipartUpload says neither that it is done nor why not")
             return (yield from self._look(unclear, size))
-        error = self._store.fail(response, self._key)
+        error = self._service.fail(response, self._key)
         # After a lost reply the upload is gone. An error of the service, or of a gateway, leaves open what was done.
         if error.code in _UNCLEAR or response.status >= 500:
             return (yield from self._look(error, size))
         raise error
 
+    def _in_order(self) -> list[Part]:
+        return [part for _, part in sorted(self._parts.items())]
+
     def _whole_crc(self) -> int | None:
         """The CRC32C of all parts together, where each has one."""
         whole = 0
-        for _, (_, crc, length) in sorted(self._parts.items()):
-            if crc is None:
+        for part in self._in_order():
+            if part.crc32c is None:
                 return None
-            whole = crc32c.combine(whole, crc, length)
+            whole = crc32c.combine(whole, part.crc32c, part.size)
         return whole if self._parts else None
 
     def _look(self, error: S3dlioError, size: int) -> Steps[PutResult]:
@@ -219,12 +210,9 @@ class Upload:
         if attempts.is_conditional(self._options):
             raise error  # its mark tells more
         expected, crc = self._expected_etag(), self._whole_crc()
-        fields = headers.sse_customer_fields(self._options.sse_customer_key)
-        if crc is not None:
-            fields.append(("x-amz-checksum-mode", "ENABLED"))
-        request = self._store.request("HEAD", self._key, "", fields)
+        fields = (("x-amz-checksum-mode", "ENABLED"),) if crc is not None else ()
         try:
-            response = yield from self._store.send(request, self._key)
+            response = yield from self._service.look(self._key, self._options, fields)
             found = headers.metadata_of(response, int(response.header(b"content-length") or -1))
         except S3dlioError as unseen:
             raise error from unseen
@@ -237,18 +225,17 @@ class Upload:
     def _expected_etag(self) -> str | None:
         """MD5 of the parts' MD5s, with their number: what S3 gives an object whose parts have MD5 ETags."""
         digest = hashlib.md5(usedforsecurity=False)
-        for _, (etag, _, _) in sorted(self._parts.items()):
-            match = _MD5_ETAG.match(etag)
-            if match is None:
+        for part in self._in_order():
+            if (md5 := part.md5()) is None:
                 return None
-            digest.update(bytes.fromhex(match[1]))
+            digest.update(bytes.fromhex(md5))
         return f"{digest.hexdigest()}-{len(self._parts)}"
 
     def abort(self) -> Steps[None]:
         if not self._id:
             return
         stragglers = not self._sent.keys() <= self._parts.keys()
-        yield from orphans.abort(self._store, self._key, self._id, stragglers=stragglers)
+        yield from orphans.abort(self._service, self._key, self._id, stragglers=stragglers)
         yield from self._tidy()
 
     def _query(self, number: int) -> str:
@@ -256,7 +243,7 @@ class Upload:
 
     def _check(self, response: Response) -> None:
         if response.status not in (200, 201, 204) or carries_error(response):  # as of a whole object
-            raise self._store.fail(response, self._key)
+            raise self._service.fail(response, self._key)
 
 
 def carries_error(response: Response) -> bool:
@@ -264,26 +251,33 @@ def carries_error(response: Response) -> bool:
 
 
 def write(
-    store: S3Store, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
+    service: S3Service, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
     """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
-    size = part_size_for(source.size, store.settings.multipart.part_size)
-    upload = Upload(store, key, options)
+    size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
+    upload = MultipartUpload(service, key, options)
     if resume is not None:
-        size = (yield from resuming.take_up(store, key, upload, source, options, resume)) or size
+        found = yield from resuming.take_up(service, key, source, options, resume)
+        if found is not None:
+            upload.adopt(found)
+            size = found.part_size
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, source.size, size), 1):
             if upload.has(number):
                 continue
             part = source.part(start, min(size, source.size - start))
-            yield upload.part(number, part, crc32c_of(part) if store.sends_checksums else None)
+            yield upload.part(number, part, crc32c_of(part) if service.sends_checksums else None)
 
     return (yield from run(upload, requests(), source.size, resume, size))
 
 
 def run(
-    upload: Upload, requests: Iterator[Request], size: int, resume: UploadState | None = None, part_size: int = 0
+    upload: MultipartUpload,
+    requests: Iterator[Request],
+    size: int,
+    resume: UploadState | None = None,
+    part_size: int = 0,
 ) -> Steps[PutResult]:
     """Send all parts, concurrently, and make the object of them; after a failure nothing is left of them, unless
     ``resume`` keeps what is needed to go on."""

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from s3dlio.errors import S3dlioError
 from s3dlio.net.message import Pause, Response
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.recovery import time_of
-
-if TYPE_CHECKING:
-    from s3dlio.stores.s3.store import S3Store
+from s3dlio.stores.s3.service import S3Service
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -34,11 +31,11 @@ _COARSE_SECONDS = 2.0
 known: set[str] = set()
 
 
-def abort(store: S3Store, key: str, upload: str, *, stragglers: bool) -> Steps[None]:
+def abort(service: S3Service, key: str, upload: str, *, stragglers: bool) -> Steps[None]:
     """Abort an upload. A failure is logged: whoever gives up has a reason of its own to tell.
 
     Args:
-        store: where.
+        service: where.
         key: the object.
         upload: its id.
         stragglers: parts were on their way. The service may still store them, so the upload is looked at afterwards,
@@ -48,20 +45,20 @@ def abort(store: S3Store, key: str, upload: str, *, stragglers: bool) -> Steps[N
     look = encode_query([("max-parts", "1"), ("uploadId", upload)])
     try:
         for pause in _PAUSES:
-            yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
+            yield from service.send(service.request("DELETE", key, query), key, (200, 204, 404))
             if not stragglers:
                 return
-            response: Response = yield store.request("GET", key, look)
+            response: Response = yield service.request("GET", key, look)
             if response.status != 200 or b"<Part>" not in response.body:
                 return  # gone, or not for us to see
             yield Pause(pause)
-        log.warning("upload %s of %s still has parts after it was aborted", upload, store.uri(key))
+        log.warning("upload %s of %s still has parts after it was aborted", upload, service.uri(key))
     except S3dlioError as error:
-        log.warning("upload %s of %s could not be aborted: %s", upload, store.uri(key), error)
+        log.warning("upload %s of %s could not be aborted: %s", upload, service.uri(key), error)
 
 
 def abort_unknown(
-    store: S3Store, key: str, asked: float, answered: float, lost: int, *, late: bool = False
+    service: S3Service, key: str, asked: float, answered: float, lost: int, *, late: bool = False
 ) -> Steps[None]:
     """Abort uploads of ``key`` that our lost requests made: begun while we asked, without a part, and not ``known``.
 
@@ -70,7 +67,7 @@ def abort_unknown(
     some are somebody's, and all stay. A look that fails is logged.
 
     Args:
-        store: where.
+        service: where.
         key: the object.
         asked, answered: the moments (``time.monotonic``) before and after CreateMultipartUpload.
         lost: requests without a clear answer; each may have made one upload.
@@ -80,27 +77,27 @@ def abort_unknown(
         for pause in (0.0, *_LATE) if late else (0.0,):
             if pause:
                 yield Pause(pause)
-            found = yield from _begun(store, key, asked, answered)
+            found = yield from _begun(service, key, asked, answered)
             if len(found) > lost:
                 told = "%d empty uploads of %s: it cannot be told which a lost reply left"
-                log.warning(told, len(found), store.uri(key))
+                log.warning(told, len(found), service.uri(key))
                 return
             for upload in found:
-                log.info("upload %s of %s was begun by a request whose reply was lost: aborted", upload, store.uri(key))
+                log.info("upload %s of %s came of a request whose reply was lost: aborted", upload, service.uri(key))
                 query = encode_query([("uploadId", upload)])
-                yield from store.send(store.request("DELETE", key, query), key, (200, 204, 404))
+                yield from service.send(service.request("DELETE", key, query), key, (200, 204, 404))
             lost -= len(found)
             if not lost:
                 return
     except S3dlioError as error:
-        log.warning("an upload of %s may be left open after a lost reply: %s", store.uri(key), error)
+        log.warning("an upload of %s may be left open after a lost reply: %s", service.uri(key), error)
 
 
-def _begun(store: S3Store, key: str, asked: float, answered: float) -> Steps[list[str]]:
+def _begun(service: S3Service, key: str, asked: float, answered: float) -> Steps[list[str]]:
     """The uploads of ``key`` that were begun in that time, are not ``known`` and have no part."""
-    prefix = key[: key.rfind("/") + 1] if store.lists_directories else key
-    request = store.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
-    response: Response = yield from store.send(request, key)
+    prefix = key[: key.rfind("/") + 1] if service.is_directory else key
+    request = service.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
+    response: Response = yield from service.send(request, key)
     now = time_of(response) or time.time()  # the service's clock says when uploads were begun
     first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))
     found: list[str] = []
@@ -108,13 +105,13 @@ def _begun(store: S3Store, key: str, asked: float, answered: float) -> Steps[lis
         if name != key or upload in known or begun is None:
             continue
         in_time = first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS
-        if in_time and (yield from _is_empty(store, key, upload)):
+        if in_time and (yield from _is_empty(service, key, upload)):
             found.append(upload)
     return found
 
 
-def _is_empty(store: S3Store, key: str, upload: str) -> Steps[bool]:
+def _is_empty(service: S3Service, key: str, upload: str) -> Steps[bool]:
     """Whether an upload is open and has no part."""
     query = encode_query([("max-parts", "1"), ("uploadId", upload)])
-    response: Response = yield from store.send(store.request("GET", key, query), key, (200, 404))
+    response: Response = yield from service.send(service.request("GET", key, query), key, (200, 404))
     return response.status == 200 and b"<Part>" not in response.body

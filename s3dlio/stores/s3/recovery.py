@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from s3dlio.errors import ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import pool_for_url
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import xml
-from s3dlio.stores.s3.account import EXPIRED_CODES
+from s3dlio.stores.s3.credentials import EXPIRED_CODES
+from s3dlio.stores.s3.route import Route
 from s3dlio.stores.s3.sessions import SessionSigner
 from s3dlio.stores.s3.sigv4 import SigV4Signer
-
-if TYPE_CHECKING:
-    from s3dlio.stores.s3.store import S3Store
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -33,10 +30,10 @@ _MAX_SKEW = 15 * 60
 _REDIRECTS = (301, 302, 307, 308)
 
 
-def mend(store: S3Store, request: Request, response: Response) -> Steps[Response]:
+def recover(route: Route, request: Request, response: Response) -> Steps[Response]:
     """Follow what an answer says about region and host, as often as redirects are allowed, and once each what it
     says about clock, credentials and the go-ahead for a body."""
-    second_try = SecondTries(store)
+    second_try = SecondTries(route)
     while (again := second_try(request, response)) is not None:
         request = again
         response = yield request
@@ -46,24 +43,24 @@ def mend(store: S3Store, request: Request, response: Response) -> Steps[Response
 class SecondTries:
     """The tries of one request: called with it and its answer, gives the request to send instead, or None."""
 
-    __slots__ = ("_moves", "_store", "_tried")
+    __slots__ = ("_moves", "_route", "_tried")
 
-    def __init__(self, store: S3Store) -> None:
-        http = store.settings.http
-        self._store = store
+    def __init__(self, route: Route) -> None:
+        http = route.settings.http
+        self._route = route
         self._tried: set[str] = set()
         self._moves = http.redirect_max if http.follow_redirects else 0
 
     def __call__(self, request: Request, response: Response) -> Request | None:
         if response.status < 300:
             return None
-        again = _second_try(self._store, request, response, self._tried, may_move=self._moves > 0)
+        again = _second_try(self._route, request, response, self._tried, may_move=self._moves > 0)
         self._moves -= again is not request
         return again
 
 
 def _second_try(
-    store: S3Store, request: Request, response: Response, tried: set[str], *, may_move: bool
+    route: Route, request: Request, response: Response, tried: set[str], *, may_move: bool
 ) -> Request | None:
     if response.status == 417 and request.expect_continue:  # a server that knows no go-ahead (RFC 9110, 10.1.1)
         request.expect_continue = False
@@ -73,30 +70,37 @@ def _second_try(
     signer = request.service.signer
     failure = xml.parse_failure(response.body)
     region = response.header(b"x-amz-bucket-region") or (failure.region if failure else None)
-    # Of many requests in flight the first has moved us already: what counts is where this one went.
-    misplaced = region != store.region or request.service is not store.home_of(request)
-    if region and misplaced and store.is_movable and _REGION.fullmatch(region) and may_move:
-        log.info("bucket %s is in region %s", store.bucket, region)
-        suffix = request.path.removeprefix(store.base)
-        if region != store.region:
-            store.locate(region)
-        return request.moved(store.home_of(request), store.base + suffix, request.query)
+    if region and may_move and (moved := _in_region(route, request, region)) is not None:
+        return moved
     code = failure.code if failure else _code_of_head(request, response)
     if isinstance(signer, SigV4Signer) and code and code not in tried:
         tried.add(code)
         if code == "RequestTimeTooSkewed" and (now := time_of(response)) is not None:
             signer.skew = now - time.time()
             return request
-        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or store.account.renew_credentials()):
+        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or route.account.credentials.ask_anew()):
             signer.forget_credentials()
             return request
     location = response.header(b"location")
     if response.status in _REDIRECTS and location and may_move:
-        return _elsewhere(store, request, location)
+        return _elsewhere(route, request, location)
     return None
 
 
-def _elsewhere(store: S3Store, request: Request, location: str) -> Request | None:
+def _in_region(route: Route, request: Request, region: str) -> Request | None:
+    """The request for the region that an answer names, unless that is where it went."""
+    # Of many requests in flight the first has moved us already: what counts is where this one went.
+    misplaced = region != route.region or request.service is not route.home_of(request)
+    if not (misplaced and route.is_movable and _REGION.fullmatch(region)):
+        return None
+    log.info("bucket %s is in region %s", route.bucket, region)
+    suffix = request.path.removeprefix(route.base)
+    if region != route.region:
+        route.locate(region)
+    return request.moved(route.home_of(request), route.base + suffix, request.query)
+
+
+def _elsewhere(route: Route, request: Request, location: str) -> Request | None:
     """The request for the place that a redirect names. Another host gets no signature and so no token; all other fields
     go along: conditions, encryption, tags, metadata.
 
@@ -109,7 +113,7 @@ def _elsewhere(store: S3Store, request: Request, location: str) -> Request | Non
         parts = urlsplit(location)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return None
-        pool = pool_for_url(location, store.settings.http)
+        pool = pool_for_url(location, route.settings.http)
     except ValueError as error:
         raise ProtocolError(f"the server redirects to an address that is none: {location[:200]!r}") from error
     path = parts.path or "/"
@@ -125,14 +129,12 @@ def _elsewhere(store: S3Store, request: Request, location: str) -> Request | Non
             f"the server redirects to {pool.name}, another host, which must not see the customer's key",
             status=307, hint="if that host is to be trusted, use it as the endpoint",
         )  # fmt: skip
-    account = store.account
+    account = route.account
     return request.moved(Service(pool, account.unsigned(pool), account.policy), path, parts.query)
 
 
 def _code_of_head(request: Request, response: Response) -> str:
     """What the error document would say that an answer to HEAD cannot have, as far as its date tells."""
-    if request.method == "HEAD" and response.status == 400:
-        return "ExpiredToken"  # for one
     told = time_of(response) if request.method == "HEAD" and response.status == 403 else None
     signer = request.service.signer
     if told is None or not isinstance(signer, SigV4Signer):

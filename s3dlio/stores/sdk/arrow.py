@@ -29,7 +29,8 @@ from s3dlio.memory.sources import Source
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.s3.access_points import is_arn
-from s3dlio.stores.s3.account import EXPIRED_CODES, account_of
+from s3dlio.stores.s3.account import account_of
+from s3dlio.stores.s3.credentials import EXPIRED_CODES
 from s3dlio.stores.s3.headers import put_fields
 from s3dlio.stores.sdk.bodies import file_over
 from s3dlio.stores.sdk.boto import RANGES, BotoStore
@@ -104,7 +105,7 @@ class ArrowStore(BotoStore):
         s3, http, account = self.settings.s3, self.settings.http, self.account
         config: dict[str, Any] = {"bucket": self.bucket, "region": account.region}
         service, path = account.service(self.bucket)
-        virtual = account.is_virtual(self.bucket)
+        virtual = account.endpoint.is_virtual(self.bucket)
         config["virtual_hosted_style_request"] = virtual
         # The bucket stands in the endpoint, or object_store adds it.
         config["endpoint"] = service.pool.name + (path if virtual else path.removesuffix(f"/{self.bucket}"))
@@ -142,7 +143,7 @@ class ArrowStore(BotoStore):
             "secret_access_key": found.secret_key,
             "token": found.token,
             # Those that end are asked for again before each request, which costs nothing while they last.
-            "expires_at": datetime.now(UTC) if self.account.can_refresh() else None,
+            "expires_at": datetime.now(UTC) if self.account.credentials.can_change else None,
         }
 
     @contextlib.contextmanager
@@ -171,7 +172,7 @@ class ArrowStore(BotoStore):
             return ask()
         except self._obstore().exceptions.BaseError as error:
             expired = any(f"<Code>{code}</Code>" in str(error) for code in EXPIRED_CODES)
-            if not (expired and self.account.renew_credentials()):
+            if not (expired and self.account.credentials.ask_anew()):
                 raise
         return ask()
 

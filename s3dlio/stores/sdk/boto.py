@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
@@ -17,29 +14,31 @@ from s3dlio.forking import ForkLock, import_all, renewed_in_child
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.net import blocking
-from s3dlio.net.dates import moment_of
 from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.failures import S3_API, check_listing, create_only_error, error_for
+from s3dlio.stores.cloud.failures import create_only_error
+from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.s3.account import S3Account, account_of
+from s3dlio.stores.s3.batch_delete import failed_delete, failures_of
+from s3dlio.stores.s3.buckets import REFUSED_REGION, region_hint
 from s3dlio.stores.s3.copying import MAX_COPY
-from s3dlio.stores.s3.headers import put_fields, read_fields
-from s3dlio.stores.s3.hosts import kind_of_zone, zone_of
+from s3dlio.stores.s3.hosts import DEFAULT_REGION, kind_of_zone, zone_of
 from s3dlio.stores.s3.links import check_link, link
-from s3dlio.stores.s3.store import MARKER, REFUSED_REGION, failed_delete, failures_of, region_hint
+from s3dlio.stores.s3.listing import MARKER
 from s3dlio.stores.s3.unsorted import sorted_pages
 from s3dlio.stores.s3.xml import Failure
 from s3dlio.stores.sdk.bodies import SourceFile, file_over
-from s3dlio.stores.sdk.boto_answers import metadata_of, time_of
+from s3dlio.stores.sdk.boto_answers import error_of, metadata_of, page_of, time_of
+from s3dlio.stores.sdk.boto_arguments import conditions_of, copy_arguments, put_arguments
+from s3dlio.stores.sdk.boto_client import boto_client
 from s3dlio.types import (
     NO_OPTIONS,
     Conditions,
     Container,
-    ListEntry,
     ListPage,
     ObjectMetadata,
     Observer,
@@ -51,19 +50,6 @@ from s3dlio.uri import Location, bucket_beside
 log = logging.getLogger("s3dlio.s3")
 
 _PIECE = 1 << 20
-_ARGUMENTS = (
-    ("content_type", "ContentType"),
-    ("content_encoding", "ContentEncoding"),
-    ("content_language", "ContentLanguage"),
-    ("content_disposition", "ContentDisposition"),
-    ("cache_control", "CacheControl"),
-    ("storage_class", "StorageClass"),
-    ("server_side_encryption", "ServerSideEncryption"),
-    ("ssekms_key_id", "SSEKMSKeyId"),
-    ("sse_customer_key", "SSECustomerKey"),
-)
-
-
 #: Reads are one request each.
 RANGES = ("range.enabled", "range.threshold", "range.chunk", "range.concurrency", "range.size_cache_seconds",
           "range.size_cache_entries")  # fmt: skip
@@ -97,7 +83,7 @@ class BotoStore(BlockingStore):
         super().__init__(root or f"s3://{bucket}", observers)
         self.account = account
         self.bucket = bucket
-        self._place = account.place(bucket)  # refuses what cannot be reached
+        self._place = account.endpoint.place(bucket)  # refuses what cannot be reached
         self.settings = settings or account.settings
         self._client: Any = None
         self._lock = ForkLock()
@@ -123,7 +109,7 @@ class BotoStore(BlockingStore):
         if self._client is None:
             with self._lock:
                 if self._client is None:  # another thread may have been quicker
-                    self._client = self.account.boto_client()
+                    self._client = boto_client(self.account)
         return self._client
 
     def renew(self) -> None:
@@ -138,25 +124,11 @@ class BotoStore(BlockingStore):
         try:
             yield
         except exceptions.ClientError as error:
-            raise create_only_error(self._typed(error.response, key), options) from error
+            raise create_only_error(error_of(error.response, self.uri(key)), options) from error
         except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
             raise TransferTimeoutError(str(error), uri=self.uri(key)) from error
         except exceptions.BotoCoreError as error:
             raise NetworkError(str(error), uri=self.uri(key)) from error
-
-    def _typed(self, answer: Any, key: str) -> S3dlioError:
-        failure, about = answer.get("Error", {}), answer.get("ResponseMetadata", {})
-        status = about.get("HTTPStatusCode", 500)
-        code = failure.get("Code")
-        error = error_for(
-            status,
-            code=None if str(code).isdigit() else code,
-            message=None if str(code).isdigit() else failure.get("Message"),
-            request_id=about.get("RequestId"),
-            attempts=about.get("RetryAttempts", 0) + 1,
-        )
-        error.locate(self.uri(key), None)
-        return error
 
     # -- reading
 
@@ -168,7 +140,7 @@ class BotoStore(BlockingStore):
             sink.begin(0)
             sink.end(0)
             return about
-        arguments = self._conditions(conditions)
+        arguments = conditions_of(conditions)
         if offset or length is not None:
             last = "" if length is None else offset + length - 1
             arguments["Range"] = f"bytes={offset}-{last}"
@@ -202,20 +174,8 @@ class BotoStore(BlockingStore):
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         with self._translated(key):
-            answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(conditions))
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, **conditions_of(conditions))
         return metadata_of(answer, answer["ContentLength"])
-
-    @staticmethod
-    def _conditions(conditions: Conditions) -> dict[str, Any]:
-        read_fields(conditions)  # refuses what headers cannot carry
-        named = {
-            "IfMatch": conditions.if_match,
-            "IfNoneMatch": conditions.if_none_match,
-            "VersionId": conditions.version_id,
-            "SSECustomerKey": conditions.sse_customer_key,
-            "SSECustomerAlgorithm": conditions.sse_customer_key and "AES256",
-        }
-        return {name: value for name, value in named.items() if value is not None}
 
     # -- writing
 
@@ -225,7 +185,7 @@ class BotoStore(BlockingStore):
                 attempts.repeated(self, key, lambda: self._put_conditionally(key, source, options))
             )
             return result
-        arguments = self._arguments(options)
+        arguments = put_arguments(options)
         if source.size <= self.settings.multipart.threshold:
             return self._put(key, source, arguments)
         with file_over(source) as file, self._translated(key):
@@ -250,7 +210,7 @@ class BotoStore(BlockingStore):
     def _put_conditionally(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
         """One put with conditions; its mark tells what boto3's own attempts leave open."""
         mark = attempts.new_mark(options)
-        arguments = self._arguments(options) | self._conditions(options.conditions)
+        arguments = put_arguments(options) | conditions_of(options.conditions)
         arguments["Metadata"] = {**arguments.get("Metadata", {}), attempts.MARK: mark}
         try:
             return self._put(key, source, arguments)
@@ -262,21 +222,9 @@ class BotoStore(BlockingStore):
         yield from ()
         wanted = Conditions(sse_customer_key=options.sse_customer_key)
         with self._translated(key):
-            answer = self.client.head_object(Bucket=self.bucket, Key=key, **self._conditions(wanted))
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, **conditions_of(wanted))
         result = PutResult(answer.get("ETag"), answer.get("VersionId"), answer.get("ContentLength", 0))
         return attempts.Marked(answer.get("Metadata", {}).get(attempts.MARK), result)
-
-    @staticmethod
-    def _arguments(options: PutOptions) -> dict[str, Any]:
-        put_fields(options)  # refuses what headers cannot carry
-        arguments = {name: value for attribute, name in _ARGUMENTS if (value := getattr(options, attribute))}
-        if options.sse_customer_key is not None:
-            arguments["SSECustomerAlgorithm"] = "AES256"
-        if options.metadata:
-            arguments["Metadata"] = dict(options.metadata)
-        if options.tags:
-            arguments["Tagging"] = urlencode(dict(options.tags))
-        return arguments
 
     def _upload(self, key: str, file: SourceFile, arguments: dict[str, Any]) -> None:
         import_all("boto3.s3.transfer")
@@ -321,32 +269,14 @@ class BotoStore(BlockingStore):
             arguments["Marker" if by_marker else "StartAfter" if token is None else "ContinuationToken"] = begin
         with self._translated(""):
             answer = (self.client.list_objects if by_marker else self.client.list_objects_v2)(**arguments)
-        found = answer.get("Contents", ())
-        entries = [
-            ListEntry(
-                item["Key"], item["Size"], item.get("ETag"), time_of(item.get("LastModified")), item.get("StorageClass")
-            )
-            for item in found
-        ]
-        prefixes = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
-        page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
-        check_listing(page, prefix)
-        following = answer.get("NextContinuationToken")
-        if bool(following) > bool(answer.get("IsTruncated")):
-            raise ProtocolError("a listing that is not truncated, but names a next page")
-        if not answer.get("IsTruncated") or following:
-            return page, following or None
-        marker = answer.get("NextMarker") or max([*page.keys, *page.prefixes], default=None)
-        if marker is None:
-            raise ProtocolError("a truncated listing without the token of its next page")
-        return page, MARKER + marker
+        return page_of(answer, prefix)
 
     # -- deleting, copying
 
     def _delete(self, key: str, version_id: str | None) -> None:
         with self._translated(key):
             self.client.delete_object(
-                Bucket=self.bucket, Key=key, **self._conditions(Conditions(version_id=version_id))
+                Bucket=self.bucket, Key=key, **conditions_of(Conditions(version_id=version_id))
             )
 
     def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
@@ -366,41 +296,23 @@ class BotoStore(BlockingStore):
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
         assert isinstance(source, BotoStore)
-        version, customer_key = options.conditions.version_id, options.conditions.sse_customer_key
-        place = {"Bucket": source.bucket, "Key": source_key, **self._conditions(Conditions(version_id=version))}
-        found = source._head(source_key, Conditions(version_id=version, sse_customer_key=customer_key))
-        arguments = self._arguments(options.completed_from(found))
-        if customer_key is not None:
-            arguments |= {"CopySourceSSECustomerKey": customer_key, "CopySourceSSECustomerAlgorithm": "AES256"}
-        if options.says_anew() or found.size > MAX_COPY:
-            arguments["MetadataDirective"] = "REPLACE"
-            if found.expires:
-                arguments["Expires"] = self._date(found.expires, source.uri(source_key))
-        if options.tags is not None:
-            arguments["TaggingDirective"] = "REPLACE"
-        target = dataclasses.replace(options.conditions, version_id=None, sse_customer_key=None)
-        conditions = self._conditions(target)
+        wanted = options.conditions
+        version = conditions_of(Conditions(version_id=wanted.version_id))
+        place = {"Bucket": source.bucket, "Key": source_key, **version}
+        pinned = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
+        found = source._head(source_key, pinned)
+        arguments = copy_arguments(options, found, source.uri(source_key), anew=found.size > MAX_COPY)
         with self._translated(key, options):
             told: Any = None
             if found.size > MAX_COPY:
-                self.client.copy(place, self.bucket, key, ExtraArgs=arguments | conditions)
+                self.client.copy(place, self.bucket, key, ExtraArgs=arguments)
             else:
-                answer = self.client.copy_object(
-                    Bucket=self.bucket, Key=key, CopySource=place, **arguments, **conditions
-                )
+                answer = self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=place, **arguments)
                 told = answer.get("CopyObjectResult", {}).get("ETag")
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         if about.size != found.size or (found.size <= MAX_COPY and not told and about.etag != found.etag):
             raise ProtocolError("the answer to a copy says neither that it is done nor why not", uri=self.uri(key))
         return PutResult(about.etag, about.version_id, about.size)
-
-    @staticmethod
-    def _date(expires: str, uri: str) -> datetime:
-        """The field Expires, for boto3. What is no date, such as 0, has passed (RFC 9111, section 5.3)."""
-        if (moment := moment_of(expires)) is not None:
-            return moment
-        log.warning("the field Expires of %s is no date: its copy gets one that has passed", uri)
-        return datetime.fromtimestamp(0, UTC)
 
     # -- links and tags
 
@@ -439,7 +351,7 @@ class BotoStore(BlockingStore):
                 "Location": {"Type": location, "Name": zone},
                 "Bucket": {"DataRedundancy": redundancy, "Type": "Directory"},
             }
-        elif self.account.region != "us-east-1":
+        elif self.account.region != DEFAULT_REGION:
             arguments["CreateBucketConfiguration"] = {"LocationConstraint": self.account.region}
         try:
             with self._translated(""):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.stores.cloud.attempts import MARK
+from s3dlio.stores.cloud.failures import error_for
+from s3dlio.stores.paging import check_listing
 from s3dlio.stores.s3.headers import crc32c_of
-from s3dlio.types import ObjectMetadata
+from s3dlio.stores.s3.listing import MARKER
+from s3dlio.types import ListEntry, ListPage, ObjectMetadata
 
 
 def time_of(moment: Any) -> str | None:
@@ -35,3 +39,45 @@ def metadata_of(answer: Any, size: int) -> ObjectMetadata:
         metadata={name: value for name, value in answer.get("Metadata", {}).items() if name != MARK},
         crc32c=crc32c_of(answer.get("ChecksumCRC32C"), answer.get("ChecksumType")),
     )
+
+
+def error_of(answer: Any, uri: str) -> S3dlioError:
+    """The typed error of an answer with one; ``uri`` is what was asked for."""
+    failure, about = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+    code = failure.get("Code")
+    named = not str(code).isdigit()  # where there is no document, boto3 has the status for a code
+    error = error_for(
+        about.get("HTTPStatusCode", 500),
+        code=code if named else None,
+        message=failure.get("Message") if named else None,
+        request_id=about.get("RequestId"),
+        attempts=about.get("RetryAttempts", 0) + 1,
+    )
+    error.locate(uri, None)
+    return error
+
+
+def page_of(answer: Any, prefix: str) -> tuple[ListPage, str | None]:
+    """A page of a listing by ``prefix``, and the token of the next.
+
+    Raises:
+        ProtocolError: it contradicts itself, or is not what was asked for.
+    """
+    entries = [
+        ListEntry(
+            item["Key"], item["Size"], item.get("ETag"), time_of(item.get("LastModified")), item.get("StorageClass")
+        )
+        for item in answer.get("Contents", ())
+    ]
+    prefixes = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
+    page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
+    check_listing(page, prefix)
+    following = answer.get("NextContinuationToken")
+    if bool(following) > bool(answer.get("IsTruncated")):
+        raise ProtocolError("a listing that is not truncated, but names a next page")
+    if not answer.get("IsTruncated") or following:
+        return page, following or None
+    marker = answer.get("NextMarker") or max([*page.keys, *page.prefixes], default=None)
+    if marker is None:
+        raise ProtocolError("a truncated listing without the token of its next page")
+    return page, MARKER + marker
