@@ -102,4 +102,4 @@ def test_listing_and_batch_delete(store: ObjectStore) -> None:
     assert [key for page in store.list("batch/", start_after=keys[250]) for key in page.keys] == keys[251:]
     assert store.delete_many([*keys, "batch/missing"]) == []
     if isinstance(store, AzureStore):
-        assert store.batches.available
+        assert store._batches.available

@@ -43,7 +43,7 @@ class GcsStore(CloudStore):
         super().__init__(self.service, observers)
         self.account = account
         self.bucket = bucket
-        self.batches = batch_delete.JsonBatches(self.service)
+        self._batches = batch_delete.JsonBatches(self.service)
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
@@ -60,7 +60,7 @@ class GcsStore(CloudStore):
         if source.size <= self.settings.multipart.threshold:
             return uploads.write(self.service, key, source, options)
         if self.settings.gcs.composite_upload:
-            return multipart.write(self.service, self.batches, key, source, options, resume)
+            return multipart.write(self.service, self._batches, key, source, options, resume)
         return resumable.write(self.service, key, source, options, resume)
 
     def writer(
@@ -74,7 +74,7 @@ class GcsStore(CloudStore):
         self.check_key(key, "PUT")
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
-        upload = multipart.CompositeUpload(self.service, self.batches, key, options)
+        upload = multipart.CompositeUpload(self.service, self._batches, key, options)
         return CloudWriter(self, key, options, upload, part_size, expected_size)
 
     # -- listing
@@ -90,7 +90,7 @@ class GcsStore(CloudStore):
         return self.service.delete(key, version_id)
 
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
-        return self.batches.run(keys)
+        return self._batches.run(keys)
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, GcsStore) and source.account.url == self.account.url

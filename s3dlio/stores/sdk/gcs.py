@@ -246,7 +246,7 @@ class GcsSdkStore(SdkStore):
                 )
                 if token is None:
                     if not blob.generation:
-                        raise ProtocolError("the answer to a rewrite does not say what came of it")
+                        raise ProtocolError("the answer to a rewrite is that it is done, without the object")
                     return PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
                 time.sleep(progress.note(copied, size))
 
