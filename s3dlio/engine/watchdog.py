@@ -75,7 +75,8 @@ class Watchdog:
                 try:
                     each.look()
                 except Exception:
-                    log.exception("what runs could not be looked at")
+                    log.exception("what runs could not be looked at, and is not any more")
+                    watched.discard(each)
             quiet = 0 if watched else quiet + 1
             if quiet >= _QUIET_TICKS:
                 self._sleeps = True

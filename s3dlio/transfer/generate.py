@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio.config.sizes import shown
-from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.admission import ByteBudget, check_width
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import surrounding_token
 from s3dlio.engine.executor import BaseExecutor
@@ -77,7 +77,7 @@ def put_generated(
         chunk_size: bytes.
         seed: makes the same bytes at every run; None: different ones.
         continue_on_error: go on after a failure; otherwise nothing more is started.
-        progress: is told what moves.
+        progress: hears what moves.
 
     Returns:
         What was done, failures included; ``summary.raise_for_failures("PUT")`` raises them.
@@ -87,8 +87,7 @@ def put_generated(
         InvalidURIError: the prefix names no container.
         TransferCancelledError: the awaited call around it was cancelled.
     """
-    if max_in_flight < 1:
-        raise ConfigError(f"max_in_flight must be an integer >= 1, got {shown(max_in_flight)}")
+    width = check_width(max_in_flight)
     if num < 0:
         raise ConfigError(f"num must be 0 or more, got {shown(num)}")
     data = {"algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed}
@@ -97,7 +96,7 @@ def put_generated(
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         store.create_container()
     put = _Put(store, name, objects, progress or NoProgress(), continue_on_error)
-    put.run(num, max_in_flight, session.executor, session.settings.transfer.max_in_flight_bytes)
+    put.run(num, width, session.executor, session.settings.transfer.max_in_flight_bytes)
     return put.tally.summary()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3dlio.engine.admission import check_width
 from s3dlio.engine.session import Session
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def put(
 
     summary = put_generated(
         session, prefix, num, template=template, size=DEFAULT_SIZE if size is None else size,
-        max_in_flight=check_width(max_in_flight), create_bucket=should_create_bucket, object_type=object_type,
+        max_in_flight=max_in_flight, create_bucket=should_create_bucket, object_type=object_type,
         elements=elements, dedup=dedup_factor, compress=compress_factor, algorithm=data_gen_algorithm,
         mode=data_gen_mode, chunk_size=chunk_size, seed=seed, progress=progress,
     )  # fmt: skip
