@@ -284,42 +284,26 @@ class ObjectStore(BaseStore):
         source.check_key(source_key, "COPY")
         return Call(self, "COPY", key, lambda: self._copy_sized(source, source_key, key, options, size))
 
+    # -- what only some services can do; elsewhere it is an UnsupportedOperationError
+
     def can_rename(self, source_key: str, key: str) -> bool:
         """Whether the service can rename this object within the container, which is one step and moves no bytes."""
         return False
 
     def rename_call(self, source_key: str, key: str) -> Call[None]:
-        """Rename an object; one that is there already is replaced.
-
-        Raises:
-            UnsupportedOperationError: the store renames nothing.
-        """
+        """Rename an object; one that is there already is replaced."""
         raise unsupported(self, source_key, "rename objects")
 
-    # -- what only some services can do
-
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        """A URL with which anybody can do ``method`` on the object for ``expires`` seconds.
-
-        Raises:
-            UnsupportedOperationError: the store has no such URLs.
-        """
+        """A URL with which anybody can do ``method`` on the object for ``expires`` seconds."""
         raise unsupported(self, key, "make presigned URLs")
 
     def get_tags(self, key: str) -> dict[str, str]:
-        """The tags of an object.
-
-        Raises:
-            UnsupportedOperationError: the store has no tags.
-        """
+        """The tags of an object."""
         raise unsupported(self, key, "keep tags")
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace the tags of an object.
-
-        Raises:
-            UnsupportedOperationError: the store has no tags.
-        """
+        """Replace the tags of an object."""
         raise unsupported(self, key, "keep tags")
 
     def remember(self, key: str, metadata: ObjectMetadata) -> None:
