@@ -48,6 +48,7 @@ class AzureStore(CloudStore):
         observers: as of ObjectStore.
     """
 
+    service: AzureService
     scheme: ClassVar[str] = "az"
     delete_batch_size: ClassVar[int] = batch_delete.MAX_REQUESTS
     #: Keys asked for in one page of a listing; None: as many as the service likes (5,000).
@@ -56,8 +57,7 @@ class AzureStore(CloudStore):
     def __init__(
         self, account: AzureAccount, container: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        self.service = AzureService(account, container, root or f"az://{account.name}/{container}")
-        super().__init__(self.service, observers)
+        super().__init__(AzureService(account, container, root or f"az://{account.name}/{container}"), observers)
         self.account = account
         self.container = container
         self._checks_md5 = account.settings.azure.verify_md5

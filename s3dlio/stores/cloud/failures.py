@@ -14,8 +14,6 @@ from s3dlio.errors import (
     ThrottledError,
     TransferTimeoutError,
 )
-from s3dlio.stores.cloud.identity import S3_API as S3_API
-from s3dlio.stores.paging import check_listing as check_listing
 from s3dlio.types import PutOptions
 
 _BY_STATUS: dict[int, type[S3dlioError]] = {

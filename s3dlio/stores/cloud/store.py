@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
-from s3dlio.config.settings import Settings
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Response
 from s3dlio.stores.base import Call, ObjectStore, Steps
 from s3dlio.stores.checks import check_etag
 from s3dlio.stores.cloud.reading import Known, Read
@@ -32,7 +30,7 @@ _TIDY_KNOWN = 1024
 class CloudStore(ObjectStore):
     """An object store behind HTTP: the verbs, above a service that builds requests and knows the answers.
 
-    A subclass makes its service, hands it over, and keeps it by its own type as ``self.service``.
+    A subclass makes its service, and names the type of it (``service: S3Service``).
 
     Args:
         service: of the container.
@@ -40,11 +38,12 @@ class CloudStore(ObjectStore):
     """
 
     is_cloud: ClassVar[bool] = True
+    service: CloudService
 
     def __init__(self, service: CloudService, observers: Sequence[Observer] = ()) -> None:
         super().__init__(service.root, observers)
         self.settings = service.settings
-        self._cloud = service
+        self.service = service
         self._known: dict[str, Known] = {}
         self._tidy_at = _TIDY_KNOWN
 
@@ -56,7 +55,7 @@ class CloudStore(ObjectStore):
 
     @property
     def endpoint(self) -> str:
-        return self._cloud.endpoint
+        return self.service.endpoint
 
     def watched(self, steps: Steps[T], seen: Observation) -> Steps[T]:
         return watched(steps, seen)
@@ -64,7 +63,7 @@ class CloudStore(ObjectStore):
     # -- reading
 
     def _head(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        return self._cloud.head_object(key, conditions)
+        return self.service.head_object(key, conditions)
 
     def _read(
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
@@ -78,19 +77,19 @@ class CloudStore(ObjectStore):
             known = self._known.get(key)
             if known is not None and self._reads_at_once(known) and sink.restartable:
                 try:
-                    read = Read(self._cloud, key, sink, offset, length, conditions)
+                    read = Read(self.service, key, sink, offset, length, conditions)
                     return read.finish_known((yield read.known_ranges(known)), known)
                 except (ObjectChangedError, ObjectNotFoundError):
                     self.forget(key)
-        read = Read(self._cloud, key, sink, offset, length, conditions)
+        read = Read(self.service, key, sink, offset, length, conditions)
         return (yield from self._run(read, ranged=bool(offset) or length is not None))
 
     def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Steps[ObjectMetadata]:
-        if length and self._cloud.takes_suffix_ranges:
-            read = TailRead(self._cloud, key, sink, length, conditions)
+        if length and self.service.takes_suffix_ranges:
+            read = TailRead(self.service, key, sink, length, conditions)
             return (yield from self._run(read, ranged=True))
         about: ObjectMetadata = yield from self._head(key, conditions)
-        pin = self._cloud.pin_of(about)
+        pin = self.service.pin_of(about)
         if pin is not None:
             conditions = dataclasses.replace(conditions, if_match=pin.if_match, generation=pin.generation)
         return (yield from self._read(key, sink, max(0, about.size - length), min(length, about.size), conditions))
@@ -100,7 +99,7 @@ class CloudStore(ObjectStore):
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
-            response = yield from read.following(self._cloud.recover(request, response))
+            response = yield from read.following(self.service.recover(request, response))
         if response.status == 416 and ranged:
             return (yield from read.finish_empty(response))
         about = read.finish(response)
@@ -115,9 +114,9 @@ class CloudStore(ObjectStore):
         except ObjectNotFoundError:
             return
         check_etag(found, etag)
-        request = self._cloud.conditional_delete(key, found)
+        request = self.service.conditional_delete(key, found)
         with contextlib.suppress(ObjectNotFoundError):
-            yield from self._cloud.send(request, key, (200, 202, 204))
+            yield from self.service.send(request, key, (200, 202, 204))
 
     # -- what is known of objects before they are read
 
@@ -125,7 +124,7 @@ class CloudStore(ObjectStore):
         """Keep size and version of an object for ``range.size_cache_seconds``: a large one is then read as concurrent
         ranges from its first byte on. A change in between is noticed, because every range names the version; the whole
         is compared with the checksum that is known, where reads are."""
-        pin = self._cloud.pin_of(metadata)
+        pin = self.service.pin_of(metadata)
         if pin is not None:
             now = time.monotonic()
             if len(self._known) >= self._tidy_at:
@@ -147,28 +146,3 @@ class CloudStore(ObjectStore):
         ranges = self.settings.range
         large = known.size > max(ranges.chunk, ranges.threshold)
         return large and ranges.enabled and time.monotonic() < known.until
-
-
-class SelfServedStore(CloudService, CloudStore):
-    """A store that is its own service: what clouds are until theirs is apart. ``head_object`` and ``recover`` of a
-    service are ``_head`` and ``mend`` here.
-
-    Args:
-        root: the URI of the container.
-        settings: as of CloudService.
-        observers: as of ObjectStore.
-    """
-
-    def __init__(self, root: str, settings: Settings, observers: Sequence[Observer] = ()) -> None:
-        CloudService.__init__(self, root, settings)
-        CloudStore.__init__(self, self, observers)
-
-    def head_object(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
-        return self._head(key, conditions)
-
-    @abstractmethod
-    def mend(self, request: Request, response: Response) -> Steps[Response]:
-        """See :meth:`CloudService.recover`."""
-
-    def recover(self, request: Request, response: Response) -> Steps[Response]:
-        return self.mend(request, response)

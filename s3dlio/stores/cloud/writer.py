@@ -214,7 +214,7 @@ class CloudWriter(ObjectWriter):
     def _upload_part(self, number: int, data: memoryview) -> None:
         try:
             if self._failure is None:
-                crc = crc32c.crc32c(data) if self._store._cloud.sends_checksums else None
+                crc = crc32c.crc32c(data) if self._store.service.sends_checksums else None
                 request = self._upload.part(number, MemorySource(data), crc)
                 response = blocking.perform(request)
                 while request.again is not None and (instead := request.again(request, response)) is not None:

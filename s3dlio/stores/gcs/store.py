@@ -29,6 +29,7 @@ class GcsStore(CloudStore):
         observers: as of ObjectStore.
     """
 
+    service: GcsService
     scheme: ClassVar[str] = "gs"
     reads_tell_all: ClassVar[bool] = False
     takes_customer_keys: ClassVar[bool] = True
@@ -39,8 +40,7 @@ class GcsStore(CloudStore):
     def __init__(
         self, account: GcsAccount, bucket: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        self.service = GcsService(account, bucket, root or f"gs://{bucket}")
-        super().__init__(self.service, observers)
+        super().__init__(GcsService(account, bucket, root or f"gs://{bucket}"), observers)
         self.account = account
         self.bucket = bucket
         self._batches = batch_delete.JsonBatches(self.service)

@@ -49,6 +49,7 @@ class S3Store(CloudStore):
         observers: as of ObjectStore.
     """
 
+    service: S3Service
     scheme: ClassVar[str] = "s3"
     takes_customer_keys: ClassVar[bool] = True
 
@@ -60,8 +61,7 @@ class S3Store(CloudStore):
         settings: Settings | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.service = S3Service(account, bucket, root, settings)
-        super().__init__(self.service, observers)
+        super().__init__(S3Service(account, bucket, root, settings), observers)
 
     # -- reading
 
