@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.errors import TransferCancelledError
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
@@ -319,7 +319,7 @@ class Lane:
         sent = pending.attempt + pending.fresh
         try:
             pending.request, delay = retry_after_drop(request, error, pending.attempt, pending.started, sent)
-        except S3dlioError as final:
+        except Exception as final:
             self._report(pending, final)
         else:
             self._retry(pending, delay)

@@ -45,7 +45,7 @@ def put(service: Service, data: bytes | bytearray, path: str = "/k") -> Request:
     return Request(service, "PUT", path, body=MemorySource(memoryview(data)))
 
 
-def by_one(request: Request) -> Response:
+def by_blocking(request: Request) -> Response:
     return blocking.perform(request)
 
 
@@ -53,7 +53,7 @@ def by_lane(request: Request) -> Response:
     return Lane(window=8).gather([request])[0]
 
 
-DRIVERS: dict[str, Driver] = {"one": by_one, "lane": by_lane}
+DRIVERS: dict[str, Driver] = {"blocking": by_blocking, "lane": by_lane}
 
 
 class Calls:

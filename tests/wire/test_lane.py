@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3dlio.engine.cancel import CancelToken
-from s3dlio.errors import NetworkError, S3dlioError, TransferCancelledError, TransferTimeoutError
+from s3dlio.errors import NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking
 from s3dlio.net import lane as lane_module
@@ -194,18 +194,33 @@ def test_an_empty_set_is_answered_at_once() -> None:
     assert calls.results == {0: []}
 
 
-@pytest.mark.parametrize("driver", ["one", "lane"])
+@pytest.mark.parametrize("driver", ["blocking", "lane"])
 def test_an_operation_may_pause(driver: str) -> None:
     def steps() -> Any:
         yield Pause(0.05)
         return "rested"
 
-    if driver == "one":
+    if driver == "blocking":
         assert blocking.drive(steps()) == "rested"
     else:
         calls = Calls([steps, steps])
         run(calls, window=1)
         assert calls.results == {0: "rested", 1: "rested"}
+
+
+def test_a_body_that_cannot_be_resumed_fails_its_operation_alone() -> None:
+    half = Send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+
+    def refuse(response: Response, received: int) -> Request | None:
+        raise ObjectChangedError("another version")
+
+    with ScriptedServer([[Expect(), half, Reset()]]) as server, ScriptedServer([[Expect(), HELLO]]) as other:
+        broken = get(service_of(server.endpoint), MemorySink())
+        broken.resume = refuse
+        calls = Calls([asking(broken), asking(get(service_of(other.endpoint)))])
+        run(calls)
+        assert isinstance(calls.errors[0], ObjectChangedError)
+        assert calls.results[1].status == 200
 
 
 def test_a_retry_pause_holds_up_nobody(far: DelayedServer) -> None:

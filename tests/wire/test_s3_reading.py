@@ -34,7 +34,7 @@ BODY = bytes(range(256)) * 1200  # 300 KiB
 SMALL_RANGES = {"threshold": 64 * KIB, "chunk": 64 * KIB, "concurrency": 4}
 
 
-@pytest.fixture(params=["one", "lane"])
+@pytest.fixture(params=["blocking", "lane"])
 def lane(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "lane")
 
