@@ -182,7 +182,7 @@ def test_files_profiles_and_proxies_of_other_programs_are_not_taken_from_it(fold
     write(folder, "AWS_CONFIG_FILE=config", "S3DLIO_CONFIG=config.toml", f"http_proxy={proxy}", f"https_proxy={proxy}")
     found = S3Account(Settings.resolve(s3={"anonymous": True}))
     assert found.region == "us-east-1"
-    assert pool_for_url("http://plain.example", found.settings.http).proxied is None
+    assert pool_for_url("http://plain.example", found.settings.http).proxy is None
     assert not (folder / "asked").exists()
 
 
