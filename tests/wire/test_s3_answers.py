@@ -272,7 +272,7 @@ class ChangingKeys(CredentialProvider):
         self.turn += 1
         return Credentials(f"KEY{self.turn}", SECRET, "TOKEN")
 
-    def ask_anew(self) -> bool:
+    def refresh(self) -> bool:
         self.asked = True
         return True
 
@@ -382,6 +382,20 @@ def test_a_head_that_says_no_more_is_asked_as_get(status: str) -> None:
 
 
 # -- writing
+
+
+def test_the_look_after_a_lost_answer_asks_a_get_why_a_head_is_refused() -> None:
+    whole = respond("206 Partial Content", body=b"x", headers=[("Content-Range", "bytes 0-0/1"), ("ETag", '"e"')])
+    expired = error("400 Bad Request", "ExpiredToken")
+    script: list[Any] = [Expect(b"PUT"), error("500 Internal Server Error", "InternalError")] * 3
+    script += [Expect(b"HEAD"), respond("400 Bad Request"), Expect(b"GET"), expired, Expect(b"GET"), whole]
+    script += [Expect(b"HEAD"), respond(headers=[("ETag", '"e"')])]
+    create = PutOptions(conditions=Conditions(if_none_match="*"))
+    with ScriptedServer([script]) as server:
+        store = S3Store(changing_account(settings_of(server.endpoint)), "b")
+        with pytest.raises(AlreadyExistsError, match="another writer"):
+            store.put("k", b"x", options=create)
+        server.assert_consumed()
 
 
 def test_a_create_only_put_that_met_an_object() -> None:

@@ -128,7 +128,7 @@ def test_arrow_asks_again_for_keys_that_end(monkeypatch: pytest.MonkeyPatch) -> 
         return Credentials(given[-1], "secret", "token")
 
     monkeypatch.setattr(CredentialProvider, "__call__", credentials)
-    monkeypatch.setattr(CredentialProvider, "can_change", True)
+    monkeypatch.setattr(CredentialProvider, "can_refresh", True)
     answer = respond(body=b"data", headers=[("ETag", '"e"'), ("Last-Modified", "Fri, 20 Nov 2026 23:52:48 GMT")])
     with ScriptedServer([[Expect(), answer, Expect(), answer]]) as server:
         store = opened(server.endpoint, "arrow")

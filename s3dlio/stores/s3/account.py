@@ -59,7 +59,7 @@ class S3Account:
         self.credentials = CredentialProvider(settings, session)
         self.endpoint = S3Endpoint(settings.s3, endpoint)
         if not self._s3.anonymous:
-            trust.check(settings, self.endpoint.steering, self.credentials.of_settings())
+            trust.check(settings, self.endpoint.steering, self.credentials.setting_names())
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[Place, Service] = {}
 

@@ -29,10 +29,10 @@ def delete(service: S3Service, key: str, version_id: str | None) -> Steps[None]:
 
 def delete_many(service: S3Service, keys: Sequence[str]) -> Steps[KeyErrors]:
     """Delete as many keys as a request takes; those that failed, each with its error."""
-    alone = [key for key in keys if xml.UNSPEAKABLE.search(key)]  # XML cannot carry them
+    alone = [key for key in keys if xml.NOT_IN_XML.search(key)]  # XML cannot carry them
     failed: KeyErrors = []
     if len(alone) < len(keys):
-        body = xml.render_delete(key for key in keys if not xml.UNSPEAKABLE.search(key))
+        body = xml.render_delete(key for key in keys if not xml.NOT_IN_XML.search(key))
         fields = (service.body_check(body), ("content-type", "application/xml"))
         request = service.request("POST", "", "delete=", fields, MemorySource(memoryview(body)))
         response = yield from service.send(request, "")

@@ -86,7 +86,7 @@ class CredentialProvider:
             return False
         return bool(s3.access_key_id or s3.secret_access_key)
 
-    def of_settings(self) -> list[str]:
+    def setting_names(self) -> list[str]:
         """The names of the settings that hold the keys in force."""
         s3 = self._settings.s3
         return [name for name in _KEYS if self._are_set() and getattr(s3, name.partition(".")[2])]
@@ -125,7 +125,7 @@ class CredentialProvider:
             frozen = found.get_frozen_credentials()
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
-    def ask_anew(self) -> bool:
+    def refresh(self) -> bool:
         """Ask for the keys anew, now that the service has refused them; whether there are others.
 
         All who find out at the same time ask once. Everything is asked again: the program, STS, the metadata service,
@@ -149,7 +149,7 @@ class CredentialProvider:
         return changed
 
     @property
-    def can_change(self) -> bool:
+    def can_refresh(self) -> bool:
         """Whether asking for the keys again may give others."""
         return self._found is not None
 

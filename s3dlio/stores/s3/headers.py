@@ -138,7 +138,7 @@ def read_fields(conditions: Conditions) -> Fields:
 
 def metadata_of(response: Response, size: int) -> ObjectMetadata:
     """What the head of an answer tells about the object; ``size`` is that of the whole object."""
-    found = dict(reversed(response.fields()))  # of a field that stands there twice, the first
+    found = dict(reversed(response.fields()))  # of a field that comes twice, the first
     user = {}
     if b"\r\nx-amz-meta-" in response.lower:
         user = {name[11:]: value for name, value in found.items() if name.startswith("x-amz-meta-")}

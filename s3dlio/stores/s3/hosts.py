@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from s3dlio.errors import ConfigError
 
-#: The region of a service that is told none.
+#: The region where none is configured.
 DEFAULT_REGION = "us-east-1"
 #: The domains and names of AWS's partitions, by what their regions begin with; all others are of the first partition.
 _PARTITIONS = (

@@ -1,4 +1,4 @@
-"""A second chance for a request whose answer says where, when or by whom it should have been sent."""
+"""Recovery: a second try of a request whose answer names another region or host, another clock, or refuses the keys."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _second_try(
         if code == "RequestTimeTooSkewed" and (now := time_of(response)) is not None:
             signer.skew = now - time.time()
             return request
-        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or route.account.credentials.ask_anew()):
+        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or route.account.credentials.refresh()):
             signer.forget_credentials()
             return request
     location = response.header(b"location")

@@ -25,8 +25,8 @@ from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, 
 
 #: Where a listing has no document that says so: only the bucket can be missing.
 _NO_BUCKET = "the bucket does not exist"
-#: What HEAD answers where a GET would have said why: another region, a token that has ended.
-_SAYS_NO_MORE = (301, 400)
+#: What HEAD answers where the error document of a GET says why: another region, a token that has expired.
+_UNEXPLAINED = (301, 400)
 
 
 class S3Service(CloudService):
@@ -148,7 +148,7 @@ class S3Service(CloudService):
     def head_object(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
         response = yield from self._head(key, conditions, self._read_headers)
         size = response.header(b"content-length")
-        if response.status in _SAYS_NO_MORE or (response.status == 200 and size is None):
+        if response.status in _UNEXPLAINED or (response.status == 200 and size is None):
             return (yield from self.head_by_get(key, conditions))
         if response.status != 200 or size is None:
             raise self.fail(response, key)
@@ -169,8 +169,8 @@ class S3Service(CloudService):
         """
         conditions = Conditions(sse_customer_key=options.sse_customer_key)
         response = yield from self._head(key, conditions, (*self.common, *fields))
-        if response.status in _SAYS_NO_MORE:
-            yield from self.head_by_get(key, conditions)  # which finds the region or other keys, or says what is wrong
+        if response.status in _UNEXPLAINED:
+            yield from self.head_by_get(key, conditions)  # which finds the region or new keys, or raises the reason
             response = yield from self._head(key, conditions, (*self.common, *fields))
         if response.status != 200:
             raise self.fail(response, key)

@@ -23,7 +23,7 @@ _COMMON_PREFIX = re.compile(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>\s*</Co
 _REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 #: Characters that XML 1.0 cannot carry, not even escaped.
-UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 def text_of(xml: str, tag: str) -> str | None:
@@ -141,7 +141,7 @@ def _listed(listing: Element) -> Listed:
 
 
 def _checked(told: dict[str, str | None], page: ListPage, encoded: bool) -> Listed:
-    """The page and what comes after it, if what is told fits together."""
+    """The page and what comes after it, if its parts agree."""
     keys, prefixes, count = len(page.keys), len(page.prefixes), told["KeyCount"]
     if count is not None and count.strip() not in (str(keys + prefixes), str(keys)):
         raise ProtocolError(f"a listing of {keys} keys and {prefixes} prefixes that counts {count[:20]!r}")

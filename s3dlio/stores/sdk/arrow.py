@@ -143,7 +143,7 @@ class ArrowStore(BotoStore):
             "secret_access_key": found.secret_key,
             "token": found.token,
             # Those that end are asked for again before each request, which costs nothing while they last.
-            "expires_at": datetime.now(UTC) if self.account.credentials.can_change else None,
+            "expires_at": datetime.now(UTC) if self.account.credentials.can_refresh else None,
         }
 
     @contextlib.contextmanager
@@ -172,7 +172,7 @@ class ArrowStore(BotoStore):
             return ask()
         except self._obstore().exceptions.BaseError as error:
             expired = any(f"<Code>{code}</Code>" in str(error) for code in EXPIRED_CODES)
-            if not (expired and self.account.credentials.ask_anew()):
+            if not (expired and self.account.credentials.refresh()):
                 raise
         return ask()
 

@@ -38,7 +38,7 @@ def boto_client(account: S3Account) -> Any:
         if code not in EXPIRED_CODES or request_dict["context"].setdefault("s3dlio_renewed", False):
             return None
         request_dict["context"]["s3dlio_renewed"] = True
-        return 0 if account.credentials.ask_anew() else None
+        return 0 if account.credentials.refresh() else None
 
     client.meta.events.register("needs-retry.s3", new_keys)
     if account.settings.s3.requester_pays:
