@@ -79,7 +79,7 @@ class Context:
         build_parser().commands()[self.args.command].error(message)
 
     def bar(self, title: str, *, by_objects: bool = False) -> Progress:
-        """A progress bar on stderr where one is wanted, otherwise nobody; ``engine.watched`` closes it."""
+        """A progress bar on stderr where one is wanted, otherwise nobody's; ``progress.reporting`` closes it."""
         from s3dlio.cli.counting import Counter, CountingBar
 
         shown = self.out.progress

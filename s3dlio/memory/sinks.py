@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from s3dlio.errors import LengthMismatchError
-from s3dlio.foreign_errors import local_error, of_caller
+from s3dlio.foreign_errors import local_error
 from s3dlio.memory.libc import pwrite_full
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.view import BytesView
@@ -237,24 +237,3 @@ class DiscardSink(Sink):
 
 def _discard(data: memoryview) -> None:
     return None
-
-
-class WriterSink(Sink):
-    """Hands the bytes, in order, to a function (hashing, decompression, another store)."""
-
-    __slots__ = ("_write",)
-
-    restartable = False
-
-    def __init__(self, write: Writer) -> None:
-        super().__init__()
-        self._write = write
-
-    def at(self, start: int, length: int | None) -> Place:
-        return self._hand_over
-
-    def _hand_over(self, data: memoryview) -> None:
-        try:
-            self._write(data)
-        except Exception as error:
-            raise of_caller(error)  # noqa: B904 - it is the same

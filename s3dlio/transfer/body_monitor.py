@@ -20,7 +20,7 @@ class BodyMonitor:
     there are as many checksums as there are streams.
 
     Args:
-        meter: is told how many bytes have passed, stretch by stretch.
+        meter: is called with the number of bytes of each stretch that passes.
         checksum: compute the CRC32C.
     """
 

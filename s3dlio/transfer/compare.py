@@ -1,7 +1,7 @@
 """A second look at what is on both sides, before it is transferred again: by checksum, or where times mislead.
 
 The time of an object is when it was stored, and not that of the file it was made from, so a copy may seem older than
-its source though nothing has changed. Then what both sides tell is compared: the time kept with the object, or what
+its source though nothing has changed. Then what is kept with both is compared: the time kept with the object, or what
 the services know of the content. A local file is read for that; an object never is.
 """
 
@@ -94,7 +94,7 @@ def _same_metadata(source: ObjectStore, one: ObjectMetadata, target: ObjectStore
 
 
 def _md5(store: ObjectStore, about: ObjectMetadata) -> str | None:
-    """The MD5 of an object in base64, where it is told; by S3 as its ETag."""
+    """The MD5 of an object in base64, where the service keeps it; S3 as the ETag."""
     if store.scheme != "s3":
         return about.md5
     from s3dlio.stores.s3.headers import md5_of

@@ -50,12 +50,12 @@ def delete(
         recursive: see above.
         pattern: a regular expression, found anywhere in the name relative to the directory.
         include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
-        dry_run: delete nothing; ``on_key`` is told what would be deleted.
+        dry_run: delete nothing; ``on_key`` is called with what would be deleted.
         max_in_flight: how many batches (1,000 keys each, where the service takes so many) are in flight at most; fewer
             while the service asks to slow down.
-        progress: is told how many objects are gone.
+        progress: hears how many objects are gone.
         cancel: stops from another thread.
-        on_key: is told the URI of every object before it is deleted.
+        on_key: is called with the URI of every object before it is deleted.
 
     Returns:
         The summary; after a dry run, ``attempted`` says how many objects would be deleted.
@@ -226,7 +226,7 @@ class _Deletion:
 
     Args:
         token: stops it.
-        progress: is told what is gone.
+        progress: hears what is gone.
         keep_going: a batch that fails as a whole does not stop the others.
     """
 

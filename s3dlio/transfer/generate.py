@@ -68,14 +68,8 @@ def put_generated(
         size: bytes of each, or of each of its elements.
         max_in_flight: how many are written at a time.
         create_bucket: create the bucket (directory) first.
-        object_type: the format of the objects, a :class:`~s3dlio.formats.objects.ObjectType` or its name in any case.
-        elements: how many records a TFRecord file has, how many rows an array.
-        dedup: of the 1 MiB blocks of an object one in ``dedup`` is different.
-        compress: zstd can shrink the data so many times.
-        algorithm: ``random``, or ``prand``, which is quicker and weaker.
-        mode: ``streaming`` makes ``chunk_size`` bytes at a time, ``single-pass`` whole objects.
-        chunk_size: bytes.
-        seed: makes the same bytes at every run; None: different ones.
+        object_type, elements, dedup, compress, algorithm, mode, chunk_size, seed: the data, as of
+            :class:`s3dlio.formats.objects.ObjectConfig`; without a seed each run makes others.
         continue_on_error: go on after a failure; otherwise nothing more is started.
         progress: hears what moves.
 

@@ -1,4 +1,4 @@
-"""What a transfer is about: its items one after the other, what was refused or passed over, and which are wanted.
+"""What a transfer is about: its items one after the other, what is refused or skipped, and which are wanted.
 
 A plan is an iterator, never a list: a tree of fifty million objects is walked while it is transferred.
 """

@@ -11,7 +11,7 @@ from s3dlio.foreign_errors import of_caller
 
 
 class Progress(Protocol):
-    """Told by transfers what moves. Calls come from several threads, one at a time."""
+    """Observes what a transfer moves. Calls come from several threads, one at a time."""
 
     def add(self, total_objects: int, total_bytes: int) -> None:
         """That much more is to be done; totals grow while a listing goes on."""
@@ -37,7 +37,7 @@ class NoProgress:
 
 
 class SerializedProgress:
-    """Another observer, for several threads: it hears of one thing at a time."""
+    """Another observer, called from several threads, one call at a time."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -106,9 +106,9 @@ class ProgressBar:
 
 @contextlib.contextmanager
 def reporting(progress: Progress | None) -> Iterator[Progress]:
-    """Whoever watches a transfer, for its time."""
+    """The observer of a transfer, which is closed when the block ends."""
     watcher: Progress = NoProgress() if progress is None else progress
-    if not isinstance(watcher, NoProgress):  # who counts objects only is told by the tally, one at a time
+    if not isinstance(watcher, NoProgress):  # the tally alone calls who counts objects only
         watcher = SerializedProgress(watcher)
     try:
         yield watcher
@@ -117,7 +117,7 @@ def reporting(progress: Progress | None) -> Iterator[Progress]:
 
 
 def byte_meter(progress: Progress) -> Callable[[int], None] | None:
-    """Tells ``progress`` of bytes while they pass; None where nobody watches."""
+    """Reports bytes to ``progress`` while they pass; None where nobody watches."""
     if isinstance(progress, NoProgress):
         return None
 

@@ -37,7 +37,7 @@ class RouteOptions:
         verify: compare the CRC32C.
         preserve_mtime: keep the time of the last change.
         options: of every write.
-        meter: is told bytes as they pass.
+        meter: is called with the bytes that pass.
         stamp: files get the time of their source's last change, where none was kept.
         journal: keeps how far large objects are.
         executor: its threads do what would hold up an event loop; without, it is done in place.

@@ -44,8 +44,8 @@ class RunOptions:
         width: how many objects are in flight at most.
         continue_on_error: go on after every failure; otherwise nothing more is started after one that would meet all
             objects (:mod:`s3dlio.transfer.failure_scope`).
-        journal: skips what it has, and is told what is done.
-        progress: is told what moves.
+        journal: what it has is skipped; it records what is done.
+        progress: hears what moves.
         cancel: stops the transfer from outside.
     """
 
@@ -58,7 +58,7 @@ class RunOptions:
 
 
 def run_options(how: TransferOptions, operation: str, watcher: Progress, journal: Journal | None = None) -> RunOptions:
-    """How a transfer with these options is run, while ``watcher`` is told of it."""
+    """How a transfer with these options is run, observed by ``watcher``."""
     return RunOptions(operation, how.max_in_flight, how.continue_on_error, journal, watcher, how.cancel)
 
 

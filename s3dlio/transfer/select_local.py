@@ -109,7 +109,7 @@ def _globbed(pattern: str, recursive: bool) -> Iterator[Root]:
     for path in find_local(pattern):
         relative = path[start:]
         if os.path.isdir(path):
-            # Without `recursive` only files are meant; a directory is passed over, aloud, by its root.
+            # Without `recursive` only files are meant; a directory is skipped with a warning, by its root.
             if recursive and "**" not in pattern:  # `**` finds what is beneath a directory by itself
                 yield Root(path, relative + "/", True)
         else:

@@ -52,7 +52,7 @@ class Tally:
     """Counts of a running transfer. Safe to call from any thread.
 
     Args:
-        progress: is told what moves.
+        progress: hears what moves.
     """
 
     def __init__(self, progress: Progress | None = None) -> None:

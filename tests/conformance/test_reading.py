@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from s3dlio import errors
-from s3dlio.memory.sinks import DiscardSink, FileSink, MemorySink, WriterSink
+from s3dlio.memory.sinks import DiscardSink, FileSink, MemorySink
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Conditions
 from tests.conformance.stores import Case
+from tests.sinks import WriterSink
 
 SIZES = [0, 1, 511, 512, 513, 4095, 4097, 32 * 1024 - 1, 32 * 1024, (1 << 20) + 3, 20 << 20]
 MIB = 1 << 20

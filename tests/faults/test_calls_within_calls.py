@@ -18,7 +18,7 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.config.settings import Settings
-from s3dlio.memory.sinks import WriterSink
+from tests.sinks import WriterSink
 
 KIB, MIB = 1 << 10, 1 << 20
 Verb = Callable[[], None]

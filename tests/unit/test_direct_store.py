@@ -19,11 +19,12 @@ from hypothesis import given
 from s3dlio import errors
 from s3dlio.config.sections import FileSettings
 from s3dlio.memory.pool import default_pool
-from s3dlio.memory.sinks import FileSink, WriterSink
+from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.local import direct
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.types import PutOptions
+from tests.sinks import WriterSink
 
 MIB = 1 << 20
 DATA = random.Random(0).randbytes(3 * MIB)

@@ -17,13 +17,13 @@ import pytest
 from s3dlio import errors
 from s3dlio.config.sections import FileSettings
 from s3dlio.memory.pool import SMALL
-from s3dlio.memory.sinks import WriterSink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.local import atomic as replacement
 from s3dlio.stores.local import file as file_module
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.stores.local.file import FileStore
 from s3dlio.types import Conditions, PutOptions
+from tests.sinks import WriterSink
 
 MIB = 1 << 20
 KINDS = [FileStore, DirectStore]

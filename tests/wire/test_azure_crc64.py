@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.sinks import FileSink, WriterSink
+from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.sources import FileSource, MemorySource
 from s3dlio.stores.azure import AzureStore, crc64
 from s3dlio.stores.base import ObjectStore
@@ -23,6 +23,7 @@ from s3dlio.stores.registry import open_store
 from s3dlio.uri import parse
 from tests.servers.azurite import ACCOUNT, ACCOUNT_KEY, AzuriteServer
 from tests.servers.scripted import Action, Expect, ReceivedRequest, Reset, ScriptedServer, Send, respond
+from tests.sinks import WriterSink
 
 MIB = 1 << 20
 DATA = b"0123456789" * 10

@@ -16,7 +16,7 @@ import pytest
 
 from s3dlio.config.sections import RetrySettings
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
-from s3dlio.memory.sinks import MemorySink, WriterSink
+from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Response, Service
@@ -36,6 +36,7 @@ from tests.servers.scripted import (
     Wait,
     respond,
 )
+from tests.sinks import WriterSink
 from tests.wire.harness import DRIVERS, HTTP, QUICK, Calls, Driver, get, put, service_of
 
 HELLO = respond(body=b"hello")

@@ -8,10 +8,11 @@ import pytest
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.pool import PAGE
-from s3dlio.memory.sinks import BufferSink, DiscardSink, MemorySink, WriterSink
+from s3dlio.memory.sinks import BufferSink, DiscardSink, MemorySink
 from s3dlio.net.chunked import MAX_LINE
 from s3dlio.net.exchange import MAX_ERROR, MAX_HEAD, MAX_INTERIM, STAGE, Exchange
 from s3dlio.net.faults import ConnectionDropped
+from tests.sinks import WriterSink
 from tests.wire.harness import feed, offline_exchange, send_all
 
 OK = b"HTTP/1.1 200 OK\r\n"

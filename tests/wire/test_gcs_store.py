@@ -14,7 +14,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
-from s3dlio.memory.sinks import DiscardSink, MemorySink, WriterSink
+from s3dlio.memory.sinks import DiscardSink, MemorySink
 from s3dlio.net.lane import Lane
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.registry import open_store
@@ -23,6 +23,7 @@ from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
 from tests.servers.certs import Authority
 from tests.servers.gcs_scripted import Fault, FullGcsServer
+from tests.sinks import WriterSink
 
 MIB = 1 << 20
 DATA = random.Random(5).randbytes(3 * MIB + 77)

@@ -13,7 +13,7 @@ import pytest
 from s3dlio.errors import IntegrityError, NetworkError, ObjectChangedError, ProtocolError
 from s3dlio.memory import crc32c
 from s3dlio.memory.pool import default_pool
-from s3dlio.memory.sinks import BufferSink, FileSink, MemorySink, WriterSink
+from s3dlio.memory.sinks import BufferSink, FileSink, MemorySink
 from s3dlio.memory.sources import landed
 from s3dlio.types import ObjectMetadata
 from tests.servers.scripted import (
@@ -27,6 +27,7 @@ from tests.servers.scripted import (
     Wait,
     respond,
 )
+from tests.sinks import WriterSink
 from tests.wire.s3_harness import error, read, store_of
 
 KIB = 1024
