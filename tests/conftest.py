@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -102,6 +103,13 @@ def _same_environment_after() -> Iterator[None]:
 def user_environ() -> dict[str, str]:
     """The environment that pytest was started with: for tests against real accounts only."""
     return dict(USER_ENVIRON)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> None:
+    """Collections look at what the tests of a file have made; all that the suite imports would take them a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
