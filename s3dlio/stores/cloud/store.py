@@ -69,20 +69,29 @@ class CloudStore(ObjectStore):
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> Steps[ObjectMetadata]:
         if length == 0:
-            metadata: ObjectMetadata = yield from self._head(key, conditions)
-            sink.begin(0)
-            sink.end(0)
-            return metadata
-        if self._known and offset == 0 and length is None and conditions is NO_CONDITIONS:
-            known = self._known.get(key)
-            if known is not None and self._reads_at_once(known) and sink.restartable:
-                try:
-                    read = Read(self.service, key, sink, offset, length, conditions)
-                    return read.finish_known((yield read.known_ranges(known)), known)
-                except (ObjectChangedError, ObjectNotFoundError):
-                    self.forget(key)
+            return self._read_nothing(key, sink, conditions)
         read = Read(self.service, key, sink, offset, length, conditions)
-        return (yield from self._run(read, ranged=bool(offset) or length is not None))
+        ranged = offset != 0 or length is not None
+        if self._known and not ranged and conditions is NO_CONDITIONS and sink.restartable:
+            known = self._known.get(key)
+            if known is not None and self._reads_at_once(known):
+                return self._read_known(read, key, sink, known)
+        return self._run(read, ranged=ranged)
+
+    def _read_nothing(self, key: str, sink: Sink, conditions: Conditions) -> Steps[ObjectMetadata]:
+        metadata = yield from self.service.head_object(key, conditions)
+        sink.begin(0)
+        sink.end(0)
+        return metadata
+
+    def _read_known(self, read: Read, key: str, sink: Sink, known: Known) -> Steps[ObjectMetadata]:
+        """All ranges at once; from the beginning where the object is another by now."""
+        try:
+            return read.finish_known((yield read.known_ranges(known)), known)
+        except (ObjectChangedError, ObjectNotFoundError):
+            self.forget(key)
+        again = Read(self.service, key, sink, 0, None, NO_CONDITIONS)
+        return (yield from self._run(again, ranged=False))
 
     def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Steps[ObjectMetadata]:
         if length and self.service.takes_suffix_ranges:
@@ -95,7 +104,7 @@ class CloudStore(ObjectStore):
         return (yield from self._read(key, sink, max(0, about.size - length), min(length, about.size), conditions))
 
     def _run(self, read: Read, *, ranged: bool) -> Steps[ObjectMetadata]:
-        """Send the first request of a read and those that follow it; what the answers tell of the object."""
+        """Send the first request of a read and those that follow it; the metadata in their answers."""
         request = read.first_request()
         response: Response = yield request
         if response.status not in (200, 206):
