@@ -168,7 +168,6 @@ class ObjectStore(BaseStore):
             return Call(self, "PUT", key, partial(self._write_on, key, source, options, resume), size=source.size)
         return Call(self, "PUT", key, partial(self._write, key, source, options), size=source.size)
 
-    @abstractmethod
     def writer(
         self,
         key: str,
@@ -186,6 +185,8 @@ class ObjectStore(BaseStore):
                 grow, which some services refuse in the end.
             expected_size: bytes of the object, if it is known about: all parts are equal, and large enough for it.
         """
+        self.check_key(key, "PUT")
+        return self._writer(key, options, part_size, expected_size)
 
     # -- listing
 
@@ -300,11 +301,13 @@ class ObjectStore(BaseStore):
 
     def get_tags(self, key: str) -> dict[str, str]:
         """The tags of an object."""
-        raise unsupported(self, key, "keep tags")
+        self.check_key(key, "GET_TAGS")
+        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
 
     def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace the tags of an object."""
-        raise unsupported(self, key, "keep tags")
+        self.check_key(key, "PUT_TAGS")
+        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
     def remember(self, key: str, metadata: ObjectMetadata) -> None:
         """Size and version of an object that will be read soon: stores that can use them keep them for a while."""
@@ -360,6 +363,11 @@ class ObjectStore(BaseStore):
         return self._write(key, source, options)
 
     @abstractmethod
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
+    ) -> ObjectWriter: ...
+
+    @abstractmethod
     def _list_page(self, prefix: str, recursive: bool, token: str | None, start_after: str | None) -> Any: ...
 
     @abstractmethod
@@ -376,6 +384,12 @@ class ObjectStore(BaseStore):
 
     def _copy_sized(self, source: ObjectStore, source_key: str, key: str, options: PutOptions, size: int | None) -> Any:
         return self._copy(source, source_key, key, options)
+
+    def _get_tags(self, key: str) -> Any:
+        raise unsupported(self, key, "keep tags")
+
+    def _put_tags(self, key: str, tags: Mapping[str, str]) -> Any:
+        raise unsupported(self, key, "keep tags")
 
     @abstractmethod
     def _create_container(self) -> Any: ...

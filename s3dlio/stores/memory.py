@@ -23,7 +23,6 @@ from s3dlio.stores.base import ObjectStore, ObjectWriter
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.checks import check_conditions, unsupported
 from s3dlio.types import (
-    NO_OPTIONS,
     Conditions,
     Container,
     ListEntry,
@@ -156,15 +155,9 @@ class MemoryStore(BlockingStore):
         else:
             check_conditions(existing.metadata.etag, conditions)
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
-        self.check_key(key, "PUT")
         return _MemoryWriter(self, key, options)
 
     def _delete(self, key: str, version_id: str | None) -> None:

@@ -213,7 +213,7 @@ class _Place(NamedTuple):
         if self.beneath is None:
             return self.store.writer(self.key, options=options, expected_size=size)
         assert isinstance(self.store, LocalStore)
-        return self.store.writer(self.key, options=options, beneath=self.beneath)
+        return self.store.writer_beneath(self.beneath, self.key, options)
 
 
 class _OnThread:

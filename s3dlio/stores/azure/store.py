@@ -21,13 +21,12 @@ from s3dlio.stores.azure import (
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.service import AzureService
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
-    NO_OPTIONS,
     Conditions,
     Container,
     ListPage,
@@ -90,15 +89,9 @@ class AzureStore(CloudStore):
             return uploads.write(self.service, key, source, options)
         return multipart.write(self.service, key, source, options, resume)
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
-        self.check_key(key, "PUT")
         upload = multipart.BlockUpload(self.service, key, options)
         return CloudWriter(self, key, options, upload, part_size, expected_size)
 
@@ -130,16 +123,6 @@ class AzureStore(CloudStore):
         """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.links.presign`."""
         self.check_key(key, "PRESIGN")
         return links.presign(self.account, self.container, key, self.service.path(key), method, expires, version_id)
-
-    def get_tags(self, key: str) -> dict[str, str]:
-        """The index tags of a blob."""
-        self.check_key(key, "GET_TAGS")
-        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
-
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace the index tags of a blob."""
-        self.check_key(key, "PUT_TAGS")
-        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
     def _get_tags(self, key: str) -> Steps[dict[str, str]]:
         return tags.get_tags(self.service, key)

@@ -63,15 +63,9 @@ class GcsStore(CloudStore):
             return multipart.write(self.service, self._batches, key, source, options, resume)
         return resumable.write(self.service, key, source, options, resume)
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
-        self.check_key(key, "PUT")
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
         upload = multipart.CompositeUpload(self.service, self._batches, key, options)

@@ -170,19 +170,16 @@ class LocalStore(BlockingStore):
     ) -> tuple[Replacement, Output]:
         """A replacement for ``key`` and the way its bytes are written, ``buffer_size`` at a time."""
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
-        beneath: int | None = None,
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
-        """As of every store; ``beneath`` as of :meth:`write_beneath`."""
-        self.check_key(key, "PUT")
         size = _WRITER_BUFFER if part_size is None else parse_size(part_size, name="part_size", minimum=1)
-        return _LocalWriter(self, key, options, size, beneath)
+        return _LocalWriter(self, key, options, size, None)
+
+    def writer_beneath(self, directory: int, key: str, options: PutOptions = NO_OPTIONS) -> ObjectWriter:
+        """As ``writer``; ``directory`` as of :meth:`write_beneath`."""
+        self.check_key(key, "PUT")
+        return _LocalWriter(self, key, options, _WRITER_BUFFER, directory)
 
     def write_beneath(self, directory: int, key: str, source: Source, options: PutOptions = NO_OPTIONS) -> PutResult:
         """Write ``key``, whose last segment is a name in the open ``directory``: no link leads out of that, whatever

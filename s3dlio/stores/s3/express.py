@@ -69,16 +69,11 @@ class ExpressStore(S3Store):
         self._check_options(key, "PUT", options)
         return super().write_call(key, source, options=options, resume=resume)
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
         self._check_options(key, "PUT", options)
-        return super().writer(key, options=options, part_size=part_size, expected_size=expected_size)
+        return super()._writer(key, options, part_size, expected_size)
 
     def delete_call(self, key: str, *, version_id: str | None = None, if_match: str | None = None) -> Call[None]:
         self._check_version(key, "DELETE", version_id)

@@ -10,21 +10,19 @@ from s3dlio.errors import S3dlioError, UnsupportedOperationError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.s3 import batch_delete, buckets, copying, headers, listing, multipart
+from s3dlio.stores.s3 import batch_delete, buckets, copying, headers, listing, multipart, tags
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.service import S3Service
-from s3dlio.stores.s3.tags import get_tags, put_tags
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import (
-    NO_OPTIONS,
     Conditions,
     Container,
     ListPage,
@@ -87,15 +85,9 @@ class S3Store(CloudStore):
             return (yield from multipart.write(self.service, key, source, options, resume))
         return (yield from self._write(key, source, options))
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
-        self.check_key(key, "PUT")
         upload = multipart.MultipartUpload(self.service, key, options)
         return CloudWriter(self, key, options, upload, part_size, expected_size)
 
@@ -181,13 +173,11 @@ class S3Store(CloudStore):
         check_link(account, self.uri(key), method, expires)
         return link(account, route.target, f"{route.base}/{encode_key(key)}", method, expires, version_id)
 
-    def get_tags(self, key: str) -> dict[str, str]:
-        """The tags of an object."""
-        return self.execute(Call(self, "GET_TAGS", key, lambda: get_tags(self.service, key)))
+    def _get_tags(self, key: str) -> Steps[dict[str, str]]:
+        return tags.get_tags(self.service, key)
 
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace the tags of an object."""
-        self.execute(Call(self, "PUT_TAGS", key, lambda: put_tags(self.service, key, tags)))
+    def _put_tags(self, key: str, new: Mapping[str, str]) -> Steps[None]:
+        return tags.put_tags(self.service, key, new)
 
 
 def _put(service: S3Service, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:

@@ -16,7 +16,7 @@ from s3dlio.stores.azure import failures, links
 from s3dlio.stores.azure.account import AzureAccount, account_of
 from s3dlio.stores.azure.headers import MARK_NAME
 from s3dlio.stores.azure.names import check_blob
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore
+from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import verify_md5
 from s3dlio.stores.cloud.percent import encode_key
@@ -92,10 +92,7 @@ class AzureSdkStore(SdkStore):
 
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
         if length == 0:
-            about = self._head(key, conditions)
-            sink.begin(0)
-            sink.end(0)
-            return about
+            return self._read_nothing(key, sink, conditions)
         ranges = self.settings.range
         with self._translated(key):
             try:
@@ -238,16 +235,6 @@ class AzureSdkStore(SdkStore):
         self.check_key(key, "PRESIGN")
         path = f"{self.account.base}/{self.container}/{encode_key(key)}"
         return links.presign(self.account, self.container, key, path, method, expires, version_id)
-
-    def get_tags(self, key: str) -> dict[str, str]:
-        """The index tags of a blob."""
-        self.check_key(key, "GET_TAGS")
-        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
-
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace the index tags of a blob."""
-        self.check_key(key, "PUT_TAGS")
-        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
     def _get_tags(self, key: str) -> dict[str, str]:
         with self._translated(key):

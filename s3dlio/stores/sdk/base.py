@@ -8,10 +8,11 @@ from typing import Any
 
 from s3dlio.config.settings import Settings
 from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.memory.sinks import Sink
 from s3dlio.stores.base import ObjectWriter
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.types import NO_OPTIONS, Observer, PutOptions
+from s3dlio.types import Observer, PutOptions
 
 
 class SdkStore(BlockingStore):
@@ -47,13 +48,14 @@ class SdkStore(BlockingStore):
         """A forked child makes a client of its own: the sockets of this one are its parent's."""
         self._client = None
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
+    def _read_nothing(self, key: str, sink: Sink, conditions: Conditions) -> ObjectMetadata:
+        """A read of no bytes: only the metadata."""
+        about: ObjectMetadata = self._head(key, conditions)
+        sink.begin(0)
+        sink.end(0)
+        return about
+
+    def _writer(
+        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
     ) -> ObjectWriter:
-        self.check_key(key, "PUT")
         return SpooledWriter(self, key, options)

@@ -10,18 +10,16 @@ from typing import Any, ClassVar
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
-from s3dlio.forking import ForkLock, import_all, renewed_in_child
+from s3dlio.forking import import_all
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.net import blocking
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
-from s3dlio.stores.blocking import BlockingStore
+from s3dlio.stores.base import KeyErrors, ObjectStore, Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
-from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.s3.account import S3Account, account_of
 from s3dlio.stores.s3.batch_delete import failed_delete, failures_of
 from s3dlio.stores.s3.buckets import REFUSED_REGION, region_hint
@@ -31,6 +29,7 @@ from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.listing import MARKER
 from s3dlio.stores.s3.unsorted import sorted_pages
 from s3dlio.stores.s3.xml import Failure
+from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import SourceFile, file_over
 from s3dlio.stores.sdk.boto_answers import error_of, metadata_of, page_of, time_of
 from s3dlio.stores.sdk.boto_arguments import conditions_of, copy_arguments, put_arguments
@@ -61,7 +60,7 @@ _warned: set[tuple[str, str]] = set()
 _AT_ONCE = 8 << 20
 
 
-class BotoStore(BlockingStore):
+class BotoStore(SdkStore):
     """One bucket. The parameters are those of :class:`S3Store`."""
 
     scheme: ClassVar[str] = "s3"
@@ -80,14 +79,10 @@ class BotoStore(BlockingStore):
         settings: Settings | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        super().__init__(root or f"s3://{bucket}", observers)
+        super().__init__(root or f"s3://{bucket}", settings or account.settings, observers)
         self.account = account
         self.bucket = bucket
         self._place = account.endpoint.place(bucket)  # refuses what cannot be reached
-        self.settings = settings or account.settings
-        self._client: Any = None
-        self._lock = ForkLock()
-        renewed_in_child(self)
         self._warn_of_unheeded()
 
     @property
@@ -103,18 +98,8 @@ class BotoStore(BlockingStore):
                 _warned.add((backend, name))
                 log.warning("the transport %s has no use for %s, which is set (%s)", backend, name, origin)
 
-    @property
-    def client(self) -> Any:
-        """The boto3 client, made on first use."""
-        if self._client is None:
-            with self._lock:
-                if self._client is None:  # another thread may have been quicker
-                    self._client = boto_client(self.account)
-        return self._client
-
-    def renew(self) -> None:
-        """A forked child makes a client of its own: the sockets of this one are its parent's."""
-        self._client = None
+    def _make_client(self) -> Any:
+        return boto_client(self.account)
 
     @contextlib.contextmanager
     def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
@@ -136,10 +121,7 @@ class BotoStore(BlockingStore):
         self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
     ) -> ObjectMetadata:
         if length == 0:
-            about = self._head(key, conditions)
-            sink.begin(0)
-            sink.end(0)
-            return about
+            return self._read_nothing(key, sink, conditions)
         arguments = conditions_of(conditions)
         if offset or length is not None:
             last = "" if length is None else offset + length - 1
@@ -238,17 +220,6 @@ class BotoStore(BlockingStore):
         )
         self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=arguments, Config=config)
 
-    def writer(
-        self,
-        key: str,
-        *,
-        options: PutOptions = NO_OPTIONS,
-        part_size: int | None = None,
-        expected_size: int | None = None,
-    ) -> ObjectWriter:
-        self.check_key(key, "PUT")
-        return SpooledWriter(self, key, options)
-
     # -- listing
 
     def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
@@ -322,14 +293,6 @@ class BotoStore(BlockingStore):
         # boto3 would sign in the old way, and name the host of another region.
         service, base = self.account.service(self.bucket)
         return link(self.account, service, f"{base}/{encode_key(key)}", method, expires, version_id)
-
-    def get_tags(self, key: str) -> dict[str, str]:
-        self.check_key(key, "GET_TAGS")
-        return self.execute(Call(self, "GET_TAGS", key, lambda: self._get_tags(key)))
-
-    def put_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        self.check_key(key, "PUT_TAGS")
-        self.execute(Call(self, "PUT_TAGS", key, lambda: self._put_tags(key, tags)))
 
     def _get_tags(self, key: str) -> dict[str, str]:
         with self._translated(key):

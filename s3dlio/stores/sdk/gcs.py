@@ -105,9 +105,7 @@ class GcsSdkStore(SdkStore):
 
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
         if length == 0:
-            about = self._head(key, conditions)
-            sink.take(b"")
-            return about
+            return self._read_nothing(key, sink, conditions)
         ranged = offset != 0 or length is not None
         blob = self.blob(key, conditions)
         try:
