@@ -12,7 +12,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.stores.base import ObjectWriter
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.types import Observer, PutOptions
+from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions
 
 
 class SdkStore(BlockingStore):
