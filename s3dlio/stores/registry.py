@@ -46,7 +46,6 @@ def _cloud(backend: Callable[[Location, Settings], str], **modules: str) -> Stor
 
     def factory(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
         module = importlib.import_module(modules[backend(location, settings)])
-        importlib.import_module("s3dlio.net.lane")  # needed by the first batch
         return cast(StoreFactory, module.open_store)(location, settings, observers)
 
     return factory
