@@ -169,8 +169,9 @@ class FileSettings(Section):
         0, size(0), "bytes; direct:// reads and writes less than this through the page cache", "S3DLIO_DIRECT_MIN_SIZE"
     )  # fmt: skip
     page_cache: str = setting(
-        "normal", choice("normal", "sequential", "random", "dontneed", "auto"), "what the page cache is told of reads: "
-        "dontneed: to forget what was read; auto: sequential from 64 MiB on, random below", "S3DLIO_PAGE_CACHE"
+        "normal", choice("normal", "sequential", "random", "dontneed", "auto"),
+        "what the page cache is told of reads, those of uploads too: dontneed: to forget what was read; "
+        "auto: sequential from 64 MiB on, random below", "S3DLIO_PAGE_CACHE"
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def delete(
         return _rehearse(store, keys, tell)
     with reporting(progress) as watcher:
         tally = delete_keys(
-            session, store, _told(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
+            session, store, _announced(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
         )
     if whole and not tally.failures and _is_directory(store, key):
         store.rmdir(key, recursive=True)
@@ -137,7 +137,7 @@ def _before_links(paths: Iterable[str], start: int) -> Iterator[str]:
             yield path
 
 
-def _told(keys: Iterable[str], store: ObjectStore, tell: Callable[[str], None]) -> Iterator[str]:
+def _announced(keys: Iterable[str], store: ObjectStore, tell: Callable[[str], None]) -> Iterator[str]:
     for key in keys:
         tell(store.uri(key))
         yield key
@@ -145,7 +145,7 @@ def _told(keys: Iterable[str], store: ObjectStore, tell: Callable[[str], None]) 
 
 def _rehearse(store: ObjectStore, keys: Iterable[str], tell: Callable[[str], None]) -> TransferSummary:
     tally = Tally()
-    for _ in _told(keys, store, tell):
+    for _ in _announced(keys, store, tell):
         tally.start()
     return tally.summary()
 

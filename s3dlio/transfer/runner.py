@@ -57,17 +57,17 @@ class RunOptions:
     cancel: CancelToken | None = None
 
 
-def run_options(how: TransferOptions, operation: str, watcher: Progress, journal: Journal | None = None) -> RunOptions:
-    """How a transfer with these options is run, observed by ``watcher``."""
-    return RunOptions(operation, how.max_in_flight, how.continue_on_error, journal, watcher, how.cancel)
+def run_options(how: TransferOptions, operation: str, progress: Progress, journal: Journal | None = None) -> RunOptions:
+    """How a transfer with these options is run, observed by ``progress``."""
+    return RunOptions(operation, how.max_in_flight, how.continue_on_error, journal, progress, how.cancel)
 
 
 def route_options(
-    session: Session, how: TransferOptions, watcher: Progress, journal: Journal | None = None
+    session: Session, how: TransferOptions, progress: Progress, journal: Journal | None = None
 ) -> RouteOptions:
     """What the routes of a transfer with these options do besides moving the bytes."""
     return RouteOptions(
-        how.verify, how.preserve_mtime, how.options, byte_meter(watcher), journal=journal, executor=session.executor
+        how.verify, how.preserve_mtime, how.options, byte_meter(progress), journal=journal, executor=session.executor
     )
 
 
@@ -124,7 +124,7 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
         TransferCancelledError: the caller's token was cancelled.
         S3dlioError: the listing failed.
     """
-    transfer = _Transfer(route, how)
+    transfer = _RunningPlan(route, how)
 
     def seen(entry: Entry) -> None:
         if isinstance(entry, Item):
@@ -149,7 +149,7 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
     return transfer.tally
 
 
-class _Transfer:
+class _RunningPlan:
     """One running plan."""
 
     def __init__(self, route: Route, how: RunOptions) -> None:
