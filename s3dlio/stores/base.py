@@ -105,14 +105,9 @@ class ObjectStore(BaseStore):
             sink.let_go()
 
     def read_call(
-        self,
-        key: str,
-        sink: Sink,
-        *,
-        offset: int = 0,
-        length: int | None = None,
+        self, key: str, sink: Sink, *, offset: int = 0, length: int | None = None,
         conditions: Conditions = NO_CONDITIONS,
-    ) -> Call[ObjectMetadata]:
+    ) -> Call[ObjectMetadata]:  # fmt: skip
         """A read into ``sink``, of the whole object or of a range; its result is the metadata of the object.
 
         ``ObjectMetadata.size`` is the size of the whole object where the answer has it.
@@ -121,13 +116,8 @@ class ObjectStore(BaseStore):
         ranged = offset != 0 or length is not None
         if ranged:
             check_range(self.uri(key), offset, length)
-        call: Call[ObjectMetadata] = Call(
-            self,
-            "GET_RANGE" if ranged else "GET",
-            key,
-            partial(self._read, key, sink, offset, length, conditions),
-            sink=sink,
-        )
+        read = partial(self._read, key, sink, offset, length, conditions)
+        call: Call[ObjectMetadata] = Call(self, "GET_RANGE" if ranged else "GET", key, read, sink=sink)
         if ranged:
             call.range = offset, length
         return call
@@ -329,7 +319,6 @@ class ObjectStore(BaseStore):
 
     def mkdir(self, key: str) -> None:
         """Make a directory and its parents; object stores have none, so there it does nothing."""
-        return
 
     def rmdir(self, key: str, *, recursive: bool = False) -> None:
         """Remove a directory; on object stores, with ``recursive``, everything under the prefix."""
