@@ -12,6 +12,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from s3dlio import api
+from s3dlio.config import settings
+from s3dlio.memory.pool import default_pool
 from tests.servers import Server, ServerUnavailable, reaper
 from tests.servers.azurite import AzuriteServer
 from tests.servers.certs import Authority, make_authority
@@ -110,6 +113,25 @@ def _quick_collections() -> None:
     """Collections look at what the tests of a file have made; all that the suite imports would take them a second."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is configured, the default client is made anew, and the pool of buffers stays as large as it was."""
+    settings.reset_configured()
+    monkeypatch.setattr(default_pool(), "max_idle_bytes", default_pool().max_idle_bytes)
+    monkeypatch.setattr(api, "_default", None)
+    yield
+    settings.reset_configured()
+
+
+@pytest.fixture
+def faulty_gcs_server() -> Iterator[FullGcsServer]:
+    """Our own Google Cloud Storage with one bucket; a test uses every fault that it plans."""
+    with FullGcsServer() as server:
+        server.buckets["bucket"] = {}
+        yield server
+        assert server.faults == [], "a fault was not used"
 
 
 @pytest.fixture(scope="session")

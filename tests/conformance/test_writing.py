@@ -17,6 +17,7 @@ from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Conditions, PutOptions
 from tests.conformance.stores import Case
+from tests.threads import run_in_threads
 
 MIB = 1 << 20
 CREATE_ONLY = PutOptions(conditions=Conditions(if_none_match="*"))
@@ -104,11 +105,7 @@ def test_create_only_has_one_winner(case: Case, store: ObjectStore) -> None:
         except BaseException as error:
             lost.append(error)
 
-    threads = [threading.Thread(target=compete, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(compete, range(8))
     assert len(won) == 1, lost
     # S3 may answer 409 to one that came while the other was being written.
     assert all(isinstance(e, (errors.AlreadyExistsError, errors.PreconditionFailedError)) for e in lost), lost

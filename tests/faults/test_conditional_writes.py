@@ -3,12 +3,10 @@ tells whether it was done, equal content does not."""
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import itertools
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -33,6 +31,7 @@ from s3dlio.stores.sdk.azure import AzureSdkStore
 from s3dlio.stores.sdk.boto import BotoStore
 from s3dlio.stores.sdk.gcs import GcsSdkStore
 from s3dlio.types import Conditions, PutOptions
+from tests.threads import serving
 
 PART = 5 << 20
 CREATE = PutOptions(conditions=Conditions(if_none_match="*"))
@@ -160,12 +159,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    server = Cloud()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    with contextlib.closing(server.socket):
+    with serving(Cloud()) as server:
         yield server
-        server.shutdown()
 
 
 def s3_settings(cloud: Cloud) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,11 +24,8 @@ Act = Callable[[ObjectStore], Any]
 
 
 @pytest.fixture
-def server() -> Iterator[FullGcsServer]:
-    with FullGcsServer() as server:
-        server.buckets["bucket"] = {}
-        yield server
-        assert server.faults == [], "a fault was not used"
+def server(faulty_gcs_server: FullGcsServer) -> FullGcsServer:
+    return faulty_gcs_server
 
 
 def open_at(endpoint: str, bucket: str = "bucket", **gcs: Any) -> ObjectStore:

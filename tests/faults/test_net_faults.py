@@ -32,6 +32,7 @@ from tests.servers.certs import Authority, make_authority
 from tests.servers.delayed import DelayedServer
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.scripted import Close, Expect, ExpectClose, Receive, Reset, ScriptedServer, Send, Wait, respond
+from tests.threads import run_in_threads
 from tests.wire.harness import DRIVERS, HTTP, Calls, Driver, asking, get, put, service_of
 from tests.wire.s3_harness import read, store_of
 
@@ -262,11 +263,7 @@ def test_eight_threads_on_one_store(moto_server: Server) -> None:
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, range(8))
     assert errors == []
 
 
@@ -288,11 +285,7 @@ def test_threads_over_a_network_that_breaks() -> None:
         proxy.plan(*faults)
         store = store_of(proxy.endpoint, retry={"max_attempts": 20})
         failures: list[BaseException] = []
-        threads = [threading.Thread(target=lambda: failures.extend(batch(store, 60))) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(lambda _: failures.extend(batch(store, 60)), range(4))
         assert failures == []
         proxy.assert_planned_faults_happened()
 

@@ -14,6 +14,7 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
+from tests.threads import serving
 from tests.wire.s3_harness import store_of
 
 MIB = 1 << 20
@@ -85,13 +86,8 @@ class _Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def slow() -> Iterator[Slow]:
-    server = Slow()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Slow()) as server:
+        yield server
 
 
 def store(slow: Slow, limit: float = LIMIT) -> S3Store:

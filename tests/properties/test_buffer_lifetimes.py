@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dlio.memory import BufferPool, BytesView
+from tests.threads import run_in_threads
 
 BOUND = 256 << 10
 SIZES = st.one_of(st.integers(0, 20_000), st.sampled_from([4096, 8192, 65_536, 1 << 20]))
@@ -123,11 +124,7 @@ def test_threads_that_lease_keep_and_pass_on() -> None:
                 cycle: list[Any] = [held.pop()]
                 cycle.append(cycle)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, range(6))
     assert not failures
     for seen, expected in box:
         assert bytes(seen[:64]) == bytes(seen[-64:]) == expected

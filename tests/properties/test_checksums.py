@@ -8,24 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3dlio.memory.crc32c import combine, crc32c, from_base64, to_base64
+from tests.witnesses import crc32c_by_definition
 
 CHECKSUMS = st.integers(0, 2**32 - 1)
 PARTS = st.lists(st.binary(max_size=200), max_size=8)
 
 
-def bit_by_bit(data: bytes) -> int:
-    """The definition, as slow as it is plain."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
 @given(st.binary(max_size=300))
 def test_it_is_the_checksum_by_definition(data: bytes) -> None:
-    assert crc32c(data) == bit_by_bit(data)
+    assert crc32c(data) == crc32c_by_definition(data)
 
 
 @given(PARTS)

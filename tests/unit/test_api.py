@@ -14,18 +14,11 @@ import pytest
 
 import s3dlio
 from s3dlio import api
-from s3dlio.config import settings
 from s3dlio.config.settings import SECTIONS
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.transfer.options import TransferOptions
 
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.reset_configured()
-    monkeypatch.setattr(api, "_default", None)
-    yield
-    settings.reset_configured()
+pytestmark = pytest.mark.usefixtures("fresh_settings")
 
 
 def test_the_functions_are_those_of_one_client(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from s3dlio.net.message import Pause
 from s3dlio.stores.base import Call
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.memory import MemoryStore
+from tests.witnesses import Outcomes
 
 
 class Fake(MemoryStore):
@@ -62,22 +63,16 @@ def executor(request: pytest.FixtureRequest) -> Iterator[BaseExecutor]:
     made.shutdown()
 
 
-class Seen:
-    """Keeps what a batch reports."""
+class Seen(Outcomes):
+    """Keeps what a batch reports; cancels it after one call."""
 
     def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
         self.cancel = CancelToken()
-        self.results: dict[int, Any] = {}
-        self.errors: dict[int, BaseException] = {}
         self._stop_at = stop_at
 
     def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        assert index not in self.results
-        assert index not in self.errors
-        if error is None:
-            self.results[index] = result
-        else:
-            self.errors[index] = error
+        super().done(index, result, error)
         if index == self._stop_at:
             self.cancel.cancel("enough")
 

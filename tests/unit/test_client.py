@@ -30,6 +30,7 @@ from s3dlio.errors import (
 from s3dlio.memory.sources import Source
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.types import ObjectMetadata, Observation, PutOptions, PutResult
+from tests.threads import run_in_threads
 
 
 @pytest.fixture
@@ -636,11 +637,7 @@ def test_a_client_is_shared_among_threads(client: Client, base: str) -> None:
         for i in range(20):
             client.put_bytes(f"{base}{number}/{i}", b"%d" % i)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(work, range(4))
     assert len(client.list(base, recursive=True)) == 80
 
 

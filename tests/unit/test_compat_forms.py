@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,9 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio import api
-from s3dlio.config import settings
 from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError
 
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.reset_configured()
-    monkeypatch.setattr(api, "_default", None)
-    yield
-    settings.reset_configured()
+pytestmark = pytest.mark.usefixtures("fresh_settings")
 
 
 def test_the_version() -> None:

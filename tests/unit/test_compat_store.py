@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import s3dlio
-from s3dlio import api
 from s3dlio.compat.configs import CloudConfig
 from s3dlio.config import settings
 from s3dlio.errors import (
@@ -29,12 +27,7 @@ from s3dlio.stores.local.file import FileStore
 MIB = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.reset_configured()
-    monkeypatch.setattr(api, "_default", None)
-    yield
-    settings.reset_configured()
+pytestmark = pytest.mark.usefixtures("fresh_settings")
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -222,8 +222,8 @@ def test_a_file_that_is_replaced_is_the_one_that_was_opened(tmp_path: Path, stor
     assert read_while(store, path, lambda: store.put(str(path), b"y" * 20 * MIB)) == b"x" * 20 * MIB
 
 
-def test_a_small_file_that_shrinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
+def shrinking_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of 100 bytes, which is truncated to 10 once its size has been asked for."""
     path.write_bytes(b"x" * 100)
     real = os.fstat
 
@@ -233,22 +233,18 @@ def test_a_small_file_that_shrinks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return found
 
     monkeypatch.setattr(file_module.os, "fstat", fstat)
+    return path
+
+
+def test_a_small_file_that_shrinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shrinking_file(tmp_path / "file", monkeypatch)
     with pytest.raises(errors.ObjectChangedError):
         FileStore().get_range(str(path), 0, 50)
 
 
 def test_a_small_file_that_shrinks_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The short way of small files gives up, and the ordinary one finds the file as it is now."""
-    path = tmp_path / "file"
-    path.write_bytes(b"x" * 100)
-    real = os.fstat
-
-    def fstat(fd: int) -> os.stat_result:
-        found = real(fd)
-        os.truncate(path, 10)
-        return found
-
-    monkeypatch.setattr(file_module.os, "fstat", fstat)
+    path = shrinking_file(tmp_path / "file", monkeypatch)
     assert FileStore().get(str(path)) == b"x" * 10
 
 

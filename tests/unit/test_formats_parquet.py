@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import threading
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from s3dlio import formats
 from s3dlio.errors import ConfigError, CorruptDataError, MissingDependencyError
 from s3dlio.formats.parquet_read import FooterCache
+from tests.threads import run_in_threads
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -242,11 +242,7 @@ def test_of_many_threads_one_gets_to_fetch(reader: MemoryReader) -> None:
     index = formats.ParquetIndex(reader)
     index.ensure_indexed(["flat"])
     answers: list[bool] = []
-    threads = [threading.Thread(target=lambda: answers.append(index.check_and_mark("flat", 0, 1))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(lambda _: answers.append(index.check_and_mark("flat", 0, 1)), range(8))
     assert sorted(answers) == [False] + [True] * 7
 
 

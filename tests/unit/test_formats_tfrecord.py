@@ -12,25 +12,16 @@ import pytest
 
 from s3dlio import formats
 from s3dlio.errors import ConfigError, CorruptDataError
+from tests.witnesses import crc32c_by_definition
 
 RECORDS = [b"a" * 10, b"b" * 100, b""]
 ENTRIES = [(0, 26), (26, 116), (142, 16)]
 INDEX = "0 26\n26 116\n142 16\n"
 
 
-def slow_crc32c(data: bytes) -> int:
-    """CRC32C bit by bit, from its definition (RFC 3720, appendix B.4): an independent witness."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
 def slow_record(data: bytes) -> bytes:
     def masked(part: bytes) -> bytes:
-        crc = slow_crc32c(part)
+        crc = crc32c_by_definition(part)
         return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % (1 << 32))
 
     length = struct.pack("<Q", len(data))

@@ -30,6 +30,7 @@ from s3dlio.stores.registry import open_store
 from s3dlio.stores.sdk.gcs import GcsSdkStore
 from s3dlio.types import Conditions
 from s3dlio.uri import parse
+from tests.threads import run_in_threads
 
 
 def settings_of(environ: dict[str, str] | None = None, **gcs: Any) -> Settings:
@@ -378,11 +379,7 @@ def test_a_token_is_fetched_once_by_many_threads() -> None:
         return Token("t", time.time() + 3600)
 
     tokens = Tokens(fetch)
-    threads = [threading.Thread(target=tokens) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(lambda _: tokens(), range(8))
     assert len(fetched) == 1
 
 

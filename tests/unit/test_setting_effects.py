@@ -15,6 +15,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.memory.crc32c import crc32c, to_base64
 from s3dlio.stores.s3 import S3Store
+from tests.threads import run_in_threads, serving
 
 KIB, MIB = 1 << 10, 1 << 20
 DATA = bytes(range(256)) * KIB * 2  # 512 KiB
@@ -116,13 +117,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    server = Bucket()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Bucket()) as server:
+        yield server
 
 
 def client_of(url: str, **sections: dict[str, Any]) -> Client:
@@ -143,11 +139,7 @@ def test_max_connections_bounds_what_is_kept(kept: int, connections: int, bucket
     with client_of(bucket.url, http={"max_connections": kept}) as client:
         for _ in range(2):
             bucket.gather(2, "GET")
-            threads = [threading.Thread(target=client.get_range, args=("s3://b/k", at, 10)) for at in (0, 1)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            run_in_threads(lambda at: client.get_range("s3://b/k", at, 10), (0, 1))
     assert len({seen.connection for seen in bucket.seen}) == connections
 
 

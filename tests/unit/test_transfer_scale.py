@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from s3dlio.transfer.runner import RunOptions, run_plan
 from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.summary import Tally
 from s3dlio.transfer.task import Task
+from tests.threads import run_in_threads
 
 #: Bytes. Pages ahead and items in flight hold half of it; all keys or items of a test below would hold more.
 BOUND = 8 << 20
@@ -277,10 +277,6 @@ def test_whoever_watches_is_told_of_one_thing_at_a_time() -> None:
         tells: list[Callable[[], None]] = [
             lambda: watcher.add(1, 1), lambda: meter(1), lambda: tally.succeed(1),
         ]  # fmt: skip
-        threads = [threading.Thread(target=lambda tell=tell: [tell() for _ in range(50)]) for tell in tells]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(lambda tell: [tell() for _ in range(50)], tells)
     assert observer.calls == 150
     assert not observer.overlaps

@@ -16,6 +16,7 @@ from s3dlio.net.message import Request, Response, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.s3.sigv4 import UnsignedSigner
+from tests.witnesses import Outcomes
 
 #: Retries follow at once; nothing waits for long.
 QUICK = RetrySettings(max_attempts=4, base_delay=0.0, max_delay=0.0, retry_after_cap=0.0)
@@ -56,24 +57,15 @@ def by_lane(request: Request) -> Response:
 DRIVERS: dict[str, Driver] = {"blocking": by_blocking, "lane": by_lane}
 
 
-class Calls:
+class Calls(Outcomes):
     """Operations for ``Lane.run``, each a function that makes steps; keeps what the lane reports of them."""
 
     def __init__(self, makes: Sequence[Callable[[], Any]]) -> None:
+        super().__init__()
         self._makes = makes
-        self.results: dict[int, Any] = {}
-        self.errors: dict[int, BaseException] = {}
 
     def __iter__(self) -> Any:
         return iter([(index, _Operation(make)) for index, make in enumerate(self._makes)])
-
-    def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        assert index not in self.results
-        assert index not in self.errors
-        if error is None:
-            self.results[index] = result
-        else:
-            self.errors[index] = error
 
 
 @dataclasses.dataclass

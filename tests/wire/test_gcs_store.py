@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import random
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import google.auth.credentials
@@ -30,11 +29,8 @@ DATA = random.Random(5).randbytes(3 * MIB + 77)
 
 
 @pytest.fixture
-def server() -> Iterator[FullGcsServer]:
-    with FullGcsServer() as server:
-        server.buckets["bucket"] = {}
-        yield server
-        assert server.faults == [], "a fault was not used"
+def server(faulty_gcs_server: FullGcsServer) -> FullGcsServer:
+    return faulty_gcs_server
 
 
 def make_store(endpoint: str, http: dict[str, Any] | None = None, **gcs: Any) -> GcsStore:

@@ -6,7 +6,6 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,11 +25,8 @@ OPTIONS = PutOptions(content_type="text/x-test", metadata={"colour": "blau ä"})
 
 
 @pytest.fixture
-def server() -> Iterator[FullGcsServer]:
-    with FullGcsServer() as server:
-        server.buckets["bucket"] = {}
-        yield server
-        assert server.faults == [], "a fault was not used"
+def server(faulty_gcs_server: FullGcsServer) -> FullGcsServer:
+    return faulty_gcs_server
 
 
 def make_store(server: FullGcsServer, multipart: dict[str, int] | None = None, **gcs: Any) -> GcsStore:

@@ -18,6 +18,7 @@ from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store, sessions
 from s3dlio.uri import parse
 from tests.servers.scripted import Action, Expect, ReceivedRequest, ScriptedServer, Send, respond
+from tests.threads import run_in_threads
 from tests.wire.s3_harness import error, read, settings_of
 
 BUCKET = "train--usw2-az1--x-s3"
@@ -179,11 +180,7 @@ def test_threads_that_need_a_session_at_once_make_one() -> None:
             barrier.wait()
             found.append(signer._session.credentials())
 
-        threads = [threading.Thread(target=ask) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(lambda _: ask(), range(8))
         assert len(found) == 8
         assert len(set(found)) == 1
         server.assert_consumed()

@@ -14,6 +14,7 @@ from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.stores.s3 import S3Store
 from s3dlio.transfer.delete import delete_many
 from tests.servers.scripted import Expect, ScriptedServer, respond
+from tests.threads import serving
 from tests.wire.s3_harness import error, settings_of, store_of
 
 WIDTH = 4
@@ -101,13 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    server = Service()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Service()) as server:
+        yield server
 
 
 def test_deletes_slow_down_when_they_are_throttled_and_come_back(
