@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
@@ -187,8 +187,27 @@ def check_texts(name: str, values: Any) -> None:
         check_text(f"{name}[{key!r}]", value)
 
 
+class _WithoutKey:
+    """Options whose pickle has no key. In its place stands what every store refuses as a key: without one, an object
+    would be written in the clear."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+        if values["sse_customer_key"] is not None:
+            values["sse_customer_key"] = KEY_LEFT_OUT
+        return type(self), tuple(values.values())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(_WithoutKey):
     """Preconditions of a read or write.
 
     ``if_match``/``if_none_match`` are ETags (``"*"`` as if_none_match: create only); ``generation`` is GCS's number;
@@ -206,24 +225,6 @@ class Conditions:
         for name in ("if_match", "if_none_match", "version_id"):
             check_text(name, getattr(self, name))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _without_key(self)
-
-    def __copy__(self) -> Conditions:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Conditions:
-        return self
-
-
-def _without_key(options: Conditions | PutOptions) -> tuple[Any, ...]:
-    """What a pickle holds. In the key's place stands what every store refuses as a key: without one, an object would
-    be written in the clear."""
-    values = {each.name: getattr(options, each.name) for each in fields(options)}
-    if values["sse_customer_key"] is not None:
-        values["sse_customer_key"] = KEY_LEFT_OUT
-    return type(options), tuple(values.values())
-
 
 #: Stands for a customer's key in what was pickled; it is no key.
 KEY_LEFT_OUT = b"a customer's key is not pickled; give it again"
@@ -232,7 +233,7 @@ NO_CONDITIONS = Conditions()
 
 
 @dataclass(frozen=True, slots=True)
-class PutOptions:
+class PutOptions(_WithoutKey):
     """What a write may carry besides its bytes; what a store cannot keep is an UnsupportedOperationError.
 
     ``durable`` asks local stores for fsync of the file and its directory. ``sse_customer_key`` is the raw 32-byte key,
@@ -258,15 +259,6 @@ class PutOptions:
             check_text(name, getattr(self, name))
         for name in ("metadata", "tags"):
             check_texts(name, getattr(self, name))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _without_key(self)
-
-    def __copy__(self) -> PutOptions:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> PutOptions:
-        return self
 
     def says_anew(self) -> bool:
         """Whether a copy with these options gets other metadata or content fields than its source."""
