@@ -66,7 +66,7 @@ def from_exception(
     Args:
         error: what was raised.
         uri, operation: as of :class:`S3dlioError`.
-        of_service: it was raised while a service's answer was looked at, which is then what is odd.
+        of_service: it was raised while a service's answer was parsed, so the answer is at fault.
     """
     about: dict[str, Any] = {"uri": uri, "operation": operation}
     if isinstance(error, OSError):

@@ -3,8 +3,8 @@ for.
 
 Of all threads only the one that forked lives on in the child. A lock that another one held stays held there, a thread
 that was to finish something never does, and sockets are shared with the parent. Whatever outlives a call and has one
-of these registers here. Locks that are not ours cannot be renewed, those of a module that is being imported and of the
-system's libraries: a fork waits until nobody has them (``importing``, ``native``).
+of these registers here. The import lock and the locks of system libraries cannot be replaced from here: a fork waits
+until no other thread holds them (``importing``, ``native``).
 """
 
 from __future__ import annotations

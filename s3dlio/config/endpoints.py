@@ -1,4 +1,4 @@
-"""Settings of one S3 endpoint: a table of the configuration file that lies over the others where it is talked to.
+"""Settings of one S3 endpoint: a table of the configuration file, whose values replace the general ones.
 
 ``[endpoint."host:port"]``, or ``[endpoint."https://host:port"]``, holds settings by their full names (``s3.region``).
 """
@@ -105,7 +105,7 @@ def read_endpoints(tables: Any, sections: Mapping[str, type[Section]], path: str
         path: the file, for messages.
 
     Raises:
-        ConfigError: no endpoint, an unknown name, a value of the wrong type, an endpoint that stands there twice.
+        ConfigError: no endpoint, an unknown name, a value of the wrong type, an endpoint that has two tables.
     """
     if not isinstance(tables, Mapping):
         raise ConfigError(

@@ -41,7 +41,7 @@ IGNORED_VARIABLES = {
     "RUST_LOG": "the log is Python's: init_logging(), or -v of s3-cli",
 }
 
-#: Read elsewhere in the project, so no slip of the pen: the interpreter that benchmarks find the replaced package in.
+#: Read elsewhere in the project, so not a misspelling: the interpreter that benchmarks find the replaced package in.
 _KNOWN_ELSEWHERE = frozenset({"S3DLIO_REFERENCE_PYTHON"})
 
 DOTENV_SWITCH = "S3DLIO_LOAD_DOTENV"

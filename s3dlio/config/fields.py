@@ -91,14 +91,14 @@ def flag_or_off(name: str, value: Any) -> bool:
 
 
 def text(name: str, value: Any) -> str:
-    """Text; its value stands in no message, because some of it is secret."""
+    """Text; its value is never put into a message, because some of it is secret."""
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
     return value.strip()
 
 
 def region_name(name: str, value: Any) -> str:
-    """The name of a region: it stands in every signature, and on AWS in a host name."""
+    """The name of a region: part of every signature, and on AWS of a host name."""
     written = text(name, value)
     if not _REGION.fullmatch(written):
         raise ConfigError(
@@ -192,7 +192,7 @@ def find_field(sections: Mapping[str, type[Section]], section: str, name: str, o
         sections: every section by its name.
         section: one of these.
         name: the setting.
-        origin: where it stands, for the message.
+        origin: where it was set, for the message.
 
     Raises:
         ConfigError: there is none; the message says what there is.

@@ -21,7 +21,7 @@ PROGRAM = ("configure()", "argument")
 
 
 class Problem(NamedTuple):
-    """A value that cannot be used: what it is of, the value (secrets masked), where it stands and what is wrong."""
+    """A value that cannot be used: the setting, the value (secrets masked), where it was set, and what is wrong."""
 
     name: str
     value: str
@@ -92,7 +92,7 @@ class Reading:
             self.origins[f"{section}.{name}"] = origin
 
     def drop_ignored_endpoint(self) -> None:
-        """Take an endpoint of a variable back where that is asked for."""
+        """Drop an endpoint that a variable gave, where ``ignore_configured_endpoint_urls`` is set."""
         from_variable = self.origins.get("s3.endpoint_url", "").partition(" ")[0] not in ("configuration", *PROGRAM)
         if self.values["s3"].get("ignore_configured_endpoint_urls") and from_variable:
             self.values["s3"].pop("endpoint_url", None)
@@ -135,8 +135,8 @@ _told: set[str] = set()
 
 
 def _tell_of_unknown(sections: Mapping[str, type[Section]], layers: Iterable[Layer]) -> None:
-    """Once for each in a process: a setting that was misspelt has no other symptom than its missing effect. It may be
-    another program's, so it is no warning."""
+    """Log each once in a process: a misspelt setting has no other symptom than its missing effect. It may be another
+    program's variable, so this is no warning."""
     for name, reason in unknown_variables(sections, layers).items():
         if name not in _told:
             _told.add(name)

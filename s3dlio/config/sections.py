@@ -135,7 +135,7 @@ class ExecutorSettings(Section):
 
 @dataclass(frozen=True)
 class TransferSettings(Section):
-    """What every batch keeps to."""
+    """Limits of every batch."""
 
     max_in_flight_bytes: int = setting(
         1024 * MiB, size(1), "bytes that a batch of writes holds in flight at most", "S3DLIO_MAX_IN_FLIGHT_BYTES"

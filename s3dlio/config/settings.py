@@ -68,7 +68,7 @@ class Settings:
             **arguments: one mapping of values for each section: ``s3={"region": "eu-west-1"}``. None means unset.
 
         Raises:
-            ConfigError: an unknown section or name, or a value of the wrong type; it says where that stands.
+            ConfigError: an unknown section or name, or a value of the wrong type; the message says where it was set.
         """
         return cls._read(environ, arguments, None)
 
@@ -76,7 +76,7 @@ class Settings:
     def inspect(
         cls, environ: Mapping[str, str] | None = None, **arguments: Mapping[str, Any]
     ) -> tuple[Self, list[Problem]]:
-        """As ``resolve``, but what cannot be used is left out and told."""
+        """As ``resolve``, but what cannot be used is left out and returned as problems."""
         problems: list[Problem] = []
         return cls._read(environ, arguments, problems), problems
 
@@ -131,7 +131,7 @@ class Settings:
         return self.origins.get(name, "default")
 
     def from_dotenv(self, name: str) -> bool:
-        """Whether the value of ``name`` came from a ``.env`` file that nobody has called trusted."""
+        """Whether the value of ``name`` came from a ``.env`` file that was not declared trusted."""
         return self.origin(name).startswith(environment.DOTENV_ORIGIN)
 
     def describe(self) -> Iterator[Shown]:
@@ -192,12 +192,12 @@ def configure(section: str, values: Mapping[str, Any]) -> None:
 
 
 def configured() -> dict[str, dict[str, Any]]:
-    """What ``configure`` was told."""
+    """The values that were set with ``configure``."""
     with _lock:
         return {section: dict(values) for section, values in _configured.items()}
 
 
 def reset_configured() -> None:
-    """Forget what ``configure`` was told."""
+    """Drop the values that were set with ``configure``."""
     with _lock:
         _configured.clear()

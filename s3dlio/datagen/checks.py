@@ -61,7 +61,7 @@ def fits_in_memory(size: int) -> None:
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
-        return  # a platform that does not tell: the allocation itself will
+        return  # the platform does not report its memory: a failing allocation will
     if size > physical:
         raise ConfigError(
             f"size {size} is more than the {physical} bytes of memory of this machine; "

@@ -40,12 +40,12 @@ def run_calls(
         executor: whose threads help.
         budget: bounds the bytes of the writes in flight. Where it is used up, a lane lets a call in flight end first.
         adaptive: keep fewer calls in flight for a while when a cloud service asks to slow down.
-        ahead: the reader that the calls are made from, if there is one: then they are None where it gives None.
+        ahead: the prefetching reader that ``calls`` are made from, if any: where it gives None, ``calls`` gives None.
     """
     feed = Feed(calls, cancel, ahead)
     if feed.next_is_blocking():
         run_loops(feed, width, on_done, cancel, executor, budget)
-    # Loops leave when they meet a call that wants a lane; a lane can do what a loop does, so it goes on to the end.
+    # Loops stop at the first call of a cloud store. Lanes run calls of any store, so they run the rest.
     if feed.next_load() is not None:
         run_lanes(feed, width, on_done, cancel, executor, budget, adaptive)
 

@@ -178,7 +178,7 @@ class _Lanes:
         from s3dlio.net.lane import Lane
 
         budget, on_done = self._budget, self._on_done
-        taken: dict[int, Call[Any]] = {}  # what is in flight, where somebody has to know
+        taken: dict[int, Call[Any]] = {}  # calls in flight, kept where a budget or a second lane needs them
 
         def done(index: int, result: Any, error: BaseException | None) -> None:
             call = taken.pop(index)

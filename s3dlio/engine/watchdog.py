@@ -1,7 +1,7 @@
 """Calls that do not come back: one thread of the process looks at those that run, every few milliseconds.
 
-A call costs nothing to be looked at: its thread says in an attribute what it runs. While nothing runs for a while, the
-thread sleeps.
+Being watched costs a call nothing: its thread keeps in an attribute what it runs. After a while in which nothing runs,
+the watchdog's thread sleeps.
 """
 
 from __future__ import annotations

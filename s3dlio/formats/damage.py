@@ -1,4 +1,4 @@
-"""Whatever goes wrong while damaged data are read is told as damaged data."""
+"""Exceptions that other libraries raise on damaged data become a CorruptDataError."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The caller's own buffer, lent for the time of one call: afterwards nothing in here exports it, not even the frames of
-an error that somebody keeps. A bytearray could not be resized, and other buffers not be given back."""
+an error that the caller keeps. While it is exported a bytearray cannot be resized, nor an mmap be closed."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class ConnectionPool(Server):
         """Close the connections that have been idle since ``until`` (``time.monotonic``) or longer."""
         while self._idle:
             try:
-                connection = self._idle.popleft()  # first it is ours alone, then its time is read
+                connection = self._idle.popleft()  # off the stack before its time is read: no other thread uses it
             except IndexError:
                 return
             if connection.idle_since > until:

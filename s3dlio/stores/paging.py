@@ -12,9 +12,9 @@ MAX_EMPTY = 10_000
 
 
 class Paging:
-    """Looks at each page of a listing, and refuses one that does not get on.
+    """Checks each page of a listing, and refuses a listing that makes no progress.
 
-    One page is kept, anew at every power of two: that finds any circle in the end (Brent).
+    One page is kept, replaced at every power of two: that finds any cycle in the end (Brent).
     """
 
     __slots__ = ("_empty", "_kept", "_kept_token", "_number")

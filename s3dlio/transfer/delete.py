@@ -53,7 +53,7 @@ def delete(
         dry_run: delete nothing; ``on_key`` is called with what would be deleted.
         max_in_flight: how many batches (1,000 keys each, where the service takes so many) are in flight at most; fewer
             while the service asks to slow down.
-        progress: hears how many objects are gone.
+        progress: an observer of how many objects were deleted.
         cancel: stops from another thread.
         on_key: is called with the URI of every object before it is deleted.
 
@@ -226,7 +226,7 @@ class _Deletion:
 
     Args:
         token: stops it.
-        progress: hears what is gone.
+        progress: an observer of how many objects were deleted.
         keep_going: a batch that fails as a whole does not stop the others.
     """
 

@@ -31,8 +31,8 @@ class Scope(Enum):
     ALL = "they would fail, too"
 
 
-#: That many failures of which nobody knows whether they lie in the objects, and not one object transferred: they lie
-#: in the permissions, the settings or the service.
+#: After so many failures that may or may not lie in the objects, and no object transferred, the cause is taken to be
+#: the permissions, the settings or the service.
 MAX_UNSURE = 100
 
 #: Codes of services for what no other object can be spared: the bucket, the credentials, the account.

@@ -1,4 +1,4 @@
-"""The listing of a large directory, with its sub-directories listed side by side and told in the same order.
+"""The listing of a large directory: its sub-directories are listed concurrently, the entries stay in order.
 
 A service lists one page after another, so a listing of a million keys is a thousand round trips in a row. The
 directories directly below the one that is asked for do not depend on each other: ``width`` of them are listed at a

@@ -71,7 +71,7 @@ def put_generated(
         object_type, elements, dedup, compress, algorithm, mode, chunk_size, seed: the data, as of
             :class:`s3dlio.formats.objects.ObjectConfig`; without a seed each run makes others.
         continue_on_error: go on after a failure; otherwise nothing more is started.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
 
     Returns:
         What was done, failures included; ``summary.raise_for_failures("PUT")`` raises them.

@@ -26,7 +26,7 @@ class TransferOptions:
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure. What lies in one object never stops the others.
         journal: a file that records what is done; an interrupted transfer with the same journal goes on.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from another thread.
         options: content type, storage class and the like, for every object that is written.
 

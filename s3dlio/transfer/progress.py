@@ -1,4 +1,4 @@
-"""How far a transfer has come: an observer protocol, nobody, and a bar on a terminal."""
+"""How far a transfer has come: the observer protocol, an observer that does nothing, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """Nobody watches."""
+    """An observer that does nothing."""
 
     def add(self, total_objects: int, total_bytes: int) -> None:
         return None

@@ -45,7 +45,7 @@ class RunOptions:
         continue_on_error: go on after every failure; otherwise nothing more is started after one that would meet all
             objects (:mod:`s3dlio.transfer.failure_scope`).
         journal: what it has is skipped; it records what is done.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from outside.
     """
 

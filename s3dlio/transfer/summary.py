@@ -1,4 +1,4 @@
-"""What a transfer did: counted while it runs, told when it has ended."""
+"""What a transfer did: counted while it runs, returned when it has ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Tally:
     """Counts of a running transfer. Safe to call from any thread.
 
     Args:
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
     """
 
     def __init__(self, progress: Progress | None = None) -> None:

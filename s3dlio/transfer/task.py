@@ -22,7 +22,7 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 
 
 class RefusedItemError(Exception):
-    """Carries the reason why one item cannot be transferred to whoever counts: the other items go on.
+    """One item cannot be transferred, for the reason given; it counts as failed, and the other items go on.
 
     Args:
         error: the reason.
@@ -36,7 +36,7 @@ class RefusedItemError(Exception):
 
 
 class Task(Call[T]):
-    """A call made of other calls. Those are what observers see; the task itself is not told to them.
+    """A call made of other calls. Those are what observers see; the task itself is not reported to them.
 
     Args:
         store: the store that decides where the task runs: on a lane if it is a cloud store.

@@ -22,14 +22,14 @@ def check_length(uri: str, expected: int, actual: int) -> None:
 
 
 def described(store: ObjectStore, key: str, told: ObjectMetadata) -> Steps[ObjectMetadata]:
-    """All that is kept with an object, of which a read told ``told``."""
+    """All metadata kept with an object; ``told`` is what its read returned."""
     if store.reads_tell_all:
         return told
     return (yield from perform(store.head_call(key, conditions=Conditions(version_id=told.version_id))))
 
 
 def checksum_of(store: ObjectStore, key: str, size: int, told: int | None = None) -> Steps[int]:
-    """The CRC32C of an object: as the service tells, or by reading it.
+    """The CRC32C of an object: from the service, or by reading it.
 
     Args:
         store: where it is.

@@ -49,7 +49,7 @@ def put(
         chunk_size: bytes.
         elements: how many records a TFRecord file has, how many rows an array.
         seed: the same bytes at every run.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
 
     Raises:
         ConfigError: an argument is unknown or out of range; nothing was written.

@@ -59,7 +59,7 @@ def upload(
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         journal: a file that records what is done; after an interruption the same call goes on.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
 
@@ -112,7 +112,7 @@ def download(
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``, which files get back.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         journal: a file that records what is done; after an interruption the same call goes on.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
 
     Raises:
@@ -164,7 +164,7 @@ def copy(
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         journal: a file that records what is done; after an interruption the same call goes on.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
 
@@ -246,7 +246,7 @@ def sync(
         dst: likewise.
         max_in_flight: how many objects at a time.
         delete: when all is transferred, delete what only ``dst`` has.
-        dry_run: transfer and delete nothing; ``on_action`` hears what would be done.
+        dry_run: transfer and delete nothing; ``on_action`` is called with what would be done.
         checksum: compare the CRC32C instead of the time.
         create_bucket: create the destination's bucket first.
         pattern: only names in which this regular expression is found; a shell pattern that is none works too.
@@ -254,7 +254,7 @@ def sync(
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
-        progress: hears what moves.
+        progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         on_action: called with every transfer before it starts, and with every deletion.
         options: content type, storage class and the like, for every object.

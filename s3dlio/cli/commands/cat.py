@@ -37,7 +37,7 @@ def tail(context: Context) -> None:
     store, key = context.client.store_for(uri)
     sink = MemorySink()
     with context.one_object(uri, _HINT):
-        # What does not fit into memory is read from where it begins, which the last byte tells.
+        # A long tail is read in pieces. Reading the last byte gives the size, and so where it begins.
         size = store.execute(store.tail_call(key, sink, count if count <= TAIL_AT_ONCE else 1)).size
         begin = max(0, size - count)
         if count > TAIL_AT_ONCE:
@@ -75,7 +75,7 @@ def pieces(context: Context, uri: str, offset: int, length: int | None) -> Itera
         try:
             told = store.execute(store.read_call(key, sink, offset=start, length=count, conditions=conditions))
         except S3dlioError as error:
-            error.operation = "GET"  # that it is read in pieces is our own affair
+            error.operation = "GET"  # the user asked for one read: the pieces are not shown
             raise
         return sink.view(), told.size, Conditions(if_match=told.etag)
 

@@ -73,7 +73,7 @@ class CredentialProvider:
                 missing = "AWS_SECRET_ACCESS_KEY" if s3.access_key_id else "AWS_ACCESS_KEY_ID"
                 raise ConfigError(f"{missing} is not set, but its other half is", hint="set both, or neither")
             return Credentials(s3.access_key_id, s3.secret_access_key, s3.session_token)
-        with self._asking:  # one asks, and the others hear what it was told
+        with self._asking:  # one thread asks; the others wait, and share its result
             failed = self._failed
             if failed is None or time.monotonic() > failed.at + _LOOK_AGAIN:
                 return self._asked_for()

@@ -152,7 +152,7 @@ class MultipartUpload:
         return result
 
     def _tidy(self) -> Steps[None]:
-        """Ours is over: others that its lost requests may have made are not needed either."""
+        """This upload is over: abort others that lost replies to its creation may have left."""
         if self._in_doubt is not None:
             yield from orphans.abort_unknown(self._service, self._key, *self._in_doubt)
         orphans.known.discard(self._id)

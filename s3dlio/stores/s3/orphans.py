@@ -27,7 +27,7 @@ _LATE = (0.2, 0.6)
 #: Services tell times in whole seconds, and the Date of an answer is as coarse.
 _COARSE_SECONDS = 2.0
 
-#: The open uploads that this process was told of: whosever they are, no lost request made them.
+#: Ids of open uploads that this process has begun or resumed: no lost request made these.
 known: set[str] = set()
 
 

@@ -49,7 +49,7 @@ def has_files(s3: S3Settings) -> bool:
 
 
 def open_session(settings: Settings) -> Any:
-    """A botocore session of the profile, whose requests (to STS, say) go where ours do.
+    """A botocore session of the profile, whose requests (to STS, say) use the region and the CA bundle of the settings.
 
     Raises:
         ConfigError: there is no such profile, or a file cannot be read.
@@ -73,7 +73,7 @@ def open_session(settings: Settings) -> Any:
 
 @contextlib.contextmanager
 def profile_errors() -> Iterator[None]:
-    """What botocore raises about its files, as ours.
+    """Turn what botocore raises about its files into a ConfigError.
 
     Raises:
         ConfigError: there is no such profile, or a file cannot be read.
@@ -155,7 +155,7 @@ def _ask_for_code(prompt: str) -> str:
 
 
 def resolver_of(credentials: Callable[[], Credentials]) -> Any:
-    """Keys for a session of botocore, from a function of ours that gives those in force."""
+    """Keys for a session of botocore, from the function that gives the keys in force."""
     from botocore.credentials import CredentialProvider, CredentialResolver, ReadOnlyCredentials
     from botocore.credentials import Credentials as Found
 

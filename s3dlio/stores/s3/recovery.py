@@ -134,7 +134,7 @@ def _elsewhere(route: Route, request: Request, location: str) -> Request | None:
 
 
 def _code_of_head(request: Request, response: Response) -> str:
-    """What the error document would say that an answer to HEAD cannot have, as far as its date tells."""
+    """The error code of a refused HEAD, whose answer has no error document: as far as its Date shows it."""
     told = time_of(response) if request.method == "HEAD" and response.status == 403 else None
     signer = request.service.signer
     if told is None or not isinstance(signer, SigV4Signer):

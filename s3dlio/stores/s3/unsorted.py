@@ -1,8 +1,8 @@
 """Listings of a service that lists directories only, and in no order (Amazon S3 API Reference, ListObjectsV2, on
-directory buckets), told as all others are: by any prefix, sorted by key.
+directory buckets), presented as all others are: by any prefix, sorted by key.
 
-Nothing can be told before everything is known, so the names of a whole listing are in memory: 100 bytes and the key for
-each object.
+Nothing can be returned before all of it is listed, so the names of a whole listing are in memory: 100 bytes and the
+key for each object.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class BotoStore(SdkStore):
 
     @contextlib.contextmanager
     def _translated(self, key: str, options: PutOptions = NO_OPTIONS) -> Iterator[None]:
-        """Turn boto3's exceptions into ours."""
+        """Turn boto3's exceptions into an S3dlioError."""
         from botocore import exceptions
 
         try:
