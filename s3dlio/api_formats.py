@@ -135,14 +135,14 @@ def parquet_get_rg(
 
     Raises:
         ConfigError: there is no such row group, column or way to decode.
-        CorruptDataError: it is no Parquet file, or was written anew: then call ``parquet_cache_invalidate``.
+        CorruptDataError: it is no Parquet file, or was replaced: then call ``parquet_cache_invalidate``.
         MissingDependencyError: pyarrow is not installed.
     """
     return formats.parquet_get_rg(_uri(uri), rg_idx, col_indices, footer_cap, decode, reader=_Objects())
 
 
 def parquet_cache_invalidate(uri: URI) -> None:
-    """Forget the footer of a Parquet file: needed after it was written anew."""
+    """Forget the footer of a Parquet file: needed after it was replaced."""
     formats.parquet_cache_invalidate(_uri(uri))
 
 

@@ -27,7 +27,7 @@ Sections = dict[str, dict[str, Any]]
 
 
 class PageCacheMode(StrEnum):
-    """What the page cache is told of files that are read: the setting ``file.page_cache``."""
+    """The advice for the page cache on files that are read: the setting ``file.page_cache``."""
 
     Normal = "normal"
     Sequential = "sequential"
@@ -246,7 +246,7 @@ class FileSystemConfig:
         alignment: bytes to which O_DIRECT aligns; None: what the file system asks for, else 4096.
         min_io_size: bytes; less is read and written through the page cache (``file.direct_min_size``).
         sync_writes: a put returns when the file is on the disk (``file.durable``).
-        page_cache_mode: what the page cache is told of reads (``file.page_cache``).
+        page_cache_mode: advice for the page cache on reads (``file.page_cache``).
         buffer_pool: (number, bytes of each): so much memory that was read into stays for this process's next reads.
         enable_range_engine: has no meaning here, and says so: a file is read in one go; batches read many at a time.
         range_engine: likewise.

@@ -125,7 +125,7 @@ class ParquetIndex:
         return None if file is None else len(file.ranges)
 
     def invalidate_uri(self, uri: str) -> None:
-        """Forget a file, for example because it was written anew."""
+        """Forget a file, for example because it was replaced."""
         self._files.pop(uri, None)
 
     def clear(self) -> None:

@@ -153,7 +153,7 @@ class FooterCache:
         return footer
 
     def invalidate(self, uri: str) -> None:
-        """Forget `uri`, for example because it was written anew."""
+        """Forget `uri`, for example because it was replaced."""
         with self._lock:
             self._footers.pop(uri, None)
 
@@ -180,7 +180,7 @@ def parquet_cache_clear() -> None:
 
 
 def parquet_cache_invalidate(uri: str) -> None:
-    """Forget the footer of `uri`: needed after the file was written anew."""
+    """Forget the footer of `uri`: needed after the file was replaced."""
     _cache.invalidate(uri)
 
 

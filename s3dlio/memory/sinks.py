@@ -47,7 +47,7 @@ class Sink(ABC):
 
     def stage(self, length: int) -> memoryview:
         """Memory in which ``length`` bytes, or as many as it has room for, are gathered before they are handed to a
-        function of ``at``. They are handed over for good: whoever gathers asks anew for the next ones."""
+        function of ``at``. They are handed over for good: the next bytes need another call."""
         return default_pool().lease(length)
 
     def whole(self, data: memoryview) -> None:

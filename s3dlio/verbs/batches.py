@@ -169,7 +169,7 @@ def pre_stat_and_cache(session: Session, uris: Iterable[URI], max_in_flight: int
         max_in_flight: how many at a time.
 
     Returns:
-        How many objects were found. What is found is believed for ``range.size_cache_seconds``.
+        How many objects were found. Sizes are kept for ``range.size_cache_seconds``.
 
     Raises:
         BatchError: some failed; the first failure stops the rest.

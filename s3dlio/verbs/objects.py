@@ -228,7 +228,7 @@ def stat(
 
 
 def exists(session: Session, uri: URI) -> bool:
-    """Whether there is such an object; False for a directory. What cannot be told is raised, not guessed.
+    """Whether there is such an object; False for a directory. Where that cannot be found out, the error is raised.
 
     Raises:
         PermissionDeniedError, NetworkError, InvalidURIError, ...

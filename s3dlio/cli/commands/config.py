@@ -61,7 +61,7 @@ def _wrong(line: Shown, problem: Problem) -> Shown:
 def _without_effect(settings: Settings) -> dict[str, str]:
     try:
         found = ignored_variables()
-    except ConfigError:  # told already
+    except ConfigError:  # reported already
         return {}
     if settings.s3.backend != "arrow":
         for name in ("s3.h2c", "s3.https_h2"):
@@ -74,5 +74,5 @@ def _without_effect(settings: Settings) -> dict[str, str]:
 def _unknown() -> dict[str, str]:
     try:
         return unknown_variables(list(variable_layers()))
-    except ConfigError:  # told already
+    except ConfigError:  # reported already
         return {}

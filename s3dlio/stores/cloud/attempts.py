@@ -2,7 +2,7 @@
 
 Whether such a write was done cannot be seen by its content: another writer may have written the same. So each carries a
 random mark in the metadata of what it writes, the same one however often it is sent, and where an answer leaves open
-what was done, the object is looked at: with our mark, it is ours.
+what was done, the object's metadata are read: if they have the mark, this write was done.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ log = logging.getLogger("s3dlio.s3")
 _PAUSES = (0.1, 0.3, 1.0)
 #: Seconds before it is looked again for an upload whose creation was given up on its way: 5 % come after a first look.
 _LATE = (0.2, 0.6)
-#: Services tell times in whole seconds, and the Date of an answer is as coarse.
+#: Services give times in whole seconds, and the Date of an answer is as coarse.
 _COARSE_SECONDS = 2.0
 
 #: Ids of open uploads that this process has begun or resumed: no lost request made these.
@@ -60,11 +60,11 @@ def abort(service: S3Service, key: str, upload: str, *, stragglers: bool) -> Ste
 def abort_unknown(
     service: S3Service, key: str, asked: float, answered: float, lost: int, *, late: bool = False
 ) -> Steps[None]:
-    """Abort uploads of ``key`` that our lost requests made: begun while we asked, without a part, and not ``known``.
+    """Abort uploads of ``key`` that lost requests made: begun during the request, without a part, and not ``known``.
 
-    An upload of somebody else has parts soon after it was begun, so this is called when ours is over; where it has none
-    it must have been begun in the same seconds to be mistaken. Where there are more of the kind than we can have made,
-    some are somebody's, and all stay. A look that fails is logged.
+    Another client's upload has parts soon after it was begun, so this is called when the write is over. It is mistaken
+    for an orphan only if it has none and was begun in the same seconds. Where there are more of the kind than there
+    were lost requests, some belong to other clients, and all stay. A listing that fails is logged.
 
     Args:
         service: where.

@@ -90,14 +90,14 @@ class Listed(NamedTuple):
 def parse_list(body: bytes | bytearray) -> Listed:
     """A page of ListObjectsV2 (or of its first version).
 
-    What the page tells of itself must fit what was found, else a real parser reads it.
+    The page's own fields must agree with what was found, else an XML parser reads it.
 
     Raises:
         ProtocolError: the body is not a whole listing, or contradicts itself.
     """
     xml = _decoded(body)
     first, last = xml.find("<Contents>"), xml.rfind("</Contents>")
-    about = xml if first < 0 else xml[:first] + xml[last:]  # what it tells besides its keys
+    about = xml if first < 0 else xml[:first] + xml[last:]  # the fields of the page itself
     names, folders = _KEY.findall(xml), _COMMON_PREFIX.findall(about)
     told = {name: text_of(about, name) for name in _ABOUT}
     if not _is_usual(xml, about, told, len(names), len(folders)):
@@ -107,7 +107,7 @@ def parse_list(body: bytes | bytearray) -> Listed:
     return _checked(told, ListPage(keys, prefixes, lambda: _entries(xml, keys)), encoded)
 
 
-#: What a listing tells of itself.
+#: The fields of a listing page itself.
 _ABOUT = ("EncodingType", "KeyCount", "IsTruncated", "NextContinuationToken", "Marker", "NextMarker")
 
 
