@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import errno
 import io
 import lzma
 import math
@@ -20,6 +19,7 @@ from s3dlio.formats.damage import as_corruption
 from s3dlio.formats.stored_zip import StoredZip
 from s3dlio.memory import BytesView, default_pool
 from s3dlio.memory.buffers import byte_view
+from s3dlio.memory.positioned_file import PositionedFile
 from s3dlio.types import Payload
 
 if TYPE_CHECKING:
@@ -251,31 +251,20 @@ def _promised_size(file: IO[bytes] | ViewFile) -> int | None:
     return None if dtype.hasobject else file.tell() + math.prod(shape) * dtype.itemsize
 
 
-class ViewFile(io.RawIOBase):
+class ViewFile(PositionedFile):
     """A read-only file over memory that is not copied, as `io.BytesIO` would."""
 
     def __init__(self, view: memoryview) -> None:
+        super().__init__(len(view))
         self._view = view
-        self._at = 0
 
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
-        if self._at < 0:
-            raise OSError(errno.EINVAL, "seek before the start")  # as files do: zipfile catches it
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
     def read(self, size: int = -1) -> bytes:
-        piece = bytes(self._view[self._at :] if size < 0 else self._view[self._at : self._at + size])
-        self._at += len(piece)
+        start = self._position
+        piece = bytes(self._view[start:] if size < 0 else self._view[start : start + size])
+        self._position += len(piece)
         return piece
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -140,22 +141,19 @@ def s3_swift(request: pytest.FixtureRequest) -> Iterator[Case]:
     yield from _cloud(request, "swift_server", "s3://conformance-{}", **features)
 
 
+def _paged(cases: Iterator[Case]) -> Iterator[Case]:
+    """The store asks for pages of the size that the case tells."""
+    for case in cases:
+        case.store.page_size = case.page_size  # type: ignore[attr-defined]
+        yield case
+
+
 def _azure(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
     request.getfixturevalue("monkeypatch").setenv("S3DLIO_AZURE_BACKEND", backend)
     root = f"az://devstoreaccount1/conformance-{backend}-{{}}"
     # Azure takes a backslash for a slash; Azurite cannot list control characters. Azure's pages have 5,000 names.
     features = {"page_size": 100, "refuses": "\\\x01", "resolves_dots": backend == "sdk"}
-    for case in _cloud(request, "azurite_server", root, **features):
-        case.store.page_size = case.page_size  # type: ignore[attr-defined]
-        yield case
-
-
-def azure(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield from _azure(request, "native")
-
-
-def azure_sdk(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield from _azure(request, "sdk")
+    yield from _paged(_cloud(request, "azurite_server", root, **features))
 
 
 def _gcs_emulator(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
@@ -165,28 +163,10 @@ def _gcs_emulator(request: pytest.FixtureRequest, backend: str) -> Iterator[Case
     yield from _cloud(request, "gcs_server", f"gs://conformance-{backend}-{{}}", lacks=lacks, **features)
 
 
-def gcs_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield from _gcs_emulator(request, "native")
-
-
-def gcs_sdk_emulator(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield from _gcs_emulator(request, "sdk")
-
-
 def _gcs(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
     request.getfixturevalue("monkeypatch").setenv("S3DLIO_GCS_BACKEND", backend)
     root = f"gs://conformance-{backend}-{{}}"
-    for case in _cloud(request, "gcs_full_server", root, page_size=100, refuses="\r\n"):
-        case.store.page_size = case.page_size  # type: ignore[attr-defined]
-        yield case
-
-
-def gcs(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield from _gcs(request, "native")
-
-
-def gcs_sdk(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield from _gcs(request, "sdk")
+    yield from _paged(_cloud(request, "gcs_full_server", root, page_size=100, refuses="\r\n"))
 
 
 CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
@@ -199,12 +179,12 @@ CASES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Case]]] = {
     "s3-swift": s3_swift,
     "s3-swift-tls": s3_swift_tls,
     "s3-ceph": s3_ceph,
-    "azure": azure,
-    "azure-sdk": azure_sdk,
-    "gcs-emulator": gcs_emulator,
-    "gcs-sdk-emulator": gcs_sdk_emulator,
-    "gcs": gcs,
-    "gcs-sdk": gcs_sdk,
+    "azure": functools.partial(_azure, backend="native"),
+    "azure-sdk": functools.partial(_azure, backend="sdk"),
+    "gcs-emulator": functools.partial(_gcs_emulator, backend="native"),
+    "gcs-sdk-emulator": functools.partial(_gcs_emulator, backend="sdk"),
+    "gcs": functools.partial(_gcs, backend="native"),
+    "gcs-sdk": functools.partial(_gcs, backend="sdk"),
 }
 
 #: One store for each way to write a key, on the server that is strictest about it.

@@ -7,6 +7,7 @@ soon as the *thread* that started it ends.)
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -48,6 +49,14 @@ def _tell(command: str) -> None:
         assert _helper.stdin is not None
         _helper.stdin.write(command.encode())
         _helper.stdin.flush()
+
+
+@atexit.register
+def _end() -> None:
+    if _helper is not None and _owner == os.getpid():
+        assert _helper.stdin is not None
+        _helper.stdin.close()
+        _helper.wait(10)
 
 
 def _main() -> None:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
 from typing import Any
 
 from s3dlio.errors import S3dlioError
+from s3dlio.memory.positioned_file import PositionedFile
 from s3dlio.memory.sources import Source
 
 
-class MemoryFile(io.RawIOBase):
+class MemoryFile(PositionedFile):
     """A file to write, over memory that is there already; parts may come in any order."""
 
     def __init__(self, place: memoryview) -> None:
+        super().__init__(len(place))
         self._place = place
-        self._position = 0
 
     def writable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = _target(self._position, len(self._place), offset, whence)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def write(self, data: Any) -> int:
         end = self._position + len(data)
@@ -38,27 +28,17 @@ class MemoryFile(io.RawIOBase):
         return len(data)
 
 
-class SourceFile(io.RawIOBase):
+class SourceFile(PositionedFile):
     """A file to read, over a source."""
 
     def __init__(self, source: Source) -> None:
+        super().__init__(source.size)
         self._source = source
-        self._position = 0
         #: Why it could not be read.
         self.failure: S3dlioError | None = None
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = _target(self._position, self._source.size, offset, whence)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
     def read(self, size: int | None = -1) -> bytes:
         left = self._source.size - self._position
@@ -82,6 +62,3 @@ def file_over(source: Source) -> Iterator[SourceFile]:
             raise
         raise file.failure from error
 
-
-def _target(position: int, size: int, offset: int, whence: int) -> int:
-    return offset + (0, position, size)[whence]
