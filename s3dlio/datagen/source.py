@@ -12,6 +12,7 @@ from s3dlio.datagen.checks import one_of, thread_count, whole_number, writable_b
 from s3dlio.datagen.layout import BLOCK, Layout
 from s3dlio.datagen.streams import ALGORITHMS, MAX_OBJECTS, Stream, fill_zeros, new_key
 from s3dlio.hardware import cpus_of_node
+from s3dlio.reentrancy import submit
 
 # To start a thread and wait for it takes 0.15 ms, in which the caller's own makes a megabyte: below 8 MiB for each
 # the second gains nothing. Pieces are small enough that nobody waits long for the last one.
@@ -139,8 +140,8 @@ def in_parallel(
     here = int(cpus is None)
     pin = None if cpus is None else functools.partial(os.sched_setaffinity, 0, cpus)  # 0: the thread that calls it
     with ThreadPoolExecutor(max(1, threads - here), "s3dlio-datagen", pin) as pool:
-        others = [pool.submit(take_pieces) for _ in range(threads - here)]
-        if here:
+        others = [submit(pool, take_pieces) for _ in range(threads - here)]
+        if here or None in others:  # None: a signal handler within another call that hands out work
             take_pieces()
-        for other in others:
+        for other in filter(None, others):
             other.result()
