@@ -81,11 +81,11 @@ def from_exception(
 
 def of_caller(error: Exception) -> Exception:
     """Mark an error that the caller's own code has raised (a callback): it leaves as it is."""
-    error.leaves_as_it_is = True  # type: ignore[attr-defined]
+    error.raise_unchanged = True  # type: ignore[attr-defined]
     return error
 
 
-def is_ours(error: BaseException) -> bool:
+def must_convert(error: BaseException) -> bool:
     """Whether an exception, before it may leave, must become an :class:`S3dlioError`."""
     wild = isinstance(error, Exception) and not isinstance(error, S3dlioError)
-    return wild and not getattr(error, "leaves_as_it_is", False)
+    return wild and not getattr(error, "raise_unchanged", False)

@@ -94,7 +94,7 @@ def _renew_all() -> None:
             log.exception("something could not be renewed in a forked child")
 
 
-class Unforked:
+class ForkBarrier:
     """Work during which other threads do not fork, for ``with``, in any number of threads.
 
     Args:
@@ -137,10 +137,10 @@ class Unforked:
 
 
 #: Around imports within calls: a child can never import a module that another thread was importing.
-importing = Unforked(patience=30.0)
+importing = ForkBarrier(patience=30.0)
 #: Around look-ups of names and TLS handshakes: the system's resolver and OpenSSL have locks of their own. A resolver
 #: may be silent for long, so a fork waits for what is quick only, such as reading files.
-native = Unforked(patience=1.0)
+native = ForkBarrier(patience=1.0)
 
 
 def import_all(*names: str) -> None:

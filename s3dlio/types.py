@@ -260,7 +260,7 @@ class PutOptions(_WithoutKey):
         for name in ("metadata", "tags"):
             check_texts(name, getattr(self, name))
 
-    def says_anew(self) -> bool:
+    def replaces_metadata(self) -> bool:
         """Whether a copy with these options gets other metadata or content fields than its source."""
         return self.metadata is not None or any(getattr(self, name) for name in _CARRIED)
 

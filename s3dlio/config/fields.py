@@ -1,4 +1,4 @@
-"""How one setting is declared, read and checked; ``settings`` is the list of them."""
+"""How one setting is declared, read and checked; ``sections`` is the list of them."""
 
 from __future__ import annotations
 

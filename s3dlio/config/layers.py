@@ -81,7 +81,7 @@ class Reading:
         for layer in reversed(layers):
             for section, name, variable, written in _variables(self._sections, layer.variables):
                 self._put(section, name, written, f"{variable} ({layer.origin})", f"{layer.origin} {variable}")
-        _tell_of_unknown(self._sections, layers)
+        _log_unknown(self._sections, layers)
 
     def _put(self, section: str, name: str, value: Any, label: str, origin: str) -> None:
         entry = next((entry for known, entry, _ in fields_of(self._sections[section]) if known == name), None)
@@ -134,7 +134,7 @@ def unknown_variables(sections: Mapping[str, type[Section]], layers: Iterable[La
 _told: set[str] = set()
 
 
-def _tell_of_unknown(sections: Mapping[str, type[Section]], layers: Iterable[Layer]) -> None:
+def _log_unknown(sections: Mapping[str, type[Section]], layers: Iterable[Layer]) -> None:
     """Log each once in a process: a misspelt setting has no other symptom than its missing effect. It may be another
     program's variable, so this is no warning."""
     for name, reason in unknown_variables(sections, layers).items():

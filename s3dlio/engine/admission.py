@@ -1,4 +1,4 @@
-"""What may be in flight: how many operations, and how many bytes of memory."""
+"""Limits of a batch: the check of how many operations it may have in flight, and a budget of bytes in memory."""
 
 from __future__ import annotations
 

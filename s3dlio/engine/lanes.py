@@ -39,20 +39,20 @@ def run_lanes(
     epoll loop (docs/performance). Between sockets and files two move more: 8 files of 512 MiB came down in 2.5 s
     instead of 3.3.
     """
-    beside = _Beside(width, on_done, cancel, executor, budget)
-    with executor.helpers(beside.run, cancel) as helpers:
+    blocking = _BlockingCalls(width, on_done, cancel, executor, budget)
+    with executor.helpers(blocking.run, cancel) as helpers:
         try:
             while (load := feed.next_load()) is not None:
                 may_share = width > 1 and CPUS > 1 and executor.free > 0
                 shared = may_share and load >= BULKY
-                lanes = _Lanes(feed, beside, helpers, on_done, cancel, budget, adaptive, may_share, shared)
+                lanes = _Lanes(feed, blocking, helpers, on_done, cancel, budget, adaptive, may_share, shared)
                 executor.share(lanes.run, 1 if shared else 0, cancel)
-            beside.drain()
+            blocking.drain()
         finally:
-            beside.end()
+            blocking.end()
 
 
-class _Beside:
+class _BlockingCalls:
     """Calls of blocking stores that lanes meet: they run on helpers, so that none holds up what is in flight.
 
     Each takes its place in the width from the window of the lane that met it.
@@ -139,7 +139,7 @@ class _Lanes:
 
     Args:
         feed: the calls.
-        beside, helpers: where calls that block run.
+        blocking, helpers: where calls that block run.
         on_done, cancel, budget, adaptive: as of :func:`s3dlio.engine.batch.run_calls`.
         may_share: there may be two lanes.
         shared: there are; each has half the width. One that ends leaves its half to the other.
@@ -148,7 +148,7 @@ class _Lanes:
     def __init__(
         self,
         feed: Feed,
-        beside: _Beside,
+        blocking: _BlockingCalls,
         helpers: Helpers,
         on_done: Done,
         cancel: CancelToken,
@@ -157,9 +157,9 @@ class _Lanes:
         may_share: bool,
         shared: bool,
     ) -> None:
-        width = max(1, beside.width - beside.taken)
+        width = max(1, blocking.width - blocking.taken)
         self._feed = feed
-        self._beside = beside
+        self._blocking = blocking
         self._helpers = helpers
         self._windows = [width // 2, width - width // 2] if shared else [width]  # taken from the end
         self._on_done = on_done
@@ -186,20 +186,20 @@ class _Lanes:
                 budget.release(call.held)
             on_done(index, result, error)
 
-        with self._beside.lock:
+        with self._blocking.lock:
             window = self._windows.pop()
             lane = Lane(window=window, cancel=self._cancel, limit=AdaptiveLimit(window) if self._adaptive else None)
-            self._beside.lanes.append(lane)
+            self._blocking.lanes.append(lane)
         try:
             if self._shared or budget is not None:
                 lane.run(self._counted(lane, taken, done), done)
             else:
                 lane.run(self._plain(lane, on_done), on_done)
         finally:
-            with self._beside.lock:
-                self._beside.lanes.remove(lane)
+            with self._blocking.lock:
+                self._blocking.lanes.remove(lane)
                 self._alone = True
-                for other in self._beside.lanes:
+                for other in self._blocking.lanes:
                     other.window += lane.window
 
     def _plain(self, lane: Lane, done: Done) -> Iterator[Item | None]:
@@ -214,7 +214,7 @@ class _Lanes:
                 return
             if call.store.is_cloud:
                 yield item
-            elif not self._beside.take(item, lane, self._helpers):
+            elif not self._blocking.take(item, lane, self._helpers):
                 if lane.busy:
                     self._feed.give_back(item)
                     yield None
@@ -247,7 +247,7 @@ class _Lanes:
             if call.store.is_cloud:
                 taken[index] = call
                 yield item
-            elif not self._beside.take(item, lane, self._helpers):
+            elif not self._blocking.take(item, lane, self._helpers):
                 if lane.busy:
                     if budget is not None:
                         budget.release(call.held)
@@ -262,7 +262,7 @@ class _Lanes:
         if budget.take(size):
             return True
         if wait:
-            self._beside.drain()  # what has no thread yet would hold its bytes for ever
+            self._blocking.drain()  # what has no thread yet would hold its bytes for ever
         return wait and budget.acquire(size, self._cancel)
 
     def _is_for_others(self, call: Call[Any], taken: dict[int, Call[Any]]) -> bool:
@@ -272,8 +272,8 @@ class _Lanes:
             return self._may_share and self._alone and not bulky
         if self._leaving or self._small < _SMALL_IN_A_ROW:
             return False
-        with self._beside.lock:
-            leaves = not self._leaving and len(self._beside.lanes) > 1
+        with self._blocking.lock:
+            leaves = not self._leaving and len(self._blocking.lanes) > 1
             self._leaving = self._leaving or leaves
         return leaves
 

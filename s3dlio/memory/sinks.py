@@ -160,7 +160,7 @@ class BufferSink(Sink):
             raise self._misfit(size)
         self.size = size
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The call is over: the buffer is the caller's alone, whoever still refers to this sink."""
         self._buffer = memoryview(b"")
 

@@ -56,7 +56,7 @@ class ObjectStore(BaseStore):
     """
 
     #: The metadata of a read are complete; otherwise only those of a head are.
-    reads_tell_all: ClassVar[bool] = True
+    reads_return_metadata: ClassVar[bool] = True
     #: Reads may name the customer's key that the object is encrypted with.
     takes_customer_keys: ClassVar[bool] = False
 
@@ -102,7 +102,7 @@ class ObjectStore(BaseStore):
             self.execute(self.read_call(key, sink, conditions=conditions))
             return sink.size or 0
         finally:
-            sink.let_go()
+            sink.release()
 
     def read_call(
         self, key: str, sink: Sink, *, offset: int = 0, length: int | None = None,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import S3dlioError, TransferCancelledError, redact
-from s3dlio.foreign_errors import from_exception, is_ours
+from s3dlio.foreign_errors import from_exception, must_convert
 from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, Observation, Observer
 from s3dlio.uri import LOCAL_SCHEMES
@@ -49,7 +49,7 @@ class BaseStore(ABC):
         """Where requests go, as a URL; None for local stores."""
         return None
 
-    def watched(self, steps: Steps[U], seen: Observation) -> Steps[U]:
+    def observed(self, steps: Steps[U], seen: Observation) -> Steps[U]:
         """The same steps; status, attempts and endpoint of their answers go into ``seen``. Only clouds have answers."""
         return steps
 
@@ -124,15 +124,15 @@ class Call(Generic[T]):
         with self:
             steps = self.start()
             if self._observation is not None:
-                steps = self.store.watched(steps, self._observation)
+                steps = self.store.observed(steps, self._observation)
             result: T = yield from steps
             self._count(result)
             return result
 
-    def watch(self, steps: Steps[U]) -> Steps[U]:
+    def observe(self, steps: Steps[U]) -> Steps[U]:
         """Other steps of this operation, whose answers observers see, too."""
         seen = self._observation
-        return steps if seen is None else self.store.watched(steps, seen)
+        return steps if seen is None else self.store.observed(steps, seen)
 
     @property
     def observation(self) -> Observation | None:
@@ -151,7 +151,7 @@ class Call(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and is_ours(error):
+        if error is not None and must_convert(error):
             assert isinstance(error, Exception)
             of_service = self.store.scheme not in LOCAL_SCHEMES
             typed = from_exception(error, uri=self.uri, operation=self.operation, of_service=of_service)

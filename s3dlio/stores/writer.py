@@ -63,6 +63,6 @@ class UploadState:
 _FINAL = (PreconditionFailedError, IntegrityError, ObjectNotFoundError, AlreadyExistsError, UnsupportedOperationError)
 
 
-def goes_on(error: BaseException) -> bool:
+def may_resume(error: BaseException) -> bool:
     """Whether an upload that failed so can go on later, so that what is there of it should stay."""
     return not isinstance(error, _FINAL)

@@ -28,7 +28,7 @@ class RefusedItemError(Exception):
         error: the reason.
     """
 
-    leaves_as_it_is = True
+    raise_unchanged = True
 
     def __init__(self, error: S3dlioError) -> None:
         super().__init__(error)

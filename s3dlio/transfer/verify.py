@@ -23,7 +23,7 @@ def check_length(uri: str, expected: int, actual: int) -> None:
 
 def described(store: ObjectStore, key: str, told: ObjectMetadata) -> Steps[ObjectMetadata]:
     """All metadata kept with an object; ``told`` is what its read returned."""
-    if store.reads_tell_all:
+    if store.reads_return_metadata:
         return told
     return (yield from perform(store.head_call(key, conditions=Conditions(version_id=told.version_id))))
 

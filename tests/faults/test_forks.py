@@ -17,7 +17,7 @@ import pytest
 
 import s3dlio
 from s3dlio.config.settings import Settings
-from s3dlio.forking import Unforked, import_all
+from s3dlio.forking import ForkBarrier, import_all
 from s3dlio.stores.azure.credentials import entra_tokens
 from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.registry import open_store
@@ -151,7 +151,7 @@ def test_a_fork_waits_for_a_module_that_another_thread_imports(
 
 
 def test_a_fork_waits_for_work_that_it_must_not_interrupt() -> None:
-    work, inside, leave = Unforked(PATIENCE), threading.Event(), threading.Event()
+    work, inside, leave = ForkBarrier(PATIENCE), threading.Event(), threading.Event()
 
     def hold() -> None:
         with work:

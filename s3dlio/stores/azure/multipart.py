@@ -55,7 +55,7 @@ class BlockUpload:
         """Nothing to do: the first block opens the upload."""
         yield from ()
 
-    def take_up(self, size: int, resume: UploadState) -> Steps[int | None]:
+    def resume(self, size: int, resume: UploadState) -> Steps[int | None]:
         """Go on with what an earlier write staged: only its blocks have its mark, and the service has checked each of
         them. Returns the size of its blocks in bytes; None without a state of an earlier write."""
         mark, block_size = resume.state.get("mark"), resume.state.get("block_size")
@@ -140,7 +140,7 @@ def write(
     size = part_size_for(source.size, service.settings.multipart.part_size, MAX_BLOCKS)
     upload = BlockUpload(service, key, options)
     if resume is not None:
-        size = (yield from upload.take_up(source.size, resume)) or size
+        size = (yield from upload.resume(source.size, resume)) or size
         resume.save({"mark": upload.mark, "block_size": size})
     sent: list[int] = []
     if service.settings.azure.content_md5:

@@ -97,8 +97,8 @@ class AzureService(CloudService):
         return headers.metadata_of(response, size)
 
     def fail(self, response: Response, key: str) -> S3dlioError:
-        strange = self.stranger(response) if b"<Code>" not in response.body else None
-        error = strange or failures.error_of(response, self.account)
+        foreign = self.foreign_answer(response) if b"<Code>" not in response.body else None
+        error = foreign or failures.error_of(response, self.account)
         error.locate(self.uri(key), None)
         return error
 

@@ -31,15 +31,15 @@ class Api(NamedTuple):
         """Whether the service names itself in a field of its own."""
         return any(mark in response.lower for mark in self.marks)
 
-    def stranger(self, response: Response, endpoint: str) -> EndpointError | None:
+    def foreign_answer(self, response: Response, endpoint: str) -> EndpointError | None:
         """The error for an answer without a document of the service, where another server gave it."""
         if self.marks_in(response):
             return None
         if is_page(response):
-            strange = response.status < 300 or response.status in _ANYBODYS
+            foreign = response.status < 300 or response.status in _ANYBODYS
         else:
-            strange = response.status in _ANYBODYS and bool(bytes(response.body).strip())
-        return self.error(response, endpoint) if strange else None
+            foreign = response.status in _ANYBODYS and bool(bytes(response.body).strip())
+        return self.error(response, endpoint) if foreign else None
 
     def error(self, response: Response, endpoint: str) -> EndpointError:
         """The error for an answer of another server.

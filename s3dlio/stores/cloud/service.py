@@ -108,9 +108,9 @@ class CloudService(ABC):
     def fail(self, response: Response, key: str) -> S3dlioError:
         """The typed error for an answer that is not the wanted one."""
 
-    def stranger(self, response: Response) -> EndpointError | None:
+    def foreign_answer(self, response: Response) -> EndpointError | None:
         """The error for an answer that another server than the service gave, if it is one."""
-        return self.api.stranger(response, self.endpoint)
+        return self.api.foreign_answer(response, self.endpoint)
 
     def check_page(self, response: Response) -> None:
         """Refuse a web page in place of an object: those of the service have a version or a time.
@@ -132,7 +132,7 @@ class CloudService(ABC):
         try:
             return parse(response.body)
         except ProtocolError as error:
-            raise self.stranger(response) or error from None
+            raise self.foreign_answer(response) or error from None
 
     # -- looks at one object
 

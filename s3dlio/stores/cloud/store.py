@@ -17,7 +17,7 @@ from s3dlio.stores.checks import check_etag
 from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.stores.cloud.tail import TailRead
-from s3dlio.stores.cloud.watching import watched
+from s3dlio.stores.cloud.watching import observed
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observation, Observer
 
 T = TypeVar("T")
@@ -57,8 +57,8 @@ class CloudStore(ObjectStore):
     def endpoint(self) -> str:
         return self.service.endpoint
 
-    def watched(self, steps: Steps[T], seen: Observation) -> Steps[T]:
-        return watched(steps, seen)
+    def observed(self, steps: Steps[T], seen: Observation) -> Steps[T]:
+        return observed(steps, seen)
 
     # -- reading
 

@@ -11,7 +11,7 @@ from s3dlio.types import Observation
 T = TypeVar("T")
 
 
-def watched(steps: Generator[Any, Any, T], seen: Observation) -> Generator[Any, Any, T]:
+def observed(steps: Generator[Any, Any, T], seen: Observation) -> Generator[Any, Any, T]:
     """The same steps; where their requests went and what was answered is noted in ``seen``."""
     try:
         wanted = next(steps)

@@ -172,7 +172,7 @@ class CloudWriter(ObjectWriter):
             raise
 
     def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
-        result: PutResult = blocking.drive(self._call.watch(start()))
+        result: PutResult = blocking.drive(self._call.observe(start()))
         self._call.size = self._size
         return result
 
@@ -201,7 +201,7 @@ class CloudWriter(ObjectWriter):
         """Hand the buffer to a thread; wait while ``max_in_flight`` parts are on their way."""
         assert self._buffer is not None
         if self._threads is None:
-            blocking.drive(self._call.watch(self._upload.begin()))
+            blocking.drive(self._call.observe(self._upload.begin()))
             self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
         data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
         self._parts += 1

@@ -24,7 +24,7 @@ from s3dlio.stores.gcs import headers, listing, uploads
 from s3dlio.stores.gcs.batch_delete import MAX_REQUESTS, JsonBatches
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
 from s3dlio.stores.gcs.service import GcsService
-from s3dlio.stores.writer import UploadState, goes_on
+from s3dlio.stores.writer import UploadState, may_resume
 from s3dlio.types import NO_CONDITIONS, ObjectMetadata, PutOptions, PutResult
 
 log = logging.getLogger("s3dlio.gcs")
@@ -77,7 +77,7 @@ class CompositeUpload:
         """The numbers of the parts that were sent, in the order of their requests."""
         return list(self._sent)
 
-    def take_up(self, source: Source, resume: UploadState) -> Steps[int | None]:
+    def resume(self, source: Source, resume: UploadState) -> Steps[int | None]:
         """Continue an earlier write with those of its parts that equal the source. Returns the size of its parts in
         bytes; None without an earlier write. The parts of another version of the source are removed."""
         if isinstance(stale := resume.stale.get("prefix"), str):
@@ -225,7 +225,7 @@ def write(
     size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
     upload = CompositeUpload(service, batches, key, options)
     if resume is not None:
-        size = (yield from upload.take_up(source, resume)) or size
+        size = (yield from upload.resume(source, resume)) or size
         resume.save({"prefix": upload.prefix, "part_size": size})
 
     def requests() -> Iterator[Request]:
@@ -244,7 +244,7 @@ def write(
     except GeneratorExit:
         raise  # no driver is left that could send the clean-up
     except BaseException as error:
-        if resume is None or not goes_on(error):
+        if resume is None or not may_resume(error):
             yield from upload.abort()
             if resume is not None:
                 resume.save({})

@@ -59,7 +59,7 @@ def write(
         session = _Session(service, key, source, headers.key_fields(options.sse_customer_key))
         try:
             if isinstance(before, str):
-                response = yield from session.take_up(before)
+                response = yield from session.resume(before)
             else:
                 conditions = yield from service.write_conditions(key, options)
                 location = yield from session.open(options, mark, crc, conditions)
@@ -112,7 +112,7 @@ class _Session:
         self._place = self._find(location)
         return location
 
-    def take_up(self, location: str) -> Steps[Response]:
+    def resume(self, location: str) -> Steps[Response]:
         """Continue the session of an earlier write; raises as :meth:`send`."""
         self._place = self._find(location)
         response: Response = yield self._request(f"bytes */{self._source.size}", None)

@@ -114,8 +114,8 @@ class GcsService(CloudService):
         return response
 
     def fail(self, response: Response, key: str) -> S3dlioError:
-        strange = self.stranger(response) if not failures.is_document(response.body) else None
-        error = strange or failures.error_of(response, anonymous=self.account.anonymous)
+        foreign = self.foreign_answer(response) if not failures.is_document(response.body) else None
+        error = foreign or failures.error_of(response, anonymous=self.account.anonymous)
         error.locate(self.uri(key), None)
         return error
 

@@ -31,7 +31,7 @@ class GcsStore(CloudStore):
 
     service: GcsService
     scheme: ClassVar[str] = "gs"
-    reads_tell_all: ClassVar[bool] = False
+    reads_return_metadata: ClassVar[bool] = False
     takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = batch_delete.MAX_REQUESTS
     #: Names asked for in one page of a listing.

@@ -105,7 +105,7 @@ class Replacement:
         self._partial = f"{directory}{slash}{new_unfinished_name()}"
         self._over = False
         try:
-            if earlier is None or not self._take_up(earlier):
+            if earlier is None or not self._resume(earlier):
                 self.fd = self._open(flags | _NEW, 0o666 if existing is None else 0o600)
             if existing is not None:
                 self._inherit(existing)
@@ -122,7 +122,7 @@ class Replacement:
             self._made = make_directories(self._directory)
             return os.open(self._partial, flags, mode)
 
-    def _take_up(self, name: str) -> bool:
+    def _resume(self, name: str) -> bool:
         """Go on with the unfinished file ``name``, if it is one, and no other user's."""
         if "/" in name or not is_unfinished(name):
             return False

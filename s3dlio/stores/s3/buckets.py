@@ -48,8 +48,8 @@ def create(service: S3Service) -> Steps[None]:
         if error.code in REFUSED_REGION:
             error.hint = region_hint(region)
         raise
-    if (stranger := service.stranger(response)) is not None:
-        raise stranger
+    if (foreign := service.foreign_answer(response)) is not None:
+        raise foreign
 
 
 def _in_zone(zone: str) -> str:

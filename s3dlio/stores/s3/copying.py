@@ -43,7 +43,7 @@ def copy(
     pinned = Conditions(version_id=version, sse_customer_key=options.conditions.sse_customer_key)
     place = _place(source, source_key) + (f"?versionId={quote(version)}" if version else "")
     found: ObjectMetadata | None = None
-    if options.says_anew() or (size is not None and size > COPY_WHOLE):
+    if options.replaces_metadata() or (size is not None and size > COPY_WHOLE):
         found = yield from source.head_object(source_key, pinned)
     if found is not None and found.size > COPY_WHOLE:
         return (yield from _in_parts(target, source, source_key, place, found, key, options))
@@ -78,10 +78,10 @@ def _look(
         EndpointError: the answer is a web page.
         ProtocolError: they have not, or nobody can tell.
     """
-    if (stranger := target.stranger(response)) is not None:
-        raise stranger
+    if (foreign := target.foreign_answer(response)) is not None:
+        raise foreign
     unclear = ProtocolError("the answer to a copy says neither that it is done nor why not", status=response.status)
-    if options.says_anew() or headers.condition_fields(options.conditions):
+    if options.replaces_metadata() or headers.condition_fields(options.conditions):
         raise unclear
     try:
         original = yield from source.head_object(source_key, pinned)
@@ -123,7 +123,7 @@ def _whole(
     """CopyObject."""
     fields = [("x-amz-copy-source", place)]
     fields += headers.sse_customer_fields(options.conditions.sse_customer_key, of_source=True)
-    if found is not None and options.says_anew():
+    if found is not None and options.replaces_metadata():
         options = options.completed_from(found)
         fields += [("x-amz-metadata-directive", "REPLACE"), *headers.carried_fields(found)]
     fields += headers.put_fields(options)

@@ -23,7 +23,7 @@ from s3dlio.stores.s3 import headers, orphans, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
 from s3dlio.stores.s3.resuming import OpenUpload, Part
 from s3dlio.stores.s3.service import S3Service
-from s3dlio.stores.writer import UploadState, goes_on
+from s3dlio.stores.writer import UploadState, may_resume
 from s3dlio.types import PutOptions, PutResult
 
 log = logging.getLogger("s3dlio.s3")
@@ -257,7 +257,7 @@ def write(
     size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
     upload = MultipartUpload(service, key, options)
     if resume is not None:
-        found = yield from resuming.take_up(service, key, source, options, resume)
+        found = yield from resuming.resume(service, key, source, options, resume)
         if found is not None:
             upload.adopt(found)
             size = found.part_size
@@ -295,7 +295,7 @@ def run(
     except BaseException as error:
         if resume is None:
             yield from upload.abort()
-        elif not goes_on(error):
+        elif not may_resume(error):
             yield from upload.abort()
             resume.save({})
         raise

@@ -51,7 +51,7 @@ class OpenUpload(NamedTuple):
     parts: list[Part]
 
 
-def take_up(
+def resume(
     service: S3Service, key: str, source: Source, options: PutOptions, resume: UploadState
 ) -> Steps[OpenUpload | None]:
     """The upload that ``resume`` names, if it is still open; None where a new one has to begin. One of another version

@@ -129,7 +129,7 @@ class S3Service(CloudService):
         request_id = response.header(b"x-amz-request-id")
         if failure is None:
             message = _NO_BUCKET if response.status == 404 and not key and self.bucket else None
-            error = self.stranger(response) or error_for(
+            error = self.foreign_answer(response) or error_for(
                 response.status, message=message, request_id=request_id, attempts=response.attempts
             )
         else:

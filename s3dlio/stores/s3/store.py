@@ -200,6 +200,6 @@ def _put(service: S3Service, key: str, source: Source, options: PutOptions) -> S
             raise
         return (yield from attempts.judged(service, key, options, mark, error))
     etag = response.header(b"etag")
-    if (etag is None and not service.api.marks_in(response)) or (response.body and service.stranger(response)):
+    if (etag is None and not service.api.marks_in(response)) or (response.body and service.foreign_answer(response)):
         raise service.api.error(response, service.endpoint)
     return PutResult(etag, response.header(b"x-amz-version-id"), source.size)

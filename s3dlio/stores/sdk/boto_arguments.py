@@ -75,7 +75,7 @@ def copy_arguments(options: PutOptions, source: ObjectMetadata, source_uri: str,
     if options.conditions.sse_customer_key is not None:
         arguments["CopySourceSSECustomerKey"] = options.conditions.sse_customer_key
         arguments["CopySourceSSECustomerAlgorithm"] = "AES256"
-    if options.says_anew() or anew:
+    if options.replaces_metadata() or anew:
         arguments["MetadataDirective"] = "REPLACE"
         if source.expires:
             arguments["Expires"] = _date(source.expires, source_uri)

@@ -53,7 +53,7 @@ class GcsSdkStore(SdkStore):
     """
 
     scheme: ClassVar[str] = "gs"
-    reads_tell_all: ClassVar[bool] = False
+    reads_return_metadata: ClassVar[bool] = False
     takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = 100
     page_size = 1000
