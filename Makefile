@@ -43,7 +43,7 @@ check-docs: $(VENV)/.dev
 	$(BIN)/python docs/check.py
 	$(BIN)/python docs/cli_reference.py --check
 
-man: $(VENV)/.dev       ## write the man pages anew from the command's parser
+man: $(VENV)/.dev       ## rewrite the man pages from the command's parser
 	$(BIN)/python man/pages.py
 
 perf: $(VENV)/.dev      ## benchmarks of every verb on a local nginx

@@ -146,7 +146,7 @@ def warm_memory(folder: Path, size: int) -> None:
     """Have ``size`` bytes of memory at hand for what is written next into ``folder``, which is in memory.
 
     A virtual machine may give memory that lies free back to its host, and fetching it again takes longer than anything
-    that is measured: 4 GiB written anew took 0.4 s/GB after this and up to 1.8 without, for whoever came first.
+    that is measured: 4 GiB written again took 0.4 s/GB after this and up to 1.8 without, for whoever came first.
     """
     piece = bytes(1 << 20)
     with tempfile.TemporaryFile(dir=folder) as file:

@@ -57,7 +57,7 @@ def configure(section: str, **values: Any) -> None:
 def configure_s3(
     endpoint_url: str | None = None, region: str | None = None, ca_bundle: str | None = None, **values: Any
 ) -> None:
-    """Set where ``s3://`` is, at any time. Without arguments, read environment and files anew.
+    """Set where ``s3://`` is, at any time. Without arguments, read environment and files again.
 
     Args:
         endpoint_url: the service, ``https://host:port``.

@@ -24,7 +24,7 @@ from s3dlio.verbs import batches, containers, generated, listing, objects, trees
 class Client(Session):
     """Access to objects by URI. Safe to share among threads and to use in a forked child; a context manager.
 
-    It pickles by its settings, without secrets: where it is unpickled, credentials are found anew. Observers stay
+    It pickles by its settings, without secrets: where it is unpickled, credentials are found again. Observers stay
     behind.
 
     Args:
@@ -175,7 +175,7 @@ def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unpickled(settings: Settings) -> Client:
-    """A client in another process: secrets, which do not travel, are found there anew.
+    """A client in another process: secrets, which do not travel, are found there again.
 
     Raises:
         ConfigError: a secret that was set where the client was made is not set here.

@@ -256,7 +256,7 @@ class EndpointError(ProtocolError):
 
 
 class OutcomeUnknownError(S3dlioError):
-    """A conditional write whose answer was lost, and of which nobody can tell whether it was done. The cause says what
+    """A conditional write whose answer was lost, and of which it is unknown whether it was done. The cause says what
     happened to the answer."""
 
     default_hint = "look at the object before you write again"

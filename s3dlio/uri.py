@@ -95,7 +95,7 @@ def parse(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> L
     if not separator or scheme is None:
         raise _unknown_scheme(uri)
     if rest.partition("://")[0] in SCHEMES and "://" in rest:
-        raise InvalidURIError("the scheme stands there twice", uri=uri, hint=f"did you mean '{rest}'?")
+        raise InvalidURIError("the scheme is given twice", uri=uri, hint=f"did you mean '{rest}'?")
     if scheme in LOCAL_SCHEMES:
         return _local(uri, scheme, rest)
     if "\x00" in rest:

@@ -117,7 +117,7 @@ def _quick_collections() -> None:
 
 @pytest.fixture
 def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is configured, the default client is made anew, and the pool of buffers stays as large as it was."""
+    """Nothing is configured, the default client is made again, and the pool of buffers stays as large as it was."""
     settings.reset_configured()
     monkeypatch.setattr(default_pool(), "max_idle_bytes", default_pool().max_idle_bytes)
     monkeypatch.setattr(api, "_default", None)

@@ -286,7 +286,7 @@ def _transfer_options(command: CommandParser, jobs: int, *, preserve: bool = Fal
                          help=f"keep the time of the last change (default: {'yes' if preserve else 'no'})")  # fmt: skip
     if journal:
         command.add_argument("--journal", metavar="FILE",
-                             help="record what is done; after an interruption the same command goes on")  # fmt: skip
+                             help="record what is done; after an interruption the same command resumes")  # fmt: skip
     _continue_on_error(command)
 
 

@@ -124,7 +124,7 @@ def read_endpoints(tables: Any, sections: Mapping[str, type[Section]], path: str
         values = tuple(_values(allowed, table, origin))
         endpoint = Endpoint(name_of(whole), whole if "://" in title else None, values, origin)
         if endpoint.name in found:
-            raise ConfigError(f"the endpoint {endpoint.name} stands there twice ({path})", hint="join the two tables")
+            raise ConfigError(f"the endpoint {endpoint.name} is given twice ({path})", hint="join the two tables")
         found[endpoint.name] = endpoint
     return tuple(found.values())
 

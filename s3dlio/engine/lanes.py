@@ -266,7 +266,7 @@ class _Lanes:
         return wait and budget.acquire(size, self._cancel)
 
     def _is_for_others(self, call: Call[Any], taken: dict[int, Call[Any]]) -> bool:
-        """Whether a lane leaves this call, and takes no more: to two lanes anew, or to the other one."""
+        """Whether a lane leaves this call, and takes no more: for two new lanes, or for the other one."""
         if call.load >= BULKY:
             bulky = any(other.load >= BULKY for other in taken.values())
             return self._may_share and self._alone and not bulky

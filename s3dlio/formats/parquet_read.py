@@ -222,7 +222,7 @@ def parquet_get_rg(
     offset, length = footer.row_group_range(uri, rg_idx, col_indices)
     raw = byte_view(reader.read(uri, offset, length))
     if len(raw) != length:
-        raise CorruptDataError(f"'{uri}' ends within row group {rg_idx}: was it written anew? "
+        raise CorruptDataError(f"'{uri}' ends within row group {rg_idx}: was it written again? "
                                "then call parquet_cache_invalidate(uri)", uri=uri)  # fmt: skip
     return BytesView(raw) if decode == "raw" else decode_row_group(footer, uri, rg_idx, col_indices, offset, raw)
 

@@ -151,7 +151,7 @@ class ObjectStore(BaseStore):
     def write_call(
         self, key: str, source: Source, *, options: PutOptions = NO_OPTIONS, resume: UploadState | None = None
     ) -> Call[PutResult]:
-        """A write of all bytes of ``source``. With ``resume`` a large one goes on where an earlier one stopped; what
+        """A write of all bytes of ``source``. With ``resume`` a large one resumes where an earlier one stopped; what
         is there of it stays after a failure, as far as the service has such a thing."""
         self.check_key(key, "PUT")
         if resume is not None:

@@ -45,7 +45,7 @@ class ObjectWriter(ABC):
 
 
 class UploadState:
-    """How far a large write is, kept so that it goes on after an interruption.
+    """How far a large write is, kept so that it resumes after an interruption.
 
     Args:
         state: what an earlier write of the same bytes to the same key saved; empty at first.
@@ -59,10 +59,10 @@ class UploadState:
         self.save = save
 
 
-#: After these an upload cannot go on: its source or its target is another, or its bytes are.
+#: After these an upload cannot be resumed: its source or its target is another, or its bytes are.
 _FINAL = (PreconditionFailedError, IntegrityError, ObjectNotFoundError, AlreadyExistsError, UnsupportedOperationError)
 
 
 def may_resume(error: BaseException) -> bool:
-    """Whether an upload that failed so can go on later, so that what is there of it should stay."""
+    """Whether an upload that failed so can be resumed later, so that what is there of it should stay."""
     return not isinstance(error, _FINAL)

@@ -60,7 +60,7 @@ class GeneratedObjects:
 
 
 class _Rewound:
-    """A generated object of a format, read at any offset: going back, or starting within it, makes it anew from 0.
+    """A generated object of a format, read at any offset: going back, or starting within it, starts over from 0.
 
     Formats sum their data, so what comes first must be made to know what comes last. It happens after a failure and
     for the parts of a multipart upload, at several GB/s.

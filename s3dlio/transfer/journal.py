@@ -1,8 +1,8 @@
-"""The journal of a transfer: what is done and how far the rest is, so that an interrupted one goes on where it stopped.
+"""The journal of a transfer: what is done and how far the rest is, so that an interrupted one resumes where it stopped.
 
 A text file of JSON arrays, one a line. The first names the format and the transfer. ``[name, stamp]`` is a finished
 object; its stamp (size, and ETag or time of the last change) tells whether it has changed since, and is transferred
-again. ``[name, stamp, state]`` is a large one on its way: what its route needs to go on with it (the last such line
+again. ``[name, stamp, state]`` is a large one on its way: what its route needs to resume it (the last such line
 counts). Lines are only appended. A thread of the journal's own writes them, once a second at most and never more than a
 tenth of the time: first the data that they speak of is synced (the file system of the destination), then the lines. So
 a crash costs some seconds of work, and never a file; a last line that was torn by it is ignored. The file is removed
@@ -170,7 +170,7 @@ class Journal:
         if header[1:] != self._header:
             raise ConfigError(
                 f"the journal belongs to another transfer: {' '.join(map(str, header[1:]))}", uri=f"file://{self.path}",
-                hint="go on with that one, or name another journal",
+                hint="resume that one, or name another journal",
             )  # fmt: skip
 
     def _read_line(self, line: bytes, number: int) -> bytes:
@@ -206,7 +206,7 @@ class Journal:
         self._note(_line([item.name, item.stamp]))
 
     def save(self, item: Item, state: State) -> None:
-        """``item`` is on its way; ``state`` (JSON) is what is needed to go on with it, empty when nothing is left of
+        """``item`` is on its way; ``state`` (JSON) is what is needed to resume it, empty when nothing is left of
         it. Written at once, without a sync: what it speaks of is elsewhere."""
         with self._syncing:
             self._append([_line([item.name, item.stamp, state])])

@@ -25,7 +25,7 @@ class TransferOptions:
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure. What lies in one object never stops the others.
-        journal: a file that records what is done; an interrupted transfer with the same journal goes on.
+        journal: a file that records what is done; an interrupted transfer with the same journal resumes.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from another thread.
         options: content type, storage class and the like, for every object that is written.

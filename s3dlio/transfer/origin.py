@@ -84,7 +84,7 @@ class Origin:
         return cls(store, name_places(several), named, roots, recursive, pattern, keep, into_links)
 
     def plan(self) -> Plan:
-        """What is selected, one after the other; listed anew with each call."""
+        """What is selected, one after the other; listed again with each call."""
         if self.roots is None:
             return select_remote(self.store, self.key, recursive=self.recursive, pattern=self.pattern, keep=self.keep)
         plan = select_local(self.roots, recursive=self.recursive, keep=self.keep, into_links=self.into_links)

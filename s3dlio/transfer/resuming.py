@@ -1,4 +1,4 @@
-"""Large objects that go on where an earlier run of the transfer stopped: what the journal keeps of each, and how that
+"""Large objects that resume where an earlier run of the transfer stopped: what the journal keeps of each, and how that
 is checked before it is believed.
 
 A download keeps its unfinished file, and the journal the ranges of it that have arrived, each with its CRC32C: what the
@@ -109,7 +109,7 @@ class ResumableDownload:
             try:
                 return (yield from self._missing(store, sink, monitor))
             except PreconditionFailedError as changed:
-                log.info("%s is another object than the one that was listed: it is fetched anew", changed.uri)
+                log.info("%s is another object than the one that was listed: it is fetched again", changed.uri)
             new.keep = False
             monitor.restart()
             os.ftruncate(new.fd, 0)
@@ -121,7 +121,7 @@ class ResumableDownload:
         gaps = monitor.gaps(size)
         if gaps == [(0, size)]:
             return (yield from perform(store.read_call(key, MonitoredSink(sink, monitor), conditions=pinned)))
-        log.info("%s goes on: %d of %d bytes are here", uri, size - sum(end - begin for begin, end in gaps), size)
+        log.info("%s resumes: %d of %d bytes are here", uri, size - sum(end - begin for begin, end in gaps), size)
         for begin, end in gaps:
             rest = FileSink(sink.fd, begin, sink.path)
             read = store.read_call(

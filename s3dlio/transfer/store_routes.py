@@ -186,8 +186,8 @@ class Relay(_Compared):
             kept, dropped = fitted(kept, rules, spent)
             dropped += [name for name, value in fields.items() if not fits_header(value)]
             if dropped:
-                log.warning("%s cannot keep all that is told of %s, and is not told: %s", self._target.scheme,
-                            redact(self.source_uri(item)), redact(", ".join(dropped)))  # fmt: skip
+                log.warning("%s: %s cannot keep these metadata, which are left out: %s",
+                            redact(self.source_uri(item)), self._target.scheme, redact(", ".join(dropped)))  # fmt: skip
             fields = {name: value for name, value in fields.items() if name not in dropped}
         return replace(options, **fields, metadata={**kept, **own} or None)
 

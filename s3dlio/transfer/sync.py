@@ -65,7 +65,7 @@ def sync(
     services keep no more), unless what is known of both says that they are the same: the time kept with
     ``preserve_mtime``, or the checksum that a service keeps. With ``checksum``, instead of the time, the CRC32C of both
     is compared, as the services tell it or by reading. Files get the time of their source. A sync that was interrupted
-    goes on when it is run again.
+    resumes when it is run again.
 
     Args:
         session: whose stores and threads are used.

@@ -80,7 +80,7 @@ def get_to_file(
             sink = FileSink(new.fd, path=target)
             store.execute(store.read_call(key, sink, conditions=conditions))
             size = sink.size or 0
-            os.ftruncate(new.fd, size)  # a read that began anew may have written more at first
+            os.ftruncate(new.fd, size)  # a read that began again may have written more at first
             new.commit()
     except OSError as error:
         if isinstance(error, S3dlioError):

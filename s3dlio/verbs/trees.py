@@ -58,7 +58,7 @@ def upload(
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
-        journal: a file that records what is done; after an interruption the same call goes on.
+        journal: a file that records what is done; after an interruption the same call resumes.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
@@ -111,7 +111,7 @@ def download(
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``, which files get back.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
-        journal: a file that records what is done; after an interruption the same call goes on.
+        journal: a file that records what is done; after an interruption the same call resumes.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
 
@@ -163,7 +163,7 @@ def copy(
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
-        journal: a file that records what is done; after an interruption the same call goes on.
+        journal: a file that records what is done; after an interruption the same call resumes.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.

@@ -331,7 +331,7 @@ def test_options_that_would_be_ignored_are_refused(cli: Cli, words: str):
     ("words", "says"),
     [("put file s3://b/", "upload and cp store files"),
      ("get s3://b/k file", "with -o PATH it keeps them, as download, cp and cat do"),
-     ("put file:///tmp/{} -t x{}", "'{}' stands in the URI and in -t/--template"),
+     ("put file:///tmp/{} -t x{}", "'{}' is in both the URI and -t/--template"),
      ("put u -n 1.5", "invalid count value '1.5': write an integer >= 0"),
      ("put u -n x", "invalid count value 'x': write an integer >= 0")],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Large objects of an interrupted transfer go on where they stopped, and nothing is believed that was not checked."""
+"""Large objects of an interrupted transfer resume where they stopped, and nothing is believed that was not checked."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ def test_nothing_shows_a_secret(azure: dict[str, str]) -> None:
     assert b"SECRETSIGNATURE" not in pickle.dumps(settings)
     assert KEY.encode() not in pickle.dumps(settings)
     with pytest.raises(TypeError):
-        copy.deepcopy(store)  # neither pickled nor copied: what it has is made anew from the settings
+        copy.deepcopy(store)  # neither pickled nor copied: what it has is made again from the settings
 
 
 # -- names

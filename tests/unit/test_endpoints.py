@@ -161,7 +161,7 @@ def test_checksums_and_signatures_are_those_of_the_endpoint(resolve: Any) -> Non
         ('[endpoint."host"]\ns3.region = "x"\n', "'host' is no endpoint"),
         ('[endpoint."h:99999"]\ns3.region = "x"\n', "no URL"),
         ('[endpoint."ftp://h:1"]\ns3.region = "x"\n', "no URL"),
-        ('[endpoint."h:1"]\ns3.region = "x"\n[endpoint."http://H:1"]\ns3.region = "x"\n', "h:1 stands there twice"),
+        ('[endpoint."h:1"]\ns3.region = "x"\n[endpoint."http://H:1"]\ns3.region = "x"\n', "h:1 is given twice"),
     ],
 )
 def test_what_is_wrong_is_named(resolve: Any, text: str, says: str) -> None:

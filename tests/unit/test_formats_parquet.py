@@ -201,7 +201,7 @@ def test_damaged_files_are_told(reader: MemoryReader) -> None:
     with pytest.raises(CorruptDataError, match="row group 0 of 'written' cannot be decoded"):
         formats.parquet_get_rg("written", 0, reader=reader)
     reader.files["written"] = b""
-    with pytest.raises(CorruptDataError, match="written anew"):
+    with pytest.raises(CorruptDataError, match="written again"):
         formats.parquet_get_rg("written", 0, reader=reader)
 
 

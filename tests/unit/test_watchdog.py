@@ -1,4 +1,4 @@
-"""The watchdog: it looks at what runs, sleeps while nothing does, and begins anew in a forked child."""
+"""The watchdog: it looks at what runs, sleeps while nothing does, and begins again in a forked child."""
 
 from __future__ import annotations
 

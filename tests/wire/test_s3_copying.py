@@ -1,4 +1,4 @@
-"""Copies inside S3: what they keep, what is said anew, and large ones in parts."""
+"""Copies inside S3: what they keep, what is replaced, and large ones in parts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def run(context: Context) -> None:
     args = context.args
     template = args.template
     if template is not None and "{}" in args.uri:
-        context.refuse("'{}' stands in the URI and in -t/--template: leave one of them out")
+        context.refuse("'{}' is in both the URI and -t/--template: leave one of them out")
     if template is None and "{}" not in args.uri:
         template = DEFAULT_TEMPLATE
     with reporting(context.bar("PUT")) as progress:

@@ -113,7 +113,7 @@ def check_field(name: str, value: str) -> None:
     """
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or value != value.strip():
         raise ConfigError(
-            f"the value of '{name}' cannot stand in a header: {value!r}",
+            f"the value of '{name}' cannot be in a header: {value!r}",
             hint="use printable ASCII without spaces at the ends, or encode it",
         )
 

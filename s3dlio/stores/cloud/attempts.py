@@ -119,7 +119,7 @@ def judged(
     except S3dlioError:
         raise unknown(error) from error
     if found.mark == mark:
-        log.info("the answer to a write was lost, but %s is ours", store.uri(key))
+        log.info("%s: the answer to the write was lost, but it was done: the object has its mark", store.uri(key))
         return found.result
     if options.conditions.if_none_match == "*" or options.conditions.generation == 0:
         raise AlreadyExistsError(

@@ -64,7 +64,7 @@ class Replacement:
         flags: more flags for ``os.open`` (O_DIRECT).
         create_only: refuse a target that exists, atomically.
         durable: `commit` returns when the content and the name are on the disk (fsync of file and directory).
-        earlier: the unfinished name of a write that was kept, and goes on if it is still there; with ``beneath``.
+        earlier: the unfinished name of a write that was kept, and resumes if it is still there; with ``beneath``.
 
     Raises:
         IsADirectoryError: the path is, or by its ``/`` at the end names, a directory.
@@ -123,7 +123,7 @@ class Replacement:
             return os.open(self._partial, flags, mode)
 
     def _resume(self, name: str) -> bool:
-        """Go on with the unfinished file ``name``, if it is one, and no other user's."""
+        """Resume the unfinished file ``name``, if it is one, and no other user's."""
         if "/" in name or not is_unfinished(name):
             return False
         try:

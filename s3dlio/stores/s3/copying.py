@@ -76,7 +76,7 @@ def _look(
 
     Raises:
         EndpointError: the answer is a web page.
-        ProtocolError: they have not, or nobody can tell.
+        ProtocolError: they have not, or it is unknown.
     """
     if (foreign := target.foreign_answer(response)) is not None:
         raise foreign

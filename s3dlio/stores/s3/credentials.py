@@ -126,7 +126,7 @@ class CredentialProvider:
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def refresh(self) -> bool:
-        """Ask for the keys anew, now that the service has refused them; whether there are others.
+        """Ask for the keys again, now that the service has refused them; whether there are others.
 
         All who find out at the same time ask once. Everything is asked again: the program, STS, the metadata service,
         the files, which another program may have written meanwhile.

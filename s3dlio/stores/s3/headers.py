@@ -84,7 +84,7 @@ def check_field(name: str, value: str) -> None:
         raise ConfigError(f"{name!r} cannot be the name of a header", hint="use letters, digits, '-' and '_'")
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise ConfigError(
-            f"the value of '{name}' cannot stand in a header: {value!r}", hint="use printable ASCII, or encode it"
+            f"the value of '{name}' cannot be in a header: {value!r}", hint="use printable ASCII, or encode it"
         )
 
 

@@ -1,4 +1,4 @@
-"""A multipart upload that goes on where an earlier process left it: its parts at the service that match the source.
+"""A multipart upload that resumes where an earlier process left it: its parts at the service that match the source.
 
 Source: Amazon S3 API Reference, ListParts.
 """

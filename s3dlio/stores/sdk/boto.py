@@ -272,7 +272,7 @@ class BotoStore(SdkStore):
         place = {"Bucket": source.bucket, "Key": source_key, **version}
         pinned = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
         found = source._head(source_key, pinned)
-        arguments = copy_arguments(options, found, source.uri(source_key), anew=found.size > MAX_COPY)
+        arguments = copy_arguments(options, found, source.uri(source_key), replace=found.size > MAX_COPY)
         with self._translated(key, options):
             told: Any = None
             if found.size > MAX_COPY:

@@ -62,20 +62,20 @@ def put_arguments(options: PutOptions) -> dict[str, Any]:
     return arguments
 
 
-def copy_arguments(options: PutOptions, source: ObjectMetadata, source_uri: str, *, anew: bool) -> dict[str, Any]:
+def copy_arguments(options: PutOptions, source: ObjectMetadata, source_uri: str, *, replace: bool) -> dict[str, Any]:
     """What a copy says: all that ``options`` do not is that of its source.
 
     Args:
         options: of the copy.
         source: what is known of its source.
         source_uri: for messages.
-        anew: nothing is carried over by the service, so all is said.
+        replace: nothing is carried over by the service, so all is said.
     """
     arguments = put_arguments(options.completed_from(source))
     if options.conditions.sse_customer_key is not None:
         arguments["CopySourceSSECustomerKey"] = options.conditions.sse_customer_key
         arguments["CopySourceSSECustomerAlgorithm"] = "AES256"
-    if options.replaces_metadata() or anew:
+    if options.replaces_metadata() or replace:
         arguments["MetadataDirective"] = "REPLACE"
         if source.expires:
             arguments["Expires"] = _date(source.expires, source_uri)
