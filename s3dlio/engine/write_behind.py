@@ -122,7 +122,7 @@ class BehindSink(FileSink):
         Raises:
             StorageFullError: there is not that much room.
         """
-        self._settle()  # a read that starts over
+        self._written()  # a read that starts over
         super().begin(size)
         if size is not None and size > _LARGE:
             try:
@@ -148,18 +148,22 @@ class BehindSink(FileSink):
         super().write(data, position)
 
     def end(self, size: int) -> None:
-        self._settle()
+        self._written()
         super().end(size)
 
-    def _settle(self) -> None:
-        """Wait until the writer has nothing of this file.
+    def settle(self) -> None:
+        """Wait until the writer has nothing of this file."""
+        with self._changed:
+            while self._pending:
+                self._changed.wait()
+
+    def _written(self) -> None:
+        """See that all that was taken is in the file.
 
         Raises:
             StorageFullError, LocalIOError, ...: it could not write.
         """
-        with self._changed:
-            while self._pending:
-                self._changed.wait()
+        self.settle()
         if self._error is not None:
             raise self._error
 

@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from s3dlio.engine.executor import BaseExecutor
+from s3dlio.engine.write_behind import BehindSink
 from s3dlio.errors import PreconditionFailedError
 from s3dlio.memory.sinks import FileSink
 from s3dlio.stores.base import ObjectStore, Steps
@@ -88,7 +89,9 @@ class ResumableDownload:
             return None
         return cls(journal, item, executor)
 
-    def read(self, store: ObjectStore, new: Replacement, sink: FileSink, monitor: BodyMonitor) -> Steps[ObjectMetadata]:
+    def read(
+        self, store: ObjectStore, new: Replacement, sink: BehindSink, monitor: BodyMonitor
+    ) -> Steps[ObjectMetadata]:
         """Fetch what ``new`` does not have; what the store tells of the object.
 
         Args:
@@ -108,8 +111,13 @@ class ResumableDownload:
         with self._journal.watching(self._item, lambda: {"partial": new.partial, "ranges": monitor.stretches()}):
             try:
                 return (yield from self._missing(store, sink, monitor))
-            except PreconditionFailedError as changed:
-                log.info("%s is another object than the one that was listed: it is fetched again", changed.uri)
+            except GeneratorExit:  # perhaps from a finaliser, which is not to wait
+                raise
+            except BaseException as error:
+                sink.settle()  # all that the journal says of the file is in it
+                if not isinstance(error, PreconditionFailedError):
+                    raise
+                log.info("%s is another object than the one that was listed: it is fetched again", error.uri)
             new.keep = False
             monitor.restart()
             os.ftruncate(new.fd, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.config.settings import Settings
+from s3dlio.engine import write_behind
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import BatchError, NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError
@@ -201,6 +203,7 @@ class CancelAfter:
     def __init__(self, token: CancelToken, after: int) -> None:
         self._token = token
         self._left = after
+        self.done = threading.Event()
 
     def add(self, total_objects: int, total_bytes: int) -> None:
         return None
@@ -209,25 +212,35 @@ class CancelAfter:
         self._left -= bytes
         if self._left < 0:
             self._token.cancel("enough")
+            self.done.set()
 
     def close(self) -> None:
         return None
 
 
+@pytest.mark.parametrize("slow", [False, True], ids=["", "written late"])
 def test_concurrent_ranges_of_a_cloud_are_kept_and_completed(
-    moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
+    token = CancelToken()
+    progress = CancelAfter(token, 6 * MIB)
+    write = write_behind.pwrite_full
+
+    def late(fd: int, data: memoryview, position: int) -> int:
+        assert progress.done.wait(60)
+        return write(fd, data, position)
+
+    monkeypatch.setattr(write_behind, "_HELPS", slow)
+    monkeypatch.setattr(write_behind, "pwrite_full", late)
     monkeypatch.setattr(lane, "_CHECK_SECONDS", 0.0)  # the cancellation is noticed before the next bytes arrive
     ranges = {"chunk": MIB, "threshold": MIB, "concurrency": 4}
     store = store_of(moto_server.endpoint, f"resumed-{time.time_ns()}", range=ranges)
     store.create_container()
     store.put("large", LARGE)
-    token = CancelToken()
     journal = str(tmp_path / "journal")
     with client_of(store) as client:
-        progress = CancelAfter(token, 6 * MIB)
-        with pytest.raises(TransferCancelledError):
-            client.download(f"{store.root}/", tmp_path / "out", journal=journal, cancel=token, progress=progress)
+        with pytest.raises(TransferCancelledError):  # four ranges at a time: not all of them can have arrived by then
+            client.download(f"{store.root}/", tmp_path / "out", 4, journal=journal, cancel=token, progress=progress)
         kept = json.loads((tmp_path / "journal").read_text().splitlines()[-1])[2]["ranges"]
         had = sum(end - begin for begin, end, _ in kept)
         fetched: list[int] = []
