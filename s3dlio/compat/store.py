@@ -26,7 +26,7 @@ from s3dlio.errors import ConfigError, IntegrityError, InvalidURIError
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.base import Call
+from s3dlio.stores.call import Call
 from s3dlio.stores.local.atomic import make_directories
 from s3dlio.types import NO_OPTIONS, Observation, Payload, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, URI, as_uri, bucket_beside, has_scheme

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from s3dlio.engine.cancel import CancelToken
-from s3dlio.stores.base import Call
+from s3dlio.stores.call import Call
 
 #: A call, and its position in the input.
 Item = tuple[int, Call[Any]]

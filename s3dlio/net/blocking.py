@@ -19,8 +19,9 @@ from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Pause, Request, Response
+from s3dlio.net.message import Pause, Request
 from s3dlio.net.pool import with_room
+from s3dlio.net.response import Response
 
 #: Scratch memory that no exchange uses. It does not belong to a thread: a signal handler, a finaliser or a sink may
 #: make a call in the middle of another one on the same thread. Taking and giving back are atomic steps of a deque.

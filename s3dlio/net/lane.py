@@ -21,9 +21,10 @@ from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, Cleanu
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
-from s3dlio.net.message import Pause, Request, Response
+from s3dlio.net.message import Pause, Request
 from s3dlio.net.multiplexer import Multiplexer
 from s3dlio.net.pending import PendingQueue, PendingRequest
+from s3dlio.net.response import Response
 from s3dlio.net.retry import THROTTLED
 from s3dlio.net.task import Operation, Task, ask
 

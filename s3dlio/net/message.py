@@ -12,8 +12,6 @@ from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryPolicy
 
-__all__ = ["Headers", "OnHead", "Pause", "Request", "Response", "Service", "Signer"]
-
 Headers = Sequence[tuple[str, str]]
 
 

@@ -23,13 +23,10 @@ from s3dlio.memory.lending import lent
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.call import BaseStore
-from s3dlio.stores.call import Call as Call
-from s3dlio.stores.call import Steps as Steps
+from s3dlio.stores.call import BaseStore, Call
 from s3dlio.stores.checks import check_range, unsupported, writable_memory
 from s3dlio.stores.paging import Paging
-from s3dlio.stores.writer import ObjectWriter as ObjectWriter
-from s3dlio.stores.writer import UploadState
+from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import ObjectChangedError
 from s3dlio.memory.sinks import Sink
-from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_etag
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata
 

@@ -19,9 +19,10 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, as_memory
-from s3dlio.stores.base import ObjectStore, ObjectWriter
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.checks import check_conditions, unsupported
+from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import (
     Conditions,
     Container,

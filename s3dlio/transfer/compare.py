@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.memory.sources import FileSource
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.checksums import crc32c_of, md5_base64
 from s3dlio.transfer.file_times import metadata_mtime
 from s3dlio.transfer.plan import Item

@@ -14,7 +14,8 @@ from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore
+from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress, reporting

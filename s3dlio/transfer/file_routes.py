@@ -14,7 +14,8 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import FileSource
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.file import FileStore, advise_after, advise_before
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
 from s3dlio.transfer.destination_directory import DestinationDirectory

@@ -20,7 +20,8 @@ from s3dlio.engine.cancel import surrounding_token
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ConfigError, TransferCancelledError
-from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.transfer.generated import GeneratedObjects
 from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.progress import NoProgress, Progress

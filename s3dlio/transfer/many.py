@@ -15,7 +15,8 @@ from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
 from s3dlio.memory.sinks import DiscardSink, MemorySink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions
 from s3dlio.uri import as_uri
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError, UnsupportedOperationError
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import Route, RouteAround, RouteOptions, Transferred
 from s3dlio.transfer.source_file import FileVersion

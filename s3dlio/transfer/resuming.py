@@ -17,7 +17,8 @@ from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.write_behind import BehindSink
 from s3dlio.errors import PreconditionFailedError
 from s3dlio.memory.sinks import FileSink
-from s3dlio.stores.base import ObjectStore, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Steps
 from s3dlio.stores.writer import UploadState
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink
 from s3dlio.transfer.source_file import crc_aside

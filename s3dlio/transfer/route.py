@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from s3dlio.engine.executor import BaseExecutor
-from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.file_times import MTIME, original_mtime
 from s3dlio.transfer.journal import Journal

@@ -17,7 +17,8 @@ from s3dlio.errors import (
     TransferCancelledError,
     redact,
 )
-from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
 from s3dlio.transfer.journal import Journal, journal_at

@@ -11,9 +11,11 @@ from s3dlio.errors import ObjectChangedError, PreconditionFailedError, redact
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.sources import MemorySource
-from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.metadata import RULES, fits_header, fitted, restored
+from s3dlio.stores.writer import ObjectWriter
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_times import original_mtime, set_time

@@ -23,7 +23,7 @@ from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError, Tran
 from s3dlio.memory.pool import SMALL
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.base import Call
+from s3dlio.stores.call import Call
 from s3dlio.uri import as_uri
 
 #: A URI, or a stretch of an object: (URI, offset, length).

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.transfer.compare import IfDifferent, by_checksum, by_metadata
 from s3dlio.transfer.delete import delete_keys
 from s3dlio.transfer.destination import open_destination

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import S3dlioError
 from s3dlio.net.message import Pause
-from s3dlio.stores.base import Call, Steps
-from s3dlio.stores.call import BaseStore
+from s3dlio.stores.call import BaseStore, Call, Steps
 
 T = TypeVar("T")
 

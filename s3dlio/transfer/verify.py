@@ -5,7 +5,8 @@ from __future__ import annotations
 from s3dlio.errors import IntegrityError
 from s3dlio.memory.crc32c import format_crc32c
 from s3dlio.memory.sinks import DiscardSink
-from s3dlio.stores.base import ObjectStore, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Steps
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink
 from s3dlio.transfer.task import perform
 from s3dlio.types import Conditions, ObjectMetadata

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from s3dlio.errors import S3dlioError
-from s3dlio.stores.base import ObjectStore, ObjectWriter
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.writer import ObjectWriter
 from tests.servers.moto_server import MotoServer
 from tests.wire.s3_harness import store_of
 

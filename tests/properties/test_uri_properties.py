@@ -15,7 +15,7 @@ from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import Executor, InlineExecutor
 from s3dlio.errors import ObjectNotFoundError
-from s3dlio.stores.base import Call
+from s3dlio.stores.call import Call
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.uri import parse
 

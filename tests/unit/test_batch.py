@@ -24,8 +24,8 @@ from s3dlio.errors import ObjectNotFoundError
 from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
-from s3dlio.stores.base import Call
 from s3dlio.stores.blocking import BlockingStore
+from s3dlio.stores.call import Call
 from s3dlio.stores.memory import MemoryStore
 from tests.witnesses import Outcomes
 

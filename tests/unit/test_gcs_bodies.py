@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from s3dlio import errors
 from s3dlio.memory.sources import MemorySource
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.gcs import headers

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from s3dlio.config.sections import RetrySettings
 from s3dlio.net.faults import ConnectionDropped, final_error, opening_fault
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryBudget, RetryPolicy, retry_after
 
 SETTINGS = RetrySettings(max_attempts=5, base_delay=0.1, max_delay=1.0, retry_after_cap=10.0)

@@ -6,7 +6,7 @@ import pytest
 
 from s3dlio.errors import ConfigError, ProtocolError
 from s3dlio.memory import crc32c
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.s3 import headers
 from s3dlio.types import NO_OPTIONS, Conditions, PutOptions
 

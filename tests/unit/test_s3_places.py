@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, InvalidURIError, MissingDependencyError, UnsupportedOperationError
 from s3dlio.net import blocking
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store
 from s3dlio.stores.s3.hosts import Place, Variant

@@ -19,7 +19,8 @@ from s3dlio.errors import S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sinks import DiscardSink
 from s3dlio.memory.sources import MemorySource
-from s3dlio.stores.base import Call, ObjectStore
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call
 from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
 from s3dlio.transfer.delete import delete
 from s3dlio.transfer.journal import Journal

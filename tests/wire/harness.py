@@ -12,8 +12,9 @@ from s3dlio.memory.sources import MemorySource
 from s3dlio.net import blocking
 from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Request, Response, Service
+from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool, pool_for_url
+from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.s3.sigv4 import UnsignedSigner
 from tests.witnesses import Outcomes

@@ -19,8 +19,9 @@ from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTime
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Request, Response, Service
+from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool
+from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryPolicy
 from tests.servers.base import hold_port, port_of
 from tests.servers.nginx import NginxServer

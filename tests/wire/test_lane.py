@@ -16,7 +16,8 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking
 from s3dlio.net import lane as lane_module
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Pause, Request, Response
+from s3dlio.net.message import Pause, Request
+from s3dlio.net.response import Response
 from tests.servers.delayed import DelayedServer
 from tests.servers.proxy import Fault, FaultProxy
 from tests.servers.scripted import Expect, ExpectClose, Reset, ScriptedServer, Send, Until, Wait, respond

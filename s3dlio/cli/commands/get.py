@@ -16,7 +16,7 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import DiscardSink
-from s3dlio.stores.base import Call
+from s3dlio.stores.call import Call
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress, reporting
 from s3dlio.transfer.summary import Tally, TransferSummary

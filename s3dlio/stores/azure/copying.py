@@ -7,7 +7,8 @@ import logging
 from urllib.parse import urlsplit
 
 from s3dlio.errors import PreconditionFailedError, S3dlioError, ServiceError
-from s3dlio.net.message import Pause, Response
+from s3dlio.net.message import Pause
+from s3dlio.net.response import Response
 from s3dlio.stores.azure import headers
 from s3dlio.stores.azure.service import AzureService, version_query
 from s3dlio.stores.call import Steps

@@ -18,8 +18,9 @@ from typing import Any
 from s3dlio.errors import IntegrityError, MissingDependencyError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, landed
-from s3dlio.net.message import Headers, Request, Response
-from s3dlio.stores.base import Steps
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.checksums import stretches
 from s3dlio.types import ObjectMetadata
 

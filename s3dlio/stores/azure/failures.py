@@ -12,7 +12,7 @@ from s3dlio.errors import (
     S3dlioError,
     ServiceError,
 )
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.azure import xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.cloud import failures as answers

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from s3dlio.config.sections import AzureSettings
 from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.memory.sources import Source
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
 from s3dlio.stores.cloud.attempts import MARK

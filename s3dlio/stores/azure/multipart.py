@@ -16,7 +16,8 @@ from typing import Any
 
 from s3dlio.errors import PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
 from s3dlio.stores.azure import crc64, failures, headers, xml
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps

@@ -8,7 +8,8 @@ import time
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sources import Source
 from s3dlio.net.dates import clock_of
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.azure import failures, headers
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.call import Steps

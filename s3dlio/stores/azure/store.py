@@ -21,11 +21,12 @@ from s3dlio.stores.azure import (
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.service import AzureService
-from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.writer import UploadState
+from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import (
     Conditions,
     Container,

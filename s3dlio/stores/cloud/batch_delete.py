@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.sources import MemorySource
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.net.retry import TRANSIENT
-from s3dlio.stores.base import KeyErrors, Steps
+from s3dlio.stores.base import KeyErrors
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.service import CloudService
 
 log = logging.getLogger("s3dlio.stores")

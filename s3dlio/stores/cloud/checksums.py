@@ -11,7 +11,7 @@ from s3dlio.errors import IntegrityError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, landed
-from s3dlio.stores.base import Steps
+from s3dlio.stores.call import Steps
 from s3dlio.types import ObjectMetadata
 
 #: A body that is not in memory is hashed in pieces of this size, which stay in the CPU's cache.

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from s3dlio.errors import IntegrityError, ObjectChangedError, ProtocolError
 from s3dlio.memory.hashing_sink import HashingSink
 from s3dlio.memory.sinks import Sink
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.types import Conditions, LazyMetadata, ObjectMetadata

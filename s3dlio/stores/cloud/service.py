@@ -15,7 +15,8 @@ from typing import ClassVar, TypeVar
 from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, ProtocolError, S3dlioError
 from s3dlio.memory.sinks import DiscardSink
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.attempts import Marked
 from s3dlio.stores.cloud.identity import Api

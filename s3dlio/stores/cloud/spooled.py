@@ -7,7 +7,8 @@ from typing import IO
 
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sources import FileSource, MemorySource, Source, as_memory
-from s3dlio.stores.base import ObjectStore, ObjectWriter
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import Payload, PutOptions, PutResult
 
 _IN_MEMORY = 64 << 20

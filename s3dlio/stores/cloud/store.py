@@ -11,8 +11,9 @@ from typing import ClassVar, TypeVar
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking
-from s3dlio.net.message import Response
-from s3dlio.stores.base import Call, ObjectStore, Steps
+from s3dlio.net.response import Response
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.checks import check_etag
 from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService

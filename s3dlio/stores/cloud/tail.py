@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.sinks import Place, Sink
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
 from s3dlio.stores.cloud.reading import CONTENT_RANGE, Read
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.types import Conditions

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
 from s3dlio.types import Observation
 
 T = TypeVar("T")

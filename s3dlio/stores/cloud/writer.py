@@ -17,12 +17,14 @@ from s3dlio.memory import crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import MemorySource, Source, as_memory
 from s3dlio.net import blocking
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
-from s3dlio.stores.base import Call, ObjectWriter, Steps
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.watching import note
+from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import Payload, PutOptions, PutResult
 
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.

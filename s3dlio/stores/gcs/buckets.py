@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s3dlio.errors import AlreadyExistsError
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.gcs import failures, listing

@@ -13,7 +13,7 @@ from s3dlio.errors import (
     ServiceError,
     ThrottledError,
 )
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.cloud.failures import error_for
 
 #: Reasons of status 403 that mean: slower.

@@ -16,7 +16,8 @@ from s3dlio.errors import ConfigError, PreconditionFailedError, ProtocolError, U
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import MemorySource
 from s3dlio.net.dates import rfc3339
-from s3dlio.net.message import Headers, Response
+from s3dlio.net.message import Headers
+from s3dlio.net.response import Response
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 

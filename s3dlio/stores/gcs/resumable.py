@@ -22,8 +22,9 @@ from s3dlio.errors import (
 )
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
-from s3dlio.net.message import Pause, Request, Response, Service
+from s3dlio.net.message import Pause, Request, Service
 from s3dlio.net.pool import pool_for_url
+from s3dlio.net.response import Response
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, backoff, retry_after
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts

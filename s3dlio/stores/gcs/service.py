@@ -10,7 +10,8 @@ from typing import Any
 
 from s3dlio.errors import ObjectNotFoundError, S3dlioError
 from s3dlio.memory.sources import Source
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.identity import GCS_API

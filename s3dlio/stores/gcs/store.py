@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from s3dlio.errors import ConfigError
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.cloud.writer import CloudWriter
@@ -15,7 +16,7 @@ from s3dlio.stores.gcs import batch_delete, buckets, copying, links, listing, mu
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.gcs.service import GcsService
-from s3dlio.stores.writer import UploadState
+from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import NO_OPTIONS, Container, ListPage, Observer, PutOptions, PutResult
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.net.message import Request, Response
+from s3dlio.net.message import Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of

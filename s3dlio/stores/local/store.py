@@ -23,11 +23,13 @@ from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import MemorySink, Sink
 from s3dlio.memory.sources import FileSource, Source, as_memory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
-from s3dlio.stores.base import Call, KeyErrors, ObjectStore, ObjectWriter
+from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.blocking import BlockingStore
+from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_conditions, unsupported
 from s3dlio.stores.local.atomic import Replacement, check_regular, make_directories
 from s3dlio.stores.local.walking import walk
+from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,

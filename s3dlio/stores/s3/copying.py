@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from s3dlio.errors import ProtocolError, S3dlioError
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.part_size import part_size_for

@@ -13,11 +13,12 @@ from typing import ClassVar
 
 from s3dlio.errors import UnsupportedOperationError
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import Call, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.s3.store import S3Store
 from s3dlio.stores.s3.unsorted import sorted_pages
-from s3dlio.stores.writer import UploadState
+from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import NO_OPTIONS, Conditions, ListPage, PutOptions, PutResult
 
 

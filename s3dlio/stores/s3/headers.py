@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import rfc3339
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 

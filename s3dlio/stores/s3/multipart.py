@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from s3dlio.errors import IntegrityError, ProtocolError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import MemorySource, Source
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of

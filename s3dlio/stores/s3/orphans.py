@@ -11,7 +11,8 @@ import logging
 import time
 
 from s3dlio.errors import S3dlioError
-from s3dlio.net.message import Pause, Response
+from s3dlio.net.message import Pause
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import xml

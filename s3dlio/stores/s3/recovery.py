@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from s3dlio.errors import ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import clock_of
-from s3dlio.net.message import Request, Response, Service
+from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import pool_for_url
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import xml

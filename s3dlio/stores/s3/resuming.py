@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.sources import Source
-from s3dlio.net.message import Response
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.checksums import crc32c_of, update
 from s3dlio.stores.cloud.markup import Element, child_text, children, tree

@@ -11,7 +11,8 @@ from s3dlio.errors import S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.net.message import Headers, Request, Response
+from s3dlio.net.message import Headers, Request
+from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import error_for

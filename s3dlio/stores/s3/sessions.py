@@ -13,7 +13,8 @@ from typing import Any
 
 from s3dlio.errors import PermissionDeniedError, ProtocolError
 from s3dlio.net import blocking
-from s3dlio.net.message import Request, Response, Service
+from s3dlio.net.message import Request, Service
+from s3dlio.net.response import Response
 from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.s3 import xml

@@ -10,7 +10,8 @@ from s3dlio.errors import S3dlioError, UnsupportedOperationError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import KeyErrors, ObjectStore, ObjectWriter, Steps
+from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud.percent import encode_key
@@ -21,7 +22,7 @@ from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.service import S3Service
-from s3dlio.stores.writer import UploadState
+from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import (
     Conditions,
     Container,

@@ -9,9 +9,9 @@ from typing import Any
 from s3dlio.config.settings import Settings
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.sinks import Sink
-from s3dlio.stores.base import ObjectWriter
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions
 
 

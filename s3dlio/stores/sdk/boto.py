@@ -14,7 +14,8 @@ from s3dlio.forking import import_all
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.net import blocking
-from s3dlio.stores.base import KeyErrors, ObjectStore, Steps
+from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import create_only_error
 from s3dlio.stores.cloud.identity import S3_API
