@@ -280,7 +280,8 @@ def _transfer_options(command: CommandParser, jobs: int, *, preserve: bool = Fal
     _pattern(command, "only objects")
     for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
         command.add_argument(name, action="append", default=[], metavar="GLOB",
-                             help=f"{which} this shell pattern; may be given several times")  # fmt: skip
+                             help=f"{which} this glob: without '/' the last segment, with '/' all of it, with '/' "
+                             "at the end a directory; may be given several times")  # fmt: skip
     command.add_argument("--verify", action="store_true", help="compare the CRC32C of what is read and what is stored")
     command.add_argument("--preserve", action=argparse.BooleanOptionalAction, default=preserve,
                          help=f"keep the time of the last change (default: {'yes' if preserve else 'no'})")  # fmt: skip

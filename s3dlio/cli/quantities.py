@@ -58,11 +58,11 @@ def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") ->
 
 
 def pattern(text: str) -> str:
-    """A regular expression, or a shell pattern that is none, checked before anything is done with it."""
-    from s3dlio.transfer.selection import compile_pattern
+    """A regular expression, or a glob, checked before anything is done with it."""
+    from s3dlio.transfer.selection import pattern_finder
 
     try:
-        compile_pattern(text)
+        pattern_finder(text)
     except ConfigError as exc:
         raise argparse.ArgumentTypeError(f"{exc.reason}; {exc.hint}") from None
     return text

@@ -50,7 +50,7 @@ def delete(
             sub-directories and links; of a link to one, the link.
         recursive: see above.
         pattern: a regular expression, found anywhere in the name relative to the directory.
-        include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
+        include, exclude: globs for names, see :class:`s3dlio.transfer.plan.Filter`.
         dry_run: delete nothing; ``on_key`` is called with what would be deleted.
         max_in_flight: how many batches (1,000 keys each, where the service takes so many) are in flight at most; fewer
             while the service asks to slow down.

@@ -1,4 +1,4 @@
-"""The one glob language, for keys of objects and for local paths alike.
+"""The one glob language, for keys of objects, local paths, and the names that a filter wants.
 
 ===================  ==================================================================================
 ``*``                any characters but ``/``
@@ -10,6 +10,7 @@
 
 Everything else is itself, also brackets and braces that are not closed, and braces without a comma. In brackets, a
 special character is itself: ``[*]``, ``[?]``, ``[[]``, ``[{]`` (:func:`escape` writes them). No name is hidden.
+With ``crosses``, as in filters, ``/`` is a character like any other: ``*``, ``?`` and brackets match it, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from s3dlio.errors import ConfigError
 MAX_ALTERNATIVES = 1000
 
 _PARTS = re.compile(r"\[[!^]?[^/][^\]/]*\]|\*+|.", re.DOTALL)
+_CROSSING_PARTS = re.compile(r"\[[!^]?.[^\]]*\]|\*+|.", re.DOTALL)
 _SPECIAL = re.compile(r"[*?\[{]")
 
 
@@ -39,6 +41,7 @@ _STAR = _Wild("[^/]*")
 _DEEP = _Wild(".*")
 _DIRECTORIES = _Wild("(?:.*/)?")
 _ANY = _Wild("[^/]")
+_ANY_CROSSING = _Wild(".")
 
 Token = str | _Wild  # a str is one character
 Tokens = list[Token]
@@ -117,13 +120,13 @@ def escape(text: str) -> str:
 
 
 @functools.lru_cache(64)
-def _parse(text: str) -> list[Alternative]:
+def _parse(text: str, crosses: bool = False) -> list[Alternative]:
     found = []
-    for parts in _alternatives(_PARTS.findall(text)):
-        tokens = _tokens(parts)
+    for parts in _alternatives((_CROSSING_PARTS if crosses else _PARTS).findall(text)):
+        tokens = _tokens(parts, crosses)
         wild = next((at for at, token in enumerate(tokens) if isinstance(token, _Wild)), len(tokens))
-        crosses = any(token in (_DEEP, _DIRECTORIES) for token in tokens)
-        found.append(Alternative(tokens, "".join(map(str, tokens[:wild])), crosses))
+        deep = any(token in (_DEEP, _DIRECTORIES) for token in tokens)
+        found.append(Alternative(tokens, "".join(map(str, tokens[:wild])), deep))
     return found
 
 
@@ -155,23 +158,25 @@ def _cuts(parts: Sequence[str], start: int) -> list[int]:
     return []
 
 
-def _tokens(parts: Sequence[str]) -> Tokens:
+def _tokens(parts: Sequence[str], crosses: bool) -> Tokens:
     tokens: Tokens = []
+    before = ""
     for part in parts:
         if part == "?":
-            tokens.append(_ANY)
+            tokens.append(_ANY_CROSSING if crosses else _ANY)
         elif part.startswith("*"):
-            tokens.append(_STAR if len(part) == 1 else _DEEP)
-        elif part == "/" and tokens[-1:] == [_DEEP] and tokens[-2:-1] in ([], ["/"], [_DIRECTORIES]):
+            tokens.append(_DEEP if crosses or len(part) > 1 else _STAR)
+        elif part == "/" and before.startswith("**") and tokens[-2:-1] in ([], ["/"], [_DIRECTORIES]):
             tokens[-1] = _DIRECTORIES
         elif len(part) > 1:
-            tokens.append(_one_of(part[1:-1]))
+            tokens.append(_one_of(part[1:-1], crosses))
         else:
             tokens.append(part)
+        before = part
     return tokens
 
 
-def _one_of(body: str) -> Token:
+def _one_of(body: str, crosses: bool) -> Token:
     """What a ``[body]`` stands for."""
     if len(body) == 1:
         return body
@@ -183,18 +188,28 @@ def _one_of(body: str) -> Token:
         if alone or low <= high
     )
     if negated:
-        return _Wild(f"[^/{told}]")
-    return _Wild(f"(?!/)[{told}]" if told else "(?!)")
+        never = told if crosses else "/" + told
+        return _Wild(f"[^{never}]") if never else _ANY_CROSSING
+    if not told:
+        return _Wild("(?!)")
+    return _Wild(f"[{told}]" if crosses else f"(?!/)[{told}]")
 
 
 @functools.lru_cache(64)
-def glob_regex(glob: str) -> re.Pattern[str]:
+def glob_regex(glob: str, crosses: bool = False) -> re.Pattern[str]:
     """The regular expression of a glob, for ``fullmatch``.
+
+    Args:
+        glob: its text.
+        crosses: ``*``, ``?`` and brackets match ``/``, too.
+
+    Raises:
+        ConfigError: its braces stand for too many texts.
 
     Atomic groups hold each wildcard to its first match, where what follows can take whatever a later match would:
     without them a key of 200 characters and six wildcards took minutes (others write the keys).
     """
-    return _compiled(alternative.tokens for alternative in _parse(glob))
+    return _compiled(alternative.tokens for alternative in _parse(glob, crosses))
 
 
 def _compiled(several: Iterator[Tokens]) -> re.Pattern[str]:

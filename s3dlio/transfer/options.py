@@ -21,7 +21,7 @@ class TransferOptions:
         recursive: everything beneath a directory, and not just what is directly in it.
         create_bucket: make the destination's bucket first.
         pattern: a regular expression, found anywhere in the name.
-        include, exclude: shell patterns for names, see :class:`s3dlio.transfer.plan.Filter`.
+        include, exclude: globs for names, see :class:`s3dlio.transfer.plan.Filter`.
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure. What lies in one object never stops the others.

@@ -16,7 +16,7 @@ from s3dlio.transfer.places import Places, as_directory, name_places, place_list
 from s3dlio.transfer.plan import Filter, Item, Plan
 from s3dlio.transfer.select_local import Root, check_names, expand, local_path, select_local
 from s3dlio.transfer.select_remote import select_remote
-from s3dlio.transfer.selection import compile_pattern
+from s3dlio.transfer.selection import pattern_finder
 from s3dlio.transfer.stream import Entry
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
 
@@ -66,7 +66,7 @@ class Origin:
         several = place_list(places)
         keep = keep or Filter()
         if pattern is not None:
-            compile_pattern(pattern)  # before any I/O
+            pattern_finder(pattern)  # before any I/O
         if len(several) == 1:
             uri = place_uri(several[0])
             store, key = session.store_for(uri)
@@ -147,8 +147,8 @@ class Origin:
 
 
 def _matching(plan: Plan, pattern: str) -> Plan:
-    search = compile_pattern(pattern).search
-    return (entry for entry in plan if not isinstance(entry, Item) or search(entry.name))
+    found = pattern_finder(pattern)
+    return (entry for entry in plan if not isinstance(entry, Item) or found(entry.name))
 
 
 def _is_local(text: str) -> bool:

@@ -5,14 +5,14 @@ A plan is an iterator, never a list: a tree of fifty million objects is walked w
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
 from s3dlio.errors import S3dlioError
-from s3dlio.transfer.selection import compile_pattern
+from s3dlio.transfer.glob import glob_regex
+from s3dlio.transfer.selection import pattern_finder
 
 
 class Item(NamedTuple):
@@ -82,44 +82,49 @@ class Filter:
     """Which names of a selection are wanted.
 
     Args:
-        include: shell patterns of which a name must match one, if there are any.
-        exclude: shell patterns of which a name must match none.
-        pattern: a regular expression that must be found in the name; a shell pattern that is none will do.
+        include: globs of which a name must match one, if there are any.
+        exclude: globs of which a name must match none.
+        pattern: a regular expression that must be found in the name; a glob will do, see :func:`pattern_finder`.
 
-    In shell patterns ``*`` also crosses ``/``. One without ``/`` is matched against the last segment, one with ``/``
+    In these globs ``*`` also crosses ``/``. One without ``/`` is matched against the last segment, one with ``/``
     against the whole name, and one that ends in ``/`` takes everything beneath that directory.
+
+    Raises:
+        ConfigError: the braces of a glob stand for too many texts, or ``pattern`` is neither of the two.
     """
 
     def __init__(
         self, include: Iterable[str] = (), exclude: Iterable[str] = (), pattern: str | None = None
     ) -> None:
-        self._include = [_shell_match(glob) for glob in _several(include)]
-        self._exclude = [_shell_match(glob) for glob in _several(exclude)]
-        self._search = compile_pattern(pattern).search if pattern is not None else None
+        exclude = list(_several(exclude))
+        self._include = [_matcher(glob) for glob in _several(include)]
+        self._exclude = [_matcher(glob) for glob in exclude]
+        self._prune = [_matcher(glob) for glob in exclude if glob.endswith(("/", "*"))]
+        self._find = pattern_finder(pattern) if pattern is not None else None
 
     def __call__(self, name: str) -> bool:
         if self._include and not any(match(name) for match in self._include):
             return False
-        if self._search is not None and self._search(name) is None:
+        if self._find is not None and not self._find(name):
             return False
         return not any(match(name) for match in self._exclude)
 
     def prunes(self, directory: str) -> bool:
-        """Whether everything beneath ``directory`` (a name that ends in ``/``) is excluded."""
-        return any(match(directory) for match in self._exclude)
+        """Whether everything beneath ``directory`` (a name that ends in ``/``) is excluded. Only a glob that matches
+        whatever follows can tell."""
+        return any(match(directory) for match in self._prune)
 
 
 def _several(patterns: Iterable[str]) -> Iterable[str]:
     return (patterns,) if isinstance(patterns, str) else patterns
 
 
-def _shell_match(glob: str) -> Callable[[str], bool]:
-    directory = glob.endswith("/")
-    text = glob.lstrip("/") + ("*" if directory else "")
-    matcher = re.compile(fnmatch.translate(text)).match
-    if directory and "/" not in glob.strip("/"):  # a directory of that name at any depth
-        anywhere = re.compile("(?:.*/)?" + fnmatch.translate(text), re.DOTALL).match
-        return lambda name: anywhere(name) is not None
-    if "/" in glob:
-        return lambda name: matcher(name) is not None
-    return lambda name: matcher(name.rpartition("/")[2]) is not None
+def _matcher(glob: str) -> Callable[[str], bool]:
+    text = glob.lstrip("/") + ("*" if glob.endswith("/") else "")
+    if "/" not in glob:
+        match = glob_regex(text).fullmatch
+        return lambda name: match(name.rpartition("/")[2]) is not None
+    if "/" not in glob.strip("/") and glob.endswith("/"):  # a directory of that name at any depth
+        text = "**/" + text
+    whole = glob_regex(text, crosses=True).fullmatch
+    return lambda name: whole(name) is not None

@@ -18,7 +18,7 @@ from s3dlio.foreign_errors import from_os_error
 from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.transfer.glob import Glob, find_local, is_glob
 from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
-from s3dlio.transfer.selection import compile_pattern
+from s3dlio.transfer.selection import pattern_finder
 from s3dlio.transfer.stream import Entry
 
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
@@ -119,7 +119,7 @@ def _globbed(pattern: str, recursive: bool) -> Iterator[Root]:
 def _matching(path: str) -> Iterator[Root]:
     directory, _, last = path.rpartition("/")
     directory = directory or ("/" if path.startswith("/") else "")
-    matches = compile_pattern(last).search
+    matches = pattern_finder(last)
     try:
         names = sorted(os.listdir(directory or "."))
     except OSError as error:

@@ -16,7 +16,6 @@ A ``pattern`` filters by the name relative to the base: the directory that was n
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from typing import NamedTuple
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.fanout import fan_out
-from s3dlio.transfer.glob import Glob, is_glob
+from s3dlio.transfer.glob import Glob, glob_regex, is_glob
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
@@ -44,7 +43,7 @@ class Selection:
         store: where.
         key: see the table above.
         recursive: also what is in sub-directories.
-        pattern: a regular expression, found anywhere in the relative name; a glob is recognised (``compile_pattern``).
+        pattern: a regular expression, found anywhere in the relative name; a glob is recognised (``pattern_finder``).
         fan_out: how many sub-directories of a recursive cloud listing are listed at a time (``transfer.fanout``).
 
     Raises:
@@ -68,7 +67,7 @@ class Selection:
         self._store = store
         self._key = key
         self._recursive = recursive
-        self._wanted = compile_pattern(pattern) if pattern is not None else None
+        self._wanted = pattern_finder(pattern) if pattern is not None else None
         if "*" in key and key.endswith("/") and not self._is_local:
             raise InvalidURIError(
                 f"the key '{key}' contains a wildcard and ends in '/', which is not defined (nothing was listed)",
@@ -160,10 +159,9 @@ def _parent(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def _filtered(page: ListPage, base: str, wanted: re.Pattern[str]) -> ListPage:
+def _filtered(page: ListPage, base: str, wanted: Callable[[str], bool]) -> ListPage:
     start = len(base)
-    search = wanted.search
-    return _kept(page, lambda name: search(name[start:]) is not None, prefixes=True)
+    return _kept(page, lambda name: wanted(name[start:]), prefixes=True)
 
 
 def _kept(page: ListPage, keep: Callable[[str], bool], *, prefixes: bool) -> ListPage:
@@ -174,17 +172,20 @@ def _kept(page: ListPage, keep: Callable[[str], bool], *, prefixes: bool) -> Lis
     )
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a ``pattern``. What is none, such as ``*.npz``, is a shell pattern for the whole name.
+def pattern_finder(pattern: str) -> Callable[[str], bool]:
+    """What tells whether a ``pattern`` is found in a name. If it is no regular expression, such as ``*.npz``, it is a
+    glob for the name or its end, from the beginning of a segment on; its ``*`` also crosses ``/``.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither, or the braces of the glob stand for too many texts.
     """
     try:
-        return re.compile(pattern)
+        search = re.compile(pattern).search
     except re.error as error:
-        if pattern[:1] in ("*", "?"):  # nothing to repeat: the author meant a shell pattern
-            return re.compile(fnmatch.translate(pattern))
+        if pattern[:1] in ("*", "?"):  # nothing to repeat: the author meant a glob
+            match = glob_regex("**/" + pattern, crosses=True).fullmatch
+            return lambda name: match(name) is not None
         raise ConfigError(
             f"invalid regex pattern {pattern!r}: {error}", hint="write a regular expression, or a glob such as *.npz"
         ) from error
+    return lambda name: search(name) is not None

@@ -53,8 +53,8 @@ def upload(
         src_uri, dest_uri: other names of the first two.
         recursive: directories with everything in them, and not just the files directly in them.
         regex: the last segment of each source is a regular expression.
-        pattern: only names in which this regular expression is found; a shell pattern that is none works too.
-        include, exclude: shell patterns: only names that match, no names that match.
+        pattern: only names in which this regular expression is found; a glob works too.
+        include, exclude: globs: only names that match, no names that match.
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
@@ -106,8 +106,8 @@ def download(
         dest_dir: where to; a key that would leave this directory is refused.
         max_in_flight: how many objects at a time.
         recursive: also what is in sub-directories.
-        pattern: only names in which this regular expression is found; a shell pattern that is none works too.
-        include, exclude: shell patterns: only names that match, no names that match.
+        pattern: only names in which this regular expression is found; a glob works too.
+        include, exclude: globs: only names that match, no names that match.
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``, which files get back.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
@@ -158,8 +158,8 @@ def copy(
         max_in_flight: how many objects at a time.
         recursive: everything beneath a directory.
         create_bucket: create the destination's bucket first.
-        pattern: only names in which this regular expression is found; a shell pattern that is none works too.
-        include, exclude: shell patterns: only names that match, no names that match.
+        pattern: only names in which this regular expression is found; a glob works too.
+        include, exclude: globs: only names that match, no names that match.
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.
@@ -249,8 +249,8 @@ def sync(
         dry_run: transfer and delete nothing; ``on_action`` is called with what would be done.
         checksum: compare the CRC32C instead of the time.
         create_bucket: create the destination's bucket first.
-        pattern: only names in which this regular expression is found; a shell pattern that is none works too.
-        include, exclude: shell patterns: only names that match, no names that match.
+        pattern: only names in which this regular expression is found; a glob works too.
+        include, exclude: globs: only names that match, no names that match.
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure; what lies in one object never stops the others.

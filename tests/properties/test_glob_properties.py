@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
 from s3dlio.transfer.glob import Glob, escape, find_local, glob_regex, is_glob
+from s3dlio.transfer.plan import Filter
+from s3dlio.transfer.selection import pattern_finder
 
 
-def class_at(glob: str, at: int) -> int:
+def class_at(glob: str, at: int, crosses: bool) -> int:
     """Where the ``[...]`` that begins at ``at`` ends; -1 if it is none."""
     for first in (at + 2, at + 1) if glob[at + 1 : at + 2] in ("!", "^") else (at + 1,):
         end = glob.find("]", first + 1)
-        if first < len(glob) and end > 0 and "/" not in glob[first:end]:
+        if first < len(glob) and end > 0 and (crosses or "/" not in glob[first:end]):
             return end
     return -1
 
 
-def cut(glob: str) -> list[str]:
+def cut(glob: str, crosses: bool) -> list[str]:
     parts, at = [], 0
     while at < len(glob):
-        end = class_at(glob, at) if glob[at] == "[" else -1
+        end = class_at(glob, at, crosses) if glob[at] == "[" else -1
         stars = len(glob[at:]) - len(glob[at:].lstrip("*"))
         size = end - at + 1 if end > 0 else max(stars, 1)
         parts.append(glob[at : at + size])
@@ -59,7 +62,7 @@ def written_out(parts: list[str]) -> Iterator[list[str]]:
     yield parts
 
 
-def in_class(body: str, letter: str) -> bool:
+def in_class(body: str, letter: str, crosses: bool) -> bool:
     if len(body) == 1:
         return letter == body
     negated = body[0] in "!^"
@@ -72,29 +75,32 @@ def in_class(body: str, letter: str) -> bool:
         else:
             found = found or letter == body[0]
             body = body[1:]
-    return letter != "/" and found != negated
+    return (crosses or letter != "/") and found != negated
 
 
-def fits(parts: list[str], name: str, at_start: bool = True) -> bool:
+def fits(parts: list[str], name: str, crosses: bool, at_start: bool = True) -> bool:
     """A part at a time."""
     if not parts:
         return not name
     part, rest = parts[0], parts[1:]
     if part.startswith("**"):
-        if at_start and rest[:1] == ["/"] and fits(rest[1:], name, True):
+        if at_start and rest[:1] == ["/"] and fits(rest[1:], name, crosses, True):
             return True
-        return any(fits(rest, name[n:], False) for n in range(len(name) + 1))
+        return any(fits(rest, name[n:], crosses, False) for n in range(len(name) + 1))
     if part == "*":
-        span = len(name.partition("/")[0])
-        return any(fits(rest, name[n:], False) for n in range(span + 1))
+        span = len(name if crosses else name.partition("/")[0])
+        return any(fits(rest, name[n:], crosses, False) for n in range(span + 1))
     if not name:
         return False
-    fit = name[0] != "/" if part == "?" else in_class(part[1:-1], name[0]) if len(part) > 1 else part == name[0]
-    return fit and fits(rest, name[1:], part == "/")
+    if part == "?":
+        fit = crosses or name[0] != "/"
+    else:
+        fit = in_class(part[1:-1], name[0], crosses) if len(part) > 1 else part == name[0]
+    return fit and fits(rest, name[1:], crosses, part == "/")
 
 
-def slowly(glob: str, name: str) -> bool:
-    return any(fits(parts, name) for parts in written_out(cut(glob)))
+def slowly(glob: str, name: str, crosses: bool = False) -> bool:
+    return any(fits(parts, name, crosses) for parts in written_out(cut(glob, crosses)))
 
 
 GLOBS = st.text("ab/*?[]!{},-^", max_size=10)
@@ -108,6 +114,36 @@ def test_a_glob_matches_what_its_definition_says(glob: str, key: str) -> None:
         assert key.startswith(Glob.of(glob).head)
     if not is_glob(glob):
         assert slowly(glob, key) == (glob == key)
+
+
+def wanted_slowly(glob: str, name: str) -> bool:
+    """Whether a filter takes a name."""
+    if "/" not in glob:
+        return slowly(glob, name.rpartition("/")[2], True)
+    anywhere = "**/" if glob.endswith("/") and "/" not in glob.strip("/") else ""
+    return slowly(anywhere + glob.lstrip("/") + ("*" if glob.endswith("/") else ""), name, True)
+
+
+@settings(max_examples=2000)
+@given(glob=GLOBS, name=st.text("ab/!,{[*]", max_size=8))
+def test_a_filter_takes_what_its_globs_match(glob: str, name: str) -> None:
+    assert bool(glob_regex(glob, crosses=True).fullmatch(name)) == slowly(glob, name, True)
+    assert Filter(include=glob)(name) == wanted_slowly(glob, name)
+    exclude = Filter(exclude=[glob])
+    assert exclude(name) != wanted_slowly(glob, name)
+    if exclude.prunes("ab/"):
+        assert wanted_slowly(glob, "ab/" + name)
+    if glob[:1] in ("*", "?"):  # no regular expression begins so
+        assert pattern_finder(glob)(name) == slowly("**/" + glob, name, True)
+
+
+@settings(max_examples=2000)
+@given(glob=st.text("ab/*?[]!-c", max_size=8), name=st.text("abc/!-[]", max_size=8))
+def test_a_filter_takes_all_that_fnmatch_does(glob: str, name: str) -> None:
+    """Without braces and ``[^``; and ``[!]``, which fnmatch takes for three characters, is ``!`` here."""
+    assume("[!]" not in glob)
+    if fnmatch.fnmatchcase(name, glob):
+        assert glob_regex(glob, crosses=True).fullmatch(name)
 
 
 @given(st.text(max_size=12))
@@ -149,8 +185,9 @@ def test_files_and_keys_are_found_alike(tree: Path, glob: str) -> None:
 @pytest.mark.parametrize("glob", ["*a" * 30 + "*b", "**a" * 30 + "**b", "**a*a" * 15 + "**b", "**/*a*a*a*a/*b",
                                   "**/a*" * 20 + "b", "*[a]?" * 20 + "b", "{*a,**a}" * 6 + "b"])  # fmt: skip
 @pytest.mark.parametrize("key", ["a" * 1024, "a/" * 512])
-def test_no_key_takes_for_ever(glob: str, key: str) -> None:
-    assert glob_regex(glob).fullmatch(key) is None
+@pytest.mark.parametrize("crosses", [False, True])
+def test_no_key_takes_for_ever(glob: str, key: str, crosses: bool) -> None:
+    assert glob_regex(glob, crosses).fullmatch(key) is None
 
 
 def test_braces_that_stand_for_too_much_are_refused() -> None:
