@@ -124,7 +124,7 @@ def wanted_slowly(glob: str, name: str) -> bool:
     return slowly(anywhere + glob.lstrip("/") + ("*" if glob.endswith("/") else ""), name, True)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(glob=GLOBS, name=st.text("ab/!,{[*]", max_size=8))
 def test_a_filter_takes_what_its_globs_match(glob: str, name: str) -> None:
     assert bool(glob_regex(glob, crosses=True).fullmatch(name)) == slowly(glob, name, True)
@@ -137,7 +137,7 @@ def test_a_filter_takes_what_its_globs_match(glob: str, name: str) -> None:
         assert pattern_finder(glob)(name) == slowly("**/" + glob, name, True)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(glob=st.text("ab/*?[]!-c", max_size=8), name=st.text("abc/!-[]", max_size=8))
 def test_a_filter_takes_all_that_fnmatch_does(glob: str, name: str) -> None:
     """Without braces and ``[^``; and ``[!]``, which fnmatch takes for three characters, is ``!`` here."""
