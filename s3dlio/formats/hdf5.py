@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from s3dlio.formats.optional import require
 
 
-def hdf5_around(shape: Sequence[int], name: str = "data") -> tuple[bytes, bytes]:
+def hdf5_around(shape: Sequence[int]) -> tuple[bytes, bytes]:
     """The bytes of an HDF5 file before and after the data of its only data set: uint8, `shape`, contiguous.
 
     The HDF5 library lays the file out once, in memory; what goes between is written by the caller, so any number of
@@ -24,7 +24,7 @@ def hdf5_around(shape: Sequence[int], name: str = "data") -> tuple[bytes, bytes]
         plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         plan.set_obj_track_times(False)
         space = h5py.h5s.create_simple(tuple(shape))
-        dataset = h5py.h5d.create(file.id, name.encode(), h5py.h5t.STD_U8LE, space, plan)
+        dataset = h5py.h5d.create(file.id, b"data", h5py.h5t.STD_U8LE, space, plan)
         start, length = dataset.get_offset(), dataset.get_storage_size()
         file.flush()
         image = memoryview(file.id.get_file_image())

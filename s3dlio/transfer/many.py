@@ -17,7 +17,7 @@ from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
-from s3dlio.types import NO_OPTIONS, ObjectMetadata, Payload, PutOptions
+from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 
 
@@ -85,8 +85,8 @@ class Outcomes:
 
 
 class _Metadata(Outcomes):
-    def __init__(self, uris: Sequence[str], *, keep_going: bool) -> None:
-        super().__init__(uris, "HEAD", keep_going=keep_going)
+    def __init__(self, uris: Sequence[str]) -> None:
+        super().__init__(uris, "HEAD")
         self.found: dict[int, ObjectMetadata] = {}
 
     def succeeded(self, index: int, result: ObjectMetadata) -> None:
@@ -165,20 +165,22 @@ def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[i
     return totals.objects, totals.bytes
 
 
-def stat_many(
-    session: Session, uris: Sequence[str], width: int, *, keep_going: bool = False
-) -> list[ObjectMetadata | BaseException]:
-    """What the stores tell about every URI, each asked once, in the order of ``uris``."""
+def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectMetadata]:
+    """What the stores tell about every URI, each asked once, in the order of ``uris``.
+
+    Raises:
+        BatchError: it failed for one of them; the first failure stops the rest.
+    """
     unique = list(dict.fromkeys(uris))
     targets = _targets(session, unique, "HEAD")
-    outcomes = _Metadata(unique, keep_going=keep_going)
+    outcomes = _Metadata(unique)
 
     def call(index: int) -> Call[Any]:
         store, key = targets[index]
         return store.head_call(key)
 
     outcomes.run([store for store, _ in targets], call, session, width)
-    by_uri = {uri: outcomes.found.get(i) or outcomes.errors[i] for i, uri in enumerate(unique)}
+    by_uri = {uri: outcomes.found[index] for index, uri in enumerate(unique)}
     return [by_uri[uri] for uri in uris]
 
 
@@ -187,7 +189,6 @@ def put_many(
     items: Iterable[Sequence[Any]],
     width: int,
     *,
-    options: PutOptions = NO_OPTIONS,
     budget: ByteBudget | None = None,
 ) -> None:
     """Write (URI, payload) pairs, in the order of the input. All are checked before the first is written.
@@ -212,7 +213,7 @@ def put_many(
 
     def call(index: int) -> Call[Any]:
         store, key, source = writes[index]
-        return store.write_call(key, source, options=options)
+        return store.write_call(key, source)
 
     Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, budget)
 

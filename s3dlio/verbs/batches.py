@@ -12,7 +12,7 @@ from s3dlio.memory.lending import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.transfer.stream import Entry, ManyIterator, Stream, check_room, outcomes
-from s3dlio.types import ObjectMetadata, Payload
+from s3dlio.types import Payload
 from s3dlio.uri import URI
 
 
@@ -157,7 +157,7 @@ def stat_many(session: Session, uris: Iterable[URI], max_in_flight: int = 64) ->
         BatchError: some failed; the first failure stops the rest.
     """
     found = many.stat_many(session, many.uri_list(uris), check_width(max_in_flight))
-    return [about.as_dict() for about in found if isinstance(about, ObjectMetadata)]
+    return [about.as_dict() for about in found]
 
 
 def pre_stat_and_cache(session: Session, uris: Iterable[URI], max_in_flight: int = 100) -> int:
@@ -177,9 +177,8 @@ def pre_stat_and_cache(session: Session, uris: Iterable[URI], max_in_flight: int
     names = many.uri_list(uris)
     found = many.stat_many(session, names, check_width(max_in_flight))
     for uri, about in zip(names, found, strict=True):
-        if isinstance(about, ObjectMetadata):
-            store, key = session.store_for(uri)
-            store.remember(key, about)
+        store, key = session.store_for(uri)
+        store.remember(key, about)
     return len(found)
 
 

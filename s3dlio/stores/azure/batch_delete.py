@@ -21,17 +21,13 @@ class BlobBatches(BatchDelete):
 
     service: AzureService
     taken = 202
-    deleted = frozenset({202})
 
     def request(self, fields: Headers, body: MemorySource) -> Request:
         return self.service.request("POST", "", "comp=batch&restype=container", fields, body)
 
     def part(self, number: int, key: str) -> bytes:
         head = f"content-type: application/http\r\ncontent-transfer-encoding: binary\r\ncontent-id: {number}\r\n\r\n"
-        return head.encode() + self.service.account.renderer.render_part(self.alone(key))
-
-    def alone(self, key: str) -> Request:
-        return self.service.delete_request(key)
+        return head.encode() + self.service.account.renderer.render_part(self.service.delete_request(key))
 
     def number_of(self, place: int, status: int, text: str) -> int:
         raise self.error_of("", status, text)  # that of the batch as a whole
@@ -49,6 +45,3 @@ class BlobBatches(BatchDelete):
         )
         error.locate(self.service.uri(key), "DELETE")
         return error
-
-    def is_gone_already(self, error: S3dlioError) -> bool:
-        return failures.is_gone_already(error)

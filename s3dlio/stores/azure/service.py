@@ -38,6 +38,7 @@ class AzureService(CloudService):
 
     api = AZURE_API
     takes_suffix_ranges = False
+    deleted = (202,)
 
     def __init__(self, account: AzureAccount, container: str, root: str) -> None:
         super().__init__(root, account.settings)
@@ -74,16 +75,7 @@ class AzureService(CloudService):
         return request
 
     def delete_request(self, key: str, version_id: str | None = None) -> Request:
-        """The request that deletes a blob."""
         return self.request("DELETE", key, version_query(version_id))
-
-    def delete(self, key: str, version_id: str | None) -> Steps[None]:
-        """Delete a blob; one that is not there is no error."""
-        try:
-            yield from self.send(self.delete_request(key, version_id), key, (202,))
-        except S3dlioError as error:
-            if not failures.is_gone_already(error):
-                raise
 
     def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
         return self.request("DELETE", key, "", (("if-match", found.etag or ""),))
@@ -102,6 +94,9 @@ class AzureService(CloudService):
         error = foreign or failures.error_of(response, self.account)
         error.locate(self.uri(key), None)
         return error
+
+    def is_gone_already(self, error: S3dlioError) -> bool:
+        return failures.is_gone_already(error)
 
     def recover(self, request: Request, response: Response) -> Steps[Response]:
         """Send the request again where the local clock was off or the token was withdrawn."""

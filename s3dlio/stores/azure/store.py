@@ -105,9 +105,6 @@ class AzureStore(CloudStore):
 
     # -- deleting, copying
 
-    def _delete(self, key: str, version_id: str | None) -> Steps[None]:
-        return self.service.delete(key, version_id)
-
     def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
         return self._batches.run(keys)
 

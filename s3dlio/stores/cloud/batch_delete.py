@@ -32,9 +32,8 @@ _UNKNOWN = frozenset({404, 405, 501})
 class BatchDelete(ABC):
     """Deletes sets of keys of one container. What differs between the services, subclasses say."""
 
-    #: The status of a batch that was taken, and those of a key that was deleted.
+    #: The status of a batch that was taken.
     taken: int
-    deleted: frozenset[int]
 
     service: CloudService
 
@@ -52,16 +51,8 @@ class BatchDelete(ABC):
         """The part of a batch for one key: from behind the boundary to the end of the line before the next."""
 
     @abstractmethod
-    def alone(self, key: str) -> Request:
-        """The request that deletes one key."""
-
-    @abstractmethod
     def error_of(self, key: str, status: int, text: str) -> S3dlioError:
         """The error for one answer of a batch."""
-
-    @abstractmethod
-    def is_gone_already(self, error: S3dlioError) -> bool:
-        """There was nothing to delete, in a container that exists."""
 
     def number_of(self, place: int, status: int, text: str) -> int:
         """Which request an answer without a number belongs to, when it is at ``place`` among the answers."""
@@ -89,9 +80,9 @@ class BatchDelete(ABC):
                 log.info("%s has no batches: deleting one by one", request.service.pool.name)
                 self.available = False
         if again:
-            responses: Sequence[Response] = yield (self.alone(key) for key in again)
+            responses: Sequence[Response] = yield (self.service.delete_request(key) for key in again)
             for key, answer in zip(again, responses, strict=True):
-                if answer.status not in self.deleted:
+                if answer.status not in self.service.deleted:
                     self._note(key, self.service.fail(answer, key), failed)
         return failed
 
@@ -112,14 +103,14 @@ class BatchDelete(ABC):
                 raise ProtocolError("the answer to a batch has a key twice, or one that was not asked for")
             if status in TRANSIENT:
                 again.append(key)
-            elif status not in self.deleted:
+            elif status not in self.service.deleted:
                 self._note(key, self.error_of(key, status, text), failed)
         if left:
             raise ProtocolError(f"the answer to a batch leaves out {len(left)} of {len(keys)} keys")
         return again
 
     def _note(self, key: str, error: S3dlioError, failed: KeyErrors) -> None:
-        if not self.is_gone_already(error):
+        if not self.service.is_gone_already(error):
             error.locate(self.service.uri(key), "DELETE")
             failed.append((key, error))
 

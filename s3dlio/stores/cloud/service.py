@@ -41,6 +41,8 @@ class CloudService(ABC):
     takes_suffix_ranges = True
     #: Reads of whole objects are compared with the checksum that the service names.
     verifies = False
+    #: What a delete that was done is answered with.
+    deleted: ClassVar[tuple[int, ...]]
 
     def __init__(self, root: str, settings: Settings) -> None:
         self.root = root
@@ -60,6 +62,10 @@ class CloudService(ABC):
     @abstractmethod
     def read_request(self, key: str, headers: Headers, conditions: Conditions) -> Request:
         """A GET of the object, with ``headers`` added."""
+
+    @abstractmethod
+    def delete_request(self, key: str, version_id: str | None = None) -> Request:
+        """The request that deletes an object, or one version of it."""
 
     @abstractmethod
     def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
@@ -134,6 +140,18 @@ class CloudService(ABC):
             return parse(response.body)
         except ProtocolError as error:
             raise self.foreign_answer(response) or error from None
+
+    @abstractmethod
+    def is_gone_already(self, error: S3dlioError) -> bool:
+        """Whether a delete found nothing to delete, in a container that exists."""
+
+    def delete(self, key: str, version_id: str | None = None) -> Steps[None]:
+        """Delete an object, or one version of it; one that is not there is no error."""
+        try:
+            yield from self.send(self.delete_request(key, version_id), key, self.deleted)
+        except S3dlioError as error:
+            if not self.is_gone_already(error):
+                raise
 
     # -- looks at one object
 

@@ -117,6 +117,9 @@ class CloudStore(ObjectStore):
 
     # -- deleting
 
+    def _delete(self, key: str, version_id: str | None) -> Steps[None]:
+        return self.service.delete(key, version_id)
+
     def _delete_if_match(self, key: str, etag: str) -> Steps[None]:
         """The delete of one version: a look at what is there, and the request with the service's own condition."""
         try:

@@ -17,21 +17,14 @@ class JsonBatches(BatchDelete):
 
     service: GcsService
     taken = 200
-    deleted = frozenset({200, 204})
 
     def request(self, fields: Headers, body: MemorySource) -> Request:
         return self.service.batch_request(fields, body)
 
     def part(self, number: int, key: str) -> bytes:
         head = f"Content-Type: application/http\r\nContent-ID: <{number}>\r\n\r\n"
-        return f"{head}DELETE {self.alone(key).path} HTTP/1.1\r\n\r\n\r\n".encode("latin-1")
-
-    def alone(self, key: str) -> Request:
-        return self.service.delete_request(key)
+        return f"{head}DELETE {self.service.delete_request(key).path} HTTP/1.1\r\n\r\n\r\n".encode("latin-1")
 
     def error_of(self, key: str, status: int, text: str) -> S3dlioError:
         document = text[text.find("{") :].strip() if "{" in text else ""
         return failures.error_of_parts(status, document.encode(), anonymous=self.service.account.anonymous)
-
-    def is_gone_already(self, error: S3dlioError) -> bool:
-        return failures.is_gone_already(error)

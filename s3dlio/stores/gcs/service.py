@@ -37,6 +37,7 @@ class GcsService(CloudService):
 
     api = GCS_API
     sends_checksums = True
+    deleted = (200, 204)
 
     def __init__(self, account: GcsAccount, bucket: str, root: str) -> None:
         super().__init__(root, account.settings)
@@ -88,7 +89,6 @@ class GcsService(CloudService):
         return Request(self._service, "GET", self._media + encode_segment(key), query, fields)
 
     def delete_request(self, key: str, version_id: str | None = None) -> Request:
-        """The request that deletes an object, or one generation of it."""
         query = encode_query([("generation", version_id)]) if version_id else ""
         return self.request("DELETE", self.path(key), query)
 
@@ -120,6 +120,9 @@ class GcsService(CloudService):
         error.locate(self.uri(key), None)
         return error
 
+    def is_gone_already(self, error: S3dlioError) -> bool:
+        return failures.is_gone_already(error)
+
     def pin(self, response: Response) -> Conditions | None:
         generation = response.header(b"x-goog-generation")
         return None if generation is None else Conditions(version_id=generation)
@@ -139,14 +142,6 @@ class GcsService(CloudService):
         query = encode_query(headers.condition_query(conditions))
         request = self.request("GET", self.path(key), query, headers.condition_fields(conditions))
         return headers.metadata_of((yield from self.ask(request, key)))
-
-    def delete(self, key: str, version_id: str | None) -> Steps[None]:
-        """Delete an object, or one generation of it, if it is there."""
-        try:
-            yield from self.send(self.delete_request(key, version_id), key, (200, 204))
-        except S3dlioError as error:
-            if not failures.is_gone_already(error):
-                raise
 
     def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
         found = yield from self.ask(self.request("GET", self.path(key), "fields=etag,generation,size,metadata"), key)

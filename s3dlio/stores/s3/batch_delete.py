@@ -1,30 +1,19 @@
-"""Deleting objects, one or many in a request (Amazon S3 API Reference, DeleteObject and DeleteObjects)."""
+"""Deleting many objects in one request (Amazon S3 API Reference, DeleteObjects)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from s3dlio.errors import EndpointError, ProtocolError, S3dlioError
+from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.base import KeyErrors
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
-from s3dlio.stores.s3.service import S3Service, version_query
+from s3dlio.stores.s3.service import S3Service
 
 _STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}
-
-
-def delete(service: S3Service, key: str, version_id: str | None) -> Steps[None]:
-    """Delete an object, or one version of it; one that is not there is no error."""
-    request = service.request("DELETE", key, version_query(version_id))
-    try:
-        yield from service.send(request, key, (200, 202, 204))
-    except S3dlioError as error:
-        absent = error.status == 404 and error.code is None and not isinstance(error, EndpointError)
-        if error.code != "NoSuchKey" and not absent:
-            raise
 
 
 def delete_many(service: S3Service, keys: Sequence[str]) -> Steps[KeyErrors]:
@@ -45,7 +34,7 @@ def delete_many(service: S3Service, keys: Sequence[str]) -> Steps[KeyErrors]:
             failed.append((key, error))
     for key in alone:
         try:
-            yield from delete(service, key, None)
+            yield from service.delete(key)
         except S3dlioError as error:
             error.locate(service.uri(key), "DELETE")
             failed.append((key, error))

@@ -7,9 +7,8 @@ import hashlib
 from typing import ClassVar
 
 from s3dlio.config.settings import Settings
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import EndpointError, S3dlioError
 from s3dlio.memory import crc32c
-from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
@@ -46,6 +45,7 @@ class S3Service(CloudService):
     """
 
     api: ClassVar[Api] = S3_API
+    deleted = (200, 202, 204)
 
     def __init__(
         self, account: S3Account, bucket: str, root: str | None = None, settings: Settings | None = None
@@ -74,17 +74,11 @@ class S3Service(CloudService):
     # -- requests
 
     def request(
-        self,
-        method: str,
-        key: str = "",
-        query: str = "",
-        fields: Headers = (),
-        body: Source | None = None,
-        sink: Sink | None = None,
+        self, method: str, key: str = "", query: str = "", fields: Headers = (), body: Source | None = None
     ) -> Request:
         """A request for ``key`` (the bucket itself, if empty)."""
         path = f"{self.route.base}/{encode_key(key)}"
-        return Request(self.route.target, method, path, query, (*self.common, *fields), body, sink)
+        return Request(self.route.target, method, path, query, (*self.common, *fields), body)
 
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
         route = self.route
@@ -93,6 +87,9 @@ class S3Service(CloudService):
             request.headers = (*request.headers, *headers.read_fields(conditions))
             request.query = version_query(conditions.version_id)
         return request
+
+    def delete_request(self, key: str, version_id: str | None = None) -> Request:
+        return self.request("DELETE", key, version_query(version_id))
 
     def conditional_delete(self, key: str, found: ObjectMetadata) -> Request:
         # Amazon S3 API Reference, DeleteObject: If-Match. Servers that do not know it have been asked just before.
@@ -143,6 +140,10 @@ class S3Service(CloudService):
             )
         error.locate(self.uri(key), None)
         return error
+
+    def is_gone_already(self, error: S3dlioError) -> bool:
+        absent = error.status == 404 and error.code is None and not isinstance(error, EndpointError)
+        return absent or error.code == "NoSuchKey"
 
     # -- looks at one object
 

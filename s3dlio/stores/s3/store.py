@@ -101,9 +101,6 @@ class S3Store(CloudStore):
 
     # -- deleting, copying
 
-    def _delete(self, key: str, version_id: str | None) -> Steps[None]:
-        return batch_delete.delete(self.service, key, version_id)
-
     def _delete_if_match(self, key: str, etag: str) -> Steps[None]:
         try:
             yield from super()._delete_if_match(key, etag)
