@@ -5,13 +5,13 @@ Those that only warn say so with ``DeprecationWarning``; none pretends.
 
 from __future__ import annotations
 
-import ipaddress
 import warnings
 from typing import Any
 
 from s3dlio import api
 from s3dlio.errors import InvalidURIError
 from s3dlio.memory.view import BytesView
+from s3dlio.stores.s3.hosts import is_address
 from s3dlio.uri import URI, parse
 
 
@@ -33,21 +33,13 @@ def parse_s3_uri_full(uri: str) -> dict[str, str | None]:
         raise InvalidURIError("URI must start with s3://", uri=uri)
     if len(uri) <= len(location.root):
         raise InvalidURIError("URI must contain '/' after bucket", uri=uri)
-    if _is_address(location.container):
+    if is_address(location.container):
         raise InvalidURIError(
             f"'{location.container}' is an IP address with no port, and cannot be the name of a bucket",
             uri=uri,
             hint=f"add :port to name a server, e.g. s3://{location.container}:9000/bucket/key",
         )
     return {"endpoint": location.endpoint, "bucket": location.container, "key": location.key}
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def object_capabilities(uri: URI) -> dict[str, Any]:

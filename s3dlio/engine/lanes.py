@@ -25,14 +25,9 @@ PER_REQUEST = 64 << 20
 
 
 def run_lanes(
-    feed: Feed,
-    width: int,
-    on_done: Done,
-    cancel: CancelToken,
-    executor: BaseExecutor,
-    budget: ByteBudget | None,
+    feed: Feed, width: int, on_done: Done, cancel: CancelToken, executor: BaseExecutor, budget: ByteBudget | None,
     adaptive: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Event loops over the calls of cloud stores: one on the caller's thread, and another while the calls are bulky.
 
     Small calls are best on one lane, as two hand the GIL around; with bodies in memory one moves as much as a bare

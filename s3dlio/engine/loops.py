@@ -26,12 +26,7 @@ CPUS = available_cpus()
 
 
 def run_loops(
-    feed: Feed,
-    width: int,
-    on_done: Done,
-    cancel: CancelToken,
-    executor: BaseExecutor,
-    budget: ByteBudget | None,
+    feed: Feed, width: int, on_done: Done, cancel: CancelToken, executor: BaseExecutor, budget: ByteBudget | None
 ) -> None:
     """Plain loops over the calls of blocking stores, until the first call that wants a lane.
 

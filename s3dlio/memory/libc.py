@@ -88,19 +88,7 @@ def pread_full(fd: int, view: memoryview, offset: int, *, block: int = 1) -> int
     Raises:
         OSError: the read failed.
     """
-    view = byte_view(view, writable=True)
-    through_libc = _pread if block > 1 or len(view) >= _LARGE else None
-    address = address_of(view) if through_libc else 0
-    done = 0
-    while done < len(view):
-        if through_libc:
-            count = _checked(through_libc, fd, address + done, len(view) - done, offset + done)
-        else:
-            count = _os_pread(fd, view[done : done + _AT_ONCE], offset + done)
-        done += count
-        if not count or count % block:
-            break
-    return done
+    return _transfer(_pread, _os_pread, fd, byte_view(view, writable=True), offset, block)
 
 
 def pwrite_full(fd: int, view: memoryview, offset: int, *, block: int = 1) -> int:
@@ -116,18 +104,28 @@ def pwrite_full(fd: int, view: memoryview, offset: int, *, block: int = 1) -> in
         OSError: the write failed (ENOSPC: the file system is full), or stopped within a block.
     """
     view = byte_view(view)
-    through_libc = _pwrite if block > 1 or len(view) >= _LARGE else None
+    done = _transfer(_pwrite, _os_pwrite, fd, view, offset, block)
+    if done < len(view):
+        # Neither an error nor progress, or a place where direct I/O cannot go on: seen on full file systems only.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return done
+
+
+def _transfer(
+    libc: _Call | None, plain: Callable[[int, memoryview, int], int], fd: int, view: memoryview, offset: int, block: int
+) -> int:
+    """Read into or write from all of `view`, as far as it goes without a pause within a block; returns the count."""
+    through_libc = libc if block > 1 or len(view) >= _LARGE else None
     address = address_of(view) if through_libc else 0
     done = 0
     while done < len(view):
         if through_libc:
             count = _checked(through_libc, fd, address + done, len(view) - done, offset + done)
         else:
-            count = _os_pwrite(fd, view[done : done + _AT_ONCE], offset + done)
+            count = plain(fd, view[done : done + _AT_ONCE], offset + done)
         done += count
-        if not count or (count % block and done < len(view)):
-            # Neither an error nor progress, or a place where direct I/O cannot go on: seen on full file systems only.
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not count or count % block:
+            break
     return done
 
 

@@ -247,21 +247,25 @@ class BytesView(_Exporter):
         self, prefix: Payload | tuple[Payload, ...], start: int | None = None, end: int | None = None
     ) -> bool:
         """Whether ``[start:end]`` begins with `prefix`, or with one of several."""
-        if isinstance(prefix, tuple):
-            return any(self.startswith(one, start, end) for one in prefix)
-        wanted, part = byte_view(prefix), self._part(start, end)
-        return part is not None and _same(self._view[slice(*part)][: len(wanted)], wanted)
+        return self._meets(prefix, start, end, at_end=False)
 
     def endswith(
         self, suffix: Payload | tuple[Payload, ...], start: int | None = None, end: int | None = None
     ) -> bool:
         """Whether ``[start:end]`` ends with `suffix`, or with one of several."""
-        if isinstance(suffix, tuple):
-            return any(self.endswith(one, start, end) for one in suffix)
-        wanted, part = byte_view(suffix), self._part(start, end)
-        if part is None or part[1] - part[0] < len(wanted):
+        return self._meets(suffix, start, end, at_end=True)
+
+    def _meets(
+        self, wanted: Payload | tuple[Payload, ...], start: int | None, end: int | None, *, at_end: bool
+    ) -> bool:
+        """Whether ``[start:end]`` has `wanted`, or one of several, at its end or else at its beginning."""
+        if isinstance(wanted, tuple):
+            return any(self._meets(one, start, end, at_end=at_end) for one in wanted)
+        piece, part = byte_view(wanted), self._part(start, end)
+        if part is None or part[1] - part[0] < len(piece):
             return False
-        return _same(self._view[part[1] - len(wanted) : part[1]], wanted)
+        first = part[1] - len(piece) if at_end else part[0]
+        return _same(self._view[first : first + len(piece)], piece)
 
     def _part(self, start: int | None, end: int | None) -> tuple[int, int] | None:
         """The bounds of ``[start:end]``; None where it begins beyond the end, where not even nothing is found."""

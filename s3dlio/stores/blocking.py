@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
-from s3dlio.errors import ObjectChangedError
+from s3dlio.errors import ObjectChangedError, S3dlioError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import Sink
-from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_etag
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata
@@ -30,6 +32,21 @@ class BlockingStore(ObjectStore):
         if about.etag and read.etag and about.etag != read.etag:
             raise ObjectChangedError("the object was replaced while it was read", hint="read it again")
         return read
+
+    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
+        """One by one; a failure leaves none of the others out."""
+        failed: KeyErrors = []
+        for key in keys:
+            try:
+                self._delete(key, None)
+            except S3dlioError as exc:
+                exc.locate(self.uri(key), "DELETE")
+                failed.append((key, exc))
+            except OSError as exc:
+                error = from_os_error(exc, uri=self.uri(key), operation="DELETE")
+                error.__cause__ = exc
+                failed.append((key, error))
+        return failed
 
     def _delete_if_match(self, key: str, etag: str) -> Any:
         """A look, then the delete: all that is left where the service behind takes no condition."""

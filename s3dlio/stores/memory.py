@@ -168,11 +168,6 @@ class MemoryStore(BlockingStore):
             if container.objects.pop(key, None):
                 container.forget_order()
 
-    def _delete_many(self, keys: Sequence[str]) -> list[tuple[str, S3dlioError]]:
-        for key in keys:
-            self._delete(key, None)
-        return []
-
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> PutResult:
         assert isinstance(source, MemoryStore)  # can_copy_from has said so
         found = source._find(source_key, Conditions())

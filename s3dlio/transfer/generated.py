@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from s3dlio.datagen.checks import fits_in_memory
@@ -78,6 +79,7 @@ class _Rewound:
         self._stream.readinto(buffer)
 
 
+@dataclass(slots=True, eq=False)
 class GeneratedSource(Source):
     """The bytes ``[offset, offset + size)`` of one generated object.
 
@@ -89,36 +91,31 @@ class GeneratedSource(Source):
         offset, size: which stretch of the object.
     """
 
-    __slots__ = ("_chunk", "_fill", "_head", "_new_fill", "_offset")
-
-    def __init__(
-        self, new_fill: Callable[[], Fill], fill: Fill, head: memoryview, chunk: int, offset: int, size: int
-    ) -> None:
-        self._new_fill = new_fill
-        self._fill = fill
-        self._head = head
-        self._chunk = chunk
-        self._offset = offset
-        self.size = size
+    new_fill: Callable[[], Fill]
+    fill: Fill
+    head: memoryview
+    chunk: int
+    offset: int
+    size: int
 
     def read(self, start: int, length: int) -> memoryview:
         length = max(0, min(length, self.size - start))
-        ready = self._head[start : start + length]
+        ready = self.head[start : start + length]
         if len(ready) == length:
             return ready
         buffer = _buffer(length)
         buffer[: len(ready)] = ready
-        for at in range(len(ready), length, self._chunk):
-            self._fill(self._offset + start + at, buffer[at : at + self._chunk])
+        for at in range(len(ready), length, self.chunk):
+            self.fill(self.offset + start + at, buffer[at : at + self.chunk])
         return buffer
 
     def part(self, start: int, length: int) -> Source:
         length = max(0, min(length, self.size - start))
-        head = self._head[start : start + length]
-        return GeneratedSource(self._new_fill, self._new_fill(), head, self._chunk, self._offset + start, length)
+        head = self.head[start : start + length]
+        return GeneratedSource(self.new_fill, self.new_fill(), head, self.chunk, self.offset + start, length)
 
     def whole(self) -> memoryview | None:
-        return self._head if len(self._head) == self.size else None
+        return self.head if len(self.head) == self.size else None
 
 
 def _buffer(length: int) -> memoryview:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import ThreadingHTTPServer
 
 import pytest
 
@@ -14,6 +13,7 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
+from tests.servers.base import QuietHandler
 from tests.threads import serving
 from tests.wire.s3_harness import store_of
 
@@ -40,8 +40,7 @@ class Slow(ThreadingHTTPServer):
         return sum(line.startswith(method) for line in self.asked)
 
 
-class _Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answers(QuietHandler):
     server: Slow
 
     def _answer(self, body: bytes = b"", status: int = 200, **fields: str) -> None:
@@ -79,9 +78,6 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._answer(status=204)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture

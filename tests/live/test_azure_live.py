@@ -5,7 +5,6 @@ It makes a container of its own and deletes it with everything in it.
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections.abc import Iterator
 
@@ -18,9 +17,7 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import open_store
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
-
-MIB = 1 << 20
-KEYS = ["plain", "with space", "per%cent", "%2F", "plus+", "ünïcödé/日本語/🎉", "a//b", "q?m&h#", "trailing/", "[x]{y}"]
+from tests.live.harness import MIB, SMALL_PARTS, check_keys, new_container, put_large
 
 
 @pytest.fixture(scope="module", params=["native", "sdk"])
@@ -28,38 +25,21 @@ def store(request: pytest.FixtureRequest, user_environ: dict[str, str]) -> Itera
     settings = Settings.resolve(
         user_environ,
         azure={"backend": request.param},
-        multipart={"threshold": 8 * MIB, "part_size": 5 * MIB},
-        range={"threshold": 4 * MIB, "chunk": 4 * MIB},
+        **SMALL_PARTS,
     )
     account = settings.azure.default_account
     if user_environ.get("LIVE_TESTS") != "1" or account is None:
         pytest.skip("only with LIVE_TESTS=1, AZURE_STORAGE_ACCOUNT and credentials in the environment")
     made = open_store(parse(f"az://{account}/s3dlio-live-{uuid.uuid4().hex[:12]}/"), settings)
-    made.create_container()
-    try:
-        yield made
-    finally:
-        for page in made.list():
-            made.delete_many(page.keys)
-        made.delete_container()
+    yield from new_container(made)
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_keys(store: ObjectStore, key: str) -> None:
-    store.put(key, key.encode())
-    assert store.get(key) == key.encode()
-    assert [found for page in store.list(key) for found in page.keys] == [key]
-    store.delete(key)
-    with pytest.raises(errors.ObjectNotFoundError):
-        store.head(key)
+def test_keys(store: ObjectStore) -> None:
+    check_keys(store, "trailing/", "[x]{y}")
 
 
 def test_large(store: ObjectStore) -> None:
-    data = random.Random(1).randbytes(21 * MIB + 3)
-    result = store.put("large", data)
-    assert store.get("large") == data
-    assert store.get_range("large", 5 * MIB, 100) == data[5 * MIB : 5 * MIB + 100]
-    assert store.get_range("large", len(data) + 5, 10) == b""
+    data, result = put_large(store, "large")
     assert store.head("large").etag == result.etag
     assert store.copy(store, "large", "copy") is not None
     assert store.get("copy") == data

@@ -24,9 +24,9 @@ from s3dlio.stores.s3 import S3Account
 from s3dlio.stores.sdk.boto_client import boto_client
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse
+from tests.live.harness import MIB, ODD_KEYS, SMALL_PARTS, check_key, put_large
 
-MIB = 1 << 20
-KEYS = ["plain", "with space", "per%cent", "%2F", "plus+", "ünïcödé/日本語/🎉", "a//b", "a/../b", "q?m&h#", "end/"]
+KEYS = [*ODD_KEYS, "a/../b", "end/"]
 
 
 class Place:
@@ -64,8 +64,7 @@ def place(request: pytest.FixtureRequest, user_environ: dict[str, str]) -> Itera
     settings = Settings.resolve(
         user_environ,
         s3={"backend": request.param},
-        multipart={"threshold": 8 * MIB, "part_size": 5 * MIB},
-        range={"threshold": 4 * MIB, "chunk": 4 * MIB},
+        **SMALL_PARTS,
     )
     if request.param == "arrow":
         pytest.importorskip("obstore")
@@ -83,22 +82,12 @@ def place(request: pytest.FixtureRequest, user_environ: dict[str, str]) -> Itera
 
 @pytest.mark.parametrize("name", KEYS)
 def test_keys(place: Place, name: str) -> None:
-    store, key = place.store, place.key(name)
-    store.put(key, name.encode())
-    assert store.get(key) == name.encode()
-    assert [found for page in store.list(key) for found in page.keys] == [key]
-    store.delete(key)
-    with pytest.raises(errors.ObjectNotFoundError):
-        store.head(key)
+    check_key(place.store, place.key(name))
 
 
 def test_large(place: Place) -> None:
     store, key = place.store, place.key("large")
-    data = random.Random(1).randbytes(21 * MIB + 3)
-    result = store.put(key, data)
-    assert store.get(key) == data
-    assert store.get_range(key, 5 * MIB - 1, 7) == data[5 * MIB - 1 :][:7]
-    assert store.get_range(key, len(data) + 5, 10) == b""
+    data, result = put_large(store, key)
     about = store.head(key)
     assert (about.size, about.etag) == (len(data), result.etag)
     store.remember(key, about)

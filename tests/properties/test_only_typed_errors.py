@@ -27,6 +27,7 @@ from s3dlio.stores.gcs import GcsAccount
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account
 from s3dlio.uri import parse
+from tests.servers.base import accepted
 
 #: More digits than Python converts.
 MANY_NINES = "9" * 5000
@@ -230,11 +231,7 @@ class Parrot:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
+        for connection in accepted(self._socket):
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(2)
                 head = b""

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import urllib3
 
@@ -32,7 +33,23 @@ class ServerUnavailable(ServerError):
     """A server cannot be had on this machine; the message says what to install."""
 
 
-class Server(abc.ABC):
+class Startable(abc.ABC):
+    """What runs between ``start()`` and ``stop()``, or while a ``with`` block does."""
+
+    @abc.abstractmethod
+    def start(self) -> Self: ...
+
+    @abc.abstractmethod
+    def stop(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+class Server(Startable):
     """A server in processes of its own: ``with MotoServer() as server: ...``, or ``start()`` and ``stop()``.
 
     Subclasses implement ``_launch`` (spawn processes, set ``endpoint``) and ``_ready`` (does it answer yet?).
@@ -113,11 +130,6 @@ class Server(abc.ABC):
             reaper.forget(self._folder)
             self._folder = None
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
 
     def logs(self, limit: int = 4000) -> str:
         """Return the last *limit* characters of every process's log."""
@@ -237,6 +249,25 @@ def hold_port() -> socket.socket:
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind((LOOPBACK, 0))
     return holder
+
+
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that come, until the listener is shut down."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        yield connection
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """A handler that keeps connections open and logs nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 def port_of(bound: socket.socket) -> int:

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import google_crc32c
 
-from tests.servers.base import LOOPBACK
+from tests.servers.base import LOOPBACK, Startable
 from tests.servers.certs import Authority
 
 _UNIT = 256 * 1024
@@ -103,7 +103,7 @@ def crc32c(data: bytes) -> str:
     return base64.b64encode(checksum(data).digest()).decode()
 
 
-class FullGcsServer:
+class FullGcsServer(Startable):
     """Serve in threads of this process.
 
     Args:
@@ -150,12 +150,6 @@ class FullGcsServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
 
     def requests(self, method: str, target: str = "") -> list[Seen]:
         """The requests that came, by method and a regular expression for their target."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.servers.base import LOOPBACK
+from tests.servers.base import LOOPBACK, Startable, accepted
 
 METHODS = (b"GET ", b"PUT ", b"HEAD ", b"POST ", b"DELETE ", b"PATCH ", b"OPTIONS ")
 PIECE = 1 << 16
@@ -53,7 +53,7 @@ class Tally:
     bytes_down: int = 0
 
 
-class FaultProxy:
+class FaultProxy(Startable):
     """Relay every connection to *target* ("http://host:port", or https, relayed as it is)."""
 
     def __init__(self, target: str) -> None:
@@ -99,18 +99,8 @@ class FaultProxy:
         for worker in self._workers:
             worker.join()
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             self.tally.connections += 1
             fault = self._planned.popleft() if self._planned else self._every or Fault()
             worker = threading.Thread(target=self._relay, args=(client, fault), name="proxy-relay", daemon=True)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.servers.base import LOOPBACK
+from tests.servers.base import LOOPBACK, Startable, accepted
 from tests.servers.certs import Authority
 
 HEAD_END = b"\r\n\r\n"
@@ -180,7 +180,7 @@ class _Connection:
         self.sock.close()
 
 
-class ScriptedServer:
+class ScriptedServer(Startable):
     """Serve one script per connection, each in a thread of its own, and keep what arrived.
 
     requests: what each connection sent, in the order of connections.
@@ -228,12 +228,6 @@ class ScriptedServer:
         for sock in self._socks:
             sock.close()
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
     def assert_consumed(self) -> None:
         """Fail unless every instruction was used, every expectation met, and no connection came beyond the script."""
         deadline = time.monotonic() + PATIENCE
@@ -249,12 +243,7 @@ class ScriptedServer:
             raise ScriptMismatchError("\n".join(problems))
 
     def _accept(self) -> None:
-        index = 0
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
+        for index, sock in enumerate(accepted(self._listener)):
             if index >= len(self._scripts):
                 self.extra_connections += 1
                 sock.close()
@@ -263,7 +252,6 @@ class ScriptedServer:
             worker = threading.Thread(target=self._serve, args=(index, sock), name=f"scripted-{index}", daemon=True)
             self._workers.append(worker)
             worker.start()
-            index += 1
 
     def _serve(self, index: int, sock: socket.socket) -> None:
         try:

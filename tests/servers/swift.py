@@ -30,10 +30,9 @@ name = one
 default = yes
 """
 
-_STORAGE_CONF = """\
+#: What every server's file begins with.
+_COMMON_CONF = """\
 [DEFAULT]
-devices = {folder}/devices
-mount_check = false
 bind_ip = {host}
 bind_port = {port}
 user = {user}
@@ -41,6 +40,11 @@ swift_dir = {folder}
 workers = 0
 log_level = ERROR
 log_address = /nonexistent
+"""
+
+_STORAGE_CONF = _COMMON_CONF + """\
+devices = {folder}/devices
+mount_check = false
 disable_fallocate = true
 [pipeline:main]
 pipeline = {kind}-server
@@ -51,15 +55,7 @@ replication_server = true
 mb_per_sync = 100000
 """
 
-_PROXY_CONF = """\
-[DEFAULT]
-bind_ip = {host}
-bind_port = {port}
-user = {user}
-swift_dir = {folder}
-workers = 0
-log_level = ERROR
-log_address = /nonexistent
+_PROXY_CONF = _COMMON_CONF + """\
 {tls}
 [pipeline:main]
 pipeline = catch_errors gatekeeper cache s3api tempauth copy slo dlo versioned_writes symlink proxy-server

@@ -80,6 +80,24 @@ class Seen(Outcomes):
         run_calls(calls, width=width, on_done=self.done, cancel=self.cancel, executor=executor, budget=budget)
 
 
+class Gauge:
+    """Work that takes some seconds; how many calls of it ran at a time, at most."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._running = 0
+        self.most = 0
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._running += 1
+            self.most = max(self.most, self._running)
+        time.sleep(self._seconds)
+        with self._lock:
+            self._running -= 1
+
+
 def value(number: int) -> Any:
     return lambda: number
 
@@ -295,21 +313,9 @@ def test_short_calls_stay_on_the_callers_thread(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_more_than_the_width_run_at_a_time() -> None:
-    lock = threading.Lock()
-    running = most = 0
-
-    def work() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.002)
-        with lock:
-            running -= 1
-
-    executor = Executor(16)
+    work, executor = Gauge(0.002), Executor(16)
     Seen().run((LOCAL.call(work) for _ in range(40)), executor, width=3)
-    assert most <= 3
+    assert work.most <= 3
     executor.shutdown()
 
 
@@ -576,20 +582,9 @@ def test_calls_that_do_not_come_back_are_joined_by_others() -> None:
 
 
 def test_a_call_that_does_not_come_back_is_joined_by_no_more_than_the_width() -> None:
-    lock, running, most = threading.Lock(), 0, 0
-
-    def work() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.05)
-        with lock:
-            running -= 1
-
-    executor = Executor(16)
+    work, executor = Gauge(0.05), Executor(16)
     Seen().run((LOCAL.call(work) for _ in range(12)), executor, width=3)
-    assert most == 3
+    assert work.most == 3
     executor.shutdown()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,6 +15,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.memory.crc32c import crc32c, to_base64
 from s3dlio.stores.s3 import S3Store
+from tests.servers.base import QuietHandler
 from tests.threads import run_in_threads, serving
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -58,8 +59,7 @@ class Bucket(ThreadingHTTPServer):
         self.together = threading.Barrier(count)
 
 
-class Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Answers(QuietHandler):
     server: Bucket
 
     def _note(self) -> None:
@@ -110,9 +110,6 @@ class Answers(BaseHTTPRequestHandler):
         begun = b"<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>"
         done = b'<CompleteMultipartUploadResult><ETag>"e-1"</ETag></CompleteMultipartUploadResult>'
         self._answer(200, begun if self.path.endswith("uploads=") else done)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture

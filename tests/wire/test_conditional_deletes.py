@@ -8,7 +8,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import PreconditionFailedError
 from s3dlio.stores.azure import AzureAccount, AzureStore
 from s3dlio.stores.gcs import GcsAccount, GcsStore
-from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, Send, respond
+from tests.servers.scripted import Action, Expect, ReceivedRequest, ScriptedServer, Send, respond
 from tests.wire.s3_harness import error, store_of
 
 HEAD = Send(b'HTTP/1.1 200 OK\r\nETag: "one"\r\nContent-Length: 5\r\n\r\n')
@@ -26,20 +26,19 @@ def test_s3_deletes_the_version_that_it_names() -> None:
         server.assert_consumed()
 
 
-def test_an_object_that_is_another_is_not_asked_to_go() -> None:
-    with ScriptedServer([[Expect(b"HEAD"), HEAD]]) as server:
-        store = store_of(server.endpoint)
-        with pytest.raises(PreconditionFailedError):
-            store.execute(store.delete_call("k", if_match='"two"'))
-        server.assert_consumed()
+REFUSED = error("412 Precondition Failed", "PreconditionFailed")
 
 
-def test_an_object_that_is_replaced_behind_the_look_stays() -> None:
-    refused = error("412 Precondition Failed", "PreconditionFailed")
-    with ScriptedServer([[Expect(b"HEAD"), HEAD, Expect(with_etag), refused]]) as server:
+@pytest.mark.parametrize(
+    ("etag", "asked"),
+    [('"two"', []), ('"one"', [Expect(with_etag), REFUSED])],
+    ids=["another is not asked to go", "replaced behind the look"],
+)
+def test_another_object_than_the_one_that_is_meant_stays(etag: str, asked: list[Action]) -> None:
+    with ScriptedServer([[Expect(b"HEAD"), HEAD, *asked]]) as server:
         store = store_of(server.endpoint)
         with pytest.raises(PreconditionFailedError):
-            store.execute(store.delete_call("k", if_match='"one"'))
+            store.execute(store.delete_call("k", if_match=etag))
         server.assert_consumed()
 
 

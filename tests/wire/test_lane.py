@@ -16,7 +16,7 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import blocking
 from s3dlio.net import lane as lane_module
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Pause, Request
+from s3dlio.net.message import Pause, Request, Service
 from s3dlio.net.response import Response
 from tests.servers.delayed import DelayedServer
 from tests.servers.proxy import Fault, FaultProxy
@@ -149,21 +149,23 @@ def test_a_failed_request_gives_up_its_set() -> None:
         server.assert_consumed()
 
 
+def impatient(endpoint: str) -> Service:
+    """A service whose requests are made once, and time out soon."""
+    http, once = dataclasses.replace(HTTP, read_timeout=0.2), dataclasses.replace(QUICK, max_attempts=1)
+    return service_of(endpoint, http=http, retry=once)
+
+
 def test_two_of_a_set_time_out_in_one_sweep() -> None:
-    http = dataclasses.replace(HTTP, read_timeout=0.2)
-    once = dataclasses.replace(QUICK, max_attempts=1)
     with ScriptedServer([[Expect(), ExpectClose()]] * 4) as server:
-        service = service_of(server.endpoint, http=http, retry=once)
+        service = impatient(server.endpoint)
         with pytest.raises(TransferTimeoutError):
             Lane(window=4).gather([get(service) for _ in range(4)])
         server.assert_consumed()
 
 
 def test_the_calls_behind_one_that_timed_out_are_run() -> None:
-    http = dataclasses.replace(HTTP, read_timeout=0.2)
-    once = dataclasses.replace(QUICK, max_attempts=1)
     with ScriptedServer([[Expect(), ExpectClose()]] * 3) as server:
-        service = service_of(server.endpoint, http=http, retry=once)
+        service = impatient(server.endpoint)
         calls = Calls([asking(get(service)) for _ in range(3)])
         run(calls, window=1)
         assert sorted(calls.errors) == [0, 1, 2]

@@ -123,6 +123,14 @@ def one_range(answer: Send | list[Any]) -> list[list[Any]]:
     return [[Expect(b"GET /b/k HTTP"), whole(TWO)], [Expect(), *more]]
 
 
+def check_read(server: ScriptedServer, data: bytes, *, lane: bool) -> None:
+    """A read in small ranges gets ``data``, with just the requests that the server has a script for."""
+    sink = MemorySink()
+    read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
+    assert bytes(sink.view()) == data
+    server.assert_consumed()
+
+
 TWO = BODY[: 100 * KIB]
 FIRST, LAST = 64 * KIB, 100 * KIB - 1
 
@@ -166,10 +174,7 @@ def test_a_range_that_fails_and_comes_again(lane: bool) -> None:
     scripts = one_range(error("503 Slow Down", "SlowDown"))
     scripts[1] += [asks(FIRST, LAST), part(FIRST, LAST, TWO)]
     with ScriptedServer(scripts) as server:
-        sink = MemorySink()
-        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-        assert bytes(sink.view()) == TWO
-        server.assert_consumed()
+        check_read(server, TWO, lane=lane)
 
 
 def test_the_error_of_a_range_that_breaks_off_leaves_no_hole(lane: bool) -> None:
@@ -177,10 +182,7 @@ def test_the_error_of_a_range_that_breaks_off_leaves_no_hole(lane: bool) -> None
     broken = Send(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 1000\r\n\r\n" + b"<Error>" * 20)
     scripts = [*one_range([broken, Close()]), [asks(FIRST, LAST), part(FIRST, LAST, TWO)]]
     with ScriptedServer(scripts) as server:
-        sink = MemorySink()
-        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-        assert bytes(sink.view()) == TWO
-        server.assert_consumed()
+        check_read(server, TWO, lane=lane)
 
 
 def test_a_range_goes_on_where_it_stopped(lane: bool) -> None:
@@ -189,10 +191,7 @@ def test_a_range_goes_on_where_it_stopped(lane: bool) -> None:
         [asks(FIRST + 1000, LAST), part(FIRST + 1000, LAST, TWO)],
     ]
     with ScriptedServer(scripts) as server:
-        sink = MemorySink()
-        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-        assert bytes(sink.view()) == TWO
-        server.assert_consumed()
+        check_read(server, TWO, lane=lane)
 
 
 def test_a_range_in_chunks(lane: bool) -> None:
@@ -200,28 +199,19 @@ def test_a_range_in_chunks(lane: bool) -> None:
     body = TWO[FIRST:]
     answer = Send(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
     with ScriptedServer(one_range(answer)) as server:
-        sink = MemorySink()
-        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-        assert bytes(sink.view()) == TWO
-        server.assert_consumed()
+        check_read(server, TWO, lane=lane)
 
 
 def test_without_an_etag_there_are_no_ranges(lane: bool) -> None:
     for headers in ([], [("ETag", 'W/"weak"')]):
         with ScriptedServer([[Expect(), respond(body=BODY, headers=headers)]]) as server:
-            sink = MemorySink()
-            read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-            assert bytes(sink.view()) == BODY
-            server.assert_consumed()
+            check_read(server, BODY, lane=lane)
 
 
 def test_a_large_body_without_a_length(lane: bool) -> None:
     head = b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nTransfer-Encoding: chunked\r\n\r\n'
     with ScriptedServer([[Expect(), Send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY))]]) as server:
-        sink = MemorySink()
-        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-        assert bytes(sink.view()) == BODY
-        server.assert_consumed()
+        check_read(server, BODY, lane=lane)
 
 
 def test_ranges_are_read_from_where_a_redirect_led(lane: bool) -> None:
@@ -231,10 +221,7 @@ def test_ranges_are_read_from_where_a_redirect_led(lane: bool) -> None:
     ) as node:
         there = respond("307 There", headers=[("Location", f"{node.endpoint}/node/k?t=1")])
         with ScriptedServer([[Expect(b"GET /b/k "), there]]) as server:
-            sink = MemorySink()
-            read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=lane)
-            assert bytes(sink.view()) == TWO
-            server.assert_consumed()
+            check_read(server, TWO, lane=lane)
         assert {seen.target for seen in node.all_requests} == {"/node/k?t=1"}
         node.assert_consumed()
 

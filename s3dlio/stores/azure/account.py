@@ -70,6 +70,10 @@ class AzureAccount:
         self.renderer = self._renderer(pool)
         self.service = Service(pool, self.renderer, policy)
 
+    def root_of(self, container: str) -> str:
+        """The URI of one of its containers."""
+        return f"az://{self.name}/{container}"
+
     def __repr__(self) -> str:
         return f"<AzureAccount {self.name} at {self.url}>"
 

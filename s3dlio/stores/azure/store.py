@@ -7,38 +7,21 @@ from typing import ClassVar
 
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.azure import (
-    batch_delete,
-    containers,
-    copying,
-    crc64,
-    links,
-    listing,
-    multipart,
-    tags,
-    uploads,
-)
+from s3dlio.stores.azure import batch_delete, containers, copying, crc64, links, listing, multipart, tags, uploads
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.azure.service import AzureService
-from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Steps
+from s3dlio.stores.cloud.batching import BatchingStore, Listing
 from s3dlio.stores.cloud.checksums import md5_compared
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.writer import ObjectWriter, UploadState
-from s3dlio.types import (
-    Conditions,
-    Container,
-    ListPage,
-    ObjectMetadata,
-    Observer,
-    PutOptions,
-    PutResult,
-)
+from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutResult
 
 
-class AzureStore(CloudStore):
+class AzureStore(BatchingStore):
     """One container.
 
     Args:
@@ -49,6 +32,9 @@ class AzureStore(CloudStore):
     """
 
     service: AzureService
+    account: AzureAccount
+    listing: ClassVar[Listing] = listing
+    containers: ClassVar[Containers] = containers
     scheme: ClassVar[str] = "az"
     delete_batch_size: ClassVar[int] = batch_delete.MAX_REQUESTS
     #: Keys asked for in one page of a listing; None: as many as the service likes (5,000).
@@ -57,12 +43,10 @@ class AzureStore(CloudStore):
     def __init__(
         self, account: AzureAccount, container: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        super().__init__(AzureService(account, container, root or f"az://{account.name}/{container}"), observers)
-        self.account = account
-        self.container = container
+        service = AzureService(account, container, root or account.root_of(container))
+        super().__init__(account, batch_delete.BlobBatches(service), observers)
         self._checks_md5 = account.settings.azure.verify_md5
         self._checks_crc64 = account.settings.azure.crc64
-        self._batches = batch_delete.BlobBatches(self.service)
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
@@ -82,9 +66,6 @@ class AzureStore(CloudStore):
 
     # -- writing
 
-    def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-        return self._write_on(key, source, options, None)
-
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState | None) -> Steps[PutResult]:
         if source.size <= min(self.settings.multipart.threshold, uploads.MAX_PUT):
             return uploads.write(self.service, key, source, options)
@@ -96,20 +77,7 @@ class AzureStore(CloudStore):
         upload = multipart.BlockUpload(self.service, key, options)
         return CloudWriter(self, key, options, upload, part_size, expected_size)
 
-    # -- listing
-
-    def _list_page(
-        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
-    ) -> Steps[tuple[ListPage, str | None]]:
-        return listing.page(self.service, prefix, recursive, token, start_after, self.page_size)
-
-    # -- deleting, copying
-
-    def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
-        return self._batches.run(keys)
-
-    def can_copy_from(self, source: ObjectStore) -> bool:
-        return isinstance(source, AzureStore) and source.account.url == self.account.url
+    # -- copying
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
         assert isinstance(source, AzureStore)
@@ -120,21 +88,11 @@ class AzureStore(CloudStore):
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
         """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.links.presign`."""
         self.check_key(key, "PRESIGN")
-        return links.presign(self.account, self.container, key, self.service.path(key), method, expires, version_id)
+        service = self.service
+        return links.presign(self.account, service.container, key, service.path(key), method, expires, version_id)
 
     def _get_tags(self, key: str) -> Steps[dict[str, str]]:
         return tags.get_tags(self.service, key)
 
     def _put_tags(self, key: str, new: Mapping[str, str]) -> Steps[None]:
         return tags.put_tags(self.service, key, new)
-
-    # -- containers
-
-    def _create_container(self) -> Steps[None]:
-        return containers.create(self.service)
-
-    def _delete_container(self) -> Steps[None]:
-        return containers.delete(self.service)
-
-    def _list_containers(self) -> Steps[list[Container]]:
-        return containers.list_all(self.service)

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.azure.headers import rfc3339_of_http_date
-from s3dlio.stores.cloud.markup import Element, child_text, children, local, tree
+from s3dlio.stores.cloud.markup import Element, child_text, children, decoded, local, tree
 from s3dlio.types import ListEntry, ListPage
 
 #: The mark of a directory of a hierarchical namespace, or of a blob that represents one in a flat account: tools write
@@ -35,18 +35,6 @@ def text_of(xml: str, tag: str) -> str | None:
     """The text of the first element ``tag``, or None."""
     match = re.search(f"<{tag}>([^<]*)</{tag}>", xml)
     return html.unescape(match[1]) if match else None
-
-
-def decoded(body: bytes | bytearray) -> str:
-    """A document as text, without a byte order mark.
-
-    Raises:
-        ProtocolError: it is not UTF-8.
-    """
-    try:
-        return bytes(body).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"the answer is not UTF-8: {error}") from error
 
 
 class Failure(NamedTuple):

@@ -15,6 +15,18 @@ Element = ElementTree.Element
 _LARGEST = 32 << 20
 
 
+def decoded(body: bytes | bytearray) -> str:
+    """A document as text, without a byte order mark.
+
+    Raises:
+        ProtocolError: it is not UTF-8.
+    """
+    try:
+        return bytes(body).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"the answer is not UTF-8: {error}") from error
+
+
 def tree(text: str, root: str) -> Element:
     """The element ``root`` of a document.
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
@@ -19,13 +19,23 @@ from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.stores.cloud.tail import TailRead
 from s3dlio.stores.cloud.watching import observed
-from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Observation, Observer
+from s3dlio.types import NO_CONDITIONS, Conditions, Container, ObjectMetadata, Observation, Observer
 
 T = TypeVar("T")
 
 
 #: So many known objects are kept before those whose time is over are dropped (and then twice as many as were left).
 _TIDY_KNOWN = 1024
+
+
+class Containers(Protocol):
+    """The module that makes, deletes and lists containers."""
+
+    def create(self, service: Any, /) -> Steps[None]: ...
+
+    def delete(self, service: Any, /) -> Steps[None]: ...
+
+    def list_all(self, service: Any, /) -> Steps[list[Container]]: ...
 
 
 class CloudStore(ObjectStore):
@@ -40,6 +50,7 @@ class CloudStore(ObjectStore):
 
     is_cloud: ClassVar[bool] = True
     service: CloudService
+    containers: ClassVar[Containers]
 
     def __init__(self, service: CloudService, observers: Sequence[Observer] = ()) -> None:
         super().__init__(service.root, observers)
@@ -130,6 +141,17 @@ class CloudStore(ObjectStore):
         request = self.service.conditional_delete(key, found)
         with contextlib.suppress(ObjectNotFoundError):
             yield from self.service.send(request, key, (200, 202, 204))
+
+    # -- containers
+
+    def _create_container(self) -> Steps[None]:
+        return self.containers.create(self.service)
+
+    def _delete_container(self) -> Steps[None]:
+        return self.containers.delete(self.service)
+
+    def _list_containers(self) -> Steps[list[Container]]:
+        return self.containers.list_all(self.service)
 
     # -- what is known of objects before they are read
 

@@ -62,6 +62,10 @@ class GcsAccount:
         pool = pool_for_url(self.url, settings.http)
         self.service = Service(pool, BearerSigner(pool, self.tokens, settings.gcs.user_project), policy)
 
+    def root_of(self, container: str) -> str:
+        """The URI of one of its buckets."""
+        return f"gs://{container}"
+
     def __repr__(self) -> str:
         return f"<GcsAccount {self.url}>"
 

@@ -6,8 +6,6 @@ Source: Cloud Storage JSON API, "Objects" and "Buckets"; Cloud Storage documenta
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from typing import Any
@@ -18,6 +16,7 @@ from s3dlio.memory.sources import MemorySource
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Headers
 from s3dlio.net.response import Response
+from s3dlio.stores.cloud import customer_keys
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
@@ -114,23 +113,9 @@ def content_type(properties: dict[str, Any]) -> str:
 
 
 def key_fields(key: bytes | None, *, of_source: bool = False) -> Fields:
-    """The fields of a customer's own raw 256-bit key: that of the object, or that of a copy's source.
-
-    Raises:
-        ConfigError: it has another length.
-    """
-    if key is None:
-        return []
-    if len(key) != 32:
-        raise ConfigError(
-            "a customer's own encryption key has 32 bytes", hint="give the raw key (pickled options have none)"
-        )
+    """The fields of a customer's own key: that of the object, or that of a copy's source."""
     prefix = "x-goog-copy-source-encryption" if of_source else "x-goog-encryption"
-    return [
-        (f"{prefix}-algorithm", "AES256"),
-        (f"{prefix}-key", base64.b64encode(key).decode()),
-        (f"{prefix}-key-sha256", base64.b64encode(hashlib.sha256(key).digest()).decode()),
-    ]
+    return customer_keys.key_fields(key, prefix, "sha256")
 
 
 def key_name(options: PutOptions) -> Fields:

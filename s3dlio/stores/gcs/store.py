@@ -7,20 +7,21 @@ from typing import ClassVar
 
 from s3dlio.errors import ConfigError
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
+from s3dlio.stores.cloud.batching import BatchingStore, Listing
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.gcs import batch_delete, buckets, copying, links, listing, multipart, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import check_object
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.stores.writer import ObjectWriter, UploadState
-from s3dlio.types import NO_OPTIONS, Container, ListPage, Observer, PutOptions, PutResult
+from s3dlio.types import NO_OPTIONS, Observer, PutOptions, PutResult
 
 
-class GcsStore(CloudStore):
+class GcsStore(BatchingStore):
     """One bucket.
 
     Args:
@@ -31,29 +32,28 @@ class GcsStore(CloudStore):
     """
 
     service: GcsService
+    account: GcsAccount
+    _batches: batch_delete.JsonBatches
+    listing: ClassVar[Listing] = listing
+    containers: ClassVar[Containers] = buckets
     scheme: ClassVar[str] = "gs"
     reads_return_metadata: ClassVar[bool] = False
     takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = batch_delete.MAX_REQUESTS
     #: Names asked for in one page of a listing.
-    page_size = 1000
+    page_size: int | None = 1000
 
     def __init__(
         self, account: GcsAccount, bucket: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        super().__init__(GcsService(account, bucket, root or f"gs://{bucket}"), observers)
-        self.account = account
-        self.bucket = bucket
-        self._batches = batch_delete.JsonBatches(self.service)
+        service = GcsService(account, bucket, root or account.root_of(bucket))
+        super().__init__(account, batch_delete.JsonBatches(service), observers)
 
     def check_key(self, key: str, operation: str) -> None:
         super().check_key(key, operation)
         check_object(key, self.uri(key), operation)
 
     # -- writing
-
-    def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
-        return self._write_on(key, source, options, None)
 
     def _write_on(
         self, key: str, source: Source, options: PutOptions, resume: UploadState | None
@@ -72,20 +72,7 @@ class GcsStore(CloudStore):
         upload = multipart.CompositeUpload(self.service, self._batches, key, options)
         return CloudWriter(self, key, options, upload, part_size, expected_size)
 
-    # -- listing
-
-    def _list_page(
-        self, prefix: str, recursive: bool, token: str | None, start_after: str | None
-    ) -> Steps[tuple[ListPage, str | None]]:
-        return listing.page(self.service, prefix, recursive, token, start_after, self.page_size)
-
-    # -- deleting, copying
-
-    def _delete_many(self, keys: Sequence[str]) -> Steps[KeyErrors]:
-        return self._batches.run(keys)
-
-    def can_copy_from(self, source: ObjectStore) -> bool:
-        return isinstance(source, GcsStore) and source.account.url == self.account.url
+    # -- copying
 
     def _copy(self, source: ObjectStore, source_key: str, key: str, options: PutOptions) -> Steps[PutResult]:
         assert isinstance(source, GcsStore)
@@ -111,15 +98,4 @@ class GcsStore(CloudStore):
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
         """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
         self.check_key(key, "PRESIGN")
-        return links.presign(self.account, self.bucket, key, method, expires, version_id, self.uri(key))
-
-    # -- buckets
-
-    def _create_container(self) -> Steps[None]:
-        return buckets.create(self.service)
-
-    def _delete_container(self) -> Steps[None]:
-        return buckets.delete(self.service)
-
-    def _list_containers(self) -> Steps[list[Container]]:
-        return buckets.list_all(self.service)
+        return links.presign(self.account, self.service.bucket, key, method, expires, version_id, self.uri(key))

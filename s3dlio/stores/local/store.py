@@ -12,18 +12,12 @@ from typing import ClassVar, Protocol
 
 from s3dlio.config.sections import FileSettings
 from s3dlio.config.sizes import parse_size
-from s3dlio.errors import (
-    InvalidURIError,
-    IsDirectoryError,
-    LocalIOError,
-    S3dlioError,
-    TransferCancelledError,
-)
+from s3dlio.errors import InvalidURIError, IsDirectoryError, LocalIOError, S3dlioError, TransferCancelledError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import MemorySink, Sink
 from s3dlio.memory.sources import FileSource, Source, as_memory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
-from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_conditions, unsupported
@@ -265,21 +259,6 @@ class LocalStore(BlockingStore):
             raise IsDirectoryError(
                 "it is a directory (nothing was deleted)", hint="use -r / recursive=True to delete everything under it"
             ) from exc
-
-    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
-        failed: KeyErrors = []
-        for key in keys:
-            try:
-                self._delete(key, None)
-            except S3dlioError as exc:
-                failed.append((key, exc))
-            except OSError as exc:
-                error = from_os_error(exc, uri=self.uri(key), operation="DELETE")
-                error.__cause__ = exc
-                failed.append((key, error))
-        for key, error in failed:
-            error.locate(self.uri(key), "DELETE")
-        return failed
 
     # -- directories: the containers of files
 

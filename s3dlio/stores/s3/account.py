@@ -63,6 +63,10 @@ class S3Account:
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[Place, Service] = {}
 
+    def root_of(self, container: str) -> str:
+        """The URI of one of its buckets."""
+        return f"s3://{container}"
+
     @property
     def region(self) -> str:
         return self.endpoint.region

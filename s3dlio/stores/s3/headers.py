@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from urllib.parse import urlencode
 
 from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.response import Response
+from s3dlio.stores.cloud import customer_keys
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
@@ -89,22 +89,9 @@ def check_field(name: str, value: str) -> None:
 
 
 def sse_customer_fields(key: bytes | None, *, of_source: bool = False) -> Fields:
-    """The fields of SSE-C for a raw 256-bit key, of the object or of the source of a copy.
-
-    Raises:
-        ConfigError: it has another length.
-    """
-    if key is None:
-        return []
-    if len(key) != 32:
-        raise ConfigError("a customer key for SSE-C has 32 bytes", hint="give the raw key (pickled options have none)")
-    md5 = hashlib.md5(key, usedforsecurity=False).digest()
-    prefix = f"x-amz-{'copy-source-' if of_source else ''}server-side-encryption-customer-"
-    return [
-        (prefix + "algorithm", "AES256"),
-        (prefix + "key", base64.b64encode(key).decode()),
-        (prefix + "key-md5", base64.b64encode(md5).decode()),
-    ]
+    """The fields of SSE-C, of the object or of the source of a copy."""
+    prefix = f"x-amz-{'copy-source-' if of_source else ''}server-side-encryption-customer"
+    return customer_keys.key_fields(key, prefix, "md5")
 
 
 def condition_fields(conditions: Conditions) -> Fields:

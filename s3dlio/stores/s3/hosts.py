@@ -15,15 +15,15 @@ from s3dlio.errors import ConfigError
 #: The region where none is configured.
 DEFAULT_REGION = "us-east-1"
 #: The domains and names of AWS's partitions, by what their regions begin with; all others are of the first partition.
-_PARTITIONS = (
-    ("cn-", "amazonaws.com.cn", "aws-cn"),
-    ("us-gov-", "amazonaws.com", "aws-us-gov"),
-    ("eusc-", "amazonaws.eu", "aws-eusc"),
-    ("us-iso-", "c2s.ic.gov", "aws-iso"),
-    ("us-isob-", "sc2s.sgov.gov", "aws-iso-b"),
-    ("us-isof-", "csp.hci.ic.gov", "aws-iso-f"),
-    ("eu-isoe-", "cloud.adc-e.uk", "aws-iso-e"),
-)
+_PARTITIONS = {
+    "cn-": ("amazonaws.com.cn", "aws-cn"),
+    "us-gov-": ("amazonaws.com", "aws-us-gov"),
+    "eusc-": ("amazonaws.eu", "aws-eusc"),
+    "us-iso-": ("c2s.ic.gov", "aws-iso"),
+    "us-isob-": ("sc2s.sgov.gov", "aws-iso-b"),
+    "us-isof-": ("csp.hci.ic.gov", "aws-iso-f"),
+    "eu-isoe-": ("cloud.adc-e.uk", "aws-iso-e"),
+}
 #: Buckets of S3 Express One Zone, and access points to them: the zone stands in the name.
 _DIRECTORY = re.compile(r"[a-z0-9-]+--([a-z0-9]+(?:-[a-z0-9]+)*-[a-z0-9]+)--xa?-s3")
 #: The alias of an access point on an Outpost: the kind of hardware, and the Outpost.
@@ -89,12 +89,17 @@ def aws_endpoint(region: str, variant: Variant = PLAIN) -> str:
 
 def domain_of(region: str) -> str:
     """The domain of AWS in a region."""
-    return next((domain for prefix, domain, _ in _PARTITIONS if region.startswith(prefix)), "amazonaws.com")
+    return _partition(region)[0]
 
 
 def partition_of(region: str) -> str:
     """The partition that a region belongs to, as it stands in ARNs."""
-    return next((name for prefix, _, name in _PARTITIONS if region.startswith(prefix)), "aws")
+    return _partition(region)[1]
+
+
+def _partition(region: str) -> tuple[str, str]:
+    found = (partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix))
+    return next(found, ("amazonaws.com", "aws"))
 
 
 def zone_of(bucket: str) -> str | None:

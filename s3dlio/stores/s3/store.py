@@ -15,7 +15,7 @@ from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud.percent import encode_key
-from s3dlio.stores.cloud.store import CloudStore
+from s3dlio.stores.cloud.store import CloudStore, Containers
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.s3 import batch_delete, buckets, copying, headers, listing, multipart, tags
 from s3dlio.stores.s3.access_points import is_arn
@@ -23,15 +23,7 @@ from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.service import S3Service
 from s3dlio.stores.writer import ObjectWriter, UploadState
-from s3dlio.types import (
-    Conditions,
-    Container,
-    ListPage,
-    ObjectMetadata,
-    Observer,
-    PutOptions,
-    PutResult,
-)
+from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 8 * 1024 * 1024
@@ -49,6 +41,7 @@ class S3Store(CloudStore):
     """
 
     service: S3Service
+    containers: ClassVar[Containers] = buckets
     scheme: ClassVar[str] = "s3"
     takes_customer_keys: ClassVar[bool] = True
 
@@ -148,15 +141,6 @@ class S3Store(CloudStore):
                 "an access point cannot be made or deleted as a bucket is", uri=self.root, operation=operation,
                 hint="see 'aws s3control create-access-point' and 'delete-access-point'",
             )  # fmt: skip
-
-    def _create_container(self) -> Steps[None]:
-        return buckets.create(self.service)
-
-    def _delete_container(self) -> Steps[None]:
-        return buckets.delete(self.service)
-
-    def _list_containers(self) -> Steps[list[Container]]:
-        return buckets.list_all(self.service)
 
     # -- links and tags
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
-from s3dlio.stores.cloud.markup import Element, child_text, children, local, tree
+from s3dlio.stores.cloud.markup import Element, child_text, children, decoded, local, tree
 from s3dlio.types import ListEntry, ListPage
 
 _KEY = re.compile(r"<Key>([^<]*)</Key>")
@@ -53,13 +53,6 @@ def _referred(match: re.Match[str]) -> str:
     return chr(number)
 
 
-def _decoded(body: bytes | bytearray) -> str:
-    try:
-        return bytes(body).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"the answer is not UTF-8: {error}") from error
-
-
 class Failure(NamedTuple):
     """An error document, or an <Error> element: code, message, request id, and the region or endpoint it names."""
 
@@ -95,7 +88,7 @@ def parse_list(body: bytes | bytearray) -> Listed:
     Raises:
         ProtocolError: the body is not a whole listing, or contradicts itself.
     """
-    xml = _decoded(body)
+    xml = decoded(body)
     first, last = xml.find("<Contents>"), xml.rfind("</Contents>")
     about = xml if first < 0 else xml[:first] + xml[last:]  # the fields of the page itself
     names, folders = _KEY.findall(xml), _COMMON_PREFIX.findall(about)
@@ -202,7 +195,7 @@ def parse_buckets(
     Raises:
         ProtocolError: the body is not a whole list of buckets.
     """
-    found = tree(_decoded(body), root)
+    found = tree(decoded(body), root)
     buckets = [
         (child_text(item, "Name") or "", child_text(item, "CreationDate"))
         for group in children(found, "Buckets")
@@ -219,7 +212,7 @@ def parse_uploads(body: bytes | bytearray) -> list[tuple[str, str, float | None]
     Raises:
         ProtocolError: the body is not a whole list of uploads.
     """
-    xml = _decoded(body)
+    xml = decoded(body)
     if "<ListMultipartUploadsResult" not in xml:
         raise ProtocolError("the answer is not a ListMultipartUploadsResult")
     return [
@@ -259,7 +252,7 @@ def parse_delete(body: bytes | bytearray) -> list[tuple[str | None, Failure]]:
             child_text(item, "Key"),
             Failure(child_text(item, "Code") or "", child_text(item, "Message") or "", None, None),
         )
-        for item in children(tree(_decoded(body), "DeleteResult"), "Error")
+        for item in children(tree(decoded(body), "DeleteResult"), "Error")
     ]
 
 
@@ -291,6 +284,6 @@ def parse_tags(body: bytes | bytearray) -> dict[str, str]:
     """
     return {
         child_text(tag, "Key") or "": child_text(tag, "Value") or ""
-        for tags in children(tree(_decoded(body), "Tagging"), "TagSet")
+        for tags in children(tree(decoded(body), "Tagging"), "TagSet")
         for tag in children(tags, "Tag")
     }

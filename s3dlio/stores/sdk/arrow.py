@@ -97,18 +97,18 @@ class ArrowStore(BotoStore):
     @property
     def _elsewhere(self) -> bool:
         """The bucket is one that object_store does not find or sign for: boto3 carries everything."""
-        return is_arn(self.bucket) or self._place.service != "s3"
+        return is_arn(self.container) or self._place.service != "s3"
 
     def _make_arrow(self) -> Any:
         from obstore import store
 
         s3, http, account = self.settings.s3, self.settings.http, self.account
-        config: dict[str, Any] = {"bucket": self.bucket, "region": account.region}
-        service, path = account.service(self.bucket)
-        virtual = account.endpoint.is_virtual(self.bucket)
+        config: dict[str, Any] = {"bucket": self.container, "region": account.region}
+        service, path = account.service(self.container)
+        virtual = account.endpoint.is_virtual(self.container)
         config["virtual_hosted_style_request"] = virtual
         # The bucket stands in the endpoint, or object_store adds it.
-        config["endpoint"] = service.pool.name + (path if virtual else path.removesuffix(f"/{self.bucket}"))
+        config["endpoint"] = service.pool.name + (path if virtual else path.removesuffix(f"/{self.container}"))
         config["unsigned_payload"] = not s3.payload_signing
         if s3.anonymous:
             config["skip_signature"] = True
@@ -262,7 +262,7 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         ConfigError: as of :class:`s3dlio.stores.s3.account.S3Account`.
     """
     account = account_of(location, settings)
-    return ArrowStore(account, location.container, location.root, account.settings, observers)
+    return ArrowStore(account, location.container, location.root, observers)
 
 
 def is_path(key: str) -> bool:

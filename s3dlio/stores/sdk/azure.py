@@ -36,16 +36,7 @@ from s3dlio.stores.sdk.azure_objects import (
 )
 from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import MemoryFile, file_over
-from s3dlio.types import (
-    NO_OPTIONS,
-    Conditions,
-    Container,
-    ListPage,
-    ObjectMetadata,
-    Observer,
-    PutOptions,
-    PutResult,
-)
+from s3dlio.types import NO_OPTIONS, Conditions, Container, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
 from s3dlio.uri import Location
 
 _COPY_PAUSE = 0.2
@@ -57,13 +48,7 @@ class AzureSdkStore(SdkStore):
     scheme: ClassVar[str] = "az"
     delete_batch_size: ClassVar[int] = 256
     page_size: int | None = None
-
-    def __init__(
-        self, account: AzureAccount, container: str, root: str | None = None, observers: Sequence[Observer] = ()
-    ) -> None:
-        super().__init__(root or f"az://{account.name}/{container}", account.settings, observers)
-        self.account = account
-        self.container = container
+    account: AzureAccount
 
     @property
     def endpoint(self) -> str:

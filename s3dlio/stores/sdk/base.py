@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from s3dlio.config.settings import Settings
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.sinks import Sink
 from s3dlio.stores.blocking import BlockingStore
+from s3dlio.stores.cloud.account import Account
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions
@@ -19,14 +19,21 @@ class SdkStore(BlockingStore):
     """One container, through the client of an SDK.
 
     Args:
+        account: credentials and endpoint; a subclass names the type of it.
+        container: its name; empty for the account itself (list_containers).
         root: the URI of the container.
-        settings: timeouts, retries, ranges, parts.
         observers: as of ObjectStore.
     """
 
-    def __init__(self, root: str, settings: Settings, observers: Sequence[Observer] = ()) -> None:
-        super().__init__(root, observers)
-        self.settings = settings
+    account: Account
+
+    def __init__(
+        self, account: Account, container: str, root: str | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
+        super().__init__(root or account.root_of(container), observers)
+        self.account = account
+        self.container = container
+        self.settings = account.settings
         self._client: Any = None
         self._lock = ForkLock()
         renewed_in_child(self)

@@ -35,16 +35,7 @@ from s3dlio.stores.sdk.bodies import SourceFile, file_over
 from s3dlio.stores.sdk.boto_answers import error_of, metadata_of, page_of, time_of
 from s3dlio.stores.sdk.boto_arguments import conditions_of, copy_arguments, put_arguments
 from s3dlio.stores.sdk.boto_client import boto_client
-from s3dlio.types import (
-    NO_OPTIONS,
-    Conditions,
-    Container,
-    ListPage,
-    ObjectMetadata,
-    Observer,
-    PutOptions,
-    PutResult,
-)
+from s3dlio.types import NO_OPTIONS, Conditions, Container, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
 from s3dlio.uri import Location, bucket_beside
 
 log = logging.getLogger("s3dlio.s3")
@@ -66,6 +57,7 @@ class BotoStore(SdkStore):
 
     scheme: ClassVar[str] = "s3"
     takes_customer_keys: ClassVar[bool] = True
+    account: S3Account
     #: Settings that this transport cannot honour.
     unheeded: ClassVar[tuple[str, ...]] = (
         "http.pool_idle_seconds", "http.operation_timeout", "http.follow_redirects", "http.redirect_max",
@@ -73,16 +65,9 @@ class BotoStore(SdkStore):
     )  # fmt: skip
 
     def __init__(
-        self,
-        account: S3Account,
-        bucket: str,
-        root: str | None = None,
-        settings: Settings | None = None,
-        observers: Sequence[Observer] = (),
+        self, account: S3Account, bucket: str, root: str | None = None, observers: Sequence[Observer] = ()
     ) -> None:
-        super().__init__(root or f"s3://{bucket}", settings or account.settings, observers)
-        self.account = account
-        self.bucket = bucket
+        super().__init__(account, bucket, root, observers)
         self._place = account.endpoint.place(bucket)  # refuses what cannot be reached
         self._warn_of_unheeded()
 
@@ -129,7 +114,7 @@ class BotoStore(SdkStore):
             arguments["Range"] = f"bytes={offset}-{last}"
         try:
             with self._translated(key):
-                answer = self.client.get_object(Bucket=self.bucket, Key=key, **arguments)
+                answer = self.client.get_object(Bucket=self.container, Key=key, **arguments)
         except S3dlioError as error:
             if error.status != 416 or "Range" not in arguments:
                 raise
@@ -157,7 +142,7 @@ class BotoStore(SdkStore):
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         with self._translated(key):
-            answer = self.client.head_object(Bucket=self.bucket, Key=key, **conditions_of(conditions))
+            answer = self.client.head_object(Bucket=self.container, Key=key, **conditions_of(conditions))
         return metadata_of(answer, answer["ContentLength"])
 
     # -- writing
@@ -181,7 +166,7 @@ class BotoStore(SdkStore):
             # A small file is read before anything is sent: one that changes meanwhile begins no request.
             body: Any = file.read() if source.size <= _AT_ONCE or source.whole() is not None else file
             answer = self.client.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ContentLength=source.size, **arguments
+                Bucket=self.container, Key=key, Body=body, ContentLength=source.size, **arguments
             )
         if not answer.get("ETag"):
             raise EndpointError(
@@ -205,7 +190,7 @@ class BotoStore(SdkStore):
         yield from ()
         wanted = Conditions(sse_customer_key=options.sse_customer_key)
         with self._translated(key):
-            answer = self.client.head_object(Bucket=self.bucket, Key=key, **conditions_of(wanted))
+            answer = self.client.head_object(Bucket=self.container, Key=key, **conditions_of(wanted))
         result = PutResult(answer.get("ETag"), answer.get("VersionId"), answer.get("ContentLength", 0))
         return attempts.Marked(answer.get("Metadata", {}).get(attempts.MARK), result)
 
@@ -219,20 +204,20 @@ class BotoStore(SdkStore):
             multipart_chunksize=multipart.part_size,
             max_concurrency=multipart.max_in_flight,
         )
-        self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=arguments, Config=config)
+        self.client.upload_fileobj(file, self.container, key, ExtraArgs=arguments, Config=config)
 
     # -- listing
 
     def _pages(self, prefix: str, recursive: bool, start_after: str | None) -> Iterator[ListPage]:
         walk = super()._pages
-        if zone_of(self.bucket):
+        if zone_of(self.container):
             return sorted_pages(lambda directory, deep: walk(directory, deep, None), prefix, recursive, start_after)
         return walk(prefix, recursive, start_after)
 
     def _list_page(
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> tuple[ListPage, str | None]:
-        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix}
+        arguments: dict[str, Any] = {"Bucket": self.container, "Prefix": prefix}
         if not recursive:
             arguments["Delimiter"] = "/"
         by_marker = token.startswith(MARKER) if token is not None else self.settings.s3.list_version == "1"
@@ -248,13 +233,13 @@ class BotoStore(SdkStore):
     def _delete(self, key: str, version_id: str | None) -> None:
         with self._translated(key):
             self.client.delete_object(
-                Bucket=self.bucket, Key=key, **conditions_of(Conditions(version_id=version_id))
+                Bucket=self.container, Key=key, **conditions_of(Conditions(version_id=version_id))
             )
 
     def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
         with self._translated(""):
             answer = self.client.delete_objects(
-                Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                Bucket=self.container, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
         told = [
             (item.get("Key"), Failure(item.get("Code") or "", item.get("Message") or "", None, None))
@@ -270,16 +255,16 @@ class BotoStore(SdkStore):
         assert isinstance(source, BotoStore)
         wanted = options.conditions
         version = conditions_of(Conditions(version_id=wanted.version_id))
-        place = {"Bucket": source.bucket, "Key": source_key, **version}
+        place = {"Bucket": source.container, "Key": source_key, **version}
         pinned = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
         found = source._head(source_key, pinned)
         arguments = copy_arguments(options, found, source.uri(source_key), replace=found.size > MAX_COPY)
         with self._translated(key, options):
             told: Any = None
             if found.size > MAX_COPY:
-                self.client.copy(place, self.bucket, key, ExtraArgs=arguments)
+                self.client.copy(place, self.container, key, ExtraArgs=arguments)
             else:
-                answer = self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=place, **arguments)
+                answer = self.client.copy_object(Bucket=self.container, Key=key, CopySource=place, **arguments)
                 told = answer.get("CopyObjectResult", {}).get("ETag")
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         if about.size != found.size or (found.size <= MAX_COPY and not told and about.etag != found.etag):
@@ -292,24 +277,24 @@ class BotoStore(SdkStore):
         self.check_key(key, "PRESIGN")
         check_link(self.account, self.uri(key), method, expires)
         # boto3 would sign in the old way, and name the host of another region.
-        service, base = self.account.service(self.bucket)
+        service, base = self.account.service(self.container)
         return link(self.account, service, f"{base}/{encode_key(key)}", method, expires, version_id)
 
     def _get_tags(self, key: str) -> dict[str, str]:
         with self._translated(key):
-            answer = self.client.get_object_tagging(Bucket=self.bucket, Key=key)
+            answer = self.client.get_object_tagging(Bucket=self.container, Key=key)
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def _put_tags(self, key: str, tags: Mapping[str, str]) -> None:
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         with self._translated(key):
-            self.client.put_object_tagging(Bucket=self.bucket, Key=key, Tagging={"TagSet": tag_set})
+            self.client.put_object_tagging(Bucket=self.container, Key=key, Tagging={"TagSet": tag_set})
 
     # -- buckets
 
     def _create_container(self) -> None:
         arguments: dict[str, Any] = {}
-        if zone := zone_of(self.bucket):
+        if zone := zone_of(self.container):
             location, redundancy = kind_of_zone(zone)
             arguments["CreateBucketConfiguration"] = {
                 "Location": {"Type": location, "Name": zone},
@@ -319,7 +304,7 @@ class BotoStore(SdkStore):
             arguments["CreateBucketConfiguration"] = {"LocationConstraint": self.account.region}
         try:
             with self._translated(""):
-                self.client.create_bucket(Bucket=self.bucket, **arguments)
+                self.client.create_bucket(Bucket=self.container, **arguments)
         except S3dlioError as error:
             if error.code == "BucketAlreadyOwnedByYou":
                 return
@@ -329,14 +314,14 @@ class BotoStore(SdkStore):
 
     def _delete_container(self) -> None:
         with self._translated(""):
-            self.client.delete_bucket(Bucket=self.bucket)
+            self.client.delete_bucket(Bucket=self.container)
 
     def _list_containers(self) -> list[Container]:
         with self._translated(""):
-            ask = self.client.list_directory_buckets if zone_of(self.bucket) else self.client.list_buckets
+            ask = self.client.list_directory_buckets if zone_of(self.container) else self.client.list_buckets
             found = ask().get("Buckets", ())
         named = ((item["Name"], time_of(item.get("CreationDate"))) for item in found)
-        return [Container(name, bucket_beside(self.root, self.bucket, name), created) for name, created in named]
+        return [Container(name, bucket_beside(self.root, self.container, name), created) for name, created in named]
 
 
 def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> BotoStore:
@@ -346,4 +331,4 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         ConfigError: as of :class:`s3dlio.stores.s3.account.S3Account`.
     """
     account = account_of(location, settings)
-    return BotoStore(account, location.container, location.root, account.settings, observers)
+    return BotoStore(account, location.container, location.root, observers)

@@ -13,7 +13,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, ProtocolError, S3dlioError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.gcs import buckets, failures, headers, links
@@ -57,13 +57,7 @@ class GcsSdkStore(SdkStore):
     takes_customer_keys: ClassVar[bool] = True
     delete_batch_size: ClassVar[int] = 100
     page_size = 1000
-
-    def __init__(
-        self, account: GcsAccount, bucket: str, root: str | None = None, observers: Sequence[Observer] = ()
-    ) -> None:
-        super().__init__(root or f"gs://{bucket}", account.settings, observers)
-        self.account = account
-        self.bucket = bucket
+    account: GcsAccount
 
     @property
     def endpoint(self) -> str:
@@ -84,7 +78,7 @@ class GcsSdkStore(SdkStore):
         return make_client(self.account)
 
     def _bucket(self) -> Any:
-        return self.client.bucket(self.bucket, user_project=self.settings.gcs.user_project)
+        return self.client.bucket(self.container, user_project=self.settings.gcs.user_project)
 
     def blob(self, key: str, conditions: Conditions = NO_CONDITIONS) -> Any:
         """What is there already: of the version and with the key that ``conditions`` name."""
@@ -210,16 +204,7 @@ class GcsSdkStore(SdkStore):
             if not failures.is_gone_already(error):
                 raise
 
-    def _delete_many(self, keys: Sequence[str]) -> KeyErrors:
-        # The SDK's batch raises the first failure only.
-        failed: KeyErrors = []
-        for key in keys:
-            try:
-                self._delete(key, None)
-            except S3dlioError as error:
-                error.locate(self.uri(key), "DELETE")
-                failed.append((key, error))
-        return failed
+    # The SDK's batch raises the first failure only: many are deleted one by one.
 
     def can_copy_from(self, source: ObjectStore) -> bool:
         return isinstance(source, GcsSdkStore) and source.account.url == self.account.url
@@ -251,7 +236,7 @@ class GcsSdkStore(SdkStore):
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
         """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
         self.check_key(key, "PRESIGN")
-        return links.presign(self.account, self.bucket, key, method, expires, version_id, self.uri(key))
+        return links.presign(self.account, self.container, key, method, expires, version_id, self.uri(key))
 
     # -- buckets
 
@@ -259,7 +244,7 @@ class GcsSdkStore(SdkStore):
         project = self.account.project()
         try:
             with self._translated(""):
-                self.client.create_bucket(self.bucket, project=project, **self._common())
+                self.client.create_bucket(self.container, project=project, **self._common())
         except AlreadyExistsError as error:
             with self._translated(""):
                 visible = self._bucket().exists(**self._common())
