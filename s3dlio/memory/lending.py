@@ -17,11 +17,12 @@ def lent(work: Callable[[], T]) -> T:
     try:
         return work()
     except BaseException as error:
-        _clear(error)
+        let_go(error)
         raise
 
 
-def _clear(error: BaseException) -> None:
+def let_go(error: BaseException) -> None:
+    """Have the frames of a failed call, but for those that still run, let go of all that they refer to."""
     found: list[BaseException | None] = [error]
     seen: set[int] = set()
     cleared: set[FrameType] = set()

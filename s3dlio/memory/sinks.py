@@ -84,13 +84,16 @@ class MemorySink(Sink):
     __slots__ = ("_buffer", "_grown")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.size = None
+        self.first_byte_ns = 0
         self._buffer: memoryview | bytes | None = None
         self._grown: bytearray | None = None
 
     def begin(self, size: int | None) -> None:
-        super().begin(size)
-        self._buffer, self._grown = None, bytearray() if size is None else None
+        self.first_byte_ns = time.time_ns()
+        self.size = size
+        self._buffer = None
+        self._grown = bytearray() if size is None else None
 
     def whole(self, data: memoryview) -> None:
         if len(data) < SMALL:

@@ -123,9 +123,12 @@ class BytesView(_Exporter):
     __slots__ = ()
 
     def __new__(cls, buffer: Payload, *, writable: bool = False) -> BytesView:
-        view = byte_view(buffer, writable=writable)
-        if not writable:
-            view = view.toreadonly()
+        if type(buffer) is bytes and not writable:
+            view = memoryview(buffer)
+        else:
+            view = byte_view(buffer, writable=writable)
+            if not writable:
+                view = view.toreadonly()
         self: BytesView = _new(cls, buffer, view)
         self._view = view
         return self

@@ -28,14 +28,6 @@ from s3dlio.net.response import Response
 _spare: deque[tuple[bytearray, memoryview]] = deque(maxlen=64)
 
 
-def _take_scratch() -> tuple[bytearray, memoryview]:
-    try:
-        return _spare.pop()
-    except IndexError:
-        data = bytearray(SCRATCH)
-        return data, memoryview(data)
-
-
 def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
     """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
 
@@ -56,7 +48,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
             try:
                 answer: Any = None
                 if type(wanted) is Request:
-                    answer = perform(wanted, window, started)
+                    answer = _perform(wanted, window, started, scope)
                 elif type(wanted) is Pause:
                     _sleep(wanted.seconds, scope)
                 else:
@@ -65,7 +57,8 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
                 if not failed:
                     failed, started = True, time.monotonic()
                     if scope is not None and scope.cancelled:
-                        cancel_scope.set(None)  # cleaning up is not cancelled
+                        scope = None  # cleaning up is not cancelled
+                        cancel_scope.set(None)
                 wanted = steps.throw(error)
             else:
                 wanted = steps.send(answer)
@@ -93,11 +86,13 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
         window: requests in flight, at most, when its answer asks for more.
         began: the moment (``time.monotonic``) at which the operation began.
     """
+    return _perform(request, window, began, cancel_scope.get())
+
+
+def _perform(request: Request, window: int, began: float, scope: CancelScope | None) -> Response:
     service = request.service
     if service.policy.total_timeout is not None:
         return _gather([request], window, began)[0]  # a blocking receive has no deadline but its own
-    started = time.monotonic()
-    scope = cancel_scope.get()
     attempt = 1
     fresh = False
     while True:
@@ -113,14 +108,14 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
             if reused and found_stale(request, fault):
                 fresh = True
                 continue
-            request, pause = retry_after_drop(request, fault, attempt, started, attempt + fresh)
+            request, pause = retry_after_drop(request, fault, attempt, began, attempt + fresh)
         else:
             response.attempts = attempt + fresh
             if response.status < 400 and not request.wary:
                 if attempt == 1:
                     service.policy.budget.earn()
                 return response
-            delay = delay_after(request, response, attempt, started)
+            delay = delay_after(request, response, attempt, began)
             if delay is None:
                 return response
             pause = delay
@@ -132,7 +127,11 @@ def _exchange(request: Request, connection: Connection, window: int, scope: Canc
     """One attempt on one connection, which ends in its pool, closed, or with a lane."""
     exchange: Exchange | None = None
     reusable = False
-    scratch = _take_scratch()
+    try:
+        scratch = _spare.pop()
+    except IndexError:
+        data = bytearray(SCRATCH)
+        scratch = data, memoryview(data)
     try:
         if scope is not None:
             scope.enter(connection.end)
@@ -142,7 +141,7 @@ def _exchange(request: Request, connection: Connection, window: int, scope: Canc
         exchange = Exchange(request, *scratch)
         _send(exchange, connection)
         while not exchange.done:
-            exchange.received(connection.receive(exchange.room(), exchange.wanted))
+            exchange.receive(connection.receive)
             if exchange.more:
                 break
         reusable = exchange.done and exchange.reusable
@@ -167,10 +166,12 @@ def _exchange(request: Request, connection: Connection, window: int, scope: Canc
 def _send(exchange: Exchange, connection: Connection) -> None:
     """Send head and body; stop early when the server answers early."""
     try:
-        while pieces := exchange.outgoing():
-            exchange.sent(connection.send(pieces))
-            if exchange.awaiting_continue:
-                _await_continue(exchange, connection)
+        while True:
+            while pieces := exchange.outgoing:
+                exchange.sent(connection.send(pieces))
+            if not exchange.awaiting_continue:
+                return
+            _await_continue(exchange, connection)
     except (BrokenPipeError, ConnectionResetError, BlockingIOError, TimeoutError):
         # A server that refuses a body answers and closes, or reads no more: its answer may have come.
         if not wait_for_read(connection.sock, 0):

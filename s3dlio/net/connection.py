@@ -20,7 +20,7 @@ from typing import Any
 from urllib3.util.wait import wait_for_read, wait_for_write
 
 from s3dlio.errors import S3dlioError
-from s3dlio.forking import ForkLock, native
+from s3dlio.forking import call_in_child, native
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.resolve import Address, Resolution
 from s3dlio.net.server import Server
@@ -39,15 +39,15 @@ _RECORD_RUN = 1024 * 1024
 
 _NEW, _RESOLVING, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(6)
 
-#: Held by the one thread that spins.
-_spinning = ForkLock()
+#: Whether a thread spins. Two that begin at the same moment do no harm: this only keeps many from doing it.
+_spinning = False
 
 
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
     __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_resolution", "_tunnel", "fd",
-                 "idle_since", "secure", "server", "sock", "used", "watched")  # fmt: skip
+                 "idle_since", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -57,6 +57,8 @@ class Connection:
         #: The events that a selector reports of it; 0: it is not registered.
         self.watched = 0
         self.secure = server.secure
+        #: It is open.
+        self.ready = False
         self.used = False
         self.idle_since = 0.0
         self._phase = _NEW
@@ -67,10 +69,6 @@ class Connection:
         self._look: Callable[[int], Any] = _nothing  # whether bytes, or the end, are in the socket
         self._far = 0  # answers to wait for without spinning
         self._tunnel: Tunnel | None = None
-
-    @property
-    def ready(self) -> bool:
-        return self._phase == _READY
 
     # -- opening
 
@@ -145,6 +143,7 @@ class Connection:
 
     def _opened(self) -> int:
         self._phase = _READY
+        self.ready = True
         self._look = _looker(self.sock)
         return 0
 
@@ -218,7 +217,8 @@ class Connection:
             BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: nothing fits now.
         """
         if len(pieces) == 1:
-            return int(self.sock.send(pieces[0]))
+            sent: int = self.sock.send(pieces[0])
+            return sent
         if not self.secure:
             return int(self.sock.sendmsg(pieces))
         first, second = pieces[0], pieces[1]
@@ -243,13 +243,14 @@ class Connection:
         if self.secure:
             return self._receive_records(room, wanted)
         if not self._blocking or not _CAN_WAIT_ALL:
-            return int(self.sock.recv_into(room))
+            count: int = self.sock.recv_into(room)
+            return count
         if wanted:
             return int(self.sock.recv_into(room, wanted, socket.MSG_WAITALL))
         if self._far:
             self._far -= 1
-        elif (count := self._spin(room)) is not None:
-            return count
+        elif (found := self._spin(room)) is not None:
+            return found
         return int(self.sock.recv_into(room))
 
     def _spin(self, room: memoryview) -> int | None:
@@ -260,8 +261,10 @@ class Connection:
         97 us a request, since halting and waking are work too). For a far server only every sixteenth request spins,
         and one thread at a time does.
         """
-        if not _spinning.acquire(blocking=False):
+        global _spinning
+        if _spinning:
             return None
+        _spinning = True
         try:
             receive, end = self.sock.recv_into, time.perf_counter() + _SPIN_SECONDS
             while True:
@@ -272,7 +275,7 @@ class Connection:
                         self._far = _FAR_REQUESTS
                         return None
         finally:
-            _spinning.release()
+            _spinning = False
 
     def holds_more(self) -> bool:
         """Whether TLS already holds bytes, or the end: these wake no selector."""
@@ -303,6 +306,7 @@ class Connection:
     def close(self) -> None:
         """Close at once."""
         self._phase = _NEW
+        self.ready = False
         self.fd = -1
         with contextlib.suppress(OSError):
             if self.sock is not None:
@@ -315,9 +319,11 @@ class Connection:
         """Whether the server has closed, or sent something unasked, while the connection was idle: those bytes would be
         taken for the next answer."""
         try:
-            if self._ended or (self.secure and self.sock.pending()):
+            if not self.secure:
+                return bool(self._look(0))
+            if self._ended or self.sock.pending():
                 return True
-            return bool(self._look(0)) and not (self.secure and self._is_only_protocol())
+            return bool(self._look(0)) and not self._is_only_protocol()
         except (OSError, ValueError):
             return True
 
@@ -329,6 +335,13 @@ class Connection:
         except ssl.SSLWantReadError:
             return True
         return False
+
+
+@call_in_child
+def _leave_spinning() -> None:
+    """The thread that spun may not exist in a forked child."""
+    global _spinning
+    _spinning = False
 
 
 def _looker(sock: Any) -> Callable[[int], Any]:

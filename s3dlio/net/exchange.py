@@ -89,6 +89,11 @@ class Exchange(Outgoing):
         """How many bytes the place of the body still takes, where they go straight to it; else 0."""
         return len(self._place) if self._place is not None else 0
 
+    def receive(self, into: Callable[[memoryview, int], int]) -> None:
+        """Have ``into`` receive bytes (``Connection.receive``), and take them; see ``received``."""
+        place = self._place
+        self.received(into(self._view, 0) if place is None else into(place, len(place)))
+
     def received(self, count: int) -> None:
         """``count`` bytes have come into ``room``; 0 says that the other end has closed.
 
@@ -159,19 +164,19 @@ class Exchange(Outgoing):
             self._held = bytearray(view[:count])
 
     def _on_head(self, head: bytes, rest: memoryview) -> None:
-        status = parse_status(head)
+        status = 200 if head[:13] == b"HTTP/1.1 200 " else parse_status(head)
         if status < 200:
             self._on_interim(status, rest)
             return
         lower = head.lower()
-        if b"\r\n " in lower or b"\r\n\t" in lower or b"\x00" in lower:
+        if lower.find(b"\r\n ") >= 0 or 0 in lower or (9 in lower and lower.find(b"\r\n\t") >= 0):
             raise ProtocolError("a header field is folded or has a NUL")
         response = self.response = Response(status, head, lower)
-        if self._out or self._expect:
+        if self.outgoing or self._expect:
             # Answered before the body was sent: nothing more is sent, and the connection cannot serve again.
             if status < 300:
                 raise ProtocolError("the server accepted a body that it had not received")
-            self._out = []
+            self.outgoing = []
             self._expect = False
         else:
             self.reusable = self._body_sent >= (self.request.body.size if self.request.body else 0)

@@ -161,7 +161,7 @@ class Lane:
 
     def _timeout(self) -> float:
         queue = self._queue
-        if queue.ready and len(self._multiplexer) < self.window:
+        if queue.ready and len(self._multiplexer.in_flight) < self.window:
             return 0.0
         if not queue.timers:
             return _CHECK_SECONDS
@@ -170,7 +170,8 @@ class Lane:
     def _fill(self) -> None:
         """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
         multiplexer, window, ready = self._multiplexer, self.window, self._queue.ready
-        while len(multiplexer) < window:
+        in_flight = multiplexer.in_flight
+        while len(in_flight) < window:
             if ready:
                 pending = ready.popleft()
                 if not pending.started:

@@ -46,12 +46,10 @@ class Multiplexer:
             raise from_os_error(error) from error
         self._scratch = bytearray(SCRATCH)
         self._view = memoryview(self._scratch)
-        self._in_flight: dict[int, PendingRequest] = {}  # by file descriptor
+        #: What has begun and not ended, by file descriptor.
+        self.in_flight: dict[int, PendingRequest] = {}
         self._idle: dict[ConnectionPool, list[Connection]] = {}
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
-
-    def __len__(self) -> int:
-        return len(self._in_flight)
 
     # -- the public face
 
@@ -60,8 +58,6 @@ class Multiplexer:
         pool = pending.request.service.pool
         try:
             connection = pending.connection = self._connection(pool, pending)
-            if connection.ready:
-                connection.set_blocking(False)
         except OSError as error:
             self._fail(pending, opening_fault(error, pool.name))
             return
@@ -88,7 +84,7 @@ class Multiplexer:
             fd = key.fd
             if fd in self._closed:
                 continue
-            pending = self._in_flight.get(fd)
+            pending = self.in_flight.get(fd)
             if pending is None:
                 self._on_idle(fd)
             else:
@@ -99,7 +95,7 @@ class Multiplexer:
 
     def expire(self, now: float) -> None:
         """Give up the requests whose deadline is over."""
-        for pending in [pending for pending in self._in_flight.values() if min(pending.deadline, pending.ends) <= now]:
+        for pending in [pending for pending in self.in_flight.values() if min(pending.deadline, pending.ends) <= now]:
             exchange, connection = pending.exchange, pending.connection
             if connection is None:
                 continue  # dropped in this loop, when another request of its task failed
@@ -116,9 +112,9 @@ class Multiplexer:
 
     def drop(self, task: Any) -> int:
         """Give up the requests of a task without a report; returns how many were in flight."""
-        dropped = [(fd, pending) for fd, pending in self._in_flight.items() if pending.task is task]
+        dropped = [(fd, pending) for fd, pending in self.in_flight.items() if pending.task is task]
         for fd, pending in dropped:
-            del self._in_flight[fd]
+            del self.in_flight[fd]
             if pending.connection is not None:
                 self._discard(pending.connection)
                 pending.connection = None
@@ -131,10 +127,10 @@ class Multiplexer:
         is uncertain, and no connection may go to its pool twice.
         """
         self._selector.close()
-        for pending in self._in_flight.values():
+        for pending in self.in_flight.values():
             if pending.connection is not None:
                 pending.connection.close()
-        self._in_flight.clear()
+        self.in_flight.clear()
         for pool, connections in self._idle.items():
             while connections:
                 connection = connections.pop(0)
@@ -157,6 +153,8 @@ class Multiplexer:
             self._discard(connection)
         connection = pool.acquire()
         pending.reused = connection.ready
+        if connection.ready:
+            connection.set_blocking(False)  # the others here are so already
         return connection
 
     def _open(self, pending: PendingRequest, connection: Connection) -> None:
@@ -167,7 +165,7 @@ class Multiplexer:
             self._fail(pending, connection.opening_fault(error) if isinstance(error, OSError) else error)
             return
         if connection.fd != waited >= 0:  # the socket that showed the end of resolving, or of the tunnel, was another
-            self._in_flight.pop(waited, None)
+            self.in_flight.pop(waited, None)
             self._unwatch(connection, waited)
         if event:
             self._watch(pending, connection, event)
@@ -198,7 +196,7 @@ class Multiplexer:
     def _send(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
         events = READ
         try:
-            while pieces := exchange.outgoing():
+            while pieces := exchange.outgoing:
                 exchange.sent(connection.send(pieces))
         except (BlockingIOError, ssl.SSLWantWriteError):
             events = READ | WRITE
@@ -220,7 +218,7 @@ class Multiplexer:
         self._watch(pending, connection, events)
 
     def _watch(self, pending: PendingRequest, connection: Connection, events: int) -> None:
-        self._in_flight[connection.fd] = pending
+        self.in_flight[connection.fd] = pending
         if connection.watched != events:
             (self._selector.modify if connection.watched else self._selector.register)(connection.fd, events)
             connection.watched = events
@@ -237,18 +235,17 @@ class Multiplexer:
         assert connection is not None
         if exchange is None:
             self._open(pending, connection)
-            return
-        pending.deadline = time.monotonic() + connection.server.http.read_timeout
-        if mask & READ:
+        elif mask & READ:
             self._receive(pending, connection, exchange)
         else:
+            pending.deadline = time.monotonic() + connection.server.http.read_timeout
             self._send(pending, connection, exchange)
 
     def _receive(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
         try:
-            exchange.received(connection.receive(exchange.room(), exchange.wanted))
+            exchange.receive(connection.receive)
             while connection.secure and not exchange.done and connection.holds_more():
-                exchange.received(connection.receive(exchange.room(), exchange.wanted))
+                exchange.receive(connection.receive)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
@@ -261,14 +258,16 @@ class Multiplexer:
             self._on_more(pending)
         if exchange.done:
             self._complete(pending, connection, exchange)
-        elif exchange.sending:
+            return
+        pending.deadline = time.monotonic() + connection.server.http.read_timeout
+        if exchange.outgoing:
             self._send(pending, connection, exchange)
         elif exchange.awaiting_continue:
             pending.deadline = time.monotonic() + CONTINUE_SECONDS
 
     def _complete(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
         """The answer is complete: its connection is idle until the next request, or is closed."""
-        del self._in_flight[connection.fd]
+        del self.in_flight[connection.fd]
         pending.connection = None
         if exchange.reusable:
             if connection.watched != READ:
@@ -282,7 +281,7 @@ class Multiplexer:
     def _fail(self, pending: PendingRequest, error: Exception) -> None:
         connection = pending.connection
         if connection is not None:
-            self._in_flight.pop(connection.fd, None)
+            self.in_flight.pop(connection.fd, None)
             self._discard(connection)
             pending.connection = None
         self._on_end(pending, error)

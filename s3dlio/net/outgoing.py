@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from s3dlio.memory.sources import Source
 from s3dlio.net.faults import typed
 from s3dlio.net.message import Request
@@ -19,7 +17,7 @@ class Outgoing:
         request: what to send; its service signs it.
     """
 
-    __slots__ = ("_body_sent", "_expect", "_out", "request")
+    __slots__ = ("_body_sent", "_expect", "outgoing", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -28,19 +26,20 @@ class Outgoing:
         head = request.service.signer.render(request)
         if field := request.service.pool.proxy_field:
             head = head[:-2] + field + b"\r\n"  # not signed: a proxy removes it
-        self._out: list[memoryview] = [memoryview(head)]
+        #: The buffers to send next, in order; empty when all is sent.
+        self.outgoing: list[memoryview] = [memoryview(head)]
         if request.body is not None and not self._expect:
             self._refill(request.body)
 
     @property
     def sending(self) -> bool:
         """Something is still to be sent, now."""
-        return bool(self._out)
+        return bool(self.outgoing)
 
     @property
     def awaiting_continue(self) -> bool:
         """The body is held back until the server answers 100, or the driver calls ``proceed``."""
-        return self._expect and not self._out
+        return self._expect and not self.outgoing
 
     def proceed(self) -> None:
         """Send the body although no 100 came."""
@@ -49,15 +48,12 @@ class Outgoing:
             assert self.request.body is not None
             self._refill(self.request.body)
 
-    def outgoing(self) -> Sequence[memoryview]:
-        """The buffers to send next, in order; empty when all is sent."""
-        return self._out
-
     def sent(self, count: int) -> None:
         """``count`` bytes of ``outgoing`` were sent."""
-        out = self._out
-        while count >= len(out[0]):
-            count -= len(out.pop(0))
+        out = self.outgoing
+        while count >= (size := len(out[0])):
+            count -= size
+            del out[0]
             if not count:
                 break
         else:
@@ -74,4 +70,4 @@ class Outgoing:
         except OSError as error:
             raise typed(error) from error
         self._body_sent += len(piece)
-        self._out.append(piece)
+        self.outgoing.append(piece)

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import InvalidURIError, ProtocolError, S3dlioError
-from s3dlio.memory.lending import lent
+from s3dlio.memory.lending import let_go
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
@@ -90,7 +90,11 @@ class ObjectStore(BaseStore):
             LengthMismatchError: the object does not fit, or is shorter while ``exact``; the buffer is untouched.
             BufferError: the buffer is read-only or not contiguous.
         """
-        return lent(lambda: self.fill(key, writable_memory(buffer), exact, conditions))
+        try:
+            return self.fill(key, writable_memory(buffer), exact, conditions)
+        except BaseException as error:
+            let_go(error)
+            raise
 
     def fill(self, key: str, view: memoryview, exact: bool, conditions: Conditions) -> int:
         """Read the object into memory that ``writable_memory`` has made of a buffer; see ``get_into``."""

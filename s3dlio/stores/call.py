@@ -116,7 +116,8 @@ class Call(Generic[T]):
         """Do the work of a blocking store."""
         with self:
             result: T = self.start()
-            self._count(result)
+            if self.operation == "LIST":
+                self._count(result)
             return result
 
     def steps(self) -> Steps[T]:
@@ -126,7 +127,8 @@ class Call(Generic[T]):
             if self._observation is not None:
                 steps = self.store.observed(steps, self._observation)
             result: T = yield from steps
-            self._count(result)
+            if self.operation == "LIST":
+                self._count(result)
             return result
 
     def observe(self, steps: Steps[U]) -> Steps[U]:
@@ -139,10 +141,9 @@ class Call(Generic[T]):
         """What observers get when it has ended, for answers that come outside of steps; None without observers."""
         return self._observation
 
-    def _count(self, result: Any) -> None:
-        if self.operation == "LIST":
-            page: ListPage = result[0]
-            self.objects = len(page.keys) + len(page.prefixes)
+    def _count(self, listed: Any) -> None:
+        page: ListPage = listed[0]
+        self.objects = len(page.keys) + len(page.prefixes)
 
     def __enter__(self) -> None:
         if self.store.observers:
@@ -151,7 +152,11 @@ class Call(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and must_convert(error):
+        if error is None:
+            if self._observation is not None:
+                self._observe(None)
+            return
+        if must_convert(error):
             assert isinstance(error, Exception)
             of_service = self.store.scheme not in LOCAL_SCHEMES
             typed = from_exception(error, uri=self.uri, operation=self.operation, of_service=of_service)

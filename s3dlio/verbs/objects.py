@@ -21,7 +21,7 @@ from s3dlio.errors import (
     S3dlioError,
 )
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.memory.lending import lent
+from s3dlio.memory.lending import let_go
 from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore
@@ -48,7 +48,9 @@ def get(
         ObjectNotFoundError, PermissionDeniedError, PreconditionFailedError, IsDirectoryError, InvalidURIError, ...
     """
     store, key = session.stores.find(uri)
-    return store.get(key, conditions=_with_version(conditions, version_id))
+    if version_id is not None:
+        conditions = replace(conditions, version_id=version_id)
+    return store.get(key, conditions=conditions)
 
 
 def get_to_file(
@@ -74,7 +76,8 @@ def get_to_file(
     target = os.path.abspath(path)
     if os.path.isdir(target):
         target = os.path.join(target, key.rpartition("/")[2])
-    conditions = _with_version(conditions, version_id)
+    if version_id is not None:
+        conditions = replace(conditions, version_id=version_id)
     try:
         with Replacement(target) as new:
             sink = FileSink(new.fd, path=target)
@@ -124,7 +127,11 @@ def get_into(
         LengthMismatchError: the object, or the buffer, has another size; the buffer is untouched.
         BufferError: the buffer is read-only or not contiguous.
     """
-    return lent(lambda: _get_into(session, uri, dst, expected_len, conditions))
+    try:
+        return _get_into(session, uri, dst, expected_len, conditions)
+    except BaseException as error:
+        let_go(error)
+        raise
 
 
 def _get_into(session: Session, uri: URI, dst: Any, expected_len: int | None, conditions: Conditions) -> int:
@@ -167,19 +174,20 @@ def put_bytes(
         AlreadyExistsError, PreconditionFailedError: a condition does not hold.
         UnsupportedOperationError: the store cannot keep an option.
     """
-    store, key = session.store_for(uri)
+    store, key = session.stores.find(uri)
     if content_type or metadata or if_match or if_none_match:
         if options is not None:
             raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
         conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
         options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
-    lent(lambda: _put(session, store, key, data, options or NO_OPTIONS))
-
-
-def _put(session: Session, store: ObjectStore, key: str, data: Payload, options: PutOptions) -> None:
-    result = store.put(key, data, options=options)
-    if session.settings.transfer.put_verify or session.settings.multipart.put_verify:
-        _verify(session, store, key, data, result.size, options)
+    options = options or NO_OPTIONS
+    try:
+        result = store.put(key, data, options=options)
+        if session.settings.transfer.put_verify or session.settings.multipart.put_verify:
+            _verify(session, store, key, data, result.size, options)
+    except BaseException as error:
+        let_go(error)
+        raise
 
 
 def _verify(session: Session, store: ObjectStore, key: str, data: Payload, size: int, options: PutOptions) -> None:
@@ -209,8 +217,10 @@ def head(
     session: Session, uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
 ) -> ObjectMetadata:
     """What the store tells about an object, or one version of it, without its bytes; as :func:`get` otherwise."""
-    store, key = session.store_for(uri)
-    return store.head(key, conditions=_with_version(conditions, version_id))
+    store, key = session.stores.find(uri)
+    if version_id is not None:
+        conditions = replace(conditions, version_id=version_id)
+    return store.head(key, conditions=conditions)
 
 
 def stat(
@@ -302,7 +312,3 @@ def put_tags(session: Session, uri: URI, tags: Mapping[str, str]) -> None:
     """Replace the tags of an object."""
     store, key = session.store_for(uri)
     store.put_tags(key, tags)
-
-
-def _with_version(conditions: Conditions, version_id: str | None) -> Conditions:
-    return conditions if version_id is None else replace(conditions, version_id=version_id)

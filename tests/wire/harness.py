@@ -118,7 +118,7 @@ def send_all(exchange: Exchange) -> bytes:
     """All that the exchange wants to send now."""
     sent = bytearray()
     while exchange.sending:
-        pieces = b"".join(bytes(piece) for piece in exchange.outgoing())
+        pieces = b"".join(bytes(piece) for piece in exchange.outgoing)
         sent += pieces
         exchange.sent(len(pieces))
     return bytes(sent)

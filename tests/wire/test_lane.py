@@ -355,7 +355,7 @@ def test_an_interrupt_within_the_selector_hides_nothing(monkeypatch: pytest.Monk
         def poll(timeout: float) -> Iterator[None]:
             yield from real(timeout)
             if len(server.all_requests) == 2:
-                wire._selector.unregister(next(iter(wire._in_flight)))
+                wire._selector.unregister(next(iter(wire.in_flight)))
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(wire, "poll", poll)

@@ -16,7 +16,8 @@ _CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*\Z")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DOT_SEGMENT = re.compile(r"(?:^|/)\.\.?(?:/|$)")
-_MAX_NAME = 1024
+#: Characters of a key.
+MAX_NAME = 1024
 
 
 def check_container(name: str, uri: str) -> None:
@@ -66,8 +67,8 @@ def check_blob(name: str, uri: str, operation: str, *, resolves_dots: bool) -> N
         raise InvalidURIError(
             "Azure resolves '.' and '..' in a key and would reach another object", uri=uri, operation=operation
         )
-    if len(name) > _MAX_NAME:
-        raise InvalidURIError(f"a key on Azure has at most {_MAX_NAME} characters", uri=uri, operation=operation)
+    if len(name) > MAX_NAME:
+        raise InvalidURIError(f"a key on Azure has at most {MAX_NAME} characters", uri=uri, operation=operation)
 
 
 def check_metadata_name(name: str) -> None:

@@ -9,7 +9,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.azure import batch_delete, containers, copying, crc64, links, listing, multipart, tags, uploads
 from s3dlio.stores.azure.account import AzureAccount
-from s3dlio.stores.azure.names import check_blob
+from s3dlio.stores.azure.names import MAX_NAME, check_blob
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Steps
@@ -49,8 +49,9 @@ class AzureStore(BatchingStore):
         self._checks_crc64 = account.settings.azure.crc64
 
     def check_key(self, key: str, operation: str) -> None:
-        super().check_key(key, operation)
-        check_blob(key, self.uri(key), operation, resolves_dots=self.account.is_azure)
+        if not key or "\\" in key or "." in key or len(key) > MAX_NAME:
+            super().check_key(key, operation)
+            check_blob(key, self.uri(key), operation, resolves_dots=self.account.is_azure)
 
     # -- reading
 

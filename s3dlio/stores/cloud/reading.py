@@ -117,7 +117,7 @@ class Read:
 
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
-        if b"\r\ncontent-type: text/html" in response.lower:
+        if response.lower.find(b"\r\ncontent-type: text/html") >= 0:
             self._service.check_page(response)
         if self._ranged:
             if response.status != 206:

@@ -13,6 +13,8 @@ from s3dlio.errors import InvalidURIError
 _COMPONENT = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?\Z")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+\Z")
 _MAX_OBJECT = 1024
+#: Characters that fit, however many bytes each of them takes.
+SHORT_NAME = _MAX_OBJECT // 4
 
 
 def check_bucket(name: str, uri: str) -> None:
@@ -42,7 +44,7 @@ def check_object(name: str, uri: str, operation: str) -> None:
         raise InvalidURIError(
             f"an object on Google Cloud Storage cannot be called '{name}'", uri=uri, operation=operation
         )
-    if len(name) > _MAX_OBJECT // 4 and len(name.encode()) > _MAX_OBJECT:
+    if len(name) > SHORT_NAME and len(name.encode()) > _MAX_OBJECT:
         raise InvalidURIError(
             f"the name of an object on Google Cloud Storage has at most {_MAX_OBJECT} bytes in UTF-8",
             uri=uri,

@@ -15,7 +15,7 @@ from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.gcs import batch_delete, buckets, copying, links, listing, multipart, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
-from s3dlio.stores.gcs.names import check_object
+from s3dlio.stores.gcs.names import SHORT_NAME, check_object
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import NO_OPTIONS, Observer, PutOptions, PutResult
@@ -50,8 +50,9 @@ class GcsStore(BatchingStore):
         super().__init__(account, batch_delete.JsonBatches(service), observers)
 
     def check_key(self, key: str, operation: str) -> None:
-        super().check_key(key, operation)
-        check_object(key, self.uri(key), operation)
+        if not key or key[0] == "." or len(key) > SHORT_NAME:
+            super().check_key(key, operation)
+            check_object(key, self.uri(key), operation)
 
     # -- writing
 

@@ -71,13 +71,13 @@ class S3Store(CloudStore):
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
         write = multipart.write if source.size > self.settings.multipart.threshold else _put
         if attempts.is_conditional(options):
-            return (yield from attempts.repeated(self.service, key, lambda: write(self.service, key, source, options)))
-        return (yield from write(self.service, key, source, options))
+            return attempts.repeated(self.service, key, lambda: write(self.service, key, source, options))
+        return write(self.service, key, source, options)
 
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
         if source.size > self.settings.multipart.threshold:
-            return (yield from multipart.write(self.service, key, source, options, resume))
-        return (yield from self._write(key, source, options))
+            return multipart.write(self.service, key, source, options, resume)
+        return self._write(key, source, options)
 
     def _writer(
         self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
