@@ -122,7 +122,7 @@ def function_of(verb: Callable[Concatenate[Session, P], T], home: str = __name__
 
     @functools.wraps(verb)
     def function(*args: P.args, **kwargs: P.kwargs) -> T:
-        return verb(_default or default_client(), *args, **kwargs)
+        return verb(default_client(), *args, **kwargs)
 
     signature = inspect.signature(verb)
     _, *parameters = signature.parameters.values()

@@ -215,7 +215,10 @@ def put_many(
         store, key, source = writes[index]
         return store.write_call(key, source)
 
-    Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, budget)
+    try:
+        Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, budget)
+    finally:
+        writes.clear()  # a thread of the executor may refer to its work a moment longer than the batch
 
 
 def _pair(index: int, item: Any) -> tuple[str, Payload]:
