@@ -157,8 +157,8 @@ def test_the_store_level(base: str) -> None:
     assert (about["content_language"], about["storage_class"]) == ("de", "STANDARD_IA")
     store.rename("x", "y")
     assert store.list() == [f"{base}level/big", f"{base}level/y"]
-    store.create_container("beside")
-    store.delete_container("beside")
+    store.create_container("level-beside")
+    store.delete_container("level-beside")
     store.delete_prefix("")
     assert store.list() == []
 
