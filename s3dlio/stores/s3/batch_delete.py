@@ -8,12 +8,10 @@ from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.base import KeyErrors
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.s3 import xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
+from s3dlio.stores.s3.failures import failed_delete
 from s3dlio.stores.s3.service import S3Service
-
-_STATUS_OF = {"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "SlowDown": 503, "InternalError": 500}
 
 
 def delete_many(service: S3Service, keys: Sequence[str]) -> Steps[KeyErrors]:
@@ -58,8 +56,3 @@ def failures_of(asked: Set[str], told: Sequence[tuple[str | None, xml.Failure]])
             )
         failures[key] = failure
     return failures
-
-
-def failed_delete(code: str, message: str) -> S3dlioError:
-    """The error for one key of a batch delete, which comes without a status."""
-    return error_for(_STATUS_OF.get(code, 500), code=code, message=message)

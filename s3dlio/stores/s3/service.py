@@ -7,24 +7,21 @@ import hashlib
 from typing import ClassVar
 
 from s3dlio.config.settings import Settings
-from s3dlio.errors import EndpointError, S3dlioError
+from s3dlio.errors import S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.cloud.identity import S3_API, Api
 from s3dlio.stores.cloud.percent import encode_key, encode_query
 from s3dlio.stores.cloud.service import CloudService
-from s3dlio.stores.s3 import headers, recovery, xml
+from s3dlio.stores.s3 import failures, headers, recovery, xml
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.route import Route
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
-#: Where a listing has no document that says so: only the bucket can be missing.
-_NO_BUCKET = "the bucket does not exist"
 #: What HEAD answers where the error document of a GET says why: another region, a token that has expired.
 _UNEXPLAINED = (301, 400)
 
@@ -124,26 +121,16 @@ class S3Service(CloudService):
 
     def fail(self, response: Response, key: str) -> S3dlioError:
         failure = xml.parse_failure(response.body)
-        request_id = response.header(b"x-amz-request-id")
-        if failure is None:
-            message = _NO_BUCKET if response.status == 404 and not key and self.bucket else None
-            error = self.foreign_answer(response) or error_for(
-                response.status, message=message, request_id=request_id, attempts=response.attempts
-            )
+        if failure is not None:
+            error = failures.error_of(response, failure)
         else:
-            error = error_for(
-                response.status if response.status != 200 else 500,
-                code=failure.code,
-                message=failure.message,
-                request_id=request_id or failure.request_id,
-                attempts=response.attempts,
-            )
+            of_bucket = not key and bool(self.bucket)
+            error = self.foreign_answer(response) or failures.unexplained(response, of_bucket=of_bucket)
         error.locate(self.uri(key), None)
         return error
 
     def is_gone_already(self, error: S3dlioError) -> bool:
-        absent = error.status == 404 and error.code is None and not isinstance(error, EndpointError)
-        return absent or error.code == "NoSuchKey"
+        return failures.is_gone_already(error)
 
     # -- looks at one object
 

@@ -22,9 +22,10 @@ from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.s3.account import S3Account, account_of
-from s3dlio.stores.s3.batch_delete import failed_delete, failures_of
+from s3dlio.stores.s3.batch_delete import failures_of
 from s3dlio.stores.s3.buckets import REFUSED_REGION, region_hint
 from s3dlio.stores.s3.copying import MAX_COPY
+from s3dlio.stores.s3.failures import failed_delete
 from s3dlio.stores.s3.hosts import DEFAULT_REGION, kind_of_zone, zone_of
 from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.listing import MARKER
