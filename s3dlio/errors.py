@@ -334,19 +334,28 @@ class BatchError(S3dlioError):
         attempted: how many items were started.
         operation: the verb.
         cancelled: how many items were not started, or given up, because others had failed.
+        skipped: how many more were left out because there was nothing to do: done before, unwanted.
     """
 
     shown = 10  # kinds of failures in the text; all failures are in .failures
 
     def __init__(
-        self, failures: Iterable[ItemFailure], *, attempted: int, operation: str | None = None, cancelled: int = 0
+        self,
+        failures: Iterable[ItemFailure],
+        *,
+        attempted: int,
+        operation: str | None = None,
+        cancelled: int = 0,
+        skipped: int = 0,
     ) -> None:
         self.failures: Sequence[ItemFailure] = sorted(failures, key=lambda failure: failure.index)
         self.attempted = attempted
         self.succeeded = attempted - len(self.failures) - cancelled
         self.cancelled = cancelled
+        self.skipped = skipped
         super().__init__(
-            f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, failed={len(self.failures)}",
+            f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, failed={len(self.failures)}"
+            + (f", skipped={skipped}" if skipped else ""),
             operation=operation,
         )
         self.__cause__ = self.failures[0].error if self.failures else None

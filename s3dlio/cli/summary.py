@@ -47,6 +47,8 @@ def finish_failed(out: Output, operation: str, error: BatchError, *, label: str 
         BatchError: the ``error``, or the only object's own error.
     """
     counts = {"attempted": error.attempted, "succeeded": error.succeeded, "failed": len(error.failures)}
+    if error.skipped:
+        counts["skipped"] = error.skipped
     _print(out, operation, label, counts, {})
     if error.attempted == len(error.failures) == 1:
         raise error.failures[0].error

@@ -43,7 +43,9 @@ class TransferSummary:
     def raise_for_failures(self, operation: str, *, cancelled: int = 0, hint: str | None = None) -> None:
         """Raise the BatchError that carries every failure, if there is one."""
         if self.failures:
-            error = BatchError(self.failures, attempted=self.attempted, operation=operation, cancelled=cancelled)
+            error = BatchError(
+                self.failures, attempted=self.attempted, operation=operation, cancelled=cancelled, skipped=self.skipped
+            )
             error.hint = hint
             raise error
 

@@ -156,12 +156,21 @@ def test_sync(cli: Cli, bucket: Bucket, tree: Path):
     assert Client().get(target + "a.txt") == b"other"
 
 
+def test_a_failed_transfer_tells_what_its_journal_skipped(cli: Cli, bucket: Bucket, tree: Path, tmp_path: Path):
+    (tree / "zz").symlink_to("nowhere")
+    command = ("upload", "-r", tree, bucket + "u/", "--journal", tmp_path / "journal")
+    assert "attempted=5, succeeded=4, failed=1\n" in cli(*command, code=1).out
+    assert "attempted=1, succeeded=0, failed=1, skipped=4\n" in cli(*command, code=1).out
+
+
 def test_rm(cli: Cli, bucket: Bucket):
     cli("put", bucket + "r/", "-n", 12, "-s", 1)
     run = cli("rm", bucket + "r/object_0_of_12.dat")
     assert run.out == ""
     assert run.err.startswith(f"Delete request succeeded: {bucket}r/object_0_of_12.dat (S3 does not report")
     assert "(use -r to delete everything under a prefix))" in cli("rm", bucket + "r/").err
+    for glob in ("object_[01]_of_12.dat", "object_{0,1}_of_12.dat", "object_?_of_12.dat"):
+        assert "not what matches it as a glob (use -r to delete that))" in cli("rm", f"{bucket}r/{glob}").err
     run = cli("rm", "-r", "-p", "_1_", "--dry-run", bucket + "r/")
     assert (run.out, run.err) == (f"{bucket}r/object_1_of_12.dat\n", "1 object would be deleted\n")
     run = cli("rm", "-r", "-p", "_1_", bucket + "r/")

@@ -10,6 +10,14 @@ from tests.servers.install import python_venv
 
 REQUIREMENTS = ("gcp-storage-emulator==2026.7.19", "setuptools<81")  # it still imports pkg_resources
 
+#: It would let five connections wait; where more come at once, as uploads in parts do, they would time out.
+_PROGRAM = """
+import socketserver, sys
+socketserver.TCPServer.request_queue_size = 1024
+from gcp_storage_emulator.__main__ import main
+sys.exit(main())
+"""
+
 
 class GcsServer(Server):
     """Google Cloud Storage in memory."""
@@ -31,7 +39,8 @@ class GcsServer(Server):
 
     def _launch(self) -> None:
         port = self._reserve_port()
-        program = self.install() / "gcp-storage-emulator"
-        argv: list[str | Path] = [program, "start", "--host", LOOPBACK, "--port", str(port), "--in-memory", "--quiet"]
+        python = self.install() / "python"
+        options = ("start", "--host", LOOPBACK, "--port", str(port), "--in-memory", "--quiet")
+        argv: list[str | Path] = [python, "-c", _PROGRAM, *options]
         self._spawn(argv, log="gcs", env={**os.environ, "PYTHONWARNINGS": "ignore"})
         self._set_port(port)

@@ -130,8 +130,8 @@ def test_errors_with_other_arguments_pickle_too() -> None:
     assert (mismatch.expected, mismatch.actual) == (1, 2)
     missing = pickle.loads(pickle.dumps(MissingDependencyError("h5py", "hdf5", "HDF5")))
     assert "pip install 's3dlio[hdf5]'" in str(missing)
-    batch = pickle.loads(pickle.dumps(BatchError([ItemFailure(3, "s3://b/k", mismatch)], attempted=5)))
-    assert (batch.attempted, batch.succeeded, len(batch.failures)) == (5, 4, 1)
+    batch = pickle.loads(pickle.dumps(BatchError([ItemFailure(3, "s3://b/k", mismatch)], attempted=5, skipped=7)))
+    assert (batch.attempted, batch.succeeded, len(batch.failures), batch.skipped) == (5, 4, 1, 7)
 
 
 def test_a_batch_error_has_its_failures_in_order_and_the_first_as_cause() -> None:

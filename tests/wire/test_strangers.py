@@ -72,6 +72,24 @@ def test_a_web_page_is_no_answer(cloud: str, verb: str, status: str) -> None:
         assert "check host, port and path of the endpoint" in str(caught.value)
 
 
+@pytest.mark.parametrize("cloud", STORES)
+def test_a_web_server_that_has_no_such_page_is_no_store_without_the_object(cloud: str) -> None:
+    missing = respond("404 Not Found", headers=[("Content-Type", "text/html")])
+    asked = [] if cloud == "gcs" else [Expect(b"HEAD"), missing]
+    script = [*asked, Expect(b"GET"), page("404 Not Found")]
+    with ScriptedServer([script]) as server, pytest.raises(EndpointError, match="check host, port and path"):
+        STORES[cloud](server.endpoint).head("k")
+
+
+@pytest.mark.parametrize("cloud", ["s3", "azure"])
+def test_a_service_whose_404_looks_like_a_web_servers_is_asked_again(cloud: str) -> None:
+    missing = respond("404 Not Found", headers=[("Content-Type", "text/html")])
+    gone = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>gone</Message></Error>"
+    script = [Expect(b"HEAD"), missing, Expect(b"GET"), respond("404 Not Found", body=gone)]
+    with ScriptedServer([script]) as server, pytest.raises(ObjectNotFoundError):
+        STORES[cloud](server.endpoint).head("k")
+
+
 def test_a_put_that_nobody_confirms_is_not_stored() -> None:
     for answer in (respond(), respond("204 No Content"), page(ETag='"e"')):
         with ScriptedServer([[Expect(b"PUT"), answer]]) as server, pytest.raises(EndpointError):

@@ -75,11 +75,13 @@ def _below_prefix(uri: str, pattern: str | None, count: int) -> str:
 
 def _single(uri: str, shown: str) -> str:
     backend = "S3" if parse(uri).scheme == "s3" else "this backend"
-    hint = (
-        "; only the object named by this exact URI was targeted, not what is under it "
-        "(use -r to delete everything under a prefix)"
-    )
-    more = hint if uri.endswith("/") else ""
+    more = ""
+    if uri.endswith("/"):
+        more = "not what is under it (use -r to delete everything under a prefix)"
+    elif set(uri) & set("?[{"):
+        more = "not what matches it as a glob (use -r to delete that)"
+    if more:
+        more = f"; only the object named by this exact URI was targeted, {more}"
     return f"Delete request succeeded: {shown} ({backend} does not report whether the object existed{more})"
 
 

@@ -122,10 +122,13 @@ class AzureService(CloudService):
 
     def head_object(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
         fields = headers.condition_fields(conditions)
-        response = yield from self.send(self.request("HEAD", key, version_query(conditions.version_id), fields), key)
+        request = self.request("HEAD", key, version_query(conditions.version_id), fields)
+        response = yield from self.send(request, key, (200, 404))
         size = response.header(b"content-length")
-        if size is None:
+        if size is None or self.api.may_be_foreign(response):
             return (yield from self.head_by_get(key, conditions))
+        if response.status == 404:
+            raise self.fail(response, key)
         return headers.metadata_of(response, int(size))
 
     def marked(self, key: str, options: PutOptions) -> Steps[Marked]:

@@ -41,6 +41,10 @@ class Api(NamedTuple):
             foreign = response.status in _ANYBODYS and bool(bytes(response.body).strip())
         return self.error(response, endpoint) if foreign else None
 
+    def may_be_foreign(self, head: Response) -> bool:
+        """Whether a HEAD was answered as any web server would that has no such page, which a GET can tell."""
+        return head.status == 404 and _HTML in head.lower and not self.marks_in(head)
+
     def error(self, response: Response, endpoint: str) -> EndpointError:
         """The error for an answer of another server.
 
@@ -48,7 +52,7 @@ class Api(NamedTuple):
             response: the answer.
             endpoint: who was asked.
         """
-        page = is_page(response) or b"\r\ncontent-type: text/html" in response.lower
+        page = is_page(response) or _HTML in response.lower
         match = _TITLE.search(bytes(response.body[:4096])) if page else None
         title = f" ({match[1].decode('utf-8', 'replace').strip()[:80]!r})" if match else ""
         return EndpointError(
@@ -66,6 +70,7 @@ GCS_API = Api("a Google Cloud Storage endpoint", (b"\r\nx-goog-", b"\r\nx-guploa
 
 #: What any web server answers. Others come from gateways in front of the service, too, and mean what they say.
 _ANYBODYS = frozenset({300, 301, 302, 303, 307, 308, 400, 404, 405, 410, 411, 501})
+_HTML = b"\r\ncontent-type: text/html"
 _TITLE = re.compile(rb"(?is)<title>(.*?)</title>")
 _PLAINLY = "without what the API promises"
 
@@ -76,4 +81,4 @@ def is_page(response: Response) -> bool:
     start = bytes(response.body[:256]).lstrip().lower()
     if not start or start.startswith((b"<?xml", b"{")):
         return False
-    return start.startswith((b"<!doctype html", b"<html")) or b"\r\ncontent-type: text/html" in response.lower
+    return start.startswith((b"<!doctype html", b"<html")) or _HTML in response.lower

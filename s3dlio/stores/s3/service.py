@@ -137,7 +137,8 @@ class S3Service(CloudService):
     def head_object(self, key: str, conditions: Conditions) -> Steps[ObjectMetadata]:
         response = yield from self._head(key, conditions, self._read_headers)
         size = response.header(b"content-length")
-        if response.status in _UNEXPLAINED or (response.status == 200 and size is None):
+        unsized = response.status == 200 and size is None
+        if response.status in _UNEXPLAINED or unsized or self.api.may_be_foreign(response):
             return (yield from self.head_by_get(key, conditions))
         if response.status != 200 or size is None:
             raise self.fail(response, key)
