@@ -20,6 +20,7 @@ from s3dlio.errors import (
     ObjectNotFoundError,
     PermissionDeniedError,
     PreconditionFailedError,
+    ProtocolError,
     RangeNotSatisfiableError,
     S3dlioError,
 )
@@ -28,10 +29,12 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud.failures import create_only_error
+from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import account_of
 from s3dlio.stores.s3.credentials import EXPIRED_CODES
 from s3dlio.stores.s3.headers import put_fields
+from s3dlio.stores.sdk.answers import response_of
 from s3dlio.stores.sdk.bodies import file_over
 from s3dlio.stores.sdk.boto import RANGES, BotoStore
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ObjectMetadata, Observer, PutOptions, PutResult
@@ -195,6 +198,7 @@ class ArrowStore(BotoStore):
         try:
             with self._arrow_errors(key):
                 answer = self._renewing(lambda: self._obstore().get(self.arrow, key, options=options))
+                self._check(answer, offset, length)
                 self._collect(answer, sink)
         except (NetworkError, RangeNotSatisfiableError) as error:
             if "range" not in options or sink.size is not None:
@@ -206,6 +210,14 @@ class ArrowStore(BotoStore):
             sink.end(0)
             return about
         return _metadata_of(answer)
+
+    def _check(self, answer: Any, offset: int, length: int | None) -> None:
+        """Refuse a web page, and another range than was asked for."""
+        told, size = answer.meta, answer.meta["size"]
+        if told["e_tag"] is None and str(dict(answer.attributes).get("Content-Type")).startswith("text/html"):
+            raise S3_API.error(response_of(200, {"content-type": "text/html"}), self._place.url)
+        if answer.range != (offset, size if length is None else min(size, offset + length)):
+            raise ProtocolError("the server answered another range than was asked for")
 
     @staticmethod
     def _collect(answer: Any, sink: Sink) -> None:

@@ -108,6 +108,8 @@ class AzureSdkStore(SdkStore):
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
         with self._translated(key):
             found = self.blob(key).get_blob_properties(**condition_arguments(conditions))
+        if found.size is None:
+            raise ProtocolError("the answer has no size of the object", status=200)
         return metadata_of(found, found.size)
 
     # -- writing

@@ -13,7 +13,9 @@ from s3dlio.forking import import_all
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.cloud.failures import create_only_error
+from s3dlio.stores.cloud.identity import AZURE_API
 from s3dlio.stores.cloud.tokens import Tokens
+from s3dlio.stores.sdk.answers import check_answer, check_redirect, response_of
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 
@@ -31,6 +33,14 @@ def make_client(account: AzureAccount) -> Any:
         credential = AzureNamedKeyCredential(account.name, account.written_key)
     elif account.tokens is not None:
         credential = TokenCredential(account.tokens)
+    def look(answer: Any) -> None:
+        """Refuse what is not of the service, another range, a redirect to where the request may not go."""
+        asked, told = answer.http_request, answer.http_response
+        response = response_of(told.status_code, told.headers)
+        check_redirect(settings, asked.url, asked.headers, response)
+        wanted = asked.headers.get("x-ms-range") or asked.headers.get("range")
+        check_answer(AZURE_API, account.url, asked.method, response, wanted)
+
     retry = ExponentialRetry(
         initial_backoff=0,
         increment_base=2,
@@ -41,6 +51,7 @@ def make_client(account: AzureAccount) -> Any:
         account.url,
         credential=credential,
         retry_policy=retry,
+        raw_response_hook=look,
         connection_timeout=settings.http.connect_timeout,
         read_timeout=settings.http.read_timeout,
         max_single_put_size=settings.multipart.threshold,

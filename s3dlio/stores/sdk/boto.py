@@ -30,12 +30,13 @@ from s3dlio.stores.s3.hosts import DEFAULT_REGION, kind_of_zone, zone_of
 from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.listing import MARKER
 from s3dlio.stores.s3.unsorted import sorted_pages
-from s3dlio.stores.s3.xml import Failure
+from s3dlio.stores.s3.xml import parse_delete
+from s3dlio.stores.sdk.answers import check_answer, response_of
 from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import SourceFile, file_over
 from s3dlio.stores.sdk.boto_answers import error_of, metadata_of, page_of, time_of
 from s3dlio.stores.sdk.boto_arguments import conditions_of, copy_arguments, put_arguments
-from s3dlio.stores.sdk.boto_client import boto_client
+from s3dlio.stores.sdk.boto_client import DOCUMENT, boto_client
 from s3dlio.types import NO_OPTIONS, Conditions, Container, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
 from s3dlio.uri import Location, bucket_beside
 
@@ -120,12 +121,17 @@ class BotoStore(SdkStore):
             if error.status != 416 or "Range" not in arguments:
                 raise
             return beyond_end(sink, offset, self._head(key, conditions))
-        self._fill(key, sink, answer)
+        about = answer["ResponseMetadata"]
+        response = response_of(about["HTTPStatusCode"], about["HTTPHeaders"])
+        check_answer(S3_API, self._place.url, "GET", response, arguments.get("Range"))
+        self._fill(key, sink, answer, length)
         total = (answer.get("ContentRange") or "").rpartition("/")[2]
         return metadata_of(answer, int(total) if total.isdigit() else answer["ContentLength"])
 
-    def _fill(self, key: str, sink: Sink, answer: Any) -> None:
+    def _fill(self, key: str, sink: Sink, answer: Any, length: int | None) -> None:
         size, body = answer["ContentLength"], answer["Body"]
+        if length is not None:
+            size = min(size, length)  # where ranges are ignored, all of the object comes
         sink.begin(size)
         place = sink.at(0, size)
         with self._translated(key), contextlib.closing(body):
@@ -242,11 +248,7 @@ class BotoStore(SdkStore):
             answer = self.client.delete_objects(
                 Bucket=self.container, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
-        told = [
-            (item.get("Key"), Failure(item.get("Code") or "", item.get("Message") or "", None, None))
-            for item in answer.get("Errors", ())
-        ]
-        failures = failures_of(set(keys), told)
+        failures = failures_of(set(keys), parse_delete(answer[DOCUMENT]))
         return [(key, failed_delete(failure.code, failure.message)) for key, failure in failures.items()]
 
     def can_copy_from(self, source: ObjectStore) -> bool:
@@ -261,14 +263,15 @@ class BotoStore(SdkStore):
         found = source._head(source_key, pinned)
         arguments = copy_arguments(options, found, source.uri(source_key), replace=found.size > MAX_COPY)
         with self._translated(key, options):
-            told: Any = None
+            told: str | None = None
             if found.size > MAX_COPY:
                 self.client.copy(place, self.container, key, ExtraArgs=arguments)
             else:
                 answer = self.client.copy_object(Bucket=self.container, Key=key, CopySource=place, **arguments)
                 told = answer.get("CopyObjectResult", {}).get("ETag")
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
-        if about.size != found.size or (found.size <= MAX_COPY and not told and about.etag != found.etag):
+        alike = about.etag is not None and about.etag == found.etag
+        if about.size != found.size or not (told or alike or found.size > MAX_COPY):
             raise ProtocolError("the answer to a copy says neither that it is done nor why not", uri=self.uri(key))
         return PutResult(about.etag, about.version_id, about.size)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from s3dlio.errors import ProtocolError, S3dlioError
+from s3dlio.errors import S3dlioError
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import error_for
 from s3dlio.stores.paging import check_listing
 from s3dlio.stores.s3.headers import crc32c_of
 from s3dlio.stores.s3.listing import MARKER
-from s3dlio.types import ListEntry, ListPage, ObjectMetadata
+from s3dlio.stores.s3.xml import parse_list
+from s3dlio.stores.sdk.boto_client import DOCUMENT
+from s3dlio.types import ListPage, ObjectMetadata
 
 
 def time_of(moment: Any) -> str | None:
@@ -58,26 +60,12 @@ def error_of(answer: Any, uri: str) -> S3dlioError:
 
 
 def page_of(answer: Any, prefix: str) -> tuple[ListPage, str | None]:
-    """A page of a listing by ``prefix``, and the token of the next.
+    """A page of a listing by ``prefix``, and the token of the next. It is read from the document: boto3 passes over
+    what it does not know, and whoever deletes what is not listed would delete that.
 
     Raises:
-        ProtocolError: it contradicts itself, or is not what was asked for.
+        ProtocolError: it is no listing, contradicts itself, or is not what was asked for.
     """
-    entries = [
-        ListEntry(
-            item["Key"], item["Size"], item.get("ETag"), time_of(item.get("LastModified")), item.get("StorageClass")
-        )
-        for item in answer.get("Contents", ())
-    ]
-    prefixes = [item["Prefix"] for item in answer.get("CommonPrefixes", ())]
-    page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
+    page, token, first_version = parse_list(answer[DOCUMENT])
     check_listing(page, prefix)
-    following = answer.get("NextContinuationToken")
-    if bool(following) > bool(answer.get("IsTruncated")):
-        raise ProtocolError("a listing that is not truncated, but names a next page")
-    if not answer.get("IsTruncated") or following:
-        return page, following or None
-    marker = answer.get("NextMarker") or max([*page.keys, *page.prefixes], default=None)
-    if marker is None:
-        raise ProtocolError("a truncated listing without the token of its next page")
-    return page, MARKER + marker
+    return page, MARKER + token if token is not None and first_version else token

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.forking import import_all
+from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.credentials import EXPIRED_CODES
+from s3dlio.stores.sdk.answers import response_of
 
+#: Where an answer has its body as it came, unless that is an object.
+DOCUMENT = "s3dlio.document"
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 
 
@@ -40,7 +44,18 @@ def boto_client(account: S3Account) -> Any:
         request_dict["context"]["s3dlio_renewed"] = True
         return 0 if account.credentials.refresh() else None
 
+    def look(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+        """Refuse a web page, which boto3 takes for an answer that tells nothing; keep documents as they came."""
+        streams = model.has_streaming_output and http_response.status_code < 300
+        body = b"" if streams else http_response.content
+        answer = response_of(http_response.status_code, http_response.headers, body)
+        foreign = S3_API.foreign_answer(answer, client.meta.endpoint_url) if b"<Code>" not in body else None
+        if foreign is not None:
+            raise foreign
+        parsed[DOCUMENT] = body
+
     client.meta.events.register("needs-retry.s3", new_keys)
+    client.meta.events.register("after-call.s3", look)
     if account.settings.s3.requester_pays:
         client.meta.events.register("before-call.s3", _say_who_pays)
     return client

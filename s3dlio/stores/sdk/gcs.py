@@ -119,7 +119,7 @@ class GcsSdkStore(SdkStore):
         bare = dataclasses.replace(conditions, if_match=None, if_none_match=None, generation=None)
         if ranged and not data:
             return beyond_end(sink, offset, self._head(key, bare))
-        sink.take(data)
+        sink.take(data if length is None else data[:length])  # where ranges are ignored, all of the object comes
         return self._head(key, bare) if ranged else metadata_of(blob, len(data))
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:

@@ -18,9 +18,11 @@ from s3dlio.forking import import_all
 from s3dlio.memory import crc32c
 from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import create_only_error
+from s3dlio.stores.cloud.identity import GCS_API
 from s3dlio.stores.gcs import failures, headers
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.credentials import GOOGLE, trust_bundle
+from s3dlio.stores.sdk.answers import check_answer, check_redirect, response_of
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions
 
 
@@ -36,6 +38,15 @@ def make_client(account: GcsAccount) -> Any:
     start_session: Any = AuthorizedSession
     session = start_session(credentials)
     trust_bundle(session, account.settings.http.ca_bundle)
+
+    def look(told: Any, **_: Any) -> None:
+        """Refuse what is not of the service, another range, a redirect to where the request may not go."""
+        asked = told.request
+        response = response_of(told.status_code, told.headers)
+        check_redirect(account.settings, asked.url, asked.headers, response)
+        check_answer(GCS_API, account.url, asked.method, response, asked.headers.get("range"))
+
+    session.hooks["response"].append(look)
     # No project is needed but for buckets, and then the account names it.
     return Client(
         project=account.settings.gcs.project or "none",
