@@ -9,6 +9,7 @@ until no other thread holds them (``importing``, ``native``).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -64,8 +65,13 @@ class ForkLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """See :class:`Renewable`."""
-        self._lock = threading.RLock()
+        """See :class:`Renewable`. What the thread that forked holds, in the middle of something, it holds still."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # nobody holds it, or a thread that is not here
+            self._lock = threading.RLock()
+        else:
+            self._lock.acquire()
 
 
 def renewed_in_child(holder: Renewable) -> None:
@@ -126,8 +132,10 @@ class ForkBarrier:
         self._changed.wait_for(lambda: not self._inside.keys() - {me}, self._patience)
 
     def after_fork(self) -> None:
-        """Let them in again."""
-        self._changed.release()
+        """Let them in again. (Ctrl-C may have ended ``before_fork`` before it, or never let it begin; Python reports
+        that, and forks.)"""
+        with contextlib.suppress(RuntimeError):
+            self._changed.release()
 
     def renew(self) -> None:
         """See :class:`Renewable`. Only this thread is left, with the identity that it had."""

@@ -65,11 +65,17 @@ class Prefetcher(Generic[T]):
         except BaseException as error:
             self._error = error
         finally:
-            close = getattr(self._items, "close", None)
-            if close is not None:
-                close()
+            self._close_items()
             self._ended = True
             self._notify()
+
+    def _close_items(self) -> None:
+        close = getattr(self._items, "close", None)
+        try:
+            if close is not None:
+                close()
+        except BaseException as error:  # the reader waits for the end
+            self._error = self._error or error
 
     def _notify(self) -> None:
         with self._changed:

@@ -3,6 +3,7 @@ an error that the caller keeps. While it is exported a bytearray cannot be resiz
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
@@ -22,7 +23,15 @@ def lent(work: Callable[[], T]) -> T:
 
 
 def let_go(error: BaseException) -> None:
-    """Have the frames of a failed call, but for those that still run, let go of all that they refer to."""
+    """Have the frames of a failed call, but for those that still run, let go of all that they refer to.
+
+    What the caller of that call was handling, and so is the context of the error, keeps what it shows: its traceback
+    begins in a frame above.
+    """
+    above, frame = set[FrameType](), sys._getframe(1).f_back
+    while frame is not None:
+        above.add(frame)
+        frame = frame.f_back
     found: list[BaseException | None] = [error]
     seen: set[int] = set()
     cleared: set[FrameType] = set()
@@ -32,6 +41,8 @@ def let_go(error: BaseException) -> None:
             continue
         seen.add(id(one))
         step = one.__traceback__
+        if step is not None and step.tb_frame in above:
+            continue
         while step is not None:
             _clear_stack(step.tb_frame, cleared)
             step = step.tb_next

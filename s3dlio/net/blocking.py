@@ -137,6 +137,8 @@ def _exchange(request: Request, connection: Connection, window: int, scope: Canc
             scope.enter(connection.end)
         if not connection.ready:
             with_room(connection.open)
+            if scope is not None:
+                scope.check()  # while a name was resolved, say, there was nothing to end
         connection.set_blocking(True)
         exchange = Exchange(request, *scratch)
         _send(exchange, connection)
@@ -169,6 +171,8 @@ def _send(exchange: Exchange, connection: Connection) -> None:
         while True:
             while pieces := exchange.outgoing:
                 exchange.sent(connection.send(pieces))
+                if exchange.outgoing:
+                    connection.await_room()
             if not exchange.awaiting_continue:
                 return
             _await_continue(exchange, connection)

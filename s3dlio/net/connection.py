@@ -34,6 +34,8 @@ _CAN_WAIT_ALL = sys.platform == "linux"
 _SPIN_SECONDS = 100e-6
 _FAR_REQUESTS = 15
 
+#: Seconds; a poll takes its time-out as milliseconds in 31 bits.
+_LONGEST_WAIT = 86_400.0
 #: Bytes of TLS records read from one connection before the others get their turn.
 _RECORD_RUN = 1024 * 1024
 
@@ -66,9 +68,14 @@ class Connection:
         self._address: Address | None = None
         self._blocking: bool | None = None
         self._ended = False  # TLS has reported the end, behind bytes that were returned
-        self._look: Callable[[int], Any] = _nothing  # whether bytes, or the end, are in the socket
+        self._look: Callable[[float], Any] = _nothing  # whether bytes, or the end, are in the socket
         self._far = 0  # answers to wait for without spinning
         self._tunnel: Tunnel | None = None
+
+    @property
+    def waits_aside(self) -> bool:
+        """It waits for a thread (the resolver, the proxy's), on a socket that it does not keep."""
+        return self._phase in (_RESOLVING, _TUNNEL)
 
     # -- opening
 
@@ -155,7 +162,7 @@ class Connection:
         """
         deadline = time.monotonic() + self.server.http.connect_timeout
         while event := self.open_step():
-            left = max(0.0, deadline - time.monotonic())
+            left = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
             if not (wait_for_read if event == READ else wait_for_write)(self.sock, left):
                 raise self.late()
 
@@ -246,12 +253,29 @@ class Connection:
             count: int = self.sock.recv_into(room)
             return count
         if wanted:
+            self._await(self._look)
             return int(self.sock.recv_into(room, wanted, socket.MSG_WAITALL))
         if self._far:
             self._far -= 1
         elif (found := self._spin(room)) is not None:
             return found
+        self._await(self._look)
         return int(self.sock.recv_into(room))
+
+    def await_room(self) -> None:
+        """Before another blocking send: wait until the other end takes more.
+
+        Raises:
+            TimeoutError: it does not within ``read_timeout``.
+        """
+        if not self.secure:
+            self._await(lambda milliseconds: wait_for_write(self.sock, milliseconds / 1000))
+
+    def _await(self, poll: Callable[[float], Any]) -> None:
+        """Where signals with handlers come all the time (a timer's), the kernel's own time-out begins again with each
+        of them, and would never end: a poll tells what is left of it."""
+        if not poll(min(self.server.http.read_timeout, _LONGEST_WAIT) * 1000):
+            raise TimeoutError
 
     def _spin(self, room: memoryview) -> int | None:
         """Spin for the answer of a near server before going to sleep for it.
@@ -299,7 +323,7 @@ class Connection:
 
     def end(self) -> None:
         """End the waiting of another thread on this connection. (TLS's own ``shutdown`` would drop its state.)"""
-        if self._phase > _RESOLVING:
+        if self.sock is not None and not self.waits_aside:
             with contextlib.suppress(OSError, ValueError):  # it may just have been closed
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
@@ -344,7 +368,7 @@ def _leave_spinning() -> None:
     _spinning = False
 
 
-def _looker(sock: Any) -> Callable[[int], Any]:
+def _looker(sock: Any) -> Callable[[float], Any]:
     """A function that polls a socket without waiting: 0.4 us, where a poll object made for each call takes 1.5."""
     if not hasattr(select, "poll"):
         return lambda _: wait_for_read(sock, 0)
@@ -353,5 +377,5 @@ def _looker(sock: Any) -> Callable[[int], Any]:
     return poller.poll
 
 
-def _nothing(_: int) -> Any:
+def _nothing(_: float) -> Any:
     return True

@@ -104,11 +104,19 @@ class Multiplexer:
             elif exchange is None:
                 self._fail(pending, connection.opening_fault(connection.late()))
             elif exchange.awaiting_continue:
-                exchange.proceed()
-                pending.deadline = now + connection.server.http.read_timeout
-                self._send(pending, connection, exchange)
+                self._proceed(pending, connection, exchange, now)
             else:
                 self._fail(pending, exchange.fault(TimeoutError()))
+
+    def _proceed(self, pending: PendingRequest, connection: Connection, exchange: Exchange, now: float) -> None:
+        """Send a body that no answer has asked for."""
+        try:
+            exchange.proceed()
+        except Exception as error:  # the source of the body failed
+            self._fail(pending, error)
+            return
+        pending.deadline = now + connection.server.http.read_timeout
+        self._send(pending, connection, exchange)
 
     def drop(self, task: Any) -> int:
         """Give up the requests of a task without a report; returns how many were in flight."""
@@ -158,15 +166,16 @@ class Multiplexer:
         return connection
 
     def _open(self, pending: PendingRequest, connection: Connection) -> None:
-        waited = connection.fd
+        if connection.waits_aside:
+            # The step closes that socket, and what shares it (other waiters, a forked child) would keep it in the
+            # selector, always readable.
+            self.in_flight.pop(connection.fd, None)
+            self._unwatch(connection)
         try:
             event = self._open_step(connection)
         except Exception as error:  # not only of the network: a CA bundle may be gone
             self._fail(pending, connection.opening_fault(error) if isinstance(error, OSError) else error)
             return
-        if connection.fd != waited >= 0:  # the socket that showed the end of resolving, or of the tunnel, was another
-            self.in_flight.pop(waited, None)
-            self._unwatch(connection, waited)
         if event:
             self._watch(pending, connection, event)
             return
@@ -223,11 +232,10 @@ class Multiplexer:
             (self._selector.modify if connection.watched else self._selector.register)(connection.fd, events)
             connection.watched = events
 
-    def _unwatch(self, connection: Connection, fd: int | None = None) -> None:
+    def _unwatch(self, connection: Connection) -> None:
         if connection.watched:
-            fd = connection.fd if fd is None else fd
-            self._selector.unregister(fd)
-            self._closed.add(fd)
+            self._selector.unregister(connection.fd)
+            self._closed.add(connection.fd)
             connection.watched = 0
 
     def _on_event(self, pending: PendingRequest, mask: int) -> None:

@@ -62,7 +62,9 @@ class Resolution:
             self._failure = error
         with self._lock:
             self.done = True
-            self._theirs.close()  # wakes the waiters
+            # Wakes the waiters; closing does not, where a child that was forked meanwhile has a copy.
+            self._theirs.shutdown(socket.SHUT_RDWR)
+            self._theirs.close()
             self._ours.close()
 
 

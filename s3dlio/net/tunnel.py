@@ -5,6 +5,7 @@ urllib3 blocks while it speaks with the proxy, so each connection is opened on a
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -85,6 +86,8 @@ class Tunnel:
                     self._result.set_exception(error)
                 if self._abandoned:
                     self._http.close()
+                with contextlib.suppress(OSError):  # nobody waits any more
+                    theirs.shutdown(socket.SHUT_RDWR)  # a forked child may have a copy, so closing tells nobody
 
         threading.Thread(target=run, name="s3dlio-proxy", daemon=True).start()
 

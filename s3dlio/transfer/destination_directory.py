@@ -157,16 +157,16 @@ class DestinationDirectory:
             UnsafeKeyError: a link stands in the way.
             AlreadyExistsError: a file stands in the way.
         """
-        descriptor = self._root
+        descriptor = root = self._root  # of an interrupted transfer it is closed while stragglers are in here
         try:
             for depth, segment in enumerate(segments[:-1], 1):
                 below = self._descend(descriptor, segment, "/".join(segments[:depth]), uri)
-                if descriptor != self._root:
+                if descriptor != root:
                     os.close(descriptor)
                 descriptor = below
             yield descriptor
         finally:
-            if descriptor != self._root:
+            if descriptor != root:
                 os.close(descriptor)
 
     def _descend(self, parent: int, segment: str, name: str, uri: str) -> int:

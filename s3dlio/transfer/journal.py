@@ -19,7 +19,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from s3dlio.errors import AlreadyExistsError, ConfigError, CorruptDataError, S3dlioError
@@ -60,6 +60,7 @@ class Journal:
         source: what it transfers.
         destination: and where to. A journal of another transfer is refused.
         directory: the destination, where it is local: its file system is synced before lines are.
+        services: of source and destination: a bucket of one name may be in two services.
 
     Raises:
         ConfigError: it is the journal of another transfer, or no journal: a link, a device, somebody else's, a file
@@ -76,9 +77,10 @@ class Journal:
         source: str,
         destination: str,
         directory: str | None = None,
+        services: Sequence[str] = ("", ""),
     ) -> None:
         self.path = os.fspath(path)
-        self._header = [operation, source, destination]
+        self._header = [operation, source, destination, *services]
         self._directory = directory
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
@@ -167,10 +169,11 @@ class Journal:
             header = None
         if not isinstance(header, list) or header[0] not in _FORMATS:
             raise self._refused("the file is no journal, or one of a newer release")
-        if header[1:] != self._header:
+        named = header[1:]  # an older release did not name the services
+        if len(named) < 3 or named != self._header[: len(named)]:
             raise ConfigError(
-                f"the journal belongs to another transfer: {' '.join(map(str, header[1:]))}", uri=f"file://{self.path}",
-                hint="resume that one, or name another journal",
+                f"the journal belongs to another transfer: {' '.join(map(str, named)).rstrip()}",
+                uri=f"file://{self.path}", hint="resume that one, or name another journal",
             )  # fmt: skip
 
     def _read_line(self, line: bytes, number: int) -> bytes:
@@ -337,14 +340,19 @@ def _contains(pairs: Any, digest: bytes) -> bool:
 
 @contextlib.contextmanager
 def journal_at(
-    path: str | None, operation: str, source: str, destination: str, directory: str | None = None
+    path: str | None,
+    operation: str,
+    source: str,
+    destination: str,
+    directory: str | None = None,
+    services: Sequence[str] = ("", ""),
 ) -> Iterator[Journal | None]:
     """The journal at ``path`` for the time of a transfer; None without a path. Gone when the block ends well.
-    ``directory`` as of :class:`Journal`."""
+    ``directory`` and ``services`` as of :class:`Journal`."""
     if path is None:
         yield None
         return
-    journal = Journal(path, operation, source, destination, directory)
+    journal = Journal(path, operation, source, destination, directory, services)
     finished = False
     try:
         yield journal

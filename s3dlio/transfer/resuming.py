@@ -109,7 +109,11 @@ class ResumableDownload:
         if not monitor.stretches():
             os.ftruncate(new.fd, 0)
         new.keep = True
-        with self._journal.watching(self._item, lambda: {"partial": new.partial, "ranges": monitor.stretches()}):
+
+        def state() -> State:  # what comes anew is of another version than the item names
+            return {"partial": new.partial, "ranges": monitor.stretches()} if new.keep else {}
+
+        with self._journal.watching(self._item, state):
             try:
                 return (yield from self._missing(store, sink, monitor))
             except GeneratorExit:  # perhaps from a finaliser, which is not to wait

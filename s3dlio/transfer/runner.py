@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from s3dlio.config.endpoints import name_of
 from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
@@ -108,7 +109,10 @@ class Transfer:
         operation = self.operation
         directory = self.prefix or "." if self.target.scheme in LOCAL_SCHEMES else None
         with (
-            journal_at(how.journal, operation.lower(), self.source_name, self.target_name, directory) as journal,
+            journal_at(
+                how.journal, operation.lower(), self.source_name, self.target_name, directory,
+                [service_name(self.source), service_name(self.target)],
+            ) as journal,
             reporting(how.progress) as progress,
             open_destination(self.target, self.prefix, create=how.create_bucket) as destination,
         ):
@@ -116,6 +120,13 @@ class Transfer:
             route = self.change_route(destination.route_from(self.source, options), options)
             tally = run_plan(session, self.plan, route, run_options(how, operation, progress, journal))
             return conclude(tally, operation, self.nothing, self.source_name)
+
+
+def service_name(store: ObjectStore) -> str:
+    """The service that a store is in, as host and port; empty for local stores, and for AWS, which may send us to a
+    host of another region, but where no two buckets have one name."""
+    name = "" if store.endpoint is None else name_of(store.endpoint)
+    return "" if name.partition(":")[0].endswith((".amazonaws.com", ".amazonaws.com.cn")) else name
 
 
 def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tally:

@@ -18,18 +18,25 @@ from s3dlio.config.settings import Settings
 from s3dlio.engine import write_behind
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
+from s3dlio.engine.write_behind import WriteBehind
 from s3dlio.errors import BatchError, NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking, lane
+from s3dlio.net.blocking import drive
 from s3dlio.stores.azure import AzureStore
 from s3dlio.stores.azure import multipart as blocks
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.gcs import GcsAccount, GcsStore
 from s3dlio.stores.gcs import multipart as composite
+from s3dlio.stores.local.atomic import Replacement
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Store, multipart, orphans
 from s3dlio.transfer import resuming
+from s3dlio.transfer.body_monitor import BodyMonitor
+from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.plan import Item
+from s3dlio.transfer.resuming import ResumableDownload
 from s3dlio.types import Conditions, ObjectMetadata
 from s3dlio.uri import parse
 from tests.servers import Server
@@ -407,3 +414,28 @@ def test_a_session_goes_on_where_the_service_says(
     assert ranges[0] == f"bytes */{len(LARGE)}"
     assert ranges[1] == f"bytes {6 * MIB}-{len(LARGE) - 1}/{len(LARGE)}"
     assert store.get("large") == LARGE
+
+
+def test_what_is_fetched_anew_is_not_kept_as_the_version_that_was_listed(breaking: Breaking, tmp_path: Path) -> None:
+    """After a crash its ranges would be completed with those of the version that was listed, if that came back."""
+    journal = Journal(tmp_path / "journal", "download", "a", "b")
+    item = Item("large", "s/large", len(DATA), breaking.head("s/large").etag)
+    breaking.put("s/large", DATA[::-1])
+    breaking.budget = 2 * MIB
+    seen: list[Any] = []
+    save = journal.sync
+
+    class Seen(BodyMonitor):
+        def __call__(self, start: int, data: memoryview, fresh: int) -> None:
+            super().__call__(start, data, fresh)
+            save()
+            seen.append(json.loads((tmp_path / "journal").read_text().splitlines()[-1])[-1])
+
+    with Replacement(str(tmp_path / "large")) as new, WriteBehind().sink(new.fd) as sink:
+        reading = ResumableDownload(journal, item).read(breaking, new, sink, Seen(None, True))
+        with pytest.raises(S3dlioError, match="broken off"):
+            drive(reading)
+    assert seen
+    assert all(not state for state in seen)
+    journal.close(finished=False)
+    assert Journal(tmp_path / "journal", "download", "a", "b").unfinished(item) is None

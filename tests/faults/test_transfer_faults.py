@@ -43,8 +43,10 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer import file_routes, store_routes
 from s3dlio.transfer.delete import delete
+from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
+from s3dlio.transfer.runner import service_name
 from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observation, PutOptions, PutResult
 
 _numbers = itertools.count()
@@ -829,3 +831,33 @@ def test_local_errors_keep_their_number(client: Client, store: Scripted, tmp_pat
     with pytest.raises(LocalIOError) as caught:
         client.download(f"{store.root}/p/", tmp_path / ("n" * 300))
     assert caught.value.errno == 36
+
+
+def test_a_journal_is_of_the_services_it_was_made_with(tmp_path: Path) -> None:
+    """A bucket of one name may be in two."""
+    path = tmp_path / "journal"
+    Journal(path, "upload", "a", "b", services=["", "one:80"]).close(finished=False)
+    with pytest.raises(ConfigError, match="belongs to another transfer: upload a b  one:80"):
+        Journal(path, "upload", "a", "b", services=["", "two:80"])
+    Journal(path, "upload", "a", "b", services=["", "one:80"]).close(finished=True)
+    path.write_text('["s3dlio-journal-2","upload","a","b"]\n')  # of an earlier release
+    Journal(path, "upload", "a", "b", services=["", "one:80"]).close(finished=True)
+
+
+def test_a_journal_names_the_service_of_a_bucket() -> None:
+    def named(**s3: Any) -> str:
+        with Client(region="us-east-1", access_key_id="a", secret_access_key="b", **s3) as client:
+            return service_name(client.store_for("s3://bucket/k")[0])
+
+    assert named(endpoint_url="http://Store.example") == "store.example:80"
+    assert named() == ""
+    assert service_name(MemoryStore("memory://m")) == ""
+
+
+def test_a_straggler_closes_no_descriptor_that_is_another_s(tmp_path: Path) -> None:
+    directory = DestinationDirectory(str(tmp_path))
+    with directory.parent(["name"], "s3://b/name") as root:
+        directory.close()
+        other = os.open(tmp_path, os.O_RDONLY)
+        assert other == root
+    os.close(other)  # and not before

@@ -7,8 +7,12 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from urllib3.util.wait import wait_for_read
 
+from s3dlio import forking
 from s3dlio.forking import ForkLock
+from s3dlio.net import resolve
+from s3dlio.net.resolve import Resolution
 from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.s3.sigv4 import Credentials, SigV4Signer
 
@@ -80,3 +84,56 @@ def test_a_fork_while_credentials_are_looked_up(kind: str) -> None:
         ask()
 
     assert forked_while_held(hold, ask)
+
+
+def test_a_fork_does_not_keep_those_waiting_who_wait_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has a copy of every socket, also of the end whose closing was to tell that the name is resolved."""
+    go = threading.Event()
+    monkeypatch.setattr(resolve, "_look_up", lambda host, port: go.wait(PATIENCE) and [])
+    monkeypatch.setattr(forking.native, "_patience", 0.0)
+    waiter = Resolution("slow.example", 80).waiter()
+    assert waiter is not None
+    leave, left = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(left)
+        os.read(leave, 1)
+        os._exit(0)
+    go.set()
+    assert wait_for_read(waiter, PATIENCE)
+    os.close(left)
+    os.close(leave)
+    os.waitpid(child, 0)
+    waiter.close()
+
+
+def test_a_lock_that_the_forking_thread_holds_is_its_own_in_the_child() -> None:
+    lock = ForkLock()
+
+    def given_back() -> None:
+        try:
+            lock.release()
+        except RuntimeError:
+            os._exit(1)
+
+    with lock:
+        assert ends_in_child(given_back)
+
+
+def test_an_interrupted_wait_before_a_fork_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(forking.importing._changed, "wait_for", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            forking._before_fork()
+        forking._after_fork()
+    entered = threading.Event()
+
+    def enter() -> None:
+        with forking.importing, forking.native:
+            entered.set()
+
+    threading.Thread(target=enter, daemon=True).start()
+    assert entered.wait(PATIENCE)

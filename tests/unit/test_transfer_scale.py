@@ -281,3 +281,15 @@ def test_whoever_watches_is_told_of_one_thing_at_a_time() -> None:
         run_in_threads(lambda tell: [tell() for _ in range(50)], tells)
     assert observer.calls == 150
     assert not observer.overlaps
+
+
+def test_items_that_cannot_be_closed_end_nevertheless() -> None:
+    class Items(Iterator[int]):
+        def __next__(self) -> int:
+            raise StopIteration
+
+        def close(self) -> None:
+            raise S3dlioError("cannot be closed")
+
+    with pytest.raises(S3dlioError, match="cannot be closed"):
+        next(Prefetcher(Items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import email.utils
 import errno
+import signal
 import socket
 import threading
 import time
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 
 from s3dlio.config.sections import RetrySettings
-from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
+from s3dlio.engine.cancel import AwaitToken, cancelled_by
+from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.sinks import MemorySink
+from s3dlio.net import blocking, resolve
 from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Service
@@ -34,6 +37,7 @@ from tests.servers.scripted import (
     Reset,
     ScriptedServer,
     Send,
+    Until,
     Wait,
     respond,
 )
@@ -41,6 +45,7 @@ from tests.sinks import WriterSink
 from tests.wire.harness import DRIVERS, HTTP, QUICK, Calls, Driver, get, put, service_of
 
 HELLO = respond(body=b"hello")
+ONCE = dataclasses.replace(QUICK, max_attempts=1)
 
 
 @pytest.fixture(params=list(DRIVERS))
@@ -637,3 +642,48 @@ def test_a_signer_that_fails_fails_the_request(drive: Driver) -> None:
         service.signer = NoKeys()
         with pytest.raises(Exception, match="no keys"):
             drive(get(service))
+
+
+# -- one call on its own thread
+
+
+def test_a_call_that_is_cancelled_while_its_server_s_name_is_resolved_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    token = AwaitToken()
+
+    def looked_up(host: str, port: int) -> Any:
+        token.cancel()
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(resolve, "_look_up", looked_up)
+    with ScriptedServer([[Expect(), HELLO]]) as server:
+        service = service_of(server.endpoint.replace("127.0.0.1", "a-name.example"))
+        with pytest.raises(TransferCancelledError):
+            cancelled_by(token, lambda: blocking.perform(get(service)))
+    assert not server.all_requests
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(500_000)])
+def test_signals_put_off_no_time_out(sent: bytes) -> None:
+    """Each begins the kernel's time-out anew."""
+    http = dataclasses.replace(HTTP, read_timeout=0.3)
+    done = threading.Event()
+    before = signal.signal(signal.SIGVTALRM, lambda number, frame: None)
+
+    def pester() -> None:
+        while not done.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGVTALRM)
+
+    with ScriptedServer([[Expect(), Send(sent), Until(done)]]) as server:
+        thread = threading.Thread(target=pester)
+        thread.start()
+        threading.Timer(8.0, done.set).start()
+        try:
+            with pytest.raises(TransferTimeoutError):
+                blocking.perform(get(service_of(server.endpoint, http=http, retry=ONCE), MemorySink()))
+            assert not done.is_set()
+        finally:
+            done.set()
+            thread.join()
+            signal.signal(signal.SIGVTALRM, before)

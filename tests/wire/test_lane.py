@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +13,21 @@ from typing import Any
 import pytest
 
 from s3dlio.engine.cancel import CancelToken
-from s3dlio.errors import NetworkError, ObjectChangedError, S3dlioError, TransferCancelledError, TransferTimeoutError
+from s3dlio.errors import (
+    NetworkError,
+    ObjectChangedError,
+    S3dlioError,
+    TransferCancelledError,
+    TransferTimeoutError,
+)
 from s3dlio.memory.sinks import MemorySink
-from s3dlio.net import blocking
+from s3dlio.memory.sources import MemorySource
+from s3dlio.net import blocking, multiplexer, resolve
 from s3dlio.net import lane as lane_module
+from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause, Request, Service
+from s3dlio.net.resolve import Resolution
 from s3dlio.net.response import Response
 from tests.servers.delayed import DelayedServer
 from tests.servers.proxy import Fault, FaultProxy
@@ -424,3 +435,62 @@ def test_what_the_calls_raise_ends_the_lane(far: DelayedServer) -> None:
 
     with pytest.raises(RuntimeError, match="no more"):
         Lane(window=4).run(calls(), lambda index, result, error: None)
+
+
+def test_a_source_that_fails_when_no_continue_comes_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(MemorySource):
+        def whole(self) -> memoryview | None:
+            return None
+
+        def read(self, start: int, length: int) -> memoryview:
+            failed.set()
+            raise ObjectChangedError("the file was changed")
+
+    monkeypatch.setattr(multiplexer, "CONTINUE_SECONDS", 0.0)
+    failed = threading.Event()
+    with (
+        ScriptedServer([[Expect(body=False), ExpectClose()]]) as held,
+        ScriptedServer([[Expect(), Until(failed), HELLO]]) as other,
+    ):
+        upload = Request(service_of(held.endpoint), "PUT", "/k", body=Broken(memoryview(b"abc")))
+        upload.expect_continue = True
+        calls = Calls([asking(upload), asking(get(service_of(other.endpoint)))])
+        run(calls)
+    assert [type(error) for error in calls.errors.values()] == [ObjectChangedError]
+    assert list(calls.results) == [1]
+
+
+def test_a_copy_of_the_socket_that_waited_for_a_name_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked child has one, and the selector goes by what is open."""
+    copies: list[socket.socket] = []
+    waits: list[float] = []
+
+    class Copied(Resolution):
+        def waiter(self) -> socket.socket | None:
+            waiter = super().waiter()
+            if waiter is not None:
+                copies.append(waiter.dup())
+            return waiter
+
+    class Counting(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+        def select(self, timeout: float | None = None) -> Any:
+            waits.append(timeout or 0.0)
+            asked.set()
+            return super().select(timeout)
+
+    asked = threading.Event()
+
+    def looked_up(host: str, port: int) -> Any:
+        asked.wait(5.0)
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(resolve, "_look_up", looked_up)
+    monkeypatch.setattr(server_module, "Resolution", Copied)
+    monkeypatch.setattr(multiplexer.selectors, "DefaultSelector", Counting)
+    with ScriptedServer([[Expect(), Wait(0.3), HELLO]]) as server:
+        service = service_of(server.endpoint.replace("127.0.0.1", "a-name.example"))
+        lane = Lane(window=2)
+        assert bytes(lane.gather([get(service)])[0].body) == b"hello"
+    for copy in copies:
+        copy.close()
+    assert len(waits) < 100

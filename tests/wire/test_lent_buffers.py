@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,18 @@ def test_after_an_awaited_write_that_was_cancelled(default_client: Callable[[Cli
             over.set()
 
         asyncio.run(main())
+
+
+def test_an_error_that_the_caller_was_handling_keeps_what_it_shows() -> None:
+    def mine() -> None:
+        evidence = "of another failure"
+        raise ValueError(evidence)
+
+    error = fails(mine)
+    try:
+        raise error
+    except ValueError:
+        with pytest.raises(S3dlioError):
+            s3dlio.get_into("file:///nowhere/at/all", bytearray(8))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    assert frames[-1].f_locals == {"evidence": "of another failure"}

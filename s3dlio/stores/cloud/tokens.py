@@ -101,4 +101,7 @@ class Tokens(Generic[T]):
             finally:
                 self._renewing = False
 
-        threading.Thread(target=run, name="s3dlio-token", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="s3dlio-token", daemon=True).start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down: the old token is still good
+            self._renewing = False
