@@ -108,7 +108,7 @@ class Context:
             return
         raise ObjectNotFoundError(
             "nothing matches the glob", uri=uri, operation=operation,
-            hint="in brackets a special character is itself: [*], [?], [[], [{]",
+            hint="'*' and '?' match no '/', '**' does; in brackets a special character is itself: [*], [?], [[], [{]",
         )  # fmt: skip
 
     def _is_directory(self, uri: str, error: S3dlioError) -> bool:

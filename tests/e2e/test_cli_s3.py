@@ -163,6 +163,12 @@ def test_a_failed_transfer_tells_what_its_journal_skipped(cli: Cli, bucket: Buck
     assert "attempted=1, succeeded=0, failed=1, skipped=4\n" in cli(*command, code=1).out
 
 
+def test_a_glob_that_matches_nothing_is_told_how_to_reach_below(cli: Cli, bucket: Bucket):
+    cli("put", bucket + "run/", "-n", 2, "-s", 1)
+    assert "nothing matches the glob; '*' and '?' match no '/', '**' does" in cli("ls", bucket + "r*", code=1).err
+    assert cli("ls", bucket + "r**").out.count("run/object_") == 2
+
+
 def test_rm(cli: Cli, bucket: Bucket):
     cli("put", bucket + "r/", "-n", 12, "-s", 1)
     run = cli("rm", bucket + "r/object_0_of_12.dat")
