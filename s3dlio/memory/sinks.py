@@ -140,12 +140,14 @@ class BufferSink(Sink):
     __slots__ = ("_buffer", "_exact")
 
     def __init__(self, buffer: memoryview, *, exact: bool = False) -> None:
-        super().__init__()
+        self.size = None
+        self.first_byte_ns = 0
         self._buffer = buffer
         self._exact = exact
 
     def begin(self, size: int | None) -> None:
-        super().begin(size)
+        self.first_byte_ns = time.time_ns()
+        self.size = size
         room = len(self._buffer)
         if size is not None and (size > room or (self._exact and size != room)):
             raise self._misfit(size)

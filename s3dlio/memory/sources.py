@@ -131,7 +131,7 @@ def as_source(payload: object) -> MemorySource:
     Raises:
         TypeError: the payload is neither, or its bytes are addresses of Python objects.
     """
-    return MemorySource(as_memory(payload))
+    return MemorySource(memoryview(payload) if type(payload) is bytes else as_memory(payload))
 
 
 def as_memory(payload: object) -> memoryview:

@@ -144,7 +144,7 @@ class ObjectStore(BaseStore):
 
     def put(self, key: str, data: Payload, *, options: PutOptions = NO_OPTIONS) -> PutResult:
         """Store ``data`` as the object: whole, or not at all."""
-        return self.execute(self.put_call(key, data, options=options))
+        return self.execute(self.write_call(key, as_source(data), options=options))
 
     def put_call(self, key: str, data: Payload, *, options: PutOptions = NO_OPTIONS) -> Call[PutResult]:
         return self.write_call(key, as_source(data), options=options)

@@ -7,7 +7,6 @@ import errno
 import itertools
 import logging
 import os
-import secrets
 import stat
 from types import TracebackType
 
@@ -36,19 +35,19 @@ def is_unfinished(name: str) -> bool:
 
 
 # One random number for a process: one from the system for each file took 13 us of the 230 that a small file took.
-_token = secrets.token_hex(12)
+_token = os.urandom(12).hex()
 _count = itertools.count()
 
 
 @call_in_child
 def _renew() -> None:
     global _token
-    _token = secrets.token_hex(12)
+    _token = os.urandom(12).hex()
 
 
 def new_unfinished_name() -> str:
-    """A name that no other write uses. The target's name is not in it, since that may be as long as a name can be."""
-    return unfinished_name(f"{_token}-{next(_count)}")
+    """An ``unfinished_name`` of no other write. The target's is not in it: that may be as long as a name can be."""
+    return f"{_PREFIX}{_token}-{next(_count)}{_SUFFIX}"
 
 
 class Replacement:
@@ -183,7 +182,10 @@ class Replacement:
     def _rename(self) -> None:
         at = self._beneath
         if not self._create_only:
-            os.rename(self._partial, self.path, src_dir_fd=at, dst_dir_fd=at)
+            if at is None:
+                os.rename(self._partial, self.path)
+            else:
+                os.rename(self._partial, self.path, src_dir_fd=at, dst_dir_fd=at)
             return
         try:
             os.link(self._partial, self.path, src_dir_fd=at, dst_dir_fd=at)  # unlike rename, it refuses a taken name

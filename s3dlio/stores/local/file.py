@@ -59,9 +59,12 @@ class FileStore(LocalStore):
             if size:
                 start = min(offset, size)
                 length = size - start if length is None else min(length, size - start)
-                advise_before(fd, self.settings.page_cache, size)
-                self._read_body(fd, info, sink, start, length)
-                advise_after(fd, self.settings.page_cache, start, length)
+                if (page_cache := self.settings.page_cache) == "normal":
+                    self._read_body(fd, info, sink, start, length)
+                else:
+                    advise_before(fd, page_cache, size)
+                    self._read_body(fd, info, sink, start, length)
+                    advise_after(fd, page_cache, start, length)
             else:
                 size = _read_unsized(fd, sink, offset, length)
             return ObjectMetadata(size, etag_of(info))
