@@ -65,4 +65,5 @@ _FINAL = (PreconditionFailedError, IntegrityError, ObjectNotFoundError, AlreadyE
 
 def may_resume(error: BaseException) -> bool:
     """Whether an upload that failed so can be resumed later, so that what is there of it should stay."""
-    return not isinstance(error, _FINAL)
+    # 409: another write was going on, and the service wants the upload from its beginning again.
+    return not isinstance(error, _FINAL) and getattr(error, "status", None) != 409

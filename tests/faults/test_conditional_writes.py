@@ -21,6 +21,7 @@ from s3dlio.errors import (
     PreconditionFailedError,
     ServiceError,
 )
+from s3dlio.memory.sources import as_source
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.store import AzureStore
 from s3dlio.stores.base import ObjectStore
@@ -30,6 +31,7 @@ from s3dlio.stores.s3 import S3Account, S3Store
 from s3dlio.stores.sdk.azure import AzureSdkStore
 from s3dlio.stores.sdk.boto import BotoStore
 from s3dlio.stores.sdk.gcs import GcsSdkStore
+from s3dlio.stores.writer import UploadState
 from s3dlio.types import Conditions, PutOptions
 from tests.threads import serving
 
@@ -282,6 +284,15 @@ def test_a_conflict_is_tried_again_from_the_beginning(size: int, cloud: Cloud) -
     s3(cloud).put("k", bytes(size), options=CREATE)
     assert cloud.version == 1
     assert len(cloud.uploads) == (2 if size > PART else 0)  # the parts, too
+
+
+def test_a_conflict_of_a_write_with_a_journal_is_tried_again(cloud: Cloud) -> None:
+    cloud.faults = ["conflict"]
+    store, saved = s3(cloud), dict[str, Any]()
+    resume = UploadState({}, {}, saved.update)
+    store.execute(store.write_call("k", as_source(bytes(PART + 1)), options=CREATE, resume=resume))
+    assert cloud.version == 1
+    assert len(cloud.uploads) == 2
 
 
 def test_a_conflict_without_end_is_not_an_object_that_is_there(cloud: Cloud) -> None:

@@ -75,9 +75,13 @@ class S3Store(CloudStore):
         return write(self.service, key, source, options)
 
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
-        if source.size > self.settings.multipart.threshold:
+        if source.size <= self.settings.multipart.threshold:
+            return self._write(key, source, options)
+
+        def write() -> Steps[PutResult]:
             return multipart.write(self.service, key, source, options, resume)
-        return self._write(key, source, options)
+
+        return attempts.repeated(self.service, key, write) if attempts.is_conditional(options) else write()
 
     def _writer(
         self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
