@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -89,13 +90,29 @@ def variable_layers(environ: Mapping[str, str] | None = None) -> Iterator[Layer]
         yield Layer(f"{trusted}{DOTENV_ORIGIN}{path}", _read_dotenv(path))
 
 
+#: Bytes that a file of settings or credentials has at most.
+_MAX_FILE = 1 << 20
+
+
+def read_small_file(path: str | os.PathLike[str]) -> str:
+    """The text of a file of settings or credentials, which may be somebody else's: a device has no end.
+
+    Raises:
+        OSError, ValueError: it cannot be read, is no UTF-8, or is larger than such a file is.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read(_MAX_FILE + 1)
+    if len(data) > _MAX_FILE:
+        raise ValueError(f"it is larger than {_MAX_FILE >> 20} MiB")
+    return data.decode()
+
+
 def _read_dotenv(path: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
-        with path.open(encoding="utf-8") as stream:
-            found = dotenv_values(stream=stream, interpolate=False)
-            return {name: value for name, value in found.items() if value is not None}
+        found = dotenv_values(stream=io.StringIO(read_small_file(path), newline=None), interpolate=False)
+        return {name: value for name, value in found.items() if value is not None}
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"cannot read the .env file {str(path)!r}: {error}", hint=f"correct {DOTENV_SWITCH}, or set it to 0"
@@ -120,8 +137,7 @@ def config_file(environ: Mapping[str, str] | None = None) -> tuple[str, Mapping[
     import tomllib
 
     try:
-        with open(path, "rb") as stream:
-            return path, tomllib.load(stream)
+        return path, tomllib.loads(read_small_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot read the configuration file {path!r}: {str(error)[:200]}") from error
 

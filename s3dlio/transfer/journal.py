@@ -96,9 +96,11 @@ class Journal:
         try:
             self._hold()
             self._load()
-        except BaseException:
+        except BaseException as error:
             os.close(self._fd)
             self._fd = -1
+            if isinstance(error, OSError) and not isinstance(error, S3dlioError):
+                raise self._typed(error) from error
             raise
 
     def _open(self) -> int:

@@ -15,6 +15,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError
 from s3dlio.net.pool import pool_for_url
 from s3dlio.stores.gcs import GcsAccount
+from s3dlio.stores.gcs.credentials import GcsCredentials
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Account
 from s3dlio.uri import parse
@@ -192,3 +193,16 @@ def test_a_region_is_no_host(folder: Path) -> None:
         write(folder, f"AWS_REGION='{region}'")
         with pytest.raises(ConfigError, match="region"):
             opened("s3://b/")
+
+
+def test_files_without_an_end_are_refused(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as stream:
+        stream.truncate(2 << 20)
+    for variables in ({"S3DLIO_LOAD_DOTENV": str(large)}, {"S3DLIO_CONFIG": "/dev/zero"}):
+        with pytest.raises(ConfigError, match="larger than 1 MiB"):
+            Settings.resolve(variables)
+    for path in ("/dev/zero", str(large), str(tmp_path)):
+        settings = Settings.resolve({"GOOGLE_APPLICATION_CREDENTIALS": path})
+        with pytest.raises(ConfigError, match="cannot be read"):
+            GcsCredentials(settings, None).found()

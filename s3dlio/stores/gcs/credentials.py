@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from s3dlio.config.environment import TRUST_DOTENV
+from s3dlio.config.environment import TRUST_DOTENV, read_small_file
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
 from s3dlio.forking import ForkLock, import_all
@@ -113,7 +114,13 @@ class GcsCredentials:
         """
         import google.auth
 
-        if self._settings.from_dotenv("gcs.credentials_file") and _kind_of(path) not in _OWN_KEYS:
+        try:
+            kind = _contents_of(path).get("type")
+        except FileNotFoundError:
+            kind = None  # google-auth says what is missing
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the file of Google credentials '{path}' cannot be read: {error}") from None
+        if self._settings.from_dotenv("gcs.credentials_file") and kind not in _OWN_KEYS:
             raise ConfigError(
                 f"the file of Google credentials '{path}' is named by a .env file, and is none of {_OWN_KEYS}",
                 hint=f"name it in the environment, or, if the .env file is yours, set {TRUST_DOTENV}=1 there",
@@ -163,13 +170,10 @@ def trust_bundle(session: Any, bundle: str | None) -> None:
     session.mount("https://", Trusting())
 
 
-def _kind_of(path: str) -> Any:
-    return _contents_of(path).get("type")
-
-
 def _contents_of(path: str) -> dict[str, Any]:
-    with open(path, encoding="utf-8") as file:
-        found = json.load(file)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise ValueError("it is no regular file")
+    found = json.loads(read_small_file(path))
     return found if isinstance(found, dict) else {}
 
 
