@@ -133,6 +133,6 @@ from s3dlio.types import (
     Conditions as Conditions, ListEntry as ListEntry, ObjectMetadata as ObjectMetadata, Observation as Observation,
     PutOptions as PutOptions,
 )
-from s3dlio.uris import (
+from s3dlio.uri_templates import (
     expand_uri_template as expand_uri_template, parse_uri_list as parse_uri_list, translate_uri as translate_uri,
 )

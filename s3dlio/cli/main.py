@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from s3dlio.cli.argument_parser import UsageError
 from s3dlio.cli.context import Context
-from s3dlio.cli.grammar import UsageError
 from s3dlio.cli.output import Output, counted, escaped
 from s3dlio.cli.parser import parse
 from s3dlio.cli.streams import prepare as prepare_streams

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from s3dlio.cli.grammar import UsageError
+from s3dlio.cli.argument_parser import UsageError
 from s3dlio.errors import BatchError, S3dlioError, redact
 
 if TYPE_CHECKING:

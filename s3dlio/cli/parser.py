@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Sequence
 
 from s3dlio._version import __version__
-from s3dlio.cli import quantities
-from s3dlio.cli.grammar import CommandParser
+from s3dlio.cli import argument_types
+from s3dlio.cli.argument_parser import CommandParser
 
 PROG = "s3-cli"
 OBJECT_TYPES = ("RAW", "ZEROS", "NPY", "NPZ", "TFRECORD", "HDF5")
@@ -105,12 +105,12 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
 
 
 def _jobs(command: CommandParser, default: int, *names: str) -> None:
-    command.add_argument("-j", "--jobs", *names, dest="jobs", type=quantities.jobs, default=default, metavar="N",
+    command.add_argument("-j", "--jobs", *names, dest="jobs", type=argument_types.jobs, default=default, metavar="N",
                          help=f"requests in flight, 1 to 4096 (default: {default})")  # fmt: skip
 
 
 def _pattern(command: CommandParser, what: str) -> None:
-    command.add_argument("-p", "--pattern", type=quantities.pattern, metavar="REGEX",
+    command.add_argument("-p", "--pattern", type=argument_types.pattern, metavar="REGEX",
                          help=f"{what} whose name below the prefix this regular expression finds")  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _create_bucket(command: CommandParser) -> None:
 
 
 def _part_size(command: CommandParser) -> None:
-    command.add_argument("--part-size", type=quantities.positive_size, metavar="BYTES",
+    command.add_argument("--part-size", type=argument_types.positive_size, metavar="BYTES",
                          help="write large objects in parts of this size (default: multipart.part_size)")  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def _looking(commands: _Commands) -> None:
     ls.add_argument("uri", metavar="URI", help=f"{_PREFIX}, or a glob")
     _recursive(ls, "everything below, instead of one level")
     _pattern(ls, "only objects")
-    ls.add_argument("--fan-out", type=quantities.jobs, default=1, metavar="N",
+    ls.add_argument("--fan-out", type=argument_types.jobs, default=1, metavar="N",
                     help="with -r on clouds: list N sub-directories at a time (default: 1)")  # fmt: skip
     ls.add_argument("-c", "--count-only", action="store_true", help="print only the count")
     ls.add_argument("-l", "--long", action="store_true", help="with size in bytes and time of last change")
@@ -156,7 +156,7 @@ def _looking(commands: _Commands) -> None:
     du.add_argument("uri", metavar="URI", help=_PREFIX)
     _pattern(du, "only objects")
     du.add_argument("-H", "--human-readable", action="store_true", help="sizes as 1.5 MiB")
-    du.add_argument("-d", "--depth", type=quantities.count, default=0, metavar="N",
+    du.add_argument("-d", "--depth", type=argument_types.count, default=0, metavar="N",
                     help="also a line for each directory, N levels deep (default: 0)")  # fmt: skip
 
 
@@ -176,9 +176,9 @@ def _reading(commands: _Commands) -> None:
     get.add_argument("-o", "--output", metavar="PATH",
                      help="keep the bytes: write them there, as cp does")  # fmt: skip
     get.too_many_hint = "get drops the bytes that it reads; with -o PATH it keeps them, as download, cp and cat do"
-    get.add_argument("--offset", type=quantities.size, metavar="BYTES",
+    get.add_argument("--offset", type=argument_types.size, metavar="BYTES",
                      help="read a range that starts here (default: 0)")  # fmt: skip
-    get.add_argument("--length", type=quantities.size, metavar="BYTES",
+    get.add_argument("--length", type=argument_types.size, metavar="BYTES",
                      help="read a range of so many bytes (default: to the end)")  # fmt: skip
 
     cat = commands.add("cat", "cat:cat", "Write the bytes of objects to standard output, one after another")
@@ -186,7 +186,7 @@ def _reading(commands: _Commands) -> None:
     for name, which in (("head", "first"), ("tail", "last")):
         part = commands.add(name, f"cat:{name}", f"Write the {which} bytes of an object to standard output")
         part.add_argument("uri", metavar="URI", help=_URI)
-        part.add_argument("-b", "--bytes", type=quantities.size, default=1024, metavar="N",
+        part.add_argument("-b", "--bytes", type=argument_types.size, default=1024, metavar="N",
                           help="how many bytes (default: 1024)")  # fmt: skip
 
 
@@ -197,8 +197,9 @@ def _writing(commands: _Commands) -> None:
     )  # fmt: skip
     put.too_many_hint = "put writes generated objects; upload and cp store files"
     put.add_argument("uri", metavar="URI_PREFIX", help=f"{_PREFIX}; '{{}}' in it is a template")
-    put.add_argument("-n", "--num", type=quantities.count, default=1, metavar="N", help="how many objects (default: 1)")
-    put.add_argument("-s", "--size", type=quantities.size, default=20 << 20, metavar="BYTES",
+    put.add_argument("-n", "--num", type=argument_types.count, default=1, metavar="N",
+                     help="how many objects (default: 1)")  # fmt: skip
+    put.add_argument("-s", "--size", type=argument_types.size, default=20 << 20, metavar="BYTES",
                      help="size of each object (default: 20971520)")  # fmt: skip
     put.add_argument("-t", "--template", metavar="NAME",
                      help="names below the prefix: the first {} is the index from 0, the second the number of objects "
@@ -207,21 +208,21 @@ def _writing(commands: _Commands) -> None:
     _create_bucket(put)
     put.add_argument("-o", "--object-type", default="RAW", type=str.upper, choices=OBJECT_TYPES, metavar="TYPE",
                      help=f"{', '.join(OBJECT_TYPES)} (default: RAW)")  # fmt: skip
-    put.add_argument("--elements", type=quantities.count, default=1, metavar="N",
+    put.add_argument("--elements", type=argument_types.count, default=1, metavar="N",
                      help="records of a TFRECORD, or rows of an array, each of --size (default: 1)")  # fmt: skip
-    put.add_argument("-d", "--dedup", type=quantities.factor, default=1, metavar="N",
+    put.add_argument("-d", "--dedup", type=argument_types.factor, default=1, metavar="N",
                      help="of N blocks of 1 MiB only one is different (default: 1)")  # fmt: skip
-    put.add_argument("-x", "--compress", type=quantities.factor, default=1, metavar="N",
+    put.add_argument("-x", "--compress", type=argument_types.factor, default=1, metavar="N",
                      help="zstd can shrink the data N times (default: 1)")  # fmt: skip
     put.add_argument("--data-gen-mode", choices=("streaming", "single-pass"), default="streaming",
                      help="make objects piece by piece while they are sent, or whole before "
                      "(default: streaming)")  # fmt: skip
-    put.add_argument("--chunk-size", type=quantities.positive_size, default=256 << 10, metavar="BYTES",
+    put.add_argument("--chunk-size", type=argument_types.positive_size, default=256 << 10, metavar="BYTES",
                      help="the pieces of streaming (default: 262144)")  # fmt: skip
     put.add_argument("--data-gen-algorithm", choices=("random", "prand"), default="random",
                      help="prand: less CPU time, one megabyte under many masks (default: random)")  # fmt: skip
     _continue_on_error(put)
-    put.add_argument("--seed", type=quantities.seed, metavar="N", help="the same N makes the same bytes again")
+    put.add_argument("--seed", type=argument_types.seed, metavar="N", help="the same N makes the same bytes again")
 
     mkdir = commands.add("mkdir", "mkdir:mkdir", "Make a directory and its parents (object stores need none)")
     mkdir.add_argument("uri", metavar="URI", help="scheme://bucket/directory/")
@@ -259,7 +260,7 @@ def _transfers(commands: _Commands) -> None:
         _create_bucket(command)
         _part_size(command)
         if name == "cp":
-            command.add_argument("--expected-size", type=quantities.size, metavar="BYTES",
+            command.add_argument("--expected-size", type=argument_types.size, metavar="BYTES",
                                  help="how long standard input will be: all parts are then equal, as some services "
                                  "want it")  # fmt: skip
         _transfer_options(command, 32, preserve=name == "mv")
@@ -301,7 +302,7 @@ def _removing(commands: _Commands) -> None:
     rm.add_argument("uri", metavar="URI", help=f"{_URI}; with -r a prefix or a glob")
     _recursive(rm, "everything below the prefix")
     _pattern(rm, "with -r: only objects")
-    rm.add_argument("-j", "--jobs", type=quantities.jobs, default=8, metavar="N",
+    rm.add_argument("-j", "--jobs", type=argument_types.jobs, default=8, metavar="N",
                     help="requests in flight, of up to 1,000 objects each; fewer while the service throttles "
                     "(default: 8)")  # fmt: skip
     rm.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
@@ -314,14 +315,14 @@ def _sharing(commands: _Commands) -> None:
     presign.add_argument("uri", metavar="URI", help=_URI)
     presign.add_argument("--method", type=str.upper, choices=METHODS, default="GET", metavar="VERB",
                          help=f"what the URL is for: {', '.join(METHODS)} (default: GET)")  # fmt: skip
-    presign.add_argument("--expires", type=quantities.count, default=3600, metavar="SECONDS",
+    presign.add_argument("--expires", type=argument_types.count, default=3600, metavar="SECONDS",
                          help="how long it can be used, up to a week (default: 3600)")  # fmt: skip
-    presign.add_argument("--version-id", type=quantities.version, metavar="ID",
+    presign.add_argument("--version-id", type=argument_types.version, metavar="ID",
                          help="one version of the object, as stat shows it")  # fmt: skip
 
     tags = commands.add("tags", "tags:run", "Show or change the tags of an object")
     tags.add_argument("uri", metavar="URI", help=_URI)
-    tags.add_argument("--set", type=quantities.tag, action="append", default=[], metavar="NAME=VALUE",
+    tags.add_argument("--set", type=argument_types.tag, action="append", default=[], metavar="NAME=VALUE",
                       help="set this tag; may be given several times")  # fmt: skip
     tags.add_argument("--remove", action="append", default=[], metavar="NAME",
                       help="remove this tag; may be given several times")  # fmt: skip

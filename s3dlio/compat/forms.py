@@ -9,7 +9,7 @@ from s3dlio._version import __version__
 from s3dlio.engine.admission import check_width
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.uri import URI, as_uri, has_scheme
-from s3dlio.uris import lines_of_uris
+from s3dlio.uri_templates import lines_of_uris
 
 
 def version() -> str:

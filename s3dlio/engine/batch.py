@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.batch_input import Feed, SlowInput
+from s3dlio.engine.blocking_calls import Done, run_loops
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.cloud_calls import run_lanes
 from s3dlio.engine.executor import BaseExecutor
-from s3dlio.engine.feed import Feed, SlowInput
-from s3dlio.engine.lanes import run_lanes
-from s3dlio.engine.loops import Done, run_loops
 from s3dlio.stores.call import Call
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3dlio.formats.optional import require
+from s3dlio.formats.optional_packages import require
 
 
 def hdf5_around(shape: Sequence[int]) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from s3dlio.datagen.checks import fits_in_memory, whole_number
 from s3dlio.datagen.source import DataSource
 from s3dlio.errors import ConfigError
-from s3dlio.formats.damage import as_corruption
+from s3dlio.formats.corruption import as_corruption
 from s3dlio.formats.stored_zip import StoredZip
 from s3dlio.memory import BytesView, default_pool
 from s3dlio.memory.buffers import byte_view

@@ -9,7 +9,7 @@ from typing import Any
 from s3dlio.datagen.checks import fits_in_memory, whole_number
 from s3dlio.datagen.source import DataSource
 from s3dlio.errors import ConfigError
-from s3dlio.formats.optional import require
+from s3dlio.formats.optional_packages import require
 from s3dlio.memory import BytesView, default_pool
 
 _FLOAT = 4

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from s3dlio.datagen.checks import one_of, whole_number
 from s3dlio.errors import ConfigError, CorruptDataError
 from s3dlio.forking import ForkLock
-from s3dlio.formats.damage import as_corruption
+from s3dlio.formats.corruption import as_corruption
 from s3dlio.formats.npz import ViewFile
-from s3dlio.formats.optional import require
+from s3dlio.formats.optional_packages import require
 from s3dlio.memory import BytesView
 from s3dlio.memory.buffers import byte_view
 from s3dlio.types import Payload

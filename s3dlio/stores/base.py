@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import InvalidURIError, ProtocolError, S3dlioError
-from s3dlio.memory.lending import let_go
+from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView

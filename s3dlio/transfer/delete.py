@@ -16,11 +16,11 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
-from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import NoProgress, Progress, reporting
 from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.uri import LOCAL_SCHEMES, as_uri
 
 if TYPE_CHECKING:

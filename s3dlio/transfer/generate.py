@@ -22,10 +22,10 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
-from s3dlio.transfer.generated import GeneratedObjects
-from s3dlio.transfer.linked_token import LinkedToken
+from s3dlio.transfer.generated_sources import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.types import PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 

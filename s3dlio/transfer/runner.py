@@ -23,7 +23,6 @@ from s3dlio.stores.call import Call
 from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
 from s3dlio.transfer.journal import Journal, journal_at
-from s3dlio.transfer.linked_token import LinkedToken
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import NoProgress, Progress, byte_meter, reporting
@@ -31,6 +30,7 @@ from s3dlio.transfer.route import Route, RouteOptions, Transferred
 from s3dlio.transfer.stream import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
+from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:

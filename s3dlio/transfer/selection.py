@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.fanout import fan_out
 from s3dlio.transfer.glob import Glob, glob_regex, is_glob
+from s3dlio.transfer.parallel_listing import fan_out
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
@@ -44,7 +44,7 @@ class Selection:
         key: see the table above.
         recursive: also what is in sub-directories.
         pattern: a regular expression, found anywhere in the relative name; a glob is recognised (``pattern_finder``).
-        fan_out: how many sub-directories of a recursive cloud listing are listed at a time (``transfer.fanout``).
+        fan_out: how many sub-directories of a recursive cloud listing are listed at a time.
 
     Raises:
         ConfigError: the pattern is neither a regular expression nor a glob, or ``fan_out`` is below 1; the braces of

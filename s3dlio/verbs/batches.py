@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from s3dlio.engine.admission import ByteBudget, check_width
 from s3dlio.engine.session import Session
-from s3dlio.memory.lending import lent
+from s3dlio.memory.caller_buffer import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.transfer.stream import Entry, ManyIterator, Stream, check_room, outcomes

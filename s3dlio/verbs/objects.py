@@ -21,7 +21,7 @@ from s3dlio.errors import (
     S3dlioError,
 )
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.memory.lending import let_go
+from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore

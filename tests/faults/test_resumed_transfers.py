@@ -31,7 +31,7 @@ from s3dlio.stores.gcs import multipart as composite
 from s3dlio.stores.local.atomic import Replacement
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.s3 import S3Store, multipart, orphans
+from s3dlio.stores.s3 import S3Store, multipart, orphaned_uploads
 from s3dlio.transfer import resuming
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.journal import Journal
@@ -365,7 +365,7 @@ def test_an_upload_that_is_gone_begins_anew(uploads: Uploads) -> None:
         pytest.skip("there is nothing that could be gone but parts")
     lines = (uploads.folder / "journal").read_text().splitlines()
     upload_id = json.loads(lines[-1])[2]["upload"]
-    blocking.drive(orphans.abort(uploads.store.service, "large", upload_id, stragglers=False))
+    blocking.drive(orphaned_uploads.abort(uploads.store.service, "large", upload_id, stragglers=False))
     uploads.run()
     assert uploads.numbers == [1, 2, 3, 4]
     assert uploads.store.get("large") == LARGE

@@ -10,7 +10,7 @@ import pytest
 
 from s3dlio.errors import ConfigError, NetworkError, PermissionDeniedError, ProtocolError
 from s3dlio.net import blocking
-from s3dlio.stores.s3 import S3Store, orphans
+from s3dlio.stores.s3 import S3Store, orphaned_uploads
 from s3dlio.stores.s3.multipart import MultipartUpload
 from s3dlio.types import PutOptions
 from tests.faults.test_s3_multipart_faults import (
@@ -39,8 +39,8 @@ LONG_AGO = "2010-11-10T20:48:33.000Z"
 
 @pytest.fixture(autouse=True)
 def _any_time_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "_COARSE_SECONDS", 3600.0)
-    monkeypatch.setattr(orphans, "_LATE", (0.001, 0.001))
+    monkeypatch.setattr(orphaned_uploads, "_COARSE_SECONDS", 3600.0)
+    monkeypatch.setattr(orphaned_uploads, "_LATE", (0.001, 0.001))
 
 
 def uploads(*found: tuple[str, str, str]) -> Send:
@@ -187,7 +187,7 @@ def test_a_look_that_is_refused_is_told_and_harms_nothing(caplog: pytest.LogCapt
 
 
 def test_what_was_begun_at_another_time_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "_COARSE_SECONDS", 2.0)
+    monkeypatch.setattr(orphaned_uploads, "_COARSE_SECONDS", 2.0)
     begun = [datetime.fromtimestamp(time.time() + away, UTC).isoformat() for away in (-3600, 3600)]
     look = [LOOK, uploads(("k", "BEFORE", begun[0]), ("k", "AFTER", begun[1]))]
     with ScriptedServer([[CREATE, Reset()], uploading(COMPLETE, DONE, *look)]) as server:
@@ -224,7 +224,7 @@ def test_what_was_never_asked_for_is_not_looked_for(half: str, caplog: pytest.Lo
 
 
 def test_on_a_real_server(swift_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "_COARSE_SECONDS", 2.0)
+    monkeypatch.setattr(orphaned_uploads, "_COARSE_SECONDS", 2.0)
     env = swift_server.env
     keys = {"access_key_id": env["AWS_ACCESS_KEY_ID"], "secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
     bucket = f"lost-{time.time_ns()}"

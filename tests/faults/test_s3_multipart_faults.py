@@ -215,7 +215,7 @@ def test_a_refused_part_aborts_until_no_part_is_left(late: int) -> None:
 
 
 def test_parts_that_do_not_go_are_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dlio.stores.s3.orphans._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("s3dlio.stores.s3.orphaned_uploads._PAUSES", (0.0, 0.0))
     refused = [Expect(b"PUT"), error("403 Forbidden", "AccessDenied")]
     with ScriptedServer([[*BEGIN, *refused, *[*ABORT, LOOK, STRAGGLER] * 2]]) as server:
         with pytest.raises(PermissionDeniedError):

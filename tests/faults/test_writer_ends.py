@@ -11,7 +11,7 @@ import pytest
 from s3dlio.config.settings import Settings
 from s3dlio.errors import NetworkError, S3dlioError
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.s3 import orphans
+from s3dlio.stores.s3 import orphaned_uploads
 from s3dlio.stores.s3.multipart import MultipartUpload
 from s3dlio.types import Observation
 from s3dlio.uri import parse
@@ -88,7 +88,7 @@ def test_what_an_interrupted_write_has_taken_is_not_known(
 
 
 def test_an_upload_that_does_not_begin_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphans, "_LATE", (0.001, 0.001))
+    monkeypatch.setattr(orphaned_uploads, "_LATE", (0.001, 0.001))
     look = [Expect(b"GET /b/?prefix=k&uploads= "), respond(body=b"<ListMultipartUploadsResult/>")] * 3
     with ScriptedServer([*([Expect(b"POST /b/k?uploads= "), Close()] for _ in range(3)), look]) as server:
         writer = store_of(server.endpoint, multipart={"part_size": PART}).writer("k")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3dlio.stores.s3.unsorted import sorted_pages
+from s3dlio.stores.s3.directory_listing import sorted_pages
 from s3dlio.types import ListEntry, ListPage
 
 KEYS = st.sets(st.text("ab/é", min_size=1, max_size=6).filter(lambda key: not key.startswith("/")), max_size=30)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from s3dlio.memory.sources import MemorySource
 from s3dlio.net.message import Headers, Request
-from s3dlio.stores.azure.links import signed_query
+from s3dlio.stores.azure.presign import signed_query
 from s3dlio.stores.azure.sharedkey import (
     API_VERSION,
     BearerRenderer,

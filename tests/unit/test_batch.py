@@ -14,7 +14,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from s3dlio.engine import lanes, loops
+from s3dlio.engine import blocking_calls, cloud_calls
 from s3dlio.engine.admission import ByteBudget
 from s3dlio.engine.batch import run_calls, run_kinds
 from s3dlio.engine.cancel import CancelToken
@@ -199,7 +199,7 @@ def test_calls_that_wait_get_as_many_threads_as_the_width(monkeypatch: pytest.Mo
     """Eight calls that can only end together, after two that show that calls wait."""
     together = threading.Barrier(8)
     gc.collect()  # a collection within the first two calls would be seen as work
-    monkeypatch.setattr(loops, "LONG_CALL", 0.005)
+    monkeypatch.setattr(blocking_calls, "LONG_CALL", 0.005)
     work = [lambda: time.sleep(0.05)] * 2 + [lambda: together.wait(30)] * 8
     seen = Seen()
     executor = Executor(16)
@@ -260,11 +260,11 @@ def test_a_batch_of_both_kinds_keeps_its_positions(executor: BaseExecutor, width
     assert seen.results == {index: index for index in range(30)}
 
 
-@pytest.mark.parametrize("load", [1, lanes.BULKY])
+@pytest.mark.parametrize("load", [1, cloud_calls.BULKY])
 @pytest.mark.parametrize("budget", [None, 1000])
 def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch, load: int, budget: int | None) -> None:
     """The input goes on when the first call has ended, which takes a few turns of the lane."""
-    monkeypatch.setattr(lanes, "CPUS", 2)
+    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     ended = threading.Event()
     seen, executor = Seen(), Executor(4)
 
@@ -290,19 +290,19 @@ def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_lane_that_finds_no_thread_for_a_second_one_keeps_the_whole_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "CPUS", 2)
+    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     passing, seen, executor, leave = Passing(), Seen(), Executor(1), threading.Event()
     executor.submit(lambda: leave.wait(30))
     assert executor.free == 0
-    seen.run((passing.call(lanes.BULKY, i, pauses=3) for i in range(8)), executor, width=8)
+    seen.run((passing.call(cloud_calls.BULKY, i, pauses=3) for i in range(8)), executor, width=8)
     assert passing.most == 8
     leave.set()
     executor.shutdown()
 
 
 def test_short_calls_stay_on_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "LONG_CALL", 5.0)
-    monkeypatch.setattr(loops._First, "look", lambda loop: None)  # a busy machine may make a call a long one
+    monkeypatch.setattr(blocking_calls, "LONG_CALL", 5.0)
+    monkeypatch.setattr(blocking_calls._First, "look", lambda loop: None)  # a busy machine may make a call a long one
     me = threading.get_ident()
     threads: set[int] = set()
     seen = Seen()
@@ -344,9 +344,9 @@ class Passing:
 
 
 def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, executor: BaseExecutor) -> None:
-    monkeypatch.setattr(lanes, "CPUS", 2)
+    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     passing, seen = Passing(), Seen()
-    seen.run((passing.call(lanes.BULKY, i) for i in range(40)), executor, width=9)
+    seen.run((passing.call(cloud_calls.BULKY, i) for i in range(40)), executor, width=9)
     assert seen.results == {i: i for i in range(40)}
     if executor.threads:
         assert passing.most <= 9
@@ -356,9 +356,9 @@ def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, ex
 
 def test_a_lane_takes_only_as_much_as_its_window_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these calls is good for three requests, so that with a width of eight each lane has one at a time."""
-    monkeypatch.setattr(lanes, "CPUS", 2)
+    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     passing, seen, executor = Passing(), Seen(), Executor(4)
-    seen.run((passing.call(3 * lanes.PER_REQUEST, i) for i in range(12)), executor, width=8)
+    seen.run((passing.call(3 * cloud_calls.PER_REQUEST, i) for i in range(12)), executor, width=8)
     assert seen.results == {i: i for i in range(12)}
     assert passing.most == 2
     executor.shutdown()
@@ -368,15 +368,15 @@ class Rounds:
     """Counts how often a batch begins with new lanes: before each, all that was in flight has ended."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(lanes, "CPUS", 2)
+        patch.setattr(cloud_calls, "CPUS", 2)
         self.count = 0
-        begin = lanes._Lanes.__init__
+        begin = cloud_calls._Lanes.__init__
 
-        def counted(made: lanes._Lanes, *args: Any, **options: Any) -> None:
+        def counted(made: cloud_calls._Lanes, *args: Any, **options: Any) -> None:
             self.count += 1
             begin(made, *args, **options)
 
-        patch.setattr(lanes._Lanes, "__init__", counted)
+        patch.setattr(cloud_calls._Lanes, "__init__", counted)
 
 
 @pytest.mark.parametrize("budget", [None, ByteBudget(20)])
@@ -386,7 +386,7 @@ def test_a_small_call_that_has_to_wait_is_not_many(monkeypatch: pytest.MonkeyPat
 
     def calls() -> Iterator[Call[Any]]:
         for number in range(12):
-            call = passing.call(1 if number % 4 == 2 else 3 * lanes.PER_REQUEST, number, pauses=40)
+            call = passing.call(1 if number % 4 == 2 else 3 * cloud_calls.PER_REQUEST, number, pauses=40)
             call.size = 10
             yield call
 
@@ -412,7 +412,7 @@ def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
             yield Pause(0.001)
             return last.is_set() or number
 
-        return Call(CLOUD, "GET", "key", steps, load=lanes.BULKY if number % 100 == 0 else 1)
+        return Call(CLOUD, "GET", "key", steps, load=cloud_calls.BULKY if number % 100 == 0 else 1)
 
     seen.run((call(number) for number in range(300)), executor, width=8)
     assert len(seen.results) == 300
@@ -424,7 +424,7 @@ def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_lane_that_ends_leaves_its_half_of_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one large object, all ranges that the width allows are in flight."""
-    monkeypatch.setattr(lanes, "CPUS", 2)
+    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     begun: list[Lane] = []
     widths: list[int] = []
     run = Lane.run
@@ -441,14 +441,14 @@ def test_a_lane_that_ends_leaves_its_half_of_the_width(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Lane, "run", watched)
     executor = Executor(2)
-    Seen().run([Call(CLOUD, "GET", "key", steps, load=lanes.BULKY)], executor, width=9)
+    Seen().run([Call(CLOUD, "GET", "key", steps, load=cloud_calls.BULKY)], executor, width=9)
     assert widths == [9]
     executor.shutdown()
 
 
 def test_small_calls_stay_on_one_lane(executor: BaseExecutor) -> None:
     passing, seen = Passing(), Seen()
-    seen.run((passing.call(lanes.BULKY - 1, i) for i in range(40)), executor, width=9)
+    seen.run((passing.call(cloud_calls.BULKY - 1, i) for i in range(40)), executor, width=9)
     assert set(passing.threads) == {threading.current_thread().name}
 
 
@@ -472,8 +472,8 @@ def test_bulky_and_small_calls_in_any_order(runs: list[tuple[bool, int]], width:
         return Call(CLOUD, "GET", "key", steps, size=index % 60, load=load)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lanes, "CPUS", 2)
-        calls = (call(index, lanes.BULKY if big else 1) for index, big in enumerate(bulky))
+        patch.setattr(cloud_calls, "CPUS", 2)
+        calls = (call(index, cloud_calls.BULKY if big else 1) for index, big in enumerate(bulky))
         seen.run(calls, executor, width=width, budget=budget)
     assert seen.results == {index: index for index in range(len(bulky))}
     assert budget is None or budget.in_flight == 0
@@ -481,7 +481,7 @@ def test_bulky_and_small_calls_in_any_order(runs: list[tuple[bool, int]], width:
 
 
 def test_what_on_done_raises_ends_both_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "CPUS", 2)
+    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     passing, executor = Passing(), Executor(2)
 
     def done(index: int, result: Any, error: BaseException | None) -> None:
@@ -489,7 +489,7 @@ def test_what_on_done_raises_ends_both_lanes(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(RuntimeError, match="no more"):
         run_calls(
-            (passing.call(lanes.BULKY, i) for i in range(1000)),
+            (passing.call(cloud_calls.BULKY, i) for i in range(1000)),
             width=8, on_done=done, cancel=CancelToken(), executor=executor,
         )  # fmt: skip
     assert len(passing.threads) < 50

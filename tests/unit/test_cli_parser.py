@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from s3dlio._version import __version__
-from s3dlio.cli.grammar import UsageError
+from s3dlio.cli.argument_parser import UsageError
 from s3dlio.cli.parser import build_parser, parse
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from s3dlio.errors import NetworkError
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer.fanout import fan_out
+from s3dlio.transfer.parallel_listing import fan_out
 from s3dlio.types import ListPage
 
 

@@ -15,7 +15,7 @@ from s3dlio.errors import ConfigError, InvalidURIError
 from s3dlio.formats import iter_tfrecords
 from s3dlio.formats.objects import ObjectType
 from s3dlio.transfer.generate import put_generated
-from s3dlio.transfer.generated import GeneratedObjects
+from s3dlio.transfer.generated_sources import GeneratedObjects
 
 
 @pytest.fixture

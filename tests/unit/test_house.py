@@ -13,7 +13,7 @@ PACKAGE = Path(s3dlio.__file__).parent
 ROOMS = """
     _version errors foreign_errors
     types uri forking hardware
-    uris reentrancy
+    uri_templates reentrancy
     memory
     config
     signatures

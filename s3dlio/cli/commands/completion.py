@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from s3dlio.cli.argument_parser import CommandParser
 from s3dlio.cli.context import Context
-from s3dlio.cli.grammar import CommandParser
 from s3dlio.cli.parser import build_parser
 
 _FILES = {"FILE", "FILES", "SRC", "DEST"}

@@ -12,7 +12,7 @@ from s3dlio.net.response import Response
 from s3dlio.stores.azure import headers
 from s3dlio.stores.azure.service import AzureService, version_query
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.types import PutOptions, PutResult
 
@@ -32,12 +32,12 @@ def copy(
     fields += headers.attached_fields(options)
     fields += headers.condition_fields(options.conditions)
     request = service.request("PUT", key, "", fields)
-    request.idempotent = not attempts.is_conditional(options)
+    request.idempotent = not write_outcome.is_conditional(options)
     response: Response = yield request
     if response.status != 202:
         response = yield from service.recover(request, response)
         if response.status != 202:
-            return (yield from attempts.judged(service, key, options, None, service.fail(response, key)))
+            return (yield from write_outcome.judged(service, key, options, None, service.fail(response, key)))
     status = response.header(b"x-ms-copy-status")
     if status is None:
         raise service.api.error(response, service.endpoint)  # what is there now may be another write's

@@ -11,8 +11,8 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.response import Response
 from s3dlio.stores.azure import crc64
 from s3dlio.stores.azure.names import check_metadata_name
-from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.checksums import md5_base64
+from s3dlio.stores.cloud.write_outcome import MARK
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
 Fields = list[tuple[str, str]]
@@ -52,7 +52,7 @@ MARK_FIELD = f"x-ms-meta-{MARK_NAME}"
 
 
 def mark_fields(mark: str | None) -> Fields:
-    """The field of the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`), if it has one."""
+    """The field of the mark of a conditional write (:mod:`s3dlio.stores.cloud.write_outcome`), if it has one."""
     return [] if mark is None else [(MARK_FIELD, mark)]
 
 

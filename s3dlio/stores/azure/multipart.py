@@ -21,8 +21,8 @@ from s3dlio.net.response import Response
 from s3dlio.stores.azure import crc64, failures, headers, xml
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
 from s3dlio.stores.cloud import failures as answers
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import base64_of, update
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.percent import encode_query
@@ -103,7 +103,7 @@ class BlockUpload:
         if self.digest is not None:
             fields.append(("x-ms-blob-content-md5", base64_of(self.digest)))
         request = self._service.request("PUT", self._key, "comp=blocklist", fields, MemorySource(memoryview(body)))
-        request.idempotent = not attempts.is_conditional(self._options)
+        request.idempotent = not write_outcome.is_conditional(self._options)
         try:
             response: Response = yield request
         except S3dlioError as lost:
@@ -125,8 +125,8 @@ class BlockUpload:
             return PutResult(response.header(b"etag"), None, size)
         unseen = response.status not in (200, 404)
         replaced = isinstance(error, PreconditionFailedError) and self._options.conditions.if_match is not None
-        if attempts.is_conditional(self._options) and (unseen or replaced):
-            raise attempts.unknown(error) from error  # it may have been done, and replaced since
+        if write_outcome.is_conditional(self._options) and (unseen or replaced):
+            raise write_outcome.unknown(error) from error  # it may have been done, and replaced since
         raise answers.create_only_error(error, self._options)
 
     def abort(self) -> Steps[None]:

@@ -13,10 +13,10 @@ from s3dlio.net.response import Response
 from s3dlio.stores.azure import failures, headers
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.attempts import Marked
-from s3dlio.stores.cloud.identity import AZURE_API
+from s3dlio.stores.cloud.answer_check import AZURE_API
 from s3dlio.stores.cloud.percent import encode_key, encode_query
 from s3dlio.stores.cloud.service import CloudService
+from s3dlio.stores.cloud.write_outcome import Marked
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions
 
 log = logging.getLogger("s3dlio.azure")

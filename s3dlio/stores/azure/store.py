@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.azure import batch_delete, containers, copying, crc64, links, listing, multipart, tags, uploads
+from s3dlio.stores.azure import batch_delete, containers, copying, crc64, listing, multipart, presign, tags, uploads
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import MAX_NAME, check_blob
 from s3dlio.stores.azure.service import AzureService
@@ -87,10 +87,10 @@ class AzureStore(BatchingStore):
     # -- links and tags
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.links.presign`."""
+        """A URL with which anybody can do ``method`` on the blob; see :func:`s3dlio.stores.azure.presign.presign`."""
         self.check_key(key, "PRESIGN")
         service = self.service
-        return links.presign(self.account, service.container, key, service.path(key), method, expires, version_id)
+        return presign.presign(self.account, service.container, key, service.path(key), method, expires, version_id)
 
     def _get_tags(self, key: str) -> Steps[dict[str, str]]:
         return tags.get_tags(self.service, key)

@@ -7,7 +7,7 @@ from s3dlio.memory.sources import Source
 from s3dlio.stores.azure import crc64, failures, headers
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.types import PutOptions, PutResult
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
@@ -18,7 +18,7 @@ MAX_PUT = 5000 << 20
 
 def write(service: AzureService, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write a blob with one request."""
-    mark = attempts.new_mark(options)
+    mark = write_outcome.new_mark(options)
     fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options), *headers.mark_fields(mark)]
     checksums = headers.checksum_fields(source, service.settings.azure, whole=True)
     fields += checksums
@@ -29,7 +29,7 @@ def write(service: AzureService, key: str, source: Source, options: PutOptions) 
     except S3dlioError as error:
         if mark is None:
             raise
-        return (yield from attempts.judged(service, key, options, mark, error))
+        return (yield from write_outcome.judged(service, key, options, mark, error))
     result = headers.result_of(response, source.size)
     if not crc64.arrived(response, checksums):
         removal = service.request("DELETE", key, "", (("if-match", result.etag or ""),))

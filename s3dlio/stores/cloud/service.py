@@ -18,8 +18,8 @@ from s3dlio.memory.sinks import DiscardSink
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.attempts import Marked
-from s3dlio.stores.cloud.identity import Api
+from s3dlio.stores.cloud.answer_check import Api
+from s3dlio.stores.cloud.write_outcome import Marked
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 T = TypeVar("T")

@@ -15,10 +15,10 @@ from s3dlio.net.response import Response
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.checks import check_etag
+from s3dlio.stores.cloud.observing import observed
 from s3dlio.stores.cloud.reading import Known, Read
 from s3dlio.stores.cloud.service import CloudService
-from s3dlio.stores.cloud.tail import TailRead
-from s3dlio.stores.cloud.watching import observed
+from s3dlio.stores.cloud.suffix_range import TailRead
 from s3dlio.types import NO_CONDITIONS, Conditions, Container, ObjectMetadata, Observation, Observer
 
 T = TypeVar("T")

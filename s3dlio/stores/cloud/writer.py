@@ -21,9 +21,9 @@ from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
 from s3dlio.stores.call import Call, Steps
+from s3dlio.stores.cloud.observing import note
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
-from s3dlio.stores.cloud.watching import note
 from s3dlio.stores.writer import ObjectWriter
 from s3dlio.types import Payload, PutOptions, PutResult
 

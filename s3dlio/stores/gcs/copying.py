@@ -10,7 +10,7 @@ from s3dlio.errors import ProtocolError, S3dlioError, ServiceError
 from s3dlio.net.message import Pause, Request
 from s3dlio.net.retry import backoff
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
@@ -49,7 +49,7 @@ def rewrite(
         try:
             found = yield from service.ask(request, key)
         except S3dlioError as error:
-            return (yield from attempts.judged(service, key, options, None, error))
+            return (yield from write_outcome.judged(service, key, options, None, error))
         if found.get("done"):
             if not isinstance(found.get("resource"), dict) or not found["resource"].get("generation"):
                 raise ProtocolError("the answer to a rewrite is that it is done, without the object")
@@ -122,10 +122,10 @@ def compose_request(
 def compose(service: GcsService, keys: Sequence[str], key: str, options: PutOptions) -> Steps[PutResult]:
     """Make one object of others; see :meth:`GcsStore.compose`."""
     conditions = yield from service.write_conditions(key, options)
-    mark = attempts.new_mark(options)
+    mark = write_outcome.new_mark(options)
     properties = headers.marked(headers.properties(options), mark)
     request = compose_request(service, [(name, None) for name in keys], key, properties, options, conditions)
     try:
         return headers.result_of((yield from service.ask(request, key)))
     except S3dlioError as error:
-        return (yield from attempts.judged(service, key, options, mark, error))
+        return (yield from write_outcome.judged(service, key, options, mark, error))

@@ -17,7 +17,7 @@ from s3dlio.net.dates import rfc3339
 from s3dlio.net.message import Headers
 from s3dlio.net.response import Response
 from s3dlio.stores.cloud import customer_keys
-from s3dlio.stores.cloud.attempts import MARK
+from s3dlio.stores.cloud.write_outcome import MARK
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
 
 Fields = list[tuple[str, str]]
@@ -88,7 +88,7 @@ def properties(options: PutOptions) -> dict[str, Any]:
 
 
 def marked(properties: dict[str, Any], mark: str | None) -> dict[str, Any]:
-    """Properties that also have the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`)."""
+    """Properties that also have the mark of a conditional write (:mod:`s3dlio.stores.cloud.write_outcome`)."""
     if mark is None:
         return properties
     return {**properties, "metadata": {**properties.get("metadata", {}), MARK: mark}}

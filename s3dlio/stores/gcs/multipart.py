@@ -18,7 +18,7 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.gcs import headers, listing, uploads
@@ -55,7 +55,7 @@ class CompositeUpload:
         self._batches = batches
         self._key = key
         self._options = options
-        self._mark = attempts.new_mark(options)
+        self._mark = write_outcome.new_mark(options)
         self._properties = headers.marked(headers.properties(options), self._mark)
         self._prefix = f"{PARTS}{os.urandom(16).hex()}/"
         self._sent: dict[int, tuple[int, int]] = {}  # number -> CRC32C, size
@@ -135,7 +135,7 @@ class CompositeUpload:
             if self._mark is None:
                 result = yield from self._look(lost, crc, size)
             else:
-                result = yield from attempts.judged(self._service, self._key, self._options, self._mark, lost)
+                result = yield from write_outcome.judged(self._service, self._key, self._options, self._mark, lost)
         else:
             result = yield from uploads.checked(self._service, self._key, response, crc)
         yield from self.abort()

@@ -27,7 +27,7 @@ from s3dlio.net.pool import pool_for_url
 from s3dlio.net.response import Response
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, backoff, retry_after
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers, uploads
 from s3dlio.stores.gcs.service import GcsService
@@ -50,7 +50,7 @@ def write(
     """Write an object through a session, and through a new one when the service no longer has it. With ``resume``
     the first session is that of an earlier write, if it is still open."""
     crc = crc32c_of(source)
-    mark = attempts.new_mark(options)
+    mark = write_outcome.new_mark(options)
     before = resume.state.get("session") if resume is not None else None
     if resume is not None and isinstance(before, str) and mark is not None:
         mark = resume.state.get("mark") or mark  # the session was opened with it
@@ -73,7 +73,7 @@ def write(
             if not isinstance(error, _SessionGoneError) or attempt >= most:
                 error.attempts = max(error.attempts, attempt)
                 typed = uploads.typed_damage(error)
-                return (yield from attempts.judged(service, key, options, mark, typed, left_open=gone))
+                return (yield from write_outcome.judged(service, key, options, mark, typed, left_open=gone))
             log.info("an upload session of %s is gone; attempt %d of %d", service.uri(key), attempt, most)
         attempt, before = attempt + 1, None
 

@@ -13,8 +13,8 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.identity import GCS_API
+from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.answer_check import GCS_API
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.stores.gcs import failures, headers
@@ -143,10 +143,10 @@ class GcsService(CloudService):
         request = self.request("GET", self.path(key), query, headers.condition_fields(conditions))
         return headers.metadata_of((yield from self.ask(request, key)))
 
-    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+    def marked(self, key: str, options: PutOptions) -> Steps[write_outcome.Marked]:
         found = yield from self.ask(self.request("GET", self.path(key), "fields=etag,generation,size,metadata"), key)
-        mark: str | None = (found.get("metadata") or {}).get(attempts.MARK)
-        return attempts.Marked(mark, headers.result_of(found))
+        mark: str | None = (found.get("metadata") or {}).get(write_outcome.MARK)
+        return write_outcome.Marked(mark, headers.result_of(found))
 
     def write_conditions(self, key: str, options: PutOptions) -> Steps[headers.Fields]:
         """The query parameters for a write's conditions. Cloud Storage knows conditions of writes by generation only,
@@ -157,7 +157,7 @@ class GcsService(CloudService):
         """
         conditions = options.conditions
         known = headers.generation_of(conditions)
-        if known is not None or not attempts.is_conditional(options):
+        if known is not None or not write_outcome.is_conditional(options):
             return [] if known is None else [("ifGenerationMatch", known)]
         request = self.request("GET", self.path(key), "fields=etag,generation")
         try:

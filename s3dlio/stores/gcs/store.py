@@ -13,7 +13,7 @@ from s3dlio.stores.cloud.batching import BatchingStore, Listing
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.gcs import batch_delete, buckets, copying, links, listing, multipart, resumable, uploads
+from s3dlio.stores.gcs import batch_delete, buckets, copying, listing, multipart, presign, resumable, uploads
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import SHORT_NAME, check_object
 from s3dlio.stores.gcs.service import GcsService
@@ -97,6 +97,6 @@ class GcsStore(BatchingStore):
         )
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
+        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.presign.presign`."""
         self.check_key(key, "PRESIGN")
-        return links.presign(self.account, self.service.bucket, key, method, expires, version_id, self.uri(key))
+        return presign.presign(self.account, self.service.bucket, key, method, expires, version_id, self.uri(key))

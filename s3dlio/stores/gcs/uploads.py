@@ -18,7 +18,7 @@ from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
@@ -30,7 +30,7 @@ _JOINED = 64 << 10
 
 def write(service: GcsService, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
     """Write an object in one request."""
-    mark = attempts.new_mark(options)
+    mark = write_outcome.new_mark(options)
     properties = headers.marked(headers.properties(options), mark)
     conditions = yield from service.write_conditions(key, options)
     crc = crc32c_of(source)
@@ -40,7 +40,7 @@ def write(service: GcsService, key: str, source: Source, options: PutOptions) ->
     except S3dlioError as error:
         if mark is None:
             raise typed_damage(error) from error
-        return (yield from attempts.judged(service, key, options, mark, typed_damage(error)))
+        return (yield from write_outcome.judged(service, key, options, mark, typed_damage(error)))
     return (yield from checked(service, key, response, crc))
 
 

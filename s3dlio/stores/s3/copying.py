@@ -14,7 +14,7 @@ from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.s3 import headers, xml
@@ -52,7 +52,7 @@ def copy(
         response = yield from _without_tags(target, place, found, key, options)
     except S3dlioError as error:
         if error.code not in ("InvalidRequest", "EntityTooLarge"):
-            return (yield from attempts.judged(target, key, options, None, error))
+            return (yield from write_outcome.judged(target, key, options, None, error))
         found = found or (yield from source.head_object(source_key, pinned))
         if found.size <= MAX_COPY:
             raise

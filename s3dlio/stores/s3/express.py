@@ -16,8 +16,8 @@ from s3dlio.memory.sources import Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.percent import encode_key
+from s3dlio.stores.s3.directory_listing import sorted_pages
 from s3dlio.stores.s3.store import S3Store
-from s3dlio.stores.s3.unsorted import sorted_pages
 from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import NO_OPTIONS, Conditions, ListPage, PutOptions, PutResult
 

@@ -10,7 +10,7 @@ from s3dlio.errors import ConfigError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.dates import rfc3339
 from s3dlio.net.response import Response
 from s3dlio.stores.cloud import customer_keys
-from s3dlio.stores.cloud.attempts import MARK
+from s3dlio.stores.cloud.write_outcome import MARK
 from s3dlio.types import NO_OPTIONS, Conditions, ObjectMetadata, PutOptions
 
 Fields = list[tuple[str, str]]
@@ -54,7 +54,7 @@ def put_fields(options: PutOptions) -> Fields:
 
 
 def mark_fields(mark: str | None) -> Fields:
-    """The field of the mark of a conditional write (:mod:`s3dlio.stores.cloud.attempts`), if it has one."""
+    """The field of the mark of a conditional write (:mod:`s3dlio.stores.cloud.write_outcome`), if it has one."""
     return [] if mark is None else [(f"x-amz-meta-{MARK}", mark)]
 
 

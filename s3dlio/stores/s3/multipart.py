@@ -16,11 +16,11 @@ from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.percent import encode_query
-from s3dlio.stores.s3 import headers, orphans, resuming, xml
+from s3dlio.stores.s3 import headers, orphaned_uploads, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
 from s3dlio.stores.s3.resuming import OpenUpload, Part
 from s3dlio.stores.s3.service import S3Service
@@ -51,7 +51,7 @@ class MultipartUpload:
         self._carried = carried
         self._key = key
         self._options = options
-        self._mark = attempts.new_mark(options)
+        self._mark = write_outcome.new_mark(options)
         self._id = ""
         #: When it was asked for and answered, and how often in vain before: there may be others that we do not know.
         self._in_doubt: tuple[float, float, int] | None = None
@@ -65,14 +65,14 @@ class MultipartUpload:
 
     @property
     def mark(self) -> str | None:
-        """By which a conditional one is known (:mod:`s3dlio.stores.cloud.attempts`)."""
+        """By which a conditional one is known (:mod:`s3dlio.stores.cloud.write_outcome`)."""
         return self._mark
 
     def adopt(self, upload: OpenUpload) -> None:
         """Go on with an upload that was begun before, and with the parts of it that are there."""
         self._id, self._mark = upload.id, upload.mark
         self._parts = {part.number: part for part in upload.parts}
-        orphans.known.add(upload.id)
+        orphaned_uploads.known.add(upload.id)
 
     def has(self, number: int) -> bool:
         """Whether a part is there."""
@@ -95,13 +95,14 @@ class MultipartUpload:
             if not upload_id:
                 raise ProtocolError("the answer to CreateMultipartUpload names no upload")
         except BaseException as error:
-            if attempts.may_be_done(error):
+            if write_outcome.may_be_done(error):
                 lost = getattr(error, "attempts", 1)
                 late = getattr(error, "status", None) is None
-                yield from orphans.abort_unknown(self._service, self._key, asked, time.monotonic(), lost, late=late)
+                now = time.monotonic()
+                yield from orphaned_uploads.abort_unknown(self._service, self._key, asked, now, lost, late=late)
             raise
         self._id = upload_id
-        orphans.known.add(upload_id)
+        orphaned_uploads.known.add(upload_id)
         if response.attempts > 1:
             self._in_doubt = (asked, time.monotonic(), response.attempts - 1)
 
@@ -144,9 +145,9 @@ class MultipartUpload:
         try:
             result = yield from self._complete(size)
         except S3dlioError as error:
-            if not attempts.is_conditional(self._options):
+            if not write_outcome.is_conditional(self._options):
                 raise
-            result = yield from attempts.judged(
+            result = yield from write_outcome.judged(
                 self._service, self._key, self._options, self._mark, error, left_open=error.code in _UNCLEAR
             )
         yield from self._tidy()
@@ -155,8 +156,8 @@ class MultipartUpload:
     def _tidy(self) -> Steps[None]:
         """This upload is over: abort others that lost replies to its creation may have left."""
         if self._in_doubt is not None:
-            yield from orphans.abort_unknown(self._service, self._key, *self._in_doubt)
-        orphans.known.discard(self._id)
+            yield from orphaned_uploads.abort_unknown(self._service, self._key, *self._in_doubt)
+        orphaned_uploads.known.discard(self._id)
 
     def _complete(self, size: int) -> Steps[PutResult]:
         body = xml.render_complete(
@@ -208,7 +209,7 @@ class MultipartUpload:
     def _look(self, error: S3dlioError, size: int) -> Steps[PutResult]:
         """Whether the object is what this upload makes: its size, and the ETag or the CRC32C of all parts together
         (where KMS encrypts, ETags are no MD5s)."""
-        if attempts.is_conditional(self._options):
+        if write_outcome.is_conditional(self._options):
             raise error  # its mark tells more
         expected, crc = self._expected_etag(), self._whole_crc()
         fields = (("x-amz-checksum-mode", "ENABLED"),) if crc is not None else ()
@@ -236,7 +237,7 @@ class MultipartUpload:
         if not self._id:
             return
         stragglers = not self._sent.keys() <= self._parts.keys()
-        yield from orphans.abort(self._service, self._key, self._id, stragglers=stragglers)
+        yield from orphaned_uploads.abort(self._service, self._key, self._id, stragglers=stragglers)
         yield from self._tidy()
 
     def _query(self, number: int) -> str:

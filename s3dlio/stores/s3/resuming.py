@@ -17,7 +17,7 @@ from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.checksums import crc32c_of, update
 from s3dlio.stores.cloud.markup import Element, child_text, children, tree
 from s3dlio.stores.cloud.percent import encode_query
-from s3dlio.stores.s3 import headers, orphans
+from s3dlio.stores.s3 import headers, orphaned_uploads
 from s3dlio.stores.s3.service import S3Service
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import PutOptions
@@ -57,7 +57,7 @@ def resume(
     """The upload that ``resume`` names, if it is still open; None where a new one has to begin. One of another version
     of the source is aborted."""
     if old := resume.stale.get("upload"):
-        yield from orphans.abort(service, key, old, stragglers=False)
+        yield from orphaned_uploads.abort(service, key, old, stragglers=False)
     upload_id, size = resume.state.get("upload"), resume.state.get("part_size")
     if not isinstance(upload_id, str) or not isinstance(size, int) or size < 1:
         return None

@@ -13,8 +13,8 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
-from s3dlio.stores.cloud.identity import S3_API, Api
+from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.answer_check import S3_API, Api
 from s3dlio.stores.cloud.percent import encode_key, encode_query
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.stores.s3 import failures, headers, recovery, xml
@@ -144,12 +144,12 @@ class S3Service(CloudService):
             raise self.fail(response, key)
         return headers.metadata_of(response, int(size))
 
-    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
+    def marked(self, key: str, options: PutOptions) -> Steps[write_outcome.Marked]:
         response = yield from self.look(key, options)
         result = PutResult(
             response.header(b"etag"), response.header(b"x-amz-version-id"), int(response.header(b"content-length") or 0)
         )
-        return attempts.Marked(response.header(f"x-amz-meta-{attempts.MARK}".encode()), result)
+        return write_outcome.Marked(response.header(f"x-amz-meta-{write_outcome.MARK}".encode()), result)
 
     def look(self, key: str, options: PutOptions, fields: Headers = ()) -> Steps[Response]:
         """The answer to a HEAD of what was written with ``options``; ``fields`` are added.

@@ -12,7 +12,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.store import CloudStore, Containers
@@ -20,7 +20,7 @@ from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.s3 import batch_delete, buckets, copying, headers, listing, multipart, tags
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import S3Account
-from s3dlio.stores.s3.links import check_link, link
+from s3dlio.stores.s3.presign import check_link, link
 from s3dlio.stores.s3.service import S3Service
 from s3dlio.stores.writer import ObjectWriter, UploadState
 from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
@@ -70,8 +70,8 @@ class S3Store(CloudStore):
 
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
         write = multipart.write if source.size > self.settings.multipart.threshold else _put
-        if attempts.is_conditional(options):
-            return attempts.repeated(self.service, key, lambda: write(self.service, key, source, options))
+        if write_outcome.is_conditional(options):
+            return write_outcome.repeated(self.service, key, lambda: write(self.service, key, source, options))
         return write(self.service, key, source, options)
 
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState) -> Steps[PutResult]:
@@ -81,7 +81,7 @@ class S3Store(CloudStore):
         def write() -> Steps[PutResult]:
             return multipart.write(self.service, key, source, options, resume)
 
-        return attempts.repeated(self.service, key, write) if attempts.is_conditional(options) else write()
+        return write_outcome.repeated(self.service, key, write) if write_outcome.is_conditional(options) else write()
 
     def _writer(
         self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
@@ -127,7 +127,7 @@ class S3Store(CloudStore):
         def copy() -> Steps[PutResult]:
             return copying.copy(self.service, origin, source_key, key, options, size)
 
-        return (yield from attempts.repeated(self.service, key, copy))
+        return (yield from write_outcome.repeated(self.service, key, copy))
 
     # -- buckets
 
@@ -172,7 +172,7 @@ def _put(service: S3Service, key: str, source: Source, options: PutOptions) -> S
     Raises:
         EndpointError: the answer is none of S3's; every S3 names the object that it has stored.
     """
-    mark = attempts.new_mark(options)
+    mark = write_outcome.new_mark(options)
     fields = headers.put_fields(options) + headers.mark_fields(mark)
     if service.sends_checksums:
         fields.append(("x-amz-checksum-crc32c", crc32c.to_base64(crc32c_of(source))))
@@ -184,7 +184,7 @@ def _put(service: S3Service, key: str, source: Source, options: PutOptions) -> S
     except S3dlioError as error:
         if mark is None:
             raise
-        return (yield from attempts.judged(service, key, options, mark, error))
+        return (yield from write_outcome.judged(service, key, options, mark, error))
     etag = response.header(b"etag")
     if (etag is None and not service.api.marks_in(response)) or (response.body and service.foreign_answer(response)):
         raise service.api.error(response, service.endpoint)

@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, ProtocolError, UnsupportedOperationError
 from s3dlio.net.response import Response
-from s3dlio.stores.cloud.identity import Api
+from s3dlio.stores.cloud.answer_check import Api
 from s3dlio.stores.cloud.reading import CONTENT_RANGE
 
 _ASKED = re.compile(r"bytes=(\d{1,19})-(\d{1,19})?$")

@@ -27,9 +27,9 @@ from s3dlio.errors import (
 from s3dlio.forking import call_in_child
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.answer_check import S3_API
 from s3dlio.stores.cloud.failures import create_only_error
-from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import account_of
 from s3dlio.stores.s3.credentials import EXPIRED_CODES
@@ -239,7 +239,7 @@ class ArrowStore(BotoStore):
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         plain = not (options.server_side_encryption or options.sse_customer_key or options.ssekms_key_id)
         # A conditional write is looked for after a lost answer, which object_store's own attempts would hide.
-        if not plain or options.tags or attempts.is_conditional(options) or not self._carries(key):
+        if not plain or options.tags or write_outcome.is_conditional(options) or not self._carries(key):
             return super()._write(key, source, options)
         put_fields(options)
         attributes = {name: value for field, name in _ATTRIBUTES if (value := getattr(options, field))}
@@ -290,7 +290,7 @@ _ENCODED = frozenset('\\{}^%`[]<>~#|"*?')
 def _metadata_of(answer: Any) -> ObjectMetadata:
     told = answer.meta
     attributes = dict(answer.attributes)
-    attributes.pop(attempts.MARK, None)
+    attributes.pop(write_outcome.MARK, None)
     known = {field: attributes.pop(name, None) for field, name in _ATTRIBUTES}
     return ObjectMetadata(
         size=told["size"],

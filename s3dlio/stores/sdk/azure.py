@@ -12,12 +12,12 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, ProtocolError, S3dlioError, ServiceError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.azure import failures, links
+from s3dlio.stores.azure import failures, presign
 from s3dlio.stores.azure.account import AzureAccount, account_of
 from s3dlio.stores.azure.headers import MARK_NAME
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import KeyErrors, ObjectStore
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import verify_md5
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
@@ -115,7 +115,7 @@ class AzureSdkStore(SdkStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        mark = attempts.new_mark(options)
+        mark = write_outcome.new_mark(options)
         arguments = put_arguments(options)
         if mark is not None:
             arguments["metadata"] = {**arguments.get("metadata", {}), MARK_NAME: mark}
@@ -131,14 +131,14 @@ class AzureSdkStore(SdkStore):
         except S3dlioError as error:
             if mark is None:
                 raise
-            return attempts.judged_of_sdk(error, options, mark, lambda: self._marked(key))
+            return write_outcome.judged_of_sdk(error, options, mark, lambda: self._marked(key))
         return result_of(answer, source.size)
 
-    def _marked(self, key: str) -> attempts.Marked:
+    def _marked(self, key: str) -> write_outcome.Marked:
         with self._translated(key):
             found = self.blob(key).get_blob_properties()
         result = PutResult(found.etag, found.version_id, found.size)
-        return attempts.Marked((found.metadata or {}).get(MARK_NAME), result)
+        return write_outcome.Marked((found.metadata or {}).get(MARK_NAME), result)
 
     # -- listing
 
@@ -221,7 +221,7 @@ class AzureSdkStore(SdkStore):
         """As of the native store: signing is no transport."""
         self.check_key(key, "PRESIGN")
         path = f"{self.account.base}/{self.container}/{encode_key(key)}"
-        return links.presign(self.account, self.container, key, path, method, expires, version_id)
+        return presign.presign(self.account, self.container, key, path, method, expires, version_id)
 
     def _get_tags(self, key: str) -> dict[str, str]:
         with self._translated(key):

@@ -12,8 +12,8 @@ from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.forking import import_all
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.account import AzureAccount
+from s3dlio.stores.cloud.answer_check import AZURE_API
 from s3dlio.stores.cloud.failures import create_only_error
-from s3dlio.stores.cloud.identity import AZURE_API
 from s3dlio.stores.cloud.tokens import Tokens
 from s3dlio.stores.sdk.answers import check_answer, check_redirect, response_of
 from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult

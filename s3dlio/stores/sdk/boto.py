@@ -16,20 +16,20 @@ from s3dlio.memory.sources import Source
 from s3dlio.net import blocking
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.answer_check import S3_API
 from s3dlio.stores.cloud.failures import create_only_error
-from s3dlio.stores.cloud.identity import S3_API
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.reading import beyond_end
 from s3dlio.stores.s3.account import S3Account, account_of
 from s3dlio.stores.s3.batch_delete import failures_of
 from s3dlio.stores.s3.buckets import REFUSED_REGION, region_hint
 from s3dlio.stores.s3.copying import MAX_COPY
+from s3dlio.stores.s3.directory_listing import sorted_pages
 from s3dlio.stores.s3.failures import failed_delete
 from s3dlio.stores.s3.hosts import DEFAULT_REGION, kind_of_zone, zone_of
-from s3dlio.stores.s3.links import check_link, link
 from s3dlio.stores.s3.listing import MARKER
-from s3dlio.stores.s3.unsorted import sorted_pages
+from s3dlio.stores.s3.presign import check_link, link
 from s3dlio.stores.s3.xml import parse_delete
 from s3dlio.stores.sdk.answers import check_answer, response_of
 from s3dlio.stores.sdk.base import SdkStore
@@ -155,9 +155,9 @@ class BotoStore(SdkStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        if attempts.is_conditional(options):
+        if write_outcome.is_conditional(options):
             result: PutResult = blocking.drive(
-                attempts.repeated(self, key, lambda: self._put_conditionally(key, source, options))
+                write_outcome.repeated(self, key, lambda: self._put_conditionally(key, source, options))
             )
             return result
         arguments = put_arguments(options)
@@ -184,22 +184,22 @@ class BotoStore(SdkStore):
 
     def _put_conditionally(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
         """One put with conditions; its mark tells what boto3's own attempts leave open."""
-        mark = attempts.new_mark(options)
+        mark = write_outcome.new_mark(options)
         arguments = put_arguments(options) | conditions_of(options.conditions)
-        arguments["Metadata"] = {**arguments.get("Metadata", {}), attempts.MARK: mark}
+        arguments["Metadata"] = {**arguments.get("Metadata", {}), write_outcome.MARK: mark}
         try:
             return self._put(key, source, arguments)
         except S3dlioError as error:
-            return (yield from attempts.judged(self, key, options, mark, error))
+            return (yield from write_outcome.judged(self, key, options, mark, error))
 
-    def marked(self, key: str, options: PutOptions) -> Steps[attempts.Marked]:
-        """See :class:`s3dlio.stores.cloud.attempts.Marking`."""
+    def marked(self, key: str, options: PutOptions) -> Steps[write_outcome.Marked]:
+        """See :class:`s3dlio.stores.cloud.write_outcome.Marking`."""
         yield from ()
         wanted = Conditions(sse_customer_key=options.sse_customer_key)
         with self._translated(key):
             answer = self.client.head_object(Bucket=self.container, Key=key, **conditions_of(wanted))
         result = PutResult(answer.get("ETag"), answer.get("VersionId"), answer.get("ContentLength", 0))
-        return attempts.Marked(answer.get("Metadata", {}).get(attempts.MARK), result)
+        return write_outcome.Marked(answer.get("Metadata", {}).get(write_outcome.MARK), result)
 
     def _upload(self, key: str, file: SourceFile, arguments: dict[str, Any]) -> None:
         import_all("boto3.s3.transfer")

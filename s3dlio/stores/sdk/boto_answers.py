@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.errors import S3dlioError
-from s3dlio.stores.cloud.attempts import MARK
 from s3dlio.stores.cloud.failures import error_for
+from s3dlio.stores.cloud.write_outcome import MARK
 from s3dlio.stores.paging import check_listing
 from s3dlio.stores.s3.headers import crc32c_of
 from s3dlio.stores.s3.listing import MARKER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.forking import import_all
-from s3dlio.stores.cloud.identity import S3_API
+from s3dlio.stores.cloud.answer_check import S3_API
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.credentials import EXPIRED_CODES

@@ -14,9 +14,9 @@ from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, ProtocolError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.cloud import attempts
+from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.reading import beyond_end
-from s3dlio.stores.gcs import buckets, failures, headers, links
+from s3dlio.stores.gcs import buckets, failures, headers, presign
 from s3dlio.stores.gcs.account import GcsAccount, account_of
 from s3dlio.stores.gcs.copying import RewriteProgress
 from s3dlio.stores.gcs.names import check_object
@@ -131,7 +131,7 @@ class GcsSdkStore(SdkStore):
     # -- writing
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        mark = attempts.new_mark(options)
+        mark = write_outcome.new_mark(options)
         blob = self._new_blob(key, options)
         describe(blob, options, mark)
         generation = self._generation(key, options)
@@ -148,21 +148,21 @@ class GcsSdkStore(SdkStore):
         except S3dlioError as error:
             if mark is None:
                 raise
-            return attempts.judged_of_sdk(error, options, mark, lambda: self._marked(key))
+            return write_outcome.judged_of_sdk(error, options, mark, lambda: self._marked(key))
         return PutResult(blob.etag, str(blob.generation), source.size)
 
-    def _marked(self, key: str) -> attempts.Marked:
+    def _marked(self, key: str) -> write_outcome.Marked:
         blob = self.blob(key)
         with self._translated(key):
             blob.reload(**self._common())
         result = PutResult(blob.etag, str(blob.generation), int(blob.size or 0))
-        return attempts.Marked((blob.metadata or {}).get(attempts.MARK), result)
+        return write_outcome.Marked((blob.metadata or {}).get(write_outcome.MARK), result)
 
     def _generation(self, key: str, options: PutOptions) -> int | None:
         """The generation that a write's conditions allow to replace; 0: none at all."""
         conditions = options.conditions
         known = headers.generation_of(conditions)
-        if known is not None or not attempts.is_conditional(options):
+        if known is not None or not write_outcome.is_conditional(options):
             return None if known is None else int(known)
         try:
             found = self._head(key, Conditions())
@@ -234,9 +234,9 @@ class GcsSdkStore(SdkStore):
                 time.sleep(progress.note(copied, size))
 
     def presign(self, key: str, method: str = "GET", expires: int = 3600, *, version_id: str | None = None) -> str:
-        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.links.presign`."""
+        """A URL with which anybody can do ``method`` on the object; see :func:`s3dlio.stores.gcs.presign.presign`."""
         self.check_key(key, "PRESIGN")
-        return links.presign(self.account, self.container, key, method, expires, version_id, self.uri(key))
+        return presign.presign(self.account, self.container, key, method, expires, version_id, self.uri(key))
 
     # -- buckets
 

@@ -16,9 +16,9 @@ from s3dlio.errors import (
 )
 from s3dlio.forking import import_all
 from s3dlio.memory import crc32c
-from s3dlio.stores.cloud.attempts import MARK
+from s3dlio.stores.cloud.answer_check import GCS_API
 from s3dlio.stores.cloud.failures import create_only_error
-from s3dlio.stores.cloud.identity import GCS_API
+from s3dlio.stores.cloud.write_outcome import MARK
 from s3dlio.stores.gcs import failures, headers
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.credentials import GOOGLE, trust_bundle

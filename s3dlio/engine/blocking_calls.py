@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.batch_input import Feed
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import BaseExecutor, Helpers
-from s3dlio.engine.feed import Feed
 from s3dlio.engine.watchdog import TICK, watchdog
 from s3dlio.hardware import available_cpus
 from s3dlio.stores.call import Call

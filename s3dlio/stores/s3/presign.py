@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s3dlio.errors import ConfigError
 from s3dlio.net.message import Service
-from s3dlio.stores.cloud import links
+from s3dlio.stores.cloud import presign
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.sigv4 import SigV4Signer
 
@@ -29,6 +29,6 @@ def check_link(account: S3Account, uri: str, method: str, expires: int) -> None:
     Raises:
         ConfigError: another method or time than there is, or nobody to sign it.
     """
-    links.check_link(uri, method, expires)
+    presign.check_link(uri, method, expires)
     if account.settings.s3.anonymous:
         raise ConfigError("anonymous access has no key to sign with", uri=uri)

@@ -9,8 +9,8 @@ from s3dlio.errors import UnsupportedOperationError
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.sharedkey import API_VERSION, sign
 from s3dlio.stores.cloud.hmac_sha256 import HmacSha256
-from s3dlio.stores.cloud.links import check_link
 from s3dlio.stores.cloud.percent import encode_query
+from s3dlio.stores.cloud.presign import check_link
 
 _PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
 

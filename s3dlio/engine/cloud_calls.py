@@ -8,10 +8,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.batch_input import Feed, Item
+from s3dlio.engine.blocking_calls import CPUS, Done, run_one
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import BaseExecutor, Helpers
-from s3dlio.engine.feed import Feed, Item
-from s3dlio.engine.loops import CPUS, Done, run_one
 from s3dlio.stores.call import Call
 
 if TYPE_CHECKING:

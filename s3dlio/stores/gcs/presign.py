@@ -6,7 +6,7 @@ import datetime
 from typing import Any
 
 from s3dlio.errors import ConfigError
-from s3dlio.stores.cloud.links import check_link
+from s3dlio.stores.cloud.presign import check_link
 from s3dlio.stores.gcs.account import GcsAccount
 
 
