@@ -26,7 +26,7 @@ from perf.compare import DOCS
 from perf.contenders import OURS, REFERENCE, ROOT, Contender, ContenderError, environment, python_with
 from perf.far_bucket import FarBucket, in_flight
 from perf.measure import say
-from perf.tools import IN_FLIGHT, PLAIN, Command, Spent, Tool, run, tools, warm_memory
+from perf.tools import IN_FLIGHT, PLAIN, Command, Spent, Tool, ours, run, tools, warm_memory
 from perf.workers.protocol import Target
 from tests.servers.base import MEMORY
 from tests.servers.nginx import NginxServer
@@ -235,20 +235,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of every row (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one round of little: does everything run?")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="only trees of files, with an older checkout")
     options = parser.parse_args(arguments)
     rounds, amounts = (1, QUICK) if options.quick else (options.rounds, Amounts())
     place = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as name, _server() as server:
         folder = Path(name)
-        contenders = tools(server.endpoint, folder)
+        older = [ours(options.before.resolve(), "before")] if options.before else None
+        contenders = [ours(ROOT), *older] if older else tools(server.endpoint, folder)
         trees = Trees(server, folder, contenders, rounds)
-        both = packages(server, rounds, amounts)
+        both = [] if older else packages(server, rounds, amounts)
         moved = [
             *trees.measure(f"{amounts.small:,} files of 4 KiB", amounts.small, 4096),
             *trees.measure(f"8 files of {amounts.large // MIB} MiB", 8, amounts.large),
         ]
-    emptied = deleting(amounts.deleted, rounds)
     say("")
+    if older:
+        print(report.plain(_times(moved, contenders[0].name)))
+        return 0
+    emptied = deleting(amounts.deleted, rounds)
     tables = {
         "Trees of files": _times(moved, contenders[0].name),
         "Bulk verbs": _times(both, OURS.name),

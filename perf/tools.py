@@ -69,20 +69,21 @@ def tools(endpoint: str, folder: Path) -> list[Tool]:
         endpoint: the server.
         folder: where their configuration is written.
     """
-    found = [_ours(), _aws("aws", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder)]
+    found = [ours(ROOT), _aws("aws", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder)]
     if os.geteuid() == 0 and (second := _second_aws()) is not None:
         found.append(_aws("aws, CRT", second, "crt", f"http://{PLAIN}", folder))
     return [*found, _rclone(endpoint)]
 
 
-def _ours() -> Tool:
+def ours(checkout: Path, name: str = "s3-cli") -> Tool:
+    """Our own command, from a checkout."""
     command, width = (sys.executable, "-m", "s3dlio"), ("-j", str(IN_FLIGHT))
     return Tool(
-        "s3-cli",
-        _output([*command, "--version"], PYTHONPATH=str(ROOT)),
+        name,
+        _output([*command, "--version"], PYTHONPATH=str(checkout)),
         lambda source, bucket: [*command, "upload", "-r", *width, f"{source}/", f"s3://{bucket}/"],
         lambda bucket, target: [*command, "download", "-r", *width, f"s3://{bucket}/", target],
-        {"PYTHONPATH": str(ROOT)},
+        {"PYTHONPATH": str(checkout)},
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
+from s3dlio.stores.local.file import FileStore
 from s3dlio.transfer.delete import delete
+from s3dlio.types import ObjectMetadata
 from tests.servers import Server
 
 
@@ -54,3 +58,25 @@ def test_listings_that_fan_out(moto_server: Server, monkeypatch: pytest.MonkeyPa
         assert client.list("s3://fanout/t/", recursive=True, fan_out=3) == [*uris, "s3://fanout/t/top"]
         with pytest.raises(ConfigError, match="fan_out"):
             client.list("s3://fanout/t/", recursive=True, fan_out=0)
+
+
+def test_sync_reads_local_files_on_other_threads(
+    moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "large").write_bytes(os.urandom(300_000))
+    threads: list[int] = []
+    read = FileStore._read
+
+    def noted(self: FileStore, *arguments: Any) -> ObjectMetadata:
+        threads.append(threading.get_ident())
+        return read(self, *arguments)
+
+    with Client() as client:
+        client.create_bucket("s3://beside")
+        client.sync(tmp_path, "s3://beside/p/")
+        monkeypatch.setattr(FileStore, "_read", noted)
+        assert client.sync(tmp_path, "s3://beside/p/", checksum=True).skipped == 1
+        assert threads
+        assert threading.get_ident() not in threads

@@ -15,14 +15,12 @@ from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import Executor, InlineExecutor
 from s3dlio.stores.local import file as local_files
-from s3dlio.stores.local.file import FileStore
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.destination import choose_route
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import RouteOptions
 from s3dlio.transfer.source_file import crc_aside
 from s3dlio.transfer.task import Task, aside
-from s3dlio.types import ObjectMetadata
 
 
 class OnLane(MemoryStore):
@@ -85,28 +83,6 @@ def test_a_task_that_is_given_up_may_close_its_file(tmp_path: Path) -> None:
     os.close(descriptor)
     executor.shutdown()
     assert set(os.listdir("/proc/self/fd")) == before
-
-
-def test_sync_reads_local_files_on_other_threads(
-    moto_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in moto_server.env.items():
-        monkeypatch.setenv(name, value)
-    (tmp_path / "large").write_bytes(os.urandom(300_000))
-    threads: list[int] = []
-    read = FileStore._read
-
-    def noted(self: FileStore, *arguments: Any) -> ObjectMetadata:
-        threads.append(threading.get_ident())
-        return read(self, *arguments)
-
-    with Client() as client:
-        client.create_bucket("s3://beside")
-        client.sync(tmp_path, "s3://beside/p/")
-        monkeypatch.setattr(FileStore, "_read", noted)
-        assert client.sync(tmp_path, "s3://beside/p/", checksum=True).skipped == 1
-        assert threads
-        assert threading.get_ident() not in threads
 
 
 HINTS = [("normal", []), ("sequential", ["sequential"]), ("dontneed", ["dontneed"])]
