@@ -1,8 +1,7 @@
 """The contract of every store: public verbs that are templates, and private ``_verb`` hooks that a store fills in.
 
-A verb makes a :class:`Call`: one operation on one key, ready to run. The call is where, once for all stores and for
-single calls and batches alike, errors get their URI and operation and observers (statistics, op-log) hear of it. A
-driver runs it:
+A verb makes a :class:`Call`: one operation on one key, ready to run. There errors get their URI and operation, and
+observers hear of it, once for all stores, for single calls and batches alike. A driver runs it:
 
 - a *blocking* store (files, memory, SDK transports) does the work in its hook; the call runs on the calling thread;
 - a *cloud* store's hook is a generator (``Steps``) that yields HTTP requests and does no I/O; ``net`` runs it,
