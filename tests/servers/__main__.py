@@ -43,6 +43,8 @@ def run(name: str) -> int:
     started = time.monotonic()
     with SERVERS[name]() as server:
         print(f"# {name} ready in {time.monotonic() - started:.1f} s; Ctrl-C stops it")
+        if server.lacks:
+            print(f"# unlike the service, it {server.lacks}")
         for variable, value in server.env.items():
             print(f"export {variable}={shlex.quote(value)}", flush=True)
         try:

@@ -56,6 +56,8 @@ class Server(Startable):
     """
 
     name: ClassVar[str]
+    #: What users of it should know, as the end of a sentence; empty: nothing.
+    lacks: ClassVar[str] = ""
     start_timeout: ClassVar[float] = 60.0
     stop_timeout: ClassVar[float] = 3.0
     """Seconds that processes are given to end by themselves."""

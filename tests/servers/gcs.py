@@ -23,6 +23,7 @@ class GcsServer(Server):
     """Google Cloud Storage in memory."""
 
     name = "gcs"
+    lacks = "ignores conditions (also of create-only puts), pages and positions in listings, and '..' in names"
 
     @staticmethod
     def install() -> Path:
