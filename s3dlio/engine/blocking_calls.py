@@ -14,6 +14,7 @@ from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import BaseExecutor, Helpers
 from s3dlio.engine.watchdog import TICK, watchdog
 from s3dlio.hardware import available_cpus
+from s3dlio.net import system
 from s3dlio.stores.call import Call
 
 #: Called for every call that has ended: its position in the input, its result, its error (None: it succeeded).
@@ -92,11 +93,11 @@ class _First:
             if call.store.is_cloud or call.store.waits:
                 self._feed.give_back(item)
                 return 0 if call.store.is_cloud else self._width
-            began = time.perf_counter()
+            began = system.perf_counter()
             self._running = index
             run_one(index, call, on_done, cancel, budget)
             self._running = -1
-            took = time.perf_counter() - began
+            took = system.perf_counter() - began
             del item, call
             if took <= LONG_CALL:
                 before = None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from queue import SimpleQueue
 from typing import Protocol
 
 from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.net import system
 
 log = logging.getLogger("s3dlio.engine")
 
@@ -70,7 +70,7 @@ class Watchdog:
     def _run(self) -> None:
         watched, quiet = self._watched, 0
         while True:
-            time.sleep(TICK)
+            system.sleep(TICK)
             for each in list(watched):
                 try:
                     each.look()

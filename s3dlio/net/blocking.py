@@ -7,12 +7,10 @@ nothing is handed from thread to thread. A call that becomes several requests (r
 from __future__ import annotations
 
 import ssl
-import time
 from collections import deque
 from typing import Any
 
-from urllib3.util.wait import wait_for_read
-
+from s3dlio.net import system
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.cancellation import CancelScope, cancel_scope
 from s3dlio.net.connection import Connection
@@ -39,7 +37,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
         window: requests in pending, at most.
         spent: seconds of the time for the whole operation that have passed.
     """
-    started = time.monotonic() - spent
+    started = system.monotonic() - spent
     failed = False
     scope = cancel_scope.get()
     try:
@@ -55,7 +53,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
                     answer = _gather(wanted, window, started)
             except BaseException as error:
                 if not failed:
-                    failed, started = True, time.monotonic()
+                    failed, started = True, system.monotonic()
                     if scope is not None and scope.cancelled:
                         scope = None  # cleaning up is not cancelled
                         cancel_scope.set(None)
@@ -72,7 +70,7 @@ def _gather(requests: Any, window: int, started: float) -> list[Response]:
 
 def _sleep(seconds: float, scope: CancelScope | None) -> None:
     if scope is None:
-        time.sleep(seconds)
+        system.sleep(seconds)
     else:
         scope.sleep(seconds)
         scope.check()
@@ -178,20 +176,20 @@ def _send(exchange: Exchange, connection: Connection) -> None:
             _await_continue(exchange, connection)
     except (BrokenPipeError, ConnectionResetError, BlockingIOError, TimeoutError):
         # A server that refuses a body answers and closes, or reads no more: its answer may have come.
-        if not wait_for_read(connection.sock, 0):
+        if not system.wait_for_read(connection.sock, 0):
             raise
 
 
 def _await_continue(exchange: Exchange, connection: Connection) -> None:
     """Hold the body back until the server answers, or for ``CONTINUE_SECONDS``."""
-    deadline = time.monotonic() + CONTINUE_SECONDS
+    deadline = system.monotonic() + CONTINUE_SECONDS
     connection.set_blocking(False)  # the bytes that come may be half a head, or a TLS record without data
     while exchange.awaiting_continue:
         try:
             exchange.received(connection.receive(exchange.room(), 0))
         except (BlockingIOError, ssl.SSLWantReadError):
-            left = deadline - time.monotonic()
-            if left <= 0 or not wait_for_read(connection.sock, left):
+            left = deadline - system.monotonic()
+            if left <= 0 or not system.wait_for_read(connection.sock, left):
                 exchange.proceed()
     connection.set_blocking(True)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from s3dlio.errors import TransferCancelledError
+from s3dlio.net import system
 
 #: Seconds that a cancelled operation has to clean up (to abort its multipart upload).
 GRACE_SECONDS = 10.0
@@ -45,11 +45,11 @@ class CleanupDeadline:
     """A cancellation that comes when the time for cleaning up is over."""
 
     def __init__(self) -> None:
-        self._ends = time.monotonic() + GRACE_SECONDS
+        self._ends = system.monotonic() + GRACE_SECONDS
 
     @property
     def cancelled(self) -> bool:
-        return time.monotonic() > self._ends
+        return system.monotonic() > self._ends
 
 
 class Cleanup:

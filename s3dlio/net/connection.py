@@ -13,14 +13,12 @@ import socket
 import ssl
 import struct
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from urllib3.util.wait import wait_for_read, wait_for_write
-
 from s3dlio.errors import S3dlioError
 from s3dlio.forking import call_in_child, native
+from s3dlio.net import system
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.resolve import Address, Resolution
 from s3dlio.net.server import Server
@@ -160,10 +158,10 @@ class Connection:
         Raises:
             TimeoutError: it took longer.
         """
-        deadline = time.monotonic() + self.server.http.connect_timeout
+        deadline = system.monotonic() + self.server.http.connect_timeout
         while event := self.open_step():
-            left = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
-            if not (wait_for_read if event == READ else wait_for_write)(self.sock, left):
+            left = min(max(0.0, deadline - system.monotonic()), _LONGEST_WAIT)
+            if not (system.wait_for_read if event == READ else system.wait_for_write)(self.sock, left):
                 raise self.late()
 
     def late(self) -> TimeoutError:
@@ -269,7 +267,7 @@ class Connection:
             TimeoutError: it does not within ``read_timeout``.
         """
         if not self.secure:
-            self._await(lambda milliseconds: wait_for_write(self.sock, milliseconds / 1000))
+            self._await(lambda milliseconds: system.wait_for_write(self.sock, milliseconds / 1000))
 
     def _await(self, poll: Callable[[float], Any]) -> None:
         """Where signals with handlers come all the time (a timer's), the kernel's own time-out begins again with each
@@ -290,12 +288,12 @@ class Connection:
             return None
         _spinning = True
         try:
-            receive, end = self.sock.recv_into, time.perf_counter() + _SPIN_SECONDS
+            receive, end = self.sock.recv_into, system.perf_counter() + _SPIN_SECONDS
             while True:
                 try:
                     return int(receive(room, 0, socket.MSG_DONTWAIT))
                 except BlockingIOError:
-                    if time.perf_counter() > end:
+                    if system.perf_counter() > end:
                         self._far = _FAR_REQUESTS
                         return None
         finally:
@@ -325,7 +323,7 @@ class Connection:
         """End the waiting of another thread on this connection. (TLS's own ``shutdown`` would drop its state.)"""
         if self.sock is not None and not self.waits_aside:
             with contextlib.suppress(OSError, ValueError):  # it may just have been closed
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+                system.shutdown(self.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close at once."""
@@ -370,11 +368,12 @@ def _leave_spinning() -> None:
 
 def _looker(sock: Any) -> Callable[[float], Any]:
     """A function that polls a socket without waiting: 0.4 us, where a poll object made for each call takes 1.5."""
-    if not hasattr(select, "poll"):
-        return lambda _: wait_for_read(sock, 0)
-    poller = select.poll()
+    if not system.poll:
+        return lambda _: system.wait_for_read(sock, 0)
+    poller = system.poll()
     poller.register(sock, select.POLLIN)
-    return poller.poll
+    look: Callable[[float], Any] = poller.poll
+    return look
 
 
 def _nothing(_: float) -> Any:

@@ -9,12 +9,12 @@ failures, and resumes the operation with its answers.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from s3dlio.errors import TransferCancelledError
+from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
@@ -110,7 +110,7 @@ class Lane:
             task.outstanding = 1
             self._tasks.add(task)
             pending = PendingRequest(task, 0, exchange.request)
-            pending.started = time.monotonic()
+            pending.started = system.monotonic()
             self._multiplexer.take_over(pending, exchange, connection)
 
         self._run_one(begin)
@@ -135,13 +135,13 @@ class Lane:
     # -- the loop
 
     def _loop(self) -> None:
-        check_at = time.monotonic() + _CHECK_SECONDS
+        check_at = system.monotonic() + _CHECK_SECONDS
         grace_ends: float | None = None
         self._fill()
         while self._tasks:
             for _ in self._multiplexer.poll(self._timeout()):
                 self._fill()
-            now = time.monotonic()
+            now = system.monotonic()
             if timers := self._queue.timers:
                 woken = timers[0][0] <= now
                 while (due := self._queue.take_due(now)) is not None:
@@ -165,7 +165,7 @@ class Lane:
             return 0.0
         if not queue.timers:
             return _CHECK_SECONDS
-        return min(_CHECK_SECONDS, max(0.0, queue.timers[0][0] - time.monotonic()))
+        return min(_CHECK_SECONDS, max(0.0, queue.timers[0][0] - system.monotonic()))
 
     def _fill(self) -> None:
         """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
@@ -176,10 +176,10 @@ class Lane:
                 pending = ready.popleft()
                 if not pending.started:
                     task = pending.task
-                    pending.started = task.started = task.started or time.monotonic()
+                    pending.started = task.started = task.started or system.monotonic()
                     if (limit := pending.request.service.policy.total_timeout) is not None:
                         pending.ends = pending.started + limit
-                        if time.monotonic() >= pending.ends:
+                        if system.monotonic() >= pending.ends:
                             self._report(pending, overdue(limit))
                             continue
                 multiplexer.start(pending)

@@ -6,13 +6,12 @@ that one connection waits for (opening, TLS, a partial send) holds up another.
 
 from __future__ import annotations
 
-import selectors
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.foreign_errors import from_os_error
+from s3dlio.net import system
 from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import is_out_of_files, opening_fault, overdue
@@ -41,7 +40,7 @@ class Multiplexer:
         self._on_end = on_end
         self._on_more = on_more
         try:
-            self._selector = with_room(selectors.DefaultSelector)
+            self._selector = with_room(system.selector)
         except OSError as error:
             raise from_os_error(error) from error
         self._scratch = bytearray(SCRATCH)
@@ -64,13 +63,13 @@ class Multiplexer:
         if connection.ready:
             self._begin(pending, connection)
         else:
-            pending.deadline = time.monotonic() + pool.http.connect_timeout
+            pending.deadline = system.monotonic() + pool.http.connect_timeout
             self._open(pending, connection)
 
     def take_over(self, pending: PendingRequest, exchange: Exchange, connection: Connection) -> None:
         """Carry on with an exchange that began elsewhere."""
         pending.exchange, pending.connection, pending.reused = exchange, connection, True
-        pending.deadline = time.monotonic() + connection.server.http.read_timeout
+        pending.deadline = system.monotonic() + connection.server.http.read_timeout
         connection.set_blocking(False)
         self._watch(pending, connection, READ)
         self._on_more(pending)
@@ -199,7 +198,7 @@ class Multiplexer:
         except Exception as error:  # it cannot be signed
             self._fail(pending, error)
             return
-        pending.deadline = time.monotonic() + connection.server.http.read_timeout
+        pending.deadline = system.monotonic() + connection.server.http.read_timeout
         self._send(pending, connection, exchange)
 
     def _send(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
@@ -223,7 +222,7 @@ class Multiplexer:
             self._fail(pending, error)
             return
         if exchange.awaiting_continue:
-            pending.deadline = time.monotonic() + CONTINUE_SECONDS
+            pending.deadline = system.monotonic() + CONTINUE_SECONDS
         self._watch(pending, connection, events)
 
     def _watch(self, pending: PendingRequest, connection: Connection, events: int) -> None:
@@ -246,7 +245,7 @@ class Multiplexer:
         elif mask & READ:
             self._receive(pending, connection, exchange)
         else:
-            pending.deadline = time.monotonic() + connection.server.http.read_timeout
+            pending.deadline = system.monotonic() + connection.server.http.read_timeout
             self._send(pending, connection, exchange)
 
     def _receive(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
@@ -267,11 +266,11 @@ class Multiplexer:
         if exchange.done:
             self._complete(pending, connection, exchange)
             return
-        pending.deadline = time.monotonic() + connection.server.http.read_timeout
+        pending.deadline = system.monotonic() + connection.server.http.read_timeout
         if exchange.outgoing:
             self._send(pending, connection, exchange)
         elif exchange.awaiting_continue:
-            pending.deadline = time.monotonic() + CONTINUE_SECONDS
+            pending.deadline = system.monotonic() + CONTINUE_SECONDS
 
     def _complete(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
         """The answer is complete: its connection is idle until the next request, or is closed."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import time
 from collections import deque
 from typing import Any
 
+from s3dlio.net import system
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.message import Request
@@ -58,7 +58,7 @@ class PendingQueue:
 
     def delay(self, seconds: float, task: Any, pending: PendingRequest | None) -> None:
         """Have something of ``task`` wait: a request, or the task itself (None)."""
-        heapq.heappush(self.timers, (time.monotonic() + seconds, next(self._order), task, pending))
+        heapq.heappush(self.timers, (system.monotonic() + seconds, next(self._order), task, pending))
 
     def take_due(self, now: float) -> tuple[Any, PendingRequest | None] | None:
         """What has waited long enough, one at a time, as given to ``delay``; None when there is nothing more."""

@@ -5,7 +5,6 @@ Idle ones are on a stack: putting one there and taking it out takes 0.05 us (1.3
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,6 +13,7 @@ import urllib3
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.net import system
 from s3dlio.net.connection import Connection
 from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.server import Server
@@ -57,7 +57,7 @@ class ConnectionPool(Server):
                 connection = idle.pop()
             except IndexError:
                 return self.acquire_fresh()
-            age = time.monotonic() - connection.idle_since
+            age = system.monotonic() - connection.idle_since
             if age < self.http.pool_idle_seconds and not connection.is_dropped():
                 return connection
             connection.close()
@@ -72,7 +72,7 @@ class ConnectionPool(Server):
             connection.close()
             return
         connection.used = True
-        now = connection.idle_since = time.monotonic()
+        now = connection.idle_since = system.monotonic()
         if len(self._idle) < self.http.max_connections:
             self._idle.append(connection)
         else:
@@ -116,7 +116,7 @@ def with_room(make: Callable[[], T]) -> T:
         if not is_out_of_files(error) or not any(pool._idle for pool in pools):
             raise
         for pool in pools:
-            pool.close_idle(time.monotonic())
+            pool.close_idle(system.monotonic())
     return make()
 
 
@@ -124,7 +124,7 @@ def close_idle(http: HttpSettings) -> None:
     """Close every idle connection under these settings. Other users of them open new ones."""
     for pool in list(_registry.values()):
         if pool.http == http:
-            pool.close_idle(time.monotonic())
+            pool.close_idle(system.monotonic())
 
 
 def pool_for(scheme: str, host: str, port: int | None, http: HttpSettings) -> ConnectionPool:

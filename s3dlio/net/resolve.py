@@ -11,6 +11,7 @@ from typing import Any
 
 from s3dlio.errors import NetworkError
 from s3dlio.forking import ForkLock, native
+from s3dlio.net import system
 
 #: As ``socket.getaddrinfo`` gives it: family, kind, protocol, name, and what ``connect`` takes.
 Address = tuple[Any, ...]
@@ -32,7 +33,7 @@ class Resolution:
         self.done = False
         self._found: Sequence[Address] = ()
         self._failure: BaseException | None = None
-        self._ours, self._theirs = socket.socketpair()
+        self._ours, self._theirs = system.socketpair()
         try:
             threading.Thread(target=self._run, name="s3dlio-resolver", daemon=True).start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down
@@ -73,13 +74,13 @@ def numeric(host: str, port: int) -> Sequence[Address]:
     if ":" not in host and not host.replace(".", "").isdigit():
         return ()
     with contextlib.suppress(OSError, UnicodeError):
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        return system.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     return ()
 
 
 def _look_up(host: str, port: int) -> Sequence[Address]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = system.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise

@@ -7,10 +7,8 @@ a success without a retry gives 1 back, the bucket holds 500).
 
 from __future__ import annotations
 
-import random
-import time
-
 from s3dlio.config.sections import RetrySettings
+from s3dlio.net import system
 from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.response import Response
@@ -111,14 +109,14 @@ class RetryPolicy:
         if attempt >= self.settings.max_attempts or not self.budget.spend(cost):
             return None
         limit = self.total_timeout
-        if limit is not None and time.monotonic() + delay - started > limit:
+        if limit is not None and system.monotonic() + delay - started > limit:
             return None
         return delay
 
 
 def backoff(settings: RetrySettings, attempt: int) -> float:
     """Seconds to wait after attempt ``attempt`` (from 1 on): random, up to a limit that doubles."""
-    return random.uniform(0, min(settings.max_delay, settings.base_delay * 2 ** (attempt - 1)))
+    return system.uniform(0, min(settings.max_delay, settings.base_delay * 2 ** (attempt - 1)))
 
 
 def retry_after(response: Response) -> float | None:
@@ -131,5 +129,5 @@ def retry_after(response: Response) -> float | None:
     if text.isdecimal():
         return float(text)
     moment = moment_of(text)
-    return None if moment is None else max(0.0, moment.timestamp() - time.time())
+    return None if moment is None else max(0.0, moment.timestamp() - system.time())
 

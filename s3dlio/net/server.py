@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from collections.abc import Sequence
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.forking import ForkLock
+from s3dlio.net import system
 from s3dlio.net.proxies import proxy_for
 from s3dlio.net.resolve import Address, Resolution, numeric
 from s3dlio.net.tls import client_context
@@ -68,7 +68,7 @@ class Server:
     def address(self) -> Address | None:
         """One of the server's addresses, each in its turn; None: its name must be resolved first."""
         addresses = self._addresses
-        if not addresses or time.monotonic() - self._resolved_at >= _RESOLVE_SECONDS:
+        if not addresses or system.monotonic() - self._resolved_at >= _RESOLVE_SECONDS:
             addresses = numeric(self.host, self.port)
             if not addresses:
                 return None
@@ -87,7 +87,7 @@ class Server:
 
     def resolved(self, addresses: Sequence[Address]) -> None:
         """Use these addresses for a while."""
-        self._resolved_at = time.monotonic()
+        self._resolved_at = system.monotonic()
         self._resolved = self._addresses = addresses
 
     def avoid(self, address: Address) -> bool:
@@ -104,7 +104,7 @@ class Server:
     def start_socket(self, address: Address) -> socket.socket:
         """A non-blocking socket that connects to an address."""
         family, kind, protocol, _, place = address
-        sock = socket.socket(family, kind, protocol)
+        sock = system.socket(family, kind, protocol)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -18,6 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from s3dlio.config.sections import HttpSettings
+from s3dlio.net import system
 
 
 class Proxy:
@@ -75,7 +76,7 @@ class Tunnel:
         self._result: Future[None] = Future()
         self._abandoned = False
         #: Becomes readable when the thread has ended.
-        self.waiter, theirs = socket.socketpair()
+        self.waiter, theirs = system.socketpair()
 
         def run() -> None:
             with theirs:

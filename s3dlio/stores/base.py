@@ -10,7 +10,6 @@ observers hear of it, once for all stores, for single calls and batches alike. A
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.net import system
 from s3dlio.stores.call import BaseStore, Call
 from s3dlio.stores.checks import check_range, unsupported, writable_memory
 from s3dlio.stores.paging import Paging
@@ -206,9 +206,9 @@ class ObjectStore(BaseStore):
         spent = 0.0
         while True:
             call = self.list_page_call(prefix, recursive, token, start_after)
-            call.spent, begun = spent, time.monotonic()
+            call.spent, begun = spent, system.monotonic()
             page, token = self.execute(call)
-            spent += time.monotonic() - begun  # what the caller does between two pages does not count
+            spent += system.monotonic() - begun  # what the caller does between two pages does not count
             try:
                 paging.check(page.keys or page.prefixes, token)
             except ProtocolError as error:

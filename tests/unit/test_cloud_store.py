@@ -9,6 +9,7 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
+from s3dlio.net import system
 from s3dlio.stores.cloud import store as cloud
 from s3dlio.stores.local.file import FileStore
 from s3dlio.types import ObjectMetadata
@@ -20,7 +21,7 @@ ABOUT = ObjectMetadata(size=5, etag='"e"')
 
 def test_known_sizes_are_dropped_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(cloud.time, "monotonic", lambda: now)
+    monkeypatch.setattr(system, "monotonic", lambda: now)
     store = store_of(NOWHERE, range={"size_cache_seconds": 60})
     for number in range(10 * cloud._TIDY_KNOWN):
         store.remember(f"k{number}", ABOUT)

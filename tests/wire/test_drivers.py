@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +18,7 @@ from s3dlio.config.sections import RetrySettings
 from s3dlio.engine.cancel import AwaitToken, cancelled_by
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.sinks import MemorySink
-from s3dlio.net import blocking, resolve
-from s3dlio.net import server as server_module
+from s3dlio.net import blocking, resolve, system
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pool import ConnectionPool
@@ -297,7 +295,7 @@ def test_a_name_that_does_not_exist(drive: Driver, monkeypatch: pytest.MonkeyPat
     def unknown(*args: object, **options: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(system, "getaddrinfo", unknown)
     with pytest.raises(NetworkError, match="cannot be resolved"):
         drive(get(service_of("http://nowhere.invalid")))
 
@@ -313,13 +311,13 @@ def test_a_resolver_that_is_busy_is_asked_again(drive: Driver, monkeypatch: pyte
 
     with ScriptedServer([[Expect(), HELLO]]) as server:
         service = service_of(f"http://localhost:{server.port}")
-        monkeypatch.setattr(socket, "getaddrinfo", busy)
+        monkeypatch.setattr(system, "getaddrinfo", busy)
         assert drive(get(service)).attempts == 2
         server.assert_consumed()
 
 
 def test_a_name_without_an_address(drive: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [])
+    monkeypatch.setattr(system, "getaddrinfo", lambda *args, **options: [])
     with pytest.raises(NetworkError, match=r"the name 'empty\.test' has no address"):
         drive(get(service_of("http://empty.test")))
 
@@ -331,7 +329,7 @@ class SlowResolver:
         self.answer = threading.Event()
         self.asked = 0
         self._plain: Any = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self._look_up)
+        monkeypatch.setattr(system, "getaddrinfo", self._look_up)
 
     def _look_up(self, host: str, port: int, **options: Any) -> Any:
         if host != "slow.test":
@@ -404,7 +402,7 @@ class FewDescriptors:
                 raise OSError(errno.EMFILE, "Too many open files")
             return plain(*args, **options)
 
-        monkeypatch.setattr(server_module, "socket", SimpleNamespace(**{**vars(socket), "socket": make}))
+        monkeypatch.setattr(system, "socket", make)
 
 
 def test_idle_connections_make_room_where_no_descriptor_is_left(

@@ -22,7 +22,7 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.sources import MemorySource
-from s3dlio.net import blocking, multiplexer, resolve
+from s3dlio.net import blocking, multiplexer, resolve, system
 from s3dlio.net import lane as lane_module
 from s3dlio.net import server as server_module
 from s3dlio.net.lane import Lane
@@ -486,7 +486,7 @@ def test_a_copy_of_the_socket_that_waited_for_a_name_wakes_nobody(monkeypatch: p
 
     monkeypatch.setattr(resolve, "_look_up", looked_up)
     monkeypatch.setattr(server_module, "Resolution", Copied)
-    monkeypatch.setattr(multiplexer.selectors, "DefaultSelector", Counting)
+    monkeypatch.setattr(system, "selector", Counting)
     with ScriptedServer([[Expect(), Wait(0.3), HELLO]]) as server:
         service = service_of(server.endpoint.replace("127.0.0.1", "a-name.example"))
         lane = Lane(window=2)

@@ -10,6 +10,7 @@ import pytest
 
 import s3dlio
 from s3dlio.cli.main import main
+from s3dlio.net import system
 from tests.servers.scripted import Expect, ReceivedRequest, ScriptedServer, respond
 
 ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/name"
@@ -20,7 +21,7 @@ HOST = "name-123456789012.lab.example"
 def _everything_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """All names lead to this machine."""
     real: Callable[..., Any] = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **named: real("127.0.0.1", *rest, **named))
+    monkeypatch.setattr(system, "getaddrinfo", lambda host, *rest, **named: real("127.0.0.1", *rest, **named))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "us-west-2")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
-from s3dlio.net import blocking
+from s3dlio.net import blocking, system
 from s3dlio.net.response import Response
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
@@ -161,7 +160,7 @@ class CloudStore(ObjectStore):
         is compared with the checksum that is known, where reads are."""
         pin = self.service.pin_of(metadata)
         if pin is not None:
-            now = time.monotonic()
+            now = system.monotonic()
             if len(self._known) >= self._tidy_at:
                 self._known = {name: known for name, known in list(self._known.items()) if known.until > now}
                 self._tidy_at = max(_TIDY_KNOWN, 2 * len(self._known))
@@ -180,4 +179,4 @@ class CloudStore(ObjectStore):
     def _reads_at_once(self, known: Known) -> bool:
         ranges = self.settings.range
         large = known.size > max(ranges.chunk, ranges.threshold)
-        return large and ranges.enabled and time.monotonic() < known.until
+        return large and ranges.enabled and system.monotonic() < known.until

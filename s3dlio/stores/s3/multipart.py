@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Iterator
 
 from s3dlio.errors import IntegrityError, ProtocolError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import MemorySource, Source
+from s3dlio.net import system
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
@@ -88,7 +88,7 @@ class MultipartUpload:
         if self._service.sends_checksums:
             fields += [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
         request = self._service.request("POST", self._key, "uploads=", fields)
-        asked = time.monotonic()
+        asked = system.monotonic()
         try:
             response = yield from self._service.send(request, self._key)
             upload_id = xml.text_of(bytes(response.body).decode("utf-8", "replace"), "UploadId")
@@ -98,13 +98,13 @@ class MultipartUpload:
             if write_outcome.may_be_done(error):
                 lost = getattr(error, "attempts", 1)
                 late = getattr(error, "status", None) is None
-                now = time.monotonic()
+                now = system.monotonic()
                 yield from orphaned_uploads.abort_unknown(self._service, self._key, asked, now, lost, late=late)
             raise
         self._id = upload_id
         orphaned_uploads.known.add(upload_id)
         if response.attempts > 1:
-            self._in_doubt = (asked, time.monotonic(), response.attempts - 1)
+            self._in_doubt = (asked, system.monotonic(), response.attempts - 1)
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
         fields: list[tuple[str, str]] = list(headers.sse_customer_fields(self._options.sse_customer_key))

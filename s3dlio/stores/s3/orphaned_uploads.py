@@ -8,9 +8,9 @@ Source: Amazon S3 API Reference, ListMultipartUploads, ListParts, AbortMultipart
 from __future__ import annotations
 
 import logging
-import time
 
 from s3dlio.errors import S3dlioError
+from s3dlio.net import system
 from s3dlio.net.message import Pause
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
@@ -99,8 +99,8 @@ def _begun(service: S3Service, key: str, asked: float, answered: float) -> Steps
     prefix = key[: key.rfind("/") + 1] if service.is_directory else key
     request = service.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
     response: Response = yield from service.send(request, key)
-    now = time_of(response) or time.time()  # the service's clock says when uploads were begun
-    first, last = (now - (time.monotonic() - moment) for moment in (asked, answered))
+    now = time_of(response) or system.time()  # the service's clock says when uploads were begun
+    first, last = (now - (system.monotonic() - moment) for moment in (asked, answered))
     found: list[str] = []
     for name, upload, begun in xml.parse_uploads(response.body):
         if name != key or upload in known or begun is None:
