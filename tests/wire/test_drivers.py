@@ -426,7 +426,7 @@ def test_no_descriptor_left_is_no_failure_of_the_server(drive: Driver, monkeypat
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
     """Every name has these addresses, as ``localhost`` has ``::1`` beside ``127.0.0.1``."""
     monkeypatch.setattr(
-        socket,
+        system,
         "getaddrinfo",
         lambda name, port, **options: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts],
     )
