@@ -18,7 +18,8 @@ from s3dlio.net import blocking
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store
+from s3dlio.stores.s3 import S3Account, S3Store
+from s3dlio.stores.s3.express import ExpressStore
 from s3dlio.stores.s3.hosts import Place, Variant
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import parse

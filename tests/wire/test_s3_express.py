@@ -15,7 +15,8 @@ from s3dlio.errors import BatchError, PermissionDeniedError, ProtocolError
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.stores.cloud import tokens
 from s3dlio.stores.registry import open_store
-from s3dlio.stores.s3 import ExpressStore, S3Account, S3Store, sessions
+from s3dlio.stores.s3 import S3Account, S3Store, sessions
+from s3dlio.stores.s3.express import ExpressStore
 from s3dlio.uri import parse
 from tests.servers.scripted import Action, Expect, ReceivedRequest, ScriptedServer, Send, respond
 from tests.threads import run_in_threads

@@ -10,14 +10,17 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.azure.headers import rfc3339_of_http_date
-from s3dlio.stores.cloud.markup import Element, child_text, children, decoded, local, tree
+from s3dlio.stores.cloud.markup import child_text, children, decoded, local, tree
 from s3dlio.types import ListEntry, ListPage
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 #: The mark of a directory of a hierarchical namespace, or of a blob that represents one in a flat account: tools write
 #: it with any letters, and only a listing with metadata shows it.

@@ -5,11 +5,12 @@ name spaces, CDATA, comments), and the only one where documents are small. No do
 from __future__ import annotations
 
 from collections.abc import Iterator
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 from s3dlio.errors import ProtocolError
 
-Element = ElementTree.Element
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 #: Characters; the largest page of a listing has a tenth of it, and a tree takes many times the memory of its text.
 _LARGEST = 32 << 20
@@ -33,6 +34,8 @@ def tree(text: str, root: str) -> Element:
     Raises:
         ProtocolError: the document is damaged, too large, or another one.
     """
+    from xml.etree import ElementTree  # 10 ms, and most documents are read without
+
     if "<!DOCTYPE" in text or len(text) > _LARGEST:
         raise ProtocolError(f"the answer is no {root} that can be read safely")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -280,6 +279,8 @@ class LocalStore(BlockingStore):
             raise InvalidURIError("the root of the file system is not removed")
         try:
             if recursive:
+                import shutil
+
                 shutil.rmtree(key)
             else:
                 os.rmdir(key)

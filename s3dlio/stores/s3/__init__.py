@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from s3dlio.config.settings import Settings
 from s3dlio.stores.s3.account import S3Account, account_of
-from s3dlio.stores.s3.express import ExpressStore
 from s3dlio.stores.s3.hosts import zone_of
 from s3dlio.stores.s3.store import S3Store
 from s3dlio.types import Observer
 from s3dlio.uri import Location
 
-__all__ = ["ExpressStore", "S3Account", "S3Store", "open_store"]
+__all__ = ["S3Account", "S3Store", "open_store"]
 
 
 def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> S3Store:
@@ -23,5 +22,9 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         MissingDependencyError: signatures need a package that is not installed.
     """
     account = account_of(location, settings)
-    store = ExpressStore if zone_of(location.container) else S3Store
+    store: type[S3Store] = S3Store
+    if zone_of(location.container):
+        from s3dlio.stores.s3.express import ExpressStore
+
+        store = ExpressStore
     return store(account, location.container, location.root, account.settings, observers)

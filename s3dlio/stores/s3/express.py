@@ -7,7 +7,7 @@ for copies and what concerns the bucket itself.
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -97,7 +97,7 @@ class ExpressStore(S3Store):
 
     def _rename(self, source_key: str, key: str) -> Steps[None]:
         # The token makes a second try of the same rename succeed where the first was done.
-        fields = (("x-amz-client-token", uuid.uuid4().hex), ("x-amz-rename-source", encode_key(source_key)))
+        fields = (("x-amz-client-token", os.urandom(16).hex()), ("x-amz-rename-source", encode_key(source_key)))
         yield from self.service.send(self.service.request("PUT", key, "renameObject=", fields), key)
 
     # -- listing

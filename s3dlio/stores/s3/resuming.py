@@ -8,19 +8,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.sources import Source
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.checksums import crc32c_of, update
-from s3dlio.stores.cloud.markup import Element, child_text, children, tree
+from s3dlio.stores.cloud.markup import child_text, children, tree
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphaned_uploads
 from s3dlio.stores.s3.service import S3Service
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import PutOptions
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 log = logging.getLogger("s3dlio.s3")
 

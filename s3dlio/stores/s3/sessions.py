@@ -8,7 +8,6 @@ alone.
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Any
 
 from s3dlio.errors import PermissionDeniedError, ProtocolError
@@ -91,6 +90,8 @@ def parse_session(body: bytes | bytearray) -> Token[Credentials]:
     text = bytes(body).decode("utf-8", "replace")
     parts = [xml.text_of(text, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")]
     key, secret, token, end = (part or "" for part in parts)
+    from datetime import datetime
+
     try:
         expires = datetime.fromisoformat(end).timestamp()
     except ValueError:

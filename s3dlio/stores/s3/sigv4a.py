@@ -4,7 +4,6 @@ awscrt computes it (AWS General Reference, "How AWS SigV4A works").
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -73,6 +72,8 @@ class SigV4ASigner(SigV4Signer):
         auth, http = self._awscrt.auth, self._awscrt.http
         if not all(part.isascii() and part.isprintable() for part in (credentials.access_key, credentials.token or "")):
             raise ConfigError("the access key or session token has characters that no header can carry")
+        from datetime import UTC, datetime
+
         in_query = expires is not None
         place, body_field = auth.AwsSignatureType, auth.AwsSignedBodyHeaderType
         config = auth.AwsSigningConfig(
@@ -83,7 +84,7 @@ class SigV4ASigner(SigV4Signer):
             ),
             region=self.region,
             service=self.service,
-            date=datetime.datetime.fromtimestamp(time.time() + self.skew, datetime.UTC),
+            date=datetime.fromtimestamp(time.time() + self.skew, UTC),
             use_double_uri_encode=False,
             should_normalize_uri_path=False,
             signed_body_value=payload,

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
-from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
-from s3dlio.stores.cloud.markup import Element, child_text, children, decoded, local, tree
+from s3dlio.stores.cloud.markup import child_text, children, decoded, local, tree
 from s3dlio.types import ListEntry, ListPage
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _KEY = re.compile(r"<Key>([^<]*)</Key>")
 _COMMON_PREFIX = re.compile(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>\s*</CommonPrefixes>")
 _REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_ESCAPED = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+)
 #: Characters that XML 1.0 cannot carry, not even escaped.
 NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
@@ -222,6 +226,8 @@ def parse_uploads(body: bytes | bytearray) -> list[tuple[str, str, float | None]
 
 
 def _moment(text: str) -> float | None:
+    from datetime import datetime
+
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
@@ -238,7 +244,7 @@ def render_delete(keys: Iterable[str]) -> bytes:
 
 
 def _escape(text: str) -> str:
-    return escape(text, {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"})
+    return text.translate(_ESCAPED)
 
 
 def parse_delete(body: bytes | bytearray) -> list[tuple[str | None, Failure]]:
