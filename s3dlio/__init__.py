@@ -13,12 +13,15 @@ def _homes() -> dict[str, str]:
     """Every public name with the module that it lives in, as ``__init__.pyi`` says; read once."""
     global _homes_read
     if _homes_read is None:
-        import ast
         import os
 
-        text = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi"))  # also within a zip file
-        imports = [node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
-        _homes_read = {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
+        text = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()  # also of a zip file
+        _homes_read = {}
+        for statement in text.split("\nfrom ")[1:]:  # "module import (name as name, ...)", which takes no parser
+            home, _, names = statement.partition(" import ")
+            for name in names.partition("\n\n")[0].strip("(\n)").split(","):
+                if shown := name.rpartition(" as ")[2].strip():
+                    _homes_read[shown] = home
     return _homes_read
 
 
