@@ -15,9 +15,10 @@ def _homes() -> dict[str, str]:
     if _homes_read is None:
         import os
 
-        text = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()  # also of a zip file
+        # Asked of the loader, for packages in a zip file; the few forms that it has take no parser.
+        text = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()
         _homes_read = {}
-        for statement in text.split("\nfrom ")[1:]:  # "module import (name as name, ...)", which takes no parser
+        for statement in text.split("\nfrom ")[1:]:
             home, _, names = statement.partition(" import ")
             for name in names.partition("\n\n")[0].strip("(\n)").split(","):
                 if shown := name.rpartition(" as ")[2].strip():

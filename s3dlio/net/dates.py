@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import email.utils
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 #: A server's clock in another year is wrong, and no reason to correct ours.
 _CLOCK_YEARS = range(2000, 2200)
@@ -11,6 +13,9 @@ _CLOCK_YEARS = range(2000, 2200)
 
 def moment_of(text: str | None) -> datetime | None:
     """The moment of a date; None without one, or for one that no calendar has."""
+    import email.utils  # 20 ms that a first small read does without
+    from datetime import UTC
+
     try:
         moment = email.utils.parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):  # the second: a zone that is millions of years ahead

@@ -5,11 +5,11 @@ Idle ones are on a stack: putting one there and taking it out takes 0.05 us (1.3
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
-
-import urllib3
+from urllib.parse import urlsplit
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.forking import ForkLock, renewed_in_child
@@ -19,6 +19,8 @@ from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.server import Server
 
 T = TypeVar("T")
+
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]*").fullmatch
 
 #: How often connections that were idle for too long are closed, in seconds. There is no thread for it: ``release`` does
 #: it, for all pools (0.1 us for each).
@@ -141,5 +143,10 @@ def pool_for(scheme: str, host: str, port: int | None, http: HttpSettings) -> Co
 
 def pool_for_url(url: str, http: HttpSettings) -> ConnectionPool:
     """As ``pool_for``, for the scheme, host and port of ``url``."""
-    parts = urllib3.util.parse_url(url)
-    return pool_for(parts.scheme or "https", parts.host or "", parts.port, http)
+    parts = urlsplit(url)
+    if _PLAIN_HOST(parts.hostname or ""):
+        return pool_for(parts.scheme or "https", parts.hostname or "", parts.port, http)
+    import urllib3  # addresses of IPv6 with zones, international names: 50 ms that few need
+
+    found = urllib3.util.parse_url(url)
+    return pool_for(found.scheme or "https", found.host or "", found.port, http)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import urllib.request
-
-import urllib3
+import os
 
 from s3dlio.errors import ConfigError
 
@@ -17,11 +15,17 @@ def proxy_for(scheme: str, host: str, port: int) -> str | None:
     Raises:
         ConfigError: it is no HTTP proxy.
     """
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    import urllib.request
+
     proxies = urllib.request.getproxies_environment()
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy or bypasses(host, port, proxies.get("no", "")):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
+    import urllib3
+
     try:
         kind = urllib3.util.parse_url(proxy).scheme
     except urllib3.exceptions.LocationParseError:

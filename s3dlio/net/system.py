@@ -13,8 +13,6 @@ import socket as _socket
 import time as _time
 from typing import Any
 
-from urllib3.util import wait as _wait
-
 monotonic = _time.monotonic
 perf_counter = _time.perf_counter
 time = _time.time
@@ -25,8 +23,27 @@ uniform = random.uniform
 selector = selectors.DefaultSelector
 #: Makes a poll object; None where the system has none.
 poll: Any = getattr(select, "poll", None)
-wait_for_read = _wait.wait_for_read
-wait_for_write = _wait.wait_for_write
+
+
+def wait_for_read(sock: Any, timeout: float) -> bool:
+    """Wait until a socket has bytes, or the end, for ``timeout`` seconds at most; whether it has."""
+    if poll is None:
+        return bool(select.select([sock], [], [], timeout)[0])
+    return _polled(sock, select.POLLIN, timeout)
+
+
+def wait_for_write(sock: Any, timeout: float) -> bool:
+    """Wait until a socket takes bytes, or has failed, for ``timeout`` seconds at most; whether it does."""
+    if poll is None:
+        return bool(select.select([], [sock], [], timeout)[1])
+    return _polled(sock, select.POLLOUT, timeout)
+
+
+def _polled(sock: Any, event: int, timeout: float) -> bool:
+    poller = poll()
+    poller.register(sock, event)
+    return bool(poller.poll(timeout * 1000))
+
 
 socket = _socket.socket
 socketpair = _socket.socketpair

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from functools import lru_cache
-
-from urllib3.util.ssl_ import create_urllib3_context
 
 from s3dlio.errors import ConfigError
 
@@ -20,9 +19,15 @@ def client_context(ca_bundle: str | None) -> ssl.SSLContext:
     Raises:
         ConfigError: the bundle is not there or holds no certificate.
     """
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-    context.check_hostname = True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which verifies certificates and the names in them
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET  # of TLS 1.2
+    context.post_handshake_auth = True
+    context.hostname_checks_common_name = False
+    if sys.version_info >= (3, 13):
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    if key_log := os.environ.get("SSLKEYLOGFILE"):
+        context.keylog_filename = os.path.expandvars(key_log)
     if ca_bundle is None:
         context.load_default_certs()
         return context

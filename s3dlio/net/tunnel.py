@@ -11,11 +11,7 @@ import ssl
 import threading
 import urllib.parse
 from concurrent.futures import Future
-from http.client import HTTPException
 from typing import Any
-
-import urllib3
-from urllib3.exceptions import HTTPError
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.net import system
@@ -36,6 +32,8 @@ class Proxy:
     def __init__(
         self, url: str, scheme: str, host: str, port: int, http: HttpSettings, context: ssl.SSLContext | None
     ) -> None:
+        import urllib3
+
         #: Its address without credentials.
         self.name = urllib3.util.parse_url(url)._replace(auth=None).url
         self._secure = scheme == "https"
@@ -56,6 +54,10 @@ class Proxy:
 
     def connect(self, connection: Any) -> None:
         """Open ``connection``, blocking: for https a CONNECT exchange with the proxy, then TLS."""
+        from http.client import HTTPException
+
+        from urllib3.exceptions import HTTPError
+
         try:
             if self._secure:
                 self._pool._prepare_proxy(connection)
@@ -118,5 +120,7 @@ def credentials_field(proxy: str) -> bytes:
 
 
 def _credentials(proxy: str) -> dict[str, str]:
+    import urllib3
+
     auth = urllib3.util.parse_url(proxy).auth
     return urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else {}
