@@ -1,16 +1,15 @@
-"""What the machine gives this process: CPUs (affinity, cgroup), NUMA nodes, and how many threads that is good for."""
+"""What the machine gives this process: CPUs (affinity, cgroup), memory, NUMA nodes, and how many threads that is."""
 
 from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 from s3dlio.errors import ConfigError
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
-_NODES = Path("/sys/devices/system/node")
+_CGROUPS = "/sys/fs/cgroup"
+_OWN_CGROUPS = "/proc/self/cgroup"
+_NODES = "/sys/devices/system/node"
 
 
 def affinity_cpu_count() -> int:
@@ -22,7 +21,7 @@ def affinity_cpu_count() -> int:
 
 def cgroup_cpus() -> float | None:
     """How many CPUs' worth of time the process's cgroups, and those above them, allow; None: no limit."""
-    limits = [limit for group in _own_groups() if (limit := _limit_of(group)) is not None]
+    limits = [limit for group in _own_groups("cpu") if (limit := _cpu_limit(group)) is not None]
     return min(limits, default=None)
 
 
@@ -30,6 +29,23 @@ def available_cpus() -> int:
     """How many CPUs this process can keep busy: those that it may run on, or fewer where its cgroup has a quota."""
     allowed, quota = affinity_cpu_count(), cgroup_cpus()
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def cgroup_memory() -> int | None:
+    """How many bytes of memory the process's cgroups, and those above them, allow; None: no limit."""
+    files = ("memory.max", "memory.high", "memory.limit_in_bytes")
+    found = (_text_of(f"{group}/{name}") for group in _own_groups("memory") for name in files)
+    return min((int(text) for text in found if text.isdecimal()), default=None)
+
+
+def available_memory() -> int:
+    """How many bytes of memory this process can have: the machine's, or less where its cgroup has a limit."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        total = 8 << 30
+    limit = cgroup_memory()
+    return total if limit is None else min(total, limit)
 
 
 def total_cpus() -> int:
@@ -40,9 +56,11 @@ def total_cpus() -> int:
 def numa_nodes() -> dict[int, frozenset[int]]:
     """The NUMA nodes of the machine, each with its CPUs; empty where the system does not tell."""
     found = {}
-    for path in _NODES.glob("node[0-9]*/cpulist"):
-        if text := _text_of(path):
-            found[int(path.parent.name.removeprefix("node"))] = parse_cpu_list(text)
+    names = os.listdir(_NODES) if os.path.isdir(_NODES) else []
+    for name in names:
+        number = name.removeprefix("node")
+        if number != name and number.isdecimal() and (text := _text_of(f"{_NODES}/{name}/cpulist")):
+            found[int(number)] = parse_cpu_list(text)
     return dict(sorted(found.items()))
 
 
@@ -96,34 +114,37 @@ get_affinity_cpu_count = affinity_cpu_count
 recommended_data_gen_threads = recommended_threads
 
 
-def _own_groups() -> list[Path]:
-    """The directories of this process's cgroups that may limit CPU time, and of all above them."""
-    found: list[Path] = []
+def _own_groups(controller: str) -> list[str]:
+    """The directories of this process's cgroups that may limit what ``controller`` has, and of all above them."""
+    found: list[str] = []
     for line in _text_of(_OWN_CGROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            tops = [_CGROUPS, _CGROUPS / "unified"]  # version 2
-        elif "cpu" in controllers.split(","):
-            tops = [_CGROUPS / controllers, _CGROUPS / "cpu"]  # version 1
+            tops = [f"{_CGROUPS}", f"{_CGROUPS}/unified"]  # version 2
+        elif controller in controllers.split(","):
+            tops = [f"{_CGROUPS}/{controllers}", f"{_CGROUPS}/{controller}"]  # version 1
         else:
             continue
         own = path.strip("/")
-        for top in tops:
-            found += [top / own, *(top / above for above in Path(own).parents)]
+        while own:
+            found += [f"{top}/{own}" for top in tops]
+            own = own.rpartition("/")[0]
+        found += tops
     return found
 
 
-def _limit_of(group: Path) -> float | None:
-    quota, _, period = _text_of(group / "cpu.max").partition(" ")
+def _cpu_limit(group: str) -> float | None:
+    quota, _, period = _text_of(f"{group}/cpu.max").partition(" ")
     if not quota:
-        quota, period = _text_of(group / "cpu.cfs_quota_us"), _text_of(group / "cpu.cfs_period_us")
+        quota, period = _text_of(f"{group}/cpu.cfs_quota_us"), _text_of(f"{group}/cpu.cfs_period_us")
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None  # "max", -1, or no such file
     return int(quota) / int(period)
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: str) -> str:
     try:
-        return path.read_text().strip()
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
     except OSError:
         return ""

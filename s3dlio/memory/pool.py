@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import math
 import mmap
 import os
 from collections import deque
@@ -26,6 +27,7 @@ from typing import Any
 
 from s3dlio.errors import ConfigError
 from s3dlio.forking import renewed_in_child
+from s3dlio.hardware import available_memory
 from s3dlio.memory.buffers import hide_from_collector
 
 PAGE = mmap.PAGESIZE
@@ -36,8 +38,11 @@ ALIGNMENT = 4096  # what O_DIRECT asks of lengths and offsets on any common devi
 
 _DONT_NEED: int | None = getattr(mmap, "MADV_DONTNEED", None)  # read here: at exit a module may be empty already
 _MAX = 1 << 48  # bytes; what a process can address at most
-_CHUNK = 1 << 20  # small slabs are cut from chunks of this size: one mapping each would exhaust vm.max_map_count
-_HUGE = 2 << 20  # from this size on huge pages are asked for: a first read goes 3 to 4 times as fast (docs/memory.md)
+_HUGE = 2 << 20  # the size of a huge page: what is mapped in these is asked for as such (docs/memory.md)
+#: Slabs smaller than this are cut from larger mappings. One each would exhaust vm.max_map_count, and the first touch of
+#: 128 KiB costs 70 us as 32 pages of its own, 20 as its share of a huge page.
+_OWN_MAPPING = 4 << 20
+_FIRST_CHUNK = 1 << 20  # the first mapping that small slabs are cut from: a program that needs one or two pays no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +94,54 @@ class _SizeClass:
             address = self.idle.popleft()
         except IndexError:
             return False
-        if self.capacity >= _CHUNK:
-            self.mapped.pop(address)[0].close()
-        else:
-            # A part of a chunk cannot be unmapped without splitting the mapping, so the slab keeps its address.
-            # Where the system has no such call (Windows) small slabs stay resident.
-            mapping, offset = self.mapped[address]
-            if _DONT_NEED is not None:
-                mapping.madvise(_DONT_NEED, offset, self.capacity)
-            self.cold.append(address)
+        mapping, offset = self.mapped[address]
+        if self.capacity >= _OWN_MAPPING:
+            del self.mapped[address]
+            mapping.close()
+            return True
+        # A part of a mapping cannot be unmapped without splitting it, so slabs keep their addresses. Where the system
+        # has no such call (Windows) they stay resident.
+        going = self._with_neighbours(address)
+        if _DONT_NEED is not None:
+            mapping.madvise(_DONT_NEED, offset + min(going) - address, len(going) * self.capacity)
+        self.cold += going
         return True
 
-    def _map(self) -> None:
-        length = max(self.capacity, _CHUNK // self.capacity * self.capacity)
+    def _with_neighbours(self, address: int) -> list[int]:
+        """A slab, and those of its mapping that have become idle right after it, one beside the other: what was leased
+        together mostly ends together, and a huge page is freed, and had again, only as a whole."""
+        mapping, going = self.mapped[address][0], [address]
+        low, high = address - self.capacity, address + self.capacity
         try:
-            mapping = _map_private(length)
+            while (other := self.idle[0]) in (low, high) and self.mapped[other][0] is mapping:
+                self.idle.remove(other)  # it is the first
+                going.append(other)
+                low, high = min(low, other - self.capacity), max(high, other + self.capacity)
+        except (IndexError, ValueError):
+            pass  # there is none, or another thread took it
+        return going
+
+    def _map(self) -> None:
+        length = self._next_chunk()
+        try:
+            mapping, start = _map_private(length)
         except MemoryError:
             self.pool.trim()  # what is idle may be what is missing
-            mapping = _map_private(length)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-        for offset in range(length - self.capacity, -1, -self.capacity):
-            self.mapped[start + offset] = (mapping, offset)
-            self.cold.append(start + offset)
+            length = self.capacity
+            mapping, start = _map_private(length)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+        for offset in range(start + length - self.capacity, start - 1, -self.capacity):
+            self.mapped[base + offset] = (mapping, offset)
+            self.cold.append(base + offset)
+
+    def _next_chunk(self) -> int:
+        """Bytes of the next mapping: a multiple of the capacity, and of huge pages where many slabs are cut from it."""
+        capacity = self.capacity
+        if capacity >= _OWN_MAPPING:
+            return capacity
+        if not self.mapped and capacity < _HUGE:
+            return max(capacity, _FIRST_CHUNK // capacity * capacity)
+        return math.lcm(capacity, _HUGE)
 
 
 def _exporter_type(home: _SizeClass) -> Any:
@@ -123,18 +154,29 @@ def _exporter_type(home: _SizeClass) -> Any:
     return type("Exporter", (ctypes.c_ubyte * home.capacity,), {"__slots__": (), "__del__": leave})
 
 
-def _map_private(length: int) -> mmap.mmap:
-    """Zeroed memory of this process alone: a forked child has its own copy, and may return it to its own pool."""
+def _map_private(length: int) -> tuple[mmap.mmap, int]:
+    """Zeroed memory of this process alone: a forked child has its own copy, and may return it to its own pool.
+
+    Returns the mapping, and where in it the ``length`` bytes begin: at a huge page if they are that many.
+    """
+    mapping = _map_anonymous(length)
+    if length < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return mapping, 0
+    if start := -ctypes.addressof(ctypes.c_char.from_buffer(mapping)) % _HUGE:  # Linux before 6.7 maps anywhere
+        mapping = _map_anonymous(length + _HUGE)
+        start = -ctypes.addressof(ctypes.c_char.from_buffer(mapping)) % _HUGE
+    with contextlib.suppress(OSError):  # a kernel built without huge pages: only the first touch is slower
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+    return mapping, start
+
+
+def _map_anonymous(length: int) -> mmap.mmap:
     try:
         if os.name == "nt":
             return mmap.mmap(-1, length)
-        mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as exc:
         raise MemoryError(f"cannot map {length} bytes for a buffer: {exc.strerror or exc}") from exc
-    if length >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel built without huge pages: only the first touch is slower
-            mapping.madvise(mmap.MADV_HUGEPAGE)
-    return mapping
 
 
 def _capacity(size: int) -> int:
@@ -147,12 +189,9 @@ def _capacity(size: int) -> int:
 
 
 def _default_idle_bytes() -> int:
-    """A share of the machine's memory that nobody misses, and enough for 8 buffers of 64 MiB in flight."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        memory = 8 << 30
-    return max(64 << 20, min(512 << 20, memory // 16))
+    """A share of the memory of this process that nobody misses, and enough for 8 buffers of 64 MiB in flight."""
+    memory = available_memory()
+    return max(min(64 << 20, memory // 4), min(512 << 20, memory // 16))
 
 
 class BufferPool:
@@ -162,21 +201,30 @@ class BufferPool:
     them by bytes in flight. Beyond the bound the class of slabs that was not used for longest shrinks first.
 
     Args:
-        max_idle_bytes: bytes of returned memory that stay resident; 0 keeps none. Default: 1/16 of the machine's
-            memory, between 64 MiB and 512 MiB.
+        max_idle_bytes: bytes of returned memory that stay resident; 0 keeps none. Default: 1/16 of the memory that the
+            machine, or the process's cgroup, has, between 64 MiB (or a quarter, where that is less) and 512 MiB.
 
     Raises:
         ValueError: `max_idle_bytes` is negative.
     """
 
     def __init__(self, max_idle_bytes: int | None = None) -> None:
-        if max_idle_bytes is None:
-            max_idle_bytes = _default_idle_bytes()
-        if max_idle_bytes < 0:
+        if max_idle_bytes is not None and max_idle_bytes < 0:
             raise ConfigError(f"max_idle_bytes must be 0 or more, got {max_idle_bytes}")
-        self.max_idle_bytes = max_idle_bytes
+        self._max_idle_bytes = max_idle_bytes
         self._classes: dict[int, _SizeClass] = {}
         self._clock = itertools.count(1)
+
+    @property
+    def max_idle_bytes(self) -> int:
+        """How many bytes of returned memory stay resident."""
+        if self._max_idle_bytes is None:
+            self._max_idle_bytes = _default_idle_bytes()
+        return self._max_idle_bytes
+
+    @max_idle_bytes.setter
+    def max_idle_bytes(self, value: int) -> None:
+        self._max_idle_bytes = value
 
     def lease(self, size: int) -> memoryview:
         """Writable memory of `size` bytes: format 'B', one dimension, page-aligned start, content undefined.
@@ -190,7 +238,7 @@ class BufferPool:
         if not 0 <= size <= _MAX:
             raise ConfigError(f"the size of a buffer must be from 0 to {_MAX} bytes, got {size}")
         capacity = _capacity(size)
-        home = self._classes.get(capacity) or self._classes.setdefault(capacity, _SizeClass(self, capacity))
+        home = self._classes.get(capacity) or self._new_class(capacity)
         home.last_used = next(self._clock)
         return home.lease()[:size]
 
@@ -229,9 +277,14 @@ class BufferPool:
         let go, since a first write to a page shared with the parent costs a copy, more than a fresh page does."""
         self.trim()
 
+    def _new_class(self, capacity: int) -> _SizeClass:
+        _ = self.max_idle_bytes  # known from now on: it may take reading files, which finalizers do not
+        return self._classes.setdefault(capacity, _SizeClass(self, capacity))
+
     def _settle(self) -> None:
-        if self._idle_bytes() > self.max_idle_bytes:
-            self.trim(self.max_idle_bytes)
+        bound = self._max_idle_bytes
+        if bound is not None and self._idle_bytes() > bound:
+            self.trim(bound)
 
     def _idle_bytes(self) -> int:
         return sum([len(home.idle) * home.capacity for home in list(self._classes.values())])

@@ -55,6 +55,23 @@ def test_a_quota_of_version_1(machine: Path) -> None:
     assert hardware.cgroup_cpus() is None
 
 
+@pytest.mark.parametrize(("own", "files", "limit"), [
+    ("0::/a/b\n", {"a/b/memory.max": "max\n"}, None),
+    ("0::/a/b\n", {"a/b/memory.max": "1073741824\n"}, 1 << 30),
+    ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "2147483648\n", "a/memory.high": "1048576\n"}, 1 << 20),
+    ("4:memory:/job/step\n0::/\n", {"memory/job/step/memory.limit_in_bytes": "9223372036854771712\n",
+                                   "memory/job/memory.limit_in_bytes": "536870912\n"}, 512 << 20),
+    ("4:memory:/not/seen/here\n", {"memory/memory.limit_in_bytes": "1048576\n"}, 1 << 20),
+])  # fmt: skip
+def test_the_memory_of_a_cgroup(machine: Path, own: str, files: dict[str, str], limit: int | None) -> None:
+    total = hardware.available_memory()
+    write(machine / "own", own)
+    for name, text in files.items():
+        write(machine / "cgroup" / name, text)
+    assert hardware.cgroup_memory() == limit
+    assert hardware.available_memory() == (total if limit is None else limit)
+
+
 def test_numa_nodes(machine: Path) -> None:
     write(machine / "node/node0/cpulist", "0-1,8\n")
     write(machine / "node/node10/cpulist", "12\n")

@@ -145,7 +145,7 @@ def test_the_idle_bound_holds_after_every_return(size: int) -> None:
         assert pool.stats().idle_bytes <= bound
         lease = None
     assert pool.stats().leased == 0
-    assert pool.stats().idle_bytes > bound - 2 * size
+    assert pool.stats().idle_bytes > bound - 2 * size - 2 * MIB  # neighbours go together
 
 
 def test_a_pool_that_keeps_nothing() -> None:
@@ -185,6 +185,37 @@ def test_idle_memory_that_was_let_go_is_not_resident() -> None:
     before = resident()
     pool.trim()
     assert before - resident() > 12 * MIB
+
+
+def huge_pages() -> bool:
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
+            return "[never]" not in file.read()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not huge_pages(), reason="the kernel has no huge pages")
+@pytest.mark.parametrize("size", [96 << 10, 128 << 10, MIB])
+def test_many_small_buffers_are_touched_as_huge_pages(size: int) -> None:
+    """Also those that were with the kernel meanwhile."""
+    pool = BufferPool()
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        leases = [pool.lease(size) for _ in range(32 * MIB // size)]
+        for lease in leases:
+            lease[:: mmap.PAGESIZE] = bytes(len(lease[:: mmap.PAGESIZE]))
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        assert faults < 32 * MIB // mmap.PAGESIZE // 2
+        del lease
+        leases.clear()
+        pool.trim()
+
+
+def test_the_bound_follows_the_limit_of_the_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, bound in ((128, 32), (512, 64), (4096, 256), (100_000, 512)):
+        monkeypatch.setattr("s3dlio.memory.pool.available_memory", lambda limit=limit: limit * MIB)
+        assert BufferPool().max_idle_bytes == bound * MIB
 
 
 def resident() -> int:
@@ -400,4 +431,4 @@ def test_an_interrupt_loses_no_slab() -> None:
 def test_the_default_pool_is_one() -> None:
     assert default_pool() is default_pool()
     assert not hasattr(builtins, "kept")
-    assert 64 * MIB <= default_pool().max_idle_bytes <= 512 * MIB
+    assert default_pool().max_idle_bytes <= 512 * MIB
