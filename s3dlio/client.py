@@ -80,11 +80,13 @@ class Client(Session):
         super().__init__(Settings.resolve(**given) if settings is None else settings.replace(**given))
 
     def close(self) -> None:
-        """Wait for running batches, let the threads go and close idle connections. The client can be used again.
+        """Wait for running batches and calls, let the threads go and close idle connections. The client can be used
+        again.
 
         Connections are shared by all clients with the same ``http`` settings: those that are in use stay.
         """
         self.executor.shutdown()
+        self.close_lanes()
         # Where no service was talked to, the module was never imported and need not be.
         if pools := sys.modules.get("s3dlio.net.pool"):
             settings = self.settings

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from s3dlio.config.settings import Settings
 from s3dlio.engine.executor import BaseExecutor, Executor
+from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import Stores
 from s3dlio.types import Observer
+
+if TYPE_CHECKING:
+    from s3dlio.engine.lanes import Lanes
+
+#: Connections that a resident lane has in use, at most.
+_LANE_WINDOW = 256
 
 
 class Session:
@@ -21,16 +29,34 @@ class Session:
     """
 
     def __init__(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
+        self._lock = ForkLock()
         self._use(settings, observers)
 
     def _use(self, settings: Settings, observers: Sequence[Observer]) -> None:
         self.settings = settings
+        self._lanes: Lanes | None = None
         self.executor: BaseExecutor = Executor(settings.executor.threads)
         self.stores = Stores(settings, observers)
 
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings from now on. Operations that are running end with the ones they began with."""
         self._use(settings, self.stores.observers)
+
+    @property
+    def lanes(self) -> Lanes:
+        """The resident lanes, made when they are first needed."""
+        lanes = self._lanes
+        if lanes is None:
+            from s3dlio.engine.lanes import Lanes
+
+            with self._lock:
+                lanes = self._lanes = self._lanes or Lanes(min(_LANE_WINDOW, self.settings.http.max_connections))
+        return lanes
+
+    def close_lanes(self) -> None:
+        """Let the resident lanes go, when the calls that they run have ended."""
+        if self._lanes is not None:
+            self._lanes.close()
 
     def store_for(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:
         """The store of a URI's container, and the key within it.

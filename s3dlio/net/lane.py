@@ -21,14 +21,13 @@ from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, Cleanu
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
+from s3dlio.net.inbox import Inbox
 from s3dlio.net.message import Pause, Request
 from s3dlio.net.multiplexer import Multiplexer
 from s3dlio.net.pending import PendingQueue, PendingRequest
 from s3dlio.net.response import Response
 from s3dlio.net.retry import THROTTLED
-from s3dlio.net.task import Operation, Task, ask
-
-Done = Callable[[int, Any, "BaseException | None"], None]
+from s3dlio.net.task import Done, Operation, Task, ask
 
 _END: tuple[int, Any] = (-1, None)
 
@@ -65,14 +64,18 @@ class Lane:
         self._sets: deque[Task] = deque()  # tasks with more requests to start
         self._tasks: set[Task] = set()
         self._calls: Iterator[tuple[int, Operation] | None] | None = None
-        self._done: Done = _unused
-
-    # -- the public face
+        self._done: Done = _ignored
+        self._check_at = system.monotonic() + _CHECK_SECONDS
+        self._grace_ends: float | None = None
 
     @property
     def busy(self) -> bool:
         """Operations are running: the iterator of calls must not block."""
         return bool(self._tasks)
+
+    def open_inbox(self) -> Inbox:
+        """Let other threads ask something of this lane from now on (``Inbox.post``)."""
+        return self._multiplexer.open_inbox()
 
     def run(self, calls: Iterable[tuple[int, Operation] | None], done: Done) -> None:
         """Run every call of ``calls``, which is read lazily; ``done(index, result, error)`` is called for each.
@@ -104,7 +107,7 @@ class Lane:
         answers: list[Response] = []
 
         def begin() -> None:
-            task = Task(0, ask(exchange.request, answers))
+            task = Task(0, ask(exchange.request, answers), self._done)
             next(task.steps)
             task.answers = [None]
             task.outstanding = 1
@@ -135,29 +138,38 @@ class Lane:
     # -- the loop
 
     def _loop(self) -> None:
-        check_at = system.monotonic() + _CHECK_SECONDS
-        grace_ends: float | None = None
         self._fill()
         while self._tasks:
-            for _ in self._multiplexer.poll(self._timeout()):
+            self.turn(self._timeout())
+
+    def turn(self, timeout: float | None) -> None:
+        """One step of the loop: wait for events, ``timeout`` seconds at most (None: for ever), and handle them."""
+        for _ in self._multiplexer.poll(timeout):
+            self._fill()
+        now = system.monotonic()
+        if timers := self._queue.timers:
+            woken = timers[0][0] <= now
+            while (due := self._queue.take_due(now)) is not None:
+                self._wake(*due)
+            if woken:
                 self._fill()
-            now = system.monotonic()
-            if timers := self._queue.timers:
-                woken = timers[0][0] <= now
-                while (due := self._queue.take_due(now)) is not None:
-                    self._wake(*due)
-                if woken:
-                    self._fill()
-            if now < check_at:
-                continue
-            check_at = now + _CHECK_SECONDS
-            self._multiplexer.expire(now)
-            self._fill()  # perhaps nothing is in flight any more
-            if grace_ends is not None and now > grace_ends:
-                self._abandon()
-            elif grace_ends is None and self._cancel is not None and self._cancel.cancelled:
-                grace_ends = now + GRACE_SECONDS
-                self._cancel_all()
+        inbox = self._multiplexer.inbox
+        if inbox is not None and inbox.works:
+            inbox.run()
+            self._fill()
+        if now >= self._check_at:
+            self._check(now)
+
+    def _check(self, now: float) -> None:
+        """Ten times a second: deadlines and cancellation."""
+        self._check_at = now + _CHECK_SECONDS
+        self._multiplexer.expire(now)
+        self._fill()  # perhaps nothing is in flight any more
+        if self._grace_ends is not None and now > self._grace_ends:
+            self._abandon(self._tasks)
+        elif self._grace_ends is None and self._cancel is not None and self._cancel.cancelled:
+            self._grace_ends = now + GRACE_SECONDS
+            self._cancel_all()
 
     def _timeout(self) -> float:
         queue = self._queue
@@ -198,7 +210,7 @@ class Lane:
                 return
 
     def _begin(self, index: int, steps: Any) -> None:
-        task = Task(index, steps, self._started)
+        task = Task(index, steps, self._done, self._started)
         self._tasks.add(task)
         self._advance(task, None, None)
 
@@ -214,10 +226,10 @@ class Lane:
             self._tasks.discard(task)
             if self._limit is not None:
                 self._limit.succeeded()
-            self._done(task.index, stop.value, None)
+            task.done(task.index, stop.value, None)
         except BaseException as raised:
             self._tasks.discard(task)
-            self._done(task.index, None, raised)
+            task.done(task.index, None, raised)
             if not isinstance(raised, Exception):
                 raise
         else:
@@ -262,8 +274,6 @@ class Lane:
             self._advance(task, None, task.failed)
         else:
             self._advance(task, task.answers if task.many else task.answers[0], None)
-
-    # -- what the multiplexer reports
 
     def _on_more(self, pending: PendingRequest) -> None:
         """The head asked for more requests: they run beside this one and belong to the same task."""
@@ -354,29 +364,30 @@ class Lane:
             self._sets.remove(task)
         task.outstanding -= self._multiplexer.drop(task) + self._queue.remove(task)
 
-    # -- the end
-
     def _cancel_all(self) -> None:
         """Start nothing more; every operation may clean up."""
         self._calls = None
         for task in list(self._tasks):
-            self._fail_task(task, TransferCancelledError("given up because its batch was cancelled"))
-            self._settle(task)
+            self._give_up(task, "given up because its batch was cancelled")
+
+    def _give_up(self, task: Task, reason: str) -> None:
+        self._fail_task(task, TransferCancelledError(reason))
+        self._settle(task)
 
     def _clean_up(self) -> None:
         """After an interrupt, or a failure of ``done`` or of the calls: operations clean up on a lane of their own,
-        since an interrupt may have left this one in any state. Their results are not reported."""
+        unreported, since an interrupt may have left this one in any state."""
         self._multiplexer.close()
         endings = [Cleanup(task.steps) for task in self._tasks]
         self._tasks.clear()
-        Lane(window=self.window, cancel=CleanupDeadline()).run(enumerate(endings), lambda index, result, error: None)
+        Lane(window=self.window, cancel=CleanupDeadline()).run(enumerate(endings), _ignored)
 
-    def _abandon(self) -> None:
+    def _abandon(self, tasks: Iterable[Task]) -> None:
         """Give up operations that are still cleaning up when the time for that is over."""
-        for task in list(self._tasks):
+        for task in list(tasks):
+            self._tasks.discard(task)
             task.steps.close()
-            self._done(task.index, None, TransferCancelledError("given up while cleaning up after a cancellation"))
-        self._tasks.clear()
+            task.done(task.index, None, TransferCancelledError("given up while cleaning up after a cancellation"))
 
     def _close(self) -> None:
         self._multiplexer.close()
@@ -385,5 +396,5 @@ class Lane:
         self._tasks.clear()
 
 
-def _unused(index: int, result: Any, error: BaseException | None) -> None:
-    raise AssertionError("a lane reports before it runs")
+def _ignored(*outcome: Any) -> None:
+    """Nobody wants to know."""

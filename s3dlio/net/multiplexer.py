@@ -15,6 +15,7 @@ from s3dlio.net import system
 from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import is_out_of_files, opening_fault, overdue
+from s3dlio.net.inbox import Inbox
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.pool import ConnectionPool, with_room
 
@@ -48,6 +49,8 @@ class Multiplexer:
         #: What has begun and not ended, by file descriptor.
         self.in_flight: dict[int, PendingRequest] = {}
         self._idle: dict[ConnectionPool, list[Connection]] = {}
+        #: What other threads ask of the lane; None: nobody can.
+        self.inbox: Inbox | None = None
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
 
     # -- the public face
@@ -76,10 +79,25 @@ class Multiplexer:
         if exchange.done:
             self._complete(pending, connection, exchange)
 
-    def poll(self, timeout: float) -> Iterator[None]:
-        """Wait for events, at most ``timeout`` seconds, and handle them; at each yield requests may be started."""
+    def open_inbox(self) -> Inbox:
+        """The inbox, which ends the waiting in ``poll`` from now on."""
+        if self.inbox is None:
+            inbox = with_room(Inbox)
+            self._selector.register(inbox.fileno(), READ)
+            self.inbox = inbox
+        return self.inbox
+
+    def poll(self, timeout: float | None) -> Iterator[None]:
+        """Wait for events, at most ``timeout`` seconds (None: until one comes), and handle them; at each yield
+        requests may be started."""
         self._closed.clear()
-        for number, (key, mask) in enumerate(self._selector.select(timeout), 1):
+        inbox = self.inbox
+        if inbox is None:
+            events = self._selector.select(timeout)
+        else:
+            events = self._selector.select(timeout if inbox.rest() else 0.0)
+            inbox.resting = False
+        for number, (key, mask) in enumerate(events, 1):
             fd = key.fd
             if fd in self._closed:
                 continue
@@ -126,6 +144,18 @@ class Multiplexer:
                 self._discard(pending.connection)
                 pending.connection = None
         return len(dropped)
+
+    def give_back(self) -> float:
+        """Idle connections go to their pools; returns after how many seconds they are to be closed there."""
+        longest = 0.0
+        for pool, connections in self._idle.items():
+            longest = max(longest, pool.http.pool_idle_seconds)
+            while connections:
+                connection = connections.pop(0)
+                self._unwatch(connection)
+                pool.release(connection, reusable=True)
+        self._idle.clear()
+        return longest
 
     def close(self) -> None:
         """Give up everything in flight; idle connections go back to their pools.
@@ -296,7 +326,10 @@ class Multiplexer:
     # -- connections
 
     def _on_idle(self, fd: int) -> None:
-        """An idle connection became readable: its server has closed it, or sent bytes unasked."""
+        """An idle connection became readable: its server has closed it, or sent bytes unasked. Or the inbox was."""
+        if self.inbox is not None and fd == self.inbox.fileno():
+            self.inbox.woken()
+            return
         for idle in self._idle.values():
             for connection in idle:
                 if connection.fd == fd:

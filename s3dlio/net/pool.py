@@ -109,6 +109,11 @@ def _reap(now: float) -> None:
         pool.close_idle(now - pool.http.pool_idle_seconds)
 
 
+def close_overdue(now: float) -> None:
+    """Close the connections that have been idle for too long, for those who wait for nothing else."""
+    _reap(now)
+
+
 def with_room(make: Callable[[], T]) -> T:
     """The result of ``make``, which takes a descriptor: where none is left, idle connections are closed first."""
     try:

@@ -6,6 +6,8 @@ names hold the functions themselves: a call costs what ``time.monotonic()`` cost
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import select
 import selectors
@@ -50,3 +52,50 @@ socketpair = _socket.socketpair
 getaddrinfo = _socket.getaddrinfo
 #: Of a socket, past what a subclass makes of it: ``shutdown(sock, how)``.
 shutdown = _socket.socket.shutdown
+
+
+class EventFd:
+    """Wakes a selector from another thread. Its descriptor is closed when nobody holds it any more: a thread that
+    wakes it at that moment never writes to another file."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def wake(self) -> None:
+        """Have the selector return. From any thread and signal handler."""
+        os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> None:
+        """The selector has returned: from now on it waits again."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._fd)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._fd)
+
+
+class WakingPair:
+    """As :class:`EventFd`, where the system has none: two sockets."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full of calls that it has not answered yet
+            self._writer.send(b"\0")
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._reader.recv(4096)
+
+
+waker: Any = EventFd if hasattr(os, "eventfd") else WakingPair

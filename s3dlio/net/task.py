@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
+
+#: Called when an operation has ended: with its index, and its result or its error.
+Done = Callable[[int, Any, "BaseException | None"], None]
 
 
 class Operation(Protocol):
@@ -22,15 +25,18 @@ class Task:
     Args:
         index: its number among the operations of the lane.
         steps: the operation.
+        done: who hears of its end.
         started: the moment (``time.monotonic``) from which the time for the whole operation counts; 0: when its first
             request is sent.
     """
 
-    __slots__ = ("answers", "cleaning", "failed", "index", "many", "outstanding", "requests", "started", "steps")
+    __slots__ = ("answers", "cleaning", "done", "failed", "index", "many", "outstanding", "requests", "started",
+                 "steps")  # fmt: skip
 
-    def __init__(self, index: int, steps: Any, started: float = 0.0) -> None:
+    def __init__(self, index: int, steps: Any, done: Done, started: float = 0.0) -> None:
         self.index = index
         self.steps = steps
+        self.done = done
         self.started = started
         #: Something has failed, and what follows has the time of a whole operation again.
         self.cleaning = False
