@@ -140,6 +140,10 @@ class TransferSettings(Section):
     max_in_flight_bytes: int = setting(
         1024 * MiB, size(1), "bytes that a batch of writes holds in flight at most", "S3DLIO_MAX_IN_FLIGHT_BYTES"
     )  # fmt: skip
+    adaptive: bool = setting(
+        True, flag, "a batch has as many operations in flight as pay, up to its max_in_flight, and fewer while the "
+        "service throttles; off: always max_in_flight", "S3DLIO_ADAPTIVE"
+    )  # fmt: skip
     put_verify: bool = setting(
         False, flag_or_off, "after every put of one object, ask the store for its size and compare", "S3DLIO_PUT_VERIFY"
     )  # fmt: skip

@@ -1,13 +1,15 @@
-"""Limits of a batch: the check of how many operations it may have in flight, and a budget of bytes in memory."""
+"""What a batch may have in flight: so many operations, as many of them as pay, and so many bytes."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
+from s3dlio.config.sections import TransferSettings
 from s3dlio.config.sizes import shown
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError
+from s3dlio.net.adaptive import AdaptiveLimit, FixedLimit
 
 
 def check_width(max_in_flight: Any, *aliases: Any) -> int:
@@ -69,3 +71,32 @@ class ByteBudget:
         with self._changed:
             self.in_flight -= size
             self._changed.notify_all()
+
+
+class Admission:
+    """What one batch may have in flight, on its lane and in its blocking loops together.
+
+    Args:
+        width: operations, at most; on a lane requests, too, however many an operation makes.
+        max_bytes: bytes that its writes hold in memory, at most; None: no limit.
+        adaptive: fewer operations on the lane where more do not pay (:class:`s3dlio.net.adaptive.AdaptiveLimit`).
+    """
+
+    __slots__ = ("budget", "limit", "width")
+
+    def __init__(self, width: int, max_bytes: int | None = None, *, adaptive: bool = True) -> None:
+        self.width = width
+        self.budget = None if max_bytes is None else ByteBudget(max_bytes)
+        #: Of the operations on the lane; a call that blocks takes its place from there.
+        self.limit = AdaptiveLimit(width) if adaptive else FixedLimit(width)
+
+    @classmethod
+    def of(cls, settings: TransferSettings, width: int, *, bounded: bool = False) -> Admission:
+        """What a batch of ``width`` operations may have in flight under these settings; ``bounded``: its bytes, too."""
+        return cls(width, settings.max_in_flight_bytes if bounded else None, adaptive=settings.adaptive)
+
+    def part(self, width: int) -> Admission:
+        """A share of the operations, and all of the bytes, for a batch that runs beside others of the same one."""
+        part = Admission(width, adaptive=isinstance(self.limit, AdaptiveLimit))
+        part.budget = self.budget
+        return part

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch_input import Feed, SlowInput
 from s3dlio.engine.blocking_calls import Done, run_loops
 from s3dlio.engine.cancel import CancelToken
-from s3dlio.engine.cloud_calls import run_lanes
+from s3dlio.engine.cloud_calls import run_lane
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.stores.call import Call
 
@@ -20,45 +20,41 @@ from s3dlio.stores.call import Call
 def run_calls(
     calls: Iterable[Call[Any] | None],
     *,
-    width: int,
+    admission: Admission,
     on_done: Done,
     cancel: CancelToken,
     executor: BaseExecutor,
-    budget: ByteBudget | None = None,
-    adaptive: bool = False,
     ahead: SlowInput | None = None,
 ) -> None:
-    """Run every call, at most ``width`` at a time, and return when all that were started have ended.
+    """Run every call, at most ``admission.width`` at a time, and return when all that were started have ended.
 
     Args:
         calls: pulled one by one when there is room, from one thread at a time. What it raises ends the batch. They must
             be there at once, unless they come from ``ahead``.
-        width: how many calls are in flight at most.
+        admission: what may be in flight, of this batch alone. Where its bytes are used up, a lane lets a call in flight
+            end first.
         on_done: called once for every call that was started, from any thread, never for two calls at a time of one
             loop, possibly of several. What it raises ends the batch.
         cancel: once cancelled, no call is started any more. Failed calls do not cancel: that is up to ``on_done``.
         executor: whose threads help.
-        budget: bounds the bytes of the writes in flight. Where it is used up, a lane lets a call in flight end first.
-        adaptive: keep fewer calls in flight for a while when a cloud service asks to slow down.
         ahead: the prefetching reader that ``calls`` are made from, if any: where it gives None, ``calls`` gives None.
     """
     feed = Feed(calls, cancel, ahead)
     if feed.next_is_blocking():
-        run_loops(feed, width, on_done, cancel, executor, budget)
-    # Loops stop at the first call of a cloud store. Lanes run calls of any store, so they run the rest.
-    if feed.next_load() is not None:
-        run_lanes(feed, width, on_done, cancel, executor, budget, adaptive)
+        run_loops(feed, admission.width, on_done, cancel, executor, admission.budget)
+    # Loops stop at the first call of a cloud store. A lane runs calls of any store, so it runs the rest.
+    if feed.has_next():
+        run_lane(feed, admission, on_done, cancel, executor)
 
 
 def run_kinds(
     kinds: Sequence[bool],
     make: Callable[[int], Call[Any]],
     *,
-    width: int,
+    admission: Admission,
     on_done: Done,
     cancel: CancelToken,
     executor: BaseExecutor,
-    budget: ByteBudget | None = None,
 ) -> None:
     """Run a batch of any stores, as :func:`run_calls`: calls that block run beside those of cloud stores, since they
     would hold up a lane. Each kind has its share of the width.
@@ -66,13 +62,13 @@ def run_kinds(
     Args:
         kinds: for each call whether its store is a cloud store.
         make: makes the call at a position, when there is room for it.
-        width, on_done, cancel, executor, budget: as of :func:`run_calls`.
+        admission, on_done, cancel, executor: as of :func:`run_calls`.
     """
-    width = min(width, max(1, len(kinds)))
+    width = min(admission.width, max(1, len(kinds)))
     cloud = sum(kinds)
     if width == 1 or not 0 < cloud < len(kinds):
         calls = map(make, range(len(kinds)))
-        run_calls(calls, width=width, on_done=on_done, cancel=cancel, executor=executor, budget=budget)
+        run_calls(calls, admission=admission, on_done=on_done, cancel=cancel, executor=executor)
         return
     wide = min(width - 1, max(1, round(width * cloud / len(kinds))))
     parts = [(False, width - wide), (True, wide)]
@@ -89,7 +85,7 @@ def run_kinds(
                 on_done(of_kind[index], result, error)
 
             run_calls(
-                map(make, of_kind), width=share, on_done=done, cancel=cancel, executor=executor, budget=budget
+                map(make, of_kind), admission=admission.part(share), on_done=done, cancel=cancel, executor=executor
             )
 
     executor.share(part, 1, cancel)

@@ -91,10 +91,9 @@ class Feed:
         """Let another worker have the call. It takes no lock: another one may hold it and wait for the input."""
         self._returned.append(item)
 
-    def next_load(self) -> int | None:
-        """How much the next call brings into a file; None when there is no call left."""
-        call = self._peek()
-        return None if call is None else call.load
+    def has_next(self) -> bool:
+        """Whether there is a call left."""
+        return self._peek() is not None
 
     def next_is_blocking(self) -> bool:
         """Whether there is a next call, of a store that blocks."""

@@ -42,7 +42,8 @@ class Lane:
     Args:
         window: requests in flight (connections), at most.
         cancel: checked ten times a second; once cancelled, operations get a TransferCancelledError and may clean up.
-        limit: bounds the running operations, those that wait for another attempt included.
+        limit: bounds the running operations, those that wait for another attempt included, and the requests in flight
+            in place of ``window``.
         started: the moment (``time.monotonic``) at which the surrounding operation began.
     """
 
@@ -173,7 +174,8 @@ class Lane:
 
     def _timeout(self) -> float:
         queue = self._queue
-        if queue.ready and len(self._multiplexer.in_flight) < self.window:
+        window = self.window if self._limit is None else self._limit.current
+        if queue.ready and len(self._multiplexer.in_flight) < window:
             return 0.0
         if not queue.timers:
             return _CHECK_SECONDS
@@ -181,7 +183,8 @@ class Lane:
 
     def _fill(self) -> None:
         """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
-        multiplexer, window, ready = self._multiplexer, self.window, self._queue.ready
+        multiplexer, limit, ready = self._multiplexer, self._limit, self._queue.ready
+        window = self.window if limit is None else limit.current
         in_flight = multiplexer.in_flight
         while len(in_flight) < window:
             if ready:
@@ -189,15 +192,15 @@ class Lane:
                 if not pending.started:
                     task = pending.task
                     pending.started = task.started = task.started or system.monotonic()
-                    if (limit := pending.request.service.policy.total_timeout) is not None:
-                        pending.ends = pending.started + limit
+                    if (seconds := pending.request.service.policy.total_timeout) is not None:
+                        pending.ends = pending.started + seconds
                         if system.monotonic() >= pending.ends:
-                            self._report(pending, overdue(limit))
+                            self._report(pending, overdue(seconds))
                             continue
                 multiplexer.start(pending)
             elif self._sets:
                 self._pull(self._sets[0])
-            elif self._calls is not None and (self._limit is None or len(self._tasks) < self._limit.current):
+            elif self._calls is not None and (limit is None or len(self._tasks) < limit.current):
                 item = next(self._calls, _END)
                 if item is _END:
                     self._calls = None
@@ -224,8 +227,10 @@ class Lane:
             wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:
             self._tasks.discard(task)
-            if self._limit is not None:
-                self._limit.succeeded()
+            if (limit := self._limit) is not None:
+                limit.left -= 1
+                if limit.left <= 0:
+                    limit.round_over()
             task.done(task.index, stop.value, None)
         except BaseException as raised:
             self._tasks.discard(task)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3dlio.engine.admission import check_width
+from s3dlio.engine.admission import Admission, check_width
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken, surrounding_token
-from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import KeyErrors, ObjectStore
@@ -170,7 +169,7 @@ def delete_many(session: Session, uris: Sequence[str], *, max_in_flight: int = 8
         (store, batch) for store, keys in blocking_first for batch in _batches(keys, store.delete_batch_size)
     )
     deletion = _Deletion(LinkedToken(surrounding_token()), keep_going=True)
-    deletion.run(batches, width, session.executor)
+    deletion.run(batches, width, session)
     summary = deletion.tally.summary()
     summary.raise_for_failures("DELETE")
     return summary
@@ -204,7 +203,7 @@ def delete_keys(
         stopped=lambda: deletion.token.cancelled,
     )
     with closing(ahead):
-        deletion.run(ahead, max_in_flight, session.executor, ahead)
+        deletion.run(ahead, max_in_flight, session, ahead)
     return deletion.tally
 
 
@@ -241,7 +240,7 @@ class _Deletion:
         self,
         batches: Iterable[tuple[ObjectStore, list[str]] | None],
         width: int,
-        executor: BaseExecutor,
+        session: Session,
         ahead: Prefetcher[Any] | None = None,
     ) -> None:
         """Delete all batches, up to ``width`` at a time, fewer while the service asks to slow down.
@@ -249,7 +248,7 @@ class _Deletion:
         Args:
             batches: what to delete.
             width: how many batches are in flight at most.
-            executor: whose threads help.
+            session: whose threads help.
             ahead: as of :func:`run_calls`.
 
         Raises:
@@ -257,8 +256,9 @@ class _Deletion:
         """
         calls = self._calls(batches)
         run_calls(
-            calls, width=width, on_done=self._done, cancel=self.token, executor=executor, adaptive=True, ahead=ahead
-        )
+            calls, admission=Admission.of(session.settings.transfer, width), on_done=self._done, cancel=self.token,
+            executor=session.executor, ahead=ahead,
+        )  # fmt: skip
         if self.token.by_caller:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects deleted", operation="DELETE")
 

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio.config.sizes import shown
-from s3dlio.engine.admission import ByteBudget, check_width
+from s3dlio.engine.admission import Admission, check_width
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import surrounding_token
-from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.stores.base import ObjectStore
@@ -91,7 +90,7 @@ def put_generated(
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         store.create_container()
     put = _Put(store, name, objects, progress or NoProgress(), continue_on_error)
-    put.run(num, width, session.executor, session.settings.transfer.max_in_flight_bytes)
+    put.run(num, width, session)
     return put.tally.summary()
 
 
@@ -114,8 +113,9 @@ class _Put:
         self._continue = continue_on_error
         self._cancel = LinkedToken(surrounding_token())
 
-    def run(self, num: int, width: int, executor: BaseExecutor, limit: int) -> None:
-        """Write ``num`` objects, ``width`` at a time, with ``limit`` bytes of memory in flight at most."""
+    def run(self, num: int, width: int, session: Session) -> None:
+        """Write ``num`` objects, ``width`` at a time."""
+        limit = session.settings.transfer.max_in_flight_bytes
         self._progress.add(num, num * self._objects.size)
         with contextlib.ExitStack() as cleanup:
             made: Iterator[Call[PutResult]] = map(self._call, range(num))
@@ -126,9 +126,10 @@ class _Put:
                 depth = max(1, min(width, min(AHEAD_BYTES, limit) // head))
                 ahead = Prefetcher(made, depth, stopped=lambda: self._cancel.cancelled)
                 calls = cleanup.enter_context(contextlib.closing(ahead))
+            admission = Admission.of(session.settings.transfer, width, bounded=True)
             run_calls(
-                self._counted(calls), ahead=ahead, width=width, on_done=self._done, cancel=self._cancel,
-                executor=executor, budget=ByteBudget(limit),
+                self._counted(calls), ahead=ahead, admission=admission,
+                on_done=self._done, cancel=self._cancel, executor=session.executor,
             )  # fmt: skip
         if self._cancel.by_caller:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects written", operation="PUT")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_kinds
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.session import Session
@@ -66,17 +66,19 @@ class Outcomes:
         make: Callable[[int], Call[Any]],
         session: Session,
         width: int,
-        budget: ByteBudget | None = None,
+        *,
+        bounded: bool = False,
     ) -> None:
-        """Run the batch, ``width`` calls at a time: one for each of ``stores``, made by ``make`` from its position.
+        """Run the batch, ``width`` calls at a time: one for each of ``stores``, made by ``make`` from its position; the
+        bytes in flight may be ``bounded``.
 
         Raises:
             BatchError: items failed, and it was not to ``keep_going``.
             TransferCancelledError: the awaited call around it was cancelled.
         """
         run_kinds(
-            [store.is_cloud for store in stores], make, width=width, on_done=self.done, cancel=self.cancel,
-            executor=session.executor, budget=budget,
+            [store.is_cloud for store in stores], make, on_done=self.done, cancel=self.cancel,
+            admission=Admission.of(session.settings.transfer, width, bounded=bounded), executor=session.executor,
         )  # fmt: skip
         if self.errors and not self._keep_going:
             failures = [ItemFailure(index, self._uris[index], error) for index, error in self.errors.items()]
@@ -184,13 +186,7 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
     return [by_uri[uri] for uri in uris]
 
 
-def put_many(
-    session: Session,
-    items: Iterable[Sequence[Any]],
-    width: int,
-    *,
-    budget: ByteBudget | None = None,
-) -> None:
+def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> None:
     """Write (URI, payload) pairs, in the order of the input. All are checked before the first is written.
 
     Raises:
@@ -216,7 +212,7 @@ def put_many(
         return store.write_call(key, source)
 
     try:
-        Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, budget)
+        Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, bounded=True)
     finally:
         writes.clear()  # a thread of the executor may refer to its work a moment longer than the batch
 

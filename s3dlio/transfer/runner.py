@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from s3dlio.config.endpoints import name_of
-from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.prefetch import Prefetcher
@@ -146,11 +146,10 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
         run_calls(
             transfer.calls(entries),
             ahead=entries,
-            width=how.width,
+            admission=Admission.of(session.settings.transfer, how.width, bounded=True),
             on_done=transfer.on_done,
             cancel=transfer.token,
             executor=session.executor,
-            budget=ByteBudget(session.settings.transfer.max_in_flight_bytes),
         )
     if transfer.token.by_caller:
         done = transfer.tally

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sized
 from typing import Any, Self
 
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import LEAVE_SECONDS
@@ -145,8 +146,8 @@ class Stream:
         failure = None
         try:
             run_calls(
-                self._calls, width=self._width, on_done=self._done, cancel=self._cancel,
-                executor=self._session.executor, ahead=self,
+                self._calls, admission=Admission.of(self._session.settings.transfer, self._width), on_done=self._done,
+                cancel=self._cancel, executor=self._session.executor, ahead=self,
             )  # fmt: skip
         except BaseException as error:
             failure = error

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, cast
 
-from s3dlio.engine.admission import ByteBudget, check_width
+from s3dlio.engine.admission import check_width
 from s3dlio.engine.session import Session
 from s3dlio.memory.caller_buffer import lent
 from s3dlio.memory.view import BytesView
@@ -146,8 +146,7 @@ def put_many(session: Session, items: Iterable[tuple[URI, Payload]], max_in_flig
         TypeError: an item is no pair or has no bytes; nothing was written.
         BatchError: writes failed; the first failure stops the rest. What was written stays.
     """
-    budget = ByteBudget(session.settings.transfer.max_in_flight_bytes)
-    lent(lambda: many.put_many(session, items, check_width(max_in_flight), budget=budget))
+    lent(lambda: many.put_many(session, items, check_width(max_in_flight)))
 
 
 def stat_many(session: Session, uris: Iterable[URI], max_in_flight: int = 64) -> list[dict[str, Any]]:

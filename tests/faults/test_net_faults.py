@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
@@ -244,7 +245,7 @@ def batch(store: S3Store, count: int) -> list[BaseException]:
             failures.append(error)
 
     calls = [store.read_call("k", DiscardSink()) for _ in range(count)]
-    run_calls(calls, width=8, on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    run_calls(calls, admission=Admission(8), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
     return failures
 
 
@@ -275,7 +276,7 @@ def batch_of(store: S3Store, key: str) -> list[BaseException]:
             failures.append(error)
 
     calls = [store.read_call(key, DiscardSink()) for _ in range(5)]
-    run_calls(calls, width=3, on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    run_calls(calls, admission=Admission(3), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
     return failures
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
@@ -299,7 +300,7 @@ def interrupted_write(store: S3Store) -> None:
 def interrupted_batch(store: S3Store) -> None:
     run_calls(
         [store.put_call(f"k{number}", bytes(21 * MIB)) for number in range(3)],
-        width=4,
+        admission=Admission(4),
         on_done=lambda index, result, failure: None,
         cancel=CancelToken(),
         executor=InlineExecutor(),
@@ -335,7 +336,7 @@ def test_a_cancelled_batch_leaves_no_parts(
     stop_at_part(monkeypatch, 3, lambda: token.cancel("enough"))
     run_calls(
         [store.put_call("k", bytes(41 * MIB))],
-        width=2,
+        admission=Admission(2),
         on_done=lambda index, result, failure: failures.append(failure),
         cancel=token,
         executor=InlineExecutor(),

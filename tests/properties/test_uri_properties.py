@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from s3dlio.client import Client
 from s3dlio.config.sizes import format_size, parse_size
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import Executor, InlineExecutor
@@ -85,7 +86,7 @@ def test_a_batch_reports_every_call_once_in_its_place(outcomes: list[str], width
         assert error is None or str(index) in str(error)
 
     calls = (call(index, outcome) for index, outcome in enumerate(outcomes))
-    run_calls(calls, width=width, on_done=done, cancel=CancelToken(), executor=executor)
+    run_calls(calls, admission=Admission(width), on_done=done, cancel=CancelToken(), executor=executor)
     assert [seen[index] for index in range(len(outcomes))] == outcomes
 
 

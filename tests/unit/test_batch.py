@@ -14,15 +14,14 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from s3dlio.engine import blocking_calls, cloud_calls
-from s3dlio.engine.admission import ByteBudget
+from s3dlio.engine import blocking_calls
+from s3dlio.engine.admission import Admission, ByteBudget
 from s3dlio.engine.batch import run_calls, run_kinds
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import BaseExecutor, Executor, InlineExecutor
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.net import blocking
-from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
@@ -77,7 +76,15 @@ class Seen(Outcomes):
             self.cancel.cancel("enough")
 
     def run(self, calls: Any, executor: BaseExecutor, width: int = 4, budget: ByteBudget | None = None) -> None:
-        run_calls(calls, width=width, on_done=self.done, cancel=self.cancel, executor=executor, budget=budget)
+        admission = admitting(width, budget)
+        run_calls(calls, admission=admission, on_done=self.done, cancel=self.cancel, executor=executor)
+
+
+def admitting(width: int, budget: ByteBudget | None) -> Admission:
+    """With a budget that the test looks at."""
+    admission = Admission(width)
+    admission.budget = budget
+    return admission
 
 
 class Gauge:
@@ -146,7 +153,7 @@ def test_calls_are_pulled_only_when_there_is_room(store: Fake, executor: BaseExe
         nonlocal ended
         ended += 1
 
-    run_calls(calls(), width=4, on_done=done, cancel=CancelToken(), executor=executor)
+    run_calls(calls(), admission=Admission(4), on_done=done, cancel=CancelToken(), executor=executor)
     assert ended == 500
     assert most <= 8
 
@@ -184,7 +191,7 @@ def test_what_on_done_raises_ends_the_batch(store: Fake, executor: BaseExecutor)
 
     calls = (store.call(value(i)) for i in range(100))
     with pytest.raises(LookupError, match="on_done's"):
-        run_calls(calls, width=4, on_done=done, cancel=CancelToken(), executor=executor)
+        run_calls(calls, admission=Admission(4), on_done=done, cancel=CancelToken(), executor=executor)
 
 
 def test_an_interrupt_passes_through() -> None:
@@ -243,7 +250,7 @@ def test_calls_that_block_run_beside_those_of_lanes_each_at_its_width(first: Fak
 
     kinds = [True, False, False, False] if first is CLOUD else [False, False, False, True]
     seen, executor = Seen(), Executor(16)
-    run_kinds(kinds, make, width=8, on_done=seen.done, cancel=seen.cancel, executor=executor)
+    run_kinds(kinds, make, admission=Admission(8), on_done=seen.done, cancel=seen.cancel, executor=executor)
     assert not seen.errors
     assert seen.results[kinds.index(True)] is True
     executor.shutdown()
@@ -255,16 +262,14 @@ def test_a_batch_of_both_kinds_keeps_its_positions(executor: BaseExecutor, width
     seen = Seen()
     run_kinds(
         kinds, lambda index: (CLOUD if kinds[index] else LOCAL).call(value(index)),
-        width=width, on_done=seen.done, cancel=seen.cancel, executor=executor,
+        admission=Admission(width), on_done=seen.done, cancel=seen.cancel, executor=executor,
     )  # fmt: skip
     assert seen.results == {index: index for index in range(30)}
 
 
-@pytest.mark.parametrize("load", [1, cloud_calls.BULKY])
 @pytest.mark.parametrize("budget", [None, 1000])
-def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch, load: int, budget: int | None) -> None:
+def test_a_lane_goes_on_while_its_input_is_slow(budget: int | None) -> None:
     """The input goes on when the first call has ended, which takes a few turns of the lane."""
-    monkeypatch.setattr(cloud_calls, "CPUS", 2)
     ended = threading.Event()
     seen, executor = Seen(), Executor(4)
 
@@ -275,28 +280,16 @@ def test_a_lane_goes_on_while_its_input_is_slow(monkeypatch: pytest.MonkeyPatch,
         return True
 
     def produced() -> Iterator[Call[Any]]:
-        yield Call(CLOUD, "TEST", "key", steps, load=load)
+        yield Call(CLOUD, "TEST", "key", steps)
         assert ended.wait(30)
-        yield Call(CLOUD, "TEST", "key", steps, load=load)
+        yield Call(CLOUD, "TEST", "key", steps)
 
     ahead = Prefetcher(produced())
     run_calls(
-        ahead, ahead=ahead, width=8, on_done=seen.done, cancel=seen.cancel, executor=executor,
-        budget=None if budget is None else ByteBudget(budget),
+        ahead, ahead=ahead, admission=Admission(8, budget), on_done=seen.done, cancel=seen.cancel, executor=executor,
     )  # fmt: skip
     assert seen.results == {0: True, 1: True}
     ahead.close()
-    executor.shutdown()
-
-
-def test_a_lane_that_finds_no_thread_for_a_second_one_keeps_the_whole_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud_calls, "CPUS", 2)
-    passing, seen, executor, leave = Passing(), Seen(), Executor(1), threading.Event()
-    executor.submit(lambda: leave.wait(30))
-    assert executor.free == 0
-    seen.run((passing.call(cloud_calls.BULKY, i, pauses=3) for i in range(8)), executor, width=8)
-    assert passing.most == 8
-    leave.set()
     executor.shutdown()
 
 
@@ -328,77 +321,23 @@ class Passing:
         self._running = 0
         self._lock = threading.Lock()
 
-    def call(self, load: int, result: int, pauses: int = 1) -> Call[Any]:
+    def call(self, result: int) -> Call[Any]:
         def steps() -> Iterator[Any]:
             with self._lock:
                 self.threads.append(threading.current_thread().name)
                 self._running += 1
                 self.most = max(self.most, self._running)
-            for _ in range(pauses):
-                yield Pause(0.005)
+            yield Pause(0.005)
             with self._lock:
                 self._running -= 1
             return result
 
-        return Call(CLOUD, "GET", "key", steps, load=load)
+        return Call(CLOUD, "GET", "key", steps)
 
 
-def test_bulky_calls_are_shared_by_two_lanes(monkeypatch: pytest.MonkeyPatch, executor: BaseExecutor) -> None:
-    monkeypatch.setattr(cloud_calls, "CPUS", 2)
-    passing, seen = Passing(), Seen()
-    seen.run((passing.call(cloud_calls.BULKY, i) for i in range(40)), executor, width=9)
-    assert seen.results == {i: i for i in range(40)}
-    if executor.threads:
-        assert passing.most <= 9
-        assert len(set(passing.threads)) == 2
-        assert all(10 <= passing.threads.count(name) <= 30 for name in set(passing.threads))
-
-
-def test_a_lane_takes_only_as_much_as_its_window_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of these calls is good for three requests, so that with a width of eight each lane has one at a time."""
-    monkeypatch.setattr(cloud_calls, "CPUS", 2)
-    passing, seen, executor = Passing(), Seen(), Executor(4)
-    seen.run((passing.call(3 * cloud_calls.PER_REQUEST, i) for i in range(12)), executor, width=8)
-    assert seen.results == {i: i for i in range(12)}
-    assert passing.most == 2
-    executor.shutdown()
-
-
-class Rounds:
-    """Counts how often a batch begins with new lanes: before each, all that was in flight has ended."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(cloud_calls, "CPUS", 2)
-        self.count = 0
-        begin = cloud_calls._Lanes.__init__
-
-        def counted(made: cloud_calls._Lanes, *args: Any, **options: Any) -> None:
-            self.count += 1
-            begin(made, *args, **options)
-
-        patch.setattr(cloud_calls._Lanes, "__init__", counted)
-
-
-@pytest.mark.parametrize("budget", [None, ByteBudget(20)])
-def test_a_small_call_that_has_to_wait_is_not_many(monkeypatch: pytest.MonkeyPatch, budget: ByteBudget | None) -> None:
-    """While it waits, it is looked at again and again."""
-    rounds, passing, seen, executor = Rounds(monkeypatch), Passing(), Seen(), Executor(4)
-
-    def calls() -> Iterator[Call[Any]]:
-        for number in range(12):
-            call = passing.call(1 if number % 4 == 2 else 3 * cloud_calls.PER_REQUEST, number, pauses=40)
-            call.size = 10
-            yield call
-
-    seen.run(calls(), executor, width=8, budget=budget)
-    assert seen.results == {i: i for i in range(12)}
-    assert rounds.count == 1
-    executor.shutdown()
-
-
-def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_pass_one_that_takes_long() -> None:
     """The first call ends when the last one has: none in between waits for it."""
-    rounds, seen, executor = Rounds(monkeypatch), Seen(), Executor(4)
+    seen, executor = Seen(), Executor(4)
     last = threading.Event()
 
     def call(number: int) -> Call[Any]:
@@ -412,87 +351,40 @@ def test_small_calls_pass_a_bulky_one(monkeypatch: pytest.MonkeyPatch) -> None:
             yield Pause(0.001)
             return last.is_set() or number
 
-        return Call(CLOUD, "GET", "key", steps, load=cloud_calls.BULKY if number % 100 == 0 else 1)
+        return Call(CLOUD, "GET", "key", steps)
 
     seen.run((call(number) for number in range(300)), executor, width=8)
     assert len(seen.results) == 300
     assert seen.results[0] is True
     assert seen.results[1] == 1
-    assert rounds.count < 4
     executor.shutdown()
 
 
-def test_a_lane_that_ends_leaves_its_half_of_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one large object, all ranges that the width allows are in flight."""
-    monkeypatch.setattr(cloud_calls, "CPUS", 2)
-    begun: list[Lane] = []
-    widths: list[int] = []
-    run = Lane.run
-
-    def watched(lane: Lane, *args: Any) -> None:
-        begun.append(lane)
-        run(lane, *args)
-
-    def steps() -> Iterator[Any]:
-        until = time.monotonic() + 5
-        while len(begun) < 2 or (max(lane.window for lane in begun) < 9 and time.monotonic() < until):
-            yield Pause(0.01)
-        widths.append(max(lane.window for lane in begun))
-
-    monkeypatch.setattr(Lane, "run", watched)
-    executor = Executor(2)
-    Seen().run([Call(CLOUD, "GET", "key", steps, load=cloud_calls.BULKY)], executor, width=9)
-    assert widths == [9]
-    executor.shutdown()
-
-
-def test_small_calls_stay_on_one_lane(executor: BaseExecutor) -> None:
+def test_calls_of_clouds_stay_on_the_callers_thread(executor: BaseExecutor) -> None:
     passing, seen = Passing(), Seen()
-    seen.run((passing.call(cloud_calls.BULKY - 1, i) for i in range(40)), executor, width=9)
+    seen.run((passing.call(i) for i in range(40)), executor, width=9)
+    assert 1 < passing.most <= 9
     assert set(passing.threads) == {threading.current_thread().name}
 
 
-@hypothesis.given(
-    st.lists(st.tuples(st.booleans(), st.integers(1, 80)), max_size=6),
-    st.integers(1, 9),
-    st.sampled_from([None, 1, 50]),
-)
+@hypothesis.given(st.integers(0, 300), st.integers(1, 9), st.sampled_from([None, 1, 50]), st.booleans())
 @hypothesis.settings(max_examples=30)
-def test_bulky_and_small_calls_in_any_order(runs: list[tuple[bool, int]], width: int, bytes_: int | None) -> None:
-    bulky = [is_bulky for is_bulky, count in runs for _ in range(count)]
+def test_any_number_of_calls_with_any_limits(count: int, width: int, bytes_: int | None, adaptive: bool) -> None:
     executor, seen = Executor(2), Seen()
-    budget = None if bytes_ is None else ByteBudget(bytes_)
+    admission = Admission(width, bytes_, adaptive=adaptive)
 
-    def call(index: int, load: int) -> Call[Any]:
+    def call(index: int) -> Call[Any]:
         def steps() -> Iterator[Any]:
             if index % 7 == 0:
                 yield Pause(0.0002)
             return index
 
-        return Call(CLOUD, "GET", "key", steps, size=index % 60, load=load)
+        return Call(CLOUD, "GET", "key", steps, size=index % 60)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloud_calls, "CPUS", 2)
-        calls = (call(index, cloud_calls.BULKY if big else 1) for index, big in enumerate(bulky))
-        seen.run(calls, executor, width=width, budget=budget)
-    assert seen.results == {index: index for index in range(len(bulky))}
-    assert budget is None or budget.in_flight == 0
-    executor.shutdown()
-
-
-def test_what_on_done_raises_ends_both_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud_calls, "CPUS", 2)
-    passing, executor = Passing(), Executor(2)
-
-    def done(index: int, result: Any, error: BaseException | None) -> None:
-        raise RuntimeError("no more")
-
-    with pytest.raises(RuntimeError, match="no more"):
-        run_calls(
-            (passing.call(cloud_calls.BULKY, i) for i in range(1000)),
-            width=8, on_done=done, cancel=CancelToken(), executor=executor,
-        )  # fmt: skip
-    assert len(passing.threads) < 50
+    calls = (call(index) for index in range(count))
+    run_calls(calls, admission=admission, on_done=seen.done, cancel=seen.cancel, executor=executor)
+    assert seen.results == {index: index for index in range(count)}
+    assert admission.budget is None or admission.budget.in_flight == 0
     executor.shutdown()
 
 
@@ -534,7 +426,7 @@ def test_cancelling_while_others_wait_for_bytes(store: Fake) -> None:
             cancel.cancel("enough")
 
     calls = (store.call(lambda: time.sleep(0.001), size=10) for _ in range(1000))
-    run_calls(calls, width=8, on_done=done, cancel=cancel, executor=executor, budget=budget)
+    run_calls(calls, admission=admitting(8, budget), on_done=done, cancel=cancel, executor=executor)
     assert 5 <= len(ended) < 50
     assert budget.in_flight == 0
     executor.shutdown()
@@ -638,7 +530,7 @@ def test_while_the_input_is_slow_the_last_call_is_let_go(store: Fake) -> None:
     del body
     ahead = Prefetcher(made)
     executor = Executor(4)
-    run_calls(ahead, ahead=ahead, width=4, on_done=done, cancel=CancelToken(), executor=executor)
+    run_calls(ahead, ahead=ahead, admission=Admission(4), on_done=done, cancel=CancelToken(), executor=executor)
     assert gone == [True]
     ahead.close()
     executor.shutdown()

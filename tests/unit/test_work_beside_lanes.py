@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import Executor, InlineExecutor
@@ -46,7 +47,7 @@ def test_a_lane_serves_others_while_work_goes_on_aside() -> None:
         results[index] = error or result
 
     calls = [Task(store, "SYNC", "a", waits), Task(store, "SYNC", "b", arrives)]
-    run_calls(calls, width=2, on_done=done, cancel=CancelToken(), executor=executor)
+    run_calls(calls, admission=Admission(2), on_done=done, cancel=CancelToken(), executor=executor)
     assert results == {0: True, 1: True}
     executor.shutdown()
 

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from s3dlio.config.settings import Settings
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
@@ -43,7 +44,7 @@ def read(store: S3Store, key: str, sink: Sink, *, lane: bool, **options: Any) ->
         if error is not None:
             failures.append(error)
 
-    run_calls([call], width=8, on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    run_calls([call], admission=Admission(8), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
     if failures:
         raise failures[0]
 

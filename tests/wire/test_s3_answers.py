@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s3dlio.config.settings import Settings
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import InlineExecutor
@@ -130,7 +131,7 @@ def batch(store: S3Store, count: int) -> list[BaseException | None]:
     def done(index: int, result: Any, failure: BaseException | None) -> None:
         outcomes[index] = failure
 
-    run_calls(calls, width=count, on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    run_calls(calls, admission=Admission(count), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
     return outcomes
 
 

@@ -10,6 +10,7 @@ from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
 from s3dlio.cli.streams import standard_input
 from s3dlio.cli.summary import finish
+from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.prefetch import Prefetcher
@@ -129,7 +130,8 @@ def _read_all(
     context: Context, calls: Iterable[Read | None], progress: Progress, ahead: Prefetcher[Read] | None
 ) -> TransferSummary:
     """Run the reads; the bytes are counted as each sink saw them."""
-    args, executor = context.args, context.client.executor  # before the clock starts
+    args, client = context.args, context.client
+    executor, admission = client.executor, Admission.of(client.settings.transfer, args.jobs)  # before the clock starts
     tally = Tally(progress)
     cancel = CancelToken()
     in_flight: dict[int, Read] = {}
@@ -152,5 +154,5 @@ def _read_all(
             if not args.continue_on_error:
                 cancel.cancel("another object failed")
 
-    run_calls(counted(), width=args.jobs, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
+    run_calls(counted(), admission=admission, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
     return tally.summary()
