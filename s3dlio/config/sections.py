@@ -53,6 +53,10 @@ class HttpSettings(Section):
         None, text, "a PEM file of the certificates to trust instead of the system's",
         "AWS_CA_BUNDLE", "AWS_CA_BUNDLE_PATH", "REQUESTS_CA_BUNDLE"
     )  # fmt: skip
+    tls_direct: bool = setting(
+        True, flag, "large bodies cross TLS by OpenSSL's own loop, many records a call, where that is known to be "
+        "safe; no: by Python's ssl, record by record", "S3DLIO_TLS_DIRECT"
+    )  # fmt: skip
     follow_redirects: bool = setting(True, flag, "follow redirects of a service", "S3DLIO_FOLLOW_REDIRECTS")
     redirect_max: int = setting(5, integer(0), "redirects followed in one operation", "S3DLIO_REDIRECT_MAX")
 

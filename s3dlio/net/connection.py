@@ -23,6 +23,7 @@ from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.resolve import Address, Resolution
 from s3dlio.net.server import Server
 from s3dlio.net.tls import client_context
+from s3dlio.net.tls_reader import TlsReader
 from s3dlio.net.tunnel import Proxy, Tunnel
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -34,8 +35,8 @@ _FAR_REQUESTS = 15
 
 #: Seconds; a poll takes its time-out as milliseconds in 31 bits.
 _LONGEST_WAIT = 86_400.0
-#: Bytes of TLS records read from one connection before the others get their turn.
-_RECORD_RUN = 1024 * 1024
+#: Bytes that a blocking TLS connection sends in one call, so that signals get their turn.
+_SEND_RUN = 1024 * 1024
 
 _NEW, _RESOLVING, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(6)
 
@@ -46,7 +47,7 @@ _spinning = False
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_address", "_blocking", "_ended", "_far", "_look", "_phase", "_resolution", "_tunnel", "fd",
+    __slots__ = ("_address", "_blocking", "_far", "_look", "_phase", "_resolution", "_tls", "_tunnel", "fd",
                  "idle_since", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -65,7 +66,7 @@ class Connection:
         self._resolution: Resolution | None = None
         self._address: Address | None = None
         self._blocking: bool | None = None
-        self._ended = False  # TLS has reported the end, behind bytes that were returned
+        self._tls: TlsReader | None = None  # receives, once a secure connection is open
         self._look: Callable[[float], Any] = _nothing  # whether bytes, or the end, are in the socket
         self._far = 0  # answers to wait for without spinning
         self._tunnel: Tunnel | None = None
@@ -150,6 +151,9 @@ class Connection:
         self._phase = _READY
         self.ready = True
         self._look = _looker(self.sock)
+        if self.secure:
+            http = self.server.http
+            self._tls = TlsReader(self.sock, http.tls_direct, self._look, min(http.read_timeout, _LONGEST_WAIT) * 1000)
         return 0
 
     def open(self) -> None:
@@ -202,14 +206,18 @@ class Connection:
         """Switch the mode; a blocking socket gives up after ``read_timeout`` seconds without a byte."""
         if self._blocking == blocking:
             return
-        sock, seconds = self.sock, self.server.http.read_timeout
+        sock, tls, seconds = self.sock, self._tls, self.server.http.read_timeout
+        if tls is not None:
+            tls.blocking = blocking
         if not blocking:
             sock.settimeout(0)
-        elif self.secure or not _CAN_WAIT_ALL:
+        elif not _CAN_WAIT_ALL or (self.secure and (tls is None or not tls.many)):
             sock.settimeout(seconds)
         else:
             # Python's own timeouts poll before each receive and make MSG_WAITALL useless; the kernel's do neither.
-            sock.settimeout(None)
+            sock.settimeout(seconds if self.secure else None)
+            if self.secure:
+                os.set_blocking(self.fd, True)  # and ssl, which waits for ever without one, keeps its time-out
             limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -222,7 +230,8 @@ class Connection:
             BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: nothing fits now.
         """
         if len(pieces) == 1:
-            sent: int = self.sock.send(pieces[0])
+            piece = pieces[0]
+            sent: int = self.sock.send(piece[:_SEND_RUN] if self.secure and self._blocking else piece)
             return sent
         if not self.secure:
             return int(self.sock.sendmsg(pieces))
@@ -245,8 +254,8 @@ class Connection:
         Raises:
             BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: nothing is there now.
         """
-        if self.secure:
-            return self._receive_records(room, wanted)
+        if (tls := self._tls) is not None:
+            return tls.receive(room, wanted)
         if not self._blocking or not _CAN_WAIT_ALL:
             count: int = self.sock.recv_into(room)
             return count
@@ -301,23 +310,8 @@ class Connection:
 
     def holds_more(self) -> bool:
         """Whether TLS already holds bytes, or the end: these wake no selector."""
-        return self._ended or self.sock.pending() > 0
-
-    def _receive_records(self, room: memoryview, wanted: int) -> int:
-        """A TLS record holds 16 KiB at most: reading many in a row here saves the driver's work for each."""
-        receive = self.sock.recv_into
-        got = int(receive(room))
-        limit = min(wanted, _RECORD_RUN)
-        while 0 < got < limit:
-            try:
-                count = receive(room[got:])
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                break
-            if count == 0:
-                self._ended = True
-                break
-            got += count
-        return got
+        tls = self._tls
+        return tls is not None and (tls.ended or tls.pending() > 0)
 
     def end(self) -> None:
         """End the waiting of another thread on this connection. (TLS's own ``shutdown`` would drop its state.)"""
@@ -330,8 +324,11 @@ class Connection:
         self._phase = _NEW
         self.ready = False
         self.fd = -1
-        with contextlib.suppress(OSError):
-            if self.sock is not None:
+        tls, self._tls = self._tls, None
+        if tls is not None and tls.close_after_reading(self.sock):
+            self.end()
+        elif self.sock is not None:
+            with contextlib.suppress(OSError):
                 self.sock.close()
         if self._tunnel is not None:
             self._tunnel.close()
@@ -343,7 +340,7 @@ class Connection:
         try:
             if not self.secure:
                 return bool(self._look(0))
-            if self._ended or self.sock.pending():
+            if self.holds_more():
                 return True
             return bool(self._look(0)) and not self._is_only_protocol()
         except (OSError, ValueError):

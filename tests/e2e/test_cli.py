@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import ssl
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from s3dlio.cli.commands import stat as stat_command
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import parse
+from s3dlio.net import tls_chain
 from tests.e2e.conftest import Cli
 
 S3_CLI = [sys.executable, "-m", "s3dlio"]
@@ -389,6 +391,14 @@ def test_config_shows_values_origins_and_masks_secrets(cli: Cli, monkeypatch: py
     assert "hunter2" not in run.out + run.err
     records = {record["name"]: record for record in cli("config", "--json").records if "name" in record}
     assert records["s3.secret_access_key"]["value"] == "***"
+
+
+def test_config_tells_how_bodies_cross_tls(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    reason = tls_chain.refusal()
+    (told,) = [record for record in cli("config", "--json").records if "tls" in record]
+    assert told == {"tls": "ssl" if reason else "direct", "reason": reason or ssl.OPENSSL_VERSION}
+    monkeypatch.setenv("S3DLIO_TLS_DIRECT", "0")
+    assert "TLS: record by record, by Python's ssl: http.tls_direct is off\n" in cli("config").out
 
 
 def test_global_options_reach_the_settings(cli: Cli, tmp_path: Path):

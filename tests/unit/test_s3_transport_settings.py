@@ -19,9 +19,10 @@ KINDS: dict[str, type[BotoStore]] = {"boto3": BotoStore, "arrow": ArrowStore}
 #: A value other than the default for each setting that may be among them.
 VALUES: dict[str, Any] = {
     "http.pool_idle_seconds": 1, "http.operation_timeout": 1, "http.follow_redirects": False, "http.redirect_max": 1,
-    "http.read_timeout": 1, "retry.base_delay": 1, "retry.max_delay": 1, "retry.retry_after_cap": 1,
-    "range.enabled": False, "range.threshold": 1, "range.chunk": 1 << 20, "range.concurrency": 1,
-    "range.size_cache_seconds": 1, "range.size_cache_entries": 1, "s3.h2c": True, "s3.https_h2": True,
+    "http.tls_direct": False, "http.read_timeout": 1, "retry.base_delay": 1, "retry.max_delay": 1,
+    "retry.retry_after_cap": 1, "range.enabled": False, "range.threshold": 1, "range.chunk": 1 << 20,
+    "range.concurrency": 1, "range.size_cache_seconds": 1, "range.size_cache_entries": 1,
+    "s3.h2c": True, "s3.https_h2": True,
 }  # fmt: skip
 
 

@@ -1,12 +1,15 @@
-"""``config``: every setting, its value and where it comes from."""
+"""``config``: every setting, its value and where it comes from, and how bodies cross TLS here."""
 
 from __future__ import annotations
+
+import ssl
 
 from s3dlio.cli.context import Context
 from s3dlio.config.environment import ignored_variables, variable_layers
 from s3dlio.config.layers import Problem
 from s3dlio.config.settings import Settings, Shown, unknown_variables
 from s3dlio.errors import ConfigError
+from s3dlio.net.tls_chain import refusal
 
 
 def run(context: Context) -> None:
@@ -26,6 +29,7 @@ def run(context: Context) -> None:
         (f"{line.name:<{names}}  {context.out.name(line.value):<{values}}  {context.out.name(line.origin)}"
          for line in shown),
     )  # fmt: skip
+    _show_tls(context, settings)
     for variable, reason in _without_effect(settings).items():
         context.out.result({"ignored": variable, "reason": reason}, f"{variable} is ignored: {reason}")
     for variable, reason in _unknown().items():
@@ -34,6 +38,15 @@ def run(context: Context) -> None:
     for problem in problems:
         text = f"{context.out.name(problem.name)} cannot be used: {problem.reason}"
         context.out.result({"invalid": problem.name, "origin": problem.origin, "reason": problem.reason}, text)
+
+
+def _show_tls(context: Context, settings: Settings) -> None:
+    reason = refusal() if settings.http.tls_direct else "http.tls_direct is off"
+    if reason:
+        context.out.result({"tls": "ssl", "reason": reason}, f"TLS: record by record, by Python's ssl: {reason}")
+        return
+    context.out.result({"tls": "direct", "reason": ssl.OPENSSL_VERSION},
+                       f"TLS: large bodies many records a call, by {ssl.OPENSSL_VERSION} itself")  # fmt: skip
 
 
 def _with_profile(settings: Settings, problems: list[Problem]) -> tuple[Settings, str | None]:

@@ -69,7 +69,8 @@ class ArrowStore(BotoStore):
     """One bucket. The parameters are those of :class:`S3Store`."""
 
     unheeded: ClassVar[tuple[str, ...]] = (
-        "http.read_timeout", "http.follow_redirects", "http.redirect_max", "retry.retry_after_cap", *RANGES,
+        "http.read_timeout", "http.follow_redirects", "http.redirect_max", "http.tls_direct",
+        "retry.retry_after_cap", *RANGES,
     )  # fmt: skip
     _arrow: Any = None
 

@@ -63,7 +63,8 @@ class BotoStore(SdkStore):
     #: Settings that this transport cannot honour.
     unheeded: ClassVar[tuple[str, ...]] = (
         "http.pool_idle_seconds", "http.operation_timeout", "http.follow_redirects", "http.redirect_max",
-        "retry.base_delay", "retry.max_delay", "retry.retry_after_cap", "s3.h2c", "s3.https_h2", *RANGES,
+        "http.tls_direct", "retry.base_delay", "retry.max_delay", "retry.retry_after_cap", "s3.h2c", "s3.https_h2",
+        *RANGES,
     )  # fmt: skip
 
     def __init__(
