@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-backends perf-tools clean
+.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -51,6 +51,9 @@ perf: $(VENV)/.dev      ## benchmarks of every verb on a local nginx
 
 perf-compare: $(VENV)/.dev  ## side by side with other libraries, each in a venv of its own
 	$(BIN)/python -m perf.compare
+
+perf-curve: $(VENV)/.dev    ## CPU time of one object over its size (--before DIR: beside an older checkout)
+	$(BIN)/python -m perf.curve --output
 
 perf-backends: $(VENV)/.dev     ## the S3 transports of S3DLIO_BACKEND side by side
 	$(BIN)/python -m perf.backends

@@ -59,6 +59,11 @@ def fill(server: NginxServer) -> None:
     names = [f"data/{number:08}.bin" for number in range(KEYS)]
     server.add_listing("listed", names)
     server.add_listing("listed-few", names[:FEW_KEYS])
+    clouds_too(server)
+
+
+def clouds_too(server: NginxServer) -> None:
+    """The objects of the bucket under the paths of Azure and Google, too."""
     (server.root / "perf").symlink_to(".")  # az: /account/container/blob
     for before in ("storage", "download/storage"):  # gs: .../b/bucket/o/object
         folder = server.root / before / "v1/b/bucket"

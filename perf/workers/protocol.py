@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -36,7 +37,7 @@ class Job:
     """What to do once."""
 
     verb: str
-    """get, put, stat or list."""
+    """get, read (and drop), put, stat or list."""
     prefix: str = ""
     """The keys are this and a number."""
     count: int = 1
@@ -60,6 +61,13 @@ class Cost:
     """Seconds of all threads of the process, user and system."""
     operations: int
     bytes: int
+    user: float = 0.0
+    """Seconds of ``cpu`` outside of the kernel."""
+
+    @property
+    def system(self) -> float:
+        """Seconds of ``cpu`` in the kernel."""
+        return self.cpu - self.user
 
 
 class Library(ABC):
@@ -72,6 +80,10 @@ class Library(ABC):
     @abstractmethod
     def get(self, keys: Sequence[str], size: int, in_flight: int) -> int:
         """Read whole objects into memory."""
+
+    def read(self, keys: Sequence[str], size: int, in_flight: int) -> int:
+        """Read whole objects and drop them."""
+        return self.get(keys, size, in_flight)
 
     def put(self, keys: Sequence[str], data: bytes, in_flight: int) -> int:
         raise NotImplementedError(f"{type(self).__name__} does not put")
@@ -103,20 +115,26 @@ def perform(library: Library, job: Job) -> Cost:
     """
     keys, data = job.keys(), os.urandom(job.size) if job.verb == "put" else b""
     gc.collect()
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, user, wall = time.process_time(), _user_time(), time.perf_counter()
     if job.verb == "get":
         seen = library.get(keys, job.size, job.in_flight)
+    elif job.verb == "read":
+        seen = library.read(keys, job.size, job.in_flight)
     elif job.verb == "put":
         seen = library.put(keys, data, job.in_flight)
     elif job.verb == "stat":
         seen = library.stat(keys)
     else:
         seen = library.list()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall, user, cpu = time.perf_counter() - wall, _user_time() - user, time.process_time() - cpu
     wanted = job.count * (1 if job.verb == "list" else job.size)
     if seen != wanted:
         raise ValueError(f"{job.verb} saw {seen} instead of {wanted}")
-    return Cost(wall, cpu, job.count, 0 if job.verb in ("list", "stat") else seen)
+    return Cost(wall, cpu, job.count, 0 if job.verb in ("list", "stat") else seen, user)
+
+
+def _user_time() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
 def jobs(lines: Iterator[str]) -> Iterator[Job]:

@@ -23,6 +23,10 @@ class S3dlio(Library):
         uris = [self.root + key for key in keys]
         return sum(len(data) for _, data in s3dlio.get_many(uris, max_in_flight=in_flight))
 
+    def read(self, keys: Sequence[str], size: int, in_flight: int) -> int:
+        _, seen = s3dlio.get_many_stats([self.root + key for key in keys], max_in_flight=in_flight)
+        return seen
+
     def put(self, keys: Sequence[str], data: bytes, in_flight: int) -> int:
         s3dlio.put_many([(self.root + key, data) for key in keys], max_in_flight=in_flight)
         return len(keys) * len(data)
