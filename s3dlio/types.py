@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -69,22 +70,15 @@ _stat_values = attrgetter(*STAT_KEYS)
 
 
 class LazyMetadata(ObjectMetadata):
-    """Metadata that is parsed when a field is first read: 0.4 us to make, against 2 and more.
+    """Metadata that is parsed when a field is first read; made by :func:`lazy_metadata`."""
 
-    Args:
-        describe: gives the metadata; called once, when a field is first read.
-    """
-
-    __slots__ = ("_describe",)
-
-    def __init__(self, describe: Callable[[], ObjectMetadata]) -> None:
-        object.__setattr__(self, "_describe", describe)
+    __slots__ = ("_about", "_describe")
 
     def __getattr__(self, name: str) -> Any:
         """Called for a field that is not there yet: fill them all in."""
         if name not in _FIELDS:
             raise AttributeError(name)
-        metadata = _late(self._describe)
+        metadata = _late(partial(self._describe, *self._about))
         for each in _FIELDS:
             object.__setattr__(self, each, getattr(metadata, each))
         return getattr(metadata, name)
@@ -94,6 +88,19 @@ class LazyMetadata(ObjectMetadata):
 
 
 _FIELDS = tuple(each.name for each in fields(ObjectMetadata))
+_new: Any = object.__new__
+# The fields of a frozen dataclass, and of its subclasses, take no assignment.
+_set_describe: Any = LazyMetadata.__dict__["_describe"].__set__
+_set_about: Any = LazyMetadata.__dict__["_about"].__set__
+
+
+def lazy_metadata(describe: Callable[..., ObjectMetadata], *about: Any) -> LazyMetadata:
+    """The metadata that ``describe(*about)`` gives, called once, when a field is first read: 0.2 us to make, against 2
+    and more."""
+    made: LazyMetadata = _new(LazyMetadata)
+    _set_describe(made, describe)
+    _set_about(made, about)
+    return made
 
 
 def _late(parse: Callable[[], T]) -> T:

@@ -16,11 +16,12 @@ class HashingSink(Sink):
         inner: where the bytes go.
     """
 
-    __slots__ = ("_inner", "_stretches", "enabled")
+    __slots__ = ("_inner", "_stretches", "enabled", "in_memory")
 
     def __init__(self, inner: Sink) -> None:
         super().__init__()
         self._inner = inner
+        self.in_memory = inner.in_memory
         #: Switched off when it turns out that there is nothing to compare with.
         self.enabled = True
         self._stretches: dict[int, list[int]] = {}  # start -> [CRC32C, length]

@@ -31,6 +31,8 @@ class Sink(ABC):
 
     #: Bytes may be delivered again from an earlier position (a read that starts over).
     restartable = True
+    #: The body lands in memory of this sink's, which a transport can receive into.
+    in_memory = False
 
     def __init__(self) -> None:
         self.size: int | None = None
@@ -82,6 +84,8 @@ class MemorySink(Sink):
     """Collects the body in memory, pooled and aligned when it is large."""
 
     __slots__ = ("_buffer", "_grown")
+
+    in_memory = True
 
     def __init__(self) -> None:
         self.size = None
@@ -138,6 +142,8 @@ class BufferSink(Sink):
     tells the size (all services but for chunked answers)."""
 
     __slots__ = ("_buffer", "_exact")
+
+    in_memory = True
 
     def __init__(self, buffer: memoryview, *, exact: bool = False) -> None:
         self.size = None

@@ -38,6 +38,9 @@ if sys.version_info >= (3, 12):
         def __buffer__(self, flags: int) -> memoryview:
             return self._view
 
+    def _over_bytes(cls: Any, buffer: bytes) -> Any:
+        return _Exporter.__new__(cls, buffer, memoryview(buffer))
+
 else:
     # Before PEP 688 a class written in Python cannot export a buffer. PickleBuffer forwards the request, in C, to the
     # object it wraps, and is all that we need but for one bit in its type: "may be a base class". CPython 3.11 gets no
@@ -88,6 +91,7 @@ else:
             return _pickle_buffer(cls, frombuffer(view, dtype))
 
     _pickle_buffer: Any = PickleBuffer.__new__  # as a call to super(), 0.1 us sooner
+    _over_bytes: Any = _pickle_buffer
 
 
 _new: Any = _Exporter.__new__
@@ -123,13 +127,15 @@ class BytesView(_Exporter):
     __slots__ = ()
 
     def __new__(cls, buffer: Payload, *, writable: bool = False) -> BytesView:
+        self: BytesView
         if type(buffer) is bytes and not writable:
-            view = memoryview(buffer)
-        else:
-            view = byte_view(buffer, writable=writable)
-            if not writable:
-                view = view.toreadonly()
-        self: BytesView = _new(cls, buffer, view)
+            self = _over_bytes(cls, buffer)
+            self._view = memoryview(buffer)
+            return self
+        view = byte_view(buffer, writable=writable)
+        if not writable:
+            view = view.toreadonly()
+        self = _new(cls, buffer, view)
         self._view = view
         return self
 

@@ -223,7 +223,7 @@ class Connection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self._blocking = blocking
 
-    def send(self, pieces: Sequence[memoryview]) -> int:
+    def send(self, pieces: Sequence[bytes | memoryview]) -> int:
         """Send what fits of ``pieces``; returns how many bytes went.
 
         Raises:

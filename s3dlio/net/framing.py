@@ -41,6 +41,13 @@ def keeps_alive(head: bytes, lower: bytes) -> bool:
     return b"close" not in value
 
 
+def _check_same(lower: bytes, text: bytes, at: int) -> None:
+    """Refuse a further Content-Length behind position ``at`` that differs from ``text``."""
+    while (at := lower.find(b"\r\ncontent-length:", at + 17)) >= 0:
+        if lower[at + 17 : lower.find(b"\r\n", at + 17)].strip() != text:
+            raise ProtocolError("two Content-Length fields that differ")
+
+
 def body_length(method: str, status: int, lower: bytes) -> int:
     """The Content-Length, or one of ``NO_BODY``, ``IS_CHUNKED``, ``UNTIL_CLOSE``.
 
@@ -54,11 +61,8 @@ def body_length(method: str, status: int, lower: bytes) -> int:
         if not text.isdigit() or len(text) > 19:
             raise ProtocolError(f"bad Content-Length {text!r}")
         length = int(text)
-        again = lower.find(b"\r\ncontent-length:", at + 17)
-        while again >= 0:
-            if lower[again + 17 : lower.find(b"\r\n", again + 17)].strip() != text:
-                raise ProtocolError("two Content-Length fields that differ")
-            again = lower.find(b"\r\ncontent-length:", again + 17)
+        if lower.rfind(b"\r\ncontent-length:") != at:
+            _check_same(lower, text, at)
     if method == "HEAD" or status in (204, 304):
         return NO_BODY
     at = lower.find(b"\r\ntransfer-encoding:")

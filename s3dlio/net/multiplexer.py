@@ -280,7 +280,8 @@ class Multiplexer:
 
     def _receive(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
         try:
-            exchange.receive(connection.receive)
+            if exchange.receive(connection.receive) and exchange.response is not None:
+                exchange.receive(connection.receive)
             while connection.secure and not exchange.done and connection.holds_more():
                 exchange.receive(connection.receive)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

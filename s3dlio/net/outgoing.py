@@ -17,19 +17,21 @@ class Outgoing:
         request: what to send; its service signs it.
     """
 
-    __slots__ = ("_body_sent", "_expect", "outgoing", "request")
+    __slots__ = ("_body_sent", "expects", "outgoing", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self._expect = request.expect_continue and request.body is not None
+        service, body = request.service, request.body
+        #: The body is held back until the server asks for it.
+        self.expects = body is not None and request.expect_continue
         self._body_sent = 0
-        head = request.service.signer.render(request)
-        if field := request.service.pool.proxy_field:
+        head = service.signer.render(request)
+        if field := service.pool.proxy_field:
             head = head[:-2] + field + b"\r\n"  # not signed: a proxy removes it
         #: The buffers to send next, in order; empty when all is sent.
-        self.outgoing: list[memoryview] = [memoryview(head)]
-        if request.body is not None and not self._expect:
-            self._refill(request.body)
+        self.outgoing: list[bytes | memoryview] = [head]
+        if body is not None and not self.expects:
+            self._refill(body)
 
     @property
     def sending(self) -> bool:
@@ -39,12 +41,12 @@ class Outgoing:
     @property
     def awaiting_continue(self) -> bool:
         """The body is held back until the server answers 100, or the driver calls ``proceed``."""
-        return self._expect and not self.outgoing
+        return self.expects and not self.outgoing
 
     def proceed(self) -> None:
         """Send the body although no 100 came."""
-        if self._expect:
-            self._expect = False
+        if self.expects:
+            self.expects = False
             assert self.request.body is not None
             self._refill(self.request.body)
 
@@ -57,8 +59,8 @@ class Outgoing:
             if not count:
                 break
         else:
-            out[0] = out[0][count:]
-        if not out and (body := self.request.body) is not None and not self._expect:
+            out[0] = memoryview(out[0])[count:]
+        if not out and (body := self.request.body) is not None and not self.expects:
             self._refill(body)
 
     def _refill(self, body: Source) -> None:

@@ -36,6 +36,8 @@ class ConnectionPool(Server):
 
     def __init__(self, scheme: str, host: str, port: int | None, http: HttpSettings) -> None:
         self._idle: deque[Connection] = deque()  # the one used last is the warmest
+        #: Bytes of the last body of an object; the next one is expected to be about as large.
+        self.last_body = 0
         super().__init__(scheme, host, port, http)
         renewed_in_child(self)
 

@@ -112,14 +112,16 @@ class ObjectStore(BaseStore):
 
         ``ObjectMetadata.size`` is the size of the whole object where the answer has it.
         """
-        self._check_read(key, "GET", conditions)
-        ranged = offset != 0 or length is not None
-        if ranged:
-            check_range(self.uri(key), offset, length)
+        if conditions is NO_CONDITIONS:
+            self.check_key(key, "GET")
+        else:
+            self._check_read(key, "GET", conditions)
         read = partial(self._read, key, sink, offset, length, conditions)
-        call: Call[ObjectMetadata] = Call(self, "GET_RANGE" if ranged else "GET", key, read, sink=sink)
-        if ranged:
-            call.range = offset, length
+        if length is None and offset == 0:
+            return Call(self, "GET", key, read, sink)
+        check_range(self.uri(key), offset, length)
+        call: Call[ObjectMetadata] = Call(self, "GET_RANGE", key, read, sink)
+        call.range = offset, length
         return call
 
     def tail_call(
@@ -137,7 +139,7 @@ class ObjectStore(BaseStore):
 
     def head_call(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> Call[ObjectMetadata]:
         self._check_read(key, "HEAD", conditions)
-        return Call(self, "HEAD", key, lambda: self._head(key, conditions))
+        return Call(self, "HEAD", key, partial(self._head, key, conditions))
 
     # -- writing
 

@@ -122,6 +122,16 @@ class Call(Generic[T]):
 
     def steps(self) -> Steps[T]:
         """The requests of a cloud store, for a driver."""
+        if self.store.observers:
+            return (yield from self._observed_steps())
+        try:
+            result: T = yield from self.start()
+            return result
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def _observed_steps(self) -> Steps[T]:
         with self:
             steps = self.start()
             if self._observation is not None:

@@ -35,6 +35,13 @@ class HmacSha256:
         self._inner = sha256(bytes(byte ^ 0x36 for byte in key))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
 
+    def begun(self, message: bytes) -> HmacSha256:
+        """The same for messages that begin with ``message``, which is taken in once."""
+        begun = HmacSha256.__new__(HmacSha256)
+        begun._inner, begun._outer = self._inner.copy(), self._outer
+        begun._inner.update(message)
+        return begun
+
     def of(self, message: bytes) -> Any:
         """The authentication code of ``message``, as a hash with ``digest()`` and ``hexdigest()``."""
         inner = self._inner.copy()

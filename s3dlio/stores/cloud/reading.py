@@ -19,7 +19,7 @@ from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.service import CloudService
-from s3dlio.types import Conditions, LazyMetadata, ObjectMetadata
+from s3dlio.types import Conditions, ObjectMetadata, lazy_metadata
 
 #: The last position may be -1: Azurite calls the single byte of an empty blob ``bytes 0--1/0``.
 CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(-1|\d{1,19})/(\d{1,19}|\*)$")
@@ -107,13 +107,7 @@ class Read:
         self._sink.end(known.size)
         if self._hashing is not None:
             _verify(self._hashing, known.crc32c)
-        first, size = responses[0], known.size
-        # A checksum in the answer to a range is not that of the object.
-        return LazyMetadata(
-            lambda: dataclasses.replace(
-                self._service.metadata_of(first, _total_of(first, size)), crc32c=known.crc32c
-            )
-        )
+        return lazy_metadata(_metadata_of_known, self._service, responses[0], known)
 
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
@@ -253,14 +247,14 @@ class Read:
         sink.end(size)
         if self._hashing is not None:
             _verify(self._hashing, self._service.checksum_of(first))
-        return self._metadata(first, size if self._whole is None else self._whole)
+        return lazy_metadata(_metadata_of, self._service, first, size if self._whole is None else self._whole)
 
     def finish_empty(self, response: Response) -> Steps[ObjectMetadata]:
         """The answer says that the range lies beyond the end (416): nothing was read, if that can be."""
         size = _size_beyond_end(response)
         if size is None:
             size = (yield from self._service.head_object(self._key, self._conditions)).size
-        about = self._metadata(response, size)
+        about = lazy_metadata(_metadata_of, self._service, response, size)
         return beyond_end(self._sink, self._offset, about)
 
     def check_size(self, about: ObjectMetadata) -> Steps[ObjectMetadata]:
@@ -275,9 +269,16 @@ class Read:
             )
         return about
 
-    def _metadata(self, response: Response, size: int) -> ObjectMetadata:
-        # Most reads want the bytes only, and sixteen fields cost more than the rest of a small request.
-        return LazyMetadata(lambda: self._service.metadata_of(response, _total_of(response, size)))
+
+def _metadata_of(service: CloudService, response: Response, size: int) -> ObjectMetadata:
+    """What the head of a read says. Most reads want the bytes only, and sixteen fields cost more than the rest of a
+    small request."""
+    return service.metadata_of(response, _total_of(response, size))
+
+
+def _metadata_of_known(service: CloudService, response: Response, known: Known) -> ObjectMetadata:
+    # A checksum in the answer to a range is not that of the object.
+    return dataclasses.replace(_metadata_of(service, response, known.size), crc32c=known.crc32c)
 
 
 def _verify(hashing: HashingSink, expected: int | None) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
 from s3dlio.memory.sources import Source
-from s3dlio.net.message import Request
+from s3dlio.net.message import Headers, Request
 from s3dlio.stores.cloud.hmac_sha256 import HmacSha256, sha256
 from s3dlio.stores.cloud.percent import encode_query
 
@@ -23,6 +23,8 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 EXPECT = "expect: 100-continue\r\n"
 _WITH_BODY = ("PUT", "POST")
 _HASH_STEP = 1024 * 1024
+#: So many sets of fields are kept for a second; those of ranges and checksums are new each time.
+_KEPT = 16
 
 
 class Credentials(NamedTuple):
@@ -43,28 +45,30 @@ class _Stamp(NamedTuple):
     scope: str
     credentials: Credentials
     mac: HmacSha256
-    #: What stands before the hash of the request in the string to sign.
-    to_sign: str
+    #: The same, for what is signed of a request, from the hash of it on.
+    sign: Callable[[bytes], Any]
     #: Host, date and token.
     fields: tuple[tuple[str, str], ...]
     #: The head from User-Agent to the names of the signed fields.
     authorization: str
-    #: See ``tails``, for a request without body and further fields. Most requests are such.
-    bare: tuple[str, str]
+    #: What ``tails`` has made in this second, by its arguments: most requests have the same fields.
+    made: dict[tuple[Headers, str], tuple[str, str, str]]
 
     def __repr__(self) -> str:
         return f"<_Stamp {self.scope}>"  # the fields hold the token
 
-    def tails(self, fields: list[tuple[str, str]], payload: str, unsigned: str) -> tuple[str, str]:
-        """The canonical request after its query, and the head between its request line and the signature.
+    def tails(self, fields: Headers, payload: str) -> tuple[str, str, str]:
+        """The canonical request after its query; the signed lines of the head; and the lines that end in the signature.
 
         Args:
             fields: what is signed, besides those of the stamp and the hash of the payload.
             payload: that hash.
-            unsigned: lines that are sent, but not signed.
         """
         signed, names, sent = field_lines([*self.fields, ("x-amz-content-sha256", payload), *fields])
-        return f"{signed}\n{names}\n{payload}", f"{sent}{unsigned}{self.authorization}{names}, Signature="
+        tails = f"{signed}\n{names}\n{payload}", sent, f"{self.authorization}{names}, Signature="
+        if len(self.made) < _KEPT:
+            self.made[fields, payload] = tails
+        return tails
 
 
 class SigV4Signer:
@@ -113,19 +117,18 @@ class SigV4Signer:
         if stamp is None or stamp.second != second:
             stamp = self._stamp = self._make_stamp(second, stamp)
         method, path, query, body = request.method, request.path, request.query, request.body
-        if body is not None:
+        if body is None:
+            length = "content-length: 0\r\n" if method in _WITH_BODY else ""
+            payload = EMPTY_SHA256
+        else:
             length = f"content-length: {body.size}\r\n{EXPECT if request.expect_continue else ''}"
             payload = sha256_of(body) if self._sign_payload else UNSIGNED
-            signed, sent = stamp.tails(list(request.headers), payload, length)
-        elif request.headers or method in _WITH_BODY:
-            length = "content-length: 0\r\n" if method in _WITH_BODY else ""
-            signed, sent = stamp.tails(list(request.headers), EMPTY_SHA256, length)
-        else:
-            signed, sent = stamp.bare
+        fields = tuple(request.headers)
+        signed, sent, end = stamp.made.get((fields, payload)) or stamp.tails(fields, payload)
         canonical = sha256(f"{method}\n{path}\n{query}\n{signed}".encode("latin-1")).hexdigest()
-        signature = stamp.mac.of(f"{stamp.to_sign}{canonical}".encode("latin-1")).hexdigest()
+        signature = stamp.sign(canonical.encode()).hexdigest()
         target = f"{path}?{query}" if query else path
-        return f"{method} {self._prefix}{target} HTTP/1.1\r\n{sent}{signature}\r\n\r\n".encode("latin-1")
+        return f"{method} {self._prefix}{target} HTTP/1.1\r\n{sent}{length}{end}{signature}\r\n\r\n".encode("latin-1")
 
     def forget_credentials(self) -> None:
         """Ask for the credentials again at the next request."""
@@ -161,9 +164,8 @@ class SigV4Signer:
             mac = last.mac
         else:
             mac = HmacSha256(signing_key(credentials.secret_key, scope))
-        to_sign = string_to_sign(amz_date, scope)
-        stamp = _Stamp(second, scope, credentials, mac, to_sign, fields, authorization, ("", ""))
-        return stamp._replace(bare=stamp.tails([], EMPTY_SHA256, ""))
+        sign = mac.begun(string_to_sign(amz_date, scope).encode()).of
+        return _Stamp(second, scope, credentials, mac, sign, fields, authorization, {})
 
 
 def field_lines(fields: list[tuple[str, str]]) -> tuple[str, str, str]:
