@@ -93,11 +93,13 @@ def offline_exchange(
     sink: Sink | None = None,
     expect: bool = False,
     scratch: int = SCRATCH,
+    last_body: int = 0,
 ) -> Exchange:
-    """An exchange that no socket carries."""
+    """An exchange that no socket carries; the last body from its server had ``last_body`` bytes."""
     source = None if body is None else MemorySource(memoryview(body))
     request = Request(service_of("http://127.0.0.1:9"), method, "/k", body=source, sink=sink)
     request.expect_continue = expect
+    request.service.pool.last_body = last_body
     data = bytearray(scratch)
     return Exchange(request, data, memoryview(data))
 

@@ -7,10 +7,10 @@ import os
 import pytest
 
 from s3dlio.errors import ProtocolError
-from s3dlio.memory.pool import PAGE
+from s3dlio.memory.pool import PAGE, SMALL
 from s3dlio.memory.sinks import BufferSink, DiscardSink, MemorySink
 from s3dlio.net.chunked import MAX_LINE
-from s3dlio.net.exchange import MAX_ERROR, MAX_HEAD, MAX_INTERIM, STAGE, Exchange
+from s3dlio.net.exchange import FIRST, MAX_ERROR, MAX_HEAD, MAX_INTERIM, SCRATCH, STAGE, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from tests.sinks import WriterSink
 from tests.wire.harness import feed, offline_exchange, send_all
@@ -383,6 +383,39 @@ def test_a_body_goes_straight_to_its_place() -> None:
     feed(exchange, b"b" * 60)
     assert exchange.done
     assert bytes(sink.view()) == b"a" * 40 + b"b" * 60
+
+
+def test_after_a_large_body_the_next_one_is_received_into_its_place_from_the_start() -> None:
+    sink = MemorySink()
+    exchange = offline_exchange(sink=sink, last_body=128 * 1024)
+    send_all(exchange)
+    assert len(exchange.room()) == FIRST  # enough for a head; what follows is not copied
+    body = bytes(range(256)) * 512
+    data = OK + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    assert feed(exchange, data[:FIRST]) == FIRST
+    assert exchange.wanted == len(data) - FIRST
+    feed(exchange, data[FIRST:])
+    assert exchange.done
+    assert exchange.reusable
+    assert bytes(sink.view()) == body
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, SMALL - 1, SMALL, SMALL + 1, SCRATCH + 1])
+def test_a_body_of_another_size_than_the_last_one_arrives_whole(size: int) -> None:
+    sink = MemorySink()
+    exchange = offline_exchange(sink=sink, last_body=0 if size > SMALL else 128 * 1024)
+    send_all(exchange)
+    body = bytes(number % 251 for number in range(size))
+    head = OK + b"X-Amz-Meta-Long: " + b"v" * FIRST + b"\r\nContent-Length: %d\r\n\r\n" % size
+    feed(exchange, head + body)
+    assert exchange.done
+    assert bytes(sink.view()) == body
+    assert exchange.request.service.pool.last_body == size
+
+
+def test_a_body_for_a_function_comes_in_large_pieces_whatever_the_last_one_was() -> None:
+    exchange = offline_exchange(sink=DiscardSink(), last_body=128 * 1024)
+    assert len(exchange.room()) == SCRATCH
 
 
 def test_the_body_of_an_error_is_kept_from_the_sink() -> None:
