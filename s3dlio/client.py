@@ -5,7 +5,6 @@ The functions of the package (``s3dlio.get`` and the others) are the methods of 
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from typing import Any, Self
@@ -15,6 +14,7 @@ from s3dlio.config.fields import secrets
 from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
+from s3dlio.records import replace
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import Observer
 from s3dlio.verbs import batches, containers, generated, listing, objects, trees
@@ -196,4 +196,4 @@ def _unpickled(settings: Settings) -> Client:
             origins[f"{section}.{name}"] = here.origin(f"{section}.{name}")
     endpoints = with_secrets(settings.endpoints, here.endpoints)
     settings = settings.replace(**found)
-    return Client(dataclasses.replace(settings, endpoints=endpoints, origins={**settings.origins, **origins}))
+    return Client(replace(settings, endpoints=endpoints, origins={**settings.origins, **origins}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,7 +24,8 @@ def refuses_unknown(
     """
 
     def decorated(method: Callable[P, T]) -> Callable[P, T]:
-        known = frozenset(inspect.signature(method).parameters)
+        code: Any = getattr(method, "__code__")  # noqa: B009 - a Callable need have none
+        known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
         @functools.wraps(method)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:

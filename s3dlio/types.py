@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
+from s3dlio.records import Record, field, replace
 
 T = TypeVar("T")
 
@@ -18,8 +18,7 @@ T = TypeVar("T")
 Payload = Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectMetadata:
+class ObjectMetadata(Record):
     """What a store tells about one object.
 
     ``size`` is in bytes; ``etag`` stands as the service wrote it, quotes included; ``last_modified`` is RFC 3339 in
@@ -87,9 +86,9 @@ class LazyMetadata(ObjectMetadata):
         return ObjectMetadata, tuple(getattr(self, each) for each in _FIELDS)
 
 
-_FIELDS = tuple(each.name for each in fields(ObjectMetadata))
+_FIELDS = tuple(ObjectMetadata._fields)
 _new: Any = object.__new__
-# The fields of a frozen dataclass, and of its subclasses, take no assignment.
+# The fields of a record take no assignment.
 _set_describe: Any = LazyMetadata.__dict__["_describe"].__set__
 _set_about: Any = LazyMetadata.__dict__["_about"].__set__
 
@@ -194,14 +193,12 @@ def check_texts(name: str, values: Any) -> None:
         check_text(f"{name}[{key!r}]", value)
 
 
-class _WithoutKey:
+class _WithoutKey(Record):
     """Options whose pickle has no key. In its place stands what every store refuses as a key: without one, an object
     would be written in the clear."""
 
-    __slots__ = ()
-
     def __reduce__(self) -> tuple[Any, ...]:
-        values = {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+        values = {name: getattr(self, name) for name in self._fields}
         if values["sse_customer_key"] is not None:
             values["sse_customer_key"] = KEY_LEFT_OUT
         return type(self), tuple(values.values())
@@ -213,7 +210,6 @@ class _WithoutKey:
         return self
 
 
-@dataclass(frozen=True, slots=True)
 class Conditions(_WithoutKey):
     """Preconditions of a read or write.
 
@@ -239,7 +235,6 @@ KEY_LEFT_OUT = b"a customer's key is not pickled; give it again"
 NO_CONDITIONS = Conditions()
 
 
-@dataclass(frozen=True, slots=True)
 class PutOptions(_WithoutKey):
     """What a write may carry besides its bytes; what a store cannot keep is an UnsupportedOperationError.
 

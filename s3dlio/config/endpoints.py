@@ -9,12 +9,12 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from s3dlio.config.fields import Section, find_field, leaves, url
 from s3dlio.errors import ConfigError
+from s3dlio.records import Record, field
 
 #: What may differ from one endpoint to another; the rest belongs to the process or to other services.
 SECTIONS = ("s3", "http", "retry", "range", "multipart")
@@ -38,8 +38,7 @@ class Value(NamedTuple):
         return f"Value({self.section}.{self.name}={'***' if self.secret else repr(self.value)})"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Record):
     """What the configuration file says of one endpoint.
 
     Args:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from s3dlio.config.sizes import parse_size, shown
 from s3dlio.errors import ConfigError
+from s3dlio.records import Record, field
 
 #: Makes the value of a setting from its name and the text of a variable, or what a program passes.
 Reader = Callable[[str, Any], Any]
@@ -153,11 +152,10 @@ class SettingField(NamedTuple):
 
 def setting(default: Any, read: Reader, doc: str, *variables: str, secret: bool = False) -> Any:
     """Declare a setting: its default, its reader, what it does, and its variables, the one that wins first."""
-    return field(default=default, repr=not secret, metadata={"setting": SettingField(read, variables, doc, secret)})
+    return field(default=default, repr=not secret, metadata=SettingField(read, variables, doc, secret))
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(Record):
     """A group of settings. Values are checked when it is made; secrets are left out of its repr and of its pickle.
 
     Raises:
@@ -168,7 +166,7 @@ class Section:
         for name, entry, default in fields_of(type(self)):
             value = getattr(self, name)
             if value is not default and not (value is None and default is None):
-                object.__setattr__(self, name, entry.read(name, value))
+                self.__dict__[name] = entry.read(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, **dict.fromkeys(secrets(type(self)))}
@@ -176,8 +174,8 @@ class Section:
 
 def fields_of(section: type[Section]) -> Iterator[tuple[str, SettingField, Any]]:
     """Every setting of a section: its name, its field, its default."""
-    for item in dataclasses.fields(section):
-        yield item.name, item.metadata["setting"], item.default
+    for name, each in section._fields.items():
+        yield name, each.metadata, each.default
 
 
 def secrets(section: type[Section]) -> list[str]:

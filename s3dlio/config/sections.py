@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from s3dlio.config.fields import (
@@ -33,7 +32,6 @@ def _h2c(name: str, value: Any) -> bool:
     return False if value == "auto" else flag(name, value)
 
 
-@dataclass(frozen=True)
 class HttpSettings(Section):
     """Connections to the services."""
 
@@ -61,7 +59,6 @@ class HttpSettings(Section):
     redirect_max: int = setting(5, integer(0), "redirects followed in one operation", "S3DLIO_REDIRECT_MAX")
 
 
-@dataclass(frozen=True)
 class RetrySettings(Section):
     """What happens after a failure that may pass."""
 
@@ -78,7 +75,6 @@ class RetrySettings(Section):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class RangeSettings(Section):
     """Large objects are read as concurrent ranges."""
 
@@ -100,7 +96,6 @@ class RangeSettings(Section):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class MultipartSettings(Section):
     """Large objects are written in parts."""
 
@@ -127,7 +122,6 @@ class MultipartSettings(Section):
     verify_delay: float = setting(5.0, seconds, "seconds before such a put is done again", "S3DLIO_MPU_RETRY_DELAY_S")
 
 
-@dataclass(frozen=True)
 class ExecutorSettings(Section):
     """The threads that batches share."""
 
@@ -137,7 +131,6 @@ class ExecutorSettings(Section):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class TransferSettings(Section):
     """Limits of every batch."""
 
@@ -158,7 +151,6 @@ class TransferSettings(Section):
     verify_delay: float = setting(1.0, seconds, "seconds before such a put is done again", "S3DLIO_PUT_RETRY_DELAY_MS")
 
 
-@dataclass(frozen=True)
 class FileSettings(Section):
     """Local files: ``file://`` and ``direct://``."""
 
@@ -183,7 +175,6 @@ class FileSettings(Section):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class S3Settings(Section):
     """``s3://``. What is not set here, boto3 finds: profiles, SSO, web identity, instance roles."""
 
@@ -257,7 +248,6 @@ class S3Settings(Section):
     session_token: str | None = setting(None, text, "the token of a session", "AWS_SESSION_TOKEN", secret=True)
 
 
-@dataclass(frozen=True)
 class AzureSettings(Section):
     """``az://``. What is not set here, azure-identity finds where it is installed."""
 
@@ -305,7 +295,6 @@ class AzureSettings(Section):
         return named[1].strip() if named else None
 
 
-@dataclass(frozen=True)
 class GcsSettings(Section):
     """``gs://`` and ``gcs://``. What is not set here, google-auth finds."""
 

@@ -1,13 +1,11 @@
-"""Settings: frozen dataclasses whose every value knows where it came from.
+"""Settings: records whose every value knows where it came from.
 
 Precedence: argument > ``configure_*()`` > environment > ``.env`` file > configuration file > default.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from s3dlio.config import environment, layers
@@ -31,6 +29,7 @@ from s3dlio.config.sections import (
 from s3dlio.config.sizes import format_size
 from s3dlio.errors import ConfigError, redact
 from s3dlio.forking import ForkLock
+from s3dlio.records import Record, field, replace
 
 
 class Shown(NamedTuple):
@@ -42,8 +41,7 @@ class Shown(NamedTuple):
     doc: str
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Record):
     """All settings, each with its origin in ``origins`` (``"s3.region" -> "environment AWS_REGION"``)."""
 
     http: HttpSettings = field(default_factory=HttpSettings)
@@ -103,9 +101,9 @@ class Settings:
         for section, name, value in leaves(SECTIONS, arguments, "argument"):
             find_field(SECTIONS, section, name, "argument")
             changed = sections.get(section, getattr(self, section))
-            sections[section] = dataclasses.replace(changed, **{name: value})
+            sections[section] = replace(changed, **{name: value})
             origins[f"{section}.{name}"] = "argument"
-        return dataclasses.replace(self, **sections, origins=origins)
+        return replace(self, **sections, origins=origins)
 
     def at(self, endpoint: str) -> Self:
         """The settings for one S3 endpoint: these, with what the configuration file says of it over them. What the
@@ -121,10 +119,10 @@ class Settings:
         if found.url and "://" not in endpoint:
             changed.setdefault("s3", {})["endpoint_url"] = found.url
         sections: dict[str, Any] = {
-            section: dataclasses.replace(getattr(self, section), **values) for section, values in changed.items()
+            section: replace(getattr(self, section), **values) for section, values in changed.items()
         }
         origins = {f"{section}.{name}": found.origin for section, values in changed.items() for name in values}
-        return dataclasses.replace(self, **sections, origins={**self.origins, **origins})
+        return replace(self, **sections, origins={**self.origins, **origins})
 
     def origin(self, name: str) -> str:
         """Where the value of ``name`` (``"s3.region"``) came from; ``"default"`` where nobody set it."""

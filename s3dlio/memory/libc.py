@@ -12,8 +12,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3dlio.errors import ConfigError
 from s3dlio.memory.buffers import address_of, byte_view
@@ -231,8 +230,7 @@ def copy_range(source: int, target: int, length: int, source_offset: int = 0, ta
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class DirectAlignment:
+class DirectAlignment(NamedTuple):
     """What O_DIRECT asks for on one file, in bytes: `memory` of addresses, `offset` of file offsets and lengths."""
 
     memory: int

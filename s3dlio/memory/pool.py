@@ -21,9 +21,8 @@ import mmap
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3dlio.errors import ConfigError
 from s3dlio.forking import renewed_in_child
@@ -45,8 +44,7 @@ _OWN_MAPPING = 4 << 20
 _FIRST_CHUNK = 1 << 20  # the first mapping that small slabs are cut from: a program that needs one or two pays no more
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
+class PoolStats(NamedTuple):
     """A count of the slabs of a pool. `leased` are seen by somebody; `idle` wait, resident, for the next lease."""
 
     leased: int

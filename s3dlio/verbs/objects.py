@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from s3dlio.engine.cancel import surrounding_token
@@ -24,6 +23,7 @@ from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.view import BytesView
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.checks import writable_memory
 from s3dlio.stores.local.atomic import Replacement

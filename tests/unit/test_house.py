@@ -11,7 +11,7 @@ import s3dlio
 PACKAGE = Path(s3dlio.__file__).parent
 #: From the ground up. A room is a module, or a package with all that has no line of its own.
 ROOMS = """
-    _version errors foreign_errors
+    _version records errors foreign_errors
     types uri forking hardware
     uri_templates reentrancy
     memory

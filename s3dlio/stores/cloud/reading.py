@@ -7,7 +7,6 @@ stopped. No HEAD comes before.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from s3dlio.memory.hashing_sink import HashingSink
 from s3dlio.memory.sinks import Sink
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
+from s3dlio.records import replace
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.service import CloudService
 from s3dlio.types import Conditions, ObjectMetadata, lazy_metadata
@@ -171,9 +171,9 @@ class Read:
         assert conditions is not None
         wanted = self._conditions
         if wanted.version_id is not None:
-            conditions = dataclasses.replace(conditions, version_id=wanted.version_id)
+            conditions = replace(conditions, version_id=wanted.version_id)
         if wanted.sse_customer_key is not None:
-            conditions = dataclasses.replace(conditions, sse_customer_key=wanted.sse_customer_key)
+            conditions = replace(conditions, sse_customer_key=wanted.sse_customer_key)
         headers = (("range", f"bytes={first}-{first + length - 1}"),)
         request = self._service.read_request(self._key, headers, conditions)
         if (origin := self._origin) is not None:
@@ -278,7 +278,7 @@ def _metadata_of(service: CloudService, response: Response, size: int) -> Object
 
 def _metadata_of_known(service: CloudService, response: Response, known: Known) -> ObjectMetadata:
     # A checksum in the answer to a range is not that of the object.
-    return dataclasses.replace(_metadata_of(service, response, known.size), crc32c=known.crc32c)
+    return replace(_metadata_of(service, response, known.size), crc32c=known.crc32c)
 
 
 def _verify(hashing: HashingSink, expected: int | None) -> None:

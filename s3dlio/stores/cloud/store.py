@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -11,6 +10,7 @@ from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking, system
 from s3dlio.net.response import Response
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.checks import check_etag
@@ -111,7 +111,7 @@ class CloudStore(ObjectStore):
         about: ObjectMetadata = yield from self._head(key, conditions)
         pin = self.service.pin_of(about)
         if pin is not None:
-            conditions = dataclasses.replace(conditions, if_match=pin.if_match, generation=pin.generation)
+            conditions = replace(conditions, if_match=pin.if_match, generation=pin.generation)
         return (yield from self._read(key, sink, max(0, about.size - length), min(length, about.size), conditions))
 
     def _run(self, read: Read, *, ranged: bool) -> Steps[ObjectMetadata]:

@@ -6,7 +6,6 @@ Source: Cloud Storage documentation, "Resumable uploads", "Perform resumable upl
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 from typing import Any
@@ -26,6 +25,7 @@ from s3dlio.net.message import Pause, Request, Service
 from s3dlio.net.pool import pool_for_url
 from s3dlio.net.response import Response
 from s3dlio.net.retry import TRANSIENT, RetryPolicy, backoff, retry_after
+from s3dlio.records import replace
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
@@ -187,7 +187,7 @@ class _Session:
         source = self._source.part(position, size - position) if position else self._source
         request = self._request(f"bytes {position}-{size - 1}/{size}", source)
         host = request.service
-        once = dataclasses.replace(self._service.settings.retry, max_attempts=1)
+        once = replace(self._service.settings.retry, max_attempts=1)
         request.service = Service(host.pool, host.signer, RetryPolicy(once, host.policy.total_timeout))
         request.idempotent = False
         return request

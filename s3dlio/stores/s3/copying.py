@@ -5,7 +5,6 @@ Source: Amazon S3 API Reference, CopyObject, UploadPartCopy.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from urllib.parse import quote
 from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
+from s3dlio.records import replace
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.part_size import part_size_for
@@ -159,7 +159,7 @@ def _in_parts(
         log.warning("%s is a copy without the tags of its source: its bucket keeps none", target.uri(key))
         tags = None
     size = part_size_for(found.size, COPY_PART, MAX_PARTS)
-    completed = dataclasses.replace(options.completed_from(found), tags=tags)
+    completed = replace(options.completed_from(found), tags=tags)
     upload = MultipartUpload(target, key, completed, headers.carried_fields(found))
 
     def requests() -> Iterator[Request]:

@@ -6,7 +6,6 @@ botocore reads the files. It is imported (150 ms) only where there is one.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from s3dlio.config.sections import S3Settings
 from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.forking import import_all
+from s3dlio.records import replace
 from s3dlio.stores.s3.sigv4 import Credentials
 
 _FILES = {
@@ -121,9 +121,9 @@ def filled(settings: Settings, session: Any) -> Settings:
         sections.setdefault("s3", {})["endpoint_url"] = None
         origins.pop("s3.endpoint_url")
     changed: dict[str, Any] = {
-        section: dataclasses.replace(getattr(settings, section), **values) for section, values in sections.items()
+        section: replace(getattr(settings, section), **values) for section, values in sections.items()
     }
-    return dataclasses.replace(settings, **changed, origins=origins)
+    return replace(settings, **changed, origins=origins)
 
 
 def key_source(settings: Settings, session: Any) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from s3dlio import records
 from s3dlio.net.dates import moment_of
 from s3dlio.stores.s3.headers import put_fields, read_fields
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
@@ -81,7 +81,7 @@ def copy_arguments(options: PutOptions, source: ObjectMetadata, source_uri: str,
             arguments["Expires"] = _date(source.expires, source_uri)
     if options.tags is not None:
         arguments["TaggingDirective"] = "REPLACE"
-    of_target = dataclasses.replace(options.conditions, version_id=None, sse_customer_key=None)
+    of_target = records.replace(options.conditions, version_id=None, sse_customer_key=None)
     return arguments | conditions_of(of_target)
 
 

@@ -4,7 +4,6 @@ out. Chosen with ``S3DLIO_GCS_BACKEND=sdk``."""
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from s3dlio.config.settings import Settings
 from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, ProtocolError, S3dlioError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.reading import beyond_end
@@ -116,7 +116,7 @@ class GcsSdkStore(SdkStore):
             if error.status != 416 or not ranged:
                 raise
             data = b""
-        bare = dataclasses.replace(conditions, if_match=None, if_none_match=None, generation=None)
+        bare = replace(conditions, if_match=None, if_none_match=None, generation=None)
         if ranged and not data:
             return beyond_end(sink, offset, self._head(key, bare))
         sink.take(data if length is None else data[:length])  # where ranges are ignored, all of the object comes
