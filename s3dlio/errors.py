@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_USERINFO = re.compile(r"(://)[^/@\s]*:[^/@\s]*@")
-_SECRET_QUERY = re.compile(
+# Compiled when an error is first shown.
+_USERINFO = r"(://)[^/@\s]*:[^/@\s]*@"
+_SECRET_QUERY = (
     r"(?i)\b((?:X-(?:Amz|Goog)-)?Signature|X-(?:Amz|Goog)-Credential|X-Amz-Security-Token|sig|AccountKey|"
     r"SharedAccessSignature|access_token)=[^&\s;]+"
 )
@@ -20,7 +21,7 @@ _SECRET_QUERY = re.compile(
 
 def mask(text: str) -> str:
     """``text`` without its credentials: ``user:password@``, signatures and tokens are ``***``."""
-    return _SECRET_QUERY.sub(r"\1=***", _USERINFO.sub(r"\1***@", text))
+    return re.sub(_SECRET_QUERY, r"\1=***", re.sub(_USERINFO, r"\1***@", text))
 
 
 def redact(text: str) -> str:

@@ -23,7 +23,8 @@ LOCAL_SCHEMES = frozenset({"file", "direct"})
 #: What may stand for a URI in a call: text, or the path of a local file.
 URI = str | os.PathLike[str]
 #: The ARN of an S3 access point, which stands in the place of a bucket. Slashes within it do not begin the key.
-_ARN = re.compile(
+#: Patterns that few URIs are compared with are compiled when they are first used.
+_ARN = (
     r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:(?:outpost[:/][A-Za-z0-9-]+[:/])?accesspoint[:/][A-Za-z0-9.-]+"
 )
 
@@ -68,12 +69,12 @@ def has_scheme(text: str) -> bool:
     return bool(separator) and head.lower() in SCHEMES
 
 
-_MISTYPED = re.compile(rf"({'|'.join(SCHEMES)})(?::/?|//)(?=[^/])(.*)", re.IGNORECASE | re.DOTALL)
+_MISTYPED = rf"(?is)({'|'.join(SCHEMES)})(?::/?|//)(?=[^/])(.*)"
 
 
 def likely_meant(text: str) -> str | None:
     """The URI that was probably meant by a path such as ``s3//bucket/key`` or ``s3:bucket``; None for any other."""
-    wrong = None if "://" in text else _MISTYPED.fullmatch(text)
+    wrong = None if "://" in text else re.fullmatch(_MISTYPED, text)
     return f"{wrong[1].lower()}://{wrong[2]}" if wrong else None
 
 
@@ -140,7 +141,7 @@ def _bucket(uri: str, text: str) -> tuple[str, str]:
         bucket, _, key = text.partition("/")
         _check_container(uri, bucket)
         return bucket, key
-    match = _ARN.match(text)
+    match = re.match(_ARN, text)
     if match is None or text[match.end() : match.end() + 1] not in ("", "/"):
         hint = "write s3://arn:aws:s3:region:account:accesspoint/name/key"
         if text.startswith("arn:") and ":s3:::" in text:

@@ -23,7 +23,7 @@ CREDENTIALS: Mapping[str, Any] = {
     "profile": None, "access_key_id": None, "secret_access_key": None, "session_token": None, "anonymous": False,
 }  # fmt: skip
 
-_HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):\d+", re.ASCII)
+_HOST_AND_PORT = r"(?a)([\w.-]+|\[[0-9a-fA-F:.]+\]):\d+"
 
 
 class Value(NamedTuple):
@@ -115,7 +115,7 @@ def read_endpoints(tables: Any, sections: Mapping[str, type[Section]], path: str
     found: dict[str, Endpoint] = {}
     for title, table in tables.items():
         origin = f'endpoint."{title}" of configuration file {path}'
-        if "://" not in title and not _HOST_AND_PORT.fullmatch(title):
+        if "://" not in title and not re.fullmatch(_HOST_AND_PORT, title):
             raise ConfigError(f"'{title}' is no endpoint ({path})", hint='write [endpoint."host:port"], or its URL')
         whole = url(origin, title if "://" in title else f"http://{title}")
         if not isinstance(table, Mapping):

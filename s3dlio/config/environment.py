@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from s3dlio.config.fields import OFF, ON
@@ -84,8 +83,8 @@ def variable_layers(environ: Mapping[str, str] | None = None) -> Iterator[Layer]
     if switch.lower() in OFF:
         return
     named = switch.lower() not in ("", *ON)
-    path = Path(switch if named else ".env")
-    if named or path.is_file():
+    path = os.path.normpath(switch) if named else ".env"
+    if named or os.path.isfile(path):
         trusted = "trusted " if environ.get(TRUST_DOTENV, "").strip().lower() in ON else ""
         yield Layer(f"{trusted}{DOTENV_ORIGIN}{path}", _read_dotenv(path))
 
@@ -107,7 +106,7 @@ def read_small_file(path: str | os.PathLike[str]) -> str:
     return data.decode()
 
 
-def _read_dotenv(path: Path) -> dict[str, str]:
+def _read_dotenv(path: str) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
@@ -115,7 +114,7 @@ def _read_dotenv(path: Path) -> dict[str, str]:
         return {name: value for name, value in found.items() if value is not None}
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"cannot read the .env file {str(path)!r}: {error}", hint=f"correct {DOTENV_SWITCH}, or set it to 0"
+            f"cannot read the .env file {path!r}: {error}", hint=f"correct {DOTENV_SWITCH}, or set it to 0"
         ) from error
 
 

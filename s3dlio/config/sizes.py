@@ -7,7 +7,7 @@ from typing import Any
 
 from s3dlio.errors import ConfigError
 
-_WRITTEN = re.compile(r"((?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE | re.ASCII)
+_WRITTEN = r"(?ia)((?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)"
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -50,7 +50,7 @@ def parse_size(value: Any, *, name: str = "size", minimum: int = 0, maximum: int
 def _whole(value: Any, name: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = _WRITTEN.fullmatch(re.sub(r"(?<=\d)_(?=\d)", "", value.strip())) if isinstance(value, str) else None
+    match = re.fullmatch(_WRITTEN, re.sub(r"(?<=\d)_(?=\d)", "", value.strip())) if isinstance(value, str) else None
     if match is None or (match[3] and not match[2]):
         raise ConfigError(f"{name}={value!r} is no size", hint="write a number of bytes, or 512KiB, 8MB, 16MiB, 1g")
     written, prefix, binary, _ = match.groups()

@@ -26,8 +26,8 @@ from s3dlio.errors import ConfigError
 #: How many texts the braces of one glob may stand for.
 MAX_ALTERNATIVES = 1000
 
-_PARTS = re.compile(r"\[[!^]?[^/][^\]/]*\]|\*+|.", re.DOTALL)
-_CROSSING_PARTS = re.compile(r"\[[!^]?.[^\]]*\]|\*+|.", re.DOTALL)
+_PARTS = r"(?s)\[[!^]?[^/][^\]/]*\]|\*+|."
+_CROSSING_PARTS = r"(?s)\[[!^]?.[^\]]*\]|\*+|."
 _SPECIAL = re.compile(r"[*?\[{]")
 
 
@@ -122,7 +122,7 @@ def escape(text: str) -> str:
 @functools.lru_cache(64)
 def _parse(text: str, crosses: bool = False) -> list[Alternative]:
     found = []
-    for parts in _alternatives((_CROSSING_PARTS if crosses else _PARTS).findall(text)):
+    for parts in _alternatives(re.findall(_CROSSING_PARTS if crosses else _PARTS, text)):
         tokens = _tokens(parts, crosses)
         wild = next((at for at, token in enumerate(tokens) if isinstance(token, _Wild)), len(tokens))
         deep = any(token in (_DEEP, _DIRECTORIES) for token in tokens)

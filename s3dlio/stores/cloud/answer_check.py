@@ -53,7 +53,7 @@ class Api(NamedTuple):
             endpoint: who was asked.
         """
         page = is_page(response) or _HTML in response.lower
-        match = _TITLE.search(bytes(response.body[:4096])) if page else None
+        match = re.search(_TITLE, bytes(response.body[:4096])) if page else None
         title = f" ({match[1].decode('utf-8', 'replace').strip()[:80]!r})" if match else ""
         return EndpointError(
             f"{endpoint} is not {self.name}: it answered " + (f"with a web page{title}" if page else _PLAINLY),
@@ -71,7 +71,7 @@ GCS_API = Api("a Google Cloud Storage endpoint", (b"\r\nx-goog-", b"\r\nx-guploa
 #: What any web server answers. Others come from gateways in front of the service, too, and mean what they say.
 _ANYBODYS = frozenset({300, 301, 302, 303, 307, 308, 400, 404, 405, 410, 411, 501})
 _HTML = b"\r\ncontent-type: text/html"
-_TITLE = re.compile(rb"(?is)<title>(.*?)</title>")
+_TITLE = rb"(?is)<title>(.*?)</title>"
 _PLAINLY = "without what the API promises"
 
 

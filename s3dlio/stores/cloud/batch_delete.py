@@ -22,9 +22,9 @@ from s3dlio.stores.cloud.service import CloudService
 
 log = logging.getLogger("s3dlio.stores")
 
-_BOUNDARY = re.compile(r"boundary=\"?([^\";]+)")
-_CONTENT_ID = re.compile(r"(?im)^content-id:\s*<?(?:response-)?(\d{1,9})>?\s*$")
-_STATUS = re.compile(r"(?m)^HTTP/1\.\d (\d{3})")
+_BOUNDARY = r"boundary=\"?([^\";]+)"
+_CONTENT_ID = r"(?im)^content-id:\s*<?(?:response-)?(\d{1,9})>?\s*$"
+_STATUS = r"(?m)^HTTP/1\.\d (\d{3})"
 #: What services answer that do not know batches.
 _UNKNOWN = frozenset({404, 405, 501})
 
@@ -121,12 +121,12 @@ def parse(response: Response) -> Iterator[tuple[int | None, int, str]]:
     Raises:
         ProtocolError: the body is no batch of answers.
     """
-    match = _BOUNDARY.search(response.header(b"content-type") or "")
+    match = re.search(_BOUNDARY, response.header(b"content-type") or "")
     text = bytes(response.body).decode("utf-8", "replace")
     if match is None or f"--{match[1]}--" not in text:
         raise ProtocolError("the answer to a batch is not whole")
     for part in text.partition(f"--{match[1]}--")[0].split(f"--{match[1]}")[1:]:
-        status, number = _STATUS.search(part), _CONTENT_ID.search(part)
+        status, number = re.search(_STATUS, part), re.search(_CONTENT_ID, part)
         if status is None:
             raise ProtocolError("a part of the answer to a batch has no status")
         yield (int(number[1]) if number else None), int(status[1]), part

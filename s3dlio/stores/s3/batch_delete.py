@@ -16,10 +16,10 @@ from s3dlio.stores.s3.service import S3Service
 
 def delete_many(service: S3Service, keys: Sequence[str]) -> Steps[KeyErrors]:
     """Delete as many keys as a request takes; those that failed, each with its error."""
-    alone = [key for key in keys if xml.NOT_IN_XML.search(key)]  # XML cannot carry them
+    alone = [key for key in keys if not xml.can_carry(key)]  # XML cannot carry them
     failed: KeyErrors = []
     if len(alone) < len(keys):
-        body = xml.render_delete(key for key in keys if not xml.NOT_IN_XML.search(key))
+        body = xml.render_delete(key for key in keys if xml.can_carry(key))
         fields = (service.body_check(body), ("content-type", "application/xml"))
         request = service.request("POST", "", "delete=", fields, MemorySource(memoryview(body)))
         response = yield from service.send(request, "")

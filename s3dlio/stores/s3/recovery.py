@@ -25,7 +25,7 @@ log = logging.getLogger("s3dlio.s3")
 #: What the name of a region looks like; it becomes part of a host name.
 _REGION = re.compile(r"[a-z0-9-]+")
 #: The fields of SSE-C, for the object and for the source of a copy.
-_CUSTOMER_KEY = re.compile("x-amz-(?!meta-).*customer")
+_CUSTOMER_KEY = "x-amz-(?!meta-).*customer"
 #: S3 refuses signatures that are off by more seconds (Amazon S3 API Reference, RequestTimeTooSkewed).
 _MAX_SKEW = 15 * 60
 _REDIRECTS = (301, 302, 307, 308)
@@ -125,7 +125,7 @@ def _elsewhere(route: Route, request: Request, location: str) -> Request | None:
         return request.moved(request.service, path, encode_query(told))  # as a signature wants it
     if request.service.pool.secure and not pool.secure:
         return None  # never from TLS to plain text
-    if any(_CUSTOMER_KEY.match(name) for name, _ in request.headers):
+    if any(re.match(_CUSTOMER_KEY, name) for name, _ in request.headers):
         raise UnsupportedOperationError(
             f"the server redirects to {pool.name}, another host, which must not see the customer's key",
             status=307, hint="if that host is to be trusted, use it as the endpoint",

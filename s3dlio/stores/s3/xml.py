@@ -27,7 +27,8 @@ _ESCAPED = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 )
 #: Characters that XML 1.0 cannot carry, not even escaped.
-NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_NOT_IN_XML = "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]"
+
 
 
 def text_of(xml: str, tag: str) -> str | None:
@@ -232,6 +233,11 @@ def _moment(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def can_carry(text: str) -> bool:
+    """Whether XML 1.0 can carry all characters of a text."""
+    return re.search(_NOT_IN_XML, text) is None
 
 
 def render_delete(keys: Iterable[str]) -> bytes:
