@@ -6,11 +6,10 @@ nothing is handed from thread to thread. A call that becomes several requests (r
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from typing import Any
 
-from s3dlio.net import system
+from s3dlio.net import faults, system
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.cancellation import CancelScope, cancel_scope
 from s3dlio.net.connection import Connection
@@ -187,7 +186,7 @@ def _await_continue(exchange: Exchange, connection: Connection) -> None:
     while exchange.awaiting_continue:
         try:
             exchange.received(connection.receive(exchange.room(), 0))
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except faults.would_block:
             left = deadline - system.monotonic()
             if left <= 0 or not system.wait_for_read(connection.sock, left):
                 exchange.proceed()

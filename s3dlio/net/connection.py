@@ -10,21 +10,21 @@ import os
 import select
 import selectors
 import socket
-import ssl
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import S3dlioError
 from s3dlio.forking import call_in_child, native
-from s3dlio.net import system
+from s3dlio.net import faults, system
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.resolve import Address, Resolution
 from s3dlio.net.server import Server
-from s3dlio.net.tls import client_context
-from s3dlio.net.tls_reader import TlsReader
 from s3dlio.net.tunnel import Proxy, Tunnel
+
+if TYPE_CHECKING:
+    from s3dlio.net.tls_reader import TlsReader
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -95,7 +95,9 @@ class Connection:
                 raise OSError(code, os.strerror(code))
             if not self.secure:
                 return self._opened()
-            self.sock = client_context(self.server.http.ca_bundle).wrap_socket(
+            from s3dlio.net import tls
+
+            self.sock = tls.client_context(self.server.http.ca_bundle).wrap_socket(
                 self.sock,
                 server_hostname=self.server.host,
                 do_handshake_on_connect=False,
@@ -106,10 +108,8 @@ class Connection:
             try:
                 with native:
                     self.sock.do_handshake()
-            except ssl.SSLWantReadError:
-                return READ
-            except ssl.SSLWantWriteError:
-                return WRITE
+            except faults.would_block as error:
+                return READ if isinstance(error, faults.wants_read) else WRITE
             return self._opened()
         return 0
 
@@ -153,6 +153,8 @@ class Connection:
         self._look = _looker(self.sock)
         if self.secure:
             http = self.server.http
+            from s3dlio.net.tls_reader import TlsReader
+
             self._tls = TlsReader(self.sock, http.tls_direct, self._look, min(http.read_timeout, _LONGEST_WAIT) * 1000)
         return 0
 
@@ -351,7 +353,7 @@ class Connection:
         self.set_blocking(False)
         try:
             self.sock.recv(1)
-        except ssl.SSLWantReadError:
+        except faults.wants_read:
             return True
         return False
 

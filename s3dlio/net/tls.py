@@ -8,6 +8,10 @@ import sys
 from functools import lru_cache
 
 from s3dlio.errors import ConfigError
+from s3dlio.net import faults
+
+faults.would_block += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+faults.wants_read += (ssl.SSLWantReadError,)
 
 
 @lru_cache(maxsize=64)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import urllib.parse
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.config.sections import HttpSettings
+
+if TYPE_CHECKING:
+    import ssl
 from s3dlio.net import system
 
 
@@ -54,6 +56,7 @@ class Proxy:
 
     def connect(self, connection: Any) -> None:
         """Open ``connection``, blocking: for https a CONNECT exchange with the proxy, then TLS."""
+        import ssl
         from http.client import HTTPException
 
         from urllib3.exceptions import HTTPError

@@ -24,7 +24,7 @@ from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import ConfigError, NetworkError, S3dlioError
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sinks import DiscardSink, MemorySink
-from s3dlio.net import connection
+from s3dlio.net import tls
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
 from tests.faults.connect_proxy import ConnectRelay
@@ -365,7 +365,7 @@ def test_what_is_found_wrong_while_connecting_harms_no_other(
 
     with ScriptedServer([[]], tls=authority) as server, ScriptedServer([[Expect(), OK]] * 4) as plain:
         bad, good = service_of(server.endpoint), service_of(plain.endpoint)
-        monkeypatch.setattr(connection, "client_context", gone)
+        monkeypatch.setattr(tls, "client_context", gone)
         calls = Calls([asking(get(bad)), *[asking(get(good)) for _ in range(4)]])
         Lane(window=8).run(calls, calls.done)
         assert isinstance(calls.errors[0], ConfigError)
