@@ -84,6 +84,7 @@ from s3dlio.errors import (
     ServiceError as ServiceError, StorageFullError as StorageFullError, ThrottledError as ThrottledError,
     TransferCancelledError as TransferCancelledError, TransferTimeoutError as TransferTimeoutError,
     UnsafeKeyError as UnsafeKeyError, UnsupportedOperationError as UnsupportedOperationError,
+    WorkerDiedError as WorkerDiedError,
 )
 from s3dlio.formats import (
     ObjectConfig as ObjectConfig, ObjectSource as ObjectSource, ObjectStream as ObjectStream, ObjectType as ObjectType,

@@ -271,6 +271,10 @@ class TransferCancelledError(S3dlioError):
     """The operation was given up because its batch failed or was interrupted."""
 
 
+class WorkerDiedError(S3dlioError):
+    """A worker process died whenever it had this operation, or could not be started."""
+
+
 class ExportStillReferencedError(S3dlioError, BufferError):
     """A borrowed buffer was still in use when it had to be given back."""
 

@@ -85,19 +85,30 @@ def call_in_child(function: F) -> F:
     return function
 
 
+def before_fork(function: F) -> F:
+    """Have a function called in the parent before every fork; what it changes, the child has, too. A decorator."""
+    _before.append(function)
+    return function
+
+
 _locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 _holders: weakref.WeakSet[Renewable] = weakref.WeakSet()
 _functions: list[Callable[[], None]] = []
+_before: list[Callable[[], None]] = []
 
 
 def _renew_all() -> None:
     for lock in list(_locks):
         lock.renew()
-    for renew in [holder.renew for holder in list(_holders)] + _functions:
+    _call_all([holder.renew for holder in list(_holders)] + _functions)
+
+
+def _call_all(functions: list[Callable[[], None]]) -> None:
+    for function in functions:
         try:
-            renew()
+            function()
         except Exception:  # the others matter as much
-            log.exception("something could not be renewed in a forked child")
+            log.exception("something could not be made ready for a fork, or renewed in a forked child")
 
 
 class ForkBarrier:
@@ -159,6 +170,7 @@ def import_all(*names: str) -> None:
 
 
 def _before_fork() -> None:
+    _call_all(_before)
     importing.before_fork()
     native.before_fork()
 

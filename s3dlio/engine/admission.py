@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 from s3dlio.config.sections import TransferSettings
 from s3dlio.config.sizes import shown
 from s3dlio.engine.cancel import CancelToken
-from s3dlio.errors import ConfigError
+from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.net.adaptive import AdaptiveLimit, FixedLimit
+
+#: More are taken for a mistake.
+MOST_PROCESSES = 1024
 
 
 def check_width(max_in_flight: Any, *aliases: Any) -> int:
@@ -30,6 +34,26 @@ def check_width(max_in_flight: Any, *aliases: Any) -> int:
             "a limit of 0 would allow no operation to start"
         )
     return int(width)
+
+
+def several(procs: Any) -> int:
+    """How many processes a call is to use beside this one; 0 where it is to run here (None, 1).
+
+    Raises:
+        TypeError: it is no integer.
+        ConfigError: it is out of range.
+        UnsupportedOperationError: this system has no memory that processes can share without a name.
+    """
+    if procs is None:
+        return 0
+    if isinstance(procs, bool) or not hasattr(procs, "__index__"):
+        raise TypeError(f"procs must be an integer >= 1 or None, not {type(procs).__name__}")
+    number = int(procs.__index__())
+    if not 1 <= number <= MOST_PROCESSES:
+        raise ConfigError(f"procs must be from 1 to {MOST_PROCESSES}, got {shown(number)}")
+    if number > 1 and not hasattr(os, "memfd_create"):
+        raise UnsupportedOperationError("several processes need Linux", hint="leave procs out")
+    return number if number > 1 else 0
 
 
 class ByteBudget:

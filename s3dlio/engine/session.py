@@ -15,6 +15,7 @@ from s3dlio.types import Observer
 
 if TYPE_CHECKING:
     from s3dlio.engine.lanes import Lanes
+    from s3dlio.engine.processes import Processes
 
 #: Connections that a resident lane has in use, at most.
 _LANE_WINDOW = 256
@@ -30,6 +31,7 @@ class Session:
 
     def __init__(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
         self._lock = ForkLock()
+        self._processes: Processes | None = None
         self._use(settings, observers)
 
     def _use(self, settings: Settings, observers: Sequence[Observer]) -> None:
@@ -57,6 +59,21 @@ class Session:
         """Let the resident lanes go, when the calls that they run have ended."""
         if self._lanes is not None:
             self._lanes.close()
+
+    @property
+    def processes(self) -> Processes:
+        """The worker processes, none of which is started before a batch asks for it."""
+        if self._processes is None:
+            from s3dlio.engine.processes import Processes  # most programs need none
+
+            with self._lock:
+                self._processes = self._processes or Processes()
+        return self._processes
+
+    def close_processes(self) -> None:
+        """End the worker processes that have nothing to do, and the others with their batch."""
+        if self._processes is not None:
+            self._processes.close()
 
     def store_for(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:
         """The store of a URI's container, and the key within it.

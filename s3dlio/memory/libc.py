@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import sys
 from collections.abc import Callable
@@ -25,9 +26,12 @@ __all__ = [
     "allocate",
     "copy_range",
     "direct_alignment",
+    "map_shared",
     "pread_full",
     "pwrite_full",
+    "remove_pages",
     "sync_file_system",
+    "unmap",
 ]
 
 #: The open flag for I/O past the page cache; 0 where the system has none (macOS, Windows).
@@ -39,6 +43,8 @@ _LARGE = 1 << 20
 _AT_ONCE = 1 << 30  # through os: macOS refuses 2 GiB and more in one call; Linux stops short there by itself
 
 _LINUX = sys.platform.startswith("linux")
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_MADV_REMOVE: int = getattr(mmap, "MADV_REMOVE", 9)
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
 _Call = Callable[..., int]
@@ -58,6 +64,12 @@ _pread = _bind("pread", *_MEMORY_AT, restype=ctypes.c_ssize_t)
 _pwrite = _bind("pwrite", *_MEMORY_AT, restype=ctypes.c_ssize_t)
 _syncfs = _bind("syncfs", ctypes.c_int)
 _fallocate = _bind("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_mmap = _bind(
+    "mmap", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64,
+    restype=ctypes.c_void_p,
+)  # fmt: skip
+_munmap = _bind("munmap", ctypes.c_void_p, ctypes.c_size_t)
+_madvise = _bind("madvise", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _statx = _bind("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
 
 
@@ -252,3 +264,31 @@ def direct_alignment(fd: int) -> DirectAlignment | None:
     _checked(_statx, fd, b"", at_empty_path, dioalign, ctypes.addressof(raw))
     mask, memory, offset = raw[0], raw[152 // 4], raw[156 // 4]  # stx_mask, stx_dio_mem_align, stx_dio_offset_align
     return DirectAlignment(memory, offset) if mask & dioalign and memory and offset else None
+
+
+def map_shared(fd: int, length: int) -> int:
+    """Map the first `length` bytes of a file, shared with all that map it; returns the address.
+
+    Unlike an `mmap.mmap`, the mapping keeps no descriptor: a process can have a thousand of these only.
+
+    Raises:
+        OSError: the system refused it.
+    """
+    assert _mmap is not None, "shared memory is asked for on Linux only"
+    address = _mmap(None, length, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    if address is None or address == _MAP_FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return address
+
+
+def unmap(address: int, length: int) -> None:
+    """Undo :func:`map_shared`; nothing may refer to that memory any more."""
+    if _munmap is not None:
+        _munmap(address, length)
+
+
+def remove_pages(address: int, length: int) -> None:
+    """Free the pages of shared memory, for all processes that map it; it reads as zeros from then on."""
+    if _madvise is not None:
+        _madvise(address, length, _MADV_REMOVE)

@@ -41,6 +41,10 @@ if sys.version_info >= (3, 12):
     def _over_bytes(cls: Any, buffer: bytes) -> Any:
         return _Exporter.__new__(cls, buffer, memoryview(buffer))
 
+    def _exporter_of_parts(view: memoryview) -> Callable[[type[Any], memoryview, int, int], Any]:
+        new = _Exporter.__new__
+        return lambda cls, part, start, stop: new(cls, part, part)
+
 else:
     # Before PEP 688 a class written in Python cannot export a buffer. PickleBuffer forwards the request, in C, to the
     # object it wraps, and is all that we need but for one bit in its type: "may be a base class". CPython 3.11 gets no
@@ -89,6 +93,11 @@ else:
                 return _pickle_buffer(cls, b"" if view.readonly else bytearray())
             frombuffer, dtype = _numpy()
             return _pickle_buffer(cls, frombuffer(view, dtype))
+
+    def _exporter_of_parts(view: memoryview) -> Callable[[type[Any], memoryview, int, int], Any]:
+        frombuffer, dtype = _numpy()
+        array = frombuffer(view, dtype)
+        return lambda cls, part, start, stop: _pickle_buffer(cls, array[start:stop])
 
     _pickle_buffer: Any = PickleBuffer.__new__  # as a call to super(), 0.1 us sooner
     _over_bytes: Any = _pickle_buffer
@@ -339,6 +348,24 @@ class BytesView(_Exporter):
         if int(protocol) >= 5:
             return _unpickled, (PickleBuffer(self._view), not self.readonly)
         return _unpickled, (bytes(self._view), not self.readonly)
+
+
+def parts_of(buffer: memoryview) -> Callable[[int, int], BytesView]:
+    """Makes read-only views of parts of one buffer, each from one offset to another: at half of what each costs alone.
+
+    Args:
+        buffer: bytes in one dimension, at least one.
+    """
+    view = buffer.toreadonly()
+    exporter = _exporter_of_parts(view)
+
+    def part(start: int, stop: int) -> BytesView:
+        shown = view[start:stop]
+        self: BytesView = exporter(BytesView, shown, start, stop)
+        self._view = shown
+        return self
+
+    return part
 
 
 def _unpickled(buffer: Payload, writable: bool) -> BytesView:

@@ -212,8 +212,13 @@ class Call(Generic[T]):
             seen.bytes = 0 if error else self.sink.size or 0
         elif not error:
             seen.bytes = self.size
-        for observer in self.store.observers:
-            try:
-                observer(seen)
-            except Exception:  # what watches an operation must not break it
-                log.exception("an observer of %s %s failed", seen.operation, redact(seen.uri))
+        tell(self.store.observers, seen)
+
+
+def tell(observers: Sequence[Observer], seen: Observation) -> None:
+    """Call all observers with an operation that has ended."""
+    for observer in observers:
+        try:
+            observer(seen)
+        except Exception:  # what watches an operation must not break it
+            log.exception("an observer of %s %s failed", seen.operation, redact(seen.uri))

@@ -194,27 +194,35 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
         InvalidURIError: a URI is none, or names no object.
         BatchError: writes failed; the first failure stops the rest.
     """
-    uris: list[str] = []
-    writes: list[tuple[ObjectStore, str, Source]] = []
+    writes = checked_writes(session, items)
+    uris = [uri for uri, _, _, _ in writes]
+
+    def call(index: int) -> Call[Any]:
+        _, store, key, source = writes[index]
+        return store.write_call(key, source)
+
+    try:
+        Outcomes(uris, "PUT").run([store for _, store, _, _ in writes], call, session, width, bounded=True)
+    finally:
+        writes.clear()  # a thread of the executor may refer to its work a moment longer than the batch
+
+
+def checked_writes(session: Session, items: Iterable[Sequence[Any]]) -> list[tuple[str, ObjectStore, str, Source]]:
+    """The URIs, stores, keys and sources of (URI, payload) pairs.
+
+    Raises:
+        TypeError, InvalidURIError: as of :func:`put_many`.
+    """
+    writes: list[tuple[str, ObjectStore, str, Source]] = []
     for index, item in enumerate(items):
         uri, payload = _pair(index, item)
         store, key = session.store_for(uri)
         store.check_key(key, "PUT")
         try:
-            source = as_source(payload)
+            writes.append((uri, store, key, as_source(payload)))
         except TypeError as error:
             raise TypeError(f"item {index} ({uri}): {error}") from error
-        uris.append(uri)
-        writes.append((store, key, source))
-
-    def call(index: int) -> Call[Any]:
-        store, key, source = writes[index]
-        return store.write_call(key, source)
-
-    try:
-        Outcomes(uris, "PUT").run([store for store, _, _ in writes], call, session, width, bounded=True)
-    finally:
-        writes.clear()  # a thread of the executor may refer to its work a moment longer than the batch
+    return writes
 
 
 def _pair(index: int, item: Any) -> tuple[str, Payload]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, cast
 
-from s3dlio.engine.admission import check_width
+from s3dlio.engine.admission import check_width, several
 from s3dlio.engine.session import Session
 from s3dlio.memory.caller_buffer import lent
 from s3dlio.memory.view import BytesView
@@ -23,6 +23,7 @@ def get_many(
     *,
     workers: int | None = None,
     concurrency: int | None = None,
+    procs: int | None = None,
 ) -> list[tuple[str, BytesView]]:
     """Read many objects, of any schemes.
 
@@ -30,6 +31,7 @@ def get_many(
         uris: which; one that is named twice is read once. None at all gives an empty list.
         max_in_flight: how many at a time.
         workers, concurrency: older names of ``max_in_flight``.
+        procs: how many processes read; None or 1: this one. See docs/transfers.md.
 
     Returns:
         (URI, data) in the order of ``uris``.
@@ -38,14 +40,25 @@ def get_many(
         InvalidURIError: one is no URI; nothing was read.
         BatchError: reads failed; the first failure stops the rest and is the cause.
     """
-    found = many.get_many(session, many.uri_list(uris), check_width(max_in_flight, workers, concurrency))
+    names, width = many.uri_list(uris), check_width(max_in_flight, workers, concurrency)
+    if several(procs):
+        from s3dlio.transfer import process_work
+
+        found = process_work.get_many(session, names, width, several(procs))
+    else:
+        found = many.get_many(session, names, width)
     return cast("list[tuple[str, BytesView]]", found)
 
 
 def get_many_outcomes(
-    session: Session, uris: Iterable[URI], max_in_flight: int = 64
+    session: Session, uris: Iterable[URI], max_in_flight: int = 64, *, procs: int | None = None
 ) -> list[tuple[str, BytesView | BaseException]]:
     """As :func:`get_many`, but a failure stops nothing: the error takes the place of the data."""
+    if several(procs):
+        from s3dlio.transfer import process_work
+
+        width = check_width(max_in_flight)
+        return process_work.get_many(session, many.uri_list(uris), width, several(procs), keep_going=True)
     return many.get_many(session, many.uri_list(uris), check_width(max_in_flight), keep_going=True)
 
 
@@ -56,8 +69,9 @@ def get_many_stats(
     *,
     workers: int | None = None,
     concurrency: int | None = None,
+    procs: int | None = None,
 ) -> tuple[int, int]:
-    """Read many objects and drop their bytes: a read benchmark.
+    """Read many objects and drop their bytes: a read benchmark. Parameters are those of :func:`get_many`.
 
     Returns:
         How many objects and bytes were read.
@@ -65,6 +79,11 @@ def get_many_stats(
     Raises:
         BatchError: reads failed.
     """
+    if several(procs):
+        from s3dlio.transfer import process_work
+
+        width = check_width(max_in_flight, workers, concurrency)
+        return process_work.get_many_stats(session, many.uri_list(uris), width, several(procs))
     return many.get_many_stats(session, many.uri_list(uris), check_width(max_in_flight, workers, concurrency))
 
 
@@ -135,17 +154,25 @@ def _stream(
     return lambda: Stream(session, uris, width, objects=objects, size=size, ordered=ordered)
 
 
-def put_many(session: Session, items: Iterable[tuple[URI, Payload]], max_in_flight: int = 64) -> None:
+def put_many(
+    session: Session, items: Iterable[tuple[URI, Payload]], max_in_flight: int = 64, *, procs: int | None = None
+) -> None:
     """Write many objects. All URIs and payloads are checked before the first is written.
 
     Args:
         items: pairs (URI, data), see :func:`put_bytes`.
         max_in_flight: how many at a time.
+        procs: how many processes write; None or 1: this one. See docs/transfers.md.
 
     Raises:
         TypeError: an item is no pair or has no bytes; nothing was written.
         BatchError: writes failed; the first failure stops the rest. What was written stays.
     """
+    if several(procs):
+        from s3dlio.transfer import process_work
+
+        lent(lambda: process_work.put_many(session, items, check_width(max_in_flight), several(procs)))
+        return
     lent(lambda: many.put_many(session, items, check_width(max_in_flight)))
 
 
