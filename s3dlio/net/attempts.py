@@ -21,6 +21,18 @@ def delay_after(request: Request, response: Response, attempt: int, started: flo
     return delay
 
 
+def checked(request: Request, response: Response) -> Request | None:
+    """The request to send in place of one that was answered, if there is one.
+
+    Raises:
+        S3dlioError: the answer is not an expected one.
+    """
+    instead = None if request.again is None else request.again(request, response)
+    if instead is None and request.check is not None:
+        request.check(response)
+    return instead
+
+
 def retry_after_drop(
     request: Request, fault: ConnectionDropped, attempt: int, started: float, sent: int
 ) -> tuple[Request, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import selectors
 import socket
 import struct
 import sys
@@ -26,7 +25,7 @@ from s3dlio.net.tunnel import Proxy, Tunnel
 if TYPE_CHECKING:
     from s3dlio.net.tls_reader import TlsReader
 
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+READ, WRITE = system.READ, system.WRITE
 
 _CAN_WAIT_ALL = sys.platform == "linux"
 #: How long a thread spins for an answer before it sleeps, and for how many requests it does not spin for a far server.

@@ -16,7 +16,7 @@ from typing import Any
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
-from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
+from s3dlio.net.attempts import checked, delay_after, found_stale, retry_after_drop
 from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
@@ -26,7 +26,7 @@ from s3dlio.net.message import Pause, Request
 from s3dlio.net.multiplexer import Multiplexer
 from s3dlio.net.pending import PendingQueue, PendingRequest
 from s3dlio.net.response import Response
-from s3dlio.net.retry import THROTTLED
+from s3dlio.net.retry import CAPACITY, THROTTLED
 from s3dlio.net.task import Done, Operation, Task, ask
 
 _END: tuple[int, Any] = (-1, None)
@@ -48,13 +48,9 @@ class Lane:
     """
 
     def __init__(
-        self,
-        *,
-        window: int,
-        cancel: Cancellation | None = None,
-        limit: AdaptiveLimit | None = None,
+        self, *, window: int, cancel: Cancellation | None = None, limit: AdaptiveLimit | None = None,
         started: float = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         #: May be changed while the lane runs, also by another thread.
         self.window = max(1, window)
         self._started = started
@@ -189,14 +185,10 @@ class Lane:
         while len(in_flight) < window:
             if ready:
                 pending = ready.popleft()
-                if not pending.started:
-                    task = pending.task
-                    pending.started = task.started = task.started or system.monotonic()
-                    if (seconds := pending.request.service.policy.total_timeout) is not None:
-                        pending.ends = pending.started + seconds
-                        if system.monotonic() >= pending.ends:
-                            self._report(pending, overdue(seconds))
-                            continue
+                seconds = pending.request.service.policy.total_timeout
+                if seconds is not None and pending.is_overdue(seconds):
+                    self._report(pending, overdue(seconds))
+                    continue
                 multiplexer.start(pending)
             elif self._sets:
                 self._pull(self._sets[0])
@@ -275,10 +267,7 @@ class Lane:
         """Resume a task when nothing of its set is outstanding."""
         if task.outstanding or task.requests is not None or task not in self._tasks:
             return
-        if task.failed is not None:
-            self._advance(task, None, task.failed)
-        else:
-            self._advance(task, task.answers if task.many else task.answers[0], None)
+        self._advance(task, task.answers if task.many else task.answers[0], task.failed)
 
     def _on_more(self, pending: PendingRequest) -> None:
         """The head asked for more requests: they run beside this one and belong to the same task."""
@@ -305,20 +294,25 @@ class Lane:
             if delay is not None:
                 self._retry(pending, delay)
                 return
-        elif pending.attempt == 1:
-            request.service.policy.budget.earn()
-        try:
-            if request.again is not None and (instead := request.again(request, response)) is not None:
+        elif pending.attempt == 1 and (budget := request.service.policy.budget).tokens < CAPACITY:
+            budget.earn()
+        if request.again is not None or request.check is not None:
+            try:
+                instead = checked(request, response)
+            except Exception as refused:
+                self._report(pending, refused)
+                return
+            if instead is not None:
                 pending.request = instead
                 self._queue.ready.append(pending)
                 return
-            if request.check is not None:
-                request.check(response)
-        except Exception as refused:
-            self._report(pending, refused)
+        task = pending.task
+        if task.outstanding == 1 and not task.many and pending.slot == 0 and task in self._tasks:
+            task.outstanding = 0
+            self._advance(task, response, None)
             return
         if pending.slot >= 0:
-            pending.task.answers[pending.slot] = response
+            task.answers[pending.slot] = response
         self._report(pending, None)
 
     def _failed(self, pending: PendingRequest, error: Exception) -> None:

@@ -6,6 +6,8 @@ that one connection waits for (opening, TLS, a partial send) holds up another.
 
 from __future__ import annotations
 
+import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +26,9 @@ from s3dlio.net.pool import ConnectionPool, with_room
 _GROUP = 16
 
 
+#: So many events are asked for at a time; more wait in the kernel.
+_MOST = 256
+
 #: Called when a request has ended: with None when its answer is complete, else with what went wrong.
 OnEnd = Callable[[PendingRequest, "Exception | None"], None]
 
@@ -40,14 +45,14 @@ class Multiplexer:
         self._on_end = on_end
         self._on_more = on_more
         try:
-            self._selector = with_room(system.selector)
+            self._poller = with_room(system.poller)
         except OSError as error:
             raise from_os_error(error) from error
         self._scratch = bytearray(SCRATCH)
         self._view = memoryview(self._scratch)
         #: What has begun and not ended, by file descriptor.
         self.in_flight: dict[int, PendingRequest] = {}
-        self._idle: dict[ConnectionPool, list[Connection]] = {}
+        self._idle: defaultdict[ConnectionPool, list[Connection]] = defaultdict(list)
         #: What other threads ask of the lane; None: nobody can.
         self.inbox: Inbox | None = None
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
@@ -71,9 +76,10 @@ class Multiplexer:
     def take_over(self, pending: PendingRequest, exchange: Exchange, connection: Connection) -> None:
         """Carry on with an exchange that began elsewhere."""
         pending.exchange, pending.connection, pending.reused = exchange, connection, True
-        pending.deadline = system.monotonic() + connection.server.http.read_timeout
+        pending.deadline = 0.0
         connection.set_blocking(False)
-        self._watch(pending, connection, READ)
+        self.in_flight[connection.fd] = pending
+        self._watch(connection, READ)
         self._on_more(pending)
         if exchange.done:
             self._complete(pending, connection, exchange)
@@ -82,40 +88,49 @@ class Multiplexer:
         """The inbox, which ends the waiting in ``poll`` from now on."""
         if self.inbox is None:
             inbox = with_room(Inbox)
-            self._selector.register(inbox.fileno(), READ)
+            self._poller.register(inbox.fileno(), READ)
             self.inbox = inbox
         return self.inbox
 
     def poll(self, timeout: float | None) -> Iterator[None]:
         """Wait for events, at most ``timeout`` seconds (None: until one comes), and handle them; at each yield
         requests may be started."""
-        self._closed.clear()
-        inbox = self.inbox
+        closed, in_flight, inbox = self._closed, self.in_flight, self.inbox
+        closed.clear()
         if inbox is None:
-            events = self._selector.select(timeout)
+            events = self._poller.poll(timeout, _MOST)
         else:
-            events = self._selector.select(timeout if inbox.rest() else 0.0)
+            events = self._poller.poll(timeout if inbox.rest() else 0.0, _MOST)
             inbox.resting = False
-        for number, (key, mask) in enumerate(events, 1):
-            fd = key.fd
-            if fd in self._closed:
+        for number, (fd, mask) in enumerate(events, 1):
+            if fd in closed:
                 continue
-            pending = self.in_flight.get(fd)
+            pending = in_flight.get(fd)
             if pending is None:
                 self._on_idle(fd)
+                continue
+            connection, exchange = pending.connection, pending.exchange
+            assert connection is not None
+            if exchange is None:
+                self._open(pending, connection)
+            elif mask & ~WRITE:
+                self._receive(pending, connection, exchange)
             else:
-                self._on_event(pending, mask)
+                pending.deadline = 0.0
+                self._send(pending, connection, exchange)
             if number % _GROUP == 0:
                 yield
         yield
 
     def expire(self, now: float) -> None:
-        """Give up the requests whose deadline is over."""
+        """Give up the requests whose deadline is over, and begin to measure those that have none yet."""
         for pending in [pending for pending in self.in_flight.values() if min(pending.deadline, pending.ends) <= now]:
             exchange, connection = pending.exchange, pending.connection
             if connection is None:
                 continue  # dropped in this loop, when another request of its task failed
-            if pending.ends <= now:
+            if not pending.deadline and pending.ends > now:
+                pending.deadline = now + connection.server.http.read_timeout
+            elif pending.ends <= now:
                 self._fail(pending, overdue(pending.request.service.policy.total_timeout))
             elif exchange is None:
                 self._fail(pending, connection.opening_fault(connection.late()))
@@ -131,7 +146,7 @@ class Multiplexer:
         except Exception as error:  # the source of the body failed
             self._fail(pending, error)
             return
-        pending.deadline = now + connection.server.http.read_timeout
+        pending.deadline = 0.0
         self._send(pending, connection, exchange)
 
     def drop(self, task: Any) -> int:
@@ -162,7 +177,7 @@ class Multiplexer:
         An interrupt may have come at any line of this class, and a second one may come here: what the selector holds
         is uncertain, and no connection may go to its pool twice.
         """
-        self._selector.close()
+        self._poller.close()
         for pending in self.in_flight.values():
             if pending.connection is not None:
                 pending.connection.close()
@@ -180,7 +195,7 @@ class Multiplexer:
         if pending.fresh:
             pending.reused = False
             return pool.acquire_fresh()
-        idle = self._idle.get(pool)
+        idle = self._idle[pool]
         while idle:
             connection = idle.pop()
             if not connection.is_dropped():
@@ -205,7 +220,8 @@ class Multiplexer:
             self._fail(pending, connection.opening_fault(error) if isinstance(error, OSError) else error)
             return
         if event:
-            self._watch(pending, connection, event)
+            self.in_flight[connection.fd] = pending
+            self._watch(connection, event)
             return
         self._begin(pending, connection)
 
@@ -227,7 +243,7 @@ class Multiplexer:
         except Exception as error:  # it cannot be signed
             self._fail(pending, error)
             return
-        pending.deadline = system.monotonic() + connection.server.http.read_timeout
+        pending.deadline = 0.0
         self._send(pending, connection, exchange)
 
     def _send(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
@@ -248,39 +264,31 @@ class Multiplexer:
         except Exception as error:  # the source of the body failed
             self._fail(pending, error)
             return
-        if exchange.awaiting_continue:
+        if exchange.expects and exchange.awaiting_continue:
             pending.deadline = system.monotonic() + CONTINUE_SECONDS
-        self._watch(pending, connection, events)
-
-    def _watch(self, pending: PendingRequest, connection: Connection, events: int) -> None:
         self.in_flight[connection.fd] = pending
         if connection.watched != events:
-            (self._selector.modify if connection.watched else self._selector.register)(connection.fd, events)
-            connection.watched = events
+            self._watch(connection, events)
+
+    def _watch(self, connection: Connection, events: int) -> None:
+        (self._poller.modify if connection.watched else self._poller.register)(connection.fd, events)
+        connection.watched = events
 
     def _unwatch(self, connection: Connection) -> None:
         if connection.watched:
-            self._selector.unregister(connection.fd)
+            with contextlib.suppress(OSError):  # an interrupt came between this and what ``watched`` says
+                self._poller.unregister(connection.fd)
             self._closed.add(connection.fd)
             connection.watched = 0
 
-    def _on_event(self, pending: PendingRequest, mask: int) -> None:
-        exchange, connection = pending.exchange, pending.connection
-        assert connection is not None
-        if exchange is None:
-            self._open(pending, connection)
-        elif mask & READ:
-            self._receive(pending, connection, exchange)
-        else:
-            pending.deadline = system.monotonic() + connection.server.http.read_timeout
-            self._send(pending, connection, exchange)
-
     def _receive(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
+        secure = connection.secure
+        receive = connection.receive if secure else connection.sock.recv_into
         try:
-            if exchange.receive(connection.receive) and exchange.response is not None:
-                exchange.receive(connection.receive)
-            while connection.secure and not exchange.done and connection.holds_more():
-                exchange.receive(connection.receive)
+            if exchange.receive(receive) and exchange.response is not None:
+                exchange.receive(receive)
+            while secure and not exchange.done and connection.holds_more():
+                exchange.receive(receive)
         except faults.would_block:
             pass
         except OSError as error:
@@ -294,10 +302,10 @@ class Multiplexer:
         if exchange.done:
             self._complete(pending, connection, exchange)
             return
-        pending.deadline = system.monotonic() + connection.server.http.read_timeout
+        pending.deadline = 0.0
         if exchange.outgoing:
             self._send(pending, connection, exchange)
-        elif exchange.awaiting_continue:
+        elif exchange.expects:
             pending.deadline = system.monotonic() + CONTINUE_SECONDS
 
     def _complete(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
@@ -306,9 +314,8 @@ class Multiplexer:
         pending.connection = None
         if exchange.reusable:
             if connection.watched != READ:
-                self._selector.modify(connection.fd, READ)
-                connection.watched = READ
-            self._idle.setdefault(pending.request.service.pool, []).append(connection)
+                self._watch(connection, READ)
+            self._idle[pending.request.service.pool].append(connection)
         else:
             self._discard(connection)
         self._on_end(pending, None)

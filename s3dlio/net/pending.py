@@ -32,9 +32,9 @@ class PendingRequest:
         self.request = request
         self.attempt = 1
         self.started = 0.0
-        #: The moment at which waiting for the server is a fault.
+        #: The moment at which waiting for the server is a fault; 0: the read time-out, from the next check on.
         self.deadline = 0.0
-        #: The moment at which the request must be done, with all its retries.
+        #: The moment at which the request must be done, with all its retries; ``started`` counts for that alone.
         self.ends = math.inf
         #: Takes a new connection, since an idle one was stale.
         self.fresh = False
@@ -42,6 +42,15 @@ class PendingRequest:
         self.reused = False
         self.connection: Connection | None = None
         self.exchange: Exchange | None = None
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Before it is sent the first time: when the ``seconds`` of its operation end, and whether they are over."""
+        if self.started:
+            return False
+        task = self.task
+        self.started = task.started = task.started or system.monotonic()
+        self.ends = self.started + seconds
+        return system.monotonic() >= self.ends
 
 
 class PendingQueue:

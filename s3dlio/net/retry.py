@@ -18,7 +18,8 @@ THROTTLED = frozenset({429, 503, 509})
 #: Statuses after which the same request may succeed.
 TRANSIENT = frozenset({408, 500, 502, 504}) | THROTTLED
 
-_CAPACITY = 500
+#: Tokens in a full bucket.
+CAPACITY = 500
 _COST = 5
 _TIMEOUT_COST = 10
 
@@ -30,7 +31,7 @@ class RetryBudget:
     __slots__ = ("tokens",)
 
     def __init__(self) -> None:
-        self.tokens = _CAPACITY
+        self.tokens = CAPACITY
 
     def spend(self, cost: int) -> bool:
         """Take ``cost`` tokens; False when there are too few."""
@@ -41,7 +42,7 @@ class RetryBudget:
 
     def earn(self) -> None:
         """A request has succeeded without a retry."""
-        if self.tokens < _CAPACITY:
+        if self.tokens < CAPACITY:
             self.tokens += 1
 
 

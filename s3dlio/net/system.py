@@ -22,7 +22,36 @@ sleep = _time.sleep
 
 uniform = random.uniform
 
-selector = selectors.DefaultSelector
+#: Events of a socket, as epoll numbers them.
+READ, WRITE = 1, 4
+
+
+class Poller:
+    """What of epoll is used here, on systems that have none."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self.unregister = self._selector.unregister
+        self.close = self._selector.close
+
+    def register(self, fd: int, events: int) -> None:
+        self._selector.register(fd, _named(events))
+
+    def modify(self, fd: int, events: int) -> None:
+        self._selector.modify(fd, _named(events))
+
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        """The descriptors that have events, and which; waits for ``timeout`` seconds at most."""
+        return [(key.fd, (events & 1) | (events & 2) << 1) for key, events in self._selector.select(timeout)]
+
+
+def _named(events: int) -> int:
+    """As ``selectors`` numbers them."""
+    return (events & READ) | (events & WRITE) >> 1
+
+
+#: Waits for many sockets. epoll itself reports (descriptor, events): ``selectors`` makes an object for each.
+poller: Any = getattr(select, "epoll", Poller)
 #: Makes a poll object; None where the system has none.
 poll: Any = getattr(select, "poll", None)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import random
 import select
-import selectors
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,5 +78,19 @@ def test_the_door_holds_the_functions_themselves() -> None:
     assert system.time is time.time
     assert system.sleep is time.sleep
     assert system.socket is socket.socket
-    assert system.selector is selectors.DefaultSelector
+    assert system.poller is getattr(select, "epoll", system.Poller)
     assert system.poll is getattr(select, "poll", None)
+
+
+@pytest.mark.parametrize("poller", [system.poller, system.Poller])
+def test_pollers_name_events_alike(poller: Any) -> None:
+    ours, theirs = socket.socketpair()
+    polled = poller()
+    with ours, theirs, contextlib.closing(polled):
+        polled.register(ours.fileno(), system.READ | system.WRITE)
+        assert polled.poll(5.0, 16) == [(ours.fileno(), system.WRITE)]
+        theirs.send(b"x")
+        polled.modify(ours.fileno(), system.READ)
+        assert polled.poll(5.0, 16) == [(ours.fileno(), system.READ)]
+        polled.unregister(ours.fileno())
+        assert polled.poll(0.0, 16) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import selectors
 import socket
 import threading
 import time
@@ -356,7 +355,7 @@ def test_an_interrupted_operation_cleans_up(struck: str, monkeypatch: pytest.Mon
 
 
 def test_an_interrupt_within_the_selector_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``selectors`` forgets a socket when it is struck in ``modify``; what is closed then may be unknown to it."""
+    """What is closed then may be unknown to the poller."""
     cleaned: list[str] = []
     stuck = [Expect(b"PUT"), ExpectClose()]
     with ScriptedServer([stuck, stuck, [Expect(b"DELETE /upload"), respond("204 No Content")]]) as server:
@@ -366,7 +365,7 @@ def test_an_interrupt_within_the_selector_hides_nothing(monkeypatch: pytest.Monk
         def poll(timeout: float) -> Iterator[None]:
             yield from real(timeout)
             if len(server.all_requests) == 2:
-                wire._selector.unregister(next(iter(wire.in_flight)))
+                wire._poller.unregister(next(iter(wire.in_flight)))
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(wire, "poll", poll)
@@ -472,11 +471,11 @@ def test_a_copy_of_the_socket_that_waited_for_a_name_wakes_nobody(monkeypatch: p
                 copies.append(waiter.dup())
             return waiter
 
-    class Counting(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
-        def select(self, timeout: float | None = None) -> Any:
+    class Counting(system.Poller):
+        def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
             waits.append(timeout or 0.0)
             asked.set()
-            return super().select(timeout)
+            return super().poll(timeout, maxevents)
 
     asked = threading.Event()
 
@@ -486,7 +485,7 @@ def test_a_copy_of_the_socket_that_waited_for_a_name_wakes_nobody(monkeypatch: p
 
     monkeypatch.setattr(resolve, "_look_up", looked_up)
     monkeypatch.setattr(server_module, "Resolution", Copied)
-    monkeypatch.setattr(system, "selector", Counting)
+    monkeypatch.setattr(system, "poller", Counting)
     with ScriptedServer([[Expect(), Wait(0.3), HELLO]]) as server:
         service = service_of(server.endpoint.replace("127.0.0.1", "a-name.example"))
         lane = Lane(window=2)
