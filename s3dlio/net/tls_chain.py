@@ -44,6 +44,7 @@ _SHOULD_RETRY, _RETRY_WRITE = 8, 2
 # openssl/err.h: the code of a system call's error.
 _SYSTEM_FLAG = 1 << 31
 _UNEXPECTED_EOF = "UNEXPECTED_EOF_WHILE_READING"
+_EOF = "EOF occurred in violation of protocol"
 
 
 class _OpenSSL:
@@ -246,14 +247,15 @@ class BodyChain:
         elif code:
             text = (library.reason(code) or b"unknown error").decode(errors="replace")
             reason = text.upper().replace(" ", "_")
-            if reason != _UNEXPECTED_EOF:
+            if reason == _UNEXPECTED_EOF:
+                error: ssl.SSLError = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, f"[SSL: {reason}] {_EOF}")
+            else:
                 error = ssl.SSLError(ssl.SSL_ERROR_SSL, f"[SSL: {reason}] {text}")
-                error.library, error.reason = "SSL", reason
-                return error
-            number = 0
+            error.library, error.reason = "SSL", reason
+            return error
         if number:
             return OSError(number, os.strerror(number))
-        return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
+        return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, _EOF)
 
 
 def _waiting(number: int, flags: int, blocking: bool) -> OSError:
