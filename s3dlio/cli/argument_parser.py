@@ -7,7 +7,6 @@ and cannot read ``upload a -j 4 b DEST``. Here the words are sorted before it se
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -102,5 +101,7 @@ def _joined(action: argparse.Action, word: str, value: str | None) -> str:
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else "; --help lists what there is"

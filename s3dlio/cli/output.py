@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -121,6 +120,8 @@ def error_record(error: BaseException) -> dict[str, Any]:
 
 
 def _json(record: Mapping[str, Any]) -> str:
+    import json
+
     return json.dumps(record, ensure_ascii=True, separators=(", ", ": "))
 
 

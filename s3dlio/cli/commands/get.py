@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 
@@ -117,6 +116,8 @@ def _keylist(path: str) -> list[str]:
 
 def _from_json(line: str, number: int) -> list[str]:
     """The URI of an entry, as ``ls --json`` writes it; none of its last line."""
+    import json
+
     try:
         record = json.loads(line)
         return [] if "operation" in record else [str(record["uri"])]
