@@ -153,6 +153,8 @@ class BehindSink(FileSink):
 
     def settle(self) -> None:
         """Wait until the writer has nothing of this file."""
+        if not self._pending:
+            return
         with self._changed:
             while self._pending:
                 self._changed.wait()
@@ -173,6 +175,8 @@ class BehindSink(FileSink):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self.own < 0:  # a small file, of which the writer has seen nothing
+            return
         with self._changed:
             self._pending -= self._behind.withdraw(self)
             self._left = True
@@ -186,8 +190,8 @@ class BehindSink(FileSink):
 
     def ended(self, error: BaseException | None) -> None:
         """A stage is written, or could not be."""
-        self._pending -= 1
         self._error = self._error or error
+        self._pending -= 1  # last: it is looked at without the lock
         self._release()
 
     def _release(self) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "direct_alignment",
     "map_shared",
     "pread_full",
+    "pwrite",
     "pwrite_full",
     "remove_pages",
     "sync_file_system",
@@ -115,7 +116,7 @@ def pwrite_full(fd: int, view: memoryview, offset: int, *, block: int = 1) -> in
         OSError: the write failed (ENOSPC: the file system is full), or stopped within a block.
     """
     view = byte_view(view)
-    done = _transfer(_pwrite, _os_pwrite, fd, view, offset, block)
+    done = _transfer(_pwrite, pwrite, fd, view, offset, block)
     if done < len(view):
         # Neither an error nor progress, or a place where direct I/O cannot go on: seen on full file systems only.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -145,7 +146,8 @@ if hasattr(os, "preadv"):
     def _os_pread(fd: int, view: memoryview, offset: int) -> int:
         return os.preadv(fd, (view,), offset)
 
-    def _os_pwrite(fd: int, view: memoryview, offset: int) -> int:
+    def pwrite(fd: int, view: memoryview, offset: int) -> int:
+        """Write to a file with one call, which may stop short; returns the count."""
         return os.pwrite(fd, view, offset)
 
 else:  # Windows has a file position only: a descriptor is not to be shared by threads there
@@ -156,7 +158,7 @@ else:  # Windows has a file position only: a descriptor is not to be shared by t
         view[: len(data)] = data
         return len(data)
 
-    def _os_pwrite(fd: int, view: memoryview, offset: int) -> int:
+    def pwrite(fd: int, view: memoryview, offset: int) -> int:
         os.lseek(fd, offset, os.SEEK_SET)
         return os.write(fd, view)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from s3dlio.errors import LengthMismatchError
 from s3dlio.foreign_errors import local_error
-from s3dlio.memory.libc import pwrite_full
+from s3dlio.memory.libc import pwrite, pwrite_full
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.view import BytesView
 
@@ -224,6 +224,15 @@ class FileSink(Sink):
             position += len(data)
 
         return write_on
+
+    def whole(self, data: memoryview) -> None:
+        """As of every sink; a small body, so one call does."""
+        try:
+            if pwrite(self.fd, data, self.offset) == len(data):
+                return
+        except OSError as error:
+            raise local_error(error, self.path) from error
+        self.write(data, self.offset)
 
     def write(self, data: memoryview, position: int) -> None:
         """Write ``data`` to the file, from ``position`` on.

@@ -13,6 +13,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from types import TracebackType
 
 from s3dlio.engine.write_behind import WriteBehind
 from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, UnsupportedOperationError
@@ -76,6 +77,7 @@ class DestinationDirectory:
 
     def __init__(self, directory: str, *, ignores_case: bool | None = None) -> None:
         self.directory = os.path.abspath(directory)
+        self._beneath = os.path.join(self.directory, "")
         uri = self.uri = "file://" + self.directory
         try:
             os.makedirs(self.directory, exist_ok=True)
@@ -109,7 +111,7 @@ class DestinationDirectory:
 
     def path(self, name: str) -> str:
         """The path of ``name`` here."""
-        return os.path.join(self.directory, name)
+        return f"{self._beneath}{name}"
 
     def size(self, name: str) -> int | None:
         """The bytes of the file ``name``; None where there is none."""
@@ -151,23 +153,29 @@ class DestinationDirectory:
 
     @contextlib.contextmanager
     def parent(self, segments: list[str], uri: str) -> Iterator[int]:
-        """A descriptor of the directory that ``segments`` lead to (all but the last), made where it is missing.
+        """A descriptor as of :meth:`open_parent`, while the block runs."""
+        descriptor = self.open_parent(segments, uri)
+        try:
+            yield descriptor
+        finally:
+            close_parent(descriptor, segments)
+
+    def open_parent(self, segments: list[str], uri: str) -> int:
+        """A descriptor of the directory that ``segments`` lead to (all but the last), made where it is missing;
+        :func:`close_parent` closes it.
 
         Raises:
             UnsafeKeyError: a link stands in the way.
             AlreadyExistsError: a file stands in the way.
         """
-        descriptor = root = self._root  # of an interrupted transfer it is closed while stragglers are in here
-        try:
-            for depth, segment in enumerate(segments[:-1], 1):
-                below = self._descend(descriptor, segment, "/".join(segments[:depth]), uri)
-                if descriptor != root:
-                    os.close(descriptor)
-                descriptor = below
-            yield descriptor
-        finally:
-            if descriptor != root:
-                os.close(descriptor)
+        descriptor = self._root
+        for depth in range(1, len(segments)):
+            above = descriptor
+            try:
+                descriptor = self._descend(above, segments[depth - 1], "/".join(segments[:depth]), uri)
+            finally:
+                close_parent(above, segments[:depth])
+        return descriptor
 
     def _descend(self, parent: int, segment: str, name: str, uri: str) -> int:
         for _ in range(2):
@@ -194,53 +202,80 @@ class DestinationDirectory:
             )  # fmt: skip
         return AlreadyExistsError(f"the file {self.path(name)} stands where the key needs a directory", uri=uri)
 
-    @contextlib.contextmanager
-    def file(
-        self, segments: list[str], uri: str, *, durable: bool = False, earlier: str | None = None
-    ) -> Iterator[Replacement]:
-        """A new file. It gets its name when the block ends well, and is gone when it does not.
-
-        Args:
-            segments: as of :meth:`claim`.
-            uri: the object, for messages.
-            durable: the content and the name are on the disk when this ends (fsync of file and directory).
-            earlier: as of :class:`Replacement`.
-
-        Raises:
-            IsDirectoryError: a directory has that name.
-        """
+    def refusal(self, error: Exception, segments: list[str], uri: str) -> Exception:
+        """The error for what the file system refuses, with the object and the path; any other error as it is."""
         name = segments[-1]
-        with self.parent(segments, uri) as parent:
-            with self._typed_errors(segments, uri):
-                new = Replacement(name, beneath=parent, durable=durable, earlier=earlier)
-            with new:
-                yield new
-                with self._typed_errors(segments, uri):
-                    new.commit()
-
-    @contextlib.contextmanager
-    def _typed_errors(self, segments: list[str], uri: str) -> Iterator[None]:
-        """Whatever the file system refuses, with the object and the path.
-
-        Raises:
-            IsDirectoryError, AlreadyExistsError: a directory, or what is no file at all, has the name.
-            S3dlioError: any other refusal.
-        """
-        try:
-            yield
-        except IsADirectoryError as error:
-            raise IsDirectoryError(
-                f"a directory of the name '{segments[-1]}' stands where the file should be in {self.directory}", uri=uri
-            ) from error
-        except UnsupportedOperationError as error:
-            raise AlreadyExistsError(
-                f"'{segments[-1]}' in {self.directory} is a device, fifo or socket, which a download would destroy",
-                uri=uri,
-            ) from error
-        except OSError as error:
-            raise self._typed(error, "/".join(segments), uri) from error
+        if isinstance(error, IsADirectoryError):
+            reason = f"a directory of the name '{name}' stands where the file should be in {self.directory}"
+            return IsDirectoryError(reason, uri=uri)
+        if isinstance(error, UnsupportedOperationError):
+            reason = f"'{name}' in {self.directory} is a device, fifo or socket, which a download would destroy"
+            return AlreadyExistsError(reason, uri=uri)
+        return self._typed(error, "/".join(segments), uri) if isinstance(error, OSError) else error
 
     def _typed(self, error: OSError, name: str, uri: str) -> S3dlioError:
         typed = local_error(error, self.path(name))
         typed.locate(uri, None)
         return typed
+
+
+def close_parent(descriptor: int, segments: list[str]) -> None:
+    """Close what ``open_parent`` gave for ``segments``, unless that is the destination itself: of an interrupted
+    transfer, which may be closed, and the number another's."""
+    if len(segments) > 1:
+        os.close(descriptor)
+
+
+class NewFile:
+    """A new file of a destination directory, for ``with``: it gets its name when the block ends well, and is gone when
+    it does not.
+
+    Args:
+        directory: the destination.
+        segments: as of :meth:`DestinationDirectory.claim`.
+        uri: the object, for messages.
+        durable: the content and the name are on the disk when this ends (fsync of file and directory).
+        earlier: as of :class:`Replacement`.
+
+    Raises:
+        IsDirectoryError, AlreadyExistsError: a directory, or what is no file at all, has the name.
+        S3dlioError: any other refusal of the file system.
+    """
+
+    __slots__ = ("_directory", "_durable", "_earlier", "_new", "_parent", "_segments", "_uri")
+
+    def __init__(
+        self, directory: DestinationDirectory, segments: list[str], uri: str, *, durable: bool = False,
+        earlier: str | None = None,
+    ) -> None:  # fmt: skip
+        self._directory, self._segments, self._uri = directory, segments, uri
+        self._durable, self._earlier = durable, earlier
+
+    def __enter__(self) -> Replacement:
+        segments = self._segments
+        parent = self._parent = self._directory.open_parent(segments, self._uri)
+        try:
+            self._new = Replacement(segments[-1], beneath=parent, durable=self._durable, earlier=self._earlier)
+        except BaseException as error:
+            close_parent(parent, segments)
+            if isinstance(error, Exception) and (typed := self._refused(error)) is not error:
+                raise typed from error
+            raise
+        return self._new
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._new.commit()
+        except Exception as refused:
+            if (typed := self._refused(refused)) is not refused:
+                raise typed from refused
+            raise
+        finally:
+            self._new.__exit__(kind, error, traceback)
+            close_parent(self._parent, self._segments)
+
+    def _refused(self, error: Exception) -> Exception:
+        return self._directory.refusal(error, self._segments, self._uri)

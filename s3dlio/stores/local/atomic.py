@@ -10,7 +10,7 @@ import os
 import stat
 from types import TracebackType
 
-from s3dlio.errors import AlreadyExistsError, UnsupportedOperationError
+from s3dlio.errors import AlreadyExistsError, IntegrityError, UnsupportedOperationError
 from s3dlio.forking import call_in_child
 
 _log = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ class Replacement:
         self.fd = -1
         #: What is there stays under its unfinished name if this ends without a `commit`.
         self.keep = False
+        #: How many bytes a whole file has, where the writer knows it.
+        self.size: int | None = None
         self._beneath = beneath
         self._create_only = create_only
         self._durable = durable
@@ -152,12 +154,15 @@ class Replacement:
 
         Raises:
             AlreadyExistsError: ``create_only``, and another writer was quicker.
+            IntegrityError: the file has not as many bytes as its writer says.
             OSError: and nothing is left of the file.
         """
         try:
             if self._durable:
                 os.fsync(self.fd)
             result = os.fstat(self.fd)
+            if self.size is not None and result.st_size != self.size:
+                raise IntegrityError(f"{result.st_size} bytes are in the file of an object of {self.size}")
             self._close()
             self._rename()
             self._over = True
