@@ -1,4 +1,4 @@
-"""Who takes part in the comparison of commands: ours, s5cmd, rclone and Amazon's, with what each needs to find the server."""
+"""Who takes part in the comparison of commands: s3-cli, s5cmd, rclone and aws, with what each needs of the server."""
 
 from __future__ import annotations
 

@@ -227,6 +227,7 @@ def test_a_full_disk_is_no_broken_connection_and_names_the_file(
 
     for module in (sinks, behind):
         monkeypatch.setattr(module, "pwrite_full", full)
+    monkeypatch.setattr(sinks, "pwrite", full)
     with ScriptedServer([[Expect(), respond(body=BODY[:size])]]) as server:
         with pytest.raises(StorageFullError) as caught:
             _download(server, tmp_path / "down", size=size)
