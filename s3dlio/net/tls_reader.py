@@ -8,8 +8,11 @@ from typing import Any
 
 from s3dlio.net.tls_chain import CHAIN_FROM, BodyChain, chain_for
 
-#: Bytes of records read from one connection before the others of its thread, or signals, get their turn.
+#: Bytes of records that one call reads, so that the other connections of the thread get their turn;
 RUN = 1024 * 1024
+#: from a blocking socket, so that signals do. Between two calls a thread may wait for the interpreter lock, 5 ms
+#: where another one computes in Python.
+BLOCKING_RUN = 4 * RUN
 
 
 class TlsReader:
@@ -48,7 +51,7 @@ class TlsReader:
         if self.ended:
             return self._at_end()
         if wanted >= CHAIN_FROM and self._chain is not None:
-            return self._receive_run(self._chain, room, min(wanted, RUN))
+            return self._receive_run(self._chain, room, min(wanted, BLOCKING_RUN if self.blocking else RUN))
         read = self._read
         got = int(read(len(room), room))
         limit = min(wanted, RUN)

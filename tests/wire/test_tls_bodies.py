@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from s3dlio.client import Client
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.net import tls_chain
 from s3dlio.net.message import Service
 from tests.servers.certs import Authority
+from tests.servers.nginx import NginxServer
 from tests.sinks import WriterSink
 from tests.wire.harness import DRIVERS, Driver, get, put
 from tests.wire.tls_peer import PATIENCE, RECORD, Peer, TlsServer
@@ -59,6 +61,22 @@ def received(drive: Driver, service: Service) -> bytes:
 
 
 # -- right bytes
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_with_a_server_that_frames_as_it_likes(way: bool, authority: Authority) -> None:
+    """Objects of many sizes, one by one, in batches and as ranges."""
+    data = random.Random(2).randbytes(3_000_000)
+    objects = {f"s3://b/{size}": data[-size:] for size in (1, 5_000, 16_384, 60_000, 131_072, 1_000_000, 3_000_000)}
+    with NginxServer(tls=authority, cache=False) as server:
+        s3 = {"endpoint_url": server.endpoint, "region": "r", "access_key_id": "a", "secret_access_key": "b"}
+        http = {"ca_bundle": str(authority.bundle), "tls_direct": way}
+        with Client(s3=s3, http=http, range={"threshold": 1 << 20, "chunk": 1 << 18}) as client:
+            client.put_many(objects.items())
+            assert all(got == objects[uri] for uri, got in client.get_many(objects))
+            for uri, body in objects.items():
+                client.put_bytes(uri, body[::-1])
+                assert client.get(uri) == body[::-1]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2])

@@ -24,7 +24,7 @@ from s3dlio.net.connection import Connection
 from s3dlio.net.message import Service
 from s3dlio.net.tls_reader import RUN
 from tests.servers.certs import Authority
-from tests.wire.harness import Driver, get
+from tests.wire.harness import Driver, get, put
 from tests.wire.test_tls_bodies import BODY, answer, head_of, received
 from tests.wire.test_tls_bodies import direct as direct  # a fixture
 from tests.wire.test_tls_bodies import drive as drive  # a fixture
@@ -199,6 +199,47 @@ def test_an_interrupt_ends_a_read_that_waits(drive: Driver, direct: bool, author
             finally:
                 done.set()
                 stop.set()
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize("size", [100, 40_000_000])
+def test_a_server_that_does_not_read(drive: Driver, direct: bool, size: int, authority: Authority) -> None:
+    """Also where the body is small, and the answer is what does not come."""
+    done = threading.Event()
+
+    def script(peer: Peer) -> None:
+        done.wait(PATIENCE)
+
+    with TlsServer([script], authority) as server:
+        service = server.service(tls_direct=direct, read_timeout=0.2)
+        try:
+            with pytest.raises(TransferTimeoutError, match=r"for 0\.2 s"):
+                drive(put(service, bytes(size)))
+            assert not done.is_set()
+        finally:
+            done.set()
+
+
+def test_an_interrupt_ends_a_write_that_waits(drive: Driver, direct: bool, authority: Authority) -> None:
+    def interrupt(number: int, frame: Any) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    done = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        while not done.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGVTALRM)
+
+    try:
+        with TlsServer([script], authority) as server:
+            try:
+                with pytest.raises(Interrupted):
+                    drive(put(server.service(tls_direct=direct), bytes(40_000_000)))
+            finally:
+                done.set()
     finally:
         signal.signal(signal.SIGVTALRM, before)
 
