@@ -107,6 +107,14 @@ ROWS = [
         {"reference": Wanted(1), "obstore": Wanted(1)}, server="tls"),
     Row("GET 4 KiB, 32 in flight, TLS 1.3", _get(SMALL, 32), ("s3dlio", "reference", "obstore", "boto3"),
         {"reference": Wanted(5), "obstore": Wanted(2)}, server="tls"),
+    *(
+        Row(f"GET 4 KiB, {count:,} {kind}", replace(_get(SMALL, count), by=by), ("s3dlio", "reference", "obstore"),
+            {"reference": Wanted(wanted), "obstore": Wanted(wanted)})
+        for count, kind, by, wanted in (
+            (8, "threads", "threads", 1.2), (32, "threads", "threads", 1.2),
+            (32, "awaited", "awaits", 2), (1000, "awaited", "awaits", 2),
+        )
+    ),
     *_cloud("Azure", "az", "azure-sdk"),
     *_cloud("Google", "gs", "google-sdk"),
 ]  # fmt: skip

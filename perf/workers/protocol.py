@@ -6,6 +6,7 @@ neighbours in this folder. A job is one line of JSON, and so is its answer.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -46,6 +47,8 @@ class Job:
     """Bytes of each object."""
     in_flight: int = 1
     """Operations at a time; 1: one after the other."""
+    by: str = ""
+    """threads: each asks for one object after the other; awaits: coroutines do. Otherwise as the library does best."""
 
     def keys(self) -> list[str]:
         return [f"{self.prefix}{number}" for number in range(self.count)]
@@ -77,6 +80,14 @@ class Library(ABC):
         self.target = target
         self._threads: ThreadPoolExecutor | None = None
 
+    def get_one(self, key: str) -> int:
+        """Read one object, blocking."""
+        raise NotImplementedError(f"{type(self).__name__} does not get one by one")
+
+    async def get_awaited(self, key: str) -> int:
+        """Read one object, as a coroutine."""
+        raise NotImplementedError(f"{type(self).__name__} has no coroutines")
+
     @abstractmethod
     def get(self, keys: Sequence[str], size: int, in_flight: int) -> int:
         """Read whole objects into memory."""
@@ -106,6 +117,18 @@ class Library(ABC):
         loops = [self._threads.submit(lambda: sum(map(function, left))) for _ in range(in_flight)]
         return sum(loop.result() for loop in loops)
 
+    async def in_coroutines(self, keys: Sequence[str], in_flight: int) -> int:
+        """Coroutines that each await one object after the other."""
+        left = iter(keys)
+
+        async def loop() -> int:
+            seen = 0
+            for key in left:
+                seen += await self.get_awaited(key)
+            return seen
+
+        return sum(await asyncio.gather(*(loop() for _ in range(in_flight))))
+
 
 def perform(library: Library, job: Job) -> Cost:
     """Do a job and measure it.
@@ -116,7 +139,11 @@ def perform(library: Library, job: Job) -> Cost:
     keys, data = job.keys(), os.urandom(job.size) if job.verb == "put" else b""
     gc.collect()
     cpu, user, wall = time.process_time(), _user_time(), time.perf_counter()
-    if job.verb == "get":
+    if job.by == "threads":
+        seen = library.in_threads(library.get_one, keys, job.in_flight)
+    elif job.by == "awaits":
+        seen = asyncio.run(library.in_coroutines(keys, job.in_flight))
+    elif job.verb == "get":
         seen = library.get(keys, job.size, job.in_flight)
     elif job.verb == "read":
         seen = library.read(keys, job.size, job.in_flight)

@@ -30,20 +30,15 @@ class Obstore(Library):
 
     def get(self, keys: Sequence[str], size: int, in_flight: int) -> int:
         if in_flight == 1:
-            return sum(len(self.store.get(key).bytes()) for key in keys)
-        return asyncio.run(self._get_all(keys, in_flight))
+            return sum(map(self.get_one, keys))
+        return asyncio.run(self.in_coroutines(keys, in_flight))
 
-    async def _get_all(self, keys: Sequence[str], in_flight: int) -> int:
-        left = iter(keys)
+    def get_one(self, key: str) -> int:
+        return len(self.store.get(key).bytes())
 
-        async def loop() -> int:
-            seen = 0
-            for key in left:
-                answer = await self.store.get_async(key)
-                seen += len(await answer.bytes_async())
-            return seen
-
-        return sum(await asyncio.gather(*(loop() for _ in range(in_flight))))
+    async def get_awaited(self, key: str) -> int:
+        answer = await self.store.get_async(key)
+        return len(await answer.bytes_async())
 
     def put(self, keys: Sequence[str], data: bytes, in_flight: int) -> int:
         return asyncio.run(self._put_all(keys, data, in_flight))

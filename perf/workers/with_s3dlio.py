@@ -27,6 +27,12 @@ class S3dlio(Library):
         _, seen = s3dlio.get_many_stats([self.root + key for key in keys], max_in_flight=in_flight)
         return seen
 
+    def get_one(self, key: str) -> int:
+        return len(s3dlio.get(self.root + key))
+
+    async def get_awaited(self, key: str) -> int:
+        return len(await s3dlio.get_async(self.root + key))
+
     def put(self, keys: Sequence[str], data: bytes, in_flight: int) -> int:
         s3dlio.put_many([(self.root + key, data) for key in keys], max_in_flight=in_flight)
         return len(keys) * len(data)

@@ -55,7 +55,7 @@ class Session:
                 lanes = self._lanes = self._lanes or Lanes(min(_LANE_WINDOW, self.settings.http.max_connections))
         return lanes
 
-    def close_lanes(self) -> None:
+    def _close_lanes(self) -> None:
         """Let the resident lanes go, when the calls that they run have ended."""
         if self._lanes is not None:
             self._lanes.close()
