@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -11,16 +12,15 @@ from s3dlio import api
 from s3dlio.coroutines import coroutine_of, run
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.sources import as_memory
-from s3dlio.types import ObjectMetadata, Payload, PutOptions
-from s3dlio.uri import URI
-from s3dlio.verbs import batches
+from s3dlio.memory.view import BytesView
+from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Payload, PutOptions
+from s3dlio.uri import URI, in_bucket
+from s3dlio.verbs import awaited, batches
+from s3dlio.verbs.objects import put_options, verifies_puts
 
 _URIS_AT_ONCE = 1000
 
 
-get_async = coroutine_of(api.get_object, name="get_async")
-get_object_async = coroutine_of(api.get_object)
-get_range_async = coroutine_of(api.get_range)
 get_many_async = coroutine_of(api.get_many)
 get_many_outcomes_async = coroutine_of(api.get_many_outcomes)
 get_many_stats_async = coroutine_of(api.get_many_stats)
@@ -28,15 +28,11 @@ put_async = coroutine_of(api.put)
 list_async = coroutine_of(api.list)
 list_keys_async = coroutine_of(api.list_keys)
 list_full_uris_async = coroutine_of(api.list_full_uris)
-stat_async = coroutine_of(api.stat)
 presign_async = coroutine_of(api.presign)
 get_tags_async = coroutine_of(api.get_tags)
 put_tags_async = coroutine_of(api.put_tags)
 pre_stat_and_cache_async = coroutine_of(api.pre_stat_and_cache)
-stat_object_async = coroutine_of(api.stat_object, name="stat_object_async")
 stat_many_async = coroutine_of(api.stat_many)
-exists_async = coroutine_of(api.exists)
-delete_async = coroutine_of(api.delete)
 delete_many_async = coroutine_of(api.delete_many)
 mkdir_async = coroutine_of(api.mkdir)
 rmdir_async = coroutine_of(api.rmdir)
@@ -50,24 +46,75 @@ move_async = coroutine_of(api.move)
 sync_async = coroutine_of(api.sync)
 
 
-async def get_into_async(uri: URI, dst: Any, *, expected_len: int | None = None) -> int:
+async def get_async(
+    uri: URI, key: str | None = None, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> BytesView:
+    """Read an object. See ``get_object``."""
+    if key is not None:
+        uri = in_bucket(uri, key)
+    return await awaited.get(api.default_client(), uri, awaited.at_version(conditions, version_id))
+
+
+async def get_object_async(
+    uri: URI, key: str | None = None, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> BytesView:
+    """Read an object. See ``get_object``."""
+    return await get_async(uri, key, version_id=version_id, conditions=conditions)
+
+
+async def get_range_async(
+    uri: URI, offset: int, length: int | None = None, *, conditions: Conditions = NO_CONDITIONS
+) -> BytesView:
+    """Read ``length`` bytes from ``offset`` on, to the end without a length. See ``get_range``."""
+    return await awaited.get_range(api.default_client(), uri, offset, length, conditions)
+
+
+async def get_into_async(
+    uri: URI, dst: Any, *, expected_len: int | None = None, conditions: Conditions = NO_CONDITIONS
+) -> int:
     """Read an object into a writable buffer, which must stay alone until this has ended. See ``get_into``.
 
     A cancelled one ends when the read has been given up: nothing is written to the buffer afterwards.
     """
-    return await run(lambda: api.get_into(uri, dst, expected_len=expected_len), to_its_end=True)
+    return await awaited.get_into(api.default_client(), uri, dst, expected_len, conditions)
 
 
 async def head_async(uri: URI) -> ObjectMetadata | None:
     """What the store tells about an object; None where there is none."""
+    try:
+        return await awaited.head(api.default_client(), uri, NO_CONDITIONS)
+    except ObjectNotFoundError:
+        return None
 
-    def head() -> ObjectMetadata | None:
-        try:
-            return api.head(uri)
-        except ObjectNotFoundError:
-            return None
 
-    return await run(head)
+async def stat_async(
+    uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> dict[str, Any]:
+    """What the store tells about an object, as a dictionary. See ``stat``."""
+    about = await awaited.head(api.default_client(), uri, awaited.at_version(conditions, version_id))
+    return about.as_dict()
+
+
+async def stat_object_async(
+    uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
+) -> dict[str, Any]:
+    """What the store tells about an object, as a dictionary. See ``stat``."""
+    return await stat_async(uri, version_id=version_id, conditions=conditions)
+
+
+async def exists_async(uri: URI) -> bool:
+    """Whether there is such an object; False for a directory. See ``exists``."""
+    return await awaited.exists(api.default_client(), uri)
+
+
+async def delete_async(
+    uri: URI, recursive: bool = False, pattern: str | None = None, *, version_id: str | None = None
+) -> None:
+    """Delete an object, or everything that a URI selects. See ``delete``."""
+    if recursive or pattern is not None or "*" in os.fspath(uri):
+        await run(lambda: api.delete(uri, recursive, pattern, version_id=version_id))
+    else:
+        await awaited.delete(api.default_client(), uri, version_id)
 
 
 async def put_bytes_async(
@@ -90,13 +137,12 @@ async def put_bytes_async(
         content_type, metadata, if_match, if_none_match, options: as of ``put_bytes``.
     """
     payload = data if borrow else bytes(as_memory(data))
-    await run(
-        lambda: api.put_bytes(
-            uri, payload, content_type=content_type, metadata=metadata, if_match=if_match,
-            if_none_match=if_none_match, options=options,
-        ),
-        to_its_end=borrow,
-    )  # fmt: skip
+    client = api.default_client()
+    options = put_options(content_type, metadata, if_match, if_none_match, options)
+    if verifies_puts(client):
+        await run(lambda: api.put_bytes(uri, payload, options=options), to_its_end=borrow)
+    else:
+        await awaited.put(client, uri, payload, options)
 
 
 async def put_many_async(

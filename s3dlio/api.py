@@ -16,7 +16,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
-from s3dlio.uri import URI
+from s3dlio.uri import URI, in_bucket
 from s3dlio.verbs import batches, containers, generated, listing, objects, trees
 
 P = ParamSpec("P")
@@ -193,7 +193,7 @@ def get_object(
         version_id, conditions: as of :func:`get`.
     """
     if key is not None:
-        uri = f"s3://{os.fspath(uri).removeprefix('s3://').rstrip('/')}/{key}"
+        uri = in_bucket(uri, key)
     return default_client().get(uri, version_id=version_id, conditions=conditions)
 
 

@@ -86,7 +86,7 @@ class Client(Session):
         Connections are shared by all clients with the same ``http`` settings: those that are in use stay.
         """
         self.executor.shutdown()
-        self._close_lanes()
+        self.stores.close_lanes()
         self.close_processes()
         # Where no service was talked to, the module was never imported and need not be.
         if pools := sys.modules.get("s3dlio.net.pool"):

@@ -235,3 +235,8 @@ def parse_container(uri: str | os.PathLike[str], *, azure_account: str | None = 
     if location.key and location.scheme not in LOCAL_SCHEMES:
         raise InvalidURIError("the URI names an object, not a bucket (container)", uri=uri, hint="leave the key out")
     return location
+
+
+def in_bucket(bucket: URI, key: str) -> str:
+    """The URI of a key in a bucket of ``s3://``, which is named with or without the scheme."""
+    return f"s3://{os.fspath(bucket).removeprefix('s3://').rstrip('/')}/{key}"

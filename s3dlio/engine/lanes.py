@@ -12,90 +12,93 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, TypeVar
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.hardware import available_cpus
 from s3dlio.net import system
-from s3dlio.net.resident import ResidentLane
-from s3dlio.net.task import Task
+from s3dlio.net.resident import ResidentLane, Submission
 from s3dlio.stores.call import Call
 
 T = TypeVar("T")
+
+#: Requests of one call in flight, where nobody says how many.
+_WIDTH = 32
 
 
 class CallFuture(Future[T]):
     """The end of a submitted call. ``cancel`` has the call given up; this is done, and the call's buffer free, when
     that has happened and the call has cleaned up."""
 
-    def __init__(self, submission: Submission[T]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._submission = submission
+        self.give_up: Callable[[], bool] = bool
 
     def cancel(self) -> bool:
         """Have the call given up; False where it has ended. It may still succeed if it is about to."""
-        return not self.done() and self._submission.give_up()
+        return not self.done() and self.give_up()
 
-    def end(self, result: Any, error: BaseException | None) -> None:
-        """The call has ended."""
-        if error is None:
-            self.set_result(result)
-        elif self._submission.cancelled and isinstance(error, TransferCancelledError):
-            super().cancel()
-            self.set_running_or_notify_cancel()
-        else:
-            self.set_exception(error)
+    def cancelled_in_flight(self) -> None:
+        """It has been given up."""
+        super().cancel()
+        self.set_running_or_notify_cancel()
 
-    def forsake(self, error: BaseException) -> None:
+    def forsake(self) -> None:
         """In a forked child: the lane is not there. A thread of the parent may have held the lock of this."""
         self._condition = threading.Condition()
-        self.set_exception(error)
+        self.set_exception(TransferCancelledError("the call is one of the process that this one was forked from"))
 
 
-class Submission(Generic[T]):
-    """A call on its way through a lane.
+class _Submitted(Submission):
+    """A call with a future."""
 
-    Args:
-        call: of a cloud store.
-        lane: where it runs.
-        ended: called with its result or its error, on the thread of the lane.
-    """
+    __slots__ = ("_context", "_future", "_waiting")
 
-    def __init__(self, call: Call[T], lane: ResidentLane, ended: Callable[[Any, BaseException | None], None]) -> None:
-        self.cancelled = False
-        self._call = call
-        self._lane = lane
-        self._ended = ended
-        self._task: Task | None = None
-        self._over = False
+    def __init__(self, call: Call[T], width: int, future: CallFuture[T], waiting: set[CallFuture[Any]]) -> None:
+        super().__init__(call, width, started_of(call))
+        self._future = future
+        self._waiting = waiting
+        self._context = copy_context() if call.store.observers else None
+        future.give_up = self.give_up
+        waiting.add(future)
 
-    def begin(self) -> None:
-        """On the lane: run it."""
-        if self.cancelled:
-            self._done(0, None, TransferCancelledError("cancelled before it began"))
-            return
-        call = self._call
-        task = self._lane.begin(call, self._done, system.monotonic() - call.spent if call.spent else 0.0)
-        self._task = None if self._over else task
+    def steps(self) -> Any:
+        steps = self.operation.steps()
+        return steps if self._context is None else within(self._context, steps)
 
-    def give_up(self) -> bool:
-        """Have it given up; False where it has ended. From any thread."""
-        self.cancelled = True
-        return self._lane.post(self._give_up)
-
-    def _give_up(self) -> None:
-        if self._task is not None:
-            self._lane.cancel(self._task, "the call was cancelled")
-
-    def _done(self, index: int, result: Any, error: BaseException | None) -> None:
-        self._over, self._task = True, None
-        ended, self._ended = self._ended, _nobody
-        ended(result, error)
+    def end(self, result: Any, error: BaseException | None) -> None:
+        future = self._future
+        self._waiting.discard(future)
+        if error is None:
+            future.set_result(result)
+        elif self.cancelled and isinstance(error, TransferCancelledError):
+            future.cancelled_in_flight()
+        else:
+            future.set_exception(error)
 
 
-def _nobody(result: Any, error: BaseException | None) -> None:
-    """It was told already."""
+def within(context: Context, steps: Any) -> Any:
+    """The same steps, each in ``context``: on the thread of a lane observers see that of the caller."""
+    step: Callable[[], Any] = partial(next, steps)
+    try:
+        while True:
+            wanted = context.run(step)
+            try:
+                answer = yield wanted
+            except BaseException as error:
+                step = partial(steps.throw, error)
+            else:
+                step = partial(steps.send, answer)
+    except StopIteration as stop:
+        return stop.value
+
+
+def started_of(call: Call[Any]) -> float:
+    """The moment from which the time for a call's whole operation counts; 0: its first request."""
+    return system.monotonic() - call.spent if call.spent else 0.0
 
 
 class Lanes:
@@ -106,34 +109,31 @@ class Lanes:
     """
 
     def __init__(self, window: int) -> None:
-        self._window = window
+        self.window = window
         self._lock = ForkLock()
         self._threads: dict[ResidentLane, threading.Thread] = {}
         self._waiting: set[CallFuture[Any]] = set()
-        #: How many there may be beside the thread that calls.
-        self.most = max(1, available_cpus() - 1)
         self._finalizer = weakref.finalize(self, _close, self._threads)
         renewed_in_child(self)
 
-    def submit(self, call: Call[T]) -> CallFuture[T]:
+    def submit(self, call: Call[T], width: int = _WIDTH) -> CallFuture[T]:
         """Run a call of a cloud store on a lane. From any thread.
+
+        Args:
+            call: what to run.
+            width: requests of it in flight, at most.
 
         Raises:
             RuntimeError: no thread can be had for a lane.
         """
-        while True:
-            lane = self.first()
-            submission: Submission[T] = Submission(call, lane, lambda result, error: ended(result, error))
-            future = CallFuture[T](submission)
+        future = CallFuture[T]()
+        self.run(_Submitted(call, width, future, self._waiting))
+        return future
 
-            def ended(result: Any, error: BaseException | None, future: CallFuture[T] = future) -> None:
-                self._waiting.discard(future)
-                future.end(result, error)
-
-            self._waiting.add(future)
-            if lane.post(submission.begin):
-                return future
-            self._waiting.discard(future)
+    def run(self, submission: Submission) -> None:
+        """Run what is to be told of its end. From any thread."""
+        while not self.first().submit(submission):
+            pass  # it has just been closed: the next one is another
 
     def first(self) -> ResidentLane:
         """The lane of submitted calls; started, if there is none.
@@ -142,8 +142,9 @@ class Lanes:
             RuntimeError: no thread can be had for it.
         """
         with self._lock:
-            for lane in self._threads:
-                return lane
+            for lane, thread in self._threads.items():
+                if thread.is_alive():
+                    return lane
             return self._start()
 
     def spare(self, taken: int = 0) -> ResidentLane | None:
@@ -157,8 +158,8 @@ class Lanes:
             None where there are no more CPUs, or no more threads to be had.
         """
         with self._lock:
-            lanes = list(self._threads)
-            if taken >= self.most:
+            lanes = [lane for lane, thread in self._threads.items() if thread.is_alive()]
+            if taken >= max(1, available_cpus() - 1):
                 return None
             if taken < len(lanes):
                 return lanes[-1 - taken]
@@ -167,7 +168,7 @@ class Lanes:
         return None
 
     def _start(self) -> ResidentLane:
-        lane = ResidentLane(window=self._window)
+        lane = ResidentLane(window=self.window)
         thread = threading.Thread(target=lane.serve, name="s3dlio-lane", daemon=True)
         thread.start()
         self._threads[lane] = thread
@@ -189,9 +190,10 @@ class Lanes:
         """In a forked child there are no lanes, and what they were to do is the parent's."""
         _of_the_parent.extend(self._threads)
         self._threads.clear()
-        waiting, self._waiting = self._waiting, set()
+        waiting = list(self._waiting)
+        self._waiting.clear()
         for future in waiting:
-            future.forsake(TransferCancelledError("the call is one of the process that this one was forked from"))
+            future.forsake()
 
 
 #: Lanes that have no thread here. They are kept, since their operations would end if they were collected.

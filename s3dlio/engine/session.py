@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from s3dlio.config.settings import Settings
 from s3dlio.engine.executor import BaseExecutor, Executor
-from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import Stores
 from s3dlio.types import Observer
 
 if TYPE_CHECKING:
+    from s3dlio.engine.awaiting import LoopLanes
     from s3dlio.engine.lanes import Lanes
     from s3dlio.engine.processes import Processes
 
@@ -36,9 +36,10 @@ class Session:
 
     def _use(self, settings: Settings, observers: Sequence[Observer]) -> None:
         self.settings = settings
-        self._lanes: Lanes | None = None
         self.executor: BaseExecutor = Executor(settings.executor.threads)
-        self.stores = Stores(settings, observers)
+        window = min(_LANE_WINDOW, settings.http.max_connections)
+        self._loops: LoopLanes | None = None
+        self.stores = Stores(settings, observers, lambda: _lanes(window))
 
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings from now on. Operations that are running end with the ones they began with."""
@@ -47,18 +48,17 @@ class Session:
     @property
     def lanes(self) -> Lanes:
         """The resident lanes, made when they are first needed."""
-        lanes = self._lanes
-        if lanes is None:
-            from s3dlio.engine.lanes import Lanes
-
-            with self._lock:
-                lanes = self._lanes = self._lanes or Lanes(min(_LANE_WINDOW, self.settings.http.max_connections))
+        lanes: Lanes = self.stores.lanes
         return lanes
 
-    def _close_lanes(self) -> None:
-        """Let the resident lanes go, when the calls that they run have ended."""
-        if self._lanes is not None:
-            self._lanes.close()
+    @property
+    def loops(self) -> LoopLanes:
+        """What runs awaited calls of cloud stores on their event loops."""
+        if self._loops is None:
+            from s3dlio.engine.awaiting import LoopLanes
+
+            self._loops = LoopLanes(self.lanes)
+        return self._loops
 
     @property
     def processes(self) -> Processes:
@@ -83,3 +83,9 @@ class Session:
             TypeError: it is neither a str nor a PathLike.
         """
         return self.stores.find(uri)
+
+
+def _lanes(window: int) -> Lanes:
+    from s3dlio.engine.lanes import Lanes
+
+    return Lanes(window)

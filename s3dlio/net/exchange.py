@@ -32,6 +32,8 @@ CONTINUE_SECONDS = 1.0
 #: (perf/bodies.py, medians of three runs). With 32 connections at a time 512 KiB is as good.
 STAGE = 1024 * 1024
 STAGE_FROM = 256 * 1024
+#: A body of which so much is still to come is large: others should not wait for it.
+LARGE = 256 * 1024
 #: Interim answers (1xx) before the final one; servers that mean well send a handful.
 MAX_INTERIM = 100
 #: Bodies that are collected (listings, results) and not sent to a sink are never as large as this.
@@ -94,6 +96,16 @@ class Exchange(Outgoing):
     def wanted(self) -> int:
         """How many bytes the place of the body still takes, where they go straight to it; else 0."""
         return len(self._place) if self._place is not None else 0
+
+    @property
+    def is_large(self) -> bool:
+        """Much of the body is still to come, or the head has asked for more requests."""
+        return bool(self.more) or (self._place is not None and len(self._place) >= LARGE)
+
+    def use_scratch(self, scratch: bytearray) -> None:
+        """Go on in other scratch memory: with another driver."""
+        self.scratch = scratch
+        self._view = self._room = memoryview(scratch)
 
     def receive(self, into: Callable[[memoryview, int], int]) -> bool:
         """Have ``into`` receive bytes (``Connection.receive``), and take them; see ``received``.

@@ -55,6 +55,8 @@ class Multiplexer:
         self._idle: defaultdict[ConnectionPool, list[Connection]] = defaultdict(list)
         #: What other threads ask of the lane; None: nobody can.
         self.inbox: Inbox | None = None
+        #: Called when a body turns out to be large; True: it goes on elsewhere. None: it stays here.
+        self.on_large: Callable[[PendingRequest], bool] | None = None
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
 
     # -- the public face
@@ -73,6 +75,15 @@ class Multiplexer:
             pending.deadline = system.monotonic() + pool.http.connect_timeout
             self._open(pending, connection)
 
+    def let_go(self, pending: PendingRequest) -> None:
+        """Forget a request in flight, which goes on elsewhere: its exchange has scratch memory of its own then."""
+        connection, exchange = pending.connection, pending.exchange
+        assert connection is not None
+        assert exchange is not None
+        del self.in_flight[connection.fd]
+        self._unwatch(connection)
+        exchange.use_scratch(bytearray(SCRATCH))
+
     def take_over(self, pending: PendingRequest, exchange: Exchange, connection: Connection) -> None:
         """Carry on with an exchange that began elsewhere."""
         pending.exchange, pending.connection, pending.reused = exchange, connection, True
@@ -83,6 +94,10 @@ class Multiplexer:
         self._on_more(pending)
         if exchange.done:
             self._complete(pending, connection, exchange)
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when ``poll`` has something to do."""
+        return int(self._selector.fileno())
 
     def open_inbox(self) -> Inbox:
         """The inbox, which ends the waiting in ``poll`` from now on."""
@@ -296,6 +311,8 @@ class Multiplexer:
             return
         except Exception as error:  # no HTTP, or the sink of the body failed
             self._fail(pending, error)
+            return
+        if self.on_large is not None and exchange.is_large and self.on_large(pending):
             return
         if exchange.more:
             self._on_more(pending)

@@ -1,28 +1,75 @@
-"""A lane that stays: it runs operations of anybody on a thread of its own, or within an event loop, until it is closed.
+"""A lane that stays: it runs operations of anybody, on a thread of its own or within an event loop, until it is closed.
 
-Calls come through its inbox from any thread. While nothing is in flight it sleeps without a time-out, but for the two
+Operations are submitted from any thread. While nothing is in flight the lane sleeps without a time-out, but for the two
 moments at which its idle connections go to their pools, and those of the pools are closed.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net import system
 from s3dlio.net.cancellation import GRACE_SECONDS
 from s3dlio.net.lane import Lane
+from s3dlio.net.pending import PendingRequest
 from s3dlio.net.pool import close_overdue
-from s3dlio.net.task import Done, Operation, Task
+from s3dlio.net.task import Operation, Task
 
 log = logging.getLogger("s3dlio.lanes")
 
 #: A lane keeps its connections for so many seconds after the last request; then all drivers may use them.
 _LINGER_SECONDS = 1.0
+#: Added to the time after which idle connections are closed, so that none is found a moment too young.
+_MARGIN_SECONDS = 0.1
+
+
+class Submission:
+    """An operation on its way through a resident lane. Subclasses say who hears of its end.
+
+    Args:
+        operation: what to run.
+        width: requests of one set of it that are in flight, at most.
+        started: the moment at which the surrounding operation began; 0: when its first request is sent.
+    """
+
+    __slots__ = ("cancelled", "lane", "operation", "over", "started", "task", "width")
+
+    def __init__(self, operation: Operation, width: int, started: float = 0.0) -> None:
+        self.operation = operation
+        self.width = width
+        self.started = started
+        #: Where it runs.
+        self.lane: ResidentLane | None = None
+        self.task: Task | None = None
+        self.cancelled = False
+        #: It has ended.
+        self.over = False
+
+    def steps(self) -> Any:
+        """The operation, begun on the lane's thread."""
+        return self.operation.steps()
+
+    def end(self, result: Any, error: BaseException | None) -> None:
+        """It has ended. On the lane's thread: it must return soon, and raise nothing."""
+
+    def take(self, pending: PendingRequest) -> bool:
+        """The body of its only request turns out to be large, and others would wait for it. Whether it goes on
+        elsewhere (``ResidentLane.let_go``)."""
+        return False
+
+    def give_up(self) -> bool:
+        """Have its request in flight given up; it ends when that is done. From any thread; False: it has ended."""
+        self.cancelled = True
+        lane = self.lane
+        return not self.over and lane is not None and lane.post(lambda: lane.cancel(self))
 
 
 class ResidentLane(Lane):
-    """Runs operations from any thread, ``window`` requests at a time.
+    """Runs operations from any thread, ``window`` requests at a time; the others wait in order.
 
     Args:
         window: requests in flight (connections), at most.
@@ -30,15 +77,22 @@ class ResidentLane(Lane):
 
     def __init__(self, *, window: int) -> None:
         super().__init__(window=window)
+        self._multiplexer.on_large = self._on_large
+        self._waiting: deque[Submission] = deque()
+        self._calls = self._submitted()
         self._ending: dict[Task, float] = {}  # operations that clean up, and until when they may
         self._closing = False
-        #: Since when nothing is in flight; and when it has something to do about its idle connections.
-        self._idle_until: float | None = None
+        self._idle_until: float | None = None  # when it has something to do about its idle connections
         self._keeps = True
-        inbox = self.open_inbox()
+        self._inbox = self.open_inbox()
         #: Have a function run on the lane's thread, soon; False where the lane has ended. From any thread.
-        self.post = inbox.post
-        self._inbox = inbox
+        self.post = self._inbox.post
+
+    def submit(self, submission: Submission) -> bool:
+        """Run an operation; False where the lane has ended. From any thread."""
+        submission.lane = self
+        self._waiting.append(submission)
+        return self.post(_nothing)
 
     def close(self) -> None:
         """End when nothing is in flight any more. From any thread, and from a finaliser."""
@@ -47,35 +101,68 @@ class ResidentLane(Lane):
 
     # -- on the thread of the lane
 
-    def begin(self, operation: Operation, done: Done, started: float = 0.0) -> Task:
-        """Run an operation; ``done(0, result, error)`` is called when it has ended, perhaps before this returns.
+    def _submitted(self) -> Iterator[tuple[Any, Submission] | None]:
+        waiting = self._waiting
+        while True:
+            if not waiting:
+                yield None
+            elif not (submission := waiting.popleft()).over:
+                yield submission, submission
 
-        Args:
-            operation: what to run.
-            done: must return soon, and raise nothing.
-            started: the moment at which the surrounding operation began; 0: with its first request.
-        """
-        task = Task(0, operation.steps(), done, started)
+    def _begin(self, index: Any, steps: Any) -> None:
+        submission: Submission = index
+        if submission.cancelled:
+            _tell(submission, None, TransferCancelledError("cancelled before it began"))
+            return
+        task = submission.task = Task(index, steps, _tell, submission.started)
+        task.width = submission.width
         self._tasks.add(task)
         self._advance(task, None, None)
-        return task
 
-    def cancel(self, task: Task, reason: str) -> None:
-        """Give up what an operation has in flight. It ends at once, or when it has cleaned up; ``done`` is called."""
-        if task not in self._tasks or task in self._ending:
+    def cancel(self, submission: Submission, reason: str = "the call was cancelled") -> None:
+        """Give up what an operation has in flight. It ends at once, or when it has cleaned up."""
+        task = submission.task
+        if submission.over or submission.lane is not self:
             return
-        self._ending[task] = system.monotonic() + GRACE_SECONDS
-        self._give_up(task, reason)
+        if task is None:
+            _tell(submission, None, TransferCancelledError("cancelled before it began"))
+        elif task not in self._ending:
+            self._ending[task] = system.monotonic() + GRACE_SECONDS
+            self._give_up(task, reason)
+            self._fill()
+
+    def _on_large(self, pending: PendingRequest) -> bool:
+        task = pending.task
+        alone = task.outstanding == 1 and not task.many and task not in self._ending
+        return alone and task.index.take(pending)
+
+    def let_go(self, pending: PendingRequest) -> None:
+        """Forget a request in flight and its task: both go on elsewhere."""
+        self._multiplexer.let_go(pending)
+        self._tasks.discard(pending.task)
+
+    def adopt(self, pending: PendingRequest) -> None:
+        """Go on with a request and its task that another lane has let go."""
+        task = pending.task
+        submission: Submission = task.index
+        submission.lane = self
+        self._tasks.add(task)
+        exchange, connection = pending.exchange, pending.connection
+        assert exchange is not None
+        assert connection is not None
+        self._multiplexer.take_over(pending, exchange, connection)
+        if submission.cancelled:
+            self.cancel(submission)
         self._fill()
 
     def serve(self) -> None:
         """Run until it is closed."""
         try:
-            while not (self._closing and not self._tasks and self._inbox.close()):
+            while not (self._closing and not self._tasks and not self._waiting and self._inbox.close()):
                 self.turn(self.pause())
         except BaseException as error:  # of this code, or raised in this thread by another one
-            log.exception("a lane ends, with all that it had in flight")
-            self._break(error)
+            log.exception("an event loop of requests ends, with all that it had in flight")
+            self.fail(error)
         finally:
             self._close()
 
@@ -95,7 +182,7 @@ class ResidentLane(Lane):
                 self._idle_until = None
                 return None
             self._keeps = False
-            self._idle_until = now + self._multiplexer.give_back()
+            self._idle_until = now + self._multiplexer.give_back() + _MARGIN_SECONDS
         return self._idle_until - now
 
     def _check(self, now: float) -> None:
@@ -107,17 +194,26 @@ class ResidentLane(Lane):
                 self._queue.remove(task)
                 self._abandon([task])
 
-    def _break(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Tell everybody that this lane has ended."""
         self._multiplexer.close()
         while not self._inbox.close():
             self._inbox.works.popleft()
+        failed = TransferCancelledError("given up because its event loop has failed")
+        failed.__cause__ = error
         for task in list(self._tasks):
             task.steps.close()
-            failed = TransferCancelledError("given up because its event loop has failed")
-            failed.__cause__ = error
-            task.done(0, None, failed)
+            task.done(task.index, None, failed)
         self._tasks.clear()
+        while self._waiting:
+            _tell(self._waiting.popleft(), None, failed)
+
+
+def _tell(submission: Any, result: Any, error: BaseException | None) -> None:
+    """The task of a submission has ended."""
+    if not submission.over:
+        submission.over, submission.task = True, None
+        submission.end(result, error)
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Task:
     """
 
     __slots__ = ("answers", "cleaning", "done", "failed", "index", "many", "outstanding", "requests", "started",
-                 "steps")  # fmt: skip
+                 "steps", "width")  # fmt: skip
 
     def __init__(self, index: int, steps: Any, done: Done, started: float = 0.0) -> None:
         self.index = index
@@ -45,6 +46,8 @@ class Task:
         self.answers: list[Response | None] = []
         #: The requests of the set that are not made yet; None: all are.
         self.requests: Iterator[Request] | None = None
+        #: So many requests of a set wait for their answers, at most.
+        self.width: float = math.inf
         #: Requests that are not answered yet.
         self.outstanding = 0
         #: The first error of the set.
@@ -58,3 +61,7 @@ def ask(wanted: Any, answers: list[Response]) -> Any:
         answers.append(answer)
     else:
         answers.extend(answer)
+
+
+def ignore(*outcome: Any) -> None:
+    """A ``Done`` that nobody wants to know of."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.config.settings import Settings
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
-from s3dlio.forking import importing
+from s3dlio.forking import ForkLock, importing
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observer
 from s3dlio.uri import LOCAL_SCHEMES, Location, as_uri, parse, parse_container
@@ -90,11 +90,26 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         raise from_exception(error, uri=str(location)) from error
 
 
-class Stores:
-    """The stores of one client: one for each container, made when it is first named. Safe to share among threads."""
+def _no_lanes() -> Any:
+    raise RuntimeError("these stores have no event loops of their own")
 
-    def __init__(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
+
+class Stores:
+    """The stores of one client: one for each container, made when it is first named. Safe to share among threads.
+
+    Args:
+        settings: of the client.
+        observers: are called once for every finished operation.
+        make_lanes: makes what ``lanes`` is, when it is first needed.
+    """
+
+    def __init__(
+        self, settings: Settings, observers: Sequence[Observer] = (), make_lanes: Callable[[], Any] = _no_lanes
+    ) -> None:
         self.settings = settings
+        self._make_lanes = make_lanes
+        self._lanes: Any = None
+        self._lock = ForkLock()
         self.observers = tuple(observers)
         self._by_root: dict[str, ObjectStore] = {}
         # The part of a URI before its key -> the store, and how many characters behind that part the key starts.
@@ -120,6 +135,29 @@ class Stores:
             if slash > 0 and seen is not None and "\0" not in uri:  # without a slash, uri[:-1] may be another bucket
                 return seen[0], uri[slash + seen[1] :]
         return self._parse(as_uri(uri))
+
+    @property
+    def lanes(self) -> Any:
+        """The client's event loops that run calls of cloud stores (``engine.lanes``)."""
+        if self._lanes is None:
+            with self._lock:
+                if self._lanes is None:
+                    self._lanes = self._make_lanes()
+        return self._lanes
+
+    def close_lanes(self) -> None:
+        """Let the event loops go, if there are any, when their calls have ended."""
+        if self._lanes is not None:
+            self._lanes.close()
+
+    def is_open(self, uri: Any) -> bool:
+        """Whether ``find`` has nothing to open for a URI: no module to import, no file to read."""
+        if type(uri) is not str:
+            return False
+        slash = uri.find("/", uri.find("://") + 3)
+        if uri[:slash] in self._outer:
+            slash = uri.find("/", slash + 1)
+        return uri[:slash] in self._seen
 
     def _parse(self, uri: str) -> tuple[ObjectStore, str]:
         location = parse(uri, azure_account=self.settings.azure.default_account)

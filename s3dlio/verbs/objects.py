@@ -136,16 +136,26 @@ def get_into(
 
 def _get_into(session: Session, uri: URI, dst: Any, expected_len: int | None, conditions: Conditions) -> int:
     store, key = session.store_for(uri)
+    view, exact = room_in(dst, expected_len)
+    return store.fill(key, view, exact, conditions)
+
+
+def room_in(dst: Any, expected_len: int | None) -> tuple[memoryview, bool]:
+    """The memory that an object is read into, and whether it must fill that.
+
+    Raises:
+        LengthMismatchError, BufferError: as of :func:`get_into`.
+    """
     view = writable_memory(dst)
     if expected_len is None:
-        return store.fill(key, view, False, conditions)
+        return view, False
     if not 0 <= expected_len <= len(view):
         raise LengthMismatchError(
             f"the destination buffer holds {len(view)} bytes but {expected_len} are expected",
             expected=expected_len,
             actual=len(view),
         )
-    return store.fill(key, view[:expected_len], True, conditions)
+    return view[:expected_len], True
 
 
 def put_bytes(
@@ -175,19 +185,35 @@ def put_bytes(
         UnsupportedOperationError: the store cannot keep an option.
     """
     store, key = session.stores.find(uri)
-    if content_type or metadata or if_match or if_none_match:
-        if options is not None:
-            raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
-        conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
-        options = PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
-    options = options or NO_OPTIONS
+    options = put_options(content_type, metadata, if_match, if_none_match, options)
     try:
         result = store.put(key, data, options=options)
-        if session.settings.transfer.put_verify or session.settings.multipart.put_verify:
+        if verifies_puts(session):
             _verify(session, store, key, data, result.size, options)
     except BaseException as error:
         let_go(error)
         raise
+
+
+def put_options(
+    content_type: str | None,
+    metadata: Mapping[str, str] | None,
+    if_match: str | None,
+    if_none_match: str | None,
+    options: PutOptions | None,
+) -> PutOptions:
+    """The options of a write, given as of :func:`put_bytes`."""
+    if content_type or metadata or if_match or if_none_match:
+        if options is not None:
+            raise TypeError("give either options, or content_type, metadata, if_match and if_none_match")
+        conditions = Conditions(if_match=if_match, if_none_match=if_none_match)
+        return PutOptions(content_type=content_type, metadata=metadata, conditions=conditions)
+    return options or NO_OPTIONS
+
+
+def verifies_puts(session: Session) -> bool:
+    """Whether the settings ask for a look at what was written."""
+    return session.settings.transfer.put_verify or session.settings.multipart.put_verify
 
 
 def _verify(session: Session, store: ObjectStore, key: str, data: Payload, size: int, options: PutOptions) -> None:

@@ -15,7 +15,7 @@ from s3dlio.engine.lanes import Lanes
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.memory.sinks import BufferSink, MemorySink
 from s3dlio.net.inbox import Inbox
-from s3dlio.net.resident import ResidentLane
+from s3dlio.net.resident import ResidentLane, Submission
 from s3dlio.stores.call import Call
 from s3dlio.stores.s3 import S3Store
 from tests.servers.delayed import DelayedServer
@@ -140,10 +140,9 @@ def test_an_idle_lane_sleeps_without_a_time_out(near: DelayedServer, monkeypatch
     """Its connections go to their pools, which close them in time; then it wakes for nothing."""
     lane = ResidentLane(window=8)
     store = store_of(near.endpoint)
-    ended: list[Any] = []
-    lane.begin(reading(store)[0], lambda *outcome: ended.append(outcome))
-    lane._fill()
-    while not ended:
+    reads = Submission(reading(store)[0], 1)
+    lane.submit(reads)
+    while not reads.over:
         lane.turn(lane.pause())
     now = time.monotonic()
     first = lane.pause()

@@ -59,10 +59,13 @@ class CloudStore(ObjectStore):
         self._tidy_at = _TIDY_KNOWN
 
     def execute(self, call: Call[T]) -> T:
-        writes = call.operation in ("PUT", "COPY")
-        width = self.settings.multipart.max_in_flight if writes else self.settings.range.concurrency
-        result: T = blocking.drive(call.steps(), width, call.spent)
+        result: T = blocking.drive(call.steps(), self.width_of(call), call.spent)
         return result
+
+    def width_of(self, call: Call[Any]) -> int:
+        """How many requests of one call are in flight, at most, where it is alone."""
+        writes = call.operation in ("PUT", "COPY")
+        return self.settings.multipart.max_in_flight if writes else self.settings.range.concurrency
 
     @property
     def endpoint(self) -> str:

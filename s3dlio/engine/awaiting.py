@@ -1,0 +1,214 @@
+"""Awaited calls: a lane for each event loop, which the loop itself runs when one of its sockets is ready.
+
+No thread is handed anything, so an awaited small object costs what it costs in a batch and a task more. What would hold
+up the loop goes elsewhere: a body that turns out large goes on on a resident lane, whose thread tells the end; writes
+of large bodies begin there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import AsyncGenerator
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+from s3dlio.engine.lanes import Lanes, started_of, within
+from s3dlio.errors import TransferCancelledError
+from s3dlio.forking import renewed_in_child
+from s3dlio.net.pending import PendingRequest
+from s3dlio.net.resident import ResidentLane, Submission
+from s3dlio.stores.call import Call
+
+T = TypeVar("T")
+
+#: Larger bodies are not written by the event loop: only to hash one of 16 MiB takes it 2 ms.
+LARGE_WRITE = 256 * 1024
+
+
+class LoopLane(ResidentLane):
+    """A lane that the running event loop runs, on the loop's thread."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__(window=window)
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._closed = False
+        self._inbox.rest()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._multiplexer.fileno(), self._on_ready)
+        # asyncio.run ends what its loop has begun by closing asynchronous generators.
+        self._until_shutdown = _closing(weakref.ref(self))
+        with contextlib.suppress(StopIteration):
+            self._until_shutdown.asend(None).send(None)
+
+    def ask(self, submission: Submission) -> None:
+        """Run an operation, on the thread of the loop: its request leaves at once, if the window has room."""
+        submission.lane = self
+        self._waiting.append(submission)
+        self._fill()
+        if self._timer is None or self._idle_until is not None:
+            self._arm()
+
+    def _on_ready(self) -> None:
+        try:
+            self.turn(0.0)
+        except BaseException as error:
+            self.fail(error)
+            self.shut()
+            raise
+        if not self._inbox.rest():  # until its next turn it sleeps, and is to be woken
+            asyncio.get_running_loop().call_soon(self._on_ready)
+        pause = self.pause()
+        loop = asyncio.get_running_loop()
+        if pause is not None and (self._timer is None or loop.time() + pause < self._due):
+            self._arm(pause)
+
+    def _arm(self, pause: float | None = None) -> None:
+        """Have a turn when its timers and deadlines are due, whatever comes meanwhile."""
+        pause = self.pause() if pause is None else pause
+        if pause is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = loop.time() + pause
+        self._timer = loop.call_at(self._due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._on_ready()
+
+    def shut(self) -> None:
+        """The event loop ends: give up everything, and let the connections go."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(RuntimeError):  # no loop runs: it has forgotten its readers
+            asyncio.get_running_loop().remove_reader(self._multiplexer.fileno())
+        self.fail(TransferCancelledError("the event loop was closed"))
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._multiplexer.close()
+
+
+async def _closing(lane: weakref.ref[LoopLane]) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        if (there := lane()) is not None:
+            there.shut()
+
+
+class _Awaited(Submission):
+    """A call that a coroutine awaits.
+
+    Args:
+        call, width: as of :meth:`LoopLanes.perform`.
+        home: the lane of its event loop.
+        lanes: where it goes on when its body is large.
+    """
+
+    __slots__ = ("_context", "_home", "_lanes", "future")
+
+    def __init__(self, call: Call[Any], width: int, home: LoopLane, lanes: Lanes) -> None:
+        super().__init__(call, width, started_of(call))
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._home = home
+        self._lanes = lanes
+        self._context = copy_context() if call.store.observers else None
+
+    def steps(self) -> Any:
+        steps = self.operation.steps()
+        return steps if self._context is None else within(self._context, steps)
+
+    def end(self, result: Any, error: BaseException | None) -> None:
+        if self.lane is self._home:
+            self._tell(result, error)
+        else:  # on the thread of another lane
+            self._home.post(partial(self._tell, result, error))
+
+    def _tell(self, result: Any, error: BaseException | None) -> None:
+        future = self.future
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def take(self, pending: PendingRequest) -> bool:
+        other = self._lanes.spare()
+        if other is None or self.lane is not self._home:
+            return False
+        self._home.let_go(pending)
+        self.lane = other
+        return other.post(partial(other.adopt, pending))
+
+    async def given_up(self) -> None:
+        """Give its request up, and wait until it has ended, however often the task is cancelled meanwhile."""
+        if self.lane is self._home:
+            self._home.cancel(self)
+        else:
+            self.give_up()
+        loop = asyncio.get_running_loop()
+        while not self.over:
+            self.future = loop.create_future()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self.future
+
+
+class LoopLanes:
+    """The lanes of the event loops that await calls of one client."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLane] = weakref.WeakKeyDictionary()
+        renewed_in_child(self)
+
+    async def perform(self, call: Call[T], width: int) -> T:
+        """Run a call of a cloud store. When the task is cancelled, its request is given up, and its buffers are free
+        when this has ended.
+
+        Args:
+            call: what to run.
+            width: requests of it in flight, at most.
+
+        Raises:
+            NotImplementedError: the event loop watches no descriptors.
+        """
+        lane = self._lane()
+        submission = _Awaited(call, width, lane, self._lanes)
+        if call.size > LARGE_WRITE:
+            self._lanes.run(submission)
+        else:
+            lane.ask(submission)
+        try:
+            result: T = await submission.future
+        except BaseException:
+            if not submission.over:
+                await submission.given_up()
+            raise
+        return result
+
+    def _lane(self) -> LoopLane:
+        loop = asyncio.get_running_loop()
+        lane = self._by_loop.get(loop)
+        if lane is None or lane.closed:
+            for other in [other for other in self._by_loop if other.is_closed()]:
+                self._by_loop.pop(other).shut()
+            lane = self._by_loop[loop] = LoopLane(self._lanes.window)
+        return lane
+
+    def renew(self) -> None:
+        """In a forked child no event loop of the parent runs on."""
+        self._by_loop = weakref.WeakKeyDictionary()
