@@ -49,8 +49,15 @@ class LoopLane(ResidentLane):
         submission.lane = self
         self._waiting.append(submission)
         self._fill()
+        if self._told:
+            self._deliver()
         if self._timer is None or self._idle_until is not None:
             self._arm()
+
+    def give_up(self, submission: Submission) -> None:
+        """Give up what an operation has in flight, on the thread of the loop."""
+        self.cancel(submission)
+        self._deliver()
 
     def _on_ready(self) -> None:
         try:
@@ -128,7 +135,7 @@ class _Awaited(Submission):
         self._context = copy_context() if call.store.observers else None
 
     def steps(self) -> Any:
-        steps = self.operation.steps()
+        steps = super().steps()
         return steps if self._context is None else within(self._context, steps)
 
     def end(self, result: Any, error: BaseException | None) -> None:
@@ -157,7 +164,7 @@ class _Awaited(Submission):
     async def given_up(self) -> None:
         """Give its request up, and wait until it has ended, however often the task is cancelled meanwhile."""
         if self.lane is self._home:
-            self._home.cancel(self)
+            self._home.give_up(self)
         else:
             self.give_up()
         loop = asyncio.get_running_loop()

@@ -66,7 +66,7 @@ class _Submitted(Submission):
         waiting.add(future)
 
     def steps(self) -> Any:
-        steps = self.operation.steps()
+        steps = super().steps()
         return steps if self._context is None else within(self._context, steps)
 
     def end(self, result: Any, error: BaseException | None) -> None:

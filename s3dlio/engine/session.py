@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.config.settings import Settings
 from s3dlio.engine.executor import BaseExecutor, Executor
+from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import Stores
 from s3dlio.types import Observer

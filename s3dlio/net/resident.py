@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3dlio.errors import TransferCancelledError
+from s3dlio.memory.caller_buffer import let_go
 from s3dlio.net import system
 from s3dlio.net.cancellation import GRACE_SECONDS
 from s3dlio.net.lane import Lane
@@ -36,21 +37,23 @@ class Submission:
         started: the moment at which the surrounding operation began; 0: when its first request is sent.
     """
 
-    __slots__ = ("cancelled", "lane", "operation", "over", "started", "task", "width")
+    __slots__ = ("cancelled", "ended", "lane", "operation", "over", "started", "task", "width")
 
     def __init__(self, operation: Operation, width: int, started: float = 0.0) -> None:
-        self.operation = operation
+        self.operation: Operation | None = operation
         self.width = width
         self.started = started
         #: Where it runs.
         self.lane: ResidentLane | None = None
         self.task: Task | None = None
         self.cancelled = False
-        #: It has ended.
+        #: It has ended; and this was told: nothing on the lane refers to its buffers any more.
+        self.ended = False
         self.over = False
 
     def steps(self) -> Any:
         """The operation, begun on the lane's thread."""
+        assert self.operation is not None
         return self.operation.steps()
 
     def end(self, result: Any, error: BaseException | None) -> None:
@@ -81,6 +84,7 @@ class ResidentLane(Lane):
         self._waiting: deque[Submission] = deque()
         self._calls = self._submitted()
         self._ending: dict[Task, float] = {}  # operations that clean up, and until when they may
+        self._told: deque[tuple[Submission, Any, BaseException | None]] = deque()  # what has ended in this turn
         self._closing = False
         self._idle_until: float | None = None  # when it has something to do about its idle connections
         self._keeps = True
@@ -106,15 +110,16 @@ class ResidentLane(Lane):
         while True:
             if not waiting:
                 yield None
-            elif not (submission := waiting.popleft()).over:
+            elif not (submission := waiting.popleft()).ended:
                 yield submission, submission
+                del submission
 
     def _begin(self, index: Any, steps: Any) -> None:
         submission: Submission = index
         if submission.cancelled:
-            _tell(submission, None, TransferCancelledError("cancelled before it began"))
+            self._tell(submission, None, TransferCancelledError("cancelled before it began"))
             return
-        task = submission.task = Task(index, steps, _tell, submission.started)
+        task = submission.task = Task(index, steps, self._tell, submission.started)
         task.width = submission.width
         self._tasks.add(task)
         self._advance(task, None, None)
@@ -122,10 +127,11 @@ class ResidentLane(Lane):
     def cancel(self, submission: Submission, reason: str = "the call was cancelled") -> None:
         """Give up what an operation has in flight. It ends at once, or when it has cleaned up."""
         task = submission.task
-        if submission.over or submission.lane is not self:
+        if submission.ended or submission.lane is not self:
             return
+        submission.cancelled = True
         if task is None:
-            _tell(submission, None, TransferCancelledError("cancelled before it began"))
+            self._tell(submission, None, TransferCancelledError("cancelled before it began"))
         elif task not in self._ending:
             self._ending[task] = system.monotonic() + GRACE_SECONDS
             self._give_up(task, reason)
@@ -154,6 +160,29 @@ class ResidentLane(Lane):
         if submission.cancelled:
             self.cancel(submission)
         self._fill()
+
+    def turn(self, timeout: float | None) -> None:
+        super().turn(timeout)
+        if self._told:
+            self._deliver()
+
+    def _tell(self, submission: Any, result: Any, error: BaseException | None) -> None:
+        """The task of a submission has ended."""
+        if not submission.ended:
+            submission.ended, submission.task = True, None
+            self._told.append((submission, result, error))
+
+    def _deliver(self) -> None:
+        """Tell who waits, now that no frame of this thread refers to what has ended."""
+        told = self._told
+        while told:
+            submission, result, error = told.popleft()
+            if submission.cancelled and error is not None:
+                let_go(error)  # nobody will: the caller gets another one
+            submission.operation = None
+            submission.over = True
+            submission.end(result, error)
+            del submission, result, error
 
     def serve(self) -> None:
         """Run until it is closed."""
@@ -206,14 +235,8 @@ class ResidentLane(Lane):
             task.done(task.index, None, failed)
         self._tasks.clear()
         while self._waiting:
-            _tell(self._waiting.popleft(), None, failed)
-
-
-def _tell(submission: Any, result: Any, error: BaseException | None) -> None:
-    """The task of a submission has ended."""
-    if not submission.over:
-        submission.over, submission.task = True, None
-        submission.end(result, error)
+            self._tell(self._waiting.popleft(), None, failed)
+        self._deliver()
 
 
 def _nothing() -> None:
