@@ -97,7 +97,7 @@ class Multiplexer:
 
     def fileno(self) -> int:
         """The descriptor that is readable when ``poll`` has something to do."""
-        return int(self._selector.fileno())
+        return int(self._poller.fileno())
 
     def open_inbox(self) -> Inbox:
         """The inbox, which ends the waiting in ``poll`` from now on."""
