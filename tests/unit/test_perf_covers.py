@@ -9,7 +9,7 @@ from s3dlio.client import Client
 
 BENCHMARKS = Path(__file__).parents[2] / "perf" / "bench_s3.py"
 #: What is no verb on objects or containers, and what select and the others are made of.
-NO_VERBS = {"add_observer", "remove_observer", "close", "reconfigure", "store_for", "select"}
+NO_VERBS = {"add_observer", "remove_observer", "close", "close_processes", "reconfigure", "store_for", "select"}
 
 
 def test_every_verb_has_a_benchmark() -> None:
