@@ -31,6 +31,7 @@ if sys.version_info >= (3, 12):
 
         def __new__(cls, buffer: Payload, view: memoryview) -> _Exporter:
             self = object.__new__(cls)
+            self._view = view
             if _HIDE:
                 hide_from_collector(self)  # and with it what only it refers to: its memoryview
             return self
@@ -41,9 +42,12 @@ if sys.version_info >= (3, 12):
     def _over_bytes(cls: Any, buffer: bytes) -> Any:
         return _Exporter.__new__(cls, buffer, memoryview(buffer))
 
-    def _exporter_of_parts(view: memoryview) -> Callable[[type[Any], memoryview, int, int], Any]:
-        new = _Exporter.__new__
-        return lambda cls, part, start, stop: new(cls, part, part)
+    def _part_of(cls: Any, view: memoryview) -> Callable[[int, int], Any]:
+        def part(start: int, stop: int) -> Any:
+            shown = view[start:stop]
+            return _Exporter.__new__(cls, shown, shown)
+
+        return part
 
 else:
     # Before PEP 688 a class written in Python cannot export a buffer. PickleBuffer forwards the request, in C, to the
@@ -83,8 +87,9 @@ else:
         read-only there are two, and an array, unlike a memoryview, is nothing that the collector would take apart.
         """
 
-        __slots__ = ("_view",)
-        _view: memoryview
+        __slots__ = ()
+        #: Made when it is asked for: a view that is only handed on is one object for the collector, and not three.
+        _view: memoryview = property(memoryview)  # type: ignore[assignment]
 
         def __new__(cls, buffer: Payload, view: memoryview) -> Any:
             if type(buffer) is bytes:
@@ -94,10 +99,10 @@ else:
             frombuffer, dtype = _numpy()
             return _pickle_buffer(cls, frombuffer(view, dtype))
 
-    def _exporter_of_parts(view: memoryview) -> Callable[[type[Any], memoryview, int, int], Any]:
+    def _part_of(cls: Any, view: memoryview) -> Callable[[int, int], Any]:
         frombuffer, dtype = _numpy()
         array = frombuffer(view, dtype)
-        return lambda cls, part, start, stop: _pickle_buffer(cls, array[start:stop])
+        return lambda start, stop: _pickle_buffer(cls, array[start:stop])
 
     _pickle_buffer: Any = PickleBuffer.__new__  # as a call to super(), 0.1 us sooner
     _over_bytes: Any = _pickle_buffer
@@ -139,13 +144,9 @@ class BytesView(_Exporter):
         self: BytesView
         if type(buffer) is bytes and not writable:
             self = _over_bytes(cls, buffer)
-            self._view = memoryview(buffer)
             return self
         view = byte_view(buffer, writable=writable)
-        if not writable:
-            view = view.toreadonly()
-        self = _new(cls, buffer, view)
-        self._view = view
+        self = _new(cls, buffer, view if writable else view.toreadonly())
         return self
 
     def memoryview(self) -> memoryview:
@@ -356,16 +357,7 @@ def parts_of(buffer: memoryview) -> Callable[[int, int], BytesView]:
     Args:
         buffer: bytes in one dimension, at least one.
     """
-    view = buffer.toreadonly()
-    exporter = _exporter_of_parts(view)
-
-    def part(start: int, stop: int) -> BytesView:
-        shown = view[start:stop]
-        self: BytesView = exporter(BytesView, shown, start, stop)
-        self._view = shown
-        return self
-
-    return part
+    return _part_of(BytesView, buffer.toreadonly())
 
 
 def _unpickled(buffer: Payload, writable: bool) -> BytesView:
