@@ -191,7 +191,8 @@ class Exchange(Outgoing):
             self._held = bytearray(view[:count])
 
     def _on_head(self, head: bytes, rest: memoryview) -> None:
-        status = 200 if head[:13] == b"HTTP/1.1 200 " else parse_status(head)
+        usual = head[:13] == b"HTTP/1.1 200 "
+        status = 200 if usual else parse_status(head)
         if status < 200:
             self._on_interim(status, rest)
             return
@@ -208,7 +209,7 @@ class Exchange(Outgoing):
             self.outgoing = []
             self.expects = False
         elif request.body is None or self._body_sent >= request.body.size:
-            self.reusable = keeps_alive(head, lower)
+            self.reusable = (usual and lower.find(b"close") < 0) or keeps_alive(head, lower)
         length = body_length(request.method, status, lower)
         if length < 0:
             self._on_unframed(length, rest)

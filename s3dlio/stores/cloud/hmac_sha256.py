@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from binascii import hexlify
 from typing import Any
 
 _BLOCK = 64
@@ -49,6 +50,17 @@ class HmacSha256:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer
+
+    def of_hash(self, message: bytes) -> str:
+        """The authentication code of the SHA-256 of ``message``, both in hexadecimal: what AWS signs of a request."""
+        digest = _EMPTY.copy()
+        digest.update(message)
+        inner = self._inner.copy()
+        inner.update(hexlify(digest.digest()))
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        code: str = outer.hexdigest()
+        return code
 
     def __reduce__(self) -> str:
         raise TypeError("a signing key is not pickled")

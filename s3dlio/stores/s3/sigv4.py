@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
@@ -45,8 +45,8 @@ class _Stamp(NamedTuple):
     scope: str
     credentials: Credentials
     mac: HmacSha256
-    #: The same, for what is signed of a request, from the hash of it on.
-    sign: Callable[[bytes], Any]
+    #: The signature of a canonical request.
+    sign: Callable[[bytes], str]
     #: Host, date and token.
     fields: tuple[tuple[str, str], ...]
     #: The head from User-Agent to the names of the signed fields.
@@ -125,8 +125,7 @@ class SigV4Signer:
             payload = sha256_of(body) if self._sign_payload else UNSIGNED
         fields = tuple(request.headers)
         signed, sent, end = stamp.made.get((fields, payload)) or stamp.tails(fields, payload)
-        canonical = sha256(f"{method}\n{path}\n{query}\n{signed}".encode("latin-1")).hexdigest()
-        signature = stamp.sign(canonical.encode()).hexdigest()
+        signature = stamp.sign(f"{method}\n{path}\n{query}\n{signed}".encode("latin-1"))
         target = f"{path}?{query}" if query else path
         return f"{method} {self._prefix}{target} HTTP/1.1\r\n{sent}{length}{end}{signature}\r\n\r\n".encode("latin-1")
 
@@ -164,7 +163,7 @@ class SigV4Signer:
             mac = last.mac
         else:
             mac = HmacSha256(signing_key(credentials.secret_key, scope))
-        sign = mac.begun(string_to_sign(amz_date, scope).encode()).of
+        sign = mac.begun(string_to_sign(amz_date, scope).encode()).of_hash
         return _Stamp(second, scope, credentials, mac, sign, fields, authorization, {})
 
 
