@@ -22,7 +22,7 @@ from s3dlio.engine.blocking_calls import Done
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.processes import Surroundings, WorkerProcess
 from s3dlio.engine.session import Session
-from s3dlio.errors import OutcomeUnknownError, WorkerDiedError
+from s3dlio.errors import OutcomeUnknownError, TransferCancelledError, WorkerDiedError
 from s3dlio.memory.shared import Segment
 from s3dlio.memory.view import BytesView, parts_of
 from s3dlio.net import system
@@ -200,6 +200,9 @@ class ProcessBatch:
     def _stop(self) -> None:
         """Nothing more is started, and what is in flight is given up."""
         self._is_stopped = True
+        for index, _ in self._again:
+            self._on_result(index, None, TransferCancelledError("given up by its batch"))
+        self._again.clear()
         for member in self._members.values():
             self._send(member, ("stop", self._cancel.reason))
 
@@ -318,8 +321,10 @@ class ProcessBatch:
             except EOFError:
                 self._on_death(fd, member)
             else:
-                member.worker.has_begun = True
                 getattr(self, f"_on_{kind}")(member, fds, *message)
+
+    def _on_begun(self, member: _Member, fds: list[int], unfinished: str) -> None:
+        member.worker.unfinished = unfinished
 
     def _on_segments(self, member: _Member, fds: list[int], segments: list[tuple[int, int]]) -> None:
         try:
@@ -372,6 +377,9 @@ class ProcessBatch:
         member.is_over = True
         if error is not None and not self._is_stopped:
             raise error
+        for index in list(member.has):  # it was stopped before these began
+            del member.has[index]
+            self._on_result(index, None, TransferCancelledError("given up by its batch"))
 
     def _on_death(self, fd: int, member: _Member) -> None:
         """A worker has died: the others, and a new one, do what it had."""
@@ -380,16 +388,18 @@ class ProcessBatch:
         self._poll.unregister(fd)
         code = worker.kill()
         died = f"a worker process died ({_ending(code)})"
-        if not worker.has_begun:
+        if not worker.unfinished:
             self._stillborn += 1
             if self._stillborn >= _DEATHS:
                 raise WorkerDiedError(f"{died} before it had begun, {_DEATHS} times", hint="standard error tells why")
         items = list(member.has.items())
         log.warning("%s; what it had is done again: %d operations", died, len(items))
         work.on_death(worker, [item for _, item in items])
-        for index, item in items if not self._is_stopped else ():
+        for index, item in items:
             deaths = self._deaths[index] = self._deaths.get(index, 0) + 1
-            if not work.is_repeatable:
+            if self._is_stopped:
+                self._on_result(index, None, TransferCancelledError("given up by its batch"))
+            elif not work.is_repeatable:
                 unknown = OutcomeUnknownError(f"{died} that had it", uri=work.uri(item), operation=work.operation)
                 self._on_result(index, None, unknown)
             elif deaths < _DEATHS:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from s3dlio.engine.session import Session
 from s3dlio.memory.pool import SMALL
@@ -18,16 +17,22 @@ _PACK = 256 << 10
 _ALIGNED = 64  # bytes: where a result begins, for arrays and the CPU's cache
 
 
+class Note(Protocol):
+    """Tells the parent's half something, at once or (``later``) with the next results; from any thread."""
+
+    def __call__(self, note: Any, *, later: bool = False) -> None: ...
+
+
 class Job(ABC):
     """One batch of one verb, in the worker. Made there from what the parent's half has pickled.
 
     Args:
         session: with the settings of the parent's.
         results: shared memory.
-        note: tells the parent's half something, at once or with the next results; from any thread.
+        note: tells the parent's half something.
     """
 
-    def __init__(self, session: Session, results: ResultMemory, note: Callable[[Any], None]) -> None:
+    def __init__(self, session: Session, results: ResultMemory, note: Note) -> None:
         self.session = session
         self.results = results
         self.note = note

@@ -29,6 +29,7 @@ from s3dlio.foreign_errors import from_exception
 from s3dlio.memory.shared import PeerMemory, Segment
 from s3dlio.net import system
 from s3dlio.stores.call import Call
+from s3dlio.stores.local.atomic import unfinished_token
 from s3dlio.types import Observation
 
 log = logging.getLogger("s3dlio.processes")
@@ -149,11 +150,12 @@ class Batch:
             ):
                 self._flush()
 
-    def note(self, note: Any) -> None:
-        """Tell the parent's half of the job something, at once."""
+    def note(self, note: Any, *, later: bool = False) -> None:
+        """Tell the parent's half of the job something; see :class:`Note`."""
         with self._lock:
             self._notes.append(note)
-            self._flush()
+            if not later:
+                self._flush()
 
     def observe(self, observation: Observation) -> None:
         """An operation has ended."""
@@ -243,6 +245,8 @@ class Worker:
     def run(self) -> None:
         """Run batches, one after the other."""
         signal.signal(signal.SIGINT, self._interrupted)
+        with contextlib.suppress(OSError):
+            self._channel.send(("begun", unfinished_token()))
         threading.Thread(target=self._receive, name="s3dlio-channel", daemon=True).start()
         while True:
             batch, message = self._batches.get()

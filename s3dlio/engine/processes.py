@@ -84,8 +84,8 @@ class WorkerProcess:
         #: What the worker was told of this process.
         self.surroundings: Surroundings | None = None
         self.settings: Any = None
-        #: It has answered: its program could be started.
-        self.has_begun = False
+        #: What is in the names of its unfinished files; empty before its program has begun.
+        self.unfinished = ""
         self.channel, end = Channel.pair()
         try:
             with end:

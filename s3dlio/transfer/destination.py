@@ -31,17 +31,20 @@ class Destination:
 
 
 @contextlib.contextmanager
-def open_destination(store: ObjectStore, prefix: str, *, create: bool = False) -> Iterator[Destination]:
+def open_destination(
+    store: ObjectStore, prefix: str, *, create: bool = False, ignores_case: bool | None = None
+) -> Iterator[Destination]:
     """The directory ``prefix`` of ``store`` as a destination; made if it is local.
 
     Args:
         store: where.
         prefix: gets a ``/`` at the end if it has none.
         create: make the bucket (container) first.
+        ignores_case: as of :class:`DestinationDirectory`.
     """
     prefix = as_directory(prefix)
     if store.scheme in LOCAL_SCHEMES:
-        with DestinationDirectory(prefix) as directory:
+        with DestinationDirectory(prefix, ignores_case=ignores_case) as directory:
             yield Destination(store, prefix, directory)
         return
     if create:

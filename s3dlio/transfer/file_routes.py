@@ -94,6 +94,11 @@ class StoreToFile(Route):
     def target_uri(self, item: Item) -> str:
         return "file://" + self._directory.path(item.name)
 
+    def admit(self, item: Item) -> Item:
+        if self._directory.ignores_case:  # two names of one file may be at two processes
+            self._directory.claim(item.name, self._store.uri(item.key))
+        return item
+
     def holds(self, item: Item) -> bool:
         return self._directory.size(item.name) == item.size
 

@@ -20,7 +20,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from s3dlio.errors import AlreadyExistsError, ConfigError, CorruptDataError, S3dlioError
 from s3dlio.foreign_errors import from_os_error
@@ -47,6 +47,14 @@ class Unfinished(NamedTuple):
 
     stamp: str
     state: State
+
+
+class ItemStates(Protocol):
+    """What a route knows of the journal: how far single objects are. Methods are those of :class:`Journal`."""
+
+    def unfinished(self, item: Item) -> Unfinished | None: ...
+    def save(self, item: Item, state: State) -> None: ...
+    def watching(self, item: Item, state: Callable[[], State]) -> contextlib.AbstractContextManager[None]: ...
 
 
 class Journal:

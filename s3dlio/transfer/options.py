@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from s3dlio.engine.admission import check_width
+from s3dlio.engine.admission import check_width, several
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import Progress
@@ -29,10 +29,11 @@ class TransferOptions:
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from another thread.
         options: content type, storage class and the like, for every object that is written.
+        procs: how many processes transfer; None or 1: this one.
 
     Raises:
-        ConfigError: ``max_in_flight`` is less than 1.
-        TypeError: it is no integer.
+        ConfigError: ``max_in_flight`` or ``procs`` is less than 1.
+        TypeError: one of them is no integer.
     """
 
     max_in_flight: int = 32
@@ -48,9 +49,11 @@ class TransferOptions:
     progress: Progress | None = None
     cancel: CancelToken | None = None
     options: PutOptions = NO_OPTIONS
+    procs: int | None = None
 
     def __post_init__(self) -> None:
         check_width(self.max_in_flight)
+        several(self.procs)
 
     def filter(self, *, with_pattern: bool = False) -> Filter:
         """Which names are wanted; the pattern is that of the selection, or else of this filter."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.process_batch import Leases, Work, run_processes
+from s3dlio.engine.processes import WorkerProcess
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError, UnsupportedOperationError
 from s3dlio.memory.sources import Source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer.many import checked_writes
+from s3dlio.uri import LOCAL_SCHEMES
 
 _JOBS = "s3dlio.transfer.process_jobs"
 
@@ -41,8 +46,17 @@ class PutWork(Work):
     operation = "PUT"
     has_payloads = True
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(_JOBS, "PutJob")
+        self._session = session
+
+    def on_death(self, worker: WorkerProcess, items: Sequence[tuple[str, Source]]) -> None:
+        """Remove its unfinished files."""
+        places = [self._session.store_for(uri) for uri, _ in items]
+        for directory in {os.path.dirname(key) for store, key in places if store.scheme in LOCAL_SCHEMES}:
+            if worker.unfinished:
+                with contextlib.suppress(OSError):
+                    remove_abandoned(directory, worker.unfinished)
 
     def uri(self, item: tuple[str, Source]) -> str:
         return item[0]
@@ -127,11 +141,11 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int, procs
     """As of :mod:`s3dlio.transfer.many`; payloads are copied once, to where a worker sees them."""
     writes = checked_writes(session, items)
     for store in {store for _, store, _, _ in writes}:
-        _refuse_memory(store)
+        refuse_memory(store)
     pairs = [(uri, source) for uri, _, _, source in writes]
     writes.clear()
     try:
-        _Outcomes(len(pairs)).run(session, PutWork(), pairs, procs, width)
+        _Outcomes(len(pairs)).run(session, PutWork(session), pairs, procs, width)
     finally:
         pairs.clear()
 
@@ -149,10 +163,15 @@ def _check(session: Session, uris: Iterable[str], operation: str) -> None:
         store.check_key(key, operation)
         stores.add(store)
     for store in stores:
-        _refuse_memory(store)
+        refuse_memory(store)
 
 
-def _refuse_memory(store: ObjectStore) -> None:
+def refuse_memory(store: ObjectStore) -> None:
+    """Refuse objects that other processes do not see.
+
+    Raises:
+        UnsupportedOperationError: the store has such.
+    """
     if store.scheme == "memory":
         raise UnsupportedOperationError(
             "memory:// is the memory of this process, which others do not see", uri=store.root, hint="leave procs out"

@@ -28,7 +28,7 @@ from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 if TYPE_CHECKING:
     from s3dlio.stores.local.atomic import Replacement
-    from s3dlio.transfer.journal import Journal, State
+    from s3dlio.transfer.journal import ItemStates, State
     from s3dlio.transfer.plan import Item
 
 log = logging.getLogger("s3dlio.transfer")
@@ -38,7 +38,7 @@ RESUMABLE = 16 << 20
 
 
 def upload_state(
-    journal: Journal | None, item: Item, about: os.stat_result, options: PutOptions
+    journal: ItemStates | None, item: Item, about: os.stat_result, options: PutOptions
 ) -> UploadState | None:
     """How far the upload of a file is; None where it starts over after an interruption.
 
@@ -70,7 +70,7 @@ class ResumableDownload:
         executor: its threads read back what is there.
     """
 
-    def __init__(self, journal: Journal, item: Item, executor: BaseExecutor | None = None) -> None:
+    def __init__(self, journal: ItemStates, item: Item, executor: BaseExecutor | None = None) -> None:
         self._journal = journal
         self._executor = executor
         self._item = item
@@ -83,7 +83,7 @@ class ResumableDownload:
 
     @classmethod
     def of(
-        cls, journal: Journal | None, item: Item, executor: BaseExecutor | None = None
+        cls, journal: ItemStates | None, item: Item, executor: BaseExecutor | None = None
     ) -> ResumableDownload | None:
         """None where ``item`` starts over after an interruption."""
         if journal is None or item.etag is None or item.size < RESUMABLE:

@@ -25,7 +25,7 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.file_times import MTIME, original_mtime
-from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.journal import ItemStates
 from s3dlio.transfer.plan import Item
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
 
@@ -49,7 +49,7 @@ class RouteOptions:
     options: PutOptions = NO_OPTIONS
     meter: Callable[[int], None] | None = None
     stamp: bool = False
-    journal: Journal | None = None
+    journal: ItemStates | None = None
     executor: BaseExecutor | None = None
 
     def monitor(self) -> BodyMonitor:
@@ -94,6 +94,14 @@ class Route(ABC):
     def target_uri(self, item: Item) -> str:
         """Where ``item`` goes."""
 
+    def admit(self, item: Item) -> Item:
+        """What one process checks of an item for all that transfer some: nothing, on most routes.
+
+        Raises:
+            S3dlioError: the item cannot be transferred.
+        """
+        return item
+
     def holds(self, item: Item) -> bool:
         """Whether ``item``, which was transferred before, can be there still, as far as a look at a file tells."""
         return True
@@ -137,6 +145,9 @@ class RouteAround(Route):
 
     def target_uri(self, item: Item) -> str:
         return self._route.target_uri(item)
+
+    def admit(self, item: Item) -> Item:
+        return self._route.admit(item)
 
     def holds(self, item: Item) -> bool:
         return self._route.holds(item)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from s3dlio.config.endpoints import name_of
-from s3dlio.engine.admission import Admission
+from s3dlio.engine.admission import Admission, several
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.prefetch import Prefetcher
@@ -19,8 +19,7 @@ from s3dlio.errors import (
     redact,
 )
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.call import Call
-from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.destination import Destination, open_destination
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
 from s3dlio.transfer.journal import Journal, journal_at
 from s3dlio.transfer.options import TransferOptions
@@ -34,7 +33,10 @@ from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
+    from s3dlio.engine.process_batch import Work
     from s3dlio.engine.session import Session
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class RunOptions:
         journal: what it has is skipped; it records what is done.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from outside.
+        work: of worker processes, which transfer the items; None: this one does.
+        procs: how many of these.
     """
 
     operation: str
@@ -57,11 +61,17 @@ class RunOptions:
     journal: Journal | None = None
     progress: Progress = field(default_factory=NoProgress)
     cancel: CancelToken | None = None
+    work: Work | None = None
+    procs: int = 0
 
 
-def run_options(how: TransferOptions, operation: str, progress: Progress, journal: Journal | None = None) -> RunOptions:
+def run_options(
+    how: TransferOptions, operation: str, progress: Progress, journal: Journal | None = None, work: Work | None = None
+) -> RunOptions:
     """How a transfer with these options is run, observed by ``progress``."""
-    return RunOptions(operation, how.max_in_flight, how.continue_on_error, journal, progress, how.cancel)
+    return RunOptions(
+        operation, how.max_in_flight, how.continue_on_error, journal, progress, how.cancel, work, several(how.procs)
+    )
 
 
 def route_options(
@@ -118,8 +128,14 @@ class Transfer:
         ):
             options = route_options(session, how, progress, journal)
             route = self.change_route(destination.route_from(self.source, options), options)
-            tally = run_plan(session, self.plan, route, run_options(how, operation, progress, journal))
+            work = self._work(destination, route, options) if several(how.procs) else None
+            tally = run_plan(session, self.plan, route, run_options(how, operation, progress, journal, work))
             return conclude(tally, operation, self.nothing, self.source_name)
+
+    def _work(self, destination: Destination, route: Route, options: RouteOptions) -> Work:
+        from s3dlio.transfer.process_transfer import TransferWork  # most programs need one process
+
+        return TransferWork(self.operation, self.source, destination, route, options)
 
 
 def service_name(store: ObjectStore) -> str:
@@ -143,14 +159,22 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
             how.progress.add(1, entry.size)
 
     with contextlib.closing(Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)) as entries:
-        run_calls(
-            transfer.calls(entries),
-            ahead=entries,
-            admission=Admission.of(session.settings.transfer, how.width, bounded=True),
-            on_done=transfer.on_done,
-            cancel=transfer.token,
-            executor=session.executor,
-        )
+        if how.work is not None:
+            from s3dlio.engine.process_batch import run_processes
+
+            run_processes(
+                session, how.work, transfer.started(entries, route.admit), procs=how.procs, width=how.width,
+                on_done=transfer.on_done, cancel=transfer.token, ahead=entries,
+            )  # fmt: skip
+        else:
+            run_calls(
+                transfer.started(entries, route.task),
+                ahead=entries,
+                admission=Admission.of(session.settings.transfer, how.width, bounded=True),
+                on_done=transfer.on_done,
+                cancel=transfer.token,
+                executor=session.executor,
+            )
     if transfer.token.by_caller:
         done = transfer.tally
         raise TransferCancelledError(
@@ -171,8 +195,9 @@ class _RunningPlan:
         self._in_flight: dict[int, tuple[int, Item]] = {}  # position among the calls -> position in the plan, item
         self._doubts = 0  # failures that may lie in the objects, or not
 
-    def calls(self, entries: Iterable[Entry | None]) -> Iterator[Call[Transferred] | None]:
-        """The plan as calls; what is not transferred is counted on the way. None where the plan gives none yet."""
+    def started(self, entries: Iterable[Entry | None], start: Callable[[Item], T]) -> Iterator[T | None]:
+        """What ``start`` makes of every item of the plan; what is not transferred is counted on the way. None where the
+        plan gives none yet."""
         tally, journal = self.tally, self._how.journal
         position = 0
         for entry in entries:
@@ -188,13 +213,13 @@ class _RunningPlan:
             else:
                 index = tally.start()
                 try:
-                    call = self._route.task(entry)
+                    started = start(entry)
                 except S3dlioError as error:
                     tally.fail(index, self._route.source_uri(entry), error)
                     continue
                 self._in_flight[position] = (index, entry)
                 position += 1
-                yield call
+                yield started
 
     def on_done(self, position: int, moved: Transferred | None, error: BaseException | None) -> None:
         index, item = self._in_flight.pop(position)

@@ -42,6 +42,7 @@ def upload(
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     options: PutOptions = NO_OPTIONS,
+    procs: int | None = None,
 ) -> TransferSummary:
     """Write local files as objects under ``dest_prefix``, by their names.
 
@@ -62,6 +63,7 @@ def upload(
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
+        procs: how many processes write; None or 1: this one.
 
     Raises:
         ObjectNotFoundError: no file matched.
@@ -76,7 +78,7 @@ def upload(
         max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
         include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
         continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
-        options=options,
+        options=options, procs=procs,
     )  # fmt: skip
     return upload(session, sources, dest, how, regex=regex)
 
@@ -98,6 +100,7 @@ def download(
     journal: str | None = None,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
+    procs: int | None = None,
 ) -> TransferSummary:
     """Write the objects that a URI selects (see :func:`list`) as files beneath a local directory.
 
@@ -114,6 +117,7 @@ def download(
         journal: a file that records what is done; after an interruption the same call resumes.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
+        procs: how many processes read; None or 1: this one.
 
     Raises:
         ObjectNotFoundError: no object matched.
@@ -125,7 +129,7 @@ def download(
     how = TransferOptions(
         max_in_flight=max_in_flight, recursive=recursive, pattern=pattern, include=include, exclude=exclude,
         verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error, journal=journal,
-        progress=progress, cancel=cancel or surrounding_token(),
+        progress=progress, cancel=cancel or surrounding_token(), procs=procs,
     )  # fmt: skip
     return download(session, src_uri, dest_dir, how)
 

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import stat
+from collections.abc import Container
 from types import TracebackType
 
 from s3dlio.errors import AlreadyExistsError, IntegrityError, UnsupportedOperationError
@@ -48,6 +49,30 @@ def _renew() -> None:
 def new_unfinished_name() -> str:
     """An ``unfinished_name`` of no other write. The target's is not in it: that may be as long as a name can be."""
     return f"{_PREFIX}{_token}-{next(_count)}{_SUFFIX}"
+
+
+def unfinished_token() -> str:
+    """What is in the names of all unfinished files of this process, and in no other's."""
+    return _token
+
+
+def remove_abandoned(directory: int | str, token: str, kept: Container[str] = ()) -> None:
+    """Remove the unfinished files that a process left which has died.
+
+    Args:
+        directory: a path, or a descriptor of the open directory.
+        token: the ``unfinished_token`` of that process.
+        kept: names of files that are resumed.
+    """
+    beneath = os.open(directory, os.O_RDONLY | os.O_DIRECTORY) if isinstance(directory, str) else directory
+    try:
+        for name in os.listdir(beneath):
+            if name.startswith(f"{_PREFIX}{token}-") and is_unfinished(name) and name not in kept:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=beneath)
+    finally:
+        if beneath is not directory:
+            os.close(beneath)
 
 
 class Replacement:
