@@ -101,7 +101,8 @@ from s3dlio.compat.legacy import (
     configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,
     gcs_get_rapid_mode as gcs_get_rapid_mode, gcs_query_rapid_bucket as gcs_query_rapid_bucket,
     gcs_set_channel_count as gcs_set_channel_count, gcs_set_rapid_mode as gcs_set_rapid_mode, get_by_key as get_by_key,
-    object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full, stat_key as stat_key,
+    mp_get as mp_get, object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full,
+    stat_key as stat_key,
 )
 from s3dlio.memory.view import (
     BytesView as BytesView,

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from s3dlio.engine.process_batch import Work
-from s3dlio.engine.process_job import Job
+from s3dlio.engine.process_job import Job, Work
 from s3dlio.errors import ObjectNotFoundError, S3dlioError
 from s3dlio.stores.call import Call
 from s3dlio.stores.memory import MemoryStore

@@ -8,6 +8,7 @@ from s3dlio.config.sizes import MAX_SIZE, parse_size
 from s3dlio.errors import ConfigError
 
 MAX_JOBS = 4096
+MAX_PROCS = 1024
 
 
 def size(text: str) -> int:
@@ -42,6 +43,11 @@ def seed(text: str) -> int:
 def jobs(text: str) -> int:
     """How many requests may be in flight: 1 to 4096."""
     return _number(text, "jobs", 1, MAX_JOBS, f"write an integer from 1 to {MAX_JOBS}")
+
+
+def procs(text: str) -> int:
+    """How many processes: 1 to 1024."""
+    return _number(text, "procs", 1, MAX_PROCS, f"write an integer from 1 to {MAX_PROCS}")
 
 
 def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") -> int:

@@ -115,6 +115,11 @@ def _jobs(command: CommandParser, default: int, *names: str) -> None:
                          help=f"requests in flight, 1 to 4096 (default: {default})")  # fmt: skip
 
 
+def _procs(command: CommandParser, what: str) -> None:
+    command.add_argument("--procs", type=argument_types.procs, default=1, metavar="N",
+                         help=f"{what} with so many processes, among which -j is divided (default: 1)")  # fmt: skip
+
+
 def _pattern(command: CommandParser, what: str) -> None:
     command.add_argument("-p", "--pattern", type=argument_types.pattern, metavar="REGEX",
                          help=f"{what} whose name below the prefix this regular expression finds")  # fmt: skip
@@ -175,6 +180,7 @@ def _reading(commands: _Commands) -> None:
     _recursive(get, "everything below the prefix")
     _pattern(get, "only objects")
     _jobs(get, 64, "--concurrent")
+    _procs(get, "read")
     _continue_on_error(get)
     get.add_argument("--keylist", metavar="FILE",
                      help="read the URIs from FILE ('-': standard input), one a line; the output of ls, --json too, "
@@ -211,6 +217,7 @@ def _writing(commands: _Commands) -> None:
                      help="names below the prefix: the first {} is the index from 0, the second the number of objects "
                      "(default: object_{}_of_{}.dat)")  # fmt: skip
     _jobs(put, 32)
+    _procs(put, "write")
     _create_bucket(put)
     put.add_argument("-o", "--object-type", default="RAW", type=str.upper, choices=OBJECT_TYPES, metavar="TYPE",
                      help=f"{', '.join(OBJECT_TYPES)} (default: RAW)")  # fmt: skip
@@ -247,12 +254,14 @@ def _transfers(commands: _Commands) -> None:
     _create_bucket(upload)
     _part_size(upload)
     _transfer_options(upload, 32)
+    _procs(upload, "transfer")
 
     download = commands.add("download", "transfers:download", "Copy objects to a local directory")
     download.add_argument("source", metavar="SRC", help=f"{_URI}, a prefix ending in '/', or a glob")
     download.add_argument("dest", metavar="DEST_DIR", help="the directory; it is made if it is missing")
     _recursive(download, "everything below the prefix")
     _transfer_options(download, 64)
+    _procs(download, "transfer")
 
     for name, summary in (
         ("cp", "Copy files or objects from anywhere to anywhere; '-' is standard input or output"),

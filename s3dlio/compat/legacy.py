@@ -12,7 +12,7 @@ from s3dlio import api
 from s3dlio.errors import InvalidURIError
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.s3.hosts import is_address
-from s3dlio.uri import URI, parse
+from s3dlio.uri import URI, as_uri, parse
 
 
 def _warn(what: str) -> None:
@@ -88,3 +88,29 @@ def gcs_get_rapid_mode() -> bool | None:
 def gcs_query_rapid_bucket(bucket: str) -> bool:
     """Whether a bucket is used in rapid mode: never."""
     return False
+
+
+def mp_get(
+    uri: URI, procs: int = 4, jobs: int = 64, num: int = 1000, template: str = "object_{}.dat"
+) -> dict[str, Any]:
+    """Read many objects on several processes and drop their bytes: a read benchmark. Objects that fail are counted.
+
+    Args:
+        uri: the prefix that they are below; or, with ``{}`` in it, their names.
+        procs: how many processes.
+        jobs: how many objects each of them reads at a time.
+        num: how many objects.
+        template: their names below the prefix: the first ``{}`` is the index from 0, the second is ``num``.
+
+    Returns:
+        ``attempted``, ``succeeded``, ``failed``, ``total_objects``, ``total_bytes``, ``bytes_source``,
+        ``duration_seconds``, ``throughput_mb_s`` (10**6 bytes), ``ops_per_sec``, and ``workers``: of each
+        ``worker_id``, ``attempted``, ``succeeded``, ``failed``, ``bytes``, ``objects``, ``throughput_mb_s``.
+
+    Raises:
+        ConfigError: a number is out of range, or the template has no ``{}``.
+        InvalidURIError: the prefix is no URI.
+    """
+    from s3dlio.transfer.process_benchmark import read_counted
+
+    return read_counted(api.default_client(), as_uri(uri), procs, jobs, num, template)

@@ -21,7 +21,6 @@ NOT_YET = {
         MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env
         create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
     """,
-    "several processes": "mp_get",
     "streaming writers": """
         MultipartUploadWriter PyObjectWriter PyWriterOptions ReservedBuffer WriterOptions create_azure_writer
         create_direct_filesystem_writer create_filesystem_writer create_gcs_writer create_s3_writer create_stream_writer

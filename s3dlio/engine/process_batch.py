@@ -13,18 +13,20 @@ import os
 import select
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Sized
 from contextlib import suppress
 from typing import Any
 
 from s3dlio.engine.batch_input import SlowInput
 from s3dlio.engine.blocking_calls import Done
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.process_job import Work
+from s3dlio.engine.process_member import Member
 from s3dlio.engine.processes import Surroundings, WorkerProcess
 from s3dlio.engine.session import Session
 from s3dlio.errors import OutcomeUnknownError, TransferCancelledError, WorkerDiedError
 from s3dlio.memory.shared import Segment
-from s3dlio.memory.view import BytesView, parts_of
+from s3dlio.memory.view import parts_of
 from s3dlio.net import system
 from s3dlio.stores.call import tell
 
@@ -32,113 +34,30 @@ log = logging.getLogger("s3dlio.processes")
 
 _MESSAGE = 128  # items that go out at a time
 _MESSAGE_BYTES = 4 << 20  # of payloads: what is larger goes out alone
-_AHEAD_SECONDS = 0.03  # a worker has as many items more than it works on as it does in so long
 _LOOK = 0.1  # seconds between two looks whether the batch was cancelled
 _SLOW_INPUT = 0.005  # the same for whether a listing has more
 _DEATHS = 3  # so often an item is tried on workers that die
 _TOGETHER = 8  # so many items that a worker died with are tried together once more; then each alone
 
-#: What the worker has leased for results: token -> makes a view, from one offset to another.
-Leases = dict[int, Callable[[int, int], BytesView]]
-
-
-class Work:
-    """The parent's half of a verb on workers. The other half is a :class:`Job`, named here.
-
-    Args:
-        home, name: the module and the class of the job.
-        arguments: what that is made of.
-    """
-
-    operation = "GET"
-    #: What a dead worker may have done can be done again.
-    is_repeatable = True
-    #: Items have payloads, which travel through shared memory.
-    has_payloads = False
-
-    def __init__(self, home: str, name: str, *arguments: Any) -> None:
-        self.job = (home, name, arguments)
-
-    def uri(self, item: Any) -> str:
-        """What an item is about, for errors."""
-        return str(item)
-
-    def result(self, told: Any, leases: Leases) -> Any:
-        """The result of a call, from what its job has told."""
-        return told
-
-    def message(self, item: Any) -> Any:
-        """What the job is given of an item."""
-        return item
-
-    def size(self, item: Any) -> int:
-        """The bytes of an item's payload."""
-        return 0
-
-    def fill(self, item: Any, place: memoryview) -> None:
-        """Copy the payload of an item to where the worker sees it."""
-
-    def on_note(self, worker: WorkerProcess, note: Any) -> None:
-        """The job told something."""
-
-    def on_death(self, worker: WorkerProcess, items: Sequence[Any]) -> None:
-        """A worker died, with these items."""
-
-
-class _Pack:
-    """Payloads that went out together, in one lease, which ends with the last of them."""
-
-    def __init__(self, view: memoryview, count: int) -> None:
-        self.view = view
-        self.left = count
-
-
-class _Member:
-    """One worker within a batch, with its number there."""
-
-    def __init__(self, worker: WorkerProcess, number: int, width: int) -> None:
-        self.worker = worker
-        self.number = number
-        self.width = width
-        self.has: dict[int, Any] = {}  # what it was given and has not answered: position -> item
-        self.sent_bytes = 0
-        self.done = 0
-        self.ahead = min(32, max(1, width // 2))
-        self.began = system.monotonic()
-        self.leases: Leases = {}
-        self.packs: dict[int, _Pack] = {}  # by the position of each item
-        self.is_alone = False  # it has one item that others died with
-        self.is_over = False
-
-    @property
-    def room(self) -> int:
-        """How many more items it may have."""
-        return 0 if self.is_alone else self.width + self.ahead - len(self.has)
-
-    @property
-    def seconds(self) -> float:
-        """Since it began."""
-        return max(1e-3, system.monotonic() - self.began)
-
-
 class ProcessBatch:
     """One batch. Parameters are those of :func:`run_processes`."""
 
     def __init__(
-        self, session: Session, work: Work, items: Iterator[Any], procs: int, width: int, on_done: Done,
-        cancel: CancelToken, ahead: Any, budget: int, expected: int | None,
+        self, session: Session, work: Work, items: Iterable[Any], procs: int, width: int, on_done: Done,
+        cancel: CancelToken, ahead: SlowInput | None = None,
     ) -> None:  # fmt: skip
         self._session = session
         self._work = work
-        self._items = items
+        self._items = iter(items)
         self._on_result = on_done
         self._cancel = cancel
         self._ahead = ahead
-        self._expected = expected
+        expected = self._expected = len(items) if isinstance(items, Sized) else None
+        budget = session.settings.transfer.max_in_flight_bytes
         procs = min(procs, width, max(1, expected if expected is not None else procs))
         self._budget = max(1, budget // procs)
         self._widths = [width // procs + (number < width % procs) for number in range(procs)]
-        self._members: dict[int, _Member] = {}  # by the descriptor of the channel
+        self._members: dict[int, Member] = {}  # by the descriptor of the channel
         self._poll = system.poll()
         self._again: deque[tuple[int, Any]] = deque()  # what dead workers had
         self._deaths: dict[int, int] = {}  # position -> how many died with it
@@ -176,7 +95,7 @@ class ProcessBatch:
             None if worker.surroundings == surroundings else surroundings,
         )
         width = self._widths[number]
-        self._members[worker.channel.fileno()] = _Member(worker, number, width)
+        self._members[worker.channel.fileno()] = Member(worker, number, width)
         self._poll.register(worker.channel.fileno(), select.POLLIN)
         is_observed = bool(session.stores.observers)
         with suppress(OSError):  # it has died: that is seen when its channel is read
@@ -193,7 +112,7 @@ class ProcessBatch:
             else:
                 self._hear(_SLOW_INPUT if waits_for_input else _LOOK)
         for member in self._members.values():
-            self._send(member, ("end",))
+            member.send(("end",))
         while any(not member.is_over for member in self._members.values()):
             self._hear(_LOOK)
 
@@ -204,7 +123,7 @@ class ProcessBatch:
             self._on_result(index, None, TransferCancelledError("given up by its batch"))
         self._again.clear()
         for member in self._members.values():
-            self._send(member, ("stop", self._cancel.reason))
+            member.send(("stop", self._cancel.reason))
 
     # -- what goes out
 
@@ -224,7 +143,7 @@ class ProcessBatch:
                     continue
                 taken, is_late = self._take(room, member)
                 if taken:
-                    self._give(member, taken)
+                    member.give(self._work, taken)
                     fed = True
                 if is_late:
                     return True
@@ -232,7 +151,7 @@ class ProcessBatch:
                 return False
         return False
 
-    def _feed_again(self, members: list[_Member]) -> bool:
+    def _feed_again(self, members: list[Member]) -> bool:
         """Give something to do again to a worker; whether one has room for it. What two have died with is given to
         one that has nothing else, and alone, so that it is known who is to blame."""
         alone = self._deaths[self._again[0][0]] >= _DEATHS - 1
@@ -241,11 +160,11 @@ class ProcessBatch:
             return False
         count = 1 if alone else min(_TOGETHER, len(self._again))
         member.is_alone = alone
-        self._give(member, [self._again.popleft() for _ in range(count)])
+        member.give(self._work, [self._again.popleft() for _ in range(count)])
         members.sort(key=lambda member: (member.is_alone, len(member.has)))
         return True
 
-    def _take(self, room: int, member: _Member) -> tuple[list[tuple[int, Any]], bool]:
+    def _take(self, room: int, member: Member) -> tuple[list[tuple[int, Any]], bool]:
         """Some of the input; whether it has no more just now."""
         most = min(room, _MESSAGE)
         if self._expected is not None:
@@ -273,44 +192,6 @@ class ProcessBatch:
                 break
         return taken, False
 
-    def _give(self, member: _Member, items: list[tuple[int, Any]]) -> None:
-        work, worker = self._work, member.worker
-        indices = [index for index, _ in items]
-        member.has.update(items)
-        messages: list[Any] = [work.message(item) for _, item in items]
-        lease = None
-        segments: list[Segment] = []
-        if work.has_payloads:
-            messages, lease = self._packed(member, items, messages)
-            segments = worker.payloads.take_unannounced(1)
-        about = [(segment.number, segment.length) for segment in segments]
-        fds = [segment.fd for segment in segments]
-        try:
-            self._send(member, ("items", indices, messages, worker.memory.take_released(), about, lease), fds)
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _packed(
-        self, member: _Member, items: list[tuple[int, Any]], messages: list[Any]
-    ) -> tuple[list[Any], tuple[int, int, int, int]]:
-        """Payloads, in a lease that ends when all of them are written."""
-        work = self._work
-        sizes = [work.size(item) for _, item in items]
-        lease = member.worker.payloads.lease(sum(sizes))
-        offset, packed = 0, []
-        for (_, item), size, message in zip(items, sizes, messages, strict=True):
-            work.fill(item, lease.view[offset : offset + size])
-            packed.append((message, offset, size))
-            offset += size
-        member.packs |= dict.fromkeys([index for index, _ in items], _Pack(lease.view, len(items)))
-        member.sent_bytes += offset
-        return packed, (0, *lease[1:])
-
-    def _send(self, member: _Member, message: Any, fds: Sequence[int] = ()) -> None:
-        with suppress(OSError):  # it has died: that is seen when its channel is read
-            member.worker.channel.send(message, fds)
-
     # -- what comes in
 
     def _hear(self, seconds: float) -> None:
@@ -323,10 +204,10 @@ class ProcessBatch:
             else:
                 getattr(self, f"_on_{kind}")(member, fds, *message)
 
-    def _on_begun(self, member: _Member, fds: list[int], unfinished: str) -> None:
+    def _on_begun(self, member: Member, fds: list[int], unfinished: str) -> None:
         member.worker.unfinished = unfinished
 
-    def _on_segments(self, member: _Member, fds: list[int], segments: list[tuple[int, int]]) -> None:
+    def _on_segments(self, member: Member, fds: list[int], segments: list[tuple[int, int]]) -> None:
         try:
             for fd, (number, length) in zip(fds, segments, strict=True):
                 member.worker.memory.attach(Segment(number, fd, length))
@@ -334,13 +215,13 @@ class ProcessBatch:
             for fd in fds:
                 os.close(fd)
 
-    def _on_log(self, member: _Member, fds: list[int], record: logging.LogRecord) -> None:
+    def _on_log(self, member: Member, fds: list[int], record: logging.LogRecord) -> None:
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)
 
     def _on_results(
-        self, member: _Member, fds: list[int], done: list[tuple[int, Any]], errors: list[tuple[int, BaseException]],
+        self, member: Member, fds: list[int], done: list[tuple[int, Any]], errors: list[tuple[int, BaseException]],
         announced: tuple[list[tuple[int, int, int, int]], list[int]], observed: list[Any], notes: list[Any],
     ) -> None:  # fmt: skip
         leases, memory, has = member.leases, member.worker.memory, member.has
@@ -360,20 +241,9 @@ class ProcessBatch:
             on_result(index, None, error)
         for token in announced[1]:
             del leases[token]
-        if member.packs:
-            self._unpack(member, [index for index, _ in done + errors])
-        member.is_alone = member.is_alone and bool(has)
-        member.done += len(done)
-        member.ahead = min(4 * _MESSAGE, max(1, int(_AHEAD_SECONDS * member.done / member.seconds)))
+        member.answered([index for index, _ in done + errors])
 
-    def _unpack(self, member: _Member, indices: list[int]) -> None:
-        for index in indices:
-            pack = member.packs.pop(index)
-            pack.left -= 1
-            if not pack.left:
-                member.sent_bytes -= len(pack.view)
-
-    def _on_over(self, member: _Member, fds: list[int], error: BaseException | None) -> None:
+    def _on_over(self, member: Member, fds: list[int], error: BaseException | None) -> None:
         member.is_over = True
         if error is not None and not self._is_stopped:
             raise error
@@ -381,7 +251,7 @@ class ProcessBatch:
             del member.has[index]
             self._on_result(index, None, TransferCancelledError("given up by its batch"))
 
-    def _on_death(self, fd: int, member: _Member) -> None:
+    def _on_death(self, fd: int, member: Member) -> None:
         """A worker has died: the others, and a new one, do what it had."""
         worker, work = member.worker, self._work
         del self._members[fd]
@@ -429,7 +299,6 @@ def run_processes(
     on_done: Done,
     cancel: CancelToken,
     ahead: SlowInput | None = None,
-    budget: int | None = None,
 ) -> None:
     """Do ``work`` with every item on worker processes, and return when all that were started have ended.
 
@@ -442,8 +311,5 @@ def run_processes(
         on_done: called once for every item that was started, on this thread.
         cancel: once cancelled, nothing is started any more, and what is in flight is given up.
         ahead: as of :func:`run_calls`.
-        budget: bytes of payloads that are in flight at most; default ``transfer.max_in_flight_bytes``.
     """
-    expected = len(items) if isinstance(items, Sized) else None
-    limit = session.settings.transfer.max_in_flight_bytes if budget is None else budget
-    ProcessBatch(session, work, iter(items), procs, width, on_done, cancel, ahead, limit, expected).run()
+    ProcessBatch(session, work, items, procs, width, on_done, cancel, ahead).run()

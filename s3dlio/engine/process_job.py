@@ -1,20 +1,73 @@
-"""What a worker process does for a batch: the half of a verb that runs there, and the memory of its results."""
+"""The two halves of a verb on worker processes: what the parent and what a worker does for a batch; and the memory of
+results, as the worker has it."""
 
 from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from s3dlio.engine.session import Session
 from s3dlio.memory.pool import SMALL
 from s3dlio.memory.shared import Segment, SharedMemory
 from s3dlio.memory.sinks import MemorySink, Place
+from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import Call
+
+if TYPE_CHECKING:
+    from s3dlio.engine.processes import WorkerProcess
 
 #: Small results are packed into leases of so many bytes. Whoever keeps one of them keeps all of its lease.
 _PACK = 256 << 10
 _ALIGNED = 64  # bytes: where a result begins, for arrays and the CPU's cache
+
+
+#: What the worker has leased for results: token -> makes a view, from one offset to another.
+Leases = dict[int, Callable[[int, int], BytesView]]
+
+
+class Work:
+    """The parent's half of a verb on workers. The other half is a :class:`Job`, named here.
+
+    Args:
+        home, name: the module and the class of the job.
+        arguments: what that is made of.
+    """
+
+    operation = "GET"
+    #: What a dead worker may have done can be done again.
+    is_repeatable = True
+    #: Items have payloads, which travel through shared memory.
+    has_payloads = False
+
+    def __init__(self, home: str, name: str, *arguments: Any) -> None:
+        self.job = (home, name, arguments)
+
+    def uri(self, item: Any) -> str:
+        """What an item is about, for errors."""
+        return str(item)
+
+    def result(self, told: Any, leases: Leases) -> Any:
+        """The result of a call, from what its job has told."""
+        return told
+
+    def message(self, item: Any) -> Any:
+        """What the job is given of an item."""
+        return item
+
+    def size(self, item: Any) -> int:
+        """The bytes of an item's payload."""
+        return 0
+
+    def fill(self, item: Any, place: memoryview) -> None:
+        """Copy the payload of an item to where the worker sees it."""
+
+    def on_note(self, worker: WorkerProcess, note: Any) -> None:
+        """The job told something."""
+
+    def on_death(self, worker: WorkerProcess, items: Sequence[Any]) -> None:
+        """A worker died, with these items."""
 
 
 class Note(Protocol):

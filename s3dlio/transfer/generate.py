@@ -10,11 +10,12 @@ Memory in flight: ``max_in_flight`` heads and pieces, and ``AHEAD_BYTES`` of hea
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3dlio.config.sizes import shown
-from s3dlio.engine.admission import Admission, check_width
+from s3dlio.engine.admission import Admission, check_width, several
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import surrounding_token
 from s3dlio.engine.prefetch import Prefetcher
@@ -29,7 +30,10 @@ from s3dlio.types import PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
+    from s3dlio.engine.process_job import Work
     from s3dlio.engine.session import Session
+
+T = TypeVar("T")
 
 #: Bytes of heads that wait. More are no quicker: generation is ahead of the network, and fresh memory is slow.
 AHEAD_BYTES = 8 << 20
@@ -57,6 +61,7 @@ def put_generated(
     seed: int | None = None,
     continue_on_error: bool = False,
     progress: Progress | None = None,
+    procs: int | None = None,
 ) -> TransferSummary:
     """Write ``num`` generated objects, each with different bytes.
 
@@ -72,6 +77,7 @@ def put_generated(
             :class:`s3dlio.formats.objects.ObjectConfig`; without a seed each run makes others.
         continue_on_error: go on after a failure; otherwise nothing more is started.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
+        procs: how many processes make and write them; None or 1: this one.
 
     Returns:
         What was done, failures included; ``summary.raise_for_failures("PUT")`` raises them.
@@ -81,15 +87,26 @@ def put_generated(
         InvalidURIError: the prefix names no container.
         TransferCancelledError: the awaited call around it was cancelled.
     """
-    width = check_width(max_in_flight)
+    width, processes = check_width(max_in_flight), several(procs)
     if num < 0:
         raise ConfigError(f"num must be 0 or more, got {shown(num)}")
-    data = {"algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed}
-    objects = GeneratedObjects(object_type, size, dedup, compress, elements=elements, **data)
+    if processes and seed is None:
+        seed = int.from_bytes(os.urandom(8), "little")  # the same for all of them, and when one does it again
+    data: dict[str, Any] = {
+        "algorithm": algorithm, "mode": mode, "chunk_size": chunk_size, "seed": seed, "elements": elements
+    }  # fmt: skip
+    objects = GeneratedObjects(object_type, size, dedup, compress, **data)
     store, name = _names(session, prefix, template, num)
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         store.create_container()
     put = _Put(store, name, objects, progress or NoProgress(), continue_on_error)
+    if processes:
+        from s3dlio.transfer.process_work import GenerateWork, refuse_memory
+
+        refuse_memory(store)
+        work = GenerateWork(lambda index: store.uri(name(index)), object_type, size, dedup, compress, data)
+        put.run_processes(num, width, session, work, processes)
+        return put.tally.summary()
     put.run(num, width, session)
     return put.tally.summary()
 
@@ -131,6 +148,19 @@ class _Put:
                 self._counted(calls), ahead=ahead, admission=admission,
                 on_done=self._done, cancel=self._cancel, executor=session.executor,
             )  # fmt: skip
+        self._check_cancelled()
+
+    def run_processes(self, num: int, width: int, session: Session, work: Work, procs: int) -> None:
+        """The same on worker processes."""
+        from s3dlio.engine.process_batch import run_processes
+
+        self._progress.add(num, num * self._objects.size)
+        run_processes(
+            session, work, self._counted(range(num)), procs=procs, width=width, on_done=self._done, cancel=self._cancel
+        )
+        self._check_cancelled()
+
+    def _check_cancelled(self) -> None:
         if self._cancel.by_caller:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects written", operation="PUT")
 
@@ -139,7 +169,7 @@ class _Put:
         call.held = self._objects.held
         return call
 
-    def _counted(self, calls: Iterable[Call[PutResult] | None]) -> Iterator[Call[PutResult] | None]:
+    def _counted(self, calls: Iterable[T]) -> Iterator[T]:
         for call in calls:
             if call is not None:
                 self.tally.start()

@@ -229,6 +229,7 @@ class Journal:
         """Ask for the state of ``item`` at every sync while the block runs, and once more if it fails."""
         with self._lock:
             self._watched[item.name] = (item.stamp, state)
+        self._start()
         try:
             yield
         except BaseException:
@@ -244,6 +245,13 @@ class Journal:
             raise self._error
         with self._lock:
             self._lines.append(line)
+        self._start()
+
+    def _start(self) -> None:
+        """Have a thread write what there is, once in a while."""
+        if self._thread is not None:
+            return
+        with self._lock:
             starts = self._thread is None
             if starts:
                 self._thread = threading.Thread(target=self._run, name="s3dlio-journal", daemon=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from s3dlio.engine.process_job import Job, SharedSink
+from s3dlio.engine.process_job import Job, Note, ResultMemory, SharedSink
+from s3dlio.engine.session import Session
 from s3dlio.memory.sinks import DiscardSink
 from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.call import Call
+from s3dlio.transfer.generated_sources import GeneratedObjects
 
 
 class GetJob(Job):
@@ -41,6 +43,27 @@ class PutJob(Job):
         uri, payload = item
         store, key = self.session.store_for(uri)
         return store.write_call(key, MemorySource(payload)), None
+
+    def result(self, context: None, result: Any) -> None:
+        return None
+
+
+class GenerateJob(Job):
+    """Writes generated objects. Arguments are those of :class:`GeneratedObjects`."""
+
+    def __init__(
+        self, session: Session, results: ResultMemory, note: Note, object_type: str, size: int, dedup: int,
+        compress: int, options: dict[str, Any],
+    ) -> None:  # fmt: skip
+        super().__init__(session, results, note)
+        self._objects = GeneratedObjects(object_type, size, dedup, compress, **options)
+
+    def call(self, item: tuple[str, int]) -> tuple[Call[Any], None]:
+        uri, index = item
+        store, key = self.session.store_for(uri)
+        call = store.write_call(key, self._objects.source(index))
+        call.held = self._objects.held
+        return call, None
 
     def result(self, context: None, result: Any) -> None:
         return None

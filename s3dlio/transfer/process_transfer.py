@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from s3dlio.engine.process_batch import Leases, Work
+from s3dlio.engine.process_job import Leases, Work
 from s3dlio.engine.processes import WorkerProcess
 from s3dlio.errors import TransferCancelledError, WorkerDiedError
 from s3dlio.stores.base import ObjectStore

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from s3dlio.engine.cancel import CancelToken, surrounding_token
-from s3dlio.engine.process_batch import Leases, Work, run_processes
+from s3dlio.engine.process_batch import run_processes
+from s3dlio.engine.process_job import Leases, Work
 from s3dlio.engine.processes import WorkerProcess
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError, UnsupportedOperationError
 from s3dlio.memory.sources import Source
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import BaseStore
 from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer.many import checked_writes
 from s3dlio.uri import LOCAL_SCHEMES
@@ -75,6 +76,30 @@ class PutWork(Work):
             position += len(data)
 
 
+class GenerateWork(Work):
+    """Writes generated objects; items are their indices.
+
+    Args:
+        uri_of: gives the URI of an object.
+        object_type, size, dedup, compress, options: as of :class:`GeneratedObjects`, with a seed.
+    """
+
+    operation = "PUT"
+
+    def __init__(
+        self, uri_of: Callable[[int], str], object_type: str, size: int, dedup: int, compress: int,
+        options: dict[str, Any],
+    ) -> None:  # fmt: skip
+        super().__init__(_JOBS, "GenerateJob", object_type, size, dedup, compress, options)
+        self._uri_of = uri_of
+
+    def uri(self, item: int) -> str:
+        return self._uri_of(item)
+
+    def message(self, item: int) -> tuple[str, int]:
+        return self._uri_of(item), item
+
+
 class _Outcomes:
     """How the items ended: ``results`` and ``errors`` by position. The first failure stops the batch unless it is to
     ``keep_going``. Used on one thread."""
@@ -117,7 +142,7 @@ def get_many(
 ) -> list[tuple[str, BytesView | BaseException]]:
     """As of :mod:`s3dlio.transfer.many`; the views are of shared memory."""
     unique = list(dict.fromkeys(uris))
-    _check(session, unique, "GET")
+    check_all(session, unique, "GET")
     outcomes = _Outcomes(len(unique), keep_going=keep_going)
     outcomes.run(session, GetWork(), unique, procs, width)
     for index, error in outcomes.errors.items():
@@ -131,7 +156,7 @@ def get_many(
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int, procs: int) -> tuple[int, int]:
     """As of :mod:`s3dlio.transfer.many`."""
-    _check(session, uris, "GET")
+    check_all(session, uris, "GET")
     outcomes = _Outcomes(len(uris))
     outcomes.run(session, StatsWork(), uris, procs, width)
     return len(uris), sum(outcomes.results)
@@ -150,7 +175,7 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int, procs
         pairs.clear()
 
 
-def _check(session: Session, uris: Iterable[str], operation: str) -> None:
+def check_all(session: Session, uris: Iterable[str], operation: str) -> None:
     """Look at all URIs before the first is read.
 
     Raises:
@@ -166,7 +191,7 @@ def _check(session: Session, uris: Iterable[str], operation: str) -> None:
         refuse_memory(store)
 
 
-def refuse_memory(store: ObjectStore) -> None:
+def refuse_memory(store: BaseStore) -> None:
     """Refuse objects that other processes do not see.
 
     Raises:

@@ -33,7 +33,7 @@ from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
-    from s3dlio.engine.process_batch import Work
+    from s3dlio.engine.process_job import Work
     from s3dlio.engine.session import Session
 
 T = TypeVar("T")

@@ -31,6 +31,7 @@ def put(
     elements: int = 1,
     seed: int | None = None,
     progress: Progress | None = None,
+    procs: int | None = None,
 ) -> TransferSummary:
     """Write generated objects, each with other bytes; :func:`put_bytes` writes data of your own.
 
@@ -50,6 +51,7 @@ def put(
         elements: how many records a TFRecord file has, how many rows an array.
         seed: the same bytes at every run.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
+        procs: how many processes make and write them; None or 1: this one.
 
     Raises:
         ConfigError: an argument is unknown or out of range; nothing was written.
@@ -61,7 +63,7 @@ def put(
         session, prefix, num, template=template, size=DEFAULT_SIZE if size is None else size,
         max_in_flight=max_in_flight, create_bucket=should_create_bucket, object_type=object_type,
         elements=elements, dedup=dedup_factor, compress=compress_factor, algorithm=data_gen_algorithm,
-        mode=data_gen_mode, chunk_size=chunk_size, seed=seed, progress=progress,
+        mode=data_gen_mode, chunk_size=chunk_size, seed=seed, progress=progress, procs=procs,
     )  # fmt: skip
     summary.raise_for_failures("PUT")
     return summary

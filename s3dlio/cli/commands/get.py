@@ -39,6 +39,8 @@ def run(context: Context) -> None:
         context.refuse("-r and -p select below a URI, and not in a --keylist")
     if ranged and (args.keylist or args.recursive or args.pattern):
         context.refuse("--offset and --length read a range of one object: give its URI alone")
+    if args.procs > 1 and (ranged or args.output is not None):
+        context.refuse("--procs reads whole objects and drops their bytes; to keep them: download --procs")
     if args.output is not None:
         if ranged or args.keylist:
             context.refuse("-o keeps what a URI selects, and neither a range nor a --keylist")
@@ -50,7 +52,8 @@ def run(context: Context) -> None:
         calls = _calls(context, progress)
         ahead = Prefetcher(calls) if args.keylist is None else None  # they may come from a listing
         try:
-            summary = _read_all(context, ahead or calls, progress, ahead)
+            run = _read_all if args.procs == 1 else _read_on_processes
+            summary = run(context, ahead or calls, progress, ahead)
         finally:
             if ahead is not None:
                 ahead.close()
@@ -156,4 +159,42 @@ def _read_all(
                 cancel.cancel("another object failed")
 
     run_calls(counted(), admission=admission, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
+    return tally.summary()
+
+
+def _read_on_processes(
+    context: Context, calls: Iterable[Read | None], progress: Progress, ahead: Prefetcher[Read] | None
+) -> TransferSummary:
+    """The same on worker processes."""
+    from s3dlio.engine.process_batch import run_processes
+    from s3dlio.transfer.process_work import StatsWork, refuse_memory
+
+    args, client = context.args, context.client
+    tally = Tally(progress)
+    cancel = CancelToken()
+    in_flight: dict[int, str] = {}
+
+    def counted() -> Iterator[str | None]:
+        for call in calls:
+            if call is None:
+                yield None
+                continue
+            refuse_memory(call.store)
+            uri = in_flight[tally.start()] = call.uri
+            yield uri
+
+    def done(index: int, size: int, error: BaseException | None) -> None:
+        uri = in_flight.pop(index)
+        if error is None:
+            tally.succeed(size)
+        elif cancel.cancelled and isinstance(error, TransferCancelledError):
+            tally.give_up()
+        else:
+            tally.fail(index, uri, error)
+            if not args.continue_on_error:
+                cancel.cancel("another object failed")
+
+    run_processes(
+        client, StatsWork(), counted(), procs=args.procs, width=args.jobs, on_done=done, cancel=cancel, ahead=ahead
+    )
     return tally.summary()

@@ -37,5 +37,6 @@ def run(context: Context) -> None:
             seed=args.seed,
             continue_on_error=args.continue_on_error,
             progress=progress,
+            procs=args.procs,
         )
     finish(context.out, "PUT", summary)

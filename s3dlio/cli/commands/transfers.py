@@ -25,7 +25,7 @@ from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, is_directory_like
 _WORDS = {
     "jobs": "max_in_flight", "recursive": "recursive", "create_bucket": "create_bucket", "pattern": "pattern",
     "include": "include", "exclude": "exclude", "verify": "verify", "preserve": "preserve_mtime",
-    "continue_on_error": "continue_on_error", "journal": "journal",
+    "continue_on_error": "continue_on_error", "journal": "journal", "procs": "procs",
 }  # fmt: skip
 
 
