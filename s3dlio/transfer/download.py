@@ -50,5 +50,8 @@ def download(
         )
     source.check_apart(store, prefix)
     nothing = "No objects matched for download"
-    transfer = Transfer("DOWNLOAD", source.plan(), source.store, source.uri, store, prefix, destination, nothing)
+    transfer = Transfer(
+        "DOWNLOAD", source.plan(), source.store, source.uri, store, prefix, destination, nothing,
+        takes_processes=True,
+    )  # fmt: skip
     return transfer.run(session, how)

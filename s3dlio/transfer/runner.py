@@ -16,6 +16,7 @@ from s3dlio.errors import (
     ObjectNotFoundError,
     S3dlioError,
     TransferCancelledError,
+    UnsupportedOperationError,
     redact,
 )
 from s3dlio.stores.base import ObjectStore
@@ -97,6 +98,7 @@ class Transfer:
         target_name: what the user named, for the journal.
         nothing: the message where nothing was selected.
         change_route: makes another route of the one between the two stores.
+        takes_processes: worker processes can do it, who know of no other route.
     """
 
     operation: str
@@ -108,6 +110,7 @@ class Transfer:
     target_name: str
     nothing: str
     change_route: Callable[[Route, RouteOptions], Route] = lambda route, options: route
+    takes_processes: bool = False
 
     def run(self, session: Session, how: TransferOptions) -> TransferSummary:
         """Transfer it; with a journal, what that has is left out.
@@ -115,8 +118,13 @@ class Transfer:
         Raises:
             ObjectNotFoundError: nothing was selected.
             BatchError: objects failed; it has every one of them.
+            UnsupportedOperationError: worker processes are wanted, and cannot do it.
         """
         operation = self.operation
+        if several(how.procs) and not self.takes_processes:
+            raise UnsupportedOperationError(
+                "it runs on one process", uri=self.source_name, operation=operation, hint="leave procs out"
+            )
         directory = self.prefix or "." if self.target.scheme in LOCAL_SCHEMES else None
         with (
             journal_at(

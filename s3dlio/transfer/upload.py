@@ -53,5 +53,8 @@ def upload(
     check_roots_apart(roots, source, target, as_directory(prefix))
     plan = select_local(roots, recursive=how.recursive, keep=keep)
     nothing = "No files matched for upload"
-    transfer = Transfer("UPLOAD", plan, source, name_places(given), target, prefix, destination, nothing)
+    transfer = Transfer(
+        "UPLOAD", plan, source, name_places(given), target, prefix, destination, nothing,
+        takes_processes=True,
+    )  # fmt: skip
     return transfer.run(session, how)

@@ -253,7 +253,7 @@ def test_a_function_and_its_method_have_the_same_explicit_signature(name: str) -
 def test_transfers_share_their_options() -> None:
     """Every option of a transfer can be given to every verb that it means something to."""
     common = {each.name for each in dataclasses.fields(TransferOptions)}
-    lacks = {"upload": set(), "copy": set(), "move": set(), "sync": {"recursive", "journal"},
+    lacks = {"upload": set(), "copy": {"procs"}, "move": {"procs"}, "sync": {"recursive", "journal", "procs"},
              "download": {"create_bucket", "options"}}  # fmt: skip
     for verb, without in lacks.items():
         assert common - without <= inspect.signature(FUNCTIONS[verb]).parameters.keys(), verb
