@@ -121,7 +121,7 @@ def function_of(verb: Callable[Concatenate[Session, P], T], home: str = __name__
 
     @functools.wraps(verb)
     def function(*args: P.args, **kwargs: P.kwargs) -> T:
-        return verb(default_client(), *args, **kwargs)
+        return verb(_default or default_client(), *args, **kwargs)
 
     function.__dict__["__wrapped__"] = _WithoutSession(verb)
     function.__module__ = home

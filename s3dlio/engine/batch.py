@@ -10,7 +10,7 @@ from typing import Any
 
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch_input import Feed, SlowInput
-from s3dlio.engine.blocking_calls import Done, run_loops
+from s3dlio.engine.blocking_calls import Done, run_blocking, run_loops
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.cloud_calls import run_lane
 from s3dlio.engine.executor import BaseExecutor
@@ -40,11 +40,32 @@ def run_calls(
         ahead: the prefetching reader that ``calls`` are made from, if any: where it gives None, ``calls`` gives None.
     """
     feed = Feed(calls, cancel, ahead)
-    if feed.next_is_blocking():
-        run_loops(feed, admission.width, on_done, cancel, executor, admission.budget)
+    run_blocking(feed, admission.width, on_done, cancel, executor, admission.budget)
     # Loops stop at the first call of a cloud store. A lane runs calls of any store, so it runs the rest.
-    if feed.has_next():
+    if feed.peek() is not None:
         run_lane(feed, admission, on_done, cancel, executor)
+
+
+def run_each(
+    positions: Sequence[int],
+    run: Callable[[int], None],
+    *,
+    width: int,
+    cancel: CancelToken,
+    executor: BaseExecutor,
+    loops: int = 1,
+) -> None:
+    """Run a batch of stores that block without waiting (files): nothing is made for an item but what it takes.
+
+    Args:
+        positions: of the items.
+        run: does the item at a position; it raises only what is to end the batch.
+        width, cancel, executor: as of :func:`run_calls`.
+        loops: how many threads begin at once.
+    """
+    left = iter(positions)  # one step of it is atomic
+    width = min(width, len(positions))
+    run_loops(lambda: left, run, width=width, cancel=cancel, executor=executor, loops=min(width, loops))
 
 
 def run_kinds(

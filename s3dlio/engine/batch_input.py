@@ -83,6 +83,16 @@ class Feed:
         finally:
             self._lock.release()
 
+    def blocking(self, waiting: bool) -> Iterator[Item]:
+        """As ``iter``, until the first call of a cloud store; without ``waiting``, or of a store that waits."""
+        for item in self:
+            store = item[1].store
+            if store.is_cloud or (store.waits and not waiting):
+                self.give_back(item)
+                return
+            yield item
+            del item, store
+
     def take(self) -> Item | None:
         """The next call, None when there is none or the batch was cancelled."""
         return next(iter(self), None)
@@ -91,16 +101,8 @@ class Feed:
         """Let another worker have the call. It takes no lock: another one may hold it and wait for the input."""
         self._returned.append(item)
 
-    def has_next(self) -> bool:
-        """Whether there is a call left."""
-        return self._peek() is not None
-
-    def next_is_blocking(self) -> bool:
-        """Whether there is a next call, of a store that blocks."""
-        call = self._peek()
-        return call is not None and not call.store.is_cloud
-
-    def _peek(self) -> Call[Any] | None:
+    def peek(self) -> Call[Any] | None:
+        """The next call, which stays where it is; None when there is none left."""
         if (item := self.take()) is None:
             return None
         self.give_back(item)

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
-from s3dlio.errors import InvalidURIError, ProtocolError, S3dlioError
+from s3dlio.errors import ProtocolError, S3dlioError
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.memory.sources import Source, as_source
@@ -395,8 +395,3 @@ class ObjectStore(BaseStore):
         self.check_key(key, operation)
         if conditions.sse_customer_key is not None and not self.takes_customer_keys:
             raise unsupported(self, key, "decrypt with a customer's key")
-
-    def check_key(self, key: str, operation: str) -> None:
-        """Refuse a key that names no object, before any I/O."""
-        if not key:
-            raise InvalidURIError("the URI names a container, not an object", uri=self.uri(key), operation=operation)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 from s3dlio.errors import ObjectChangedError, S3dlioError
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.memory.sinks import Sink
+from s3dlio.memory.sinks import DiscardSink, Sink
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_etag
@@ -23,6 +23,16 @@ class BlockingStore(ObjectStore):
 
     def execute(self, call: Call[T]) -> T:
         return call.run()
+
+    def drain(self, key: str) -> int:
+        """Read the whole object and drop its bytes; returns how many there were."""
+        sink = DiscardSink()
+        self.execute(self.read_call(key, sink))
+        return sink.size or 0
+
+    def size_hint(self, key: str) -> int:
+        """The size of the object where it can be told at once, else 0."""
+        return 0
 
     def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Any:
         about = self._head(key, conditions)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from s3dlio.config.endpoints import name_of
-from s3dlio.errors import S3dlioError, TransferCancelledError, redact
+from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError, redact
 from s3dlio.foreign_errors import from_exception, must_convert
 from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, Observation, Observer
@@ -56,6 +56,16 @@ class BaseStore(ABC):
     def uri(self, key: str) -> str:
         """The URI of ``key``."""
         return f"{self.root}/{key}"
+
+    def check_key(self, key: str, operation: str) -> None:
+        """Refuse a key that names no object, before any I/O."""
+        if not key:
+            raise InvalidURIError("the URI names a container, not an object", uri=self.uri(key), operation=operation)
+
+    def check_keys(self, keys: Sequence[str], operation: str) -> None:
+        """:meth:`check_key` for many."""
+        for key in keys:
+            self.check_key(key, operation)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.root}>"

@@ -136,6 +136,19 @@ class Stores:
                 return seen[0], uri[slash + seen[1] :]
         return self._parse(as_uri(uri))
 
+    def find_all(self, uris: Sequence[str]) -> tuple[list[ObjectStore], list[str]]:
+        """:meth:`find` for many. Where all are in one container they are compared with its URI all at once."""
+        if not uris:
+            return [], []
+        store, key = self.find(uris[0])
+        cut = len(uris[0]) - len(key)
+        start, separators = f"\0{uris[0][:cut]}", len(uris) - 1
+        joined = "\0".join(uris)
+        if start[-1] == "/" and joined.count("\0") == joined.count(start) == separators:
+            return [store] * len(uris), [uri[cut:] for uri in uris]
+        found = [self.find(uri) for uri in uris]
+        return [store for store, _ in found], [key for _, key in found]
+
     @property
     def lanes(self) -> Any:
         """The client's event loops that run calls of cloud stores (``engine.lanes``)."""

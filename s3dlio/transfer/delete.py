@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3dlio.engine.admission import Admission, check_width
 from s3dlio.engine.batch import run_calls
+from s3dlio.engine.blocking_calls import run_one
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
@@ -160,16 +161,19 @@ def delete_many(session: Session, uris: Sequence[str], *, max_in_flight: int = 8
     """
     width = check_width(max_in_flight)
     by_store: dict[ObjectStore, list[str]] = {}
-    for uri in uris:
-        store, key = session.store_for(uri)
-        store.check_key(key, "DELETE")
+    for store, key in zip(*session.stores.find_all(uris), strict=True):
         by_store.setdefault(store, []).append(key)
-    blocking_first = sorted(by_store.items(), key=lambda item: item[0].is_cloud)  # on a lane they would hold it up
-    batches = (
-        (store, batch) for store, keys in blocking_first for batch in _batches(keys, store.delete_batch_size)
-    )
+    for store, keys in by_store.items():
+        store.check_keys(keys, "DELETE")
     deletion = _Deletion(LinkedToken(surrounding_token()), keep_going=True)
-    deletion.run(batches, width, session)
+    blocking_first = sorted(by_store, key=lambda store: store.is_cloud)  # on a lane they would hold it up
+    batches = [
+        (store, batch) for store in blocking_first for batch in _batches(by_store[store], store.delete_batch_size)
+    ]
+    if len(batches) == 1 and not batches[0][0].is_cloud:
+        deletion.run_one(*batches[0])
+    else:
+        deletion.run(batches, width, session)
     summary = deletion.tally.summary()
     summary.raise_for_failures("DELETE")
     return summary
@@ -259,6 +263,21 @@ class _Deletion:
             calls, admission=Admission.of(session.settings.transfer, width), on_done=self._done, cancel=self.token,
             executor=session.executor, ahead=ahead,
         )  # fmt: skip
+        self._check()
+
+    def run_one(self, store: ObjectStore, keys: list[str]) -> None:
+        """Delete one batch of a store that blocks, on this thread.
+
+        Raises:
+            TransferCancelledError: as of :meth:`run`.
+        """
+        if not self.token.cancelled:
+            for call in self._calls([(store, keys)]):
+                assert call is not None
+                run_one(0, call, self._done, self.token, None)
+        self._check()
+
+    def _check(self) -> None:
         if self.token.by_caller:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects deleted", operation="DELETE")
 

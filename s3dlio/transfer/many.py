@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from s3dlio.engine.admission import Admission
-from s3dlio.engine.batch import run_kinds
+from s3dlio.engine.batch import run_each, run_kinds
+from s3dlio.engine.blocking_calls import BULKY
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
+from s3dlio.hardware import usable_cpus
 from s3dlio.memory.sinks import DiscardSink, MemorySink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.net import system
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
+
+A = TypeVar("A")
 
 
 def uri_list(uris: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -27,38 +32,47 @@ def uri_list(uris: Iterable[str | os.PathLike[str]]) -> list[str]:
     Raises:
         TypeError: a single URI, or an item that is none.
     """
-    if isinstance(uris, str | os.PathLike):
+    if not isinstance(uris, list | tuple) and isinstance(uris, str | os.PathLike):
         raise TypeError("expected several URIs (a list), not a single one")
-    return [as_uri(uri) for uri in uris]
+    return [uri if type(uri) is str else as_uri(uri) for uri in uris]
+
+
+_PENDING: Any = object()
+#: So many items that need no call begin one after another, for so many seconds at most.
+_FEW = 16
+_A_WHILE = 1e-3
 
 
 class Outcomes:
-    """How the items of a batch ended. The first failure stops the batch unless it is to ``keep_going``."""
+    """How the items of a batch ended: ``results`` and ``errors`` by position. The first failure stops the batch unless
+    it is to ``keep_going``."""
 
     def __init__(self, uris: Sequence[str], operation: str, *, keep_going: bool = False) -> None:
         self.cancel = surrounding_token() or CancelToken()
+        self.results: list[Any] = [_PENDING] * len(uris)
         self.errors: dict[int, BaseException] = {}
         self._uris = uris
         self._operation = operation
         self._keep_going = keep_going
-        self._ended = 0
-        self._given_up = 0
-        self._lock = threading.Lock()
+        self._given_up: list[int] = []
+
+    # Called from several threads: all that is changed is changed in one step.
 
     def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        with self._lock:
-            self._ended += 1
-            if error is None:
-                self.succeeded(index, result)
-            elif self.cancel.cancelled and isinstance(error, TransferCancelledError):
-                self._given_up += 1
-            else:
-                self.errors[index] = error
-                if not self._keep_going:
-                    self.cancel.cancel("another item of the batch failed")
+        """A call ended; subclasses keep something else than its result."""
+        if error is None:
+            self.results[index] = result
+        else:
+            self.fail(index, error)
 
-    def succeeded(self, index: int, result: Any) -> None:
-        """An item ended well; subclasses keep what they need. Called under the lock."""
+    def fail(self, index: int, error: BaseException) -> None:
+        """An item could not be done."""
+        if self.cancel.cancelled and isinstance(error, TransferCancelledError):
+            self._given_up.append(index)
+            return
+        self.errors[index] = error
+        if not self._keep_going:
+            self.cancel.cancel("another item of the batch failed")
 
     def run(
         self,
@@ -80,49 +94,120 @@ class Outcomes:
             [store.is_cloud for store in stores], make, on_done=self.done, cancel=self.cancel,
             admission=Admission.of(session.settings.transfer, width, bounded=bounded), executor=session.executor,
         )  # fmt: skip
+        self._end()
+
+    def run_each(
+        self,
+        do: Callable[[A], Any],
+        items: Sequence[A],
+        session: Session,
+        width: int,
+        size: Callable[[A], int] | None = None,
+    ) -> None:
+        """Run a batch of stores that do not wait, without calls: an item costs less than a call that is made for it.
+
+        Args:
+            do: does an item, as the verb for one does; gives what is to be kept.
+            items: one for each URI.
+            session: whose threads help.
+            width: how many items are in flight at most.
+            size: how many bytes an item will copy, about.
+
+        Raises:
+            BatchError, TransferCancelledError: as of :meth:`run`.
+        """
+        bulky = size is not None and len(items) > 1 and size(items[0]) >= BULKY
+        begun = 0 if bulky else self._begin(do, items if len(items) <= _FEW else items[:_FEW])
+        if begun < len(items):
+            results = self.results
+
+            def run(index: int) -> None:
+                try:
+                    results[index] = do(items[index])
+                except Exception as error:
+                    self.fail(index, error)
+
+            run_each(
+                range(begun, len(items)), run, width=width, cancel=self.cancel, executor=session.executor,
+                loops=usable_cpus() if bulky else 1,
+            )  # fmt: skip
+        self._end()
+
+    def _begin(self, do: Callable[[A], Any], items: Sequence[A]) -> int:
+        """Do the first items, one after another, until that takes long; returns how many are over. Most batches of so
+        few are over then: threads that may join, and who looks for what takes long, cost as much as an item or two."""
+        results, cancel, clock, index = self.results, self.cancel, system.perf_counter, 0
+        until = clock() + _A_WHILE
+        try:
+            for item in items:
+                if cancel.cancelled or clock() > until:
+                    return index
+                results[index] = do(item)
+                index += 1
+        except Exception as error:
+            self.fail(index, error)
+            index += 1
+        return index
+
+    def _end(self) -> None:
         if self.errors and not self._keep_going:
             failures = [ItemFailure(index, self._uris[index], error) for index, error in self.errors.items()]
-            raise BatchError(failures, attempted=self._ended, operation=self._operation, cancelled=self._given_up)
+            given_up = len(self._given_up)
+            attempted = len(failures) + given_up + sum(result is not _PENDING for result in self.results)
+            raise BatchError(failures, attempted=attempted, operation=self._operation, cancelled=given_up)
         self.cancel.check()
 
 
-class _Metadata(Outcomes):
-    def __init__(self, uris: Sequence[str]) -> None:
-        super().__init__(uris, "HEAD")
-        self.found: dict[int, ObjectMetadata] = {}
+class _Reads(Outcomes):
+    """Keeps what was read."""
 
-    def succeeded(self, index: int, result: ObjectMetadata) -> None:
-        self.found[index] = result
+    def __init__(self, uris: Sequence[str], operation: str, *, keep_going: bool = False) -> None:
+        super().__init__(uris, operation, keep_going=keep_going)
+        self.sinks: dict[int, MemorySink] = {}
+
+    def done(self, index: int, result: Any, error: BaseException | None) -> None:
+        sink = self.sinks.pop(index)
+        if error is None:
+            self.results[index] = sink.view()
+        else:
+            self.fail(index, error)
 
 
-class _Totals(Outcomes):
-    """Counts objects and bytes; keeps the sinks of what is in flight only."""
+class _Sizes(Outcomes):
+    """Keeps the sizes of what was read."""
 
-    def __init__(self, uris: Sequence[str]) -> None:
-        super().__init__(uris, "GET")
-        self.objects = 0
-        self.bytes = 0
+    def __init__(self, uris: Sequence[str], operation: str) -> None:
+        super().__init__(uris, operation)
         self.sinks: dict[int, DiscardSink] = {}
 
     def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        super().done(index, result, error)
-        del self.sinks[index]
+        sink = self.sinks.pop(index)
+        if error is None:
+            self.results[index] = sink.size or 0
+        else:
+            self.fail(index, error)
 
-    def succeeded(self, index: int, result: Any) -> None:
-        self.objects += 1
-        self.bytes += self.sinks[index].size or 0
 
-
-def _targets(session: Session, uris: Sequence[str], operation: str) -> list[tuple[ObjectStore, str]]:
+def _targets(session: Session, uris: Sequence[str], operation: str) -> tuple[list[ObjectStore], list[str]]:
     """Stores and keys of all URIs, looked at before the first request.
 
     Raises:
         InvalidURIError: one of them is no URI, or names no object.
     """
-    targets = [session.store_for(uri) for uri in uris]
-    for store, key in targets:
-        store.check_key(key, operation)
-    return targets
+    stores, keys = session.stores.find_all(uris)
+    if len(set(stores)) == 1:
+        stores[0].check_keys(keys, operation)
+    else:
+        for store, key in zip(stores, keys, strict=True):
+            store.check_key(key, operation)
+    return stores, keys
+
+
+def _plain_store(stores: Sequence[ObjectStore]) -> BlockingStore | None:
+    """The store of all items, where it is one, and does not wait, for requests or otherwise."""
+    found = set(stores)
+    store = found.pop() if len(found) == 1 else None
+    return store if isinstance(store, BlockingStore) and not (store.waits or store.is_cloud) else None
 
 
 def get_many(
@@ -134,37 +219,44 @@ def get_many(
         InvalidURIError: one of them is no URI, or names no object; nothing was read.
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
-    unique = list(dict.fromkeys(uris))
-    targets = _targets(session, unique, "GET")
-    sinks = [MemorySink() for _ in unique]
-    outcomes = Outcomes(unique, "GET", keep_going=keep_going)
+    once = dict.fromkeys(uris)
+    unique = uris if len(once) == len(uris) else list(once)
+    stores, keys = _targets(session, unique, "GET")
+    if store := _plain_store(stores):
+        outcomes = Outcomes(unique, "GET", keep_going=keep_going)
+        outcomes.run_each(store.get, keys, session, width, store.size_hint)
+    else:
+        outcomes = reads = _Reads(unique, "GET", keep_going=keep_going)
 
-    def call(index: int) -> Call[Any]:
-        store, key = targets[index]
-        return store.read_call(key, sinks[index])
+        def call(index: int) -> Call[Any]:
+            sink = reads.sinks[index] = MemorySink()
+            return stores[index].read_call(keys[index], sink)
 
-    outcomes.run([store for store, _ in targets], call, session, width)
-    results: list[BytesView | BaseException] = [sink.view() for sink in sinks]
-    for index, error in outcomes.errors.items():
-        results[index] = error
-    if len(unique) == len(uris):
-        return list(zip(unique, results, strict=True))
+        reads.run(stores, call, session, width)
+    results: list[BytesView | BaseException] = outcomes.results
+    for index in outcomes.errors:
+        results[index] = outcomes.errors[index]
+    if unique is uris:
+        return list(zip(uris, results))  # noqa: B905
     by_uri = dict(zip(unique, results, strict=True))
     return [(uri, by_uri[uri]) for uri in uris]
 
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
-    targets = _targets(session, uris, "GET")
-    totals = _Totals(uris)
+    stores, keys = _targets(session, uris, "GET")
+    if store := _plain_store(stores):
+        outcomes = Outcomes(uris, "GET")
+        outcomes.run_each(store.drain, keys, session, width, store.size_hint)
+    else:
+        outcomes = reads = _Sizes(uris, "GET")
 
-    def call(index: int) -> Call[Any]:
-        store, key = targets[index]
-        sink = totals.sinks[index] = DiscardSink()
-        return store.read_call(key, sink)
+        def call(index: int) -> Call[Any]:
+            sink = reads.sinks[index] = DiscardSink()
+            return stores[index].read_call(keys[index], sink)
 
-    totals.run([store for store, _ in targets], call, session, width)
-    return totals.objects, totals.bytes
+        reads.run(stores, call, session, width)
+    return len(outcomes.results), sum(outcomes.results)
 
 
 def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectMetadata]:
@@ -174,15 +266,15 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
         BatchError: it failed for one of them; the first failure stops the rest.
     """
     unique = list(dict.fromkeys(uris))
-    targets = _targets(session, unique, "HEAD")
-    outcomes = _Metadata(unique)
-
-    def call(index: int) -> Call[Any]:
-        store, key = targets[index]
-        return store.head_call(key)
-
-    outcomes.run([store for store, _ in targets], call, session, width)
-    by_uri = {uri: outcomes.found[index] for index, uri in enumerate(unique)}
+    stores, keys = _targets(session, unique, "HEAD")
+    heads = Outcomes(unique, "HEAD")
+    if store := _plain_store(stores):
+        heads.run_each(store.head, keys, session, width)
+    else:
+        heads.run(stores, lambda index: stores[index].head_call(keys[index]), session, width)
+    if len(unique) == len(uris):
+        return heads.results
+    by_uri = dict(zip(unique, heads.results, strict=True))
     return [by_uri[uri] for uri in uris]
 
 
@@ -194,35 +286,43 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
         InvalidURIError: a URI is none, or names no object.
         BatchError: writes failed; the first failure stops the rest.
     """
-    writes = checked_writes(session, items)
-    uris = [uri for uri, _, _, _ in writes]
+    uris, stores, keys, sources = checked_writes(session, items)
 
     def call(index: int) -> Call[Any]:
-        _, store, key, source = writes[index]
-        return store.write_call(key, source)
+        return stores[index].write_call(keys[index], sources[index])
 
+    outcomes = Outcomes(uris, "PUT")
     try:
-        Outcomes(uris, "PUT").run([store for _, store, _, _ in writes], call, session, width, bounded=True)
+        if store := _plain_store(stores):
+            outcomes.run_each(
+                lambda index: store.execute(call(index)), range(len(uris)), session, width,
+                lambda index: sources[index].size,
+            )  # fmt: skip
+        else:
+            outcomes.run(stores, call, session, width, bounded=True)
     finally:
-        writes.clear()  # a thread of the executor may refer to its work a moment longer than the batch
+        sources.clear()  # a thread of the executor may refer to its work a moment longer than the batch
 
 
-def checked_writes(session: Session, items: Iterable[Sequence[Any]]) -> list[tuple[str, ObjectStore, str, Source]]:
+def checked_writes(
+    session: Session, items: Iterable[Sequence[Any]]
+) -> tuple[list[str], list[ObjectStore], list[str], list[Source]]:
     """The URIs, stores, keys and sources of (URI, payload) pairs.
 
     Raises:
         TypeError, InvalidURIError: as of :func:`put_many`.
     """
-    writes: list[tuple[str, ObjectStore, str, Source]] = []
+    uris: list[str] = []
+    sources: list[Source] = []
     for index, item in enumerate(items):
         uri, payload = _pair(index, item)
-        store, key = session.store_for(uri)
-        store.check_key(key, "PUT")
         try:
-            writes.append((uri, store, key, as_source(payload)))
+            sources.append(as_source(payload))
         except TypeError as error:
             raise TypeError(f"item {index} ({uri}): {error}") from error
-    return writes
+        uris.append(uri)
+    stores, keys = _targets(session, uris, "PUT")
+    return uris, stores, keys, sources
 
 
 def _pair(index: int, item: Any) -> tuple[str, Payload]:

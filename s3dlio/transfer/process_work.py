@@ -164,11 +164,11 @@ def get_many_stats(session: Session, uris: Sequence[str], width: int, procs: int
 
 def put_many(session: Session, items: Iterable[Sequence[Any]], width: int, procs: int) -> None:
     """As of :mod:`s3dlio.transfer.many`; payloads are copied once, to where a worker sees them."""
-    writes = checked_writes(session, items)
-    for store in {store for _, store, _, _ in writes}:
+    uris, stores, _, sources = checked_writes(session, items)
+    for store in set(stores):
         refuse_memory(store)
-    pairs = [(uri, source) for uri, _, _, source in writes]
-    writes.clear()
+    pairs = list(zip(uris, sources, strict=True))
+    sources.clear()
     try:
         _Outcomes(len(pairs)).run(session, PutWork(session), pairs, procs, width)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 from s3dlio.engine.admission import check_width, several
 from s3dlio.engine.session import Session
@@ -47,7 +47,7 @@ def get_many(
         found = process_work.get_many(session, names, width, several(procs))
     else:
         found = many.get_many(session, names, width)
-    return cast("list[tuple[str, BytesView]]", found)
+    return found  # type: ignore[return-value]  # without keep_going there is no error in it
 
 
 def get_many_outcomes(

@@ -49,6 +49,13 @@ class FileStore(LocalStore):
                 return BytesView(data)
         return super().get(key, conditions=conditions)
 
+    def drain(self, key: str) -> int:
+        if not self.observers and self.settings.page_cache == "normal":
+            data = _read_small(key)
+            if data is not None:
+                return len(data)
+        return super().drain(key)
+
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
         fd = os.open(key, READ_FLAGS)
         try:

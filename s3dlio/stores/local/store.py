@@ -96,6 +96,11 @@ class LocalStore(BlockingStore):
                     f"{exc.object[exc.start:exc.end]!r} cannot be in a path", uri=self.uri(key), operation=operation
                 ) from exc
 
+    def check_keys(self, keys: Sequence[str], operation: str) -> None:
+        joined = "".join(keys)
+        if not (all(keys) and joined.isascii() and "\0" not in joined):
+            super().check_keys(keys, operation)
+
     # -- metadata and conditions
 
     def _metadata(self, info: os.stat_result) -> ObjectMetadata:
@@ -111,6 +116,12 @@ class LocalStore(BlockingStore):
         check_regular(info.st_mode)
         self._check_conditions(key, info, conditions)
         return self._metadata(info)
+
+    def size_hint(self, key: str) -> int:
+        try:
+            return os.stat(key).st_size
+        except (OSError, ValueError):
+            return 0  # the read will say what is wrong
 
     def _check_conditions(self, key: str, info: os.stat_result, conditions: Conditions) -> None:
         if conditions is NO_CONDITIONS:
