@@ -23,7 +23,7 @@ def run_lane(feed: Feed, admission: Admission, on_done: Done, cancel: CancelToke
     from s3dlio.net.lane import Lane
 
     blocking = _BlockingCalls(admission, on_done, cancel, executor)
-    lane = Lane(window=admission.width, cancel=cancel, limit=admission.limit)
+    lane = Lane(window=admission.width, cancel=cancel, limit=admission.limit, spare=feed.spare())
     with executor.helpers(blocking.run, cancel) as helpers:
         blocking.helpers = helpers
         try:

@@ -142,7 +142,8 @@ class BehindSink(FileSink):
         if memory in self._stages:
             self._stages.remove(memory)
             if self.own < 0:
-                self.own = os.dup(self.fd)
+                with self._changed:  # ranges of one file may come on several threads
+                    self.own = os.dup(self.fd) if self.own < 0 else self.own
             if self._behind.offer(self, data, position):
                 return
         super().write(data, position)

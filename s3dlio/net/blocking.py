@@ -11,6 +11,7 @@ from typing import Any
 
 from s3dlio.net import faults, system
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
+from s3dlio.net.balancer import Spare
 from s3dlio.net.cancellation import CancelScope, cancel_scope
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
@@ -25,7 +26,7 @@ from s3dlio.net.response import Response
 _spare: deque[tuple[bytearray, memoryview]] = deque(maxlen=64)
 
 
-def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
+def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None = None) -> Any:
     """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
 
     A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up: these have
@@ -35,6 +36,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
         steps: the operation.
         window: requests in pending, at most.
         spent: seconds of the time for the whole operation that have passed.
+        spare: gives other lanes, for large bodies.
     """
     started = system.monotonic() - spent
     failed = False
@@ -45,11 +47,11 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
             try:
                 answer: Any = None
                 if type(wanted) is Request:
-                    answer = _perform(wanted, window, started, scope)
+                    answer = _perform(wanted, window, started, scope, spare)
                 elif type(wanted) is Pause:
                     _sleep(wanted.seconds, scope)
                 else:
-                    answer = _gather(wanted, window, started)
+                    answer = _gather(wanted, window, started, spare)
             except BaseException as error:
                 if not failed:
                     failed, started = True, system.monotonic()
@@ -63,8 +65,8 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0) -> Any:
         return stop.value
 
 
-def _gather(requests: Any, window: int, started: float) -> list[Response]:
-    return Lane(window=window, cancel=cancel_scope.get(), started=started).gather(requests)
+def _gather(requests: Any, window: int, started: float, spare: Spare | None = None) -> list[Response]:
+    return Lane(window=window, cancel=cancel_scope.get(), started=started, spare=spare).gather(requests)
 
 
 def _sleep(seconds: float, scope: CancelScope | None) -> None:
@@ -86,17 +88,19 @@ def perform(request: Request, window: int = 32, began: float = 0.0) -> Response:
     return _perform(request, window, began, cancel_scope.get())
 
 
-def _perform(request: Request, window: int, began: float, scope: CancelScope | None) -> Response:
+def _perform(
+    request: Request, window: int, began: float, scope: CancelScope | None, spare: Spare | None = None
+) -> Response:
     service = request.service
     if service.policy.total_timeout is not None:
-        return _gather([request], window, began)[0]  # a blocking receive has no deadline but its own
+        return _gather([request], window, began, spare)[0]  # a blocking receive has no deadline but its own
     attempt = 1
     fresh = False
     while True:
         connection = service.pool.acquire_fresh() if fresh else service.pool.acquire()
         reused = connection.ready
         try:
-            response = _exchange(request, connection, window, scope)
+            response = _exchange(request, connection, window, scope, spare)
         except ConnectionDropped as fault:
             if scope is not None:
                 scope.check()
@@ -120,7 +124,9 @@ def _perform(request: Request, window: int, began: float, scope: CancelScope | N
         attempt += 1
 
 
-def _exchange(request: Request, connection: Connection, window: int, scope: CancelScope | None) -> Response:
+def _exchange(
+    request: Request, connection: Connection, window: int, scope: CancelScope | None, spare: Spare | None
+) -> Response:
     """One attempt on one connection, which ends in its pool, closed, or with a lane."""
     exchange: Exchange | None = None
     reusable = False
@@ -156,7 +162,7 @@ def _exchange(request: Request, connection: Connection, window: int, scope: Canc
             _spare.append(scratch)
             request.service.pool.release(connection, reusable=reusable)
     if exchange.more:
-        return _finish_in_lane(exchange, connection, window)
+        return _finish_in_lane(exchange, connection, window, spare)
     response = exchange.response
     assert response is not None
     return response
@@ -193,6 +199,6 @@ def _await_continue(exchange: Exchange, connection: Connection) -> None:
     connection.set_blocking(True)
 
 
-def _finish_in_lane(exchange: Exchange, connection: Connection, window: int) -> Response:
+def _finish_in_lane(exchange: Exchange, connection: Connection, window: int, spare: Spare | None) -> Response:
     """The head of the answer asks for more requests: a lane completes this exchange beside them."""
-    return Lane(window=window, cancel=cancel_scope.get()).finish(exchange, connection)
+    return Lane(window=window, cancel=cancel_scope.get(), spare=spare).finish(exchange, connection)

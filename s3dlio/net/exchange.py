@@ -107,12 +107,14 @@ class Exchange(Outgoing):
         self.scratch = scratch
         self._view = self._room = memoryview(scratch)
 
-    def receive(self, into: Callable[[memoryview, int], int]) -> bool:
-        """Have ``into`` receive bytes (``Connection.receive``), and take them; see ``received``.
+    @property
+    def remaining(self) -> int:
+        """Bytes of bodies that are still to be sent and received, as far as that is known."""
+        return self._left + self.unsent
 
-        Returns:
-            whether there may be more: the place for them was filled, and the body goes on.
-        """
+    def receive(self, into: Callable[[memoryview, int], int]) -> bool:
+        """Have ``into`` receive bytes (``Connection.receive``), and take them; see ``received``. Returns whether there
+        may be more: the place for them was filled, and the body goes on."""
         place = self._place
         room = self._room if place is None else place
         size = len(room)

@@ -15,16 +15,17 @@ from s3dlio.errors import TransferCancelledError
 from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.attempts import checked, delay_after, found_stale, retry_after_drop
+from s3dlio.net.balancer import Balancer, Spare
 from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
 from s3dlio.net.inbox import Inbox
 from s3dlio.net.message import Pause, Request
-from s3dlio.net.multiplexer import Multiplexer
 from s3dlio.net.pending import PendingQueue, PendingRequest
 from s3dlio.net.response import Response
 from s3dlio.net.retry import CAPACITY, THROTTLED
+from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.net.task import Done, Operation, Task, ask, ignore
 
 _END: tuple[int, Any] = (-1, None)
@@ -43,24 +44,26 @@ class Lane:
         limit: bounds the running operations, those that wait for another attempt included, and the requests in flight
             in place of ``window``.
         started: the moment (``time.monotonic``) at which the surrounding operation began.
+        spare: gives other lanes, for large bodies (``net.balancer``).
     """
 
     def __init__(
         self, *, window: int, cancel: Cancellation | None = None, limit: AdaptiveLimit | None = None,
-        started: float = 0.0,
+        started: float = 0.0, spare: Spare | None = None,
     ) -> None:  # fmt: skip
         #: May be changed while the lane runs, also by another thread.
         self.window = max(1, window)
         self._started = started
         self._cancel = cancel
         self._limit = limit
-        self._multiplexer = Multiplexer(self._on_end, self._on_more)
+        self._multiplexer = SharingMultiplexer(self._on_end, self._on_more)
         self._queue = PendingQueue()
         self._sets: deque[Task] = deque()  # tasks with more requests to start
         self._tasks: set[Task] = set()
         self._calls: Iterator[tuple[int, Operation] | None] | None = None
         self._done: Done = ignore
         self._check_at = system.monotonic() + _CHECK_SECONDS
+        self._balancer = Balancer(self._multiplexer, self._tasks, self._on_end, self._report, spare)
         self._grace_ends: float | None = None
 
     @property
@@ -116,12 +119,7 @@ class Lane:
 
     def _run_one(self, begin: Callable[[], None]) -> None:
         failures: list[BaseException] = []
-
-        def done(index: int, result: Any, error: BaseException | None) -> None:
-            if error is not None:
-                failures.append(error)
-
-        self._done = done
+        self._done = lambda index, result, error: None if error is None else failures.append(error)
         try:
             begin()
             self._loop()
@@ -150,6 +148,8 @@ class Lane:
         if inbox is not None and inbox.works:
             inbox.run()
             self._fill()
+        if now >= self._balancer.look_at:
+            self._balancer.look(now)
         if now >= self._check_at:
             self._check(now)
 
@@ -166,7 +166,7 @@ class Lane:
 
     def _timeout(self) -> float:
         queue = self._queue
-        window = self.window if self._limit is None else self._limit.current
+        window = (self.window if self._limit is None else self._limit.current) - len(self._multiplexer.lent)
         if queue.ready and len(self._multiplexer.in_flight) < window:
             return 0.0
         if not queue.timers:
@@ -176,7 +176,7 @@ class Lane:
     def _fill(self) -> None:
         """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
         multiplexer, limit, ready = self._multiplexer, self._limit, self._queue.ready
-        window = self.window if limit is None else limit.current
+        window = (self.window if limit is None else limit.current) - len(multiplexer.lent)
         in_flight = multiplexer.in_flight
         while len(in_flight) < window:
             if ready:

@@ -57,6 +57,10 @@ class Multiplexer:
         self.inbox: Inbox | None = None
         #: Called when a body turns out to be large; True: it goes on elsewhere. None: it stays here.
         self.on_large: Callable[[PendingRequest], bool] | None = None
+        #: The time that it waits is taken.
+        self.timed = False
+        self._waited = 0.0
+        self._waiting = 0.0  # since when, while it does
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
 
     # -- the public face
@@ -99,6 +103,11 @@ class Multiplexer:
         """The descriptor that is readable when ``poll`` has something to do."""
         return int(self._poller.fileno())
 
+    def waited(self) -> float:
+        """Seconds that it has waited for events, where that is ``timed``. From any thread."""
+        since = self._waiting
+        return self._waited + (system.monotonic() - since if since else 0.0)
+
     def open_inbox(self) -> Inbox:
         """The inbox, which ends the waiting in ``poll`` from now on."""
         if self.inbox is None:
@@ -112,10 +121,15 @@ class Multiplexer:
         requests may be started."""
         closed, in_flight, inbox = self._closed, self.in_flight, self.inbox
         closed.clear()
-        if inbox is None:
-            events = self._poller.poll(timeout, _MOST)
-        else:
-            events = self._poller.poll(timeout if inbox.rest() else 0.0, _MOST)
+        if inbox is not None and not inbox.rest():
+            timeout = 0.0
+        if self.timed:
+            self._waiting = system.monotonic()
+        events = self._poller.poll(timeout, _MOST)
+        if self.timed:
+            self._waited += system.monotonic() - self._waiting
+            self._waiting = 0.0
+        if inbox is not None:
             inbox.resting = False
         for number, (fd, mask) in enumerate(events, 1):
             if fd in closed:
@@ -194,7 +208,9 @@ class Multiplexer:
         """
         self._poller.close()
         for pending in self.in_flight.values():
-            if pending.connection is not None:
+            if pending.back is not None and pending.exchange is not None:
+                pending.back(pending.exchange.drop("the event loop that carried it has ended"))
+            elif pending.connection is not None:
                 pending.connection.close()
         self.in_flight.clear()
         for pool, connections in self._idle.items():
@@ -327,6 +343,9 @@ class Multiplexer:
 
     def _complete(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
         """The answer is complete: its connection is idle until the next request, or is closed."""
+        if pending.back is not None:
+            self._give_back(pending, None)
+            return
         del self.in_flight[connection.fd]
         pending.connection = None
         if exchange.reusable:
@@ -340,10 +359,22 @@ class Multiplexer:
     def _fail(self, pending: PendingRequest, error: Exception) -> None:
         connection = pending.connection
         if connection is not None:
+            if pending.back is not None:
+                self._give_back(pending, error)
+                return
             self.in_flight.pop(connection.fd, None)
             self._discard(connection)
             pending.connection = None
         self._on_end(pending, error)
+
+    def _give_back(self, pending: PendingRequest, error: Exception | None) -> None:
+        """A request of another lane has ended: that one uses its connection again, or closes it."""
+        connection, back = pending.connection, pending.back
+        assert connection is not None
+        assert back is not None
+        self.in_flight.pop(connection.fd, None)
+        self._unwatch(connection)
+        back(error)
 
     # -- connections
 

@@ -43,6 +43,14 @@ class Outgoing:
         """The body is held back until the server answers 100, or the driver calls ``proceed``."""
         return self.expects and not self.outgoing
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that are still to be sent; 0 while the body is held back."""
+        body = self.request.body
+        if not self.outgoing:
+            return 0
+        return sum(map(len, self.outgoing)) + (0 if body is None else body.size - self._body_sent)
+
     def proceed(self) -> None:
         """Send the body although no 100 came."""
         if self.expects:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from s3dlio.net import system
@@ -23,8 +24,8 @@ class PendingRequest:
         request: what to send.
     """
 
-    __slots__ = ("attempt", "connection", "deadline", "ends", "exchange", "fresh", "request", "reused", "slot",
-                 "started", "task")  # fmt: skip
+    __slots__ = ("attempt", "back", "carrier", "connection", "deadline", "ends", "exchange", "fresh", "request",
+                 "reused", "slot", "started", "task")  # fmt: skip
 
     def __init__(self, task: Any, slot: int, request: Request) -> None:
         self.task = task
@@ -42,6 +43,9 @@ class PendingRequest:
         self.reused = False
         self.connection: Connection | None = None
         self.exchange: Exchange | None = None
+        #: While another lane carries it (``net.sharing``): that lane, and what that calls when it has ended.
+        self.carrier: Any = None
+        self.back: Callable[[Exception | None], Any] | None = None
 
     def is_overdue(self, seconds: float) -> bool:
         """Before it is sent the first time: when the ``seconds`` of its operation end, and whether they are over."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.errors import TransferCancelledError
@@ -91,6 +91,10 @@ class ResidentLane(Lane):
         self._inbox = self.open_inbox()
         #: Have a function run on the lane's thread, soon; False where the lane has ended. From any thread.
         self.post = self._inbox.post
+        #: Seconds that its thread has computed; and that it has waited for its sockets, from when it first carried
+        #: something. From any thread.
+        self.computed: Callable[[], float] = float
+        self.waited = self._multiplexer.waited
 
     def submit(self, submission: Submission) -> bool:
         """Run an operation; False where the lane has ended. From any thread."""
@@ -139,8 +143,20 @@ class ResidentLane(Lane):
 
     def _on_large(self, pending: PendingRequest) -> bool:
         task = pending.task
-        alone = task.outstanding == 1 and not task.many and task not in self._ending
+        alone = task.outstanding == 1 and not task.many and task not in self._ending and pending.back is None
         return alone and task.index.take(pending)
+
+    def carry(self, pending: PendingRequest) -> None:
+        """Carry a body of another lane to its end (``net.sharing``)."""
+        self._multiplexer.timed = True
+        self._multiplexer.carry(pending)
+
+    def release(self, pending: PendingRequest) -> None:
+        """Give it up, and back, unless it has ended."""
+        self._multiplexer.release(pending)
+
+    def _is_done(self) -> bool:
+        return not (self._tasks or self._waiting or self._multiplexer.in_flight)
 
     def let_go(self, pending: PendingRequest) -> None:
         """Forget a request in flight and its task: both go on elsewhere."""
@@ -187,7 +203,8 @@ class ResidentLane(Lane):
     def serve(self) -> None:
         """Run until it is closed."""
         try:
-            while not (self._closing and not self._tasks and not self._waiting and self._inbox.close()):
+            self.computed = system.thread_clock()
+            while not (self._closing and self._is_done() and self._inbox.close()):
                 self.turn(self.pause())
         except BaseException as error:  # of this code, or raised in this thread by another one
             log.exception("an event loop of requests ends, with all that it had in flight")

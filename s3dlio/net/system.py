@@ -12,13 +12,17 @@ import random
 import select
 import selectors
 import socket as _socket
+import threading
 import time as _time
+from collections.abc import Callable
 from typing import Any
 
 monotonic = _time.monotonic
 perf_counter = _time.perf_counter
 time = _time.time
 sleep = _time.sleep
+#: Seconds that the calling thread has computed.
+thread_time = _time.thread_time
 
 uniform = random.uniform
 
@@ -128,3 +132,19 @@ class WakingPair:
 
 
 waker: Any = EventFd if hasattr(os, "eventfd") else WakingPair
+
+
+def thread_clock() -> Callable[[], float]:
+    """What tells any thread how many seconds the calling one has computed; 0 where the system does not tell, or when it
+    has ended."""
+    if not hasattr(_time, "pthread_getcpuclockid"):
+        return float
+    clock = _time.pthread_getcpuclockid(threading.get_ident())
+
+    def computed() -> float:
+        try:
+            return _time.clock_gettime(clock)
+        except OSError:
+            return 0.0
+
+    return computed

@@ -43,6 +43,8 @@ class BaseStore(ABC):
     def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
         self.root = root
         self.observers: tuple[Observer, ...] = tuple(observers)
+        #: Where large bodies find more event loops (``net.balancer``).
+        self.spare: Callable[[int], Any] | None = None
 
     @property
     def endpoint(self) -> str | None:

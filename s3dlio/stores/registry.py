@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -109,6 +110,7 @@ class Stores:
         self.settings = settings
         self._make_lanes = make_lanes
         self._lanes: Any = None
+        self._spare = None if make_lanes is _no_lanes else _spare_of(weakref.ref(self))
         self._lock = ForkLock()
         self.observers = tuple(observers)
         self._by_root: dict[str, ObjectStore] = {}
@@ -178,6 +180,7 @@ class Stores:
         if store is None:
             store = self._by_root.setdefault(location.root, open_store(location, self.settings, self.observers))
             store.observers = self.observers  # one may have been added meanwhile
+            store.spare = self._spare
         before = uri[: len(uri) - len(location.key)]
         if location.scheme in LOCAL_SCHEMES:
             self._seen[before] = store, 0  # the slash is part of the path
@@ -212,3 +215,13 @@ class Stores:
         self.observers = observers
         for store in list(self._by_root.values()):
             store.observers = observers
+
+
+def _spare_of(stores: weakref.ref[Stores]) -> Callable[[int], Any]:
+    """Gives resident lanes to stores (``BaseStore.spare``), which do not keep what they are in."""
+
+    def spare(taken: int) -> Any:
+        found = stores()
+        return None if found is None else found.lanes.spare(taken)
+
+    return spare

@@ -59,7 +59,7 @@ class CloudStore(ObjectStore):
         self._tidy_at = _TIDY_KNOWN
 
     def execute(self, call: Call[T]) -> T:
-        result: T = blocking.drive(call.steps(), self.width_of(call), call.spent)
+        result: T = blocking.drive(call.steps(), self.width_of(call), call.spent, self.spare)
         return result
 
     def width_of(self, call: Call[Any]) -> int:

@@ -1,0 +1,133 @@
+"""A multiplexer whose large bodies other lanes may carry, and which carries those of others (``net.balancer``)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from s3dlio.net.connection import READ, WRITE
+from s3dlio.net.multiplexer import Multiplexer, OnEnd
+from s3dlio.net.pending import PendingRequest
+
+#: Seconds that another lane has to let go of what it carries, where all of a lane is given up.
+_PATIENCE = 5.0
+
+
+class Carrier(Protocol):
+    """A resident lane that carries bodies for others."""
+
+    #: Have a function run on its thread; False where it has ended.
+    post: Callable[[Callable[[], None]], bool]
+    #: Seconds that its thread has computed. From any thread.
+    computed: Callable[[], float]
+
+    def waited(self) -> float:
+        """Seconds that it has waited for its sockets. From any thread."""
+
+    def carry(self, pending: PendingRequest) -> None:
+        """Carry a request to its end, and call its ``back``. On the carrier's thread."""
+
+    def release(self, pending: PendingRequest) -> None:
+        """Give one up that it was to carry, and call ``back``, unless it has. On the carrier's thread."""
+
+
+class SharingMultiplexer(Multiplexer):
+    """Carries requests, and has others carry some of them.
+
+    Args:
+        on_end, on_more: as of Multiplexer.
+    """
+
+    def __init__(self, on_end: OnEnd, on_more: Callable[[PendingRequest], None]) -> None:
+        super().__init__(on_end, on_more)
+        #: What other lanes carry for this one.
+        self.lent: set[PendingRequest] = set()
+
+    # -- of its own
+
+    def lend(
+        self, pending: PendingRequest, carrier: Carrier, returned: Callable[[PendingRequest, Exception | None], None]
+    ) -> bool:
+        """Have another lane carry a request, in the middle of its body, to its end; False where that lane has ended.
+
+        Args:
+            pending: what is in flight here.
+            carrier: that lane.
+            returned: called on the thread of this lane when it has ended, with what went wrong; see ``take_back``.
+        """
+        connection = pending.connection
+        assert connection is not None
+        post = self.open_inbox().post
+        pending.carrier = carrier
+        pending.back = lambda error: post(partial(returned, pending, error))
+        self.lent.add(pending)
+        self._unwatch(connection)
+        del self.in_flight[connection.fd]
+        if carrier.post(partial(carrier.carry, pending)):
+            return True
+        self.lent.discard(pending)
+        pending.carrier = pending.back = None
+        self.carry(pending)
+        return False
+
+    def take_back(self, pending: PendingRequest) -> None:
+        """Another lane has carried a request as far as it could: its connection serves again, or is closed."""
+        self.lent.discard(pending)
+        pending.carrier = pending.back = None
+        connection, pending.connection = pending.connection, None
+        if connection is None:
+            return
+        if pending.exchange is None or not pending.exchange.reusable or not pending.exchange.done:
+            connection.close()
+            return
+        self._poller.register(connection.fd, READ)
+        connection.watched = READ
+        self._idle[pending.request.service.pool].append(connection)
+
+    def drop(self, task: Any) -> int:
+        """Give up the requests of a task without a report; returns how many were in flight here. Those that other lanes
+        carry are called back, and return."""
+        for pending in self.lent:
+            if pending.task is task:
+                pending.carrier.post(partial(pending.carrier.release, pending))
+        return super().drop(task)
+
+    def close(self) -> None:
+        self._call_back()
+        super().close()
+
+    def _call_back(self) -> None:
+        """See that no other lane uses what is of this one: its memory and files belong to the caller again."""
+        gone: dict[Carrier, threading.Event] = {}
+        for pending in self.lent:
+            gone[pending.carrier] = threading.Event()
+            pending.carrier.post(partial(pending.carrier.release, pending))
+        for carrier, event in gone.items():
+            if carrier.post(event.set):
+                event.wait(_PATIENCE)
+        for pending in self.lent:
+            pending.carrier = pending.back = None
+            if pending.connection is not None:
+                pending.connection.close()
+        if self.lent and self.inbox is not None:
+            self.inbox.works.clear()  # nothing there keeps the memory of a caller
+        self.lent.clear()
+
+    # -- of others
+
+    def carry(self, pending: PendingRequest) -> None:
+        """Carry a request, in the middle of its body; when it has ended its ``back`` is called."""
+        exchange, connection = pending.exchange, pending.connection
+        assert exchange is not None
+        assert connection is not None
+        exchange.use_scratch(self._scratch)
+        self.in_flight[connection.fd] = pending
+        self._watch(connection, READ | WRITE if exchange.outgoing else READ)
+
+    def release(self, pending: PendingRequest) -> None:
+        """Give up what was carried, unless it has ended: ``back`` is called."""
+        connection = pending.connection
+        if connection is not None and self.in_flight.get(connection.fd) is pending:
+            self._give_back(pending, None)
