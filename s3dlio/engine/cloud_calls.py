@@ -30,7 +30,7 @@ def run_lane(feed: Feed, admission: Admission, on_done: Done, cancel: CancelToke
             if admission.budget is None:
                 lane.run(_plain(feed, lane, blocking, on_done, cancel), on_done)
             else:
-                calls = _Budgeted(feed, lane, blocking, on_done, cancel, admission.budget)
+                calls = _Budgeted(feed, blocking, on_done, cancel, admission.budget)
                 lane.run(calls, calls.done)
             blocking.drain()
         finally:
@@ -129,15 +129,15 @@ class _Budgeted:
     """The same for a lane with a budget of bytes.
 
     Args:
-        feed, lane, blocking, on_done, cancel: as of :func:`_plain`.
+        feed, blocking, on_done, cancel: as of :func:`_plain`. (It does not know its lane, which knows it: in a cycle,
+            payloads would stay until the next collection.)
         budget: of which each call takes what it holds.
     """
 
     def __init__(
-        self, feed: Feed, lane: Lane, blocking: _BlockingCalls, on_done: Done, cancel: CancelToken, budget: ByteBudget
+        self, feed: Feed, blocking: _BlockingCalls, on_done: Done, cancel: CancelToken, budget: ByteBudget
     ) -> None:
         self._feed = feed
-        self._lane = lane
         self._blocking = blocking
         self._on_done = on_done
         self._cancel = cancel
@@ -166,13 +166,15 @@ class _Budgeted:
                 taken[index] = call
                 yield item
             elif not self._blocking.take(item):
-                if self._lane.busy:
+                if taken:
                     budget.release(call.held)
                     feed.give_back(item)
                     yield None
                 else:
-                    run_one(index, call, self._on_done, self._cancel, None)
-                    budget.release(call.held)
+                    try:
+                        run_one(index, call, self._on_done, self._cancel, None)
+                    finally:
+                        budget.release(call.held)
             del item, call
 
     def _in_budget(self, size: int, *, wait: bool) -> bool:
