@@ -393,7 +393,7 @@ class Lane:
             task.done(task.index, None, TransferCancelledError("given up while cleaning up after a cancellation"))
 
     def _close(self) -> None:
-        self._calls, self._done = None, _ignored
+        self._calls, self._done = None, ignore
         self._multiplexer.close()
         for task in self._tasks:
             task.steps.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from s3dlio.engine import lanes as engine_lanes
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.lanes import Lanes
 from s3dlio.errors import StorageFullError, TransferCancelledError, TransferTimeoutError
@@ -38,8 +39,8 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lanes]:
     """Lanes for a machine with four CPUs, of which every one counts as busy: whatever can move does."""
     for name, number in {"_BUSY": -1.0, "_COMPUTING": -1.0, "_EACH": 1, "_LOOK": 0.0, "_REST": 0.0}.items():
         monkeypatch.setattr(balancer, name, number)
+    monkeypatch.setattr(engine_lanes, "available_cpus", lambda: 4)
     lanes = Lanes(window=8)
-    lanes.most = 3
     yield lanes
     lanes.close()
 
@@ -51,15 +52,15 @@ class Moves:
         self.lanes: list[ResidentLane] = []
         self.moved = threading.Event()
         self.then: Callable[[], None] = lambda: None
-        adopt = ResidentLane.adopt
+        carry = ResidentLane.carry
 
         def noted(lane: ResidentLane, pending: Any) -> None:
             self.lanes.append(lane)
-            adopt(lane, pending)
+            carry(lane, pending)
             self.then()
             self.moved.set()
 
-        patch.setattr(ResidentLane, "adopt", noted)
+        patch.setattr(ResidentLane, "carry", noted)
 
 
 @pytest.fixture
