@@ -35,8 +35,12 @@ class Response:
 
     def fields(self) -> list[tuple[str, str]]:
         """All fields in order, names in lower case."""
-        pairs = [line.partition(":") for line in self.head.decode("latin-1").split("\r\n")[1:] if line]
-        return [(name.lower(), value.strip(" \t")) for name, _, value in pairs]
+        found = []
+        for line in self.head.decode("latin-1").split("\r\n")[1:]:
+            if line:
+                name, _, value = line.partition(":")
+                found.append((name.lower(), value.strip(" \t")))
+        return found
 
     @property
     def reason(self) -> str:

@@ -180,20 +180,19 @@ def crc32c_of(text: str | None, kind: str | None = None) -> int | None:
     return int.from_bytes(raw, "big")
 
 
-#: The form that servers use (RFC 9110, section 5.6.7): 1 us, against 12 for every other.
+#: Of the form that servers use (RFC 9110, section 5.6.7): 0.6 us, against 12 for every other.
 _MONTHS = {
-    "Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6,
-    "Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12,
+    "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
+    "Jul": "07", "Aug": "08", "Sep": "09", "Oct": "10", "Nov": "11", "Dec": "12",
 }  # fmt: skip
-_IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d:\d\d:\d\d) GMT").fullmatch
+_IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII).fullmatch
 
 
 def rfc3339_of_http_date(text: str | None) -> str | None:
     """``Fri, 20 Nov 2026 23:52:48 GMT`` as ``2026-11-20T23:52:48Z``."""
     if text is None:
         return None
-    match = _IMF_FIXDATE(text)
-    if match is not None and match[2] in _MONTHS:
-        day, month, year, clock = match.groups()
-        return f"{year}-{_MONTHS[month]:02d}-{day}T{clock}Z"
+    month = _MONTHS.get(text[8:11])
+    if month is not None and _IMF_FIXDATE(text):
+        return f"{text[12:16]}-{month}-{text[5:7]}T{text[17:25]}Z"
     return rfc3339(text)

@@ -167,11 +167,10 @@ class S3Service(CloudService):
         return response
 
     def _head(self, key: str, conditions: Conditions, fields: Headers) -> Steps[Response]:
-        route = self.route
-        request = Request(
-            route.target, "HEAD", f"{route.base}/{encode_key(key)}", version_query(conditions.version_id),
-            (*fields, *headers.read_fields(conditions)),
-        )  # fmt: skip
+        route, query = self.route, ""
+        if conditions is not NO_CONDITIONS:
+            query, fields = version_query(conditions.version_id), (*fields, *headers.read_fields(conditions))
+        request = Request(route.target, "HEAD", f"{route.base}/{encode_key(key)}", query, fields)
         response: Response = yield request
         return response if response.status == 200 else (yield from self.recover(request, response))
 
