@@ -207,10 +207,10 @@ class Lane:
 
     def _advance(self, task: Task, answer: Any, error: BaseException | None) -> None:
         """Resume an operation with an answer (or an error) until it asks for requests again or ends."""
-        task.failed = None
-        task.requests = None
-        if error is not None and not task.cleaning:
-            task.cleaning, task.started = True, 0.0
+        if error is not None:
+            task.failed = task.requests = None
+            if not task.cleaning:
+                task.cleaning, task.started = True, 0.0
         try:
             wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:
@@ -309,7 +309,8 @@ class Lane:
                 self._queue.ready.append(pending)
                 return
         task = pending.task
-        if task.outstanding == 1 and not task.many and pending.slot == 0 and task in self._tasks:
+        last = task.outstanding == 1 and task.requests is None
+        if last and not task.many and not pending.slot and task in self._tasks:
             task.outstanding = 0
             self._advance(task, response, None)
             return

@@ -493,3 +493,26 @@ def test_a_copy_of_the_socket_that_waited_for_a_name_wakes_nobody(monkeypatch: p
     for copy in copies:
         copy.close()
     assert len(waits) < 100
+
+
+def test_an_operation_goes_on_when_also_what_its_head_asked_for_has_come() -> None:
+    """In a window of one the first answer has ended before the others are sent."""
+    script = [Expect(b"GET /k"), HELLO, Expect(b"GET /more"), HELLO, Expect(b"GET /more"), HELLO]
+    with ScriptedServer([script]) as server:
+        service = service_of(server.endpoint)
+        sinks = [MemorySink(), MemorySink(), MemorySink()]
+
+        def on_head(response: Response, length: int | None) -> Any:
+            sinks[0].begin(length)
+            return None, [get(service, sink, "/more") for sink in sinks[1:]]
+
+        def steps() -> Any:
+            first = get(service, sinks[0])
+            first.on_head = on_head
+            answer = yield first
+            return answer.size, [sink.size for sink in sinks]
+
+        calls = Calls([steps])
+        run(calls, window=1)
+        assert calls.results == {0: (5, [5, 5, 5])}
+        server.assert_consumed()

@@ -65,24 +65,32 @@ class Read:
         #: Only the end of the connection shows where the body ends: it may have been cut.
         self.unmeasured = False
 
-    def first_request(self) -> Request:
+    def steps(self) -> Steps[ObjectMetadata]:
+        """Send the first request and those that follow it; the metadata in their answers."""
+        service = self._service
         headers: Headers = ()
         if self._ranged:
             headers = (("range", self._range()),)
-        elif self._service.verifies:
+        elif service.verifies:
             self._sink = self._hashing = HashingSink(self._sink)
-        request = self._service.read_request(self._key, headers, self._conditions)
+        request = service.read_request(self._key, headers, self._conditions)
         request.sink = self._sink
         request.on_head = self._on_head
         request.resume = self._resume_first
-        return request
+        response: Response = yield request
+        if response.status not in (200, 206):
+            response = yield from self._following(service.recover(request, response))
+        if response.status == 416 and self._ranged:
+            return (yield from self._finish_empty(response))
+        about = self._finish(response)
+        return (yield from self._check_size(about)) if self.unmeasured else about
 
     def _range(self) -> str:
         """The bytes that the first request asks for."""
         last = "" if self._length is None else str(self._offset + self._length - 1)
         return f"bytes={self._offset}-{last}"
 
-    def following(self, steps: Steps[Response]) -> Steps[Response]:
+    def _following(self, steps: Steps[Response]) -> Steps[Response]:
         """Run ``steps``, which recover the first request (a redirect), and read the rest from where they lead."""
         answer: Response | None = None
         try:
@@ -236,7 +244,7 @@ class Read:
         if response.status != 206:
             raise self._service.fail(response, self._key)
 
-    def finish(self, response: Response) -> ObjectMetadata:
+    def _finish(self, response: Response) -> ObjectMetadata:
         """The last answer has come: what was read, or the error."""
         first, sink = self._first, self._sink
         if first is None:
@@ -249,7 +257,7 @@ class Read:
             _verify(self._hashing, self._service.checksum_of(first))
         return lazy_metadata(_metadata_of, self._service, first, size if self._whole is None else self._whole)
 
-    def finish_empty(self, response: Response) -> Steps[ObjectMetadata]:
+    def _finish_empty(self, response: Response) -> Steps[ObjectMetadata]:
         """The answer says that the range lies beyond the end (416): nothing was read, if that can be."""
         size = _size_beyond_end(response)
         if size is None:
@@ -257,7 +265,7 @@ class Read:
         about = lazy_metadata(_metadata_of, self._service, response, size)
         return beyond_end(self._sink, self._offset, about)
 
-    def check_size(self, about: ObjectMetadata) -> Steps[ObjectMetadata]:
+    def _check_size(self, about: ObjectMetadata) -> Steps[ObjectMetadata]:
         """Compare the length of a body that the end of its connection has ended with the size that a HEAD has."""
         try:
             known: ObjectMetadata = yield from self._service.head_object(self._key, self._conditions)

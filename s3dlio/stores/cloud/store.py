@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking, system
-from s3dlio.net.response import Response
 from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
@@ -85,12 +84,11 @@ class CloudStore(ObjectStore):
         if length == 0:
             return self._read_nothing(key, sink, conditions)
         read = Read(self.service, key, sink, offset, length, conditions)
-        ranged = offset != 0 or length is not None
-        if self._known and not ranged and conditions is NO_CONDITIONS and sink.restartable:
+        if self._known and length is None and not offset and conditions is NO_CONDITIONS and sink.restartable:
             known = self._known.get(key)
             if known is not None and self._reads_at_once(known):
                 return self._read_known(read, key, sink, known)
-        return self._run(read, ranged=ranged)
+        return read.steps()
 
     def _read_nothing(self, key: str, sink: Sink, conditions: Conditions) -> Steps[ObjectMetadata]:
         metadata = yield from self.service.head_object(key, conditions)
@@ -104,29 +102,16 @@ class CloudStore(ObjectStore):
             return read.finish_known((yield read.known_ranges(known)), known)
         except (ObjectChangedError, ObjectNotFoundError):
             self.forget(key)
-        again = Read(self.service, key, sink, 0, None, NO_CONDITIONS)
-        return (yield from self._run(again, ranged=False))
+        return (yield from Read(self.service, key, sink, 0, None, NO_CONDITIONS).steps())
 
     def _read_tail(self, key: str, sink: Sink, length: int, conditions: Conditions) -> Steps[ObjectMetadata]:
         if length and self.service.takes_suffix_ranges:
-            read = TailRead(self.service, key, sink, length, conditions)
-            return (yield from self._run(read, ranged=True))
+            return (yield from TailRead(self.service, key, sink, length, conditions).steps())
         about: ObjectMetadata = yield from self._head(key, conditions)
         pin = self.service.pin_of(about)
         if pin is not None:
             conditions = replace(conditions, if_match=pin.if_match, generation=pin.generation)
         return (yield from self._read(key, sink, max(0, about.size - length), min(length, about.size), conditions))
-
-    def _run(self, read: Read, *, ranged: bool) -> Steps[ObjectMetadata]:
-        """Send the first request of a read and those that follow it; the metadata in their answers."""
-        request = read.first_request()
-        response: Response = yield request
-        if response.status not in (200, 206):
-            response = yield from read.following(self.service.recover(request, response))
-        if response.status == 416 and ranged:
-            return (yield from read.finish_empty(response))
-        about = read.finish(response)
-        return (yield from read.check_size(about)) if read.unmeasured else about
 
     # -- deleting
 

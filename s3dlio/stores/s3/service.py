@@ -78,8 +78,8 @@ class S3Service(CloudService):
         return Request(self.route.target, method, path, query, (*self.common, *fields), body)
 
     def read_request(self, key: str, fields: Headers, conditions: Conditions) -> Request:
-        route = self.route
-        request = Request(route.target, "GET", f"{route.base}/{encode_key(key)}", "", (*self._read_headers, *fields))
+        route, fields = self.route, (*self._read_headers, *fields) if fields else self._read_headers
+        request = Request(route.target, "GET", f"{route.base}/{encode_key(key)}", "", fields)
         if conditions is not NO_CONDITIONS:
             request.headers = (*request.headers, *headers.read_fields(conditions))
             request.query = version_query(conditions.version_id)
