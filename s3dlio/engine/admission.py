@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.config.sections import TransferSettings
 from s3dlio.config.sizes import shown
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError, UnsupportedOperationError
+from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit, FixedLimit
 
 #: More are taken for a mistake.
 MOST_PROCESSES = 1024
+
+if TYPE_CHECKING:
+    from s3dlio.stores.call import BaseStore
+
+#: Seconds for which it is believed how many operations in flight pay.
+_REMEMBERED = 60.0
 
 
 def check_width(max_in_flight: Any, *aliases: Any) -> int:
@@ -118,6 +125,17 @@ class Admission:
     def of(cls, settings: TransferSettings, width: int, *, bounded: bool = False) -> Admission:
         """What a batch of ``width`` operations may have in flight under these settings; ``bounded``: its bytes, too."""
         return cls(width, settings.max_in_flight_bytes if bounded else None, adaptive=settings.adaptive)
+
+    def recall(self, store: BaseStore, operation: str) -> None:
+        """Begin with as many operations as the last batch of such operations has found to pay."""
+        found, until = store.widths.get(operation, (0, 0.0))
+        if found and system.monotonic() < until:
+            self.limit.begin_with(found)
+
+    def remember(self, store: BaseStore, operation: str) -> None:
+        """Keep what this batch has found for the next one, for a minute."""
+        if found := self.limit.found():
+            store.widths[operation] = found, system.monotonic() + _REMEMBERED
 
     def part(self, width: int) -> Admission:
         """A share of the operations, and all of the bytes, for a batch that runs beside others of the same one."""

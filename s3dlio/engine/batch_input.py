@@ -101,11 +101,6 @@ class Feed:
         """Let another worker have the call. It takes no lock: another one may hold it and wait for the input."""
         self._returned.append(item)
 
-    def spare(self) -> Callable[[int], Any] | None:
-        """Where the store of the next call finds other event loops."""
-        call = self.peek()
-        return None if call is None else call.store.spare
-
     def peek(self) -> Call[Any] | None:
         """The next call, which stays where it is; None when there is none left."""
         if (item := self.take()) is None:

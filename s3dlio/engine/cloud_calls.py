@@ -22,8 +22,13 @@ def run_lane(feed: Feed, admission: Admission, on_done: Done, cancel: CancelToke
     """Run the calls on a lane on the caller's thread. Where that is busy with large bodies, other lanes help."""
     from s3dlio.net.lane import Lane
 
+    if (first := feed.peek()) is None:
+        return
+    store, operation = first.store, first.operation
+    del first  # it holds a payload
+    admission.recall(store, operation)
     blocking = _BlockingCalls(admission, on_done, cancel, executor)
-    lane = Lane(window=admission.width, cancel=cancel, limit=admission.limit, spare=feed.spare())
+    lane = Lane(window=admission.width, cancel=cancel, limit=admission.limit, spare=store.spare)
     with executor.helpers(blocking.run, cancel) as helpers:
         blocking.helpers = helpers
         try:
@@ -33,6 +38,7 @@ def run_lane(feed: Feed, admission: Admission, on_done: Done, cancel: CancelToke
                 calls = _Budgeted(feed, blocking, on_done, cancel, admission.budget)
                 lane.run(calls, calls.done)
             blocking.drain()
+            admission.remember(store, operation)
         finally:
             blocking.end()
 

@@ -31,15 +31,15 @@ class AdaptiveLimit:
     Args:
         ceiling: operations in flight, at most.
         start: how many to begin with, or fewer; what an earlier batch has found.
-        clock: seconds.
+        clock: seconds; without, ``system.monotonic``.
     """
 
     __slots__ = ("_began", "_best", "_clock", "_count", "_goal", "_ignored", "_level", "_misses", "_rounds",
                  "_stands", "_step", "_taken", "ceiling", "current", "left", "limit")  # fmt: skip
 
-    def __init__(self, ceiling: int, start: int = START, clock: Callable[[], float] = system.monotonic) -> None:
+    def __init__(self, ceiling: int, start: int = START, clock: Callable[[], float] | None = None) -> None:
         self.ceiling = ceiling
-        self._clock = clock
+        self._clock = clock or (lambda: system.monotonic())
         self.limit = max(1, min(ceiling, start))
         #: Operations of the lane that may be in flight now.
         self.current = self.limit
@@ -56,6 +56,21 @@ class AdaptiveLimit:
         self._count = 0
         self._began = 0.0
         self._begin()
+
+    # -- what an earlier batch has found
+
+    def found(self) -> int:
+        """What the next batch may begin with; 0 where nothing was found."""
+        if self._step:
+            return self._goal
+        return self.limit if self.limit > START else 0
+
+    def begin_with(self, found: int) -> None:
+        """Begin with what an earlier batch has found, and stay there for a while."""
+        self._set(found)
+        self._level = self.limit
+        self._begin()
+        self._stands = self._began
 
     # -- what the lane tells
 
@@ -150,4 +165,10 @@ class FixedLimit(AdaptiveLimit):
         self.left = 1 << 62
 
     def throttled(self) -> None:
+        return None
+
+    def found(self) -> int:
+        return 0
+
+    def begin_with(self, found: int) -> None:
         return None

@@ -45,6 +45,8 @@ class BaseStore(ABC):
         self.observers: tuple[Observer, ...] = tuple(observers)
         #: Where large bodies find more event loops (``net.balancer``).
         self.spare: Callable[[int], Any] | None = None
+        #: How many operations of each kind have paid in batches, and until when that is believed.
+        self.widths: dict[str, tuple[int, float]] = {}
 
     @property
     def endpoint(self) -> str | None:

@@ -8,7 +8,9 @@ import pytest
 
 from perf.adaptive import CEILING, SERVICES, Fixed, Service, Simulation
 from s3dlio.engine.admission import Admission
+from s3dlio.net import system
 from s3dlio.net.adaptive import START, AdaptiveLimit, FixedLimit
+from s3dlio.stores.memory import MemoryStore
 
 
 class Rounds:
@@ -90,3 +92,35 @@ def test_a_batch_is_about_as_fast_as_with_the_best_fixed_number_in_flight(servic
         return AdaptiveLimit(CEILING, clock=clock)
 
     assert Simulation(service, adaptive).run(1.0) >= 0.85 * max(found.values())
+
+
+class Cloud(MemoryStore):
+    is_cloud = True
+
+
+def test_a_batch_begins_with_what_the_last_one_has_found() -> None:
+    store = Cloud("memory://b")
+    first, other, second, third = (Admission(512) for _ in range(4))
+    rounds = Rounds(512)
+    first.limit = rounds.limit
+    for rate in (1000, 1900):
+        rounds.round(rate)
+    first.remember(store, "GET")
+    other.recall(store, "PUT")
+    second.recall(store, "GET")
+    assert (other.limit.current, second.limit.current) == (START, 256)
+    second.limit.throttled()
+    second.remember(store, "GET")
+    third.recall(store, "GET")
+    assert third.limit.current == 240
+
+
+def test_what_was_found_is_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now = Cloud("memory://b"), [1000.0]
+    monkeypatch.setattr(system, "monotonic", lambda: now[0])
+    first, second = Admission(512), Admission(512)
+    first.limit.begin_with(256)
+    first.remember(store, "GET")
+    now[0] += 61
+    second.recall(store, "GET")
+    assert second.limit.current == START
