@@ -25,7 +25,7 @@ from tests.servers.nginx import NginxServer
 from tests.servers.radosgw import RadosgwServer
 from tests.servers.swift import SwiftServer
 
-ORDER = ("unit", "wire", "properties", "servers", "conformance", "faults", "security", "e2e")
+ORDER = ("unit", "wire", "properties", "simulation", "servers", "conformance", "faults", "security", "e2e")
 FOREIGN = (
     "AWS_",
     "AZURE_",

@@ -22,13 +22,17 @@ def lent(work: Callable[[], T]) -> T:
         raise
 
 
-def let_go(error: BaseException) -> None:
+def let_go(error: BaseException, depth: int = 1) -> None:
     """Have the frames of a failed call, but for those that still run, let go of all that they refer to.
 
     What the caller of that call was handling, and so is the context of the error, keeps what it shows: its traceback
     begins in a frame above.
+
+    Args:
+        error: of the call.
+        depth: how many calls up the frame is in which the call was made; 1: in the one that calls this.
     """
-    above, frame = set[FrameType](), sys._getframe(1).f_back
+    above, frame = set[FrameType](), sys._getframe(depth).f_back
     while frame is not None:
         above.add(frame)
         frame = frame.f_back

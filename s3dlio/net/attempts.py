@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from s3dlio.errors import redact
+from s3dlio.errors import S3dlioError, redact
 from s3dlio.net.faults import ConnectionDropped, final_error
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
+from s3dlio.net.retry import THROTTLED
 
 log = logging.getLogger("s3dlio.net")
 
@@ -17,6 +18,8 @@ def delay_after(request: Request, response: Response, attempt: int, started: flo
     policy = request.service.policy
     delay = policy.after_response(response, attempt, started, request.idempotent)
     if delay is not None:
+        if response.status not in THROTTLED:
+            request.perhaps_done = True
         _report(request, f"answered {response.status} {response.reason}".rstrip(), attempt, delay)
     return delay
 
@@ -54,14 +57,26 @@ def retry_after_drop(
         _report(request, fault.reason, attempt, delay)
     rest = rest_of(request, fault)
     if delay is None or rest is None:
-        raise final_error(fault, request.service.pool.name, sent) from fault
+        raise _final(request, fault, sent) from fault
+    if not fault.never_sent:
+        rest.perhaps_done = True
     return rest, delay
+
+
+def _final(request: Request, fault: ConnectionDropped, sent: int) -> S3dlioError:
+    error = final_error(fault, request.service.pool.name, sent)
+    if getattr(request, "perhaps_done", False):
+        fault.never_sent = False  # the last attempt was not, but an earlier one
+    return error
 
 
 def found_stale(request: Request, fault: ConnectionDropped) -> bool:
     """Whether a failure on a connection that had been idle only shows that the server had closed it: the request is
     sent once more on a new connection, at once, and that is not counted as an attempt."""
-    return fault.untouched and not fault.timed_out and request.idempotent
+    stale = fault.untouched and not fault.timed_out and request.idempotent
+    if stale:
+        request.perhaps_done = True
+    return stale
 
 
 def rest_of(request: Request, fault: ConnectionDropped) -> Request | None:

@@ -129,7 +129,7 @@ def _exchange(
 ) -> Response:
     """One attempt on one connection, which ends in its pool, closed, or with a lane."""
     exchange: Exchange | None = None
-    reusable = False
+    reusable = goes_on = False
     try:
         scratch = _spare.pop()
     except IndexError:
@@ -148,20 +148,24 @@ def _exchange(
         while not exchange.done:
             exchange.receive(connection.receive)
             if exchange.more:
+                goes_on = True  # in its scratch
                 break
         reusable = exchange.done and exchange.reusable
     except OSError as error:
         fault: Exception = connection.opening_fault(error) if exchange is None else exchange.fault(error)
-        if fault is error:
-            raise
-        raise fault from error
+        try:
+            if fault is error:
+                raise
+            raise fault from error
+        finally:
+            del fault  # its traceback has this frame: the cycle would keep buffers leased
     finally:
         if scope is not None:
             scope.leave(connection.end)
-        if exchange is None or not exchange.more:  # else the exchange goes on, in its scratch
+        if not goes_on:
             _spare.append(scratch)
             request.service.pool.release(connection, reusable=reusable)
-    if exchange.more:
+    if goes_on:
         return _finish_in_lane(exchange, connection, window, spare)
     response = exchange.response
     assert response is not None

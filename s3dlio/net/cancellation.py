@@ -11,6 +11,8 @@ from s3dlio.net import system
 
 #: Seconds that a cancelled operation has to clean up (to abort its multipart upload).
 GRACE_SECONDS = 10.0
+#: So many requests are refused to an operation that has no time left; then it is closed.
+_LAST_WISHES = 8
 
 
 class Cancellation(Protocol):
@@ -50,6 +52,21 @@ class CleanupDeadline:
     @property
     def cancelled(self) -> bool:
         return system.monotonic() > self._ends
+
+
+def abandoned(steps: Any) -> BaseException:
+    """End an operation that still cleans up when the time for that is over: it gets no further request.
+
+    Returns:
+        Its error.
+    """
+    for _ in range(_LAST_WISHES):
+        try:
+            steps.throw(TransferCancelledError("given up while cleaning up after a cancellation"))
+        except Exception as error:
+            return error
+    steps.close()
+    return TransferCancelledError("given up while cleaning up after a cancellation")
 
 
 class Cleanup:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.pool import PAGE, SMALL
 from s3dlio.net.chunked import ChunkReader
-from s3dlio.net.faults import ConnectionDropped, typed, words_of
+from s3dlio.net.faults import ConnectionDropped, words_of
 from s3dlio.net.framing import IS_CHUNKED, NO_BODY, body_length, keeps_alive, parse_status
 from s3dlio.net.message import Request
 from s3dlio.net.outgoing import Outgoing
@@ -278,8 +279,10 @@ class Exchange(Outgoing):
             # A small object comes whole with its head.
             try:
                 sink.whole(rest)
+            except S3dlioError:
+                raise
             except OSError as error:
-                raise typed(error) from error
+                raise from_os_error(error) from error
             self._left = 0
             return True
         try:
@@ -378,8 +381,10 @@ class Exchange(Outgoing):
         elif self._write is not None:
             try:
                 self._write(data)
+            except S3dlioError:
+                raise
             except OSError as error:
-                raise typed(error) from error
+                raise from_os_error(error) from error
         elif (collected := self._collected) is not None:
             collected += data
             if len(collected) > MAX_COLLECTED:

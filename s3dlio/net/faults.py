@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
-from s3dlio.foreign_errors import OUT_OF_FILES_HINT, from_os_error
+from s3dlio.foreign_errors import OUT_OF_FILES_HINT
 from s3dlio.net.response import Response
 
 
@@ -92,11 +92,6 @@ def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioE
         return TransferTimeoutError(fault.reason, attempts=attempts, hint=advice)
     hint = fault.hint or (up if fault.never_sent else None)
     return NetworkError(fault.reason, attempts=attempts, hint=hint)
-
-
-def typed(error: OSError) -> S3dlioError:
-    """The typed error of a sink or source, which a driver must not take for one of the connection."""
-    return error if isinstance(error, S3dlioError) else from_os_error(error)
 
 
 def words_of(error: OSError) -> str:

@@ -16,7 +16,7 @@ from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.attempts import checked, delay_after, found_stale, retry_after_drop
 from s3dlio.net.balancer import Balancer, Spare
-from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
+from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline, abandoned
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
@@ -126,7 +126,7 @@ class Lane:
         finally:
             self._close()
         if failures:
-            raise failures[0]
+            raise failures.pop()
 
     def _loop(self) -> None:
         self._fill()
@@ -221,6 +221,7 @@ class Lane:
                     limit.round_over()
             task.done(task.index, stop.value, None)
         except BaseException as raised:
+            error = None  # its traceback has this frame, and the cycle would keep buffers leased
             self._tasks.discard(task)
             task.done(task.index, None, raised)
             if not isinstance(raised, Exception):
@@ -284,6 +285,7 @@ class Lane:
         exchange, pending.exchange = pending.exchange, None
         if error is not None:
             self._failed(pending, error)
+            del error
             return
         assert exchange is not None
         request, response = pending.request, exchange.response
@@ -322,6 +324,7 @@ class Lane:
         request = pending.request
         if not isinstance(error, ConnectionDropped):
             self._report(pending, error)
+            del error
             return
         if error.elsewhere:
             self._queue.ready.appendleft(pending)  # now, at another address
@@ -355,6 +358,7 @@ class Lane:
         task.outstanding -= 1
         if error is not None and task.failed is None:
             self._fail_task(task, error)
+        del error
         if task.requests is not None and task.outstanding == task.width - 1:
             self._sets.append(task)
         elif not task.outstanding:
@@ -390,8 +394,7 @@ class Lane:
         """Give up operations that are still cleaning up when the time for that is over."""
         for task in list(tasks):
             self._tasks.discard(task)
-            task.steps.close()
-            task.done(task.index, None, TransferCancelledError("given up while cleaning up after a cancellation"))
+            task.done(task.index, None, abandoned(task.steps))
 
     def _close(self) -> None:
         self._calls, self._done = None, ignore
@@ -399,3 +402,5 @@ class Lane:
         for task in self._tasks:
             task.steps.close()
         self._tasks.clear()
+        self._queue, self._calls, self._done = PendingQueue(), None, ignore  # nothing holds what was not ended
+        self._sets.clear()

@@ -55,8 +55,11 @@ class Request:
 
     __slots__ = (
         "again", "begins", "body", "check", "expect_continue", "headers", "idempotent", "method", "on_head", "path",
-        "query", "resume", "service", "sink", "start", "wary",
+        "perhaps_done", "query", "resume", "service", "sink", "start", "wary",
     )  # fmt: skip
+
+    #: An attempt that failed may have been done all the same; not set while none may.
+    perhaps_done: bool
 
     def __init__(
         self,

@@ -366,6 +366,7 @@ class Multiplexer:
             self._discard(connection)
             pending.connection = None
         self._on_end(pending, error)
+        del error
 
     def _give_back(self, pending: PendingRequest, error: Exception | None) -> None:
         """A request of another lane has ended: that one uses its connection again, or closes it."""

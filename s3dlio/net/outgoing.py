@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from s3dlio.errors import S3dlioError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sources import Source
-from s3dlio.net.faults import typed
 from s3dlio.net.message import Request
 
 #: A body from a file is sent in pieces of this size: 3.7 GB/s, against 2.4 by sendfile(2) (perf/bodies.py).
@@ -77,7 +78,9 @@ class Outgoing:
         whole = body.whole()
         try:
             piece = body.read(self._body_sent, SEND_CHUNK) if whole is None else whole
+        except S3dlioError:
+            raise
         except OSError as error:
-            raise typed(error) from error
+            raise from_os_error(error) from error
         self._body_sent += len(piece)
         self.outgoing.append(piece)

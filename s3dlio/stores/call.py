@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError, redact
 from s3dlio.foreign_errors import from_exception, must_convert
+from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, Observation, Observer
 from s3dlio.uri import LOCAL_SCHEMES
@@ -185,6 +186,7 @@ class Call(Generic[T]):
             of_service = self.store.scheme not in LOCAL_SCHEMES
             typed = from_exception(error, uri=self.uri, operation=self.operation, of_service=of_service)
             self._observe(typed)
+            let_go(error, 2)
             try:
                 raise typed from error
             finally:
@@ -194,6 +196,7 @@ class Call(Generic[T]):
         elif kind is GeneratorExit:
             error = TransferCancelledError("given up by its batch", uri=self.uri, operation=self.operation)
         self._observe(error)
+        let_go(error, 2)  # a frame that has named its error is in a cycle with it, which would keep buffers leased
 
     def begin(self) -> None:
         """Begin work that goes on over several calls of its caller, as a writer's does; ``end`` ends it."""

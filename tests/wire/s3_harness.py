@@ -32,8 +32,8 @@ def store_of(endpoint: str | None, bucket: str = "b", **sections: dict[str, Any]
     return S3Store(S3Account(settings), bucket)
 
 
-def read(store: S3Store, key: str, sink: Sink, *, lane: bool, **options: Any) -> None:
-    """Read by the driver for one call, or by the one for batches."""
+def read(store: S3Store, key: str, sink: Sink, *, lane: bool, width: int = 8, **options: Any) -> None:
+    """Read by the driver for one call, or by the one for batches, ``width`` requests at a time."""
     call = store.read_call(key, sink, **options)
     if not lane:
         store.execute(call)
@@ -44,7 +44,7 @@ def read(store: S3Store, key: str, sink: Sink, *, lane: bool, **options: Any) ->
         if error is not None:
             failures.append(error)
 
-    run_calls([call], admission=Admission(8), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    run_calls([call], admission=Admission(width), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
     if failures:
         raise failures[0]
 

@@ -117,6 +117,15 @@ def test_a_large_object_is_read_in_ranges_of_one_version(lane: bool) -> None:
         server.assert_consumed()
 
 
+def test_ranges_that_have_no_room_yet_belong_to_the_read() -> None:
+    """The first chunk is complete before the second one is asked for: the read is not."""
+    with Answering([[Expect(b"GET /b/k HTTP"), whole()], [Expect(b"GET /b/k HTTP"), ANSWER] * 4]) as server:
+        sink = MemorySink()
+        read(store_of(server.endpoint, range=SMALL_RANGES), "k", sink, lane=True, width=1)
+        assert bytes(sink.view()) == BODY
+        server.assert_consumed()
+
+
 def one_range(answer: Send | list[Any]) -> list[list[Any]]:
     """Scripts for an object of two chunks: the first request as always, the range as given."""
     more = answer if isinstance(answer, list) else [answer]

@@ -237,8 +237,11 @@ class MultipartUpload:
         if not self._id:
             return
         stragglers = not self._sent.keys() <= self._parts.keys()
-        yield from orphaned_uploads.abort(self._service, self._key, self._id, stragglers=stragglers)
-        yield from self._tidy()
+        try:
+            yield from orphaned_uploads.abort(self._service, self._key, self._id, stragglers=stragglers)
+            yield from self._tidy()
+        finally:
+            orphaned_uploads.known.discard(self._id)
 
     def _query(self, number: int) -> str:
         return encode_query([("partNumber", str(number)), ("uploadId", self._id)])

@@ -98,9 +98,10 @@ def _begun(service: S3Service, key: str, asked: float, answered: float) -> Steps
     """The uploads of ``key`` that were begun in that time, are not ``known`` and have no part."""
     prefix = key[: key.rfind("/") + 1] if service.is_directory else key
     request = service.request("GET", "", encode_query([("prefix", prefix), ("uploads", "")]))
+    sent = system.monotonic()
     response: Response = yield from service.send(request, key)
-    now = time_of(response) or system.time()  # the service's clock says when uploads were begun
-    first, last = (now - (system.monotonic() - moment) for moment in (asked, answered))
+    now = time_of(response) or system.time()  # the service's clock, at some moment since then, says when uploads began
+    first, last = now - (system.monotonic() - asked), now - (sent - answered)
     found: list[str] = []
     for name, upload, begun in xml.parse_uploads(response.body):
         if name != key or upload in known or begun is None:

@@ -1,0 +1,429 @@
+"""One schedule: a world from one seed, what the client does in it, and whether everything was as it must be."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from s3dlio.config.settings import Settings
+from s3dlio.engine.admission import Admission
+from s3dlio.engine.batch import run_calls
+from s3dlio.engine.cancel import AwaitToken, CancelToken
+from s3dlio.engine.executor import InlineExecutor
+from s3dlio.errors import TransferCancelledError
+from s3dlio.memory.pool import default_pool
+from s3dlio.net import exchange, pool
+from s3dlio.net.cancellation import GRACE_SECONDS, cancel_scope
+from s3dlio.stores.call import Call
+from s3dlio.stores.cloud import part_size
+from s3dlio.stores.s3 import S3Account, S3Store, orphaned_uploads
+from s3dlio.stores.s3 import store as s3_store
+from s3dlio.types import ObjectMetadata
+from tests.simulation import faults as faults_module
+from tests.simulation import operations, sockets
+from tests.simulation.network import SLACK, Network
+from tests.simulation.operations import Operation
+from tests.simulation.service import BUCKET, Service, Version
+from tests.simulation.world import Hang, World, in_place_of_the_system
+
+log = logging.getLogger("s3dlio")
+
+
+class Result(NamedTuple):
+    """What came of a schedule."""
+
+    seed: int
+    violations: list[str]
+    digest: str
+    trace: list[tuple[Any, ...]]
+    operations: int
+    requests: int
+    faults: list[str]
+
+
+class Warnings(logging.Handler):
+    """What the client says that it could not do."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+class Scope(AwaitToken):
+    """An awaited call's token, whose sleep passes time of the world."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def sleep(self, seconds: float) -> None:
+        self._world.step()
+        self._world.wait(lambda: self.cancelled, seconds)
+
+
+@lru_cache(maxsize=1)
+def _plain_settings() -> Settings:
+    keys = {"region": "us-east-1", "access_key_id": "AKIATEST", "secret_access_key": "secret"}
+    return Settings.resolve({}, s3={"endpoint_url": "http://10.0.0.1:9000", **keys})
+
+
+def _with(settings: Any, **values: Any) -> Any:
+    """The same with other values, also such as no user may set: small parts and ranges."""
+    changed = object.__new__(type(settings))
+    for name, value in {**vars(settings), **values}.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
+class Schedule:
+    """One world with a client, a network and a service.
+
+    Args:
+        seed: all of it comes from this.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.world = world = World(seed)
+        chance = world.chance
+        self.faults = faults_module.drawn(world)
+        checks = chance.random() < 0.5
+        self.service = Service(world, sends_crc=checks)
+        if not checks:
+            self.faults.kinds = tuple(kind for kind in self.faults.kinds if kind != "damaged")
+        self.settings = self._settings(checks)
+        http = self.settings.http
+        self.operation_timeout = http.operation_timeout
+        self.network = Network(world, self.faults, self.service.handle, http.connect_timeout, http.read_timeout)
+        self.running: list[Operation] = []
+        self.cancelled = self.interrupted = False
+        self.cancelled_at = math.inf
+        #: Keys that are replaced while they may be read, and those for which it is planned.
+        self.replaced: set[str] = set()
+        self.to_be_replaced: set[str] = set()
+        self.warnings = Warnings()
+        self.store: S3Store
+        self._keys: list[str] = []
+        self._count = 0
+
+    def _settings(self, checks: bool) -> Any:
+        chance, plain = self.world.chance, _plain_settings()
+        read_timeout = chance.choice((2.0, 10.0))
+        when = "when_supported" if checks else "when_required"
+        return _with(
+            plain,
+            s3=_with(
+                plain.s3, request_checksum_calculation=when, response_checksum_validation=when,
+                anonymous=chance.random() < 0.5,
+            ),
+            http=_with(
+                plain.http, read_timeout=read_timeout, connect_timeout=chance.choice((1.0, 5.0)),
+                operation_timeout=chance.choice((None, None, None, 0.5, 5.0)),
+                pool_idle_seconds=chance.choice((0.5, 30.0)), max_connections=chance.choice((1, 4, 256)),
+            ),
+            retry=_with(
+                plain.retry, max_attempts=chance.choice((1, 3, 5)), base_delay=chance.choice((0.0, 0.1, 1.0))
+            ),
+            range=_with(
+                plain.range, threshold=1, chunk=chance.choice((3_000, 20_000, 64_000)),
+                concurrency=chance.choice((1, 3, 32)),
+            ),
+            multipart=_with(
+                plain.multipart, threshold=chance.choice((1, 20_000, 100_000)), max_in_flight=chance.choice((1, 3, 8)),
+                part_size=chance.choice((2_000, 10_000, 100_000)),
+            ),
+        )  # fmt: skip
+
+    # -- what operations ask of it
+
+    @property
+    def may_fail(self) -> bool:
+        """Enough went wrong for a request to have no attempt left."""
+        return bool(self.faults.harmful >= self.settings.retry.max_attempts)
+
+    def work(self, seconds: float) -> None:
+        """The client computes, or writes to a slow disk: it cannot look at the network meanwhile."""
+        seconds = self.world.chance.uniform(0.0, seconds)
+        self.network.absent += seconds
+        self.world.pass_time(seconds)
+
+    def replace(self, key: str) -> None:
+        """Another client writes the object."""
+        self.replaced.add(key)
+        self.service.store(key, self.world.chance.randbytes(self.world.chance.choice(operations.SIZES)))
+
+    def known(self, version: Version) -> ObjectMetadata:
+        return ObjectMetadata(size=len(version.data), etag=version.etag, crc32c=version.crc)
+
+    # -- running
+
+    def run(self) -> Result:
+        world = self.world
+        before = default_pool().stats()
+        uploads = set(orphaned_uploads.known)
+        collecting = gc.isenabled()
+        gc.disable()
+        log.addHandler(self.warnings)
+        spreads, log.propagate = log.propagate, False  # who keeps records keeps errors, with all that these refer to
+        try:
+            with in_place_of_the_system(world, **sockets.functions(world, self.network)), self._small_sizes():
+                self.store = S3Store(S3Account(self.settings), BUCKET)
+                self._fill()
+                try:
+                    self._scenario()
+                except Hang as hang:
+                    world.violate(f"hang: {hang}")
+                self._check_end(before.leased, uploads)
+        finally:
+            log.removeHandler(self.warnings)
+            log.propagate = spreads
+            if collecting:
+                gc.enable()
+        requests = sum(entry[1] == "request" for entry in world.trace)
+        return Result(
+            world.seed, world.violations, world.digest(), list(world.trace), self._count, requests, self.faults.happened
+        )
+
+    @contextlib.contextmanager
+    def _small_sizes(self) -> Iterator[None]:
+        """What is large is small here: parts, stages, and bodies that wait for a go-ahead."""
+        chance = self.world.chance
+        names: list[tuple[Any, str, Any]] = [
+            (part_size, "_MIB", 1),
+            (s3_store, "EXPECT_CONTINUE", chance.choice((5_000, 8 << 20))),
+            (exchange, "STAGE", chance.choice((16_384, 1 << 20))),
+            (exchange, "STAGE_FROM", chance.choice((4_096, 1 << 18))),
+        ]
+        before = [(module, name, getattr(module, name)) for module, name, _ in names]
+        for module, name, value in names:
+            setattr(module, name, value)
+        try:
+            yield
+        finally:
+            for module, name, value in before:
+                setattr(module, name, value)
+
+    def _fill(self) -> None:
+        chance = self.world.chance
+        for number in range(chance.randint(1, 8)):
+            key = f"k{number}"
+            self._keys.append(key)
+            self.service.store(key, chance.randbytes(chance.choice(operations.SIZES)))
+        self.world.now += 1.0
+        for key in self._keys:
+            if chance.random() < 0.1:
+                self.to_be_replaced.add(key)
+                self.world.after(chance.choice((0.001, 0.02, 0.2, 2.0)), lambda key=key: self.replace(key))  # type: ignore[misc]
+
+    def _operation(self, number: int, *, alone: bool) -> Operation:
+        """One operation, as chance has it."""
+        chance = self.world.chance
+        kind = chance.choice((
+            "get", "get", "get", "range", "tail", "known", "into", "drop", "head", "put", "put", "put", "create",
+            "replace", "broken", "delete", "delete_many", "list", "copy",
+        ))  # fmt: skip
+        key = chance.choice([*self._keys, *self._keys, "missing"])
+        size = chance.choice(operations.SIZES)
+        new = f"n{number}"
+        if kind == "range":
+            return operations.Get(self, key, chance.choice((0, 1, 5_000, 90_000)), chance.choice((None, 1, 50_000)))
+        if kind == "tail":
+            return operations.Tail(self, key, 0, chance.choice((1, 700, 80_000)))
+        simple: dict[str, type[Operation]] = {
+            "get": operations.Get, "known": operations.GetKnown, "into": operations.GetInto,
+            "drop": operations.Drop, "head": operations.Head,
+        }  # fmt: skip
+        if kind in simple:
+            return simple[kind](self, key)
+        if kind in ("put", "create"):
+            return operations.Put(self, new, size, condition="create" if kind == "create" else "")
+        if kind == "replace":
+            self.service.store(new, b"before")
+            return operations.Put(self, new, size, condition="replace")
+        if kind == "broken":
+            return operations.Put(self, new, max(1, size), breaks=True)
+        if kind == "list":
+            return operations.Listing(self, chance.choice(("k", "")))
+        if kind == "copy":
+            return operations.Copy(self, self._keys[0], new)
+        self.service.store(new, b"to be deleted")
+        return operations.Delete(self, new) if kind == "delete" else operations.DeleteMany(self, [new, "not-there"])
+
+    def _scenario(self) -> None:
+        chance = self.world.chance
+        kind = chance.choice(("alone", "batch", "batch", "storm")) if chance.random() < 0.95 else "storm"
+        self.world.note("scenario", kind)
+        if kind == "alone":
+            self._alone()
+        elif kind == "batch":
+            self._batch()
+        else:
+            self._storm()
+
+    # -- one after another, by the driver for single calls
+
+    def _alone(self) -> None:
+        chance, world = self.world.chance, self.world
+        settings = self.settings
+        self.network.window = max(settings.range.concurrency, settings.multipart.max_in_flight)
+        scope = Scope(world) if chance.random() < 0.3 else None
+        self._plan_end(scope)
+        token = cancel_scope.set(scope)
+        try:
+            for number in range(chance.randint(1, 6)):
+                operation = self._operation(number, alone=True)
+                try:
+                    operation.settle(operation.run(), None)
+                except (Exception, KeyboardInterrupt) as error:
+                    operation.settle(None, error)
+                    if isinstance(error, KeyboardInterrupt):
+                        break
+                self._check_time(operation)
+                self._check_uploads()
+                if scope is not None and scope.cancelled:
+                    break
+                if chance.random() < 0.2:
+                    world.pass_time(chance.choice((0.01, 1.0, 40.0)))
+        finally:
+            cancel_scope.reset(token)
+
+    def _plan_end(self, token: CancelToken | None) -> None:
+        """Perhaps a cancellation, or Ctrl-C, at some step or moment."""
+        chance, world = self.world.chance, self.world
+
+        def cancel() -> None:
+            assert token is not None
+            world.note("cancel")
+            if not self.cancelled:
+                self.cancelled, self.cancelled_at = True, world.now
+            token.cancel("as planned")
+
+        def interrupt() -> None:
+            world.note("interrupt")
+            self.interrupted = self.cancelled = self.network.interrupted = True
+            self.cancelled_at = world.now
+            raise KeyboardInterrupt
+
+        fate = chance.random()
+        if fate < 0.6:
+            return
+        event = cancel if token is not None and fate < 0.85 else interrupt
+        if event is cancel and chance.random() < 0.3:
+            world.after(chance.choice((0.0, 0.01, 0.5, 3.0)), event)
+        else:
+            world.at_step[int(2 ** chance.uniform(0, 9))] = event
+
+    def _check_time(self, operation: Operation) -> None:
+        """An operation keeps its time, or that for its end."""
+        limit = self.operation_timeout
+        took = operation.ended - operation.began - self.network.absent
+        if limit is not None and not self.cancelled and took > 2 * (limit + SLACK):  # the end of a failure has it again
+            operation.violate(f"it took {took:.2f} s, where an operation has {limit:g} s")
+        late = operation.ended - max(self.cancelled_at, operation.began) - self.network.absent
+        if self.cancelled and late > GRACE_SECONDS + SLACK:
+            operation.violate(f"it ended {late:.2f} s after it was cancelled")
+
+    # -- many at once, on a lane
+
+    def _batch(self) -> None:
+        chance = self.world.chance
+        width = chance.choice((1, 2, 4, 16))
+        wanted = [self._operation(number, alone=False) for number in range(chance.randint(1, 20))]
+        budget = chance.choice((1, 50_000, 1 << 30)) if chance.random() < 0.5 else None
+        self._run_batch(wanted, Admission(width, budget, adaptive=chance.random() < 0.5))
+
+    def _run_batch(self, wanted: list[Operation], admission: Admission) -> None:
+        self.network.window = admission.width
+        token = CancelToken()
+        self._plan_end(token)
+        started: list[Operation] = []
+
+        def calls() -> Iterator[Call[Any]]:
+            for operation in wanted:
+                started.append(operation)
+                yield operation.call()
+
+        def done(index: int, result: Any, error: BaseException | None) -> None:
+            wanted[index].settle(result, error)
+            self._check_time(wanted[index])
+
+        try:
+            run_calls(calls(), admission=admission, on_done=done, cancel=token, executor=InlineExecutor())
+        except KeyboardInterrupt:
+            if not self.interrupted:
+                raise
+        except TransferCancelledError:
+            if not self.cancelled:
+                raise
+        else:
+            for operation in started:
+                if operation.settled != 1 and not self.cancelled:
+                    operation.violate(f"it was started, and ended {operation.settled} times")
+            if len(started) < len(wanted) and not self.cancelled:
+                self.world.violate(f"{len(wanted) - len(started)} calls were never started")
+        late = self.world.now - self.cancelled_at - self.network.absent
+        if late > GRACE_SECONDS + SLACK:
+            self.world.violate(f"the batch ended {late:.2f} s after it was cancelled")
+        budget = admission.budget
+        if budget is not None and budget.in_flight and not self.cancelled:
+            self.world.violate(f"{budget.in_flight} bytes of the budget are still taken")
+
+    def _storm(self) -> None:
+        """Many requests fail at once: they do not come again at once."""
+        self._batch()
+
+    # -- what must be at the end
+
+    def _check_end(self, leased: int, uploads: set[str]) -> None:
+        world, network = self.world, self.network
+        self._check_uploads()
+        if network.descriptors.selectors:
+            world.violate(f"{len(network.descriptors.selectors)} selectors are open")
+        if self.interrupted:
+            self._let_go()  # frames of the interrupt may keep a connection that it met between two places
+        idle = {connection.sock.stream for made in pool._registry.values() for connection in made._idle}
+        for sock in list(network.descriptors.open.values()):
+            if sock not in idle:
+                world.violate(f"connection {sock.number} is neither idle nor closed")
+            elif sock.link is None or (sock.link.busy and not sock.link.broken):
+                world.violate(f"connection {sock.number} is idle in the middle of an exchange")
+        if len(idle) > self.settings.http.max_connections:
+            world.violate(f"{len(idle)} idle connections are kept")
+        if orphaned_uploads.known - uploads:
+            world.violate(f"uploads that are over are still known: {orphaned_uploads.known - uploads}")
+            orphaned_uploads.known -= orphaned_uploads.known - uploads
+        for operation in self.running:
+            operation.release()
+        self._check_leases(leased)
+
+    def _let_go(self) -> None:
+        for operation in self.running:
+            operation.error = None
+
+    def _check_leases(self, before: int) -> None:
+        self._let_go()
+        self._count, self.running = len(self.running), []
+        left = default_pool().stats().leased - before
+        if left:
+            gc.collect()
+            still = default_pool().stats().leased - before
+            self.world.violate(f"{left} buffers are leased, {still} after a collection")
+
+    def _check_uploads(self) -> None:
+        """No upload is left, unless the client has said so."""
+        told = [said for said in self.warnings.said if "upload" in said]
+        while_cleaning = self.interrupted and self.faults.happened  # perhaps an operation that had failed
+        if self.service.uploads and not told and not while_cleaning:
+            self.world.violate(f"uploads are left: {sorted(self.service.uploads)}")
+
+
+def run(seed: int) -> Result:
+    """Run the schedule of a seed."""
+    return Schedule(seed).run()

@@ -1,0 +1,40 @@
+"""A bounded number of schedules; ``SIMULATION_SEEDS=100000`` in the environment runs more of them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation import schedule
+from tests.simulation.run import replay_command
+
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
+_STRETCHES = 10
+#: Seeds that have shown a fault of the product, or of the simulation.
+FOUND = (
+    31, 66, 89, 101, 102, 110, 133, 181, 447, 455, 591, 639, 742, 933, 1114, 1156, 1187, 1362, 1486, 2194, 4066, 5607,
+)  # fmt: skip
+
+
+def check(seeds: range | tuple[int, ...]) -> None:
+    for seed in seeds:
+        result = schedule.run(seed)
+        assert not result.violations, "\n".join([*result.violations, replay_command(seed)])
+
+
+@pytest.mark.parametrize("stretch", range(_STRETCHES))
+def test_whatever_happens_between_client_and_service(stretch: int) -> None:
+    check(range(stretch * SEEDS // _STRETCHES, (stretch + 1) * SEEDS // _STRETCHES))
+
+
+def test_what_was_found_before() -> None:
+    check(FOUND)
+
+
+@pytest.mark.parametrize("seed", [3, 8, 57, 101])
+def test_a_seed_replays_exactly(seed: int) -> None:
+    first, second = schedule.run(seed), schedule.run(seed)
+    assert first.trace == second.trace
+    assert first.digest == second.digest
+    assert len(first.trace) > 2
