@@ -36,6 +36,7 @@ SMALL = 32 * 1024
 ALIGNMENT = 4096  # what O_DIRECT asks of lengths and offsets on any common device
 
 _DONT_NEED: int | None = getattr(mmap, "MADV_DONTNEED", None)  # read here: at exit a module may be empty already
+_SIZES = 1024  # how many sizes keep their class at hand
 _MAX = 1 << 48  # bytes; what a process can address at most
 _HUGE = 2 << 20  # the size of a huge page: what is mapped in these is asked for as such (docs/memory.md)
 #: Slabs smaller than this are cut from larger mappings. One each would exhaust vm.max_map_count, and the first touch of
@@ -70,21 +71,13 @@ class _SizeClass:
         self.take_idle = map(export, iter(self.idle.pop, None)).__next__
         self.take_cold = map(export, iter(self.cold.pop, None)).__next__
 
-    def lease(self) -> memoryview:
-        """A slab that nobody sees: the hottest one, or a new one."""
+    def take_new(self) -> Any:
+        """The exporter of a slab with fresh pages."""
         while True:
             try:
-                exporter = self.take_idle()
+                return self.take_cold()
             except IndexError:
-                try:
-                    exporter = self.take_cold()
-                except IndexError:
-                    self._map()
-                    continue
-            # The collector finalizes the members of a dead cycle first and takes it apart then. A slab would be in the
-            # pool while finalizers of the rest still read it, or even bring it back to life.
-            hide_from_collector(exporter)
-            return memoryview(exporter).cast("B")  # ctypes says '<B', which memoryview cannot index
+                self._map()
 
     def evict_oldest(self) -> bool:
         """Hand the pages of the slab that is idle longest to the kernel; False if no slab is idle."""
@@ -143,13 +136,15 @@ class _SizeClass:
 
 
 def _exporter_type(home: _SizeClass) -> Any:
-    give_back, settle = home.idle.append, home.pool._settle
+    give_back, pool, capacity = home.idle.append, home.pool, home.capacity
 
     def leave(exporter: Any, addressof: Callable[[Any], int] = ctypes.addressof) -> None:
         give_back(addressof(exporter))
-        settle()
+        pool._room -= capacity
+        if pool._room < 0:
+            pool._settle()
 
-    return type("Exporter", (ctypes.c_ubyte * home.capacity,), {"__slots__": (), "__del__": leave})
+    return type("Exporter", (ctypes.c_ubyte * capacity,), {"__slots__": (), "__del__": leave})
 
 
 def _map_private(length: int) -> tuple[mmap.mmap, int]:
@@ -211,7 +206,11 @@ class BufferPool:
             raise ConfigError(f"max_idle_bytes must be 0 or more, got {max_idle_bytes}")
         self._max_idle_bytes = max_idle_bytes
         self._classes: dict[int, _SizeClass] = {}
+        self._by_size: dict[int, _SizeClass] = {}  # the classes of sizes that were leased lately
         self._clock = itertools.count(1)
+        # Bytes that may surely come back before the idle ones are over the bound: what came back since they were
+        # counted, however much of it was leased again meanwhile.
+        self._room = 0
 
     @property
     def max_idle_bytes(self) -> int:
@@ -223,6 +222,7 @@ class BufferPool:
     @max_idle_bytes.setter
     def max_idle_bytes(self, value: int) -> None:
         self._max_idle_bytes = value
+        self._room = 0
 
     def lease(self, size: int) -> memoryview:
         """Writable memory of `size` bytes: format 'B', one dimension, page-aligned start, content undefined.
@@ -233,12 +233,17 @@ class BufferPool:
             ValueError: `size` is negative or absurd.
             MemoryError: the system has no memory of that size.
         """
-        if not 0 <= size <= _MAX:
-            raise ConfigError(f"the size of a buffer must be from 0 to {_MAX} bytes, got {size}")
-        capacity = _capacity(size)
-        home = self._classes.get(capacity) or self._new_class(capacity)
+        home = self._by_size.get(size) or self._class_of(size)
         home.last_used = next(self._clock)
-        return home.lease()[:size]
+        try:
+            exporter = home.take_idle()  # the hottest slab
+        except IndexError:
+            exporter = home.take_new()
+        # The collector finalizes the members of a dead cycle first and takes it apart then. A slab would be in the
+        # pool while finalizers of the rest still read it, or even bring it back to life.
+        hide_from_collector(exporter)
+        view = memoryview(exporter).cast("B")  # ctypes says '<B', which memoryview cannot index
+        return view if size == home.capacity else view[:size]
 
     def lease_aligned(self, size: int, alignment: int = ALIGNMENT) -> memoryview:
         """As `lease`, with the length rounded up to a multiple of `alignment` bytes: what O_DIRECT reads into.
@@ -275,14 +280,26 @@ class BufferPool:
         let go, since a first write to a page shared with the parent costs a copy, more than a fresh page does."""
         self.trim()
 
-    def _new_class(self, capacity: int) -> _SizeClass:
-        _ = self.max_idle_bytes  # known from now on: it may take reading files, which finalizers do not
-        return self._classes.setdefault(capacity, _SizeClass(self, capacity))
+    def _class_of(self, size: int) -> _SizeClass:
+        if not 0 <= size <= _MAX:
+            raise ConfigError(f"the size of a buffer must be from 0 to {_MAX} bytes, got {size}")
+        capacity = _capacity(size)
+        home = self._classes.get(capacity)
+        if home is None:
+            _ = self.max_idle_bytes  # known from now on: it may take reading files, which finalizers do not
+            home = self._classes.setdefault(capacity, _SizeClass(self, capacity))
+        if len(self._by_size) >= _SIZES:
+            self._by_size.clear()
+        self._by_size[size] = home
+        return home
 
     def _settle(self) -> None:
-        bound = self._max_idle_bytes
-        if bound is not None and self._idle_bytes() > bound:
+        bound = self._max_idle_bytes or 0
+        idle = self._idle_bytes()
+        if idle > bound:
             self.trim(bound)
+            idle = self._idle_bytes()
+        self._room = bound - idle
 
     def _idle_bytes(self) -> int:
         return sum([len(home.idle) * home.capacity for home in list(self._classes.values())])
