@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from s3dlio.engine.lanes import Lanes, started_of, within
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import renewed_in_child
+from s3dlio.net import system
+from s3dlio.net.connection import FAR_REQUESTS, SPIN_SECONDS
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane, Submission
 from s3dlio.stores.call import Call
@@ -35,7 +37,10 @@ class LoopLane(ResidentLane):
         super().__init__(window=window)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
-        self._closed = False
+        self._look_ends = 0.0
+        self._far = 0  # requests to send without looking for their answers: the last one was long in coming
+        #: It runs nothing any more.
+        self.closed = False
         self._inbox.rest()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._multiplexer.fileno(), self._on_ready)
@@ -53,6 +58,25 @@ class LoopLane(ResidentLane):
             self._deliver()
         if self._timer is None or self._idle_until is not None:
             self._arm()
+        if len(self._multiplexer.in_flight) == 1:
+            self._look_for_answer()
+
+    def _look_for_answer(self) -> None:
+        """Keep the loop turning, for the answer of a near server: as of ``Connection``, sleeping and waking a CPU takes
+        longer. What else the loop has to do runs meanwhile."""
+        if self._far:
+            self._far -= 1
+        else:
+            self._look_ends = system.perf_counter() + SPIN_SECONDS
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        if len(self._multiplexer.in_flight) != 1:
+            return
+        if system.perf_counter() < self._look_ends:
+            asyncio.get_running_loop().call_soon(self._look)
+        else:
+            self._far = FAR_REQUESTS
 
     def give_up(self, submission: Submission) -> None:
         """Give up what an operation has in flight, on the thread of the loop."""
@@ -90,21 +114,17 @@ class LoopLane(ResidentLane):
 
     def shut(self) -> None:
         """The event loop ends: give up everything, and let the connections go."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
         with contextlib.suppress(RuntimeError):  # no loop runs: it has forgotten its readers
             asyncio.get_running_loop().remove_reader(self._multiplexer.fileno())
         self.fail(TransferCancelledError("the event loop was closed"))
 
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
+        if not getattr(self, "closed", True):
             self._multiplexer.close()
 
 
@@ -139,12 +159,10 @@ class _Awaited(Submission):
         return steps if self._context is None else within(self._context, steps)
 
     def end(self, result: Any, error: BaseException | None) -> None:
-        if self.lane is self._home:
-            self._tell(result, error)
-        else:  # on the thread of another lane
-            self._home.post(partial(self._tell, result, error))
-
-    def _tell(self, result: Any, error: BaseException | None) -> None:
+        if self.lane is not self._home:  # on the thread of another lane
+            self.lane = self._home
+            self._home.post(partial(self.end, result, error))
+            return
         future = self.future
         if future.done():
             return
@@ -182,18 +200,28 @@ class LoopLanes:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLane] = weakref.WeakKeyDictionary()
         renewed_in_child(self)
 
-    async def perform(self, call: Call[T], width: int) -> T:
+    def lane(self) -> LoopLane | None:
+        """The lane of the running event loop; None where the loop watches no descriptors."""
+        loop = asyncio.get_running_loop()
+        lane = self._by_loop.get(loop)
+        if lane is not None and not lane.closed:
+            return lane
+        for other in [other for other in self._by_loop if other.is_closed()]:
+            self._by_loop.pop(other).shut()
+        with contextlib.suppress(NotImplementedError):
+            lane = self._by_loop[loop] = LoopLane(self._lanes.window)
+            return lane
+        return None
+
+    async def perform(self, call: Call[T], width: int, lane: LoopLane) -> T:
         """Run a call of a cloud store. When the task is cancelled, its request is given up, and its buffers are free
         when this has ended.
 
         Args:
             call: what to run.
             width: requests of it in flight, at most.
-
-        Raises:
-            NotImplementedError: the event loop watches no descriptors.
+            lane: of this event loop.
         """
-        lane = self._lane()
         submission = _Awaited(call, width, lane, self._lanes)
         if call.size > LARGE_WRITE:
             self._lanes.run(submission)
@@ -206,15 +234,6 @@ class LoopLanes:
                 await submission.given_up()
             raise
         return result
-
-    def _lane(self) -> LoopLane:
-        loop = asyncio.get_running_loop()
-        lane = self._by_loop.get(loop)
-        if lane is None or lane.closed:
-            for other in [other for other in self._by_loop if other.is_closed()]:
-                self._by_loop.pop(other).shut()
-            lane = self._by_loop[loop] = LoopLane(self._lanes.window)
-        return lane
 
     def renew(self) -> None:
         """In a forked child no event loop of the parent runs on."""

@@ -29,8 +29,8 @@ READ, WRITE = system.READ, system.WRITE
 
 _CAN_WAIT_ALL = sys.platform == "linux"
 #: How long a thread spins for an answer before it sleeps, and for how many requests it does not spin for a far server.
-_SPIN_SECONDS = 100e-6
-_FAR_REQUESTS = 15
+SPIN_SECONDS = 100e-6
+FAR_REQUESTS = 15
 
 #: Seconds; a poll takes its time-out as milliseconds in 31 bits.
 _LONGEST_WAIT = 86_400.0
@@ -298,13 +298,13 @@ class Connection:
             return None
         _spinning = True
         try:
-            receive, end = self.sock.recv_into, system.perf_counter() + _SPIN_SECONDS
+            receive, end = self.sock.recv_into, system.perf_counter() + SPIN_SECONDS
             while True:
                 try:
                     return int(receive(room, 0, socket.MSG_DONTWAIT))
                 except BlockingIOError:
                     if system.perf_counter() > end:
-                        self._far = _FAR_REQUESTS
+                        self._far = FAR_REQUESTS
                         return None
         finally:
             _spinning = False

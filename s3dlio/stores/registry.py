@@ -165,14 +165,14 @@ class Stores:
         if self._lanes is not None:
             self._lanes.close()
 
-    def is_open(self, uri: Any) -> bool:
-        """Whether ``find`` has nothing to open for a URI: no module to import, no file to read."""
+    def opened(self, uri: Any) -> tuple[ObjectStore, str] | None:
+        """As ``find``, where there is nothing to open for a URI: no module to import, no file to read."""
         if type(uri) is not str:
-            return False
+            return None
         slash = uri.find("/", uri.find("://") + 3)
-        if uri[:slash] in self._outer:
+        if self._outer and uri[:slash] in self._outer:
             slash = uri.find("/", slash + 1)
-        return uri[:slash] in self._seen
+        return self.find(uri) if uri[:slash] in self._seen else None
 
     def _parse(self, uri: str) -> tuple[ObjectStore, str]:
         location = parse(uri, azure_account=self.settings.azure.default_account)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from s3dlio.engine.session import Session
 from s3dlio.engine.threads import run
@@ -25,9 +25,11 @@ T = TypeVar("T")
 
 async def get(session: Session, uri: URI, conditions: Conditions) -> BytesView:
     """See ``objects.get``."""
-    store, key = await _find(session, uri)
+    store, key = session.stores.opened(uri) or await _opened(session, uri)
     sink = MemorySink()
-    await _perform(session, store, lambda: store.read_call(key, sink, conditions=conditions))
+    if not store.is_cloud:
+        return await run(lambda: store.get(key, conditions=conditions))
+    await _perform(session, store, store.read_call(key, sink, conditions=conditions))
     return sink.view()
 
 
@@ -35,13 +37,11 @@ async def get_range(
     session: Session, uri: URI, offset: int, length: int | None, conditions: Conditions
 ) -> BytesView:
     """See ``objects.get_range``."""
-    store, key = await _find(session, uri)
+    store, key = session.stores.opened(uri) or await _opened(session, uri)
+    if not store.is_cloud:
+        return await run(lambda: store.get_range(key, offset, length, conditions=conditions))
     sink = MemorySink()
-
-    def call() -> Call[ObjectMetadata]:
-        return store.read_call(key, sink, offset=offset, length=length, conditions=conditions)
-
-    await _perform(session, store, call)
+    await _perform(session, store, store.read_call(key, sink, offset=offset, length=length, conditions=conditions))
     return sink.view()
 
 
@@ -57,11 +57,13 @@ async def get_into(
 
 
 async def _get_into(session: Session, uri: URI, dst: Any, expected_len: int | None, conditions: Conditions) -> int:
-    store, key = await _find(session, uri)
+    store, key = session.stores.opened(uri) or await _opened(session, uri)
     view, exact = room_in(dst, expected_len)
+    if not store.is_cloud:
+        return await run(lambda: store.fill(key, view, exact, conditions), to_its_end=True)
     sink = BufferSink(view, exact=exact)
     try:
-        await _perform(session, store, lambda: store.read_call(key, sink, conditions=conditions))
+        await _perform(session, store, store.read_call(key, sink, conditions=conditions))
         return sink.size or 0
     finally:
         sink.release()
@@ -70,8 +72,11 @@ async def _get_into(session: Session, uri: URI, dst: Any, expected_len: int | No
 async def put(session: Session, uri: URI, data: Payload, options: PutOptions) -> None:
     """See ``objects.put_bytes``. When this has ended, by whatever, nothing exports ``data``."""
     try:
-        store, key = await _find(session, uri)
-        await _perform(session, store, lambda: store.write_call(key, as_source(data), options=options))
+        store, key = session.stores.opened(uri) or await _opened(session, uri)
+        if store.is_cloud:
+            await _perform(session, store, store.write_call(key, as_source(data), options=options))
+        else:
+            await run(lambda: store.put(key, data, options=options), to_its_end=True)
     except BaseException as error:
         let_go(error)
         raise
@@ -79,8 +84,10 @@ async def put(session: Session, uri: URI, data: Payload, options: PutOptions) ->
 
 async def head(session: Session, uri: URI, conditions: Conditions) -> ObjectMetadata:
     """See ``objects.head``."""
-    store, key = await _find(session, uri)
-    return await _perform(session, store, lambda: store.head_call(key, conditions=conditions))
+    store, key = session.stores.opened(uri) or await _opened(session, uri)
+    if not store.is_cloud:
+        return await run(lambda: store.head(key, conditions=conditions))
+    return await _perform(session, store, store.head_call(key, conditions=conditions))
 
 
 async def exists(session: Session, uri: URI) -> bool:
@@ -94,8 +101,11 @@ async def exists(session: Session, uri: URI) -> bool:
 
 async def delete(session: Session, uri: URI, version_id: str | None) -> None:
     """See ``objects.delete``, of exactly this object."""
-    store, key = await _find(session, uri)
-    await _perform(session, store, lambda: store.delete_call(key, version_id=version_id))
+    store, key = session.stores.opened(uri) or await _opened(session, uri)
+    if not store.is_cloud:
+        await run(lambda: store.delete(key, version_id=version_id))
+        return
+    await _perform(session, store, store.delete_call(key, version_id=version_id))
 
 
 def at_version(conditions: Conditions, version_id: str | None) -> Conditions:
@@ -103,19 +113,14 @@ def at_version(conditions: Conditions, version_id: str | None) -> Conditions:
     return conditions if version_id is None else replace(conditions, version_id=version_id)
 
 
-async def _find(session: Session, uri: URI) -> tuple[ObjectStore, str]:
-    stores = session.stores
-    if stores.is_open(uri):
-        return stores.find(uri)
-    return await run(lambda: stores.find(uri))
+async def _opened(session: Session, uri: URI) -> tuple[ObjectStore, str]:
+    return await run(lambda: session.stores.find(uri))
 
 
-async def _perform(session: Session, store: ObjectStore, make: Callable[[], Call[T]]) -> T:
-    """Run the call that ``make`` makes: on the event loop, or on a thread where the store blocks one."""
-    if isinstance(store, CloudStore):
-        call = make()
-        try:
-            return await session.loops.perform(call, store.width_of(call))
-        except NotImplementedError:  # an event loop that watches no descriptors, such as that of Windows
-            pass
-    return await run(lambda: store.execute(make()), to_its_end=True)
+def _perform(session: Session, store: ObjectStore, call: Call[T]) -> Awaitable[T]:
+    """Run a call of a cloud store on the event loop; on a thread, where the loop watches no descriptors (Windows)."""
+    cloud = cast(CloudStore, store)
+    loops = session.loops
+    if (lane := loops.lane()) is None:
+        return run(lambda: cloud.execute(call), to_its_end=True)
+    return loops.perform(call, cloud.width_of(call), lane)
