@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from s3dlio.engine.lanes import Lanes, started_of, within
+from s3dlio.engine.threads import threads
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import renewed_in_child
 from s3dlio.net import system
 from s3dlio.net.connection import FAR_REQUESTS, SPIN_SECONDS
+from s3dlio.net.message import Service
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane, Submission
+from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.stores.call import Call
 
 T = TypeVar("T")
@@ -30,11 +33,27 @@ T = TypeVar("T")
 LARGE_WRITE = 256 * 1024
 
 
+class _Carrier(SharingMultiplexer):
+    """Sends no request before its service is ready, since the event loop must not wait for credentials."""
+
+    hold: Callable[[PendingRequest], bool]
+
+    def start(self, pending: PendingRequest) -> None:
+        if pending.request.service.ready() or not self.hold(pending):
+            super().start(pending)
+
+
 class LoopLane(ResidentLane):
     """A lane that the running event loop runs, on the loop's thread."""
 
+    carrier: ClassVar[type[SharingMultiplexer]] = _Carrier
+    _multiplexer: _Carrier
+
     def __init__(self, window: int) -> None:
         super().__init__(window=window)
+        self._multiplexer.hold = self._hold
+        self._preparing: set[Service] = set()
+        self._waited: set[PendingRequest] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._look_ends = 0.0
@@ -77,6 +96,31 @@ class LoopLane(ResidentLane):
             asyncio.get_running_loop().call_soon(self._look)
         else:
             self._far = FAR_REQUESTS
+
+    def _hold(self, pending: PendingRequest) -> bool:
+        """Have credentials fetched on a thread, once for all requests that need them; False: this one has waited."""
+        if pending in self._waited:
+            self._waited.discard(pending)
+            return False
+        self._queue.held.append(pending)
+        service = pending.request.service
+        if service not in self._preparing:
+            self._preparing.add(service)
+            fetched = threads.submit(service.prepare)
+            fetched.add_done_callback(lambda future: self.post(lambda: self._go_on(service, future.exception())))
+        return True
+
+    def _go_on(self, service: Service, error: BaseException | None) -> None:
+        """The credentials are there, or are not to be had."""
+        self._preparing.discard(service)
+        held = [pending for pending in self._queue.held if pending.request.service is service]
+        self._queue.held = [pending for pending in self._queue.held if pending.request.service is not service]
+        if isinstance(error, Exception):
+            for pending in held:
+                self._on_end(pending, error)
+        else:
+            self._waited.update(held)
+            self._queue.ready.extend(held)
 
     def give_up(self, submission: Submission) -> None:
         """Give up what an operation has in flight, on the thread of the loop."""

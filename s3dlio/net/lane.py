@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net import system
@@ -29,7 +29,6 @@ from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.net.task import Done, Operation, Task, ask, ignore
 
 _END: tuple[int, Any] = (-1, None)
-
 #: How often deadlines and cancellation are checked, in seconds. All deadlines of a lane are alike and long, so going
 #: over the requests in flight costs less than a heap entry for every request.
 _CHECK_SECONDS = 0.1
@@ -47,6 +46,8 @@ class Lane:
         spare: gives other lanes, for large bodies (``net.balancer``).
     """
 
+    carrier: ClassVar[type[SharingMultiplexer]] = SharingMultiplexer
+
     def __init__(
         self, *, window: int, cancel: Cancellation | None = None, limit: AdaptiveLimit | None = None,
         started: float = 0.0, spare: Spare | None = None,
@@ -56,7 +57,7 @@ class Lane:
         self._started = started
         self._cancel = cancel
         self._limit = limit
-        self._multiplexer = SharingMultiplexer(self._on_end, self._on_more)
+        self._multiplexer = self.carrier(self._on_end, self._on_more)
         self._queue = PendingQueue()
         self._sets: deque[Task] = deque()  # tasks with more requests to start
         self._tasks: set[Task] = set()

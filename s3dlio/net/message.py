@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
@@ -13,6 +13,16 @@ from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryPolicy
 
 Headers = Sequence[tuple[str, str]]
+
+
+class CredentialSource(Protocol):
+    """What gives the credentials in force, and may have to fetch them."""
+
+    def __call__(self) -> Any:
+        """The credentials; it blocks while they are fetched."""
+
+    def ready(self) -> bool:
+        """Whether a call returns, or fails, at once."""
 
 
 class Signer(Protocol):
@@ -25,12 +35,29 @@ class Signer(Protocol):
 class Service:
     """Where the requests of a store go, and how: connections, signature, retries."""
 
-    __slots__ = ("policy", "pool", "signer")
+    __slots__ = ("_source", "policy", "pool", "signer")
 
     def __init__(self, pool: ConnectionPool, signer: Signer, policy: RetryPolicy) -> None:
         self.pool = pool
         self.signer = signer
         self.policy = policy
+        #: Where the signer's credentials come from; None: they are there.
+        self._source: CredentialSource | None = getattr(signer, "source", None)
+
+    def ready(self) -> bool:
+        """Whether a request can be sent without fetching credentials or reading certificates first."""
+        source, pool = self._source, self.pool
+        return (source is None or source.ready()) and (pool.trusts or not pool.secure)
+
+    def prepare(self) -> None:
+        """Fetch what is missing, or fail to; it blocks. Requests meet the same failure."""
+        if self.pool.secure:
+            from s3dlio.net.tls import client_context
+
+            self.pool.trusts = True
+            client_context(self.pool.http.ca_bundle)
+        if self._source is not None:
+            self._source()
 
 
 #: Called with the head of a successful answer and the length of its body (None: unknown). It begins the sink. It may

@@ -60,13 +60,15 @@ class PendingRequest:
 class PendingQueue:
     """What is not in flight: requests that only lack room in the window, and what waits for its time."""
 
-    __slots__ = ("_order", "ready", "timers")
+    __slots__ = ("_order", "held", "ready", "timers")
 
     def __init__(self) -> None:
         #: Requests to start, in order.
         self.ready: deque[PendingRequest] = deque()
         #: A heap of (moment, order, task, request): the next attempt of a request, or the end of a pause (None).
         self.timers: list[tuple[float, int, Any, PendingRequest | None]] = []
+        #: Requests that wait for what their service fetches first.
+        self.held: list[PendingRequest] = []
         self._order = itertools.count()
 
     def delay(self, seconds: float, task: Any, pending: PendingRequest | None) -> None:
@@ -82,9 +84,10 @@ class PendingQueue:
 
     def remove(self, task: Any) -> int:
         """Forget everything of a task; returns how much there was."""
-        before = len(self.timers) + len(self.ready)
+        before = len(self.timers) + len(self.ready) + len(self.held)
+        self.held = [pending for pending in self.held if pending.task is not task]
         self.timers = [timer for timer in self.timers if timer[2] is not task]
         heapq.heapify(self.timers)
         for pending in [pending for pending in self.ready if pending.task is task]:
             self.ready.remove(pending)
-        return before - len(self.timers) - len(self.ready)
+        return before - len(self.timers) - len(self.ready) - len(self.held)

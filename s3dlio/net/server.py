@@ -32,6 +32,8 @@ class Server:
 
     def __init__(self, scheme: str, host: str, port: int | None, http: HttpSettings) -> None:
         self.secure = scheme == "https"
+        #: The certificates to trust have been read, or could not be.
+        self.trusts = False
         self.scheme = scheme
         self.host = host.strip("[]")
         self.port = port or (443 if self.secure else 80)

@@ -182,6 +182,7 @@ class BearerRenderer(HeadRenderer):
     def __init__(self, host: str, target_prefix: str, user_agent: str, token: Callable[[], str]) -> None:
         super().__init__(host, target_prefix, user_agent)
         self._token = token
+        self.source = token if hasattr(token, "ready") else None
 
     def _proof(self, request: Request, stamp: _Stamp, length: int) -> str:
         return f"authorization: Bearer {self._token()}\r\n"

@@ -77,6 +77,11 @@ class Tokens(Generic[T]):
             self._renew_in_background()
         return token.value
 
+    def ready(self) -> bool:
+        """Whether there is a token for the next request, so that a call does not wait for one."""
+        token = self._token
+        return token is not None and token.expires - time.time() >= self._last
+
     def __repr__(self) -> str:
         return "<Tokens ***>"
 

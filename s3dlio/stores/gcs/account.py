@@ -122,6 +122,7 @@ class BearerSigner:
     def __init__(self, pool: ConnectionPool, token: Callable[[], str] | None, user_project: str | None) -> None:
         self._prefix = pool.target_prefix
         self._token = token
+        self.source = token if hasattr(token, "ready") else None
         paying = f"x-goog-user-project: {user_project}\r\n" if user_project else ""
         self._common = f"host: {pool.host_header}\r\n{paying}user-agent: {USER_AGENT}\r\n"
 

@@ -79,6 +79,21 @@ class CredentialProvider:
                 return self._asked_for()
         raise PermissionDeniedError(failed.reason, hint=failed.hint)
 
+    def ready(self) -> bool:
+        """Whether a call returns at once: the keys are known and good, or were not to be had a moment ago."""
+        if self._are_set():
+            return True
+        found, failed = self._found, self._failed
+        if found is None:
+            return failed is not None and time.monotonic() <= failed.at + _LOOK_AGAIN
+        needs = getattr(found, "refresh_needed", None)
+        return needs is None or not needs(60)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether keys may have to be fetched, now or later."""
+        return not self._are_set()
+
     def _are_set(self) -> bool:
         """The settings hold keys. A profile that the program names wins over keys in the environment, as with boto3."""
         s3, settings, explicit = self._settings.s3, self._settings, ("argument", "configure()")

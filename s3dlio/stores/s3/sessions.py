@@ -41,7 +41,7 @@ class Session:
         self._path = path
         self._uri = uri
         self._made = 0.0
-        self._tokens = Tokens(self._make, ahead=_AHEAD, last=_LAST)
+        self.tokens = Tokens(self._make, ahead=_AHEAD, last=_LAST)
 
     def credentials(self) -> Credentials:
         """The keys for the next request.
@@ -49,12 +49,12 @@ class Session:
         Raises:
             PermissionDeniedError: the service makes no session.
         """
-        return self._tokens()
+        return self.tokens()
 
     def forget(self) -> None:
         """Make a new session at the next request, unless this one is new: the service has refused its keys."""
         if time.monotonic() - self._made > _YOUNG:
-            self._tokens.forget()
+            self.tokens.forget()
 
     def _make(self) -> Token[Credentials]:
         request = Request(self._service, "GET", f"{self._path}/", "session=")
@@ -113,6 +113,7 @@ class SessionSigner(SigV4Signer):
     def __init__(self, session: Session, host: str, target_prefix: str, region: str, *rest: Any) -> None:
         super().__init__(host, target_prefix, region, session.credentials, *rest)
         self._session = session
+        self.source = session.tokens
 
     def forget_credentials(self) -> None:
         self._session.forget()

@@ -104,6 +104,8 @@ class SigV4Signer:
         self.skew = 0.0
         self._prefix = target_prefix
         self._credentials = credentials
+        #: See :class:`s3dlio.net.message.Service`; keys that are set are there.
+        self.source = credentials if getattr(credentials, "fetches", False) else None
         self._sign_payload = sign_payload
         self._user_agent = user_agent
         self._stamp: _Stamp | None = None
