@@ -88,7 +88,7 @@ class ResidentLane(Lane):
         self._closing = False
         self._idle_until: float | None = None  # when it has something to do about its idle connections
         self._keeps = True
-        self._inbox = self.open_inbox()
+        self._inbox = self._multiplexer.open_inbox()
         #: Have a function run on the lane's thread, soon; False where the lane has ended. From any thread.
         self.post = self._inbox.post
         #: Seconds that its thread has computed; and that it has waited for its sockets, from when it first carried
