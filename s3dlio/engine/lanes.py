@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import ForkLock, renewed_in_child
-from s3dlio.hardware import available_cpus
+from s3dlio.hardware import usable_cpus
 from s3dlio.net import system
 from s3dlio.net.resident import ResidentLane, Submission
 from s3dlio.stores.call import Call
@@ -159,7 +159,7 @@ class Lanes:
         """
         with self._lock:
             lanes = [lane for lane, thread in self._threads.items() if thread.is_alive()]
-            if taken >= max(1, available_cpus() - 1):
+            if taken >= max(1, usable_cpus() - 1):
                 return None
             if taken < len(lanes):
                 return lanes[-1 - taken]

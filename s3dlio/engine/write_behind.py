@@ -15,7 +15,7 @@ from collections import deque
 from types import TracebackType
 
 from s3dlio.foreign_errors import local_error
-from s3dlio.hardware import available_cpus
+from s3dlio.hardware import usable_cpus
 from s3dlio.memory.libc import allocate, pwrite_full
 from s3dlio.memory.sinks import FileSink
 
@@ -23,8 +23,6 @@ from s3dlio.memory.sinks import FileSink
 _DEPTH = 4
 #: Files larger than this (bytes) get their room at once.
 _LARGE = 256 * 1024
-#: A single CPU would only be handed around.
-_HELPS = available_cpus() > 1
 
 
 class WriteBehind:
@@ -34,7 +32,7 @@ class WriteBehind:
         self._changed = threading.Condition()
         self._jobs: deque[tuple[BehindSink, memoryview, int]] = deque()
         self._thread: threading.Thread | None = None
-        self._closed = not _HELPS
+        self._closed = usable_cpus() < 2  # a single CPU would only be handed around
 
     def sink(self, fd: int, path: str = "") -> BehindSink:
         """A sink for one file, to be used as a context; ``path`` is for messages."""

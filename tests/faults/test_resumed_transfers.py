@@ -237,7 +237,7 @@ def test_concurrent_ranges_of_a_cloud_are_kept_and_completed(
         assert progress.done.wait(60)
         return write(fd, data, position)
 
-    monkeypatch.setattr(write_behind, "_HELPS", slow)
+    monkeypatch.setattr(write_behind, "usable_cpus", lambda: 2 if slow else 1)
     monkeypatch.setattr(write_behind, "pwrite_full", late)
     monkeypatch.setattr(lane, "_CHECK_SECONDS", 0.0)  # the cancellation is noticed before the next bytes arrive
     ranges = {"chunk": MIB, "threshold": MIB, "concurrency": 4}

@@ -39,7 +39,7 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lanes]:
     """Lanes for a machine with four CPUs, of which every one counts as busy: whatever can move does."""
     for name, number in {"_BUSY": -1.0, "_COMPUTING": -1.0, "_EACH": 1, "_LOOK": 0.0, "_REST": 0.0}.items():
         monkeypatch.setattr(balancer, name, number)
-    monkeypatch.setattr(engine_lanes, "available_cpus", lambda: 4)
+    monkeypatch.setattr(engine_lanes, "usable_cpus", lambda: 4)
     lanes = Lanes(window=8)
     yield lanes
     lanes.close()

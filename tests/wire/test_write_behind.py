@@ -33,7 +33,7 @@ BODY = os.urandom(256 * 1024) * 42  # 10.5 MiB: stages, and a rest
 @pytest.fixture(autouse=True)
 def _helps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On a machine with one CPU, too; and no stage is lost."""
-    monkeypatch.setattr(behind, "_HELPS", True)
+    monkeypatch.setattr(behind, "usable_cpus", lambda: 2)
     before = default_pool().stats().leased
     yield
     gc.collect()
@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_with_the_object_and_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if failing == "the receiver":
-        monkeypatch.setattr(behind, "_HELPS", False)
+        monkeypatch.setattr(behind, "usable_cpus", lambda: 1)
         monkeypatch.setattr("s3dlio.memory.sinks.pwrite_full", full)
     else:
         monkeypatch.setattr(behind, "pwrite_full" if failing == "the writer" else "allocate", full)
