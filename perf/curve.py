@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,11 +29,17 @@ from tests.servers.nginx import NginxServer
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = [1 << power for power in range(10, 27)]
-#: What is done: a verb, how many are in flight, and how it is called in the tables.
-WAYS = {"get": "get_many", "read": "get_many_stats", "put": "put_many", "stat": "stat, one by one"}
-#: A job has so many bytes in memory at a time, at most; the pool of the library keeps twice as much.
-_IN_MEMORY = 256 * MIB
-_MOST = 2000
+#: What is done, and how it is called in the tables.
+WAYS = {
+    "get": "get_many", "read": "get_many_stats", "put": "put_many",
+    "one": "get, one by one", "stat": "stat, one by one",
+}  # fmt: skip
+#: What is done one after the other, and by which verb of a worker.
+SINGLE = {"one": "get", "stat": "stat"}
+#: A job reads so many bytes, in at least 4 and at most 2,000 objects: more than the caches of most CPUs, and less than
+#: the library's pool keeps.
+_BYTES = 128 * MIB
+_LEAST, _MOST = 4, 2000
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contenders.append(replace(OURS, name="before", checkout=str(options.before.resolve())))
     points = []
     with NginxServer() as server:
-        _fill(server, options.sizes)
-        for scheme in options.clouds:
-            for verb in options.verbs:
-                points += _curve(server, scheme, verb, options, contenders)
+        clouds_too(server)
+        for size in options.sizes:
+            _fill(server, size)
+            for scheme in options.clouds:
+                for verb in options.verbs:
+                    points.append(_measure(server, scheme, verb, size, options, contenders))
+            shutil.rmtree(server.root / "bucket")
+    points.sort(key=lambda point: (options.clouds.index(point.scheme), options.verbs.index(point.verb)))
     say("")
     print(report.machine())
     print(report.plain(table(points)))
@@ -97,42 +108,39 @@ def shown(size: int) -> str:
     return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB" if size >= KIB else f"{size} B"
 
 
-def _count(size: int, in_flight: int) -> int:
+def _count(size: int) -> int:
     """How many objects of a size there are, and a job reads."""
-    return max(min(_MOST, _IN_MEMORY // size), min(in_flight, 4))
+    return max(min(_MOST, _BYTES // size), _LEAST)
 
 
-def _fill(server: NginxServer, sizes: Sequence[int]) -> None:
-    """For each size many names of one file: the server's memory holds it once."""
-    for size in sizes:
-        server.add_object(f"bucket/{size}/0", os.urandom(min(size, MIB)) * max(1, size // MIB))
-        first = server.root / f"bucket/{size}/0"
-        for number in range(1, _count(size, 4)):
-            (first.parent / str(number)).hardlink_to(first)
-    clouds_too(server)
+def _fill(server: NginxServer, size: int) -> None:
+    """The objects of one size. Each is a file of its own: what one of a few files holds stays in the CPU's cache, and
+    copying it would cost less than elsewhere."""
+    data = os.urandom(size)
+    for number in range(_count(size)):
+        server.add_object(f"bucket/{size}/{number}", data)
 
 
-def _curve(
-    server: NginxServer, scheme: str, verb: str, options: argparse.Namespace, contenders: Sequence[Contender]
-) -> list[Point]:
-    points = []
+def _measure(
+    server: NginxServer, scheme: str, verb: str, size: int, options: argparse.Namespace,
+    contenders: Sequence[Contender],
+) -> Point:  # fmt: skip
     with ExitStack() as stack:
         target = Target(scheme, server.endpoint, "bucket")
         workers = {each.name: stack.enter_context(Worker(each, target)) for each in contenders}
-        for size in options.sizes:
-            prefix = "put/" if verb == "put" else f"{size}/"
-            count = _count(size, options.in_flight)
-            job = Job(verb, prefix, count, size, 1 if verb == "stat" else options.in_flight)
-            for worker in workers.values():
-                for _ in range(2):  # connections, and memory that is touched for the first time
-                    worker.do(job)
-            point = Point(verb, scheme, size, {name: [] for name in workers})
-            for number in range(options.rounds):
-                say(f"{point.name}: round {number + 1} of {options.rounds}")
-                for name, worker in workers.items() if number % 2 else reversed(workers.items()):
-                    point.costs[name].append(worker.do(job))
-            points.append(point)
-    return points
+        prefix = f"put-{size}/" if verb == "put" else f"{size}/"
+        job = Job(verb, prefix, _count(size), size, 1 if verb in SINGLE else options.in_flight)
+        if verb in SINGLE:
+            job = replace(job, verb=SINGLE[verb])
+        for worker in workers.values():
+            for _ in range(2):  # connections, and memory that is touched for the first time
+                worker.do(job)
+        point = Point(verb, scheme, size, {name: [] for name in workers})
+        for number in range(options.rounds):
+            say(f"{point.name}: round {number + 1} of {options.rounds}")
+            for name, worker in workers.items() if number % 2 else reversed(workers.items()):
+                point.costs[name].append(worker.do(job))
+    return point
 
 
 def _each(costs: Sequence[Cost], what: str) -> float:
