@@ -60,6 +60,21 @@ class Balancer:
         self._carriers: list[Carrier] = []
         self._looked = 0.0
         self._sampled: list[tuple[float, float]] = []  # seconds waited and computed by this lane and each carrier
+        if spare is not None:
+            multiplexer.timed = True
+            self._sample(system.monotonic())
+
+    def _place(self, pending: PendingRequest) -> bool:
+        """The head of a large body has come, or more of it: whether another lane, which has less to do, takes it."""
+        if pending.back is not None or not self._carriers or pending.exchange is None or pending.exchange.more:
+            return False
+        counts = dict.fromkeys(self._carriers, 0)
+        for lent in self._multiplexer.lent:
+            if lent.carrier in counts:
+                counts[lent.carrier] += 1
+        carrier, count = min(counts.items(), key=_load)
+        own = sum(map(_moves, self._multiplexer.in_flight.values()))
+        return count < own + self._ahead() and self._multiplexer.lend(pending, carrier, self._returned)
 
     def look(self, now: float) -> None:
         """See whether more lanes, or fewer, pay, and spread what is under way."""
@@ -79,6 +94,7 @@ class Balancer:
                 del self._carriers[-1], self._sampled[-1]
         if self._carriers and own:
             self._spread(own)
+        self._multiplexer.on_large = self._place if self._carriers else None
         self.look_at = now + _LOOK
 
     def _sample(self, now: float) -> tuple[float, float] | None:
@@ -100,6 +116,12 @@ class Balancer:
             if carrier is None or carrier in self._carriers:
                 return
             self._carriers.append(carrier)
+            self._sampled.append((carrier.waited(), carrier.computed()))
+
+    def _ahead(self) -> int:
+        """How many bodies fewer this lane carries itself than others do: it also begins requests and ends them, and
+        several lanes would wait while it copies."""
+        return min(1, len(self._carriers) - 1)
 
     def _spread(self, own: list[PendingRequest]) -> None:
         """Hand bodies over until no lane has more to move than another, by less than one body."""
@@ -108,6 +130,7 @@ class Balancer:
             if pending.carrier in loads:
                 loads[pending.carrier] += _bytes_of(pending)
         here = sum(map(_bytes_of, own))
+        here += self._ahead() * here // len(own)
         for pending in own:
             carrier, load = min(loads.items(), key=_load)
             size = _bytes_of(pending)

@@ -101,7 +101,7 @@ class Exchange(Outgoing):
     @property
     def is_large(self) -> bool:
         """Much of the body is still to come, or the head has asked for more requests."""
-        return bool(self.more) or (self._place is not None and len(self._place) >= LARGE)
+        return self._left >= LARGE or bool(self.more)
 
     def use_scratch(self, scratch: bytearray) -> None:
         """Go on in other scratch memory: with another driver."""
