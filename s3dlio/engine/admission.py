@@ -30,6 +30,8 @@ def check_width(max_in_flight: Any, *aliases: Any) -> int:
         TypeError: it is no integer.
         ConfigError: it is less than 1.
     """
+    if type(max_in_flight) is int and max_in_flight > 0 and aliases.count(None) == len(aliases):
+        return max_in_flight
     for alias in aliases:
         max_in_flight = max_in_flight if alias is None else alias
     if isinstance(max_in_flight, bool) or not hasattr(max_in_flight, "__index__"):

@@ -143,6 +143,8 @@ class Stores:
         if not uris:
             return [], []
         store, key = self.find(uris[0])
+        if len(uris) == 1:
+            return [store], [key]
         cut = len(uris[0]) - len(key)
         start, separators = f"\0{uris[0][:cut]}", len(uris) - 1
         joined = "\0".join(uris)

@@ -131,7 +131,8 @@ class Outcomes:
                 range(begun, len(items)), run, width=width, cancel=self.cancel, executor=session.executor,
                 loops=usable_cpus() if bulky else 1,
             )  # fmt: skip
-        self._end()
+        if self.errors or self.cancel.cancelled:
+            self._end()
 
     def _begin(self, do: Callable[[A], Any], items: Sequence[A]) -> int:
         """Do the first items, one after another, until that takes long; returns how many are over. Most batches of so
@@ -188,26 +189,25 @@ class _Sizes(Outcomes):
             self.fail(index, error)
 
 
-def _targets(session: Session, uris: Sequence[str], operation: str) -> tuple[list[ObjectStore], list[str]]:
-    """Stores and keys of all URIs, looked at before the first request.
+def _targets(
+    session: Session, uris: Sequence[str], operation: str
+) -> tuple[list[ObjectStore], list[str], BlockingStore | None]:
+    """Stores and keys of all URIs, looked at before the first request; and the store of all of them, where it is one,
+    and does not wait, for requests or otherwise.
 
     Raises:
         InvalidURIError: one of them is no URI, or names no object.
     """
     stores, keys = session.stores.find_all(uris)
-    if len(set(stores)) == 1:
-        stores[0].check_keys(keys, operation)
-    else:
+    kinds = set(stores)
+    if len(kinds) != 1:
         for store, key in zip(stores, keys, strict=True):
             store.check_key(key, operation)
-    return stores, keys
-
-
-def _plain_store(stores: Sequence[ObjectStore]) -> BlockingStore | None:
-    """The store of all items, where it is one, and does not wait, for requests or otherwise."""
-    found = set(stores)
-    store = found.pop() if len(found) == 1 else None
-    return store if isinstance(store, BlockingStore) and not (store.waits or store.is_cloud) else None
+        return stores, keys, None
+    store = kinds.pop()
+    store.check_keys(keys, operation)
+    plain = not (store.is_cloud or store.waits) and isinstance(store, BlockingStore)
+    return stores, keys, store if plain else None  # type: ignore[return-value]
 
 
 def get_many(
@@ -221,8 +221,8 @@ def get_many(
     """
     once = dict.fromkeys(uris)
     unique = uris if len(once) == len(uris) else list(once)
-    stores, keys = _targets(session, unique, "GET")
-    if store := _plain_store(stores):
+    stores, keys, store = _targets(session, unique, "GET")
+    if store is not None:
         outcomes = Outcomes(unique, "GET", keep_going=keep_going)
         outcomes.run_each(store.get, keys, session, width, store.size_hint)
     else:
@@ -244,8 +244,8 @@ def get_many(
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
-    stores, keys = _targets(session, uris, "GET")
-    if store := _plain_store(stores):
+    stores, keys, store = _targets(session, uris, "GET")
+    if store is not None:
         outcomes = Outcomes(uris, "GET")
         outcomes.run_each(store.drain, keys, session, width, store.size_hint)
     else:
@@ -266,9 +266,9 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
         BatchError: it failed for one of them; the first failure stops the rest.
     """
     unique = list(dict.fromkeys(uris))
-    stores, keys = _targets(session, unique, "HEAD")
+    stores, keys, store = _targets(session, unique, "HEAD")
     heads = Outcomes(unique, "HEAD")
-    if store := _plain_store(stores):
+    if store is not None:
         heads.run_each(store.head, keys, session, width)
     else:
         heads.run(stores, lambda index: stores[index].head_call(keys[index]), session, width)
@@ -286,16 +286,16 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
         InvalidURIError: a URI is none, or names no object.
         BatchError: writes failed; the first failure stops the rest.
     """
-    uris, stores, keys, sources = checked_writes(session, items)
+    uris, stores, keys, sources, store = checked_writes(session, items)
 
     def call(index: int) -> Call[Any]:
         return stores[index].write_call(keys[index], sources[index])
 
     outcomes = Outcomes(uris, "PUT")
     try:
-        if store := _plain_store(stores):
+        if store is not None:
             outcomes.run_each(
-                lambda index: store.execute(call(index)), range(len(uris)), session, width,
+                lambda index: call(index).run(), range(len(uris)), session, width,
                 lambda index: sources[index].size,
             )  # fmt: skip
         else:
@@ -306,8 +306,8 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
 
 def checked_writes(
     session: Session, items: Iterable[Sequence[Any]]
-) -> tuple[list[str], list[ObjectStore], list[str], list[Source]]:
-    """The URIs, stores, keys and sources of (URI, payload) pairs.
+) -> tuple[list[str], list[ObjectStore], list[str], list[Source], BlockingStore | None]:
+    """The URIs, stores, keys and sources of (URI, payload) pairs; and the store, as of :func:`_targets`.
 
     Raises:
         TypeError, InvalidURIError: as of :func:`put_many`.
@@ -321,8 +321,8 @@ def checked_writes(
         except TypeError as error:
             raise TypeError(f"item {index} ({uri}): {error}") from error
         uris.append(uri)
-    stores, keys = _targets(session, uris, "PUT")
-    return uris, stores, keys, sources
+    stores, keys, store = _targets(session, uris, "PUT")
+    return uris, stores, keys, sources, store
 
 
 def _pair(index: int, item: Any) -> tuple[str, Payload]:

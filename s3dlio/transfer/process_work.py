@@ -164,7 +164,7 @@ def get_many_stats(session: Session, uris: Sequence[str], width: int, procs: int
 
 def put_many(session: Session, items: Iterable[Sequence[Any]], width: int, procs: int) -> None:
     """As of :mod:`s3dlio.transfer.many`; payloads are copied once, to where a worker sees them."""
-    uris, stores, _, sources = checked_writes(session, items)
+    uris, stores, _, sources, _ = checked_writes(session, items)
     for store in set(stores):
         refuse_memory(store)
     pairs = list(zip(uris, sources, strict=True))
