@@ -118,7 +118,7 @@ class Replacement:
         self._beneath = beneath
         self._create_only = create_only
         self._durable = durable
-        self._pid = os.getpid()
+        self._process = _token
         self._made: list[str] = []
         self.path, existing = _examine(path) if beneath is None else _examine_beneath(beneath, path)
         self.replaces = existing is not None
@@ -232,7 +232,7 @@ class Replacement:
             if self.fd >= 0:
                 self._close()
         finally:
-            if os.getpid() == self._pid and not self._over:
+            if self._process is _token and not self._over:
                 if not self.keep:
                     self._remove()
                 self._over = True

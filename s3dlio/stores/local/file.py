@@ -105,7 +105,9 @@ class FileStore(LocalStore):
             allocate(fd, size)
         whole = source.whole()
         if whole is not None:
-            pwrite_full(fd, whole, 0)
+            done = os.write(fd, whole) if size < _CHUNK else 0  # one call, and mostly enough
+            if done < size:
+                pwrite_full(fd, whole[done:], done)
         elif isinstance(source, FileSource):
             copied = copy_range(source.fd, fd, size, source.offset)
             if copied < size:
