@@ -104,7 +104,8 @@ class MultipartSettings(Section):
         "S3DLIO_DISABLE_MULTIPART", "S3DLIO_MULTIPART_THRESHOLD_MB"
     )  # fmt: skip
     part_size: int = setting(
-        16 * MiB, size(5 * MiB), "bytes of one part (more where 10,000 parts would not do)",
+        16 * MiB, size(5 * MiB), "bytes of one part; unless set, more where the service is far away and "
+        "quick, and always more where 10,000 parts would not do",
         "S3DLIO_MULTIPART_PART_SIZE_MB"
     )  # fmt: skip
     max_in_flight: int = setting(

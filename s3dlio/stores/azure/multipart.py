@@ -16,6 +16,7 @@ from typing import Any
 
 from s3dlio.errors import PreconditionFailedError, ProtocolError, S3dlioError
 from s3dlio.memory.sources import MemorySource, Source
+from s3dlio.net import system
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.azure import crc64, failures, headers, xml
@@ -24,7 +25,7 @@ from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import failures as answers
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import base64_of, update
-from s3dlio.stores.cloud.part_size import part_size_for
+from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.writer import UploadState
 from s3dlio.types import PutOptions, PutResult
@@ -138,7 +139,8 @@ def write(
     service: AzureService, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
     """Write a large blob in concurrent blocks. With ``resume``, those that an earlier write staged need not be sent."""
-    size = part_size_for(source.size, service.settings.multipart.part_size, MAX_BLOCKS)
+    measured = service.measured
+    size = effective_part_size(source.size, service.settings, MAX_BLOCKS, measured)
     upload = BlockUpload(service, key, options)
     if resume is not None:
         size = (yield from upload.resume(source.size, resume)) or size
@@ -154,11 +156,14 @@ def write(
                 update(upload.digest, part)
             if not upload.has(number):
                 sent.append(number)
-                yield upload.part(number, part, None)
+                yield measured.timed(upload.part(number, part, None), part.size)
 
     responses = yield requests()
     if len(responses) != len(sent):
         raise ProtocolError("some blocks were not staged")
     for number, response in zip(sent, responses, strict=True):
         upload.note(number, response)
-    return (yield from upload.complete(source.size))
+    began = system.monotonic()
+    result = yield from upload.complete(source.size)
+    measured.answered(system.monotonic() - began)
+    return result

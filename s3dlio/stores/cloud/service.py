@@ -19,6 +19,7 @@ from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.answer_check import Api
+from s3dlio.stores.cloud.part_size import Measured
 from s3dlio.stores.cloud.write_outcome import Marked
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
@@ -47,6 +48,7 @@ class CloudService(ABC):
     def __init__(self, root: str, settings: Settings) -> None:
         self.root = root
         self.settings = settings
+        self.measured = Measured()
 
     @property
     @abstractmethod

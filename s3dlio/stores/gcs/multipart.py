@@ -15,12 +15,13 @@ from typing import NamedTuple
 from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
+from s3dlio.net import system
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
-from s3dlio.stores.cloud.part_size import part_size_for
+from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.gcs import headers, listing, uploads
 from s3dlio.stores.gcs.batch_delete import MAX_REQUESTS, JsonBatches
 from s3dlio.stores.gcs.copying import MAX_COMPOSED, compose_request
@@ -223,7 +224,8 @@ def write(
     resume: UploadState | None = None,
 ) -> Steps[PutResult]:
     """Write a large object in concurrent parts; a failure removes the parts, unless the write may continue later."""
-    size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
+    measured = service.measured
+    size = effective_part_size(source.size, service.settings, MAX_PARTS, measured)
     upload = CompositeUpload(service, batches, key, options)
     if resume is not None:
         size = (yield from upload.resume(source, resume)) or size
@@ -235,13 +237,17 @@ def write(
                 return
             if upload.has(number):
                 continue
-            yield upload.part(number, source.part(start, min(size, source.size - start)), None)
+            part = source.part(start, min(size, source.size - start))
+            yield measured.timed(upload.part(number, part, None), part.size)
 
     try:
         responses: Sequence[Response] = yield requests()
         for number, response in zip(upload.sent(), responses, strict=not upload.refused):
             upload.note(number, response)
-        return (yield from upload.complete(source.size))
+        began = system.monotonic()
+        result = yield from upload.complete(source.size)
+        measured.answered(system.monotonic() - began)
+        return result
     except GeneratorExit:
         raise  # no driver is left that could send the clean-up
     except BaseException as error:

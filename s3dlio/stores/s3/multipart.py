@@ -18,7 +18,7 @@ from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import crc32c_of
-from s3dlio.stores.cloud.part_size import part_size_for
+from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphaned_uploads, resuming, xml
 from s3dlio.stores.s3.account import TRANSIENT_CODES
@@ -102,6 +102,7 @@ class MultipartUpload:
                 yield from orphaned_uploads.abort_unknown(self._service, self._key, asked, now, lost, late=late)
             raise
         self._id = upload_id
+        self._service.measured.answered(system.monotonic() - asked)
         orphaned_uploads.known.add(upload_id)
         if response.attempts > 1:
             self._in_doubt = (asked, system.monotonic(), response.attempts - 1)
@@ -259,7 +260,8 @@ def write(
     service: S3Service, key: str, source: Source, options: PutOptions, resume: UploadState | None = None
 ) -> Steps[PutResult]:
     """Write a large object in concurrent parts; nothing is left of it after a failure, unless it may go on later."""
-    size = part_size_for(source.size, service.settings.multipart.part_size, MAX_PARTS)
+    measured = service.measured
+    size = effective_part_size(source.size, service.settings, MAX_PARTS, measured)
     upload = MultipartUpload(service, key, options)
     if resume is not None:
         found = yield from resuming.resume(service, key, source, options, resume)
@@ -272,7 +274,8 @@ def write(
             if upload.has(number):
                 continue
             part = source.part(start, min(size, source.size - start))
-            yield upload.part(number, part, crc32c_of(part) if service.sends_checksums else None)
+            request = upload.part(number, part, crc32c_of(part) if service.sends_checksums else None)
+            yield measured.timed(request, part.size)
 
     return (yield from run(upload, requests(), source.size, resume, size))
 
