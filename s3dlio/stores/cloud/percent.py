@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from s3dlio.errors import InvalidURIError
@@ -37,10 +38,11 @@ def encode_query(parameters: Sequence[tuple[str, str]]) -> str:
     Raises:
         InvalidURIError: as of :func:`encode_key`.
     """
-    pairs = sorted((_encoded(name, _UNRESERVED), _encoded(value, _UNRESERVED)) for name, value in parameters)
+    pairs = sorted([(encode_segment(name), encode_segment(value)) for name, value in parameters])
     return "&".join([f"{name}={value}" for name, value in pairs])
 
 
+@lru_cache(maxsize=32)  # the lists of fields that each request asks for
 def _encoded(text: str, safe: str) -> str:
     try:
         return quote(text, safe=safe)
