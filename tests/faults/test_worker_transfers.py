@@ -6,15 +6,19 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import s3dlio
 from s3dlio.client import Client
+from s3dlio.config.settings import Settings
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import BatchError, ConfigError, ObjectNotFoundError, TransferCancelledError
+from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.process_transfer import TransferWork
+from s3dlio.transfer.route import RouteOptions
 from tests.faults.test_worker_processes import eventually, workers_of
 from tests.servers.gcs_scripted import FullGcsServer
 from tests.servers.proxy import Fault, FaultProxy
@@ -48,6 +52,13 @@ def tree_at(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Client]:
+    """A client whose workers serve all tests."""
+    with Client() as client:
+        yield client
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     for name, size in TREE.items():
@@ -58,55 +69,53 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=sorted(ROOTS))
-def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def root(crew: Client, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A container on each kind of store."""
     if request.param == "file":
         return f"file://{tmp_path}/root"
     names = {"s3": "moto_server", "az": "azurite_server", "gs": "gcs_full_server"}
     for name, value in request.getfixturevalue(names[request.param]).env.items():
         monkeypatch.setenv(name, value)
-    with Client() as client:
-        client.create_bucket(ROOTS[request.param])
+    crew.reconfigure(Settings.resolve(multipart={"threshold": 5 * MIB, "part_size": 5 * MIB}))
+    crew.create_bucket(ROOTS[request.param])
     return ROOTS[request.param]
 
 
-def test_trees_and_batches_are_the_same_on_every_store(root: str, tree: Path, tmp_path: Path) -> None:
+def test_trees_and_batches_are_the_same_on_every_store(crew: Client, root: str, tree: Path, tmp_path: Path) -> None:
     expected = tree_at(tree)
-    with Client(multipart={"threshold": 5 * MIB, "part_size": 5 * MIB}) as client:
-        up = client.upload(str(tree), f"{root}/up/", recursive=True, procs=2, verify=True, progress=Counted())
-        assert (up.succeeded, up.bytes) == (len(TREE), sum(TREE.values()))
-        down = client.download(f"{root}/up/", tmp_path / "down", procs=2, progress=Counted())
-        assert (down.succeeded, down.bytes) == (len(TREE), sum(TREE.values()))
-        assert tree_at(tmp_path / "down") == expected
-        uris = client.list(f"{root}/up/", recursive=True)
-        assert [(uri, bytes(view)) for uri, view in client.get_many(uris, procs=2)] == [
-            (uri, bytes(view)) for uri, view in client.get_many(uris)
-        ]
-        client.put_many([(f"{root}/put/{name}", data) for name, data in expected.items()], procs=2)
-        assert client.get_many_stats(client.list(f"{root}/put/", recursive=True), procs=2) == (
-            len(TREE), sum(TREE.values())
-        )  # fmt: skip
+    up = crew.upload(str(tree), f"{root}/up/", recursive=True, procs=2, verify=True, progress=Counted())
+    assert (up.succeeded, up.bytes) == (len(TREE), sum(TREE.values()))
+    down = crew.download(f"{root}/up/", tmp_path / "down", procs=2, progress=Counted())
+    assert (down.succeeded, down.bytes) == (len(TREE), sum(TREE.values()))
+    assert tree_at(tmp_path / "down") == expected
+    uris = crew.list(f"{root}/up/", recursive=True)
+    assert [(uri, bytes(view)) for uri, view in crew.get_many(uris, procs=2)] == [
+        (uri, bytes(view)) for uri, view in crew.get_many(uris)
+    ]
+    crew.put_many([(f"{root}/put/{name}", data) for name, data in expected.items()], procs=2)
+    assert crew.get_many_stats(crew.list(f"{root}/put/", recursive=True), procs=2) == (
+        len(TREE), sum(TREE.values())
+    )  # fmt: skip
 
 
-def test_generated_objects_do_not_depend_on_the_processes(tmp_path: Path) -> None:
-    with Client() as client:
-        for procs in (1, 2):
-            client.put(f"file://{tmp_path}/{procs}/", 20, "o-{}-of-{}", size=100_000, seed=7, procs=procs)
+def test_generated_objects_do_not_depend_on_the_processes(crew: Client, tmp_path: Path) -> None:
+    for procs in (1, 2):
+        crew.put(f"file://{tmp_path}/{procs}/", 20, "o-{}-of-{}", size=100_000, seed=7, procs=procs)
     assert tree_at(tmp_path / "1") == tree_at(tmp_path / "2")
     assert len(set(tree_at(tmp_path / "1").values())) == 20
 
 
-def test_failures_of_a_transfer_are_those_of_one_process(tree: Path, tmp_path: Path) -> None:
+def test_failures_of_a_transfer_are_those_of_one_process(crew: Client, tree: Path, tmp_path: Path) -> None:
     (tmp_path / "down" / "b").mkdir(parents=True)
     (tmp_path / "down" / "b" / "c.bin").mkdir()
-    with Client() as client, pytest.raises(BatchError) as caught:
-        client.download(f"file://{tree}/", tmp_path / "down", procs=2)
+    with pytest.raises(BatchError) as caught:
+        crew.download(f"file://{tree}/", tmp_path / "down", procs=2)
     assert [Path(failure.uri).name for failure in caught.value.failures] == ["c.bin"]
     assert isinstance(caught.value.failures[0].error, s3dlio.IsDirectoryError)
     assert caught.value.succeeded == len(TREE) - 1
 
 
-def test_a_cancelled_transfer_ends_and_counts_what_was_given_up(tree: Path, tmp_path: Path) -> None:
+def test_a_cancelled_transfer_ends_and_counts_what_was_given_up(crew: Client, tree: Path, tmp_path: Path) -> None:
     cancel = CancelToken()
 
     class Cancelling(Counted):
@@ -116,54 +125,55 @@ def test_a_cancelled_transfer_ends_and_counts_what_was_given_up(tree: Path, tmp_
         def close(self) -> None:
             """Not all of it was done."""
 
-    with Client() as client, pytest.raises(TransferCancelledError, match="given up"):
-        client.download(f"file://{tree}/", tmp_path / "down", 2, procs=2, cancel=cancel, progress=Cancelling())
+    with pytest.raises(TransferCancelledError, match="given up"):
+        crew.download(f"file://{tree}/", tmp_path / "down", 2, procs=2, cancel=cancel, progress=Cancelling())
 
 
-def test_a_conditional_write_of_a_killed_worker_is_not_done_again(tree: Path, tmp_path: Path) -> None:
+def test_a_conditional_write_of_a_killed_worker_is_not_done_again(crew: Client, tree: Path, tmp_path: Path) -> None:
     """Whose outcome is unknown: the file may be there by the worker's own hand."""
     options = s3dlio.PutOptions(conditions=s3dlio.Conditions(if_none_match="*"))
-    from s3dlio.transfer.destination import open_destination
-    from s3dlio.transfer.process_transfer import TransferWork
-    from s3dlio.transfer.route import RouteOptions
 
-    with Client() as client, open_destination(client.store_for(f"file://{tmp_path}/x")[0], f"{tmp_path}/") as place:
-        source = client.store_for(f"file://{tree}")[0]
+    with open_destination(crew.store_for(f"file://{tmp_path}/x")[0], f"{tmp_path}/") as place:
+        source = crew.store_for(f"file://{tree}")[0]
         how = RouteOptions(options=options)
         assert not TransferWork("UPLOAD", source, place, place.route_from(source, RouteOptions()), how).is_repeatable
 
 
 @pytest.fixture
-def far(gcs_full_server: FullGcsServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+def far(crew: Client, gcs_full_server: FullGcsServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy before the server, to which the workers have no connection yet."""
     with FaultProxy(gcs_full_server.endpoint) as proxy:
         for name, value in gcs_full_server.env.items():
             monkeypatch.setenv(name, value.replace(gcs_full_server.endpoint, proxy.endpoint))
+        crew.reconfigure(Settings.resolve())
         yield proxy
 
 
+def killing(client: Client, proxy: FaultProxy, is_time: Callable[[], bool]) -> threading.Thread:
+    """Kills all workers when it is time, and no fault is met after that."""
+    victims = workers_of(client)
+
+    def kill() -> None:
+        assert eventually(is_time)
+        proxy.plan_every(None)
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
 def test_a_large_download_of_a_killed_worker_resumes_at_another(
-    far: FaultProxy, gcs_full_server: FullGcsServer, tmp_path: Path
+    crew: Client, far: FaultProxy, gcs_full_server: FullGcsServer, tmp_path: Path
 ) -> None:
     data, journal = os.urandom(24 * MIB), tmp_path / "journal"
-    with Client() as client:
-        client.create_bucket("gs://resumed")
-        client.put_bytes("gs://resumed/large", data)
-        client.get_many_stats(["gs://resumed/large"] * 2, procs=2)
-        victims = workers_of(client)
-        client.close()
-        client.get_many_stats([f"file://{__file__}"] * 2, procs=2)  # new workers, which have no connection yet
-        victims = workers_of(client)
-        far.plan(Fault(), Fault(stall_after=20 * MIB))  # the listing's connection, and that of the worker
-
-        def kill() -> None:
-            assert eventually(lambda: journal.exists() and b'"ranges":[[' in journal.read_bytes())
-            for pid in victims:
-                os.kill(pid, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        summary = client.download("gs://resumed/large", tmp_path / "down", procs=2, journal=str(journal))
-        killer.join()
+    crew.create_bucket("gs://resumed")
+    crew.put_bytes("gs://resumed/large", data)
+    far.plan_every(Fault(stall_after=20 * MIB))
+    killer = killing(crew, far, lambda: journal.exists() and b'"ranges":[[' in journal.read_bytes())
+    summary = crew.download("gs://resumed/large", tmp_path / "down", procs=2, journal=str(journal))
+    killer.join()
     assert summary.succeeded == 1
     assert (tmp_path / "down" / "large").read_bytes() == data
     assert os.listdir(tmp_path / "down") == ["large"]
@@ -172,25 +182,14 @@ def test_a_large_download_of_a_killed_worker_resumes_at_another(
     assert any(re.fullmatch(r"bytes=[1-9]\d{6,}-\d+", wanted) for wanted in ranges)
 
 
-def test_a_killed_worker_leaves_no_unfinished_file(far: FaultProxy, tmp_path: Path) -> None:
-    with Client() as client:
-        client.create_bucket("gs://unfinished")
-        client.put_bytes("gs://unfinished/d/o", os.urandom(2 * MIB))
-        client.close()
-        client.get_many_stats([f"file://{__file__}"] * 2, procs=2)
-        victims = workers_of(client)
-        far.plan(Fault(), Fault(stall_after=MIB))
-        down = tmp_path / "down"
-
-        def kill() -> None:
-            assert eventually(lambda: any((down / "d").glob(".s3dlio-*")))
-            for pid in victims:
-                os.kill(pid, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        assert client.download("gs://unfinished/", down, procs=2).succeeded == 1
-        killer.join()
+def test_a_killed_worker_leaves_no_unfinished_file(crew: Client, far: FaultProxy, tmp_path: Path) -> None:
+    crew.create_bucket("gs://unfinished")
+    crew.put_bytes("gs://unfinished/d/o", os.urandom(2 * MIB))
+    far.plan_every(Fault(stall_after=MIB))
+    down = tmp_path / "down"
+    killer = killing(crew, far, lambda: any((down / "d").glob(".s3dlio-*")))
+    assert crew.download("gs://unfinished/", down, procs=2).succeeded == 1
+    killer.join()
     assert list(tree_at(down)) == ["d/o"]
 
 
@@ -208,7 +207,7 @@ def test_the_older_benchmark_counts_what_each_process_did(tree: Path, fresh_sett
     s3dlio.api.default_client().close()
 
 
-def test_nothing_selected_is_an_error_as_ever(tmp_path: Path) -> None:
+def test_nothing_selected_is_an_error_as_ever(crew: Client, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with Client() as client, pytest.raises(ObjectNotFoundError):
-        client.download(f"file://{tmp_path}/empty/", tmp_path / "down", procs=2)
+    with pytest.raises(ObjectNotFoundError):
+        crew.download(f"file://{tmp_path}/empty/", tmp_path / "down", procs=2)
