@@ -106,8 +106,9 @@ class WorkerProcess:
 
     def interrupt(self) -> None:
         """Have it end its batch as Ctrl-C would."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+        if self.unfinished:  # before that it has nothing to clean up, and no handler
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGINT)
 
     def let_go(self) -> None:
         """Close the channel: the worker ends. Takes no lock and does not wait."""
@@ -118,6 +119,8 @@ class WorkerProcess:
     def end(self) -> int:
         """End the worker and wait until it is gone; how it ended, as ``Popen.returncode`` says it."""
         self.let_go()
+        if not self.unfinished:
+            self.process.kill()
         try:
             return self.process.wait(LEAVE_SECONDS)
         except TimeoutExpired:
