@@ -139,7 +139,8 @@ class ProcessBatch:
             fed = False
             for member in members:
                 room = member.room if member.sent_bytes < self._budget else 0
-                if room <= 0 or (room < member.width // 4 and len(member.has) >= member.width):
+                enough = min(_MESSAGE, max(member.width // 4, member.ahead // 2))
+                if room <= 0 or (room < enough and len(member.has) >= member.width):
                     continue
                 taken, is_late = self._take(room, member)
                 if taken:

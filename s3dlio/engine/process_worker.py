@@ -35,7 +35,7 @@ from s3dlio.types import Observation
 log = logging.getLogger("s3dlio.processes")
 
 #: Results wait for others for so long (seconds), or until so many are there: a message costs as much as ten results.
-_GATHER_SECONDS, _GATHER = 0.005, 64
+_GATHER_SECONDS, _GATHER = 0.005, 128
 
 
 class Batch:
