@@ -40,9 +40,19 @@ def _quota_at_first() -> float | None:
     return cgroup_cpus()
 
 
+_sharing = 1
+
+
+def share_cpus(processes: int) -> None:
+    """So many processes, of which this is one, share the CPUs: it uses its part of them from now on."""
+    global _sharing
+    _sharing = processes
+
+
 def usable_cpus() -> int:
-    """As :func:`available_cpus`, by the affinity of now and the quota of the first call: quick enough for any batch."""
-    return _within(affinity_cpu_count(), _quota_at_first())
+    """As :func:`available_cpus`, by the affinity of now and the quota of the first call: quick enough for any batch.
+    A process that shares them with others has its part."""
+    return -(-_within(affinity_cpu_count(), _quota_at_first()) // _sharing)
 
 
 def cgroup_memory() -> int | None:

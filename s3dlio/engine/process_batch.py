@@ -97,9 +97,9 @@ class ProcessBatch:
         width = self._widths[number]
         self._members[worker.channel.fileno()] = Member(worker, number, width)
         self._poll.register(worker.channel.fileno(), select.POLLIN)
-        is_observed = bool(session.stores.observers)
+        about = level, len(self._widths), width, self._budget, bool(session.stores.observers)
         with suppress(OSError):  # it has died: that is seen when its channel is read
-            worker.channel.send(("job", level, width, self._budget, is_observed, *told, *self._work.job))
+            worker.channel.send(("job", *about, *told, *self._work.job))
             worker.settings, worker.surroundings = session.settings, surroundings
 
     def _loop(self) -> None:

@@ -26,6 +26,7 @@ from s3dlio.engine.process_job import Job, ResultMemory
 from s3dlio.engine.session import Session
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
+from s3dlio.hardware import share_cpus
 from s3dlio.memory.shared import PeerMemory, Segment
 from s3dlio.net import system
 from s3dlio.stores.call import Call
@@ -62,6 +63,7 @@ class Batch:
         self._max_bytes = max_bytes
         self._items: deque[tuple[int, Any]] = deque()
         self._has_ended = False
+        self._is_over = False
         self._changed = threading.Condition()
         self._in_flight: dict[int, tuple[int, Any]] = {}
         self._done: list[tuple[int, Any]] = []
@@ -137,6 +139,8 @@ class Batch:
 
     def _tell(self, index: int, told: Any, error: BaseException | None) -> None:
         with self._lock:
+            if self._is_over:
+                return
             if error is None:
                 self._done.append((index, told))
             else:
@@ -153,9 +157,10 @@ class Batch:
     def note(self, note: Any, *, later: bool = False) -> None:
         """Tell the parent's half of the job something; see :class:`Note`."""
         with self._lock:
-            self._notes.append(note)
-            if not later:
-                self._flush()
+            if not self._is_over:
+                self._notes.append(note)
+                if not later:
+                    self._flush()
 
     def observe(self, observation: Observation) -> None:
         """An operation has ended."""
@@ -167,7 +172,8 @@ class Batch:
     def log(self, record: logging.LogRecord) -> None:
         """Something was logged."""
         with self._lock, contextlib.suppress(OSError):
-            self._channel.send(("log", record))
+            if not self._is_over:
+                self._channel.send(("log", record))
 
     def flush(self) -> None:
         """Tell the parent all that it has not heard."""
@@ -177,8 +183,10 @@ class Batch:
     def over(self, error: BaseException | None) -> None:
         """The last message of the batch."""
         self._results.end()
-        self.flush()
-        self._channel.send(("over", None if error is None else _sendable(error)))
+        with self._lock:
+            self._flush()
+            self._is_over = True  # what a straggler still tells is of no batch
+            self._channel.send(("over", None if error is None else _sendable(error)))
 
     def _flush(self) -> None:
         self._sent = system.monotonic()
@@ -273,6 +281,8 @@ class Worker:
         if surroundings is not None:
             _surround(*surroundings)
         if settings is not None:
+            if self._session is not None:
+                self._session.stores.close_lanes()
             self._session = Session(settings)
         assert self._session is not None
         logger, forwarded = logging.getLogger("s3dlio"), _ForwardedLog(batch)
@@ -303,8 +313,9 @@ class Worker:
         self._leave()
 
     def _on_job(
-        self, fds: list[int], level: int, width: int, max_bytes: int, is_observed: bool, *message: Any
+        self, fds: list[int], level: int, procs: int, width: int, max_bytes: int, is_observed: bool, *message: Any
     ) -> None:
+        share_cpus(procs)
         logger = logging.getLogger("s3dlio")
         logger.setLevel(level)
         logger.propagate = False

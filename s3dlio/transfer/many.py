@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_each, run_kinds
@@ -22,6 +22,9 @@ from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
+
+if TYPE_CHECKING:
+    from s3dlio.engine.process_job import Work
 
 A = TypeVar("A")
 
@@ -134,6 +137,24 @@ class Outcomes:
         if self.errors or self.cancel.cancelled:
             self._end()
 
+    def run_processes(self, session: Session, work: Work, items: Sequence[Any], procs: int, width: int) -> None:
+        """Run a batch on worker processes.
+
+        Args:
+            session: whose workers do it.
+            work: the verb.
+            items: one for each URI.
+            procs: how many workers.
+            width: how many items are in flight at most, on all of them.
+
+        Raises:
+            BatchError, TransferCancelledError: as of :meth:`run`.
+        """
+        from s3dlio.engine.process_batch import run_processes
+
+        run_processes(session, work, items, procs=procs, width=width, on_done=self.done, cancel=self.cancel)
+        self._end()
+
     def _begin(self, do: Callable[[A], Any], items: Sequence[A]) -> int:
         """Do the first items, one after another, until that takes long; returns how many are over. Most batches of so
         few are over then: threads that may join, and who looks for what takes long, cost as much as an item or two."""
@@ -189,7 +210,7 @@ class _Sizes(Outcomes):
             self.fail(index, error)
 
 
-def _targets(
+def targets(
     session: Session, uris: Sequence[str], operation: str
 ) -> tuple[list[ObjectStore], list[str], BlockingStore | None]:
     """Stores and keys of all URIs, looked at before the first request; and the store of all of them, where it is one,
@@ -219,9 +240,8 @@ def get_many(
         InvalidURIError: one of them is no URI, or names no object; nothing was read.
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
-    once = dict.fromkeys(uris)
-    unique = uris if len(once) == len(uris) else list(once)
-    stores, keys, store = _targets(session, unique, "GET")
+    unique = each_once(uris)
+    stores, keys, store = targets(session, unique, "GET")
     if store is not None:
         outcomes = Outcomes(unique, "GET", keep_going=keep_going)
         outcomes.run_each(store.get, keys, session, width, store.size_hint)
@@ -233,7 +253,18 @@ def get_many(
             return stores[index].read_call(keys[index], sink)
 
         reads.run(stores, call, session, width)
-    results: list[BytesView | BaseException] = outcomes.results
+    return in_order(uris, unique, outcomes)
+
+
+def each_once(uris: Sequence[str]) -> Sequence[str]:
+    """The URIs without those that are named again; ``uris`` itself where none is."""
+    once = dict.fromkeys(uris)
+    return uris if len(once) == len(uris) else list(once)
+
+
+def in_order(uris: Sequence[str], unique: Sequence[str], outcomes: Outcomes) -> list[tuple[str, Any]]:
+    """Every URI with its result, or the error in its place; equal URIs, of which one was read, share it."""
+    results = outcomes.results
     for index in outcomes.errors:
         results[index] = outcomes.errors[index]
     if unique is uris:
@@ -244,7 +275,7 @@ def get_many(
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
-    stores, keys, store = _targets(session, uris, "GET")
+    stores, keys, store = targets(session, uris, "GET")
     if store is not None:
         outcomes = Outcomes(uris, "GET")
         outcomes.run_each(store.drain, keys, session, width, store.size_hint)
@@ -266,7 +297,7 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
         BatchError: it failed for one of them; the first failure stops the rest.
     """
     unique = list(dict.fromkeys(uris))
-    stores, keys, store = _targets(session, unique, "HEAD")
+    stores, keys, store = targets(session, unique, "HEAD")
     heads = Outcomes(unique, "HEAD")
     if store is not None:
         heads.run_each(store.head, keys, session, width)
@@ -321,7 +352,7 @@ def checked_writes(
         except TypeError as error:
             raise TypeError(f"item {index} ({uri}): {error}") from error
         uris.append(uri)
-    stores, keys, store = _targets(session, uris, "PUT")
+    stores, keys, store = targets(session, uris, "PUT")
     return uris, stores, keys, sources, store
 
 

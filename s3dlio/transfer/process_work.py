@@ -7,17 +7,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from s3dlio.engine.cancel import CancelToken, surrounding_token
-from s3dlio.engine.process_batch import run_processes
 from s3dlio.engine.process_job import Leases, Work
 from s3dlio.engine.processes import WorkerProcess
 from s3dlio.engine.session import Session
-from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError, UnsupportedOperationError
+from s3dlio.errors import UnsupportedOperationError
 from s3dlio.memory.sources import Source
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import BaseStore
 from s3dlio.stores.local.atomic import remove_abandoned
-from s3dlio.transfer.many import checked_writes
+from s3dlio.transfer import many
 from s3dlio.uri import LOCAL_SCHEMES
 
 _JOBS = "s3dlio.transfer.process_jobs"
@@ -100,94 +98,47 @@ class GenerateWork(Work):
         return self._uri_of(item), item
 
 
-class _Outcomes:
-    """How the items ended: ``results`` and ``errors`` by position. The first failure stops the batch unless it is to
-    ``keep_going``. Used on one thread."""
-
-    def __init__(self, count: int, *, keep_going: bool = False) -> None:
-        self.cancel = surrounding_token() or CancelToken()
-        self.results: list[Any] = [None] * count
-        self.errors: dict[int, BaseException] = {}
-        self._keep_going = keep_going
-        self._ended = 0
-        self._given_up = 0
-
-    def done(self, index: int, result: Any, error: BaseException | None) -> None:
-        self._ended += 1
-        if error is None:
-            self.results[index] = result
-        elif self.cancel.cancelled and isinstance(error, TransferCancelledError):
-            self._given_up += 1
-        else:
-            self.errors[index] = error
-            if not self._keep_going:
-                self.cancel.cancel("another item of the batch failed")
-
-    def run(self, session: Session, work: Work, items: Sequence[Any], procs: int, width: int) -> None:
-        """Run the batch.
-
-        Raises:
-            BatchError: items failed, and it was not to ``keep_going``.
-            TransferCancelledError: the awaited call around it was cancelled.
-        """
-        run_processes(session, work, items, procs=procs, width=width, on_done=self.done, cancel=self.cancel)
-        if self.errors and not self._keep_going:
-            failures = [ItemFailure(index, work.uri(items[index]), error) for index, error in self.errors.items()]
-            raise BatchError(failures, attempted=self._ended, operation=work.operation, cancelled=self._given_up)
-        self.cancel.check()
-
-
 def get_many(
     session: Session, uris: Sequence[str], width: int, procs: int, *, keep_going: bool = False
 ) -> list[tuple[str, BytesView | BaseException]]:
     """As of :mod:`s3dlio.transfer.many`; the views are of shared memory."""
-    unique = list(dict.fromkeys(uris))
+    unique = many.each_once(uris)
     check_all(session, unique, "GET")
-    outcomes = _Outcomes(len(unique), keep_going=keep_going)
-    outcomes.run(session, GetWork(), unique, procs, width)
-    for index, error in outcomes.errors.items():
-        outcomes.results[index] = error
-    pairs = zip(unique, outcomes.results, strict=True)
-    if len(unique) == len(uris):
-        return list(pairs)
-    by_uri = dict(pairs)
-    return [(uri, by_uri[uri]) for uri in uris]
+    outcomes = many.Outcomes(unique, "GET", keep_going=keep_going)
+    outcomes.run_processes(session, GetWork(), unique, procs, width)
+    return many.in_order(uris, unique, outcomes)
 
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int, procs: int) -> tuple[int, int]:
     """As of :mod:`s3dlio.transfer.many`."""
     check_all(session, uris, "GET")
-    outcomes = _Outcomes(len(uris))
-    outcomes.run(session, StatsWork(), uris, procs, width)
-    return len(uris), sum(outcomes.results)
+    outcomes = many.Outcomes(uris, "GET")
+    outcomes.run_processes(session, StatsWork(), uris, procs, width)
+    return len(outcomes.results), sum(outcomes.results)
 
 
 def put_many(session: Session, items: Iterable[Sequence[Any]], width: int, procs: int) -> None:
     """As of :mod:`s3dlio.transfer.many`; payloads are copied once, to where a worker sees them."""
-    uris, stores, _, sources, _ = checked_writes(session, items)
+    uris, stores, _, sources, _ = many.checked_writes(session, items)
     for store in set(stores):
         refuse_memory(store)
     pairs = list(zip(uris, sources, strict=True))
     sources.clear()
     try:
-        _Outcomes(len(pairs)).run(session, PutWork(session), pairs, procs, width)
+        many.Outcomes(uris, "PUT").run_processes(session, PutWork(session), pairs, procs, width)
     finally:
         pairs.clear()
 
 
-def check_all(session: Session, uris: Iterable[str], operation: str) -> None:
+def check_all(session: Session, uris: Sequence[str], operation: str) -> None:
     """Look at all URIs before the first is read.
 
     Raises:
         InvalidURIError: one of them is no URI, or names no object.
         UnsupportedOperationError: it is an object of this process.
     """
-    find, stores = session.store_for, set()
-    for uri in uris:
-        store, key = find(uri)
-        store.check_key(key, operation)
-        stores.add(store)
-    for store in stores:
+    stores, _, _ = many.targets(session, uris, operation)
+    for store in set(stores):
         refuse_memory(store)
 
 
