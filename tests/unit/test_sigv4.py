@@ -155,3 +155,22 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(Credentials("AKIA", "very-secret", "very-secret-token"))
     assert "AKIA" in shown
     assert "very-secret" not in shown
+
+
+def test_requests_of_one_second_are_signed_as_if_each_were_the_first() -> None:
+    """What their heads have in common is made once."""
+    draw = random.Random(7)
+    keys = credentials_of(draw)
+    service = service_of("http://127.0.0.1:9")
+
+    def signer() -> SigV4Signer:
+        return SigV4Signer("h", "", "us-east-1", lambda: keys, False, "test")
+
+    shared = signer()
+    sets = [(), *(tuple(headers_of(draw)) for _ in range(40))]
+    for _ in range(200):
+        body = draw.choice([None, None, MemorySource(memoryview(b"x" * draw.randint(0, 9)))])
+        method = draw.choice(["PUT", "POST"] if body else ["GET", "HEAD", "PUT"])
+        path = f"/b/{draw.randint(0, 99)}"
+        request = Request(service, method, path, "", draw.choice(sets), body)
+        assert shared.render(request) == signer().render(request)
