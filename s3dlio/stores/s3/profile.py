@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -45,7 +46,16 @@ _KEYS = ("role_arn", "web_identity_token_file", "sso_session", "sso_start_url", 
 def has_files(s3: S3Settings) -> bool:
     """Whether there is anything for botocore to find besides the variables that the settings read."""
     paths = (os.environ.get(variable) or default for variable, default in _FILES.values())
-    return s3.profile is not None or any(os.path.exists(os.path.expanduser(path)) for path in paths)
+    return s3.profile is not None or any(_holds_something(os.path.expanduser(path)) for path in paths)
+
+
+def _holds_something(path: str) -> bool:
+    """Whether there is a file that is not known to be empty, as ``/dev/null`` is, by which many keep the user's away."""
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return path != os.devnull and (about.st_size > 0 or not stat.S_ISREG(about.st_mode))
 
 
 def open_session(settings: Settings) -> Any:
