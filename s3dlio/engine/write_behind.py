@@ -21,8 +21,8 @@ from s3dlio.memory.sinks import FileSink
 
 #: How many stages wait for the writer. What has been received should be in the CPU's cache still when it is written.
 _DEPTH = 4
-#: Files larger than this (bytes) get their room at once.
-_LARGE = 256 * 1024
+#: Files larger than this (bytes) get their room at once. In memory that means zeros, which smaller ones do without.
+_LARGE = 16 * 1024 * 1024
 
 
 class WriteBehind:

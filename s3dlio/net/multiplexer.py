@@ -48,7 +48,7 @@ class Multiplexer:
             self._poller = with_room(system.poller)
         except OSError as error:
             raise from_os_error(error) from error
-        self._scratch = bytearray(SCRATCH)
+        self._scratch = bytearray(4 * SCRATCH)  # as much as a socket may have at once
         self._view = memoryview(self._scratch)
         #: What has begun and not ended, by file descriptor.
         self.in_flight: dict[int, PendingRequest] = {}

@@ -199,7 +199,7 @@ class Schedule:
             (part_size, "_MIB", 1),
             (s3_store, "EXPECT_CONTINUE", chance.choice((5_000, 8 << 20))),
             (exchange, "STAGE", chance.choice((16_384, 1 << 20))),
-            (exchange, "STAGE_FROM", chance.choice((4_096, 1 << 18))),
+            (exchange, "STAGE_FROM", chance.choice((0.02, 1))),
         ]
         before = [(module, name, getattr(module, name)) for module, name, _ in names]
         for module, name, value in names:
