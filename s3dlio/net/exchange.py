@@ -30,8 +30,8 @@ FIRST = 2048
 CONTINUE_SECONDS = 1.0
 #: A body for a file (or another function) is gathered in stages of this size before it is handed on, if there is enough
 #: of it: 5.6 GB/s at 0.12 CPU s/GB into a file, against 3.1 at 0.31 in pieces of 64 KiB and 4.3 at 0.23 by splice(2)
-#: (perf/bodies.py, medians of three runs). What is less than so many times the scratch is handed on from there, where it
-#: is in the CPU's cache still: 400 files of 1 MiB by one lane took 0.81 s of CPU time in stages, and 0.63 without.
+#: (perf/bodies.py, medians of three runs). What is less than so many times the scratch is handed on from there, where
+#: it is in the CPU's cache still: 400 files of 1 MiB by one lane took 0.81 s of CPU time in stages, and 0.63 without.
 STAGE = 1024 * 1024
 STAGE_FROM = 4
 #: A body of which so much is still to come is large: others should not wait for it.

@@ -50,7 +50,7 @@ def has_files(s3: S3Settings) -> bool:
 
 
 def _holds_something(path: str) -> bool:
-    """Whether there is a file that is not known to be empty, as ``/dev/null`` is, by which many keep the user's away."""
+    """Whether there is a file that is not known to be empty, as ``/dev/null`` is, which keeps the user's away."""
     try:
         about = os.stat(path)
     except (OSError, ValueError):
