@@ -12,7 +12,7 @@ from typing import Any
 from s3dlio.net import faults, system
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.balancer import Spare
-from s3dlio.net.cancellation import CancelScope, cancel_scope
+from s3dlio.net.cancellation import CancelScope, CleanupDeadline, Rest, cancel_scope
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
@@ -30,7 +30,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None 
     """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
 
     A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up: these have
-    as much time as the operation itself.
+    as much time as the operation itself, and ``GRACE_SECONDS`` after Ctrl-C or a cancellation.
 
     Args:
         steps: the operation.
@@ -53,16 +53,32 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None 
                 else:
                     answer = _gather(wanted, window, started, spare)
             except BaseException as error:
-                if not failed:
-                    failed, started = True, system.monotonic()
-                    if scope is not None and scope.cancelled:
-                        scope = None  # cleaning up is not cancelled
-                        cancel_scope.set(None)
+                failed, started = True, started if failed else system.monotonic()
+                given_up = scope is not None and scope.cancelled
                 wanted = steps.throw(error)
+                if given_up or not isinstance(error, Exception):
+                    return _clean_up(steps, wanted, window)
             else:
                 wanted = steps.send(answer)
     except StopIteration as stop:
         return stop.value
+
+
+def _clean_up(steps: Any, wanted: Any, window: int) -> Any:
+    """Run what is left of an operation that was given up; it cleans up, which is not cancelled, and takes
+    ``GRACE_SECONDS`` at most, however silent the service is."""
+    cancel_scope.set(None)
+    outcomes: list[tuple[Any, BaseException | None]] = []
+    Lane(window=window, cancel=CleanupDeadline()).run(
+        [(0, Rest(steps, wanted))], lambda index, *outcome: outcomes.append(outcome)
+    )
+    result, error = outcomes.pop()
+    if error is None:
+        return result
+    try:
+        raise error
+    finally:
+        del error
 
 
 def _gather(requests: Any, window: int, started: float, spare: Spare | None = None) -> list[Response]:

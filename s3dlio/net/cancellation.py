@@ -69,6 +69,35 @@ def abandoned(steps: Any) -> BaseException:
     return TransferCancelledError("given up while cleaning up after a cancellation")
 
 
+class Rest:
+    """What is left of an operation that has begun elsewhere.
+
+    Args:
+        steps: the operation.
+        wanted: what it has asked for last.
+    """
+
+    def __init__(self, steps: Any, wanted: Any) -> None:
+        self._steps = steps
+        self._wanted = wanted
+
+    def steps(self) -> Any:
+        """The requests that it still asks for."""
+        steps, wanted = self._steps, self._wanted
+        try:
+            while True:
+                try:
+                    answer = yield wanted
+                except Exception as error:
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            steps.close()
+
+
 class Cleanup:
     """An operation that gives up: it sends no request, or only requests that clean up.
 
@@ -83,15 +112,4 @@ class Cleanup:
         """The requests that clean up."""
         steps = self._steps
         wanted = steps.throw(TransferCancelledError("given up because its batch was interrupted"))
-        try:
-            while True:
-                try:
-                    answer = yield wanted
-                except Exception as error:
-                    wanted = steps.throw(error)
-                else:
-                    wanted = steps.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            steps.close()
+        return (yield from Rest(steps, wanted).steps())

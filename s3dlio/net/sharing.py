@@ -97,6 +97,7 @@ class SharingMultiplexer(Multiplexer):
     def close(self) -> None:
         self._call_back()
         super().close()
+        self.inbox = None  # its descriptor is closed when nobody posts there any more
 
     def _call_back(self) -> None:
         """See that no other lane uses what is of this one: its memory and files belong to the caller again."""
@@ -111,7 +112,7 @@ class SharingMultiplexer(Multiplexer):
             pending.carrier = pending.back = None
             if pending.connection is not None:
                 pending.connection.close()
-        if self.lent and self.inbox is not None:
+        if self.inbox is not None:
             self.inbox.works.clear()  # nothing there keeps the memory of a caller
         self.lent.clear()
 

@@ -52,6 +52,8 @@ class Operation(ABC):
         self.world = schedule.world
         self.key = key
         self.began = self.ended = 0.0
+        #: When it was given up, alone.
+        self.cancelled_at: float | None = None
         self.settled = 0
         self.error: BaseException | None = None
 
@@ -113,6 +115,8 @@ class Operation(ABC):
             if not (schedule.interrupted and isinstance(error, KeyboardInterrupt)):
                 self.violate(f"no error of the library: {error!r}")
             return
+        if self.cancelled_at is not None and isinstance(error, TransferCancelledError):
+            return  # whoever has cancelled it gets no error of ours
         if not (error.uri or "").startswith("s3://b") or not error.operation:
             self.violate(f"an error without URI or operation: {error!r}")
         if not isinstance(error, self.expected) and not self._may_be(error):
@@ -121,8 +125,9 @@ class Operation(ABC):
     def _may_be(self, error: S3dlioError) -> bool:
         """Whether what went wrong explains an error."""
         schedule, happened = self.schedule, self.schedule.faults.happened
+        given_up = schedule.cancelled or self.cancelled_at is not None
         if isinstance(error, TransferCancelledError):
-            return schedule.cancelled
+            return given_up
         if isinstance(error, ObjectChangedError | LengthMismatchError):
             return self.key in schedule.replaced
         if error.code == "ConditionalRequestConflict":
@@ -132,7 +137,7 @@ class Operation(ABC):
         if isinstance(error, ProtocolError):
             return "extra" in happened or "error200" in happened
         if isinstance(error, OutcomeUnknownError):
-            return schedule.may_fail or schedule.cancelled or schedule.operation_timeout is not None
+            return schedule.may_fail or given_up or schedule.operation_timeout is not None
         if schedule.operation_timeout is not None and isinstance(error, _OF_FAULTS):
             over = self.ended - self.began >= schedule.operation_timeout - 0.2
             return bool(happened) or (over and isinstance(error, TransferTimeoutError))  # a pause may not fit
@@ -246,17 +251,24 @@ class GetInto(Reading):
         return self.schedule.store.get_into(self.key, self.buffer, exact=self.exact)
 
     def succeeded(self, result: Any) -> None:
-        size = result if isinstance(result, int) else self._sink.size
+        size = result if isinstance(result, int) else self._sink.size or 0
         self.check_bytes(bytes(self.buffer[:size]))
 
     def release(self) -> None:
         if hasattr(self, "_sink"):  # in a batch, for which there is no such verb
-            self._sink.release()
             self.error = None
+        self.check_free()
+
+    def check_free(self) -> None:
+        """Nobody exports the buffer any more, not even the traceback of an error that is kept."""
+        if hasattr(self, "_sink"):
+            self._sink.release()
         try:
-            self.buffer.append(0)  # refused while anybody exports it, also a traceback of the error that we keep
+            self.buffer.append(0)  # refused while anybody does
         except BufferError:
             self.violate("the caller's buffer is still exported")
+        else:
+            del self.buffer[-1]
 
 
 class Drop(Reading):

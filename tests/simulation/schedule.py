@@ -25,7 +25,7 @@ from s3dlio.stores.s3 import S3Account, S3Store, orphaned_uploads
 from s3dlio.stores.s3 import store as s3_store
 from s3dlio.types import ObjectMetadata
 from tests.simulation import faults as faults_module
-from tests.simulation import operations, sockets
+from tests.simulation import lanes, operations, sockets
 from tests.simulation.network import SLACK, Network
 from tests.simulation.operations import Operation
 from tests.simulation.service import BUCKET, Service, Version
@@ -173,7 +173,7 @@ class Schedule:
         log.addHandler(self.warnings)
         spreads, log.propagate = log.propagate, False  # who keeps records keeps errors, with all that these refer to
         try:
-            with in_place_of_the_system(world, **sockets.functions(world, self.network)), self._small_sizes():
+            with in_place_of_the_system(world, **self._functions()), self._small_sizes():
                 self.store = S3Store(S3Account(self.settings), BUCKET)
                 self._fill()
                 try:
@@ -190,6 +190,10 @@ class Schedule:
         return Result(
             world.seed, world.violations, world.digest(), list(world.trace), self._count, requests, self.faults.happened
         )
+
+    def _functions(self) -> dict[str, Any]:
+        network = self.network
+        return {**sockets.functions(self.world, network), **lanes.functions(self.world, network.descriptors)}
 
     @contextlib.contextmanager
     def _small_sizes(self) -> Iterator[None]:
@@ -258,14 +262,17 @@ class Schedule:
 
     def _scenario(self) -> None:
         chance = self.world.chance
-        kind = chance.choice(("alone", "batch", "batch", "storm")) if chance.random() < 0.95 else "storm"
-        self.world.note("scenario", kind)
-        if kind == "alone":
-            self._alone()
-        elif kind == "batch":
-            self._batch()
-        else:
-            self._storm()
+        kind = chance.choice(("alone", "alone", "batch", "batch", "batch", "awaited"))
+        carriers = chance.choice((0, 0, 1, 3)) if kind != "awaited" else chance.choice((1, 1, 2))
+        self.world.note("scenario", kind, carriers)
+        with lanes.lending(self.world, carriers) as residents:
+            self.store.spare = lambda taken: residents[taken].lane if taken < len(residents) else None
+            if kind == "alone":
+                self._alone()
+            elif kind == "batch":
+                self._batch()
+            else:
+                self._awaited(residents)
 
     # -- one after another, by the driver for single calls
 
@@ -326,8 +333,9 @@ class Schedule:
         took = operation.ended - operation.began - self.network.absent
         if limit is not None and not self.cancelled and took > 2 * (limit + SLACK):  # the end of a failure has it again
             operation.violate(f"it took {took:.2f} s, where an operation has {limit:g} s")
-        late = operation.ended - max(self.cancelled_at, operation.began) - self.network.absent
-        if self.cancelled and late > GRACE_SECONDS + SLACK:
+        cancelled_at = self.cancelled_at if operation.cancelled_at is None else operation.cancelled_at
+        late = operation.ended - max(cancelled_at, operation.began) - self.network.absent
+        if cancelled_at < math.inf and late > GRACE_SECONDS + SLACK:
             operation.violate(f"it ended {late:.2f} s after it was cancelled")
 
     # -- many at once, on a lane
@@ -375,9 +383,28 @@ class Schedule:
         if budget is not None and budget.in_flight and not self.cancelled:
             self.world.violate(f"{budget.in_flight} bytes of the budget are still taken")
 
-    def _storm(self) -> None:
-        """Many requests fail at once: they do not come again at once."""
-        self._batch()
+    # -- many at once, on lanes of their own
+
+    def _awaited(self, residents: list[lanes.Resident]) -> None:
+        chance, world = self.world.chance, self.world
+        wanted = [self._operation(number, alone=False) for number in range(chance.randint(1, 20))]
+        for resident in residents:
+            resident.lane.window = chance.choice((1, 4, 16))
+        self.network.window = sum(resident.lane.window for resident in residents)
+        submitted: list[lanes.Awaited] = []
+        for operation in wanted:
+            awaited = lanes.Awaited(operation, chance.choice((1, 3, 32)))
+            if not chance.choice(residents).lane.submit(awaited):
+                operation.violate("a lane that nobody has closed takes it no more")
+            submitted.append(awaited)
+            if chance.random() < 0.2:
+                world.after(chance.choice((0.0, 0.001, 0.02, 0.5, 3.0)), awaited.cancel)
+        if not world.wait(lambda: all(awaited.over for awaited in submitted), 3000.0):
+            world.violate(f"{sum(not awaited.over for awaited in submitted)} operations do not end")
+        for operation in wanted:
+            if operation.settled != 1:
+                operation.violate(f"it was submitted, and ended {operation.settled} times")
+            self._check_time(operation)
 
     # -- what must be at the end
 
@@ -390,6 +417,8 @@ class Schedule:
             self._let_go()  # frames of the interrupt may keep a connection that it met between two places
         idle = {connection.sock.stream for made in pool._registry.values() for connection in made._idle}
         for sock in list(network.descriptors.open.values()):
+            if isinstance(sock, lanes.Flag):
+                continue
             if sock not in idle:
                 world.violate(f"connection {sock.number} is neither idle nor closed")
             elif sock.link is None or (sock.link.busy and not sock.link.broken):
@@ -409,6 +438,9 @@ class Schedule:
 
     def _check_leases(self, before: int) -> None:
         self._let_go()
+        for sock in self.network.descriptors.open.values():
+            if isinstance(sock, lanes.Flag) and not sock.resident:  # those are kept until they are collected
+                self.world.violate("the waker of a lane that has ended is open")
         self._count, self.running = len(self.running), []
         left = default_pool().stats().leased - before
         if left:

@@ -29,15 +29,20 @@ class Descriptors:
     """The open sockets of the client, by descriptor."""
 
     def __init__(self) -> None:
-        self.open: dict[int, Stream] = {}
+        self.open: dict[int, Any] = {}
         self.selectors: list[SimPoller] = []
 
-    def add(self, sock: Stream) -> int:
+    def add(self, sock: Any) -> int:
         fd = _FIRST
         while fd in self.open:
             fd += 1
         self.open[fd] = sock
         return fd
+
+    def remove(self, sock: Any) -> None:
+        for selector in self.selectors:
+            selector.forget(sock)
+        del self.open[sock.fd]
 
 
 class SimSocket:
@@ -215,9 +220,7 @@ class Stream:
         self.world.note("close", self.number)
         self.closed = True
         self.network.on_close(self)
-        for selector in self.network.descriptors.selectors:
-            selector.forget(self)
-        del self.network.descriptors.open[self.fd]
+        self.network.descriptors.remove(self)
         if self.link is not None:
             self.link.left()
 
@@ -235,13 +238,13 @@ class SimPoller:
     def forget(self, sock: Stream) -> None:
         self._watched.pop(sock, None)
 
-    def _sock(self, fd: int) -> Stream:
+    def _sock(self, fd: int) -> Any:
         sock = self._descriptors.open.get(fd)
         if sock is None:
             raise OSError(errno.EBADF, "Bad file descriptor")
         return sock
 
-    def _known(self, fd: int) -> Stream:
+    def _known(self, fd: int) -> Any:
         sock = self._sock(fd)
         if sock not in self._watched:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")

@@ -49,6 +49,9 @@ class World:
         self.steps = 0
         #: What happens at some of them: a cancellation, an interrupt.
         self.at_step: dict[int, Callable[[], None]] = {}
+        #: Other threads of the client (``lanes.Resident``), which take turns while this one waits.
+        self.others: list[Any] = []
+        self._others_run = False
 
     def note(self, *what: Any) -> None:
         """Add to the trace."""
@@ -78,6 +81,8 @@ class World:
         """Let time pass until ``ready()``, at most ``seconds`` (None: for ever); whether it is."""
         until = LONGEST + 2000.0 if seconds is None else self.now + max(0.0, seconds)
         while not ready():
+            if self.others and self._let_others():
+                continue
             if not self._events or self._events[0][0] > until:
                 if seconds is None:
                     raise Hang("the client waits for what will not come")
@@ -98,8 +103,22 @@ class World:
         self.now = max(self.now, moment)
         event()
 
+    def _let_others(self) -> bool:
+        """Let the other threads go on; whether one had something to do."""
+        if self._others_run:
+            return False
+        self._others_run = True
+        try:
+            return bool(sum(other.take_turn() for other in self.others))  # all of them
+        finally:
+            self._others_run = False
+
     def step(self) -> None:
-        """The client enters the system: the moment for interrupts."""
+        """The client enters the system: the moment for interrupts, which only its first thread gets."""
+        if self._others_run:
+            return
+        if self.others and self.chance.random() < 0.1:
+            self._let_others()
         self.steps += 1
         if self.steps > MOST_EVENTS:
             raise Hang(f"no end after {self.steps} system calls")

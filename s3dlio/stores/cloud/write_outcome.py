@@ -168,7 +168,7 @@ def may_be_done(error: BaseException) -> bool:
     if not isinstance(error, S3dlioError):
         return not isinstance(error, GeneratorExit)  # an interrupt
     if error.status is not None:
-        return error.status >= 500
+        return error.status >= 500 or error.attempts > 1  # an earlier one of which there was no answer
     cause = error.__cause__
     if isinstance(cause, ConnectionDropped):
         return not cause.never_sent
