@@ -89,7 +89,8 @@ class WriteBehind:
 
 
 class BehindSink(FileSink):
-    """A file that a :class:`WriteBehind` helps to write. When ``end`` returns, all of it is written.
+    """A file that a :class:`WriteBehind` helps to write. After ``end`` some of it may still be on its way: whoever goes
+    on with the file waits until nothing is ``pending`` (an event loop in steps), and calls ``check``.
 
     Args:
         behind: the writer.
@@ -120,7 +121,7 @@ class BehindSink(FileSink):
         Raises:
             StorageFullError: there is not that much room.
         """
-        self._written()  # a read that starts over
+        self.check()  # a read that starts over
         super().begin(size)
         if size is not None and size > _LARGE:
             try:
@@ -146,10 +147,6 @@ class BehindSink(FileSink):
                 return
         super().write(data, position)
 
-    def end(self, size: int) -> None:
-        self._written()
-        super().end(size)
-
     def settle(self) -> None:
         """Wait until the writer has nothing of this file."""
         if not self._pending:
@@ -158,11 +155,16 @@ class BehindSink(FileSink):
             while self._pending:
                 self._changed.wait()
 
-    def _written(self) -> None:
-        """See that all that was taken is in the file.
+    @property
+    def pending(self) -> bool:
+        """The writer has something of this file."""
+        return self._pending > 0
+
+    def check(self) -> None:
+        """See that all that was taken is in the file; waits for it.
 
         Raises:
-            StorageFullError, LocalIOError, ...: it could not write.
+            StorageFullError, LocalIOError, ...: it could not be written.
         """
         self.settle()
         if self._error is not None:

@@ -24,7 +24,7 @@ from s3dlio.transfer.plan import Item
 from s3dlio.transfer.resuming import ResumableDownload, upload_state
 from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferred
 from s3dlio.transfer.source_file import FileVersion, crc_aside, open_file
-from s3dlio.transfer.task import Task, perform
+from s3dlio.transfer.task import Task, perform, written
 from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
 from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES
@@ -129,6 +129,7 @@ class StoreToFile(Route):
                 size = sink.size or 0
                 if size != item.size:  # what was listed; only where it has changed is the answer's head parsed
                     check_length(uri, metadata.size, size)
+            yield from written(plain, on_lane=store.is_cloud)
             new.size = size
             if before is not None:
                 before.check(item.key)

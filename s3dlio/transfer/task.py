@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from s3dlio.engine.executor import BaseExecutor
+from s3dlio.engine.write_behind import BehindSink
 from s3dlio.errors import S3dlioError
 from s3dlio.net.message import Pause
 from s3dlio.stores.call import BaseStore, Call, Steps
@@ -107,3 +108,12 @@ def aside(executor: BaseExecutor | None, work: Callable[[], T]) -> Steps[T]:
         yield Pause(pause)
         pause = min(2 * pause, _LONGEST_LOOK)
     return done.result()
+
+
+def written(sink: BehindSink, *, on_lane: bool) -> Steps[None]:
+    """See that a file has all that its sink has taken; a lane serves others while a slow disk takes it."""
+    pause = _FIRST_LOOK
+    while on_lane and sink.pending:
+        yield Pause(pause)
+        pause = min(2 * pause, _LONGEST_LOOK)
+    sink.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -11,17 +12,19 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
+from s3dlio.engine import write_behind
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import Executor, InlineExecutor
+from s3dlio.errors import StorageFullError
 from s3dlio.stores.local import file as local_files
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.destination import choose_route
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import RouteOptions
 from s3dlio.transfer.source_file import crc_aside
-from s3dlio.transfer.task import Task, aside
+from s3dlio.transfer.task import Task, aside, written
 
 
 class OnLane(MemoryStore):
@@ -50,6 +53,52 @@ def test_a_lane_serves_others_while_work_goes_on_aside() -> None:
     run_calls(calls, admission=Admission(2), on_done=done, cancel=CancelToken(), executor=executor)
     assert results == {0: True, 1: True}
     executor.shutdown()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_lane_serves_others_while_a_slow_disk_takes_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """The disk takes what the first call has received only after the second call has run."""
+    store, arrived, data = OnLane("memory://b"), threading.Event(), os.urandom(1 << 20)
+    pwrite = write_behind.pwrite_full
+
+    def slow(fd: int, piece: memoryview, position: int) -> None:
+        assert arrived.wait(30)
+        if fails:
+            raise OSError(errno.ENOSPC, "full")
+        pwrite(fd, piece, position)
+
+    monkeypatch.setattr(write_behind, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(write_behind, "pwrite_full", slow)
+    behind, path = write_behind.WriteBehind(), tmp_path / "x"
+
+    def downloads() -> Iterator[Any]:
+        with open(path, "wb") as file, behind.sink(file.fileno(), str(path)) as sink:
+            sink.begin(len(data))
+            stage = sink.stage(len(data))[: len(data)]
+            stage[:] = data
+            place = sink.at(0, len(data))
+            assert callable(place)
+            place(stage)
+            sink.end(len(data))
+            yield from written(sink, on_lane=True)
+        return path.read_bytes() == data
+
+    def arrives() -> Iterator[Any]:
+        yield from ()
+        arrived.set()
+        return True
+
+    results: dict[int, Any] = {}
+
+    def done(index: int, result: Any, error: BaseException | None) -> None:
+        results[index] = result if error is None else type(error)
+
+    calls = [Task(store, "GET", "a", downloads), Task(store, "GET", "b", arrives)]
+    run_calls(calls, admission=Admission(2), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
+    assert results == {0: StorageFullError if fails else True, 1: True}
+    behind.close()
 
 
 def test_what_fails_aside_fails_in_its_task() -> None:
