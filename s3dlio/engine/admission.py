@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ MOST_PROCESSES = 1024
 if TYPE_CHECKING:
     from s3dlio.stores.call import BaseStore
 
+log = logging.getLogger("s3dlio.engine")
+
+#: After so many tenths of a second of waiting the log says so.
+_TOLD_AFTER = 50
 #: Seconds for which it is believed how many operations in flight pay.
 _REMEMBERED = 60.0
 
@@ -91,11 +96,15 @@ class ByteBudget:
 
     def acquire(self, size: int, cancel: CancelToken) -> bool:
         """Take ``size`` bytes, waiting for others to be given back; False when ``cancel`` was cancelled meanwhile."""
+        waits = 0
         with self._changed:
             while not self._fits(size):
                 if cancel.cancelled:
                     return False
                 self._changed.wait(0.1)  # the token has no lock to wait on, so look at it ten times a second
+                waits += 1
+                if waits == _TOLD_AFTER:
+                    log.info("waiting for room: %d of %d bytes are in flight", self.in_flight, self.limit)
             self.in_flight += size
             return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,7 +10,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+log = logging.getLogger("s3dlio.engine")
+
 _LEAVE_SECONDS = 5.0  # how long an interrupted transfer waits for the listing's thread
+_TOLD_AFTER = 25  # looks in vain after which the log says so
 _LOOK_SECONDS = 0.2  # between two looks whether the reader has gone, or the transfer was stopped
 
 
@@ -95,6 +99,7 @@ class Prefetcher(Generic[T]):
         return self
 
     def __next__(self) -> T | None:
+        waits = 0
         while True:
             try:
                 item = self._ready.popleft()
@@ -103,6 +108,9 @@ class Prefetcher(Generic[T]):
                     break
                 if not self.waits:
                     return None
+                waits += 1
+                if waits == _TOLD_AFTER:
+                    log.info("waiting for the next item: its listing, or generator, has given none for a while")
                 self._wait(lambda: bool(self._ready) or self._ended)
                 if not self._ready and self._stopped():
                     raise StopIteration from None

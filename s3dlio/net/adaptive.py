@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from s3dlio.net import system
+
+log = logging.getLogger("s3dlio.net")
 
 #: Operations in flight that a batch begins with, where its ceiling is higher: one lane is busy with that many to any
 #: near service, and a far one answers twice as many in the next round.
@@ -83,6 +86,7 @@ class AdaptiveLimit:
         self._goal = max(1, refused - max(1, refused // 16))
         self._step = 1
         self._set(max(1, refused // 2))
+        log.info("the service asks to slow down: %d operations in flight instead of %d", self.limit, refused)
         self._ignored = refused - 1
         self._begin()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from s3dlio.engine import blocking_calls
+from s3dlio.engine import blocking_calls, prefetch
 from s3dlio.engine.admission import Admission, ByteBudget
 from s3dlio.engine.batch import run_calls, run_kinds
 from s3dlio.engine.cancel import CancelToken
@@ -534,3 +535,29 @@ def test_while_the_input_is_slow_the_last_call_is_let_go(store: Fake) -> None:
     assert gone == [True]
     ahead.close()
     executor.shutdown()
+
+
+def test_a_batch_that_waits_for_its_input_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(prefetch, "_TOLD_AFTER", 1)
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.set()
+
+    def produced() -> Iterator[Call[Any]]:
+        assert told.wait(30)
+        yield LOCAL.call(value(1))
+
+    caplog.set_level(logging.INFO, "s3dlio.engine")
+    handler = Told()
+    logging.getLogger("s3dlio.engine").addHandler(handler)
+    ahead, seen = Prefetcher(produced()), Seen()
+    run_calls(ahead, ahead=ahead, admission=Admission(2), on_done=seen.done, cancel=seen.cancel,
+              executor=InlineExecutor())  # fmt: skip
+    logging.getLogger("s3dlio.engine").removeHandler(handler)
+    assert seen.results == {0: 1}
+    assert "waiting for the next item" in caplog.text
+    ahead.close()
