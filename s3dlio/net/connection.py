@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ _SEND_RUN = 1024 * 1024
 
 _NEW, _RESOLVING, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(6)
 
+#: An item for each thread that sleeps for an answer; appending and popping are atomic. While there are any, none spins,
+#: since it would take the interpreter's lock from those: 8 threads that each got 4 KiB made 6.9 k/s at 63 us of CPU
+#: time without spinning and 5.4 k/s at 80 us with it, on two busy cores; 32 threads 7.3 and 5.9.
+_asleep: deque[None] = deque()
 #: Whether a thread spins. Two that begin at the same moment do no harm: this only keeps many from doing it.
 _spinning = False
 
@@ -265,9 +270,14 @@ class Connection:
             return int(self.sock.recv_into(room, wanted, socket.MSG_WAITALL))
         if self._far:
             self._far -= 1
-        elif (found := self._spin(room)) is not None:
+        elif not _asleep and (found := self._spin(room)) is not None:
             return found
-        self._await(self._look)
+        _asleep.append(None)
+        try:
+            self._await(self._look)
+        finally:
+            if _asleep:  # which a fork in a signal handler may have emptied
+                _asleep.pop()
         return int(self.sock.recv_into(room))
 
     def await_room(self) -> None:
@@ -359,9 +369,10 @@ class Connection:
 
 @call_in_child
 def _leave_spinning() -> None:
-    """The thread that spun may not exist in a forked child."""
+    """The thread that spun, and those that slept, may not exist in a forked child."""
     global _spinning
     _spinning = False
+    _asleep.clear()
 
 
 def _looker(sock: Any) -> Callable[[float], Any]:
