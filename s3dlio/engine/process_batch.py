@@ -63,6 +63,7 @@ class ProcessBatch:
         self._deaths: dict[int, int] = {}  # position -> how many died with it
         self._position = 0
         self._stillborn = 0
+        self._surroundings = Surroundings.now()
         self._has_ended = False
         self._is_stopped = False
         #: The number of the worker whose results are being taken, from 0.
@@ -88,7 +89,7 @@ class ProcessBatch:
         return [member.worker for member in self._members.values()]
 
     def _begin(self, worker: WorkerProcess, number: int) -> None:
-        session, surroundings = self._session, Surroundings.now()
+        session, surroundings = self._session, self._surroundings
         level = logging.getLogger("s3dlio").getEffectiveLevel()
         told = (
             None if worker.settings is session.settings else session.settings,

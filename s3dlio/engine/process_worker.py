@@ -206,14 +206,20 @@ class Batch:
 
 
 def _sendable(error: BaseException) -> BaseException:
-    """The error as a pickle can hold it: without its traceback, whose frames keep buffers."""
-    found = error if isinstance(error, S3dlioError) or hasattr(error, "raise_unchanged") else None
-    if found is None:
-        found = from_exception(error) if isinstance(error, Exception) else S3dlioError(repr(error))
-    cause = found.__cause__
-    if cause is not None and not isinstance(cause, S3dlioError | OSError):
-        found.__cause__ = RuntimeError(f"{type(cause).__name__}: {cause}")
-    return found
+    """The error as the parent can unpickle it: of a class that it knows, as its causes are."""
+    if not _is_known(error):
+        error = from_exception(error) if isinstance(error, Exception) else S3dlioError(repr(error))
+    found: BaseException | None = error
+    while found is not None and (cause := found.__cause__) is not None:
+        if not _is_known(cause):
+            found.__cause__ = RuntimeError(f"{type(cause).__name__}: {cause}")
+        found = found.__cause__
+    return error
+
+
+def _is_known(error: BaseException) -> bool:
+    home = type(error).__module__.partition(".")[0]
+    return home == "s3dlio" or (home == "builtins" and isinstance(error, OSError | ValueError | TypeError))
 
 
 class _ForwardedLog(logging.Handler):
