@@ -241,10 +241,7 @@ class Exchange(Outgoing):
     def _on_unframed(self, kind: int, rest: memoryview) -> None:
         """There is no body, or none of a length that the head tells (RFC 9112, section 6.3)."""
         if kind == NO_BODY:
-            self._state = _DONE
-            self.done = True
-            if rest:
-                self.reusable = False
+            self._state, self.done, self.reusable = _DONE, True, self.reusable and not rest
             return
         if kind == IS_CHUNKED:
             self._state = _CHUNKED
