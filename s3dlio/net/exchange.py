@@ -23,8 +23,7 @@ from s3dlio.net.response import Response
 MAX_HEAD = 64 * 1024
 #: What one receive may take before the body has its place: a whole small object comes with its head.
 SCRATCH = 64 * 1024
-#: What the first receive may take where a body for memory is expected that is not small: the rest is received into its
-#: place, and not copied there (128 KiB: 16 us of 95).
+#: What the first receive takes where a body for memory of SMALL or more is expected: the rest is not copied.
 FIRST = 2048
 #: Seconds that a body waits for ``100 Continue`` (RFC 9110, 10.1.1: a client should not wait without a limit).
 CONTINUE_SECONDS = 1.0
