@@ -10,6 +10,7 @@ from typing import ClassVar
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
 from s3dlio.foreign_errors import local_error
 from s3dlio.memory.libc import advise, allocate, copy_range, pread_full, pwrite_full
+from s3dlio.memory.parallel_read import pread_parallel
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.sinks import FileSink, Sink
 from s3dlio.memory.sources import FileSource, Source, differs
@@ -168,7 +169,7 @@ def _read_into(fd: int, sink: Sink, start: int, length: int) -> int:
             raise local_error(error, sink.path) from error
     place = sink.at(0, length)
     if isinstance(place, memoryview):
-        return pread_full(fd, place, start)
+        return pread_parallel(fd, place, start)
     buffer = default_pool().lease(min(length, _CHUNK))
     done = 0
     while done < length:

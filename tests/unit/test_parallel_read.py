@@ -1,0 +1,88 @@
+"""Large files that several threads read: the same bytes, counts and errors as one; nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+import s3dlio
+from s3dlio.memory import parallel_read
+from s3dlio.memory.parallel_read import pread_parallel
+
+SIZE = 1_000_003
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is large enough for four threads."""
+    monkeypatch.setattr(parallel_read, "_FROM", SIZE // 2)
+    monkeypatch.setattr(parallel_read, "_PIECE", 64 << 10)
+    monkeypatch.setattr(parallel_read, "usable_cpus", lambda: 4)
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+def test_it_reads_what_is_there(file: Path) -> None:
+    data = file.read_bytes()
+    uri = f"file://{file}"
+    assert s3dlio.get(uri) == data
+    assert s3dlio.get_range(uri, 12_345, 800_000) == data[12_345:812_345]
+    buffer = bytearray(SIZE)
+    assert s3dlio.get_into(uri, buffer) == SIZE
+    assert buffer == data
+
+
+def test_it_tells_where_the_file_ends(file: Path) -> None:
+    with open(file, "rb") as opened:
+        buffer = memoryview(bytearray(SIZE + 500_000))
+        assert pread_parallel(opened.fileno(), buffer, 100) == SIZE - 100
+        assert buffer[: SIZE - 100] == file.read_bytes()[100:]
+
+
+def test_an_error_is_raised_when_all_have_ended_and_keeps_no_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = parallel_read.pread_full
+
+    def failing(fd: int, view: memoryview, offset: int) -> int:
+        if offset >= SIZE // 2:
+            raise OSError(5, "broken")
+        return read(fd, view, offset)
+
+    monkeypatch.setattr(parallel_read, "pread_full", failing)
+    before = threading.active_count()
+    buffer = bytearray(SIZE)
+    with pytest.raises(OSError, match="broken") as caught:
+        s3dlio.get_into(f"file://{file}", buffer)
+    assert threading.active_count() == before
+    buffer.append(0)  # nobody exports it any more, though the error is kept
+    assert caught.value is not None
+
+
+def test_an_interrupt_leaves_nobody_behind(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, me, struck = parallel_read.pread_full, threading.get_ident(), threading.Event()
+
+    def interrupted(fd: int, view: memoryview, offset: int) -> int:
+        if threading.get_ident() == me:
+            struck.set()
+            raise KeyboardInterrupt
+        struck.wait(30)
+        return read(fd, view, offset)
+
+    monkeypatch.setattr(parallel_read, "pread_full", interrupted)
+    before = threading.active_count()
+    with open(file, "rb") as opened, pytest.raises(KeyboardInterrupt):
+        pread_parallel(opened.fileno(), memoryview(bytearray(SIZE)), 0)
+    assert threading.active_count() == before
+
+
+def test_where_no_thread_can_be_had_one_reads_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    assert s3dlio.get(f"file://{file}") == file.read_bytes()
