@@ -58,7 +58,7 @@ perf-curve: $(VENV)/.dev    ## CPU time of one object over its size (--before DI
 perf-backends: $(VENV)/.dev     ## the S3 transports of S3DLIO_BACKEND side by side
 	$(BIN)/python -m perf.backends
 
-perf-tools: $(VENV)/.dev    ## s3-cli beside Amazon's command and rclone, bulk verbs beside the Rust package
+perf-tools: $(VENV)/.dev    ## s3-cli beside s5cmd, rclone and aws, bulk verbs beside the Rust package
 	$(BIN)/python -m perf.compare_tools
 
 clean:          ## remove what the targets above made in this folder

@@ -1,6 +1,6 @@
 """Our command beside others: ``make perf-tools``, or ``python -m perf.compare_tools``.
 
-Trees of files up and down with s3-cli, Amazon's command and rclone; a long listing and generated puts with both
+Trees of files up and down with s3-cli, s5cmd, rclone and Amazon's command; a long listing and generated puts with both
 packages of this name; a large delete, with what the server had to do meanwhile. Contenders take turns on the same
 server. Prints the tables; a whole run also writes them into docs/performance/tools.md.
 """
@@ -31,7 +31,7 @@ from perf.workers.protocol import Target
 from tests.servers.base import MEMORY
 from tests.servers.nginx import NginxServer
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 
 #: Run in the interpreters of both packages: what both have is called alike.
 _SCRIPT = """
@@ -50,14 +50,16 @@ _PUT = "s3dlio.put('s3://put/', {count}, 'object-{{}}', max_in_flight=32, size={
 class Amounts:
     """How much is done."""
 
-    small: int = 5_000
-    large: int = 512 * MIB
+    trees: tuple[tuple[int, int], ...] = (
+        (5_000, 4 * KIB), (2_000, 64 * KIB), (400, MIB), (64, 16 * MIB), (8, 512 * MIB)
+    )  # fmt: skip
+    """How many files of how many bytes."""
     listed: int = 1_000_000
     puts: int = 2_000
     deleted: int = 100_000
 
 
-QUICK = Amounts(small=300, large=16 * MIB, listed=20_000, puts=100, deleted=10_000)
+QUICK = Amounts(((300, 4 * KIB), (20, MIB), (2, 32 * MIB)), listed=20_000, puts=100, deleted=10_000)
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,15 @@ class Trees:
     def __init__(self, server: NginxServer, folder: Path, contenders: Sequence[Tool], rounds: int) -> None:
         self._server, self._folder, self._contenders, self._rounds = server, folder, contenders, rounds
 
-    def measure(self, name: str, count: int, size: int) -> list[Outcome]:
+    def measure(self, count: int, size: int) -> list[Outcome]:
         """Upload and download *count* files of *size* bytes."""
+        name = f"{count:,} files of {size // MIB} MiB" if size >= MIB else f"{count:,} files of {size // KIB} KiB"
         tree = self._folder / "tree"
         tree.mkdir()
         for number in range(count):
-            (tree / f"{number:05}.bin").write_bytes(os.urandom(min(size, MIB)) * max(1, size // MIB))
+            with open(tree / f"{number:05}.bin", "wb") as file:
+                for _ in range(max(1, size // MIB)):
+                    file.write(os.urandom(min(size, MIB)))
         (self._server.root / "down").symlink_to(tree)
         self._server.list_bucket("down")
         try:
@@ -245,10 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contenders = [ours(ROOT), *older] if older else tools(server.endpoint, folder)
         trees = Trees(server, folder, contenders, rounds)
         both = [] if older else packages(server, rounds, amounts)
-        moved = [
-            *trees.measure(f"{amounts.small:,} files of 4 KiB", amounts.small, 4096),
-            *trees.measure(f"8 files of {amounts.large // MIB} MiB", 8, amounts.large),
-        ]
+        moved = [outcome for count, size in amounts.trees for outcome in trees.measure(count, size)]
     say("")
     if older:
         print(report.plain(_times(moved, contenders[0].name)))
@@ -262,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for title, table in tables.items():
         print(f"== {title}\n{report.plain(table)}\n")
     if not options.quick:
-        (DOCS / "tools.md").write_text(_page(tables, contenders, rounds), encoding="utf-8")
+        (DOCS / "tools.md").write_text(_page(tables, moved, contenders, rounds), encoding="utf-8")
     return 0
 
 
@@ -281,7 +283,15 @@ def _times(outcomes: Sequence[Outcome], ours: str) -> report.Table:
     return table_of(outcomes, cell)
 
 
-def _page(tables: Mapping[str, report.Table], contenders: Sequence[Tool], rounds: int) -> str:
+def _best(outcome: Outcome) -> float:
+    """How many times as long the quicker of s5cmd and rclone takes."""
+    ours, *_ = outcome.spent
+    return min(outcome.ratio(name, ours) for name in ("s5cmd", "rclone"))
+
+
+def _page(
+    tables: Mapping[str, report.Table], moved: Sequence[Outcome], contenders: Sequence[Tool], rounds: int
+) -> str:
     second = any(tool.name.endswith("CRT") for tool in contenders)
     crt = (
         "\n- `aws` is from PyPI, `aws, CRT` from Debian. CRT transfers take nginx's 201 for an upload for a failure, "
@@ -291,6 +301,7 @@ def _page(tables: Mapping[str, report.Table], contenders: Sequence[Tool], rounds
         "not found here (or this was not root)."
     )
     versions = "; ".join(f"{tool.name}: {' '.join(tool.version.split()[:2])}" for tool in contenders[1:])
+    best = "; ".join(f"{outcome.name} {_best(outcome):.2f}x" for outcome in moved)
     body = "\n".join(f"## {title}\n\n{report.markdown(table)}\n" for title, table in tables.items())
     return f"""\
 # Commands and bulk verbs
@@ -300,6 +311,7 @@ Written by `make perf-tools` on {datetime.date.today().isoformat()}.
 - Machine: {report.machine()}. Server and clients share it.
 - Medians of {rounds} rounds, in which the contenders take turns, and another one begins each time; `2.00x` took twice
   as long as we did (the median of the rounds' ratios). Times of commands are those of the whole process.
+- Against the quicker of s5cmd and rclone: {best}.
 - {versions}.
 - One nginx with files in memory; local files are in memory, too. Before each turn as much memory as it needs is used
   and freed, since a virtual machine fetches what lay free from its host, at up to 2 s/GB. The server checks no
