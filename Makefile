@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools clean
+.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-scale clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -60,6 +60,9 @@ perf-backends: $(VENV)/.dev     ## the S3 transports of S3DLIO_BACKEND side by s
 
 perf-tools: $(VENV)/.dev    ## s3-cli beside s5cmd, rclone and aws, bulk verbs beside the Rust package
 	$(BIN)/python -m perf.compare_tools
+
+perf-scale: $(VENV)/.dev    ## over the CPUs of the client, with a model of what this machine has not (SCALE_ARGS)
+	$(BIN)/python -m perf.scale $(SCALE_ARGS)
 
 clean:          ## remove what the targets above made in this folder
 	rm -rf $(VENV) $(VENV)-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov

@@ -16,6 +16,8 @@ from perf.workers.protocol import Cost, Job, Target
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3dlio-perf"
+#: Where ``perf.scale --pack`` has put what the contenders need, each in a folder of its own; nothing is installed then.
+PACKED = os.environ.get("S3DLIO_PERF_PACKED")
 #: Variables of the user's that a library could act on.
 FOREIGN = ("AWS_", "AZURE_", "GOOGLE_", "GCS_", "CLOUDSDK_", "STORAGE_EMULATOR_HOST", "S3DLIO_", "BOTO", "PYTHON")
 #: The key of an account that does not exist, for the libraries that sign.
@@ -52,6 +54,7 @@ class Contender:
 OURS = Contender("s3dlio", "with_s3dlio.py")
 REFERENCE = Contender("reference", "with_s3dlio.py", "s3dlio==0.10.0")
 FLOOR = Contender("floor", "floor.py")
+THREADED_FLOOR = Contender("threads", "floor_threads.py")
 CONTENDERS = {
     contender.name: contender
     for contender in (
@@ -64,13 +67,14 @@ CONTENDERS = {
         Contender("azure-sdk", "with_azure.py", "azure-storage-blob==12.31.1"),
         Contender("google-sdk", "with_gcs.py", "google-cloud-storage==3.17.1"),
         FLOOR,
+        THREADED_FLOOR,
     )
 }
 
 
 def python_with(package: str | None) -> str:
     """The interpreter of a virtual environment that has *package* (``name==version``), made at the first call."""
-    if package is None:
+    if package is None or PACKED:
         return sys.executable
     folder = CACHE / package.replace("==", "-")
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -114,8 +118,11 @@ class Worker:
     def __init__(self, contender: Contender, target: Target) -> None:
         self.contender = contender
         env = environment(target) | dict(contender.variables)
-        if contender.package is None:
-            env["PYTHONPATH"] = contender.checkout
+        places = [contender.checkout] if contender.package is None else []
+        if PACKED:
+            places.append(str(Path(PACKED) / "site" / (contender.package or "own")))
+        if places:
+            env["PYTHONPATH"] = os.pathsep.join(places)
         self._process = subprocess.Popen(
             [
                 python_with(contender.package),

@@ -38,9 +38,9 @@ class Job:
     """What to do once."""
 
     verb: str
-    """get, read (and drop), put, stat or list."""
+    """get, read (and drop), download, put, stat or list."""
     prefix: str = ""
-    """The keys are this and a number."""
+    """The keys are this and a number; of a download, the container."""
     count: int = 1
     """Operations; keys for list."""
     size: int = 0
@@ -48,7 +48,8 @@ class Job:
     in_flight: int = 1
     """Operations at a time; 1: one after the other."""
     by: str = ""
-    """threads: each asks for one object after the other; awaits: coroutines do. Otherwise as the library does best."""
+    """threads: each asks for one object after the other; awaits: coroutines do; procs: a process for each CPU.
+    Otherwise as the library does best."""
 
     def keys(self) -> list[str]:
         return [f"{self.prefix}{number}" for number in range(self.count)]
@@ -95,6 +96,14 @@ class Library(ABC):
     def read(self, keys: Sequence[str], size: int, in_flight: int) -> int:
         """Read whole objects and drop them."""
         return self.get(keys, size, in_flight)
+
+    def by_processes(self, keys: Sequence[str], in_flight: int) -> int:
+        """Read whole objects into memory with a process for each CPU."""
+        raise NotImplementedError(f"{type(self).__name__} has no processes")
+
+    def download(self, container: str, in_flight: int) -> int:
+        """Read all objects of a container into files, which are in memory."""
+        raise NotImplementedError(f"{type(self).__name__} does not download")
 
     def put(self, keys: Sequence[str], data: bytes, in_flight: int) -> int:
         raise NotImplementedError(f"{type(self).__name__} does not put")
@@ -143,6 +152,10 @@ def perform(library: Library, job: Job) -> Cost:
         seen = library.in_threads(library.get_one, keys, job.in_flight)
     elif job.by == "awaits":
         seen = asyncio.run(library.in_coroutines(keys, job.in_flight))
+    elif job.by == "procs":
+        seen = library.by_processes(keys, job.in_flight)
+    elif job.verb == "download":
+        seen = library.download(job.prefix, job.in_flight)
     elif job.verb == "get":
         seen = library.get(keys, job.size, job.in_flight)
     elif job.verb == "read":

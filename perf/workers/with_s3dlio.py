@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 
 from protocol import Library, Target, serve
@@ -26,6 +28,16 @@ class S3dlio(Library):
     def read(self, keys: Sequence[str], size: int, in_flight: int) -> int:
         _, seen = s3dlio.get_many_stats([self.root + key for key in keys], max_in_flight=in_flight)
         return seen
+
+    def by_processes(self, keys: Sequence[str], in_flight: int) -> int:
+        uris = [self.root + key for key in keys]
+        found = s3dlio.get_many(uris, max_in_flight=in_flight, procs=len(os.sched_getaffinity(0)))
+        return sum(len(data) for _, data in found)
+
+    def download(self, container: str, in_flight: int) -> int:
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as target:
+            s3dlio.download(f"s3://{container}/", target, max_in_flight=in_flight, recursive=True)
+            return sum(entry.stat().st_size for entry in os.scandir(target))
 
     def get_one(self, key: str) -> int:
         return len(s3dlio.get(self.root + key))

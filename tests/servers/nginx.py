@@ -66,6 +66,7 @@ http {{
         listen {host}:{port} backlog=4096{ssl};
         {also}
         {tls}
+        {rate}
         root {root};
         merge_slashes off;
         dav_methods PUT DELETE;
@@ -102,6 +103,7 @@ class NginxServer(Server):
     also: another address and port to listen on.
     tls: serve https, TLS 1.3 only, with a certificate of that authority.
     http2: offer HTTP/2 beside HTTP/1.1 in the handshake; with ``tls``.
+    rate: bytes a second that one connection is sent at most; 0: as fast as it takes them.
     """
 
     name = "nginx"
@@ -115,10 +117,12 @@ class NginxServer(Server):
         also: str | None = None,
         tls: Authority | None = None,
         http2: bool = False,
+        rate: int = 0,
     ) -> None:
         super().__init__(tls=tls)
         self.workers, self.cache, self.parts, self.also = workers, cache, parts, also
         self.http2 = http2
+        self.rate = rate
 
     @staticmethod
     def install() -> Path:
@@ -182,6 +186,7 @@ class NginxServer(Server):
                 tls=tls,
                 ssl=(" ssl http2" if self.http2 else " ssl") if self.tls else "",
                 parts=_PARTS if self.parts else "",
+                rate=f"limit_rate {self.rate};" if self.rate else "",
                 also=f"listen {self.also} backlog=4096;" if self.also else "",
                 user="user root;" if os.geteuid() == 0 else "",
                 cache=f"open_file_cache max={_open_files() // 2} inactive=60s;" if self.cache else "",
