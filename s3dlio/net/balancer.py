@@ -151,6 +151,7 @@ class Balancer:
             self._on_end(pending, error)
         else:
             self._report(pending, None)
+        del pending, error, task, exchange  # frames that the error refers to keep nothing
 
 
 def _load(item: tuple[Any, int]) -> int:

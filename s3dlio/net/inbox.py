@@ -64,6 +64,7 @@ class Inbox:
             except IndexError:  # its poster has taken it back
                 return
             work()
+            del work  # it may have an error, whose frames refer to this one
 
     def close(self) -> bool:
         """End it, if nothing is left to run; whether that was so."""

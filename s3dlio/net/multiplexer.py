@@ -376,6 +376,7 @@ class Multiplexer:
         self.in_flight.pop(connection.fd, None)
         self._unwatch(connection)
         back(error)
+        del pending, error, back  # frames that the error refers to keep nothing
 
     # -- connections
 

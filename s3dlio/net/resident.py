@@ -168,6 +168,7 @@ class ResidentLane(Lane):
         task = pending.task
         submission: Submission = task.index
         submission.lane = self
+        task.done = self._tell
         self._tasks.add(task)
         exchange, connection = pending.exchange, pending.connection
         assert exchange is not None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +19,7 @@ from s3dlio.engine.lanes import Lanes
 from s3dlio.errors import StorageFullError, TransferCancelledError, TransferTimeoutError
 from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.net import balancer, system
+from s3dlio.net.inbox import Inbox
 from s3dlio.net.lane import Lane
 from s3dlio.net.resident import ResidentLane
 from tests.servers.delayed import DelayedServer
@@ -156,6 +159,25 @@ def test_a_body_that_stalls_elsewhere_times_out(lanes: Lanes, moves: Moves) -> N
         assert [type(calls.errors[index]) for index in range(3)] == [TransferTimeoutError] * 3
         server.assert_consumed()
         assert nothing_is_left(lanes)
+
+
+def test_an_inbox_keeps_nothing_of_what_it_has_run() -> None:
+    """An error that comes back has frames, which refer to that of the inbox: in a cycle a buffer would stay leased."""
+
+    class Body:
+        """What comes back."""
+
+    def run(body: Body) -> None:
+        frames.append(sys._getframe(1))
+
+    frames: list[Any] = []
+    body, inbox = Body(), Inbox()
+    gone = weakref.ref(body)
+    inbox.post(partial(run, body))
+    del body
+    inbox.run()
+    assert frames
+    assert gone() is None
 
 
 def test_a_sink_that_fails_elsewhere_fails_its_own_operation(lanes: Lanes, moves: Moves) -> None:
