@@ -104,7 +104,8 @@ class RetryPolicy:
     def _delay(self, attempt: int, response: Response | None) -> float:
         delay = backoff(self.settings, attempt)
         asked = retry_after(response) if response is not None else None
-        return delay if asked is None else max(delay, min(asked, self.settings.retry_after_cap))
+        # Beyond what was asked, or all that were refused together would come again together.
+        return delay if asked is None else min(asked, self.settings.retry_after_cap) + delay
 
     def _allowed(self, attempt: int, delay: float, cost: int, started: float) -> float | None:
         if attempt >= self.settings.max_attempts or not self.budget.spend(cost):

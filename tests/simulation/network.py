@@ -54,6 +54,8 @@ class Network:
         self._hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"][: chance.choice((1, 1, 1, 2, 3))]
         self._deaf = {"10.0.0.1"} if len(self._hosts) > 1 and chance.random() < 0.3 else set()
         self._numbers = 0
+        #: When requests, and connections, were begun.
+        self.begun: list[float] = []
 
     def numbered(self) -> int:
         self._numbers += 1
@@ -163,6 +165,7 @@ class Link:
         self._got = 0
         self._fault = self.network.faults.of_request()
         self._answer_ends = math.inf
+        self.network.begun.append(self.world.now)
         self.network.count_busy()
 
     def _arrive(self, data: bytes) -> None:

@@ -20,7 +20,7 @@ from s3dlio.net import connection, lane, pool, sharing, system
 #: The wall clock at moment 0 of the world: 2026-11-01.
 EPOCH = 1_793_491_200.0
 #: A schedule in which more happens, or that lasts longer (seconds of the world), does not end.
-MOST_EVENTS = 300_000
+MOST_EVENTS = 60_000
 LONGEST = 50_000.0
 
 

@@ -123,8 +123,15 @@ def test_what_retry_after_says(fields: dict[str, str], seconds: float | None) ->
 
 def test_retry_after_is_a_least_pause_up_to_the_cap() -> None:
     policy = RetryPolicy(SETTINGS)
-    assert policy.after_response(answer(503, Retry_After="7"), 1, 0.0) == 7.0
-    assert policy.after_response(answer(503, Retry_After="99"), 1, 0.0) == 10.0
+    assert 7.0 <= (policy.after_response(answer(503, Retry_After="7"), 1, 0.0) or 0.0) <= 7.1
+    assert 10.0 <= (policy.after_response(answer(503, Retry_After="99"), 1, 0.0) or 0.0) <= 10.1
+
+
+def test_those_that_are_told_to_come_later_do_not_come_together() -> None:
+    policy = RetryPolicy(SETTINGS)
+    delays = {policy.after_response(answer(503, Retry_After="7"), 3, 0.0) for _ in range(20)}
+    assert len(delays) > 10
+    assert max(delay or 0.0 for delay in delays) - min(delay or 0.0 for delay in delays) > 0.05
 
 
 def test_faults_say_what_the_system_said() -> None:
