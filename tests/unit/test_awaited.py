@@ -171,14 +171,19 @@ def test_a_call_that_waits_for_room_never_begins_when_it_is_cancelled(use: Calla
         server.assert_consumed()
 
 
-def test_a_large_body_goes_on_on_a_thread(use: Callable[[Client], Client]) -> None:
-    """Half of it is there; what else the event loop does is not held up, nor is another object."""
+def test_a_large_body_goes_on_on_a_thread(
+    use: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it is there; what else the event loop does is not held up, nor is another object. Its end wakes the loop,
+    which has no timer to wait for."""
+    monkeypatch.setattr(awaiting.LoopLane, "_arm", lambda self, pause=None: None)
     size = 4 * LARGE
     body = os.urandom(size)
-    go_on = threading.Event()
+    go_on, over = threading.Event(), threading.Event()
     head = b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: %d\r\n\r\n" % size
-    large = [Expect(), Send(head + body[:1000]), Until(go_on), Send(body[1000:])]
-    with ScriptedServer([large, [Expect(), respond(body=b"small", headers=FIELDS)]]) as server:
+    large = [Expect(), Send(head + body[:1000]), Until(go_on), Send(body[1000:]), Until(over)]
+    small = [Expect(), respond(body=b"small", headers=FIELDS), Until(over)]  # it wakes nobody by closing
+    with ScriptedServer([large, small]) as server:
         client = use(client_at(server.endpoint))
 
         async def work() -> None:
@@ -187,7 +192,8 @@ def test_a_large_body_goes_on_on_a_thread(use: Callable[[Client], Client]) -> No
                 await asyncio.sleep(0.001)
             assert await s3dlio.get_async("s3://b/small") == b"small"
             go_on.set()
-            assert await reading == body
+            assert await asyncio.wait_for(reading, 10) == body
+            over.set()
 
         asyncio.run(work())
         server.assert_consumed()
