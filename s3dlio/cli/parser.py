@@ -44,7 +44,7 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     _global_options(parser)
     commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, required=True
+        dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, required=True, prog=PROG
     )
     for define in (_buckets, _looking, _reading, _writing, _transfers, _removing, _sharing, _this_command):
         define(_Commands(commands))

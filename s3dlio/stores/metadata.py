@@ -12,11 +12,11 @@ import binascii
 import quopri
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from s3dlio.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataRules:
+class MetadataRules(Record):
     """What a service takes as metadata.
 
     Args:

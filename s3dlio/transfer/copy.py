@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.moving import Moving, Renaming
 from s3dlio.transfer.options import DEFAULTS, TransferOptions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
+from s3dlio.records import Record, replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.file import FileStore
 from s3dlio.stores.local.store import LocalStore
@@ -17,8 +17,7 @@ from s3dlio.transfer.store_routes import Relay, ServerCopy
 from s3dlio.uri import LOCAL_SCHEMES
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Record):
     """Where objects go: keys are ``prefix`` and the name of the item. Local ones come with their open directory."""
 
     store: ObjectStore

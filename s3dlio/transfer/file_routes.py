@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from s3dlio.errors import (
     LengthMismatchError,
@@ -14,6 +13,7 @@ from s3dlio.errors import (
 )
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import FileSource
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.file import FileStore, advise_after, advise_before

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from s3dlio.engine.admission import check_width, several
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.records import Record
 from s3dlio.transfer.plan import Filter
 from s3dlio.transfer.progress import Progress
 from s3dlio.types import NO_OPTIONS, PutOptions
 
 
-@dataclass(frozen=True, slots=True)
-class TransferOptions:
+class TransferOptions(Record):
     """How a transfer is run.
 
     Args:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
+from s3dlio.records import Record
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.overlap import check_apart, check_glob_apart, check_roots_apart
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from s3dlio.engine.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """What is transferred.
 
     Args:

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from s3dlio.engine.executor import BaseExecutor
+from s3dlio.records import Record, replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.body_monitor import BodyMonitor
@@ -30,8 +31,7 @@ from s3dlio.transfer.plan import Item
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
 
 
-@dataclass(frozen=True, slots=True)
-class RouteOptions:
+class RouteOptions(Record):
     """What a route does besides moving the bytes.
 
     Args:
@@ -69,8 +69,7 @@ class RouteOptions:
         return replace(self.options, metadata={**(self.options.metadata or {}), MTIME: f"{seconds}.{nanos:09d}"})
 
 
-@dataclass(slots=True)
-class Transferred:
+class Transferred(NamedTuple):
     """A finished task: the bytes of the object, how many of them the meter has seen, and whether, after a look at both
     sides, there was nothing to do."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from s3dlio.config.endpoints import name_of
@@ -19,6 +18,7 @@ from s3dlio.errors import (
     UnsupportedOperationError,
     redact,
 )
+from s3dlio.records import Record, field
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.destination import Destination, open_destination
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Record):
     """How a transfer is run.
 
     Args:
@@ -84,8 +83,7 @@ def route_options(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Record):
     """One transfer: what of which store goes into which directory of another.
 
     Args:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import replace
 from typing import NamedTuple, cast
 
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError, redact
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.sources import MemorySource
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.store import LocalStore

@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError, redact
+from s3dlio.records import Record, field
 from s3dlio.transfer.progress import NoProgress, Progress
 
 log = logging.getLogger("s3dlio.transfer")
@@ -16,8 +16,7 @@ log = logging.getLogger("s3dlio.transfer")
 _WARNINGS = 20  # passed-over items spelled out in the log at level WARNING; the rest at DEBUG
 
 
-@dataclass(frozen=True, slots=True)
-class TransferSummary:
+class TransferSummary(Record):
     """The end of a transfer.
 
     Args:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
+from s3dlio.records import Record, replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.transfer.compare import IfDifferent, by_checksum, by_metadata
@@ -141,8 +141,7 @@ def _may_delete(tally: Tally) -> bool:
     return not tally.failures and bool(tally.attempted or tally.skipped)
 
 
-@dataclass(frozen=True, slots=True)
-class _Directory:
+class _Directory(Record):
     """A directory that can be listed in the order of its names."""
 
     store: ObjectStore

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from s3dlio.engine.session import Session
@@ -13,6 +12,7 @@ from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import BufferSink, MemorySink
 from s3dlio.memory.sources import as_source
 from s3dlio.memory.view import BytesView
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.stores.cloud.store import CloudStore

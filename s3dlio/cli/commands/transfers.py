@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from s3dlio.cli.commands import pipe
 from s3dlio.cli.commands.pipe import PIPE
 from s3dlio.cli.context import Context
 from s3dlio.cli.summary import finish, finish_failed
 from s3dlio.errors import BatchError, IsDirectoryError
+from s3dlio.records import replace
 from s3dlio.transfer import copy as copying
 from s3dlio.transfer.download import download as download_objects
 from s3dlio.transfer.options import TransferOptions
