@@ -151,6 +151,8 @@ class Lane:
         """Ten times a second: deadlines and cancellation."""
         self._check_at = now + _CHECK_SECONDS
         self._multiplexer.expire(now)
+        for pending in self._queue.take_overdue(now):
+            self._report(pending, overdue(pending.request.service.policy.total_timeout))
         self._fill()  # perhaps nothing is in flight any more
         if self._grace_ends is not None and now > self._grace_ends:
             self._abandon(self._tasks)

@@ -82,6 +82,17 @@ class PendingQueue:
         _, _, task, pending = heapq.heappop(self.timers)
         return task, pending
 
+    def take_overdue(self, now: float) -> list[PendingRequest]:
+        """Take out what has had the time of its operation while it waited for room."""
+        found = []
+        for pending in self.ready:
+            limit = pending.request.service.policy.total_timeout
+            if limit is not None and pending.task.started and now >= pending.task.started + limit:
+                found.append(pending)
+        for pending in found:
+            self.ready.remove(pending)
+        return found
+
     def remove(self, task: Any) -> int:
         """Forget everything of a task; returns how much there was."""
         before = len(self.timers) + len(self.ready) + len(self.held)

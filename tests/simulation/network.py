@@ -15,8 +15,8 @@ from tests.simulation.sockets import Descriptors, Stream
 from tests.simulation.world import World
 
 Handler = Callable[[Message], Answer]
-#: Slack of a check of deadlines: drivers look ten times a second.
-SLACK = 0.35
+#: Slack of a check of deadlines: drivers look ten times a second, and set a deadline when they look.
+SLACK = 0.5
 
 
 class Network:

@@ -368,14 +368,14 @@ class Put(Operation):
         self._holds = not condition or (condition == "create") == (found is None)
         if not self._holds:
             self.expected = (AlreadyExistsError, PreconditionFailedError, ObjectNotFoundError)
-        self._breaks = breaks
+        self.breaks = breaks
         if breaks:
             self.expected = (*self.expected, StorageFullError)
         self._before = len(schedule.service.versions.get(key, ()))
 
     def make(self) -> Call[Any]:
         view = memoryview(self.data)
-        source: Source = Breaking(view, self.world.chance.randint(0, self.size)) if self._breaks else MemorySource(view)
+        source: Source = Breaking(view, self.world.chance.randint(0, self.size)) if self.breaks else MemorySource(view)
         return self.schedule.store.write_call(self.key, source, options=PutOptions(conditions=self._conditions))
 
     def _ours(self) -> list[Any]:
@@ -393,7 +393,7 @@ class Put(Operation):
             self.violate("its condition did not hold")
         if self._condition and len(ours) > 1:
             self.violate("a conditional write was done twice")
-        if self._breaks and self.size and any(version.data != self.data for version in ours):
+        if self.breaks and self.size and any(version.data != self.data for version in ours):
             self.violate("a broken source became an object")
 
     def failed(self, error: BaseException) -> None:

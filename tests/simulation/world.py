@@ -86,7 +86,7 @@ class World:
             if not self._events or self._events[0][0] > until:
                 if seconds is None:
                     raise Hang("the client waits for what will not come")
-                self.now = until
+                self.now = max(self.now, until)  # others may have worked meanwhile
                 return False
             self._next()
         return True

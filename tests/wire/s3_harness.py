@@ -46,7 +46,7 @@ def read(store: S3Store, key: str, sink: Sink, *, lane: bool, width: int = 8, **
 
     run_calls([call], admission=Admission(width), on_done=done, cancel=CancelToken(), executor=InlineExecutor())
     if failures:
-        raise failures[0]
+        raise failures.pop()
 
 
 def error(status: str, code: str, **more: str) -> Send:

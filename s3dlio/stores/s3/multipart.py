@@ -218,7 +218,8 @@ class MultipartUpload:
             response = yield from self._service.look(self._key, self._options, fields)
             found = headers.metadata_of(response, int(response.header(b"content-length") or -1))
         except S3dlioError as unseen:
-            raise error from unseen
+            # Where it answers that there is no such upload, the upload may be the object by now.
+            raise (write_outcome.unknown(error) if error.code == "NoSuchUpload" else error) from unseen
         same_etag = expected is not None and (found.etag or "").strip('"') == expected
         if found.size == size and (same_etag or (crc is not None and found.crc32c == crc)):
             log.info("the reply to CompleteMultipartUpload was lost, but %s is complete", self._key)
