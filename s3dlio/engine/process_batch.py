@@ -98,7 +98,8 @@ class ProcessBatch:
         width = self._widths[number]
         self._members[worker.channel.fileno()] = Member(worker, number, width)
         self._poll.register(worker.channel.fileno(), select.POLLIN)
-        about = level, len(self._widths), width, self._budget, bool(session.stores.observers)
+        max_bytes = self._budget if self._work.is_bounded else None
+        about = level, len(self._widths), width, max_bytes, bool(session.stores.observers)
         with suppress(OSError):  # it has died: that is seen when its channel is read
             worker.channel.send(("job", *about, *told, *self._work.job))
             worker.settings, worker.surroundings = session.settings, surroundings

@@ -40,6 +40,8 @@ class Work:
     is_repeatable = True
     #: Items have payloads, which travel through shared memory.
     has_payloads = False
+    #: The bytes of its calls in flight are bounded.
+    is_bounded = True
 
     def __init__(self, home: str, name: str, *arguments: Any) -> None:
         self.job = (home, name, arguments)

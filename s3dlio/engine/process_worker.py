@@ -46,12 +46,12 @@ class Batch:
         channel: to the parent.
         results: where results lie.
         width: how many calls are in flight at most.
-        max_bytes: of its writes in flight, at most.
+        max_bytes: of its writes in flight, at most; None: no bound.
         is_observed: the parent wants to hear of operations.
     """
 
     def __init__(
-        self, channel: Channel, results: ResultMemory, width: int, max_bytes: int, is_observed: bool
+        self, channel: Channel, results: ResultMemory, width: int, max_bytes: int | None, is_observed: bool
     ) -> None:
         self.cancel = CancelToken()
         #: Set by the one who pulls: whether it waits for the next item, or is given None where there is none.
@@ -122,7 +122,9 @@ class Batch:
             try:
                 call, context = call_of(item)
             except Exception as error:
-                self._tell(index, None, error)
+                with self._lock:
+                    self._errors.append((index, _sendable(error)))
+                    self._tell()
                 continue
             in_flight[position] = index, context
             position += 1
@@ -132,27 +134,24 @@ class Batch:
     def _on_done(self, position: int, result: Any, error: BaseException | None) -> None:
         index, context = self._in_flight.pop(position)
         with self._lock:  # a result and what is announced for it go out together
-            told = None if error is not None else self.job.result(context, result)
-            self._tell(index, told, error)
+            if error is None:
+                self._done.append((index, self.job.result(context, result)))
+            else:
+                self._errors.append((index, _sendable(error)))
+            self._tell()
 
     # -- what goes out
 
-    def _tell(self, index: int, told: Any, error: BaseException | None) -> None:
-        with self._lock:
-            if self._is_over:
-                return
-            if error is None:
-                self._done.append((index, told))
-            else:
-                self._errors.append((index, _sendable(error)))
-            waiting = len(self._done) + len(self._errors)
-            # Where no item is left, the parent does not hear late that half of the window has nothing to do.
-            if (
-                waiting >= _GATHER
-                or (not self._items and 2 * waiting >= len(self._in_flight))
-                or system.monotonic() - self._sent > _GATHER_SECONDS
-            ):
-                self._flush()
+    def _tell(self) -> None:
+        """Tell the parent what has ended, if that is worth a message."""
+        waiting = len(self._done) + len(self._errors)
+        # Where no item is left, the parent does not hear late that half of the window has nothing to do.
+        if (
+            waiting >= _GATHER
+            or (not self._items and 2 * waiting >= len(self._in_flight))
+            or system.monotonic() - self._sent > _GATHER_SECONDS
+        ):
+            self._flush()
 
     def note(self, note: Any, *, later: bool = False) -> None:
         """Tell the parent's half of the job something; see :class:`Note`."""
@@ -190,6 +189,8 @@ class Batch:
 
     def _flush(self) -> None:
         self._sent = system.monotonic()
+        if self._is_over:
+            return  # of a straggler: the parent has taken it for not done
         while segments := self._results.take_segments(MOST_FDS):
             fds = [segment.fd for segment in segments]
             try:
@@ -319,7 +320,8 @@ class Worker:
         self._leave()
 
     def _on_job(
-        self, fds: list[int], level: int, procs: int, width: int, max_bytes: int, is_observed: bool, *message: Any
+        self, fds: list[int], level: int, procs: int, width: int, max_bytes: int | None, is_observed: bool,
+        *message: Any,
     ) -> None:
         share_cpus(procs)
         logger = logging.getLogger("s3dlio")

@@ -24,6 +24,8 @@ _JOBS = "s3dlio.transfer.process_jobs"
 class GetWork(Work):
     """Reads objects; results are views of shared memory."""
 
+    is_bounded = False
+
     def __init__(self) -> None:
         super().__init__(_JOBS, "GetJob")
 
@@ -34,6 +36,8 @@ class GetWork(Work):
 
 class StatsWork(Work):
     """Reads objects and tells how many bytes each has."""
+
+    is_bounded = False
 
     def __init__(self) -> None:
         super().__init__(_JOBS, "StatsJob")
