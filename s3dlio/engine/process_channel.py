@@ -8,6 +8,7 @@ command line or file that others could read.
 from __future__ import annotations
 
 import array
+import errno
 import io
 import os
 import pickle
@@ -17,6 +18,7 @@ from typing import Any
 
 from s3dlio.config.endpoints import Endpoint
 from s3dlio.config.fields import Section
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.net import system
 from s3dlio.types import Conditions, PutOptions
 
@@ -94,14 +96,19 @@ class Channel:
 
         Raises:
             EOFError: the other end has gone.
+            StorageFullError: this process can have no more descriptors.
         """
         try:
-            size, beside, _, _ = self._socket.recvmsg_into((self._buffer,), _SPACE, socket.MSG_CMSG_CLOEXEC)
+            size, beside, flags, _ = self._socket.recvmsg_into((self._buffer,), _SPACE, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:  # reset: it died with messages of ours unread
             raise EOFError from error
         fds: list[int] = []
         for _, _, data in beside:
             fds += array.array("i", data[: len(data) - len(data) % 4])
+        if flags & socket.MSG_CTRUNC:
+            for fd in fds:
+                os.close(fd)
+            raise from_os_error(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
         if not size:
             raise EOFError
         received = memoryview(self._buffer)[:size]

@@ -190,11 +190,11 @@ def _over(
     if home.kept:
         return
     size = sizeof(exporter)
-    home.released.append(exporter.token)
-    home.idle_bytes += size
-    if home.idle_bytes > home.max_idle_bytes:
+    if home.idle_bytes + size <= home.max_idle_bytes:
+        home.idle_bytes += size
+    else:
         remove_pages(addressof(exporter), size)
-        home.idle_bytes -= size
+    home.released.append(exporter.token)  # last: the peer, once it is told, writes there again
 
 
 _peer_exporter = _exporters("PeerLease", _over)
