@@ -40,7 +40,7 @@ class _Reading:
         self._offset = offset
         self._pieces = iter(range(0, len(view), _PIECE))  # one step of it is atomic
         self._ends: list[int] = []  # where the file ended early
-        self._errors: list[OSError] = []
+        self._errors: list[Exception] = []
         self._stopped = False
 
     def run(self, threads: int) -> int:
@@ -50,13 +50,14 @@ class _Reading:
             with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is shutting down
                 for _ in range(threads - 1):
                     helper = threading.Thread(target=self._help, name="s3dlio-reader", daemon=True)
+                    helpers.append(helper)  # before it begins: an interrupt may come in the midst of that
                     helper.start()
-                    helpers.append(helper)
             self._read(self._fd)
         finally:
             self._stopped = True  # where this thread was interrupted
             for helper in helpers:
-                helper.join()
+                if helper.ident is not None:  # one that has not come so far reads nothing any more
+                    helper.join()
         if self._errors:
             raise self._errors[0].with_traceback(None)  # whose frames have the memory
         return min(self._ends, default=len(self._view))
@@ -79,7 +80,7 @@ class _Reading:
             piece = self._view[start : start + _PIECE]
             try:
                 got = pread_full(fd, piece, self._offset + start)
-            except OSError as error:
+            except Exception as error:  # of any kind: what is not read must not pass for read
                 self._errors.append(error)
                 return
             if got < len(piece):

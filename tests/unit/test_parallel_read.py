@@ -80,6 +80,45 @@ def test_an_interrupt_leaves_nobody_behind(file: Path, monkeypatch: pytest.Monke
     assert threading.active_count() == before
 
 
+def test_an_interrupt_while_a_thread_begins_leaves_nobody_behind(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, start, struck = parallel_read.pread_full, threading.Thread.start, threading.Event()
+    reading = threading.Event()
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        reading.wait(30)
+        struck.set()
+        raise KeyboardInterrupt
+
+    def slow(fd: int, view: memoryview, offset: int) -> int:
+        reading.set()
+        struck.wait(30)
+        return read(fd, view, offset)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(parallel_read, "pread_full", slow)
+    buffer = bytearray(SIZE)
+    with open(file, "rb") as opened, pytest.raises(KeyboardInterrupt) as caught:
+        pread_parallel(opened.fileno(), memoryview(buffer), 0)
+    assert "s3dlio-reader" not in {thread.name for thread in threading.enumerate()}
+    assert caught.value is not None
+
+
+def test_no_failure_of_a_thread_passes_for_bytes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, me, failed = parallel_read.pread_full, threading.get_ident(), threading.Event()
+
+    def failing(fd: int, view: memoryview, offset: int) -> int:
+        if threading.get_ident() == me:
+            failed.wait(30)
+            return read(fd, view, offset)
+        failed.set()
+        raise MemoryError
+
+    monkeypatch.setattr(parallel_read, "pread_full", failing)
+    with open(file, "rb") as opened, pytest.raises(MemoryError):
+        pread_parallel(opened.fileno(), memoryview(bytearray(SIZE)), 0)
+
+
 def test_where_no_thread_can_be_had_one_reads_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
