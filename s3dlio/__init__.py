@@ -17,12 +17,13 @@ def _homes() -> dict[str, str]:
 
         # Asked of the loader, for packages in a zip file; the few forms that it has take no parser.
         text = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()
-        _homes_read = {}
+        homes: dict[str, str] = {}
         for statement in text.split("\nfrom ")[1:]:
             home, _, names = statement.partition(" import ")
             for name in names.partition("\n\n")[0].strip("(\n)").split(","):
                 if shown := name.rpartition(" as ")[2].strip():
-                    _homes_read[shown] = home
+                    homes[shown] = home
+        _homes_read = homes  # whole: another thread may look at it
     return _homes_read
 
 

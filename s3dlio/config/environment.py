@@ -83,7 +83,7 @@ def variable_layers(environ: Mapping[str, str] | None = None) -> Iterator[Layer]
     if switch.lower() in OFF:
         return
     named = switch.lower() not in ("", *ON)
-    path = os.path.normpath(switch) if named else ".env"
+    path = switch if named else ".env"
     if named or os.path.isfile(path):
         trusted = "trusted " if environ.get(TRUST_DOTENV, "").strip().lower() in ON else ""
         yield Layer(f"{trusted}{DOTENV_ORIGIN}{path}", _read_dotenv(path))

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,22 @@ def test_a_first_small_read_imports_what_it_needs() -> None:
         loaded = loaded_by(f"{set_up}\nimport s3dlio\nassert s3dlio.get('s3://bucket/key') == b'small'")
     by_python = loaded_by("pass")  # an editable install has a finder that imports some itself
     assert not loaded & set(NOT_FOR_A_FIRST_READ) - by_python
+
+
+def test_the_list_of_names_is_whole_whenever_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3dlio, "_homes_read", None)
+    seen: set[int] = set()
+
+    def look(frame: FrameType, event: str, argument: Any) -> Any:
+        seen.add(len(s3dlio._homes_read or ()))
+        return look
+
+    sys.settrace(look)
+    try:
+        whole = len(s3dlio._homes())
+    finally:
+        sys.settrace(None)
+    assert seen == {0, whole}
 
 
 @pytest.mark.parametrize("name", s3dlio.__all__)

@@ -89,6 +89,15 @@ def test_the_dotenv_file_can_be_switched_off(tmp_path: Path, switch: str) -> Non
     assert resolve({"S3DLIO_LOAD_DOTENV": "1"}).s3.region == "dotenv"
 
 
+def test_the_path_of_the_dotenv_file_is_the_systems_to_resolve(tmp_path: Path) -> None:
+    """``..`` leads out of what a link leads to."""
+    (tmp_path / "releases" / "5").mkdir(parents=True)
+    (tmp_path / "releases" / "x.env").write_text("AWS_REGION=there\n")
+    (tmp_path / "x.env").write_text("AWS_REGION=here\n")
+    (tmp_path / "current").symlink_to(tmp_path / "releases" / "5")
+    assert resolve({"S3DLIO_LOAD_DOTENV": f"{tmp_path}/current/../x.env"}).s3.region == "there"
+
+
 def test_the_dotenv_file_can_be_another(tmp_path: Path) -> None:
     other = tmp_path / "other.env"
     other.write_text("AWS_REGION='other'\n")
