@@ -12,6 +12,7 @@ from typing import Any
 from s3dlio.engine.process_job import Job, Work
 from s3dlio.errors import ObjectNotFoundError, S3dlioError
 from s3dlio.stores.call import Call
+from s3dlio.stores.local.atomic import new_unfinished_name
 from s3dlio.stores.memory import MemoryStore
 
 
@@ -47,6 +48,10 @@ class Deeds(Job):
                 time.sleep(0.01)
         return os.getpid()
 
+    def hang(self, argument: None) -> None:
+        self.note(os.getpid())
+        os.kill(os.getpid(), signal.SIGSTOP)
+
     def fail(self, argument: str) -> None:
         raise ObjectNotFoundError(argument, uri="s3://b/k", attempts=3) from S3dlioError("the cause")
 
@@ -58,6 +63,23 @@ class Deeds(Job):
 
     def log(self, argument: str) -> None:
         logging.getLogger("s3dlio.test").warning("%s", argument)
+
+
+class LeavingJob(Job):
+    """Items are (file URI, what to write): the first worker leaves an unfinished file there and is killed, others
+    write nothing."""
+
+    def call(self, item: tuple[str, Any]) -> tuple[Call[Any], None]:
+        place = Path(item[0].removeprefix("file://")).parent
+        marker = place.parent / "marker"
+        if not marker.exists():
+            marker.touch()
+            (place / new_unfinished_name()).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Call(MemoryStore(), "TEST", item[0], lambda: None), None
+
+    def result(self, context: None, result: Any) -> None:
+        return None
 
 
 class DeedWork(Work):

@@ -37,6 +37,7 @@ _MESSAGE_BYTES = 4 << 20  # of payloads: what is larger goes out alone
 _LOOK = 0.1  # seconds between two looks whether the batch was cancelled
 _SLOW_INPUT = 0.005  # the same for whether a listing has more
 _DEATHS = 3  # so often an item is tried on workers that die
+_STOP_SECONDS = 30.0  # so long a worker has to end what it is in the middle of, once the batch was cancelled
 _TOGETHER = 8  # so many items that a worker died with are tried together once more; then each alone
 
 class ProcessBatch:
@@ -115,8 +116,12 @@ class ProcessBatch:
                 self._hear(_SLOW_INPUT if waits_for_input else _LOOK)
         for member in self._members.values():
             member.send(("end",))
-        while any(not member.is_over for member in self._members.values()):
+        until = system.monotonic() + _STOP_SECONDS
+        while late := [member for member in self._members.values() if not member.is_over]:
             self._hear(_LOOK)
+            if self._is_stopped and system.monotonic() > until:
+                for member in late:
+                    member.worker.process.kill()  # it hangs
 
     def _stop(self) -> None:
         """Nothing more is started, and what is in flight is given up."""

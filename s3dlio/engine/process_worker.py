@@ -25,7 +25,7 @@ from s3dlio.engine.process_channel import MOST_FDS, Channel
 from s3dlio.engine.process_job import Job, ResultMemory
 from s3dlio.engine.session import Session
 from s3dlio.errors import S3dlioError
-from s3dlio.foreign_errors import from_exception
+from s3dlio.foreign_errors import from_exception, local_error
 from s3dlio.hardware import share_cpus
 from s3dlio.memory.shared import PeerMemory, Segment
 from s3dlio.net import system
@@ -93,6 +93,11 @@ class Batch:
         self._items.clear()
         self.cancel.cancel(reason)
         self.end()
+
+    def abandon(self) -> None:
+        """The same, and tell the parent nothing more: what has no result yet is another worker's."""
+        self._is_over = True
+        self.stop("this process ends")
 
     # -- calls
 
@@ -256,10 +261,14 @@ class Worker:
         self._batch: Batch | None = None
         self._is_running = False
         self._is_left = False
+        self._status = 0  # to exit with
 
     def run(self) -> None:
         """Run batches, one after the other."""
         signal.signal(signal.SIGINT, self._interrupted)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._terminated)
         with contextlib.suppress(OSError):
             self._channel.send(("begun", unfinished_token()))
         threading.Thread(target=self._receive, name="s3dlio-channel", daemon=True).start()
@@ -274,7 +283,7 @@ class Worker:
             finally:
                 self._is_running = False
             if self._is_left:
-                os._exit(0)
+                os._exit(self._status)
             with contextlib.suppress(OSError):  # the parent has gone, and the other thread ends this process
                 batch.over(failure)
             del batch, message, failure
@@ -283,6 +292,10 @@ class Worker:
         if self._is_running:
             self._is_running = False
             raise KeyboardInterrupt
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:  # as all processes of a job may be
+        self._status = 128 + number
+        threading.Thread(target=self._leave, daemon=True).start()
 
     def _run(self, batch: Batch, settings: Any, surroundings: Any, home: str, name: str, arguments: Any) -> None:
         if surroundings is not None:
@@ -353,13 +366,13 @@ class Worker:
         self._batch.stop(reason)
 
     def _leave(self) -> None:
-        """The parent has gone: give up what is in flight, clean up, and end."""
+        """Give up what is in flight, clean up, and end."""
         self._is_left = True
         if self._is_running and self._batch is not None:
-            self._batch.stop("the parent process has gone")
+            self._batch.abandon()
             os.kill(os.getpid(), signal.SIGINT)
             system.sleep(LEAVE_SECONDS)
-        os._exit(0)
+        os._exit(self._status)
 
 
 def _surround(environ: dict[str, str], directory: str | None, umask: int | None) -> None:
@@ -367,8 +380,11 @@ def _surround(environ: dict[str, str], directory: str | None, umask: int | None)
         os.environ.clear()
         os.environ.update(environ)
     if directory is not None:
-        with contextlib.suppress(OSError):
+        try:
             os.chdir(directory)
+        except OSError as error:
+            if os.getcwd() != directory:  # relative paths would lead elsewhere
+                raise local_error(error, directory) from error
     if umask is not None:
         os.umask(umask)
 

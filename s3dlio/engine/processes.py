@@ -120,7 +120,7 @@ class WorkerProcess:
         """End the worker and wait until it is gone; how it ended, as ``Popen.returncode`` says it."""
         self.let_go()
         if not self.unfinished:
-            self.process.kill()
+            self.process.terminate()  # one that has not begun ends at once; one whose message we missed cleans up
         try:
             return self.process.wait(LEAVE_SECONDS)
         except TimeoutExpired:

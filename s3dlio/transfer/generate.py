@@ -104,7 +104,9 @@ def put_generated(
         from s3dlio.transfer.process_work import GenerateWork, refuse_memory
 
         refuse_memory(store)
-        work = GenerateWork(lambda index: store.uri(name(index)), object_type, size, dedup, compress, data)
+        work = GenerateWork(
+            session, lambda index: store.uri(name(index)), object_type, size, dedup, compress, data
+        )
         put.run_processes(num, width, session, work, processes)
         return put.tally.summary()
     put.run(num, width, session)

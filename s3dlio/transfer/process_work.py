@@ -43,23 +43,32 @@ class StatsWork(Work):
         super().__init__(_JOBS, "StatsJob")
 
 
-class PutWork(Work):
-    """Writes (URI, source) pairs."""
+class _WriteWork(Work):
+    """Writes objects, or files. Arguments, after the session, are those of :class:`Work`."""
 
     operation = "PUT"
-    has_payloads = True
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(_JOBS, "PutJob")
+    def __init__(self, session: Session, name: str, *arguments: Any) -> None:
+        super().__init__(_JOBS, name, *arguments)
         self._session = session
 
-    def on_death(self, worker: WorkerProcess, items: Sequence[tuple[str, Source]]) -> None:
+    def on_death(self, worker: WorkerProcess, items: Sequence[Any]) -> None:
         """Remove its unfinished files."""
-        places = [self._session.store_for(uri) for uri, _ in items]
-        for directory in {os.path.dirname(key) for store, key in places if store.scheme in LOCAL_SCHEMES}:
+        places = [self._session.store_for(self.uri(item)) for item in items]
+        files = [os.path.realpath(key) for store, key in places if store.scheme in LOCAL_SCHEMES]
+        for directory in set(map(os.path.dirname, files)):
             if worker.unfinished:
                 with contextlib.suppress(OSError):
                     remove_abandoned(directory, worker.unfinished)
+
+
+class PutWork(_WriteWork):
+    """Writes (URI, source) pairs."""
+
+    has_payloads = True
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, "PutJob")
 
     def uri(self, item: tuple[str, Source]) -> str:
         return item[0]
@@ -78,21 +87,20 @@ class PutWork(Work):
             position += len(data)
 
 
-class GenerateWork(Work):
+class GenerateWork(_WriteWork):
     """Writes generated objects; items are their indices.
 
     Args:
+        session: whose stores they are in.
         uri_of: gives the URI of an object.
         object_type, size, dedup, compress, options: as of :class:`GeneratedObjects`, with a seed.
     """
 
-    operation = "PUT"
-
     def __init__(
-        self, uri_of: Callable[[int], str], object_type: str, size: int, dedup: int, compress: int,
+        self, session: Session, uri_of: Callable[[int], str], object_type: str, size: int, dedup: int, compress: int,
         options: dict[str, Any],
     ) -> None:  # fmt: skip
-        super().__init__(_JOBS, "GenerateJob", object_type, size, dedup, compress, options)
+        super().__init__(session, "GenerateJob", object_type, size, dedup, compress, options)
         self._uri_of = uri_of
 
     def uri(self, item: int) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 import s3dlio
 from s3dlio.client import Client
+from s3dlio.engine import process_batch
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.process_batch import run_processes
 from s3dlio.errors import (
@@ -25,6 +26,7 @@ from s3dlio.errors import (
     ConfigError,
     ObjectNotFoundError,
     S3dlioError,
+    TransferCancelledError,
     UnsupportedOperationError,
     WorkerDiedError,
 )  # fmt: skip
@@ -202,6 +204,22 @@ def test_what_must_not_be_done_twice_is_told_to_be_unknown(crew: Client) -> None
     work.is_repeatable = False
     errors = do(crew, [("die", None)], work).errors
     assert isinstance(errors[0], s3dlio.OutcomeUnknownError)
+
+
+def test_a_worker_that_hangs_is_killed_once_its_batch_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_batch, "_STOP_SECONDS", 0.1)
+    cancel, outcomes = CancelToken(), Outcomes()
+
+    class Cancelling(DeedWork):
+        def on_note(self, worker: Any, note: int) -> None:
+            super().on_note(worker, note)
+            cancel.cancel("enough")
+
+    work = Cancelling()
+    with Client() as client:
+        run_processes(client, work, [("hang", None)], procs=1, width=1, on_done=outcomes.done, cancel=cancel)
+        assert isinstance(outcomes.errors[0], TransferCancelledError)
+        assert not is_alive(work.heard[0])
 
 
 def test_views_outlive_the_worker_that_was_killed(files: dict[str, bytes]) -> None:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,19 @@ import s3dlio
 from s3dlio.client import Client
 from s3dlio.config.settings import Settings
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.process_batch import run_processes
+from s3dlio.engine.process_job import Work
 from s3dlio.errors import BatchError, ConfigError, ObjectNotFoundError, TransferCancelledError
+from s3dlio.memory.sources import as_source
+from s3dlio.transfer import process_transfer
 from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.process_transfer import TransferWork
+from s3dlio.transfer.process_work import GenerateWork, PutWork
 from s3dlio.transfer.route import RouteOptions
 from tests.faults.test_worker_processes import eventually, workers_of
 from tests.servers.gcs_scripted import FullGcsServer
 from tests.servers.proxy import Fault, FaultProxy
+from tests.witnesses import Outcomes
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 
@@ -149,7 +156,9 @@ def far(crew: Client, gcs_full_server: FullGcsServer, monkeypatch: pytest.Monkey
         yield proxy
 
 
-def killing(client: Client, proxy: FaultProxy, is_time: Callable[[], bool]) -> threading.Thread:
+def killing(
+    client: Client, proxy: FaultProxy, is_time: Callable[[], bool], number: int = signal.SIGKILL
+) -> threading.Thread:
     """Kills all workers when it is time, and no fault is met after that."""
     victims = workers_of(client)
 
@@ -157,7 +166,7 @@ def killing(client: Client, proxy: FaultProxy, is_time: Callable[[], bool]) -> t
         assert eventually(is_time)
         proxy.plan_every(None)
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -191,6 +200,36 @@ def test_a_killed_worker_leaves_no_unfinished_file(crew: Client, far: FaultProxy
     assert crew.download("gs://unfinished/", down, procs=2).succeeded == 1
     killer.join()
     assert list(tree_at(down)) == ["d/o"]
+
+
+def test_a_worker_that_is_terminated_cleans_up_itself(
+    crew: Client, far: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system ends all processes of a job, its parent has no time to."""
+    monkeypatch.setattr(process_transfer, "remove_abandoned", lambda *_: None)
+    crew.create_bucket("gs://terminated")
+    crew.put_bytes("gs://terminated/o", os.urandom(2 * MIB))
+    far.plan_every(Fault(stall_after=MIB))
+    down = tmp_path / "down"
+    killer = killing(crew, far, lambda: any(down.glob(".s3dlio-*")), signal.SIGTERM)
+    assert crew.download("gs://terminated/", down, procs=2).succeeded == 1
+    killer.join()
+    assert list(tree_at(down)) == ["o"]
+
+
+@pytest.mark.parametrize("kind", [PutWork, GenerateWork])
+def test_a_killed_writer_leaves_no_unfinished_file(crew: Client, tmp_path: Path, kind: type[Work]) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    uri = f"file://{place}/x"
+    work = PutWork(crew) if kind is PutWork else GenerateWork(crew, lambda index: uri, "RAW", 10, 1, 1, {})
+    work.job = ("tests.process_jobs", "LeavingJob", ())
+    items: list[Any] = [(uri, as_source(b"x"))] if kind is PutWork else [0]
+    outcomes = Outcomes()
+    run_processes(crew, work, items, procs=1, width=1, on_done=outcomes.done, cancel=CancelToken())
+    assert outcomes.results == {0: None}
+    assert (tmp_path / "marker").exists()
+    assert os.listdir(place) == []
 
 
 def test_the_older_benchmark_counts_what_each_process_did(tree: Path, fresh_settings: None) -> None:
