@@ -42,11 +42,8 @@ def __getattr__(name: str) -> object:
         from s3dlio.compat.missing import reason
 
         raise AttributeError(f"module 's3dlio' has no attribute {name!r}{reason(name)}")
-    from s3dlio.forking import importing
-
     is_module = home == __name__
-    with importing:
-        value = importlib.import_module(f"{home}.{name}") if is_module else getattr(importlib.import_module(home), name)
+    value = importlib.import_module(f"{home}.{name}") if is_module else getattr(importlib.import_module(home), name)
     globals()[name] = value  # from now on found without this function
     return value
 

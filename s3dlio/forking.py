@@ -3,20 +3,21 @@ for.
 
 Of all threads only the one that forked lives on in the child. A lock that another one held stays held there, a thread
 that was to finish something never does, and sockets are shared with the parent. Whatever outlives a call and has one
-of these registers here. The import lock and the locks of system libraries cannot be replaced from here: a fork waits
-until no other thread holds them (``importing``, ``native``).
+of these registers here. The locks of modules that are being imported and those of system libraries cannot be replaced
+from here: a fork waits until no other thread holds them (``wait_for_imports``, ``native``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
+import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 log = logging.getLogger("s3dlio.forking")
 
@@ -155,33 +156,45 @@ class ForkBarrier:
         self._inside = {me: self._inside[me]} if me in self._inside else {}
 
 
-#: Around imports within calls: a child can never import a module that another thread was importing.
-importing = ForkBarrier(patience=30.0)
 #: Around look-ups of names and TLS handshakes: the system's resolver and OpenSSL have locks of their own. A resolver
 #: may be silent for long, so a fork waits for what is quick only, such as reading files.
 native = ForkBarrier(patience=1.0)
 
 
-def import_all(*names: str) -> None:
-    """Import modules of these names, which a call is about to need, while no thread forks."""
-    with importing:
-        for name in names:
-            importlib.import_module(name)
+#: What this package imports, at any time: where several threads need it, one imports and the others wait.
+_IMPORTED = sys.stdlib_module_names | {
+    "s3dlio", "awscrt", "azure", "boto3", "botocore", "cryptography", "dotenv", "google", "google_crc32c", "numpy",
+    "obstore", "requests", "tqdm", "urllib3", "zstandard",
+}  # fmt: skip
+#: Seconds that a fork waits for imports.
+_IMPORT_PATIENCE = 30.0
+
+
+def wait_for_imports() -> None:
+    """Wait until no other thread imports a module that a call here may need: a child could never import it.
+
+    Those of the program are not waited for: it may run for as long as its first module is imported.
+    """
+    locks: dict[str, Any] = getattr(sys.modules["_frozen_importlib"], "_module_locks", {})
+    me, ends = threading.get_ident(), time.monotonic() + _IMPORT_PATIENCE
+    while time.monotonic() < ends:
+        held = [lock() for name, lock in locks.copy().items() if name.partition(".")[0] in _IMPORTED]
+        if all(lock is None or lock.owner in (None, me) for lock in held):
+            return
+        time.sleep(0.001)
 
 
 def _before_fork() -> None:
     _call_all(_before)
-    importing.before_fork()
     native.before_fork()
+    wait_for_imports()
 
 
 def _after_fork() -> None:
     native.after_fork()
-    importing.after_fork()
 
 
 def _in_child() -> None:
-    importing.renew()
     native.renew()
     _renew_all()
 

@@ -101,6 +101,7 @@ class _BlockingCalls:
         """Let the helpers go."""
         for _ in range(self._threads):
             self._calls.put(None)
+        del self.helpers  # a cycle: what the batch refers to, its client too, would stay until the next collection
 
     def _run(self, item: Item) -> None:
         index, call = item

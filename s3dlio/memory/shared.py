@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3dlio.errors import OutOfMemoryError
+from s3dlio.forking import ForkLock
 from s3dlio.memory.buffers import hide_from_collector
 from s3dlio.memory.libc import map_shared, remove_pages, unmap
 
@@ -109,7 +109,7 @@ class SharedMemory:
         #: Segments that the peer has not heard of.
         self.unannounced: deque[Segment] = deque()
         self._count = 0
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def lease(self, size: int) -> Lease:
         """Writable memory of ``size`` bytes, page-aligned, content undefined; it is leased while anything sees it.

@@ -15,7 +15,7 @@ from s3dlio.config.sections import HttpSettings
 from s3dlio.config.settings import Settings
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
-from s3dlio.forking import ForkLock, importing
+from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import Observer
 from s3dlio.uri import LOCAL_SCHEMES, Location, as_uri, parse, parse_container
@@ -83,8 +83,7 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         MissingDependencyError: its transport needs a package that is not installed.
     """
     try:
-        with importing:
-            return FACTORIES[location.scheme](location, settings, observers)
+        return FACTORIES[location.scheme](location, settings, observers)
     except S3dlioError:
         raise
     except Exception as error:  # of botocore, of files, of what a setting holds

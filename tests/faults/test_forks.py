@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 import s3dlio
 from s3dlio.config.settings import Settings
-from s3dlio.forking import ForkBarrier, import_all
+from s3dlio.forking import ForkBarrier
 from s3dlio.stores.azure.credentials import entra_tokens
 from s3dlio.stores.cloud.tokens import Token, Tokens
 from s3dlio.stores.registry import open_store
@@ -135,18 +136,20 @@ def test_a_child_renews_a_token_that_its_parent_was_renewing(monkeypatch: pytest
 def test_a_fork_waits_for_a_module_that_another_thread_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One of its own: calls import what few need when they first need it."""
     (tmp_path / "slow_to_import.py").write_text("import slow_to_import_gate as gate\ngate.inside.set()\ngate.wait()\n")
     (tmp_path / "slow_to_import_gate.py").write_text(
         "import threading\ninside, leave = threading.Event(), threading.Event()\n"
         "def wait():\n    leave.wait(0.2)\n"  # the fork cannot say that it waits: what is imported just takes a while
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(s3dlio, "__path__", [*s3dlio.__path__, str(tmp_path)])
     import slow_to_import_gate as gate  # type: ignore[import-not-found]
 
-    thread = threading.Thread(target=import_all, args=("slow_to_import",))
+    thread = threading.Thread(target=importlib.import_module, args=("s3dlio.slow_to_import",))
     thread.start()
     assert gate.inside.wait(PATIENCE)
-    assert in_child(lambda: __import__("slow_to_import") is not None)
+    assert in_child(lambda: importlib.import_module("s3dlio.slow_to_import") is not None)
     thread.join()
 
 

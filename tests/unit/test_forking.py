@@ -125,14 +125,14 @@ def test_an_interrupted_wait_before_a_fork_holds_up_nobody(monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(forking.importing._changed, "wait_for", interrupted)
+        patched.setattr(forking.native._changed, "wait_for", interrupted)
         with pytest.raises(KeyboardInterrupt):
             forking._before_fork()
         forking._after_fork()
     entered = threading.Event()
 
     def enter() -> None:
-        with forking.importing, forking.native:
+        with forking.native:
             entered.set()
 
     threading.Thread(target=enter, daemon=True).start()

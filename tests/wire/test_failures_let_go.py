@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from s3dlio.client import Client
 from s3dlio.config.sections import RetrySettings
 from s3dlio.errors import S3dlioError, StorageFullError
 from s3dlio.memory.pool import default_pool
@@ -18,7 +20,7 @@ from s3dlio.stores.cloud.write_outcome import may_be_done
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
 from tests.sinks import WriterSink
 from tests.wire.harness import get, put, service_of
-from tests.wire.s3_harness import error, read, store_of
+from tests.wire.s3_harness import error, read, settings_of, store_of
 
 KIB = 1024
 BODY = bytes(range(256)) * 1200  # 300 KiB
@@ -107,3 +109,15 @@ def test_what_nobody_has_seen_was_not_done() -> None:
     with pytest.raises(S3dlioError) as caught:
         retry_after_drop(request, dropped(never_sent=True), 2, 0.0, 2)
     assert not may_be_done(caught.value)
+
+
+@pytest.mark.usefixtures("_no_collections")
+def test_a_client_goes_with_an_iterator_that_was_left() -> None:
+    with ScriptedServer([[Expect(), respond(body=b"hello", headers=[("ETag", '"v1"')])]]) as server:
+        client = Client(settings_of(server.endpoint))
+        objects = client.iter_many(["s3://b/k", "s3://b/k"], max_in_flight=1, prefetch=1)
+        assert next(objects)[1] == b"hello"
+        thread, left = objects._stream.thread, weakref.ref(client)
+        del objects, client
+        thread.join()
+        assert left() is None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
-from s3dlio.forking import import_all, renewed_in_child
+from s3dlio.forking import renewed_in_child
 from s3dlio.stores.cloud.tokens import Token, Tokens
 
 _SCOPE = "https://storage.azure.com/.default"
@@ -64,21 +64,18 @@ class _Entra:
 
 def _default_credential() -> Any:
     """Whatever azure-identity finds: environment, workload identity, managed identity, Azure CLI, ..."""
-    import_all("azure.identity")
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential()
 
 
 def _managed_identity() -> Any:
-    import_all("azure.identity")
     from azure.identity import ManagedIdentityCredential
 
     return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None)
 
 
 def _client_secret() -> Any:
-    import_all("azure.identity")
     from azure.identity import ClientSecretCredential
 
     names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
@@ -89,7 +86,6 @@ def _client_secret() -> Any:
 
 
 def _workload_identity() -> Any:
-    import_all("azure.identity")
     from azure.identity import WorkloadIdentityCredential
 
     return WorkloadIdentityCredential()

@@ -19,7 +19,7 @@ from typing import Any
 from s3dlio.config.environment import TRUST_DOTENV, read_small_file
 from s3dlio.config.settings import Settings
 from s3dlio.errors import ConfigError, PermissionDeniedError, S3dlioError
-from s3dlio.forking import ForkLock, import_all
+from s3dlio.forking import ForkLock
 from s3dlio.stores.cloud.tokens import Token
 
 #: The domain of Google's own services; others run them under another (Google Cloud documentation, "universe domain").
@@ -73,7 +73,6 @@ class GcsCredentials:
         return self._found
 
     def _find(self) -> tuple[Any, str | None]:
-        import_all("google.auth", "google.auth.impersonated_credentials", "google.auth.transport.requests")
         import google.auth
 
         gcs = self._settings.gcs

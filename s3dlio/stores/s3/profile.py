@@ -15,7 +15,6 @@ from s3dlio.config.fields import fields_of
 from s3dlio.config.sections import S3Settings
 from s3dlio.config.settings import SECTIONS, Settings
 from s3dlio.errors import ConfigError, S3dlioError
-from s3dlio.forking import import_all
 from s3dlio.records import replace
 from s3dlio.stores.s3.sigv4 import Credentials
 
@@ -64,7 +63,6 @@ def open_session(settings: Settings) -> Any:
     Raises:
         ConfigError: there is no such profile, or a file cannot be read.
     """
-    import_all("botocore.exceptions", "botocore.session", "botocore.configprovider", "botocore.credentials")
     import botocore.session
 
     s3 = settings.s3

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
-from s3dlio.forking import import_all
 from s3dlio.stores.azure import failures, headers, xml
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.cloud.answer_check import AZURE_API
@@ -21,7 +20,6 @@ from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutO
 
 def make_client(account: AzureAccount) -> Any:
     """A BlobServiceClient with the account's endpoint, credentials, time-outs, part sizes and retries."""
-    import_all("azure.core.credentials", "azure.core.exceptions", "azure.storage.blob")
     from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
     from azure.storage.blob import BlobServiceClient, ExponentialRetry
 

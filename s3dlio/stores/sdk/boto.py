@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from s3dlio.config.settings import Settings
 from s3dlio.errors import EndpointError, NetworkError, ProtocolError, S3dlioError, TransferTimeoutError
-from s3dlio.forking import import_all
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.net import blocking
@@ -203,7 +202,6 @@ class BotoStore(SdkStore):
         return write_outcome.Marked(answer.get("Metadata", {}).get(write_outcome.MARK), result)
 
     def _upload(self, key: str, file: SourceFile, arguments: dict[str, Any]) -> None:
-        import_all("boto3.s3.transfer")
         from boto3.s3.transfer import TransferConfig
 
         multipart = self.settings.multipart

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from s3dlio.forking import import_all
 from s3dlio.stores.cloud.answer_check import S3_API
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.account import S3Account
@@ -23,7 +22,6 @@ def boto_client(account: S3Account) -> Any:
         ConfigError: the profile or the endpoint cannot be used.
         ImportError: boto3 is not installed.
     """
-    import_all("boto3", "botocore.config")
     import boto3
     from botocore.config import Config
 

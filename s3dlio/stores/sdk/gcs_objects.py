@@ -14,7 +14,6 @@ from s3dlio.errors import (
     S3dlioError,
     TransferTimeoutError,
 )
-from s3dlio.forking import import_all
 from s3dlio.memory import crc32c
 from s3dlio.stores.cloud.answer_check import GCS_API
 from s3dlio.stores.cloud.failures import create_only_error
@@ -28,7 +27,6 @@ from s3dlio.types import NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutO
 
 def make_client(account: GcsAccount) -> Any:
     """A Client with the endpoint, credentials, project and CA bundle of the account."""
-    import_all("google.auth.transport.requests", "google.cloud.storage", "google.api_core.exceptions")
     from google.auth.credentials import AnonymousCredentials
     from google.auth.transport.requests import AuthorizedSession
     from google.cloud.storage import Client
