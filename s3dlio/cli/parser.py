@@ -345,7 +345,8 @@ def _sharing(commands: _Commands) -> None:
 
 def _this_command(commands: _Commands) -> None:
     commands.add("config", "config:run", "Show every setting, its value and where it comes from",
-                 details="Secrets are masked. Variables that have no effect here are named")
+                 details="Secrets are masked. Below stand how large bodies cross TLS, and variables that have no "
+                         "effect here; --json adds what each setting does")  # fmt: skip
     completion = commands.add("completion", "completion:run", "Print the completion script of a shell",
                               details="For bash: eval \"$(s3-cli completion bash)\" in ~/.bashrc")  # fmt: skip
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))

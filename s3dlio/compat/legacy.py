@@ -93,7 +93,8 @@ def gcs_query_rapid_bucket(bucket: str) -> bool:
 def mp_get(
     uri: URI, procs: int = 4, jobs: int = 64, num: int = 1000, template: str = "object_{}.dat"
 ) -> dict[str, Any]:
-    """Read many objects on several processes and drop their bytes: a read benchmark. Objects that fail are counted.
+    """Read many objects on several processes and drop their bytes: a read benchmark. Objects that fail are counted,
+    and the first failure is logged as a warning.
 
     Args:
         uri: the prefix that they are below; or, with ``{}`` in it, their names.

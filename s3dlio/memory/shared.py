@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from s3dlio.errors import OutOfMemoryError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.forking import ForkLock
 from s3dlio.memory.buffers import hide_from_collector
 from s3dlio.memory.libc import map_shared, remove_pages, unmap
@@ -145,7 +146,8 @@ class SharedMemory:
         try:
             fd = os.memfd_create("s3dlio", os.MFD_CLOEXEC)
         except OSError as error:
-            raise OutOfMemoryError(f"cannot make shared memory: {error.strerror}") from error
+            hint = from_os_error(error).hint  # a segment takes a descriptor
+            raise OutOfMemoryError(f"cannot make shared memory: {error.strerror}", hint=hint) from error
         try:
             os.ftruncate(fd, length)
             mapping = _Mapping(self._count, fd, length)

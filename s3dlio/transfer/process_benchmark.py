@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from s3dlio.engine.admission import check_width, several
@@ -13,6 +14,7 @@ from s3dlio.net import system
 from s3dlio.transfer.generate import fill_in
 from s3dlio.transfer.process_work import StatsWork, check_all
 
+log = logging.getLogger("s3dlio.transfer")
 MB = 10**6
 
 
@@ -51,6 +53,8 @@ def read_counted(session: Session, prefix: str, procs: int, jobs: int, num: int,
             count.succeeded += 1
             count.bytes += size
         else:
+            if not any(other.failed for other in counts):
+                log.warning("%s (the first failure; the others are counted)", error)
             count.failed += 1
 
     cancel = surrounding_token() or CancelToken()

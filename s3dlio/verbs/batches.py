@@ -31,7 +31,7 @@ def get_many(
         uris: which; one that is named twice is read once. None at all gives an empty list.
         max_in_flight: how many at a time.
         workers, concurrency: older names of ``max_in_flight``.
-        procs: how many processes read; None or 1: this one. See docs/transfers.md.
+        procs: how many processes read; None or 1: this one. See docs/api.md.
 
     Returns:
         (URI, data) in the order of ``uris``.
@@ -162,7 +162,7 @@ def put_many(
     Args:
         items: pairs (URI, data), see :func:`put_bytes`.
         max_in_flight: how many at a time.
-        procs: how many processes write; None or 1: this one. See docs/transfers.md.
+        procs: how many processes write; None or 1: this one. See docs/api.md.
 
     Raises:
         TypeError: an item is no pair or has no bytes; nothing was written.

@@ -232,8 +232,12 @@ def test_a_killed_writer_leaves_no_unfinished_file(crew: Client, tmp_path: Path,
     assert os.listdir(place) == []
 
 
-def test_the_older_benchmark_counts_what_each_process_did(tree: Path, fresh_settings: None) -> None:
+def test_the_older_benchmark_counts_what_each_process_did(
+    tree: Path, fresh_settings: None, caplog: pytest.LogCaptureFixture
+) -> None:
     told = s3dlio.mp_get(f"file://{tree}/many", procs=2, jobs=4, num=70, template="{}")
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.match(rf"GET file://{tree}/many/6\d: .*first failure", line)
     assert (told["attempted"], told["succeeded"], told["failed"]) == (70, 60, 10)
     assert told["total_bytes"] == sum(10 * number for number in range(60))
     assert told["bytes_source"] == "Observed"
