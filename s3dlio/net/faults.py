@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.foreign_errors import OUT_OF_FILES_HINT
@@ -54,17 +55,18 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LO
 
 def opening_fault(error: OSError, server: str) -> S3dlioError:
     """The fault for a connection that could not be opened: retried, unless trying again cannot help."""
-    import ssl
+    if "ssl" in sys.modules:  # without it no error is one of TLS; and it is not loaded here: no file may be left for it
+        import ssl
 
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NetworkError(
-            f"the certificate of {server} is not trusted: {error.verify_message}",
-            hint="for a private CA set AWS_CA_BUNDLE (or ca_bundle=) to its PEM file",
-        )
-    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
-        return NetworkError(
-            f"{server} does not answer in TLS", hint="if it speaks plain HTTP, write http:// in the endpoint's URL"
-        )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return NetworkError(
+                f"the certificate of {server} is not trusted: {error.verify_message}",
+                hint="for a private CA set AWS_CA_BUNDLE (or ca_bundle=) to its PEM file",
+            )
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+            return NetworkError(
+                f"{server} does not answer in TLS", hint="if it speaks plain HTTP, write http:// in the endpoint's URL"
+            )
     timed_out = isinstance(error, TimeoutError)
     if isinstance(error, S3dlioError) and not timed_out:
         return error

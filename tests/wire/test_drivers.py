@@ -7,6 +7,8 @@ import email.utils
 import errno
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -421,6 +423,23 @@ def test_no_descriptor_left_is_no_failure_of_the_server(drive: Driver, monkeypat
     with pytest.raises(NetworkError, match=r"Too many open files.*raise the limit of open files \(ulimit -n\)") as seen:
         drive(get(service_of("http://127.0.0.1:9")))
     assert "reachable" not in str(seen.value)
+
+
+def test_running_out_of_descriptors_is_told_where_no_module_can_be_loaded_any_more() -> None:
+    """A module that is imported only now would need a descriptor, too."""
+    script = (
+        "import resource, sys, s3dlio\n"
+        "client = s3dlio.Client(endpoint_url=sys.argv[1], retry={'max_attempts': 1}, s3={'anonymous': True})\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "try:\n"
+        "    client.get_many([f's3://bucket/{i}' for i in range(64)])\n"
+        "except s3dlio.BatchError as error:\n"
+        "    print(error)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        command = [sys.executable, "-c", script, f"http://127.0.0.1:{server.getsockname()[1]}"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "Too many open files; raise the limit of open files (ulimit -n)" in ended.stdout, ended.stderr
 
 
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
