@@ -208,7 +208,7 @@ class _Awaited(Submission):
             self._home.post(partial(self.end, result, error))
             return
         future = self.future
-        if future.done():
+        if future.done() or future.get_loop().is_closed():
             return
         if error is None:
             future.set_result(result)
@@ -222,6 +222,12 @@ class _Awaited(Submission):
         self._home.let_go(pending)
         self.lane = other
         return other.post(partial(other.adopt, pending))
+
+    def forsake(self) -> None:
+        """Its coroutine is closed, by whatever thread collects it, and waits for nothing any more."""
+        self.give_up()
+        if self.future.get_loop().is_closed():  # it runs its lane no more
+            self._home.shut()
 
     async def given_up(self) -> None:
         """Give its request up, and wait until it has ended, however often the task is cancelled meanwhile."""
@@ -273,6 +279,9 @@ class LoopLanes:
             lane.ask(submission)
         try:
             result: T = await submission.future
+        except GeneratorExit:
+            submission.forsake()
+            raise
         except BaseException:
             if not submission.over:
                 await submission.given_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -215,6 +216,34 @@ def test_a_large_body_is_given_up_with_its_task(use: Callable[[Client], Client])
             buffer.clear()
 
         asyncio.run(work())
+        server.assert_consumed()
+
+
+def test_a_loop_that_was_closed_with_awaits_pending_is_no_matter_of_the_next_one(
+    use: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    answer = respond(body=b"hello", headers=FIELDS)
+    asked = threading.Event()
+
+    async def until_asked() -> None:
+        while not asked.is_set():
+            await asyncio.sleep(0.001)
+
+    first = [Expect(lambda request: not asked.set()), ExpectClose()]
+    with ScriptedServer([first, [Expect(), answer]]) as server:
+        use(client_at(server.endpoint))
+        loop, buffer = asyncio.new_event_loop(), bytearray(5)
+        pending = loop.create_task(s3dlio.get_into_async("s3://b/k", buffer))
+        loop.run_until_complete(until_asked())
+        loop.close()
+        assert asyncio.run(s3dlio.get_async("s3://b/k")) == b"hello"
+        pending._log_destroy_pending = False  # type: ignore[attr-defined]
+        del pending, loop
+        gc.collect()
+        buffer.append(0)  # nothing exports it
+        assert not unraisable
         server.assert_consumed()
 
 
