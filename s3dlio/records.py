@@ -55,6 +55,24 @@ def _declarations(kind: type[Record]) -> Iterator[tuple[str, Any, Any]]:
         yield name, Any, dataclasses.field(kw_only=True, repr=each.repr, compare=each.compare, **options)
 
 
+class _Signature:
+    """``__signature__``, by which ``help`` and editors know what a record is made of."""
+
+    def __get__(self, record: Record | None, kind: type[Record]) -> Any:
+        from inspect import Parameter, Signature, get_annotations
+
+        shown: dict[str, Any] = {}
+        for each in reversed(kind.__mro__):
+            shown |= get_annotations(each)
+        return Signature([
+            Parameter(
+                name, Parameter.POSITIONAL_OR_KEYWORD, annotation=shown[name],
+                default=... if one.default_factory else Parameter.empty if one.default is _MISSING else one.default,
+            )
+            for name, one in kind._fields.items()
+        ])  # fmt: skip
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Record:
     """The base of all records; a subclass lists its fields as a dataclass does.
@@ -67,6 +85,7 @@ class Record:
     _defaults: ClassVar[dict[str, Any]] = {}
     _factories: ClassVar[list[tuple[str, Callable[[], Any]]]] = []
     __dataclass_fields__: ClassVar[Any] = _DataclassFields()
+    __signature__: ClassVar[Any] = _Signature()
 
     def __init_subclass__(cls) -> None:
         fields = dict(cls._fields)
@@ -99,6 +118,9 @@ class Record:
 
     def __post_init__(self) -> None:
         """Check the values."""
+
+    def __replace__(self, **changes: Any) -> Any:
+        return replace(self, **changes)
 
     def _compared(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name, each in self._fields.items() if each.compare)

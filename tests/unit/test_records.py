@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+import s3dlio
 from s3dlio.records import Record, field, replace
 
 
@@ -40,6 +42,7 @@ def test_replace_copy_and_pickle() -> None:
     point = Point(1, 2, "a", {"k": 1})
     assert replace(point, x=5) == Point(5, 2, more={"k": 1})
     assert dataclasses.replace(point, x=5).label == "a"
+    assert point.__replace__(x=5) == replace(point, x=5)  # copy.replace of Python 3.13
     for same in (copy.copy(point), pickle.loads(pickle.dumps(point))):
         assert same == point
         assert same.label == "a"
@@ -50,6 +53,13 @@ def test_replace_copy_and_pickle() -> None:
 def test_dataclasses_takes_it_for_its_own() -> None:
     assert [each.name for each in dataclasses.fields(Point)] == ["x", "y", "label", "more"]
     assert dataclasses.asdict(Point(1)) == {"x": 1, "y": 0, "label": "", "more": {}}
+
+
+def test_help_shows_its_fields() -> None:
+    assert str(inspect.signature(Point)) == (
+        "(x: 'int', y: 'int' = 0, label: 'str' = '', more: 'Mapping[str, int]' = Ellipsis)"
+    )
+    assert [*inspect.signature(s3dlio.PutOptions).parameters] == [*s3dlio.PutOptions._fields]
 
 
 def test_nothing_changes_one() -> None:
