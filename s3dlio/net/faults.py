@@ -92,7 +92,8 @@ def final_error(fault: ConnectionDropped, server: str, attempts: int) -> S3dlioE
         setting = "http.connect_timeout" if fault.never_sent else "http.read_timeout"
         advice = f"{up}; if it is slow, raise {setting}; to give up sooner, lower it or retry.max_attempts"
         return TransferTimeoutError(fault.reason, attempts=attempts, hint=advice)
-    hint = fault.hint or (up if fault.never_sent else None)
+    other = "if it speaks TLS, write https:// in the endpoint's URL" if server.startswith("http://") else None
+    hint = fault.hint or (up if fault.never_sent else other if fault.untouched else None)
     return NetworkError(fault.reason, attempts=attempts, hint=hint)
 
 

@@ -425,6 +425,14 @@ def test_no_descriptor_left_is_no_failure_of_the_server(drive: Driver, monkeypat
     assert "reachable" not in str(seen.value)
 
 
+def test_a_server_that_drops_plain_requests_unanswered_may_speak_tls(drive: Driver) -> None:
+    with (
+        ScriptedServer([[Expect(), Reset()] for _ in range(QUICK.max_attempts)]) as server,
+        pytest.raises(NetworkError, match=r"Connection reset by peer .*; if it speaks TLS, write https://"),
+    ):
+        drive(get(service_of(server.endpoint)))
+
+
 def test_running_out_of_descriptors_is_told_where_no_module_can_be_loaded_any_more() -> None:
     """A module that is imported only now would need a descriptor, too."""
     script = (
