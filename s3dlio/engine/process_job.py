@@ -132,6 +132,10 @@ class SharedSink(MemorySink):
             self.token, self._buffer = self._memory.lease(size)
         return super().at(start, length)
 
+    def take(self, data: bytes | memoryview) -> None:
+        super().take(data)
+        self.token = -1  # what an earlier attempt leased has nothing of it
+
 
 class ResultMemory:
     """The worker's side of results: leases that the parent sees until it gives their tokens back. Of leases of one

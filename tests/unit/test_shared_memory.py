@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s3dlio.engine.process_channel import Channel
+from s3dlio.engine.process_job import ResultMemory, SharedSink
 from s3dlio.errors import StorageFullError
 from s3dlio.memory.shared import PeerMemory, SharedMemory
 
@@ -63,3 +64,16 @@ def test_a_process_that_can_have_no_more_descriptors_says_so() -> None:
     assert there.receive() == (message, [])
     here.close()
     there.close()
+
+
+def test_a_result_that_the_store_had_is_not_sought_in_what_an_earlier_attempt_leased() -> None:
+    results = ResultMemory(0)
+    sink = SharedSink(results)
+    sink.begin(100_000)
+    sink.at(0, 100_000)
+    sink.take(b"abc")
+    token, offset, size = results.show(sink)
+    ((announced, *_),) = results.take_announced().leases
+    assert announced == token
+    assert results._shown[token][offset : offset + size] == b"abc"
+    results.memory.close()
