@@ -48,6 +48,16 @@ class Deeds(Job):
                 time.sleep(0.01)
         return os.getpid()
 
+    def clean_up(self, path: str) -> None:
+        """Wait for an interrupt, and take a while to clean up: then there is a file."""
+        try:
+            self.note(os.getpid())
+            while True:
+                time.sleep(1)
+        finally:
+            time.sleep(0.3)
+            Path(path).touch()
+
     def hang(self, argument: None) -> None:
         self.note(os.getpid())
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -259,8 +259,8 @@ class Worker:
         self._session: Session | None = None
         self._batches: SimpleQueue[tuple[Batch, Any]] = SimpleQueue()
         self._batch: Batch | None = None
-        self._is_running = False
-        self._is_left = False
+        self._is_running = False  # a batch, until it has cleaned up
+        self._takes_interrupts = self._is_left = False  # each batch takes one
         self._status = 0  # to exit with
 
     def run(self) -> None:
@@ -276,12 +276,12 @@ class Worker:
             batch, message = self._batches.get()
             failure: BaseException | None = None
             try:
-                self._is_running = True
+                self._is_running = self._takes_interrupts = True
                 self._run(batch, *message)
             except BaseException as error:  # of the batch: all items that have no result yet are the parent's again
                 failure = error
             finally:
-                self._is_running = False
+                self._is_running = self._takes_interrupts = False
             if self._is_left:
                 os._exit(self._status)
             with contextlib.suppress(OSError):  # the parent has gone, and the other thread ends this process
@@ -289,8 +289,8 @@ class Worker:
             del batch, message, failure
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        if self._is_running:
-            self._is_running = False
+        if self._takes_interrupts:
+            self._takes_interrupts = False
             raise KeyboardInterrupt
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:  # as all processes of a job may be

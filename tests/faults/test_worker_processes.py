@@ -328,6 +328,21 @@ def test_an_interrupt_ends_the_workers_of_its_batch(tmp_path: Path) -> None:
         assert do(client, [("echo", 1)]).results == {0: 1}
 
 
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_workers_are_let_clean_up_after_an_interrupt(tmp_path: Path, number: int | None) -> None:
+    """That of their parent, and where the system ends all processes of a job at once."""
+
+    class Interrupted(DeedWork):
+        def on_note(self, worker: Any, note: int) -> None:
+            if number is not None:
+                os.kill(note, number)
+            raise KeyboardInterrupt
+
+    with Client() as client, pytest.raises(KeyboardInterrupt):
+        do(client, [("clean_up", str(tmp_path / "clean"))], Interrupted(), width=1)
+    assert (tmp_path / "clean").exists()
+
+
 SCRIPT = """
 import os, signal, sys, threading
 import s3dlio

@@ -67,13 +67,15 @@ def test_a_process_that_can_have_no_more_descriptors_says_so() -> None:
 
 
 def test_a_result_that_the_store_had_is_not_sought_in_what_an_earlier_attempt_leased() -> None:
-    results = ResultMemory(0)
+    results, peer = ResultMemory(0), PeerMemory(0)
     sink = SharedSink(results)
     sink.begin(100_000)
     sink.at(0, 100_000)
     sink.take(b"abc")
     token, offset, size = results.show(sink)
-    ((announced, *_),) = results.take_announced().leases
-    assert announced == token
-    assert results._shown[token][offset : offset + size] == b"abc"
-    results.memory.close()
+    for segment in results.take_segments(9):
+        peer.attach(segment)
+        os.close(segment.fd)
+    (lease,) = results.take_announced().leases
+    assert lease[0] == token
+    assert peer.view(*lease)[offset : offset + size] == b"abc"
