@@ -10,21 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextvars import copy_context
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-from s3dlio.engine.lanes import Lanes, started_of, within
-from s3dlio.engine.threads import threads
+from s3dlio.engine.lanes import Lanes, aside, keep_in_child, on_lane, started_of, within
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import renewed_in_child
 from s3dlio.net import system
 from s3dlio.net.connection import FAR_REQUESTS, SPIN_SECONDS
-from s3dlio.net.message import Service
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane, Submission
-from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.stores.call import Call
 
 T = TypeVar("T")
@@ -33,27 +30,11 @@ T = TypeVar("T")
 LARGE_WRITE = 256 * 1024
 
 
-class _Carrier(SharingMultiplexer):
-    """Sends no request before its service is ready, since the event loop must not wait for credentials."""
-
-    hold: Callable[[PendingRequest], bool]
-
-    def start(self, pending: PendingRequest) -> None:
-        if pending.request.service.ready() or not self.hold(pending):
-            super().start(pending)
-
-
 class LoopLane(ResidentLane):
     """A lane that the running event loop runs, on the loop's thread."""
 
-    carrier: ClassVar[type[SharingMultiplexer]] = _Carrier
-    _multiplexer: _Carrier
-
     def __init__(self, window: int) -> None:
-        super().__init__(window=window)
-        self._multiplexer.hold = self._hold
-        self._preparing: set[Service] = set()
-        self._waited: set[PendingRequest] = set()
+        super().__init__(window=window, aside=aside)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._look_ends = 0.0
@@ -97,42 +78,18 @@ class LoopLane(ResidentLane):
         else:
             self._far = FAR_REQUESTS
 
-    def _hold(self, pending: PendingRequest) -> bool:
-        """Have credentials fetched on a thread, once for all requests that need them; False: this one has waited."""
-        if pending in self._waited:
-            self._waited.discard(pending)
-            return False
-        self._queue.held.append(pending)
-        service = pending.request.service
-        if service not in self._preparing:
-            self._preparing.add(service)
-            fetched = threads.submit(service.prepare)
-            fetched.add_done_callback(lambda future: self.post(lambda: self._go_on(service, future.exception())))
-        return True
-
-    def _go_on(self, service: Service, error: BaseException | None) -> None:
-        """The credentials are there, or are not to be had."""
-        self._preparing.discard(service)
-        held = [pending for pending in self._queue.held if pending.request.service is service]
-        self._queue.held = [pending for pending in self._queue.held if pending.request.service is not service]
-        if isinstance(error, Exception):
-            for pending in held:
-                self._on_end(pending, error)
-        else:
-            self._waited.update(held)
-            self._queue.ready.extend(held)
-
     def give_up(self, submission: Submission) -> None:
         """Give up what an operation has in flight, on the thread of the loop."""
         self.cancel(submission)
         self._deliver()
 
     def _on_ready(self) -> None:
+        if self.closed:
+            return
         try:
             self.turn(0.0)
         except BaseException as error:
-            self.fail(error)
-            self.shut()
+            self.shut(error)
             raise
         if not self._inbox.rest():  # until its next turn it sleeps, and is to be woken
             asyncio.get_running_loop().call_soon(self._on_ready)
@@ -156,8 +113,8 @@ class LoopLane(ResidentLane):
         self._timer = None
         self._on_ready()
 
-    def shut(self) -> None:
-        """The event loop ends: give up everything, and let the connections go."""
+    def shut(self, error: BaseException | None = None) -> None:
+        """The event loop ends, or this lane fails: give up everything, and let the connections go."""
         if self.closed:
             return
         self.closed = True
@@ -165,7 +122,13 @@ class LoopLane(ResidentLane):
             self._timer.cancel()
         with contextlib.suppress(RuntimeError):  # no loop runs: it has forgotten its readers
             asyncio.get_running_loop().remove_reader(self._multiplexer.fileno())
-        self.fail(TransferCancelledError("the event loop was closed"))
+        self.fail(error or TransferCancelledError("the event loop was closed"))
+
+    def forsake(self) -> None:
+        """In a forked child: what it has in flight, and its connections, are the parent's."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
 
     def __del__(self) -> None:
         if not getattr(self, "closed", True):
@@ -216,12 +179,13 @@ class _Awaited(Submission):
             future.set_exception(error)
 
     def take(self, pending: PendingRequest) -> bool:
-        other = self._lanes.spare()
-        if other is None or self.lane is not self._home:
+        if self.lane is not self._home or (other := self._lanes.spare()) is None:
             return False
         self._home.let_go(pending)
         self.lane = other
-        return other.post(partial(other.adopt, pending))
+        if not other.post(partial(other.adopt, pending)):  # it has just ended
+            self._home.adopt(pending)
+        return True
 
     def forsake(self) -> None:
         """Its coroutine is closed, by whatever thread collects it, and waits for nothing any more."""
@@ -256,8 +220,9 @@ class LoopLanes:
         lane = self._by_loop.get(loop)
         if lane is not None and not lane.closed:
             return lane
-        for other in [other for other in self._by_loop if other.is_closed()]:
-            self._by_loop.pop(other).shut()
+        for other in [reference() for reference in self._by_loop.keyrefs()]:  # other threads add theirs meanwhile
+            if other is not None and other.is_closed() and (left := self._by_loop.pop(other, None)) is not None:
+                left.shut()
         with contextlib.suppress(NotImplementedError):
             lane = self._by_loop[loop] = LoopLane(self._lanes.window)
             return lane
@@ -273,7 +238,7 @@ class LoopLanes:
             lane: of this event loop.
         """
         submission = _Awaited(call, width, lane, self._lanes)
-        if call.size > LARGE_WRITE:
+        if call.size > LARGE_WRITE and not on_lane():
             self._lanes.run(submission)
         else:
             lane.ask(submission)
@@ -290,4 +255,8 @@ class LoopLanes:
 
     def renew(self) -> None:
         """In a forked child no event loop of the parent runs on."""
+        lanes = list(self._by_loop.values())
+        for lane in lanes:
+            lane.forsake()
+        keep_in_child(lanes)
         self._by_loop = weakref.WeakKeyDictionary()

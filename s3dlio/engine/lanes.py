@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from s3dlio.errors import TransferCancelledError
+from s3dlio.engine.executor import Executor
+from s3dlio.errors import S3dlioError, TransferCancelledError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.hardware import usable_cpus
 from s3dlio.net import system
@@ -27,6 +28,10 @@ T = TypeVar("T")
 
 #: Requests of one call in flight, where nobody says how many.
 _WIDTH = 32
+
+
+#: Runs what blocks, beside lanes: fetching credentials.
+aside = Executor(8).submit
 
 
 class CallFuture(Future[T]):
@@ -101,6 +106,15 @@ def started_of(call: Call[Any]) -> float:
     return system.monotonic() - call.spent if call.spent else 0.0
 
 
+class _LaneThread(threading.Thread):
+    """The thread of a resident lane."""
+
+
+def on_lane() -> bool:
+    """Whether this thread is that of a resident lane: what it waits for must not be left to one."""
+    return isinstance(threading.current_thread(), _LaneThread)
+
+
 class Lanes:
     """The resident lanes of one client. Safe to share among threads.
 
@@ -155,21 +169,24 @@ class Lanes:
             taken: how many such lanes it has already.
 
         Returns:
-            None where there are no more CPUs, or no more threads to be had.
+            None where there are no more CPUs, or no more threads or descriptors to be had; and on the thread of a lane
+            (an observer or a sink makes a call), since two that helped each other would both wait.
         """
+        if on_lane():
+            return None
         with self._lock:
             lanes = [lane for lane, thread in self._threads.items() if thread.is_alive()]
             if taken >= max(1, usable_cpus() - 1):
                 return None
             if taken < len(lanes):
                 return lanes[-1 - taken]
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, S3dlioError):
                 return self._start()
         return None
 
     def _start(self) -> ResidentLane:
-        lane = ResidentLane(window=self.window)
-        thread = threading.Thread(target=lane.serve, name="s3dlio-lane", daemon=True)
+        lane = ResidentLane(window=self.window, aside=aside)
+        thread = _LaneThread(target=lane.serve, name="s3dlio-lane", daemon=True)
         thread.start()
         self._threads[lane] = thread
         return lane
@@ -188,7 +205,7 @@ class Lanes:
 
     def renew(self) -> None:
         """In a forked child there are no lanes, and what they were to do is the parent's."""
-        _of_the_parent.extend(self._threads)
+        keep_in_child(self._threads)
         self._threads.clear()
         waiting = list(self._waiting)
         self._waiting.clear()
@@ -196,8 +213,13 @@ class Lanes:
             future.forsake()
 
 
-#: Lanes that have no thread here. They are kept, since their operations would end if they were collected.
 _of_the_parent: list[ResidentLane] = []
+
+
+def keep_in_child(lanes: Iterable[ResidentLane]) -> None:
+    """In a forked child, keep lanes of the parent, which nobody runs here: if they were collected, their operations
+    would clean up, and their connections serve here."""
+    _of_the_parent.extend(lanes)
 
 
 def _close(threads: dict[ResidentLane, threading.Thread]) -> None:

@@ -31,6 +31,9 @@ async def run(work: Callable[[], T], *, to_its_end: bool = False) -> T:
     future = threads.submit(lambda: cancelled_by(token, work))
     try:
         return await asyncio.wrap_future(future)
+    except GeneratorExit:  # the coroutine is closed, and cannot wait
+        token.cancel("the task was cancelled")
+        raise
     except BaseException:
         token.cancel("the task was cancelled")
         if to_its_end and not future.done():

@@ -52,7 +52,7 @@ class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
     __slots__ = ("_address", "_blocking", "_far", "_look", "_phase", "_resolution", "_tls", "_tunnel", "fd",
-                 "idle_since", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
+                 "home", "idle_since", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -66,6 +66,8 @@ class Connection:
         self.ready = False
         self.used = False
         self.idle_since = 0.0
+        #: What its pool was in the process that has made it.
+        self.home: object = None
         self._phase = _NEW
         self._resolution: Resolution | None = None
         self._address: Address | None = None

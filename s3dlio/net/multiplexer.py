@@ -59,8 +59,7 @@ class Multiplexer:
         self.on_large: Callable[[PendingRequest], bool] | None = None
         #: The time that it waits is taken.
         self.timed = False
-        self._waited = 0.0
-        self._waiting = 0.0  # since when, while it does
+        self._waits = 0.0, 0.0  # for how long it has waited, and since when it does
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
 
     # -- the public face
@@ -105,8 +104,8 @@ class Multiplexer:
 
     def waited(self) -> float:
         """Seconds that it has waited for events, where that is ``timed``. From any thread."""
-        since = self._waiting
-        return self._waited + (system.monotonic() - since if since else 0.0)
+        waited, since = self._waits
+        return waited + (system.monotonic() - since if since else 0.0)
 
     def open_inbox(self) -> Inbox:
         """The inbox, which ends the waiting in ``poll`` from now on."""
@@ -124,11 +123,10 @@ class Multiplexer:
         if inbox is not None and not inbox.rest():
             timeout = 0.0
         if self.timed:
-            self._waiting = system.monotonic()
+            self._waits = self._waits[0], system.monotonic()
         events = self._poller.poll(timeout, _MOST)
         if self.timed:
-            self._waited += system.monotonic() - self._waiting
-            self._waiting = 0.0
+            self._waits = self.waited(), 0.0
         if inbox is not None:
             inbox.resting = False
         for number, (fd, mask) in enumerate(events, 1):

@@ -36,6 +36,7 @@ class ConnectionPool(Server):
 
     def __init__(self, scheme: str, host: str, port: int | None, http: HttpSettings) -> None:
         self._idle: deque[Connection] = deque()  # the one used last is the warmest
+        self._home = object()  # this pool in this process: a forked child keeps no connections of its parent
         #: Bytes of the last body of an object; the next one is expected to be about as large.
         self.last_body = 0
         super().__init__(scheme, host, port, http)
@@ -46,7 +47,7 @@ class ConnectionPool(Server):
 
     def renew(self) -> None:
         """Start with no idle connections: in a forked child they belong to the parent."""
-        self._idle = deque()
+        self._idle, self._home = deque(), object()
         super().renew()
 
     def acquire(self) -> Connection:
@@ -68,11 +69,13 @@ class ConnectionPool(Server):
 
     def acquire_fresh(self) -> Connection:
         """A new connection, not open yet: for a request whose idle connection was stale."""
-        return Connection(self)
+        connection = Connection(self)
+        connection.home = self._home
+        return connection
 
     def release(self, connection: Connection, *, reusable: bool) -> None:
         """Give a connection back, or close it when it cannot serve again."""
-        if not reusable or connection.server is not self or not connection.ready:
+        if not reusable or connection.home is not self._home or not connection.ready:
             connection.close()
             return
         connection.used = True

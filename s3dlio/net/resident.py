@@ -6,19 +6,27 @@ moments at which its idle connections go to their pools, and those of the pools 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from s3dlio.errors import TransferCancelledError
+from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.net import system
 from s3dlio.net.cancellation import GRACE_SECONDS
 from s3dlio.net.lane import Lane
+from s3dlio.net.message import Service
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.pool import close_overdue
+from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.net.task import Operation, Task
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 log = logging.getLogger("s3dlio.lanes")
 
@@ -71,16 +79,33 @@ class Submission:
         return not self.over and lane is not None and lane.post(lambda: lane.cancel(self))
 
 
+class _HoldingMultiplexer(SharingMultiplexer):
+    """Sends no request before its service is ready: the calls of others must not wait for its credentials."""
+
+    hold: Callable[[PendingRequest], bool]
+
+    def start(self, pending: PendingRequest) -> None:
+        if pending.request.service.ready() or not self.hold(pending):
+            super().start(pending)
+
+
 class ResidentLane(Lane):
     """Runs operations from any thread, ``window`` requests at a time; the others wait in order.
 
     Args:
         window: requests in flight (connections), at most.
+        aside: runs on another thread what blocks: fetching credentials. Without, this lane does it.
     """
 
-    def __init__(self, *, window: int) -> None:
+    carrier: ClassVar[type[SharingMultiplexer]] = _HoldingMultiplexer
+    _multiplexer: _HoldingMultiplexer
+
+    def __init__(self, *, window: int, aside: Callable[[Callable[[], None]], Future[None]] | None = None) -> None:
         super().__init__(window=window)
         self._multiplexer.on_large = self._on_large
+        self._multiplexer.hold = self._hold
+        self._aside = aside
+        self._preparing: set[Service] = set()
         self._waiting: deque[Submission] = deque()
         self._calls = self._submitted()
         self._ending: dict[Task, float] = {}  # operations that clean up, and until when they may
@@ -88,7 +113,10 @@ class ResidentLane(Lane):
         self._closing = False
         self._idle_until: float | None = None  # when it has something to do about its idle connections
         self._keeps = True
-        self._inbox = self._multiplexer.open_inbox()
+        try:
+            self._inbox = self._multiplexer.open_inbox()
+        except OSError as error:
+            raise from_os_error(error) from error
         #: Have a function run on the lane's thread, soon; False where the lane has ended. From any thread.
         self.post = self._inbox.post
         #: Seconds that its thread has computed; and that it has waited for its sockets, from when it first carried
@@ -99,8 +127,7 @@ class ResidentLane(Lane):
     def submit(self, submission: Submission) -> bool:
         """Run an operation; False where the lane has ended. From any thread."""
         submission.lane = self
-        self._waiting.append(submission)
-        return self.post(_nothing)
+        return self.post(partial(self._waiting.append, submission))
 
     def close(self) -> None:
         """End when nothing is in flight any more. From any thread, and from a finaliser."""
@@ -140,6 +167,33 @@ class ResidentLane(Lane):
             self._ending[task] = system.monotonic() + GRACE_SECONDS
             self._give_up(task, reason)
             self._fill()
+
+    def _hold(self, pending: PendingRequest) -> bool:
+        """Have credentials fetched on a thread, once for all requests that need them; False: this one does not wait."""
+        if pending.goes_on or self._aside is None:
+            pending.goes_on = False
+            return False
+        self._queue.held.append(pending)
+        service = pending.request.service
+        if service not in self._preparing:
+            self._preparing.add(service)
+            fetched = self._aside(service.prepare)
+            fetched.add_done_callback(lambda future: self.post(lambda: self._go_on(service, future.exception())))
+        return True
+
+    def _go_on(self, service: Service, error: BaseException | None) -> None:
+        """The credentials are there, or are not to be had."""
+        self._preparing.discard(service)
+        held = [pending for pending in self._queue.held if pending.request.service is service]
+        self._queue.held = [pending for pending in self._queue.held if pending.request.service is not service]
+        if isinstance(error, Exception):
+            for pending in held:
+                self._on_end(pending, error)
+            return
+        goes_on = not service.ready()  # it has none that are good for a while
+        for pending in held:
+            pending.goes_on = goes_on
+        self._queue.ready.extend(held)
 
     def _on_large(self, pending: PendingRequest) -> bool:
         task = pending.task
@@ -243,13 +297,15 @@ class ResidentLane(Lane):
 
     def fail(self, error: BaseException) -> None:
         """Tell everybody that this lane has ended."""
+        while not self._inbox.close():  # what others have handed over meanwhile ends with the rest
+            with contextlib.suppress(Exception):
+                self._inbox.run()
         self._multiplexer.close()
-        while not self._inbox.close():
-            self._inbox.works.popleft()
         failed = TransferCancelledError("given up because its event loop has failed")
         failed.__cause__ = error
         for task in list(self._tasks):
-            task.steps.close()
+            with contextlib.suppress(Exception):  # one that cannot end keeps no other from it
+                task.steps.close()
             task.done(task.index, None, failed)
         self._tasks.clear()
         while self._waiting:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from s3dlio.net.connection import READ, WRITE
+from s3dlio.net.connection import READ, WRITE, Connection
 from s3dlio.net.multiplexer import Multiplexer, OnEnd
 from s3dlio.net.pending import PendingRequest
 
@@ -50,7 +50,8 @@ class SharingMultiplexer(Multiplexer):
     def lend(
         self, pending: PendingRequest, carrier: Carrier, returned: Callable[[PendingRequest, Exception | None], None]
     ) -> bool:
-        """Have another lane carry a request, in the middle of its body, to its end; False where that lane has ended.
+        """Have another lane carry a request, in the middle of its body, to its end; False where that lane has ended, or
+        no descriptor is left for the inbox that it comes back to.
 
         Args:
             pending: what is in flight here.
@@ -59,7 +60,10 @@ class SharingMultiplexer(Multiplexer):
         """
         connection = pending.connection
         assert connection is not None
-        post = self.open_inbox().post
+        try:
+            post = self.open_inbox().post
+        except OSError:
+            return False
         pending.carrier = carrier
         pending.back = lambda error: post(partial(returned, pending, error))
         self.lent.add(pending)
@@ -101,17 +105,22 @@ class SharingMultiplexer(Multiplexer):
 
     def _call_back(self) -> None:
         """See that no other lane uses what is of this one: its memory and files belong to the caller again."""
-        gone: dict[Carrier, threading.Event] = {}
+        gone = {pending.carrier: threading.Event() for pending in self.lent}
         for pending in self.lent:
-            gone[pending.carrier] = threading.Event()
             pending.carrier.post(partial(pending.carrier.release, pending))
         for carrier, event in gone.items():
-            if carrier.post(event.set):
-                event.wait(_PATIENCE)
+            if not carrier.post(event.set) or event.wait(_PATIENCE):
+                event.set()
         for pending in self.lent:
+            connection, late = pending.connection, not gone[pending.carrier].is_set()
             pending.carrier = pending.back = None
-            if pending.connection is not None:
-                pending.connection.close()
+            if connection is None:
+                continue
+            if late:  # that lane waits for something, and has a use for the descriptor until it goes on
+                pending.back = partial(_close, connection)
+                connection.end()
+            else:
+                connection.close()
         if self.inbox is not None:
             self.inbox.works.clear()  # nothing there keeps the memory of a caller
         self.lent.clear()
@@ -132,3 +141,8 @@ class SharingMultiplexer(Multiplexer):
         connection = pending.connection
         if connection is not None and self.in_flight.get(connection.fd) is pending:
             self._give_back(pending, None)
+
+
+def _close(connection: Connection, error: Exception | None) -> None:
+    """What was lent comes back when its owner has gone."""
+    connection.close()

@@ -19,13 +19,15 @@ from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.engine import awaiting
 from s3dlio.engine.threads import threads
-from s3dlio.errors import ObjectNotFoundError, PermissionDeniedError, TransferTimeoutError
+from s3dlio.errors import ObjectNotFoundError, PermissionDeniedError, TransferCancelledError, TransferTimeoutError
 from s3dlio.net.exchange import LARGE
 from s3dlio.net.message import Service
+from s3dlio.net.resident import ResidentLane
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.s3.sigv4 import Credentials
 from s3dlio.types import NO_CONDITIONS
+from tests.faults.test_forks import in_child
 from tests.servers.delayed import DelayedServer
 from tests.servers.proxy import FaultProxy
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, Send, Until, respond
@@ -385,3 +387,57 @@ def test_files_are_read_on_threads(tmp_path: Path) -> None:
 
     asyncio.run(work())
     threads.shutdown()
+
+
+def test_a_large_body_stays_where_the_other_lane_has_just_ended(use: Callable[[Client], Client]) -> None:
+    with DelayedServer(delay=0.0, size=4 * LARGE) as server:
+        client = use(client_at(server.endpoint))
+        ended = ResidentLane(window=1)
+        ended.close()
+        ended.serve()
+        client.lanes.spare = lambda taken=0: ended  # type: ignore[method-assign]
+        assert len(asyncio.run(s3dlio.get_async("s3://b/large"))) == 4 * LARGE
+
+
+def test_a_lane_that_fails_ends_its_calls_and_the_next_one_is_another(
+    near: DelayedServer, use: Callable[[Client], Client]
+) -> None:
+    client = use(client_at(near.endpoint))
+
+    async def work() -> None:
+        loop, reported = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        await s3dlio.get_async("s3://b/k")
+        (lane,) = lanes_of(client)
+
+        def broken(timeout: float | None) -> None:
+            raise MemoryError("of a test")
+
+        lane.turn = broken  # type: ignore[method-assign]
+        with pytest.raises(TransferCancelledError):
+            await s3dlio.get_async("s3://b/k")
+        assert lane.closed
+        for _ in range(3):
+            assert len(await s3dlio.get_async("s3://b/k")) == 4096
+        assert [str(error) for error in reported] == ["of a test"]
+
+    asyncio.run(work())
+
+
+def test_a_forked_child_does_not_speak_on_connections_of_its_parents_loops(
+    near: DelayedServer, use: Callable[[Client], Client]
+) -> None:
+    client = use(client_at(near.endpoint))
+    loops = [asyncio.new_event_loop()]
+    loops[0].run_until_complete(s3dlio.get_async("s3://b/k"))
+    pool = net_service(client.store_for("s3://b/k")[0]).pool
+
+    def child() -> bool:
+        loops.clear()
+        gc.collect()
+        return not pool._idle
+
+    assert in_child(child)
+    loops[0].run_until_complete(loops[0].shutdown_asyncgens())
+    loops[0].close()
+    assert pool._idle  # they are the parent's still

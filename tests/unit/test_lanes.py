@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from s3dlio.engine.lanes import Lanes
-from s3dlio.errors import ObjectNotFoundError
+from s3dlio.errors import ObjectNotFoundError, TransferCancelledError
 from s3dlio.memory.sinks import BufferSink, MemorySink
 from s3dlio.net.inbox import Inbox
 from s3dlio.net.resident import ResidentLane, Submission
 from s3dlio.stores.call import Call
 from s3dlio.stores.s3 import S3Store
+from s3dlio.types import NO_CONDITIONS
 from tests.servers.delayed import DelayedServer
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
 from tests.wire.s3_harness import store_of
@@ -165,3 +166,43 @@ def test_what_is_posted_to_a_lane_that_has_ended_is_refused() -> None:
     inbox.run()
     assert inbox.close()
     assert not inbox.post(lambda: None)
+
+
+def test_a_lane_that_fails_gives_back_what_was_handed_to_it_meanwhile(near: DelayedServer) -> None:
+    ended: list[BaseException | None] = []
+    ran: list[int] = []
+
+    class Told(Submission):
+        __slots__ = ()
+
+        def end(self, result: object, error: BaseException | None) -> None:
+            ended.append(error)
+
+    lane = ResidentLane(window=8)
+    lane.post(lambda: ran.append(1))
+    assert lane.submit(Told(reading(store_of(near.endpoint))[0], 1))
+    lane.fail(RuntimeError("broken"))
+    assert ran == [1]
+    assert [type(error) for error in ended] == [TransferCancelledError]
+    assert not lane.submit(Told(reading(store_of(near.endpoint))[0], 1))
+    lane._close()
+
+
+def test_a_call_whose_credentials_are_fetched_holds_up_no_other(near: DelayedServer, lanes: Lanes) -> None:
+    go_on = threading.Event()
+
+    class Slow:
+        def ready(self) -> bool:
+            return go_on.is_set()
+
+        def __call__(self) -> None:
+            assert go_on.wait(30)
+
+    slow, other = store_of(near.endpoint), store_of(near.endpoint)
+    call = reading(slow)[0]
+    slow.service.read_request("k", (), NO_CONDITIONS).service._source = Slow()
+    waiting = lanes.submit(call)
+    lanes.submit(reading(other)[0]).result(30)
+    assert not waiting.done()
+    go_on.set()
+    waiting.result(30)

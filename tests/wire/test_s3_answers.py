@@ -273,7 +273,7 @@ class ChangingKeys(CredentialProvider):
         self.turn += 1
         return Credentials(f"KEY{self.turn}", SECRET, "TOKEN")
 
-    def refresh(self) -> bool:
+    def refused(self) -> bool:
         self.asked = True
         return True
 

@@ -56,6 +56,7 @@ class CredentialProvider:
         self._failed: _Failure | None = None
         #: When the keys were last asked for because the service had refused them, and whether others came of it.
         self._renewed = (-_LOOK_AGAIN, False)
+        self._refused = False  # they are to be asked for again
         #: Held while credentials are asked for.
         self._asking = ForkLock()
         renewed_in_child(self)
@@ -74,6 +75,8 @@ class CredentialProvider:
                 raise ConfigError(f"{missing} is not set, but its other half is", hint="set both, or neither")
             return Credentials(s3.access_key_id, s3.secret_access_key, s3.session_token)
         with self._asking:  # one thread asks; the others wait, and share its result
+            if self._refused:
+                self._ask_again()
             failed = self._failed
             if failed is None or time.monotonic() > failed.at + _LOOK_AGAIN:
                 return self._asked_for()
@@ -84,6 +87,8 @@ class CredentialProvider:
         if self._are_set():
             return True
         found, failed = self._found, self._failed
+        if self._refused:
+            return False
         if found is None:
             return failed is not None and time.monotonic() <= failed.at + _LOOK_AGAIN
         needs = getattr(found, "refresh_needed", None)
@@ -140,28 +145,41 @@ class CredentialProvider:
             frozen = found.get_frozen_credentials()
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
-    def refresh(self) -> bool:
-        """Ask for the keys again, now that the service has refused them; whether there are others.
+    def refused(self) -> bool:
+        """The service has refused the keys: the next call asks for them again. Whether others may come of it: a moment
+        after they were asked for, it is known. Returns at once.
 
-        All who find out at the same time ask once. Everything is asked again: the program, STS, the metadata service,
-        the files, which another program may have written meanwhile.
+        All who find out at the same time have them asked for once. Everything is asked again: the program, STS, the
+        metadata service, the files, which another program may have written meanwhile.
         """
+        if self._refused:
+            return True
+        if self._found is None:
+            return False  # they are not botocore's
+        at, changed = self._renewed
+        if time.monotonic() < at + _LOOK_AGAIN:
+            return changed
+        self._refused = True
+        return True
+
+    def refresh(self) -> bool:
+        """As :meth:`refused`, and ask for them now; whether there are others."""
         with self._asking:
-            if self._found is None:
-                return False  # they are not botocore's
-            at, changed = self._renewed
-            if time.monotonic() < at + _LOOK_AGAIN:
-                return changed
-            session, found = self._session, self._found
-            try:
-                before = self._asked_for()
-                self._session = self._found = None
-                changed = self._asked_for() != before
-            except S3dlioError as error:
-                log.warning("the service has refused the credentials, and others could not be fetched: %s", error)
-                self._session, self._found, self._failed, changed = session, found, None, False
-            self._renewed = time.monotonic(), changed
-        return changed
+            if self.refused() and self._refused:
+                self._ask_again()
+            return self._found is not None and self._renewed[1]
+
+    def _ask_again(self) -> None:
+        session, found, changed = self._session, self._found, False
+        try:
+            before = self._asked_for()
+            self._session = self._found = None
+            changed = self._asked_for() != before
+        except S3dlioError as error:
+            log.warning("the service has refused the credentials, and others could not be fetched: %s", error)
+            self._session, self._found, self._failed = session, found, None
+        finally:
+            self._renewed, self._refused = (time.monotonic(), changed), False
 
     @property
     def can_refresh(self) -> bool:

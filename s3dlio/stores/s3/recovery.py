@@ -79,7 +79,7 @@ def _second_try(
         if code == "RequestTimeTooSkewed" and (now := time_of(response)) is not None:
             signer.skew = now - time.time()
             return request
-        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or route.account.credentials.refresh()):
+        if code in EXPIRED_CODES and (isinstance(signer, SessionSigner) or route.account.credentials.refused()):
             signer.forget_credentials()
             return request
     location = response.header(b"location")
