@@ -499,7 +499,8 @@ class Schedule:
     def _check_uploads(self) -> None:
         """No upload is left, unless the client has said so."""
         told = [said for said in self.warnings.said if "upload" in said]
-        fails = self.faults.happened or any(getattr(operation, "breaks", False) for operation in self.running)
+        fails = self.faults.happened or self.operation_timeout is not None
+        fails = fails or any(getattr(operation, "breaks", False) for operation in self.running)
         while_cleaning = self.interrupted and fails  # perhaps an operation that had failed
         if self.service.uploads and not told and not while_cleaning:
             self.world.violate(f"uploads are left: {sorted(self.service.uploads)}")
