@@ -80,8 +80,12 @@ class LoopLane(ResidentLane):
 
     def give_up(self, submission: Submission) -> None:
         """Give up what an operation has in flight, on the thread of the loop."""
-        self.cancel(submission)
-        self._deliver()
+        try:
+            self.cancel(submission)
+            self._deliver()
+        except BaseException as error:
+            self.shut(error)
+            raise
 
     def _on_ready(self) -> None:
         if self.closed:
@@ -241,7 +245,12 @@ class LoopLanes:
         if call.size > LARGE_WRITE and not on_lane():
             self._lanes.run(submission)
         else:
-            lane.ask(submission)
+            try:
+                lane.ask(submission)
+            except BaseException as error:
+                submission.future.cancel()
+                lane.shut(error)
+                raise
         try:
             result: T = await submission.future
         except GeneratorExit:

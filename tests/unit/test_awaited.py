@@ -22,6 +22,7 @@ from s3dlio.engine.threads import threads
 from s3dlio.errors import ObjectNotFoundError, PermissionDeniedError, TransferCancelledError, TransferTimeoutError
 from s3dlio.net.exchange import LARGE
 from s3dlio.net.message import Service
+from s3dlio.net.multiplexer import Multiplexer
 from s3dlio.net.resident import ResidentLane
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.cloud.store import CloudStore
@@ -247,6 +248,50 @@ def test_a_loop_that_was_closed_with_awaits_pending_is_no_matter_of_the_next_one
         buffer.append(0)  # nothing exports it
         assert not unraisable
         server.assert_consumed()
+
+
+@pytest.mark.parametrize(
+    ("place", "step"), [(awaiting.LoopLane, "turn"), (Multiplexer, "start"), (awaiting.LoopLane, "cancel")]
+)
+def test_an_interrupt_amid_a_step_is_raised_and_leaves_nothing_waiting(
+    near: DelayedServer, use: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch, place: type, step: str
+) -> None:
+    """As of a notebook, whose event loop goes on after an interrupt."""
+    client = use(client_at(near.endpoint, http={"max_connections": 4}))
+    plain = getattr(place, step)
+    steps = 0
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    async def cell(tasks: list[asyncio.Task[Any]]) -> None:
+        await asyncio.sleep(0)
+        if step == "cancel":
+            for task in tasks:
+                task.cancel()
+        await asyncio.wait(tasks)
+
+    told: list[Any] = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    try:
+        monkeypatch.setattr(place, step, interrupted)
+        tasks = [loop.create_task(s3dlio.get_async(f"s3://b/{number}")) for number in range(20)]
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(cell(tasks))
+        _, pending = loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+        assert not pending
+        errors = [None if task.cancelled() else task.exception() for task in tasks]
+        assert {type(error) for error in errors if error} <= {TransferCancelledError, KeyboardInterrupt}
+        assert len(loop.run_until_complete(s3dlio.get_async("s3://b/k"))) == 4096
+        assert not lanes_of(client)[-1].busy
+        assert not told
+    finally:
+        loop.close()
 
 
 def test_the_event_loop_does_not_wait_for_credentials(
