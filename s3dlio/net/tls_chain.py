@@ -219,10 +219,13 @@ class BodyChain:
                 self._unclosed.close()
         if failure is None:
             return max(got, 0)
-        if got <= 0:
+        if got > 0:
+            self.ended, self.failure = True, failure
+            return got
+        try:
             raise failure
-        self.ended, self.failure = True, failure
-        return got
+        finally:
+            del failure  # its traceback has this frame: the cycle would keep the room for the body
 
     def close_after_reading(self, sock: Any) -> bool:
         """Whether another thread reads now: it closes ``sock`` then. The descriptor must not become another socket's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from s3dlio.net.tls_chain import CHAIN_FROM, BodyChain, chain_for
@@ -82,7 +83,7 @@ class TlsReader:
 
     def _at_end(self) -> int:
         if self._chain is not None and self._chain.failure is not None:
-            raise self._chain.failure
+            raise copy(self._chain.failure)  # whose traceback would keep the room for the body in a cycle
         return 0
 
     def close_after_reading(self, sock: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import re
@@ -18,13 +19,14 @@ import pytest
 
 from s3dlio.engine.cancel import AwaitToken, cancelled_by
 from s3dlio.errors import S3dlioError, TransferCancelledError, TransferTimeoutError
-from s3dlio.memory.sinks import MemorySink
+from s3dlio.memory.sinks import BufferSink, MemorySink
 from s3dlio.net import blocking, tls_chain
 from s3dlio.net.connection import Connection
 from s3dlio.net.message import Service
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.net.tls_reader import RUN
 from tests.servers.certs import Authority
-from tests.wire.harness import Driver, get, put
+from tests.wire.harness import QUICK, Driver, get, put
 from tests.wire.test_tls_bodies import BODY, answer, head_of, received
 from tests.wire.test_tls_bodies import direct as direct  # a fixture
 from tests.wire.test_tls_bodies import drive as drive  # a fixture
@@ -280,6 +282,27 @@ def test_a_chain_goes_with_its_connection(
         service.pool.renew()
         assert len(freed) == 1
         assert freed[0]
+
+
+@pytest.mark.parametrize("cut", [2 * RECORD, 3 * RECORD // 2])
+def test_the_buffer_of_a_body_that_broke_off_and_came_again_is_free(
+    drive: Driver, direct: bool, cut: int, authority: Authority
+) -> None:
+    def broken(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"".join(stream_of(peer))[:cut])
+
+    buffer = bytearray(len(BODY))
+    gc.disable()
+    try:
+        with TlsServer([broken, answer()], authority) as server:
+            service = server.service(tls_direct=direct)
+            service.policy = RetryPolicy(QUICK, None)
+            drive(get(service, BufferSink(memoryview(buffer))))
+        assert buffer == BODY
+        buffer.clear()
+    finally:
+        gc.enable()
 
 
 def test_a_forked_child_says_nothing_on_its_parent_s_connection(
