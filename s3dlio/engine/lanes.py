@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from s3dlio.engine.executor import Executor
-from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.hardware import usable_cpus
 from s3dlio.net import system
@@ -180,7 +180,7 @@ class Lanes:
                 return None
             if taken < len(lanes):
                 return lanes[-1 - taken]
-            with contextlib.suppress(RuntimeError, S3dlioError):
+            with contextlib.suppress(RuntimeError):  # of threads, or typed
                 return self._start()
         return None
 

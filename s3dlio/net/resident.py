@@ -173,12 +173,15 @@ class ResidentLane(Lane):
         if pending.goes_on or self._aside is None:
             pending.goes_on = False
             return False
-        self._queue.held.append(pending)
         service = pending.request.service
         if service not in self._preparing:
+            try:
+                fetched = self._aside(service.prepare)
+            except RuntimeError:  # no more threads, or the interpreter is shutting down
+                return False
             self._preparing.add(service)
-            fetched = self._aside(service.prepare)
             fetched.add_done_callback(lambda future: self.post(lambda: self._go_on(service, future.exception())))
+        self._queue.held.append(pending)
         return True
 
     def _go_on(self, service: Service, error: BaseException | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import gc
 import sys
 import threading
@@ -304,16 +305,25 @@ def test_a_lane_that_is_late_to_give_back_lets_go_of_it_in_the_end(
     assert all(thread.is_alive() for thread in lanes._threads.values())
 
 
-def test_bodies_stay_where_no_lane_can_be_had(
-    server: DelayedServer, lanes: Lanes, moves: Moves, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["lane", "inbox"])
+def test_bodies_stay_where_no_descriptor_is_left(
+    lanes: Lanes, moves: Moves, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def none_left(**_: Any) -> Any:
-        raise LocalIOError("too many open files")
+    def none_left(*_: Any, **__: Any) -> Any:
+        moves.moved.set()
+        raise LocalIOError("too many open files") if what == "lane" else OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(engine_lanes, "ResidentLane", none_left)
-    calls = Calls([asking(get(service_of(server.endpoint), MemorySink())) for _ in range(6)])
-    Lane(window=6, spare=lanes.spare).run(calls, calls.done)
-    assert len(calls.results) == 6
+    if what == "lane":
+        monkeypatch.setattr(engine_lanes, "ResidentLane", none_left)
+    else:
+        lanes.first()
+        monkeypatch.setattr(sharing.SharingMultiplexer, "open_inbox", none_left)
+        monkeypatch.setattr(engine_lanes, "usable_cpus", lambda: 2)
+    with ScriptedServer([begun(moves, REST)] * 3) as server:
+        calls = Calls([asking(get(service_of(server.endpoint), MemorySink())) for _ in range(3)])
+        Lane(window=3, spare=lanes.spare).run(calls, calls.done)
+        assert len(calls.results) == 3
+        server.assert_consumed()
     assert not moves.lanes
 
 
