@@ -79,7 +79,11 @@ class ProcessBatch:
                 self._begin(worker, number)
             self._loop()
         except BaseException as error:
-            processes.drop([*workers, *self._workers()], interrupt=not isinstance(error, Exception))
+            try:
+                processes.drop([*workers, *self._workers()], interrupt=not isinstance(error, Exception))
+            finally:
+                for member in self._members.values():  # some may have been killed before they had cleaned up
+                    self._work.on_death(member.worker, list(member.has.values()))
             raise
         else:
             processes.give_back(self._workers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -218,16 +219,28 @@ def test_a_worker_that_is_terminated_cleans_up_itself(
 
 
 @pytest.mark.parametrize("kind", [PutWork, GenerateWork])
-def test_a_killed_writer_leaves_no_unfinished_file(crew: Client, tmp_path: Path, kind: type[Work]) -> None:
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_killed_writer_leaves_no_unfinished_file(
+    crew: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Work], is_interrupted: bool
+) -> None:
+    """Though the batch is interrupted at that very moment."""
     place = tmp_path / "place"
     place.mkdir()
     uri = f"file://{place}/x"
     work = PutWork(crew) if kind is PutWork else GenerateWork(crew, lambda index: uri, "RAW", 10, 1, 1, {})
     work.job = ("tests.process_jobs", "LeavingJob", ())
+
+    def kill(worker: Any, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        if is_interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "on_note", kill)
     items: list[Any] = [(uri, as_source(b"x"))] if kind is PutWork else [0]
     outcomes = Outcomes()
-    run_processes(crew, work, items, procs=1, width=1, on_done=outcomes.done, cancel=CancelToken())
-    assert outcomes.results == {0: None}
+    with pytest.raises(KeyboardInterrupt) if is_interrupted else contextlib.nullcontext():
+        run_processes(crew, work, items, procs=1, width=1, on_done=outcomes.done, cancel=CancelToken())
+        assert outcomes.results == {0: None}
     assert (tmp_path / "marker").exists()
     assert os.listdir(place) == []
 
