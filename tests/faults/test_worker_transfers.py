@@ -154,6 +154,7 @@ def far(crew: Client, gcs_full_server: FullGcsServer, monkeypatch: pytest.Monkey
         for name, value in gcs_full_server.env.items():
             monkeypatch.setenv(name, value.replace(gcs_full_server.endpoint, proxy.endpoint))
         crew.reconfigure(Settings.resolve())
+        crew.processes.give_back(crew.processes.take(2))  # there are some, whichever tests ran before
         yield proxy
 
 
