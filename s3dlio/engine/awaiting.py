@@ -156,13 +156,14 @@ class _Awaited(Submission):
         lanes: where it goes on when its body is large.
     """
 
-    __slots__ = ("_context", "_home", "_lanes", "future")
+    __slots__ = ("_away", "_context", "_home", "_lanes", "future")
 
     def __init__(self, call: Call[Any], width: int, home: LoopLane, lanes: Lanes) -> None:
         super().__init__(call, width, started_of(call))
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._home = home
         self._lanes = lanes
+        self._away = False  # it goes on elsewhere, and has its place in the window still
         self._context = copy_context() if call.store.observers else None
 
     def steps(self) -> Any:
@@ -174,6 +175,9 @@ class _Awaited(Submission):
             self.lane = self._home
             self._home.post(partial(self.end, result, error))
             return
+        if self._away:
+            self._away = False
+            self._home.window += 1
         future = self.future
         if future.done() or future.get_loop().is_closed():
             return
@@ -186,6 +190,8 @@ class _Awaited(Submission):
         if self.lane is not self._home or (other := self._lanes.spare()) is None:
             return False
         self._home.let_go(pending)
+        self._home.window -= 1
+        self._away = True
         self.lane = other
         if not other.post(partial(other.adopt, pending)):  # it has just ended
             self._home.adopt(pending)

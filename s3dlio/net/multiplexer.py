@@ -89,7 +89,7 @@ class Multiplexer:
 
     def take_over(self, pending: PendingRequest, exchange: Exchange, connection: Connection) -> None:
         """Carry on with an exchange that began elsewhere."""
-        pending.exchange, pending.connection, pending.reused = exchange, connection, True
+        pending.exchange, pending.connection, pending.reused, pending.guest = exchange, connection, True, True
         pending.deadline = 0.0
         connection.set_blocking(False)
         self.in_flight[connection.fd] = pending
@@ -346,12 +346,16 @@ class Multiplexer:
             return
         del self.in_flight[connection.fd]
         pending.connection = None
-        if exchange.reusable:
+        pool = pending.request.service.pool
+        if not exchange.reusable:
+            self._discard(connection)
+        elif pending.guest:
+            self._unwatch(connection)
+            pool.release(connection, reusable=True)
+        else:
             if connection.watched != READ:
                 self._watch(connection, READ)
-            self._idle[pending.request.service.pool].append(connection)
-        else:
-            self._discard(connection)
+            self._idle[pool].append(connection)
         self._on_end(pending, None)
 
     def _fail(self, pending: PendingRequest, error: Exception) -> None:

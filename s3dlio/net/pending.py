@@ -25,7 +25,7 @@ class PendingRequest:
     """
 
     __slots__ = ("attempt", "back", "carrier", "connection", "deadline", "ends", "exchange", "fresh", "goes_on",
-                 "request", "reused", "slot", "started", "task")  # fmt: skip
+                 "guest", "request", "reused", "slot", "started", "task")  # fmt: skip
 
     def __init__(self, task: Any, slot: int, request: Request) -> None:
         self.task = task
@@ -46,6 +46,8 @@ class PendingRequest:
         #: While another lane carries it (``net.sharing``): that lane, and what that calls when it has ended.
         self.carrier: Any = None
         self.back: Callable[[Exception | None], Any] | None = None
+        #: It began on another lane, which takes its connection from the pool again.
+        self.guest = False
         #: It has waited for what its service fetches first, which is no better now: it does not wait again.
         self.goes_on = False
 

@@ -23,6 +23,7 @@ from s3dlio.errors import ObjectNotFoundError, PermissionDeniedError, TransferCa
 from s3dlio.net.exchange import LARGE
 from s3dlio.net.message import Service
 from s3dlio.net.multiplexer import Multiplexer
+from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.resident import ResidentLane
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.cloud.store import CloudStore
@@ -292,6 +293,29 @@ def test_an_interrupt_amid_a_step_is_raised_and_leaves_nothing_waiting(
         assert not told
     finally:
         loop.close()
+
+
+def test_large_bodies_that_are_awaited_share_few_connections(
+    use: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that go on on a thread too, one after the other and side by side."""
+    opened: list[None] = []
+    fresh = ConnectionPool.acquire_fresh
+    monkeypatch.setattr(ConnectionPool, "acquire_fresh", lambda pool: opened.append(None) or fresh(pool))  # type: ignore[func-returns-value]
+    with DelayedServer(delay=0.001, size=4 * LARGE) as server:
+        client = use(client_at(server.endpoint, http={"max_connections": 3}))
+
+        async def work() -> None:
+            for _ in range(5):
+                assert len(await s3dlio.get_async("s3://b/k")) == 4 * LARGE
+            assert len(opened) == 1
+            views = await asyncio.gather(*(s3dlio.get_async("s3://b/k") for _ in range(12)))
+            assert {len(view) for view in views} == {4 * LARGE}
+            assert lanes_of(client)[0].window == 3
+
+        asyncio.run(work())
+    assert client.lanes._threads
+    assert len(opened) <= 3
 
 
 def test_the_event_loop_does_not_wait_for_credentials(
