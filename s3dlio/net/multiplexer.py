@@ -25,7 +25,6 @@ from s3dlio.net.pool import ConnectionPool, with_room
 #: 20 ms away made 9.0 to 12.0 k/s in groups, 9.1 to 9.4 without (best of each of three runs, on a busy machine).
 _GROUP = 16
 
-
 #: So many events are asked for at a time; more wait in the kernel.
 _MOST = 256
 
@@ -147,6 +146,7 @@ class Multiplexer:
                 self._send(pending, connection, exchange)
             if number % _GROUP == 0:
                 yield
+        pending = connection = exchange = None  # the error of one request, whose frames refer to this, keeps no other
         yield
 
     def expire(self, now: float) -> None:

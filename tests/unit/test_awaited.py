@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import sys
 import threading
 import time
@@ -19,7 +20,13 @@ from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.engine import awaiting
 from s3dlio.engine.threads import threads
-from s3dlio.errors import ObjectNotFoundError, PermissionDeniedError, TransferCancelledError, TransferTimeoutError
+from s3dlio.errors import (
+    ObjectNotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    TransferCancelledError,
+    TransferTimeoutError,
+)
 from s3dlio.net.exchange import LARGE
 from s3dlio.net.message import Service
 from s3dlio.net.multiplexer import Multiplexer
@@ -316,6 +323,40 @@ def test_large_bodies_that_are_awaited_share_few_connections(
         asyncio.run(work())
     assert client.lanes._threads
     assert len(opened) <= 3
+
+
+def test_the_error_of_one_call_keeps_no_buffer_of_another(use: Callable[[Client], Client]) -> None:
+    """Their answers came together."""
+    go = [threading.Event(), threading.Event()]
+    part = Send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 5\r\n\r\nhe')
+    scripts = [
+        [Expect(), Until(go[0]), respond(body=b"whole", headers=FIELDS), ExpectClose()],
+        [Expect(), Until(go[1]), part, ExpectClose()],
+    ]
+    with ScriptedServer(scripts) as server:
+        client = use(client_at(server.endpoint))
+        buffer = bytearray(5)
+
+        async def work() -> None:
+            refused = asyncio.create_task(s3dlio.get_range_async("s3://b/k", 1, 2))
+            reading = asyncio.create_task(s3dlio.get_into_async("s3://b/k", buffer))
+            await asyncio.sleep(0)
+            (lane,) = lanes_of(client)
+            while not all(pending.exchange for pending in lane._multiplexer.in_flight.values()):
+                await asyncio.sleep(0.001)
+            for event, fd in zip(go, list(lane._multiplexer.in_flight), strict=True):
+                event.set()
+                assert select.select([fd], [], [], 20)[0]  # the loop does not run meanwhile
+            with pytest.raises(ProtocolError) as kept:
+                await refused
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            buffer.clear()
+            assert kept.value
+
+        asyncio.run(work())
+        server.assert_consumed()
 
 
 def test_the_event_loop_does_not_wait_for_credentials(
