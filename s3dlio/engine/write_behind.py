@@ -89,8 +89,8 @@ class WriteBehind:
 
 
 class BehindSink(FileSink):
-    """A file that a :class:`WriteBehind` helps to write. After ``end`` some of it may still be on its way: whoever goes
-    on with the file waits until nothing is ``pending`` (an event loop in steps), and calls ``check``.
+    """A file that a :class:`WriteBehind` helps to write. After ``end`` some of it may still be on its way: all is
+    written when its context has ended well. An event loop, which must not wait, goes on till nothing is ``pending``.
 
     Args:
         behind: the writer.
@@ -178,10 +178,14 @@ class BehindSink(FileSink):
     ) -> None:
         if self.own < 0:  # a small file, of which the writer has seen nothing
             return
-        with self._changed:
-            self._pending -= self._behind.withdraw(self)
-            self._left = True
-            self._release()
+        try:
+            if error is None:
+                self.check()
+        finally:
+            with self._changed:
+                self._pending -= self._behind.withdraw(self)
+                self._left = True
+                self._release()
 
     # -- called by the writer, under its lock
 

@@ -77,10 +77,11 @@ def write_all(sink: BehindSink, data: bytes, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 4096, 100_000, STAGE])
-def test_when_the_end_returns_all_is_written(tmp_path: Path, writer: WriteBehind, step: int) -> None:
+def test_when_its_context_has_ended_all_is_written(tmp_path: Path, writer: WriteBehind, step: int) -> None:
     data = BODY[: 1000 * step]
-    with (tmp_path / "file").open("wb") as file, writer.sink(file.fileno()) as sink:
-        write_all(sink, data, step)
+    with (tmp_path / "file").open("wb") as file:
+        with writer.sink(file.fileno()) as sink:
+            write_all(sink, data, step)
         assert (tmp_path / "file").read_bytes() == data
 
 
