@@ -11,6 +11,7 @@ from typing import TypeVar
 from s3dlio.errors import BatchError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 
 def lent(work: Callable[[], T]) -> T:
@@ -53,6 +54,15 @@ def let_go(error: BaseException, depth: int = 1) -> None:
         found += [one.__cause__, one.__context__]
         if isinstance(one, BatchError):
             found += [failure.error for failure in one.failures]
+
+
+def without_frames(error: E) -> E:
+    """The error, to be kept as a result: without the frames that it came through, which keep what was in flight."""
+    one: BaseException | None = error
+    while one is not None and one.__traceback__ is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def _clear_stack(frame: FrameType | None, cleared: set[FrameType]) -> None:

@@ -127,6 +127,9 @@ class Event:
     def set(self) -> None:
         self._set = True
 
+    def is_set(self) -> bool:
+        return self._set
+
     def wait(self, timeout: float) -> bool:
         return self._world.wait(lambda: self._set, timeout)
 

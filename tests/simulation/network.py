@@ -203,7 +203,7 @@ class Link:
             self._end(fault.how)
             return
         self._stalled = True
-        self._waiting.append(rest)
+        self._waiting.appendleft(rest)  # before what came while an earlier silence lasted
         self._on_the_way += len(rest)
         if fault.seconds < math.inf:
             self.world.after(fault.seconds, self._go_on)

@@ -24,6 +24,7 @@ from s3dlio.errors import (
     TransferCancelledError,
     TransferTimeoutError,
 )
+from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.message import Pause
 from s3dlio.net.retry import backoff
@@ -120,6 +121,7 @@ def judged(
         raise unknown(error) from error
     if found.mark == mark:
         log.info("%s: the answer to the write was lost, but it was done: the object has its mark", store.uri(key))
+        without_frames(error)
         return found.result
     if options.conditions.if_none_match == "*" or options.conditions.generation == 0:
         raise AlreadyExistsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from s3dlio.errors import ProtocolError, S3dlioError
+from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.base import KeyErrors
 from s3dlio.stores.call import Steps
@@ -35,7 +36,7 @@ def delete_many(service: S3Service, keys: Sequence[str]) -> Steps[KeyErrors]:
             yield from service.delete(key)
         except S3dlioError as error:
             error.locate(service.uri(key), "DELETE")
-            failed.append((key, error))
+            failed.append((key, without_frames(error)))
     return failed
 
 
