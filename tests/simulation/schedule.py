@@ -346,6 +346,8 @@ class Schedule:
         limit = self.operation_timeout
         took = operation.ended - operation.began - self.network.absent
         most = math.inf if limit is None else 2 * (limit + SLACK) + _PAUSES  # the end of a failure has it again
+        if self._together and limit is not None:  # from its first request on, which may wait for those of others
+            most += limit * len(self.running) / self.network.window
         if not self.cancelled and took > most:
             operation.violate(f"it took {took:.2f} s, where an operation has {limit or 0:g} s")
         cancelled_at = self.cancelled_at if operation.cancelled_at is None else operation.cancelled_at
