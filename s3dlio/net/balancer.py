@@ -110,9 +110,14 @@ class Balancer:
         return len(lanes) - sum(waited for waited, _ in changes) / elapsed, sum(done for _, done in changes) / elapsed
 
     def _take_more(self, own: list[PendingRequest]) -> None:
-        """As many lanes as there are bodies for, and bytes; those that turn out to wait are given up one by one."""
+        """As many lanes as there are bodies for, and bytes; those that turn out to wait are given up one by one.
+
+        Bodies in memory leave a CPU to the kernel, whose network stack works as long for them as the lane does: with
+        two CPUs, 8 bodies of 64 MiB at a time came on two lanes at 0.67 CPU s/GB and 1.75 GB/s, on one at 0.41 and 2.4.
+        """
+        kept = 0 if any(map(_is_of_file, own)) else 1
         for _ in range(min(len(own) - 1, sum(map(_bytes_of, own)) // _EACH)):
-            carrier = None if self._spare is None else self._spare(len(self._carriers))
+            carrier = None if self._spare is None else self._spare(len(self._carriers) + kept)
             if carrier is None or carrier in self._carriers:
                 return
             self._carriers.append(carrier)
@@ -160,6 +165,15 @@ def _load(item: tuple[Any, int]) -> int:
 
 def _bytes_of(pending: PendingRequest) -> int:
     return 0 if pending.exchange is None else pending.exchange.remaining
+
+
+def _is_of_file(pending: PendingRequest) -> bool:
+    """Whether a body goes to a file, or comes from one, which costs its lane more than receiving and sending do."""
+    exchange = pending.exchange
+    if exchange is None:
+        return False
+    body = exchange.request.body
+    return not exchange.wanted if body is None else body.whole() is None
 
 
 def _moves(pending: PendingRequest) -> bool:

@@ -318,7 +318,7 @@ def test_bodies_stay_where_no_descriptor_is_left(
     else:
         lanes.first()
         monkeypatch.setattr(sharing.SharingMultiplexer, "open_inbox", none_left)
-        monkeypatch.setattr(engine_lanes, "usable_cpus", lambda: 2)
+        monkeypatch.setattr(engine_lanes, "usable_cpus", lambda: 3)
     with ScriptedServer([begun(moves, REST)] * 3) as server:
         calls = Calls([asking(get(service_of(server.endpoint), MemorySink())) for _ in range(3)])
         Lane(window=3, spare=lanes.spare).run(calls, calls.done)
@@ -402,10 +402,16 @@ class Body:
     carrier: Any = None
     remaining = 64 << 20
     awaiting_continue = False
+    body = None
+
+    def __init__(self, in_memory: bool = False) -> None:
+        self.wanted = self.remaining if in_memory else 0
 
     @property
     def exchange(self) -> Body:
         return self
+
+    request = exchange
 
 
 class Other:
@@ -429,6 +435,14 @@ def test_a_lane_that_is_busy_spreads_its_bodies_over_all_lanes(monkeypatch: pyte
     gauges = Gauges(monkeypatch, bodies=16)
     assert gauges.look(waits=0.1, computes=0.9) == [16]
     assert gauges.look(waits=0.1, computes=0.9) == [2] * 8
+
+
+def test_bodies_in_memory_leave_a_cpu_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    gauges = Gauges(monkeypatch, bodies=4, lanes=2)
+    gauges.in_flight = {number: Body(in_memory=True) for number in range(4)}
+    assert [gauges.look(waits=0.0, computes=1.0) for _ in range(5)] == [[4]] * 5
+    gauges = Gauges(monkeypatch, bodies=4, lanes=2)
+    assert [gauges.look(waits=0.0, computes=1.0) for _ in range(5)][-1] == [2, 2]
 
 
 def test_one_body_stays(monkeypatch: pytest.MonkeyPatch) -> None:
