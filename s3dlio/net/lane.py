@@ -341,8 +341,7 @@ class Lane:
         pending.attempt += 1
         self._queue.delay(delay, pending.task, pending)
 
-    def _wake(self, task: Task, pending: PendingRequest | None) -> None:
-        """The time of a retry, or the end of a task's pause."""
+    def _wake(self, task: Task, pending: PendingRequest | None) -> None:  # a retry, or the end of a task's pause
         if pending is not None:
             self._queue.ready.append(pending)
         else:
@@ -368,8 +367,7 @@ class Lane:
             self._sets.remove(task)
         task.outstanding -= self._multiplexer.drop(task) + self._queue.remove(task)
 
-    def _cancel_all(self) -> None:
-        """Start nothing more; every operation may clean up."""
+    def _cancel_all(self) -> None:  # start nothing more; every operation may clean up
         self._calls = None
         for task in list(self._tasks):
             self._give_up(task, "given up because its batch was cancelled")
@@ -398,5 +396,5 @@ class Lane:
         for task in self._tasks:
             task.steps.close()
         self._tasks.clear()
-        self._queue, self._calls, self._done = PendingQueue(), None, ignore  # nothing holds what was not ended
+        self._queue = PendingQueue()  # nothing holds what was not ended
         self._sets.clear()

@@ -301,8 +301,10 @@ class ResidentLane(Lane):
     def fail(self, error: BaseException) -> None:
         """Tell everybody that this lane has ended."""
         while not self._inbox.close():  # what others have handed over meanwhile ends with the rest
-            with contextlib.suppress(Exception):
+            try:
                 self._inbox.run()
+            except Exception:
+                log.exception("what was handed to a lane that has failed could not be given back")
         self._multiplexer.close()
         failed = TransferCancelledError("given up because its event loop has failed")
         failed.__cause__ = error

@@ -9,7 +9,7 @@ from typing import Any
 
 from s3dlio.engine.process_job import Leases, Work
 from s3dlio.engine.processes import WorkerProcess
-from s3dlio.errors import TransferCancelledError, WorkerDiedError
+from s3dlio.errors import S3dlioError, TransferCancelledError, WorkerDiedError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer.destination import Destination
@@ -108,7 +108,7 @@ class TransferWork(Work):
         kept = {str(found.state.get("partial")) for found in self._states.values()}
         if self._directory is not None and worker.unfinished:
             for name in {item.name.rpartition("/")[0] for item in items}:
-                with contextlib.suppress(Exception):  # it was not made yet, or may not be entered
+                with contextlib.suppress(OSError, S3dlioError):  # it was not made yet, or may not be entered
                     segments = [*filter(None, name.split("/")), ""]
                     with self._directory.parent(segments, self._directory.uri) as parent:
                         remove_abandoned(parent, worker.unfinished, kept)
