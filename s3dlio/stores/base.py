@@ -25,7 +25,7 @@ from s3dlio.net import system
 from s3dlio.stores.call import BaseStore, Call
 from s3dlio.stores.checks import check_range, unsupported, writable_memory
 from s3dlio.stores.paging import Paging
-from s3dlio.stores.writer import ObjectWriter, UploadState
+from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState, part_options
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -167,7 +167,8 @@ class ObjectStore(BaseStore):
         options: PutOptions = NO_OPTIONS,
         part_size: int | None = None,
         expected_size: int | None = None,
-    ) -> ObjectWriter:
+        max_in_flight: int | None = None,
+    ) -> StoreWriter:
         """A streaming write for an object whose size is not known yet.
 
         Args:
@@ -176,9 +177,13 @@ class ObjectStore(BaseStore):
             part_size: bytes of every part but the last, where the store sends parts. Without it parts of a long stream
                 grow, which some services refuse in the end.
             expected_size: bytes of the object, if it is known about: all parts are equal, and large enough for it.
+            max_in_flight: parts on their way at a time, at most; None: as the settings say.
+
+        Raises:
+            ConfigError: a size or a number that cannot be.
         """
         self.check_key(key, "PUT")
-        return self._writer(key, options, part_size, expected_size)
+        return self._writer(key, options, part_options(part_size, expected_size, max_in_flight))
 
     # -- listing
 
@@ -354,9 +359,7 @@ class ObjectStore(BaseStore):
         return self._write(key, source, options)
 
     @abstractmethod
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter: ...
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter: ...
 
     @abstractmethod
     def _list_page(self, prefix: str, recursive: bool, token: str | None, start_after: str | None) -> Any: ...

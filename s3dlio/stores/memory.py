@@ -22,7 +22,7 @@ from s3dlio.memory.sources import Source, as_memory
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.checks import check_conditions, unsupported
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import (
     Conditions,
     Container,
@@ -156,9 +156,7 @@ class MemoryStore(BlockingStore):
         else:
             check_conditions(existing.metadata.etag, conditions)
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         return _MemoryWriter(self, key, options)
 
     def _delete(self, key: str, version_id: str | None) -> None:
@@ -251,7 +249,7 @@ def _all_bytes(source: Source) -> bytes:
     return b"".join([source.read(start, _READ_SIZE) for start in range(0, source.size, _READ_SIZE)])
 
 
-class _MemoryWriter(ObjectWriter):
+class _MemoryWriter(StoreWriter):
     def __init__(self, store: MemoryStore, key: str, options: PutOptions) -> None:
         self._store = store
         self._key = key
@@ -264,6 +262,10 @@ class _MemoryWriter(ObjectWriter):
             raise self._closed()
         self._parts += view
         return len(view)
+
+    def flush(self) -> None:
+        if self._parts is None:
+            raise self._closed()
 
     def close(self) -> PutResult:
         if self._parts is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+from s3dlio.config.sizes import parse_size
 from s3dlio.errors import (
     AlreadyExistsError,
     IntegrityError,
@@ -17,22 +18,74 @@ from s3dlio.errors import (
 from s3dlio.types import Payload, PutResult
 
 
-class ObjectWriter(ABC):
-    """A streaming write: the object appears whole on ``close``, or not at all on ``abort`` or an exception."""
+class PartOptions(NamedTuple):
+    """How a streaming write cuts its object; see ``ObjectStore.writer``. None: as the settings say."""
+
+    part_size: int | None = None
+    expected_size: int | None = None
+    max_in_flight: int | None = None
+
+
+def part_options(part_size: Any, expected_size: Any, max_in_flight: Any) -> PartOptions:
+    """The options, of sizes and a number as people write them (``8MiB``).
+
+    Raises:
+        ConfigError: a size or a number that cannot be.
+    """
+    return PartOptions(
+        None if part_size is None else parse_size(part_size, name="part_size", minimum=1),
+        None if expected_size is None else parse_size(expected_size, name="expected_size"),
+        None if max_in_flight is None else parse_size(max_in_flight, name="max_in_flight", minimum=1),
+    )
+
+
+class StoreWriter(ABC):
+    """A streaming write: the object appears whole on ``close``, or not at all on ``abort`` or an exception.
+
+    It belongs to one thread at a time, and to the process that opened it. One that is dropped leaves nothing either,
+    with a ResourceWarning.
+    """
+
+    #: How many parts it has sent; 0 where the store knows none, or the object was one request.
+    parts: int = 0
 
     @abstractmethod
     def write(self, data: Payload) -> int:
-        """Append the bytes of ``data``; returns how many. The buffer may be reused when the call returns."""
+        """Append the bytes of ``data``; returns how many. The buffer may be reused when the call returns.
+
+        Raises:
+            TypeError: ``data`` has no bytes.
+            S3dlioError: the writer is closed; or what was written earlier could not be stored, so that nothing
+                will be.
+        """
+
+    def write_owned(self, data: Payload) -> int:
+        """Append bytes that the caller gives up: nobody may change them until the writer has ended. Where the store
+        can, they are stored from where they are, without a copy. Returns how many; raises as ``write`` does."""
+        return self.write(data)
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Hand on what was written, as far as the store takes it by now, and wait until that is stored. A file gets all
+        of it; a cloud gets full parts, and what makes none yet stays in memory.
+
+        Raises:
+            S3dlioError: the writer is closed; or something could not be stored.
+        """
 
     @abstractmethod
     def close(self) -> PutResult:
-        """Finish the object and make it visible."""
+        """Finish the object and make it visible.
+
+        Raises:
+            S3dlioError: the writer is closed; or the object could not be stored, and nothing of it is left.
+        """
 
     @abstractmethod
     def abort(self) -> None:
         """Give up: nothing of the object is left. May be called more than once, and after a failed close."""
 
-    def __enter__(self) -> ObjectWriter:
+    def __enter__(self) -> StoreWriter:
         return self
 
     def __exit__(

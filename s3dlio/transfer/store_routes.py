@@ -15,7 +15,7 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.metadata import RULES, fits_header, fitted, restored
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import StoreWriter
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_times import original_mtime, set_time
@@ -211,7 +211,7 @@ class _Place(NamedTuple):
         assert isinstance(self.store, LocalStore)
         return self.store.write_beneath(self.beneath, self.key, MemorySource(data), options)
 
-    def writer(self, options: PutOptions, size: int) -> ObjectWriter:
+    def writer(self, options: PutOptions, size: int) -> StoreWriter:
         if self.beneath is None:
             return self.store.writer(self.key, options=options, expected_size=size)
         assert isinstance(self.store, LocalStore)

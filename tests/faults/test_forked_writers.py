@@ -10,14 +10,14 @@ import pytest
 
 from s3dlio.errors import S3dlioError
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import StoreWriter
 from tests.servers.moto_server import MotoServer
 from tests.wire.s3_harness import store_of
 
 PART = 5 << 20
 
 
-def in_child(store: ObjectStore, writer: ObjectWriter) -> int:
+def in_child(store: ObjectStore, writer: StoreWriter) -> int:
     """What a forked worker does with the copy it has: tries to go on, then drops it."""
     child = os.fork()
     if child:

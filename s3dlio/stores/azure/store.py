@@ -17,7 +17,7 @@ from s3dlio.stores.cloud.batching import BatchingStore, Listing
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.writer import ObjectWriter, UploadState
+from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
 from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutResult
 
 
@@ -72,11 +72,9 @@ class AzureStore(BatchingStore):
             return uploads.write(self.service, key, source, options)
         return multipart.write(self.service, key, source, options, resume)
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         upload = multipart.BlockUpload(self.service, key, options)
-        return CloudWriter(self, key, options, upload, part_size, expected_size)
+        return CloudWriter(self, key, options, upload, parts)
 
     # -- copying
 

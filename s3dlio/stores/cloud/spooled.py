@@ -8,13 +8,13 @@ from typing import IO
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sources import FileSource, MemorySource, Source, as_memory
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import StoreWriter
 from s3dlio.types import Payload, PutOptions, PutResult
 
 _IN_MEMORY = 64 << 20
 
 
-class SpooledWriter(ObjectWriter):
+class SpooledWriter(StoreWriter):
     """Collects the bytes and stores them with one ``put`` of the store on close.
 
     Args:
@@ -31,6 +31,9 @@ class SpooledWriter(ObjectWriter):
 
     def write(self, data: Payload) -> int:
         return self._opened().write(as_memory(data))
+
+    def flush(self) -> None:
+        self._opened()  # there are no parts that the service would take
 
     def close(self) -> PutResult:
         spool = self._opened()

@@ -24,7 +24,7 @@ from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.observing import note
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import Payload, PutOptions, PutResult
 
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
@@ -55,7 +55,7 @@ class PartedUpload(Protocol):
         """Leave nothing behind; best effort, never raises for what is gone already."""
 
 
-class CloudWriter(ObjectWriter):
+class CloudWriter(StoreWriter):
     """Collects bytes into parts and sends full ones in the background; a small object is one put at the end.
 
     Memory: at most ``multipart.max_in_flight + 1`` parts.
@@ -65,9 +65,8 @@ class CloudWriter(ObjectWriter):
         key: the object.
         options: content type, metadata, conditions, ...
         upload: how parts become an object there.
-        part_size: bytes of every part but the last. Without it, and without ``expected_size``, parts begin with
-            ``multipart.part_size`` of the settings and grow.
-        expected_size: bytes of the object, if it is known about: all parts are equal, and large enough for that.
+        parts: the size of every part but the last, and how many are in flight. Without a size, of parts or of the
+            object, they begin with ``multipart.part_size`` of the settings and grow.
 
     Raises:
         ConfigError: a part size that no service takes.
@@ -79,10 +78,11 @@ class CloudWriter(ObjectWriter):
         key: str,
         options: PutOptions,
         upload: PartedUpload,
-        part_size: int | None,
-        expected_size: int | None = None,
+        parts: PartOptions,
     ) -> None:
         limits = store.settings.multipart
+        part_size, expected_size = parts.part_size, parts.expected_size
+        in_flight = parts.max_in_flight or limits.max_in_flight
         self._store = store
         self._key = key
         self._options = options
@@ -93,14 +93,14 @@ class CloudWriter(ObjectWriter):
             needed = part_size_for(size, self._part_size, upload.most_parts)
             self._part_size = checked_part_size(store.uri(key), needed)
         self._equal = part_size is not None or expected_size is not None
-        self._slots = threading.BoundedSemaphore(limits.max_in_flight)
+        self._slots = threading.BoundedSemaphore(in_flight)
         self._threads: ThreadPoolExecutor | None = None
-        self._max_threads = limits.max_in_flight
+        self._max_threads = in_flight
         self._failure: BaseException | None = None
         self._buffer: memoryview | None = None
         self._filled = 0
         self._size = 0
-        self._parts = 0
+        self.parts = 0
         self._open = True
         self._pid = os.getpid()
         self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
@@ -133,13 +133,20 @@ class CloudWriter(ObjectWriter):
 
     def _next_part_size(self) -> int:
         if not self._equal:
-            return self._part_size << (self._parts // _PARTS_BEFORE_DOUBLING)
-        if self._parts >= self._upload.most_parts:
+            return self._part_size << (self.parts // _PARTS_BEFORE_DOUBLING)
+        if self.parts >= self._upload.most_parts:
             raise ConfigError(
-                f"the stream is longer than {self._parts} parts of {self._part_size} bytes", operation="PUT",
+                f"the stream is longer than {self.parts} parts of {self._part_size} bytes", operation="PUT",
                 uri=self._store.uri(self._key), hint="give a larger part_size (--part-size) or the right expected_size",
             )  # fmt: skip
         return self._part_size
+
+    def flush(self) -> None:
+        self._check_open()
+        for _ in range(self._max_threads):  # when all slots are free, nothing is on its way
+            self._slots.acquire()
+        self._slots.release(self._max_threads)
+        self._check_open()
 
     def close(self) -> PutResult:
         self._check_open()
@@ -158,7 +165,7 @@ class CloudWriter(ObjectWriter):
             self._give_up(TransferCancelledError("the write was aborted"))
 
     def _close(self) -> PutResult:
-        if self._parts == 0:
+        if self.parts == 0:
             data = self._buffer[: self._filled] if self._buffer is not None else memoryview(b"")
             return self._run(lambda: self._store._write(self._key, MemorySource(data), self._options))
         if self._filled:
@@ -169,7 +176,7 @@ class CloudWriter(ObjectWriter):
         try:
             return self._run(lambda: self._upload.complete(self._size))
         except S3dlioError as error:
-            if error.status == 400 and not self._equal and self._parts > _PARTS_BEFORE_DOUBLING:
+            if error.status == 400 and not self._equal and self.parts > _PARTS_BEFORE_DOUBLING:
                 error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
             raise
 
@@ -206,10 +213,10 @@ class CloudWriter(ObjectWriter):
             blocking.drive(self._call.observe(self._upload.begin()))
             self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
         data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
-        self._parts += 1
+        self.parts += 1
         self._slots.acquire()
         self._raise_failure()
-        send = functools.partial(self._upload_part, self._parts, data)
+        send = functools.partial(self._upload_part, self.parts, data)
         if submit(self._threads, send) is None:
             send()
 

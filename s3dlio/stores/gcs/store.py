@@ -17,7 +17,7 @@ from s3dlio.stores.gcs import batch_delete, buckets, copying, listing, multipart
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import SHORT_NAME, check_object
 from s3dlio.stores.gcs.service import GcsService
-from s3dlio.stores.writer import ObjectWriter, UploadState
+from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
 from s3dlio.types import NO_OPTIONS, Observer, PutOptions, PutResult
 
 
@@ -65,13 +65,11 @@ class GcsStore(BatchingStore):
             return multipart.write(self.service, self._batches, key, source, options, resume)
         return resumable.write(self.service, key, source, options, resume)
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         if not self.settings.gcs.composite_upload:
             return SpooledWriter(self, key, options)
         upload = multipart.CompositeUpload(self.service, self._batches, key, options)
-        return CloudWriter(self, key, options, upload, part_size, expected_size)
+        return CloudWriter(self, key, options, upload, parts)
 
     # -- copying
 

@@ -210,6 +210,15 @@ class _DirectOutput:
             if self._filled == len(self._stage):
                 self._flush(self._filled)
 
+    def flush(self) -> None:
+        whole = self._filled - self._filled % self._align.offset
+        if whole:
+            assert self._stage is not None
+            rest = bytes(self._stage[whole : self._filled])
+            self._flush(whole)
+            self._stage[: len(rest)] = rest
+            self._filled = len(rest)
+
     def _flush(self, length: int) -> None:
         assert self._stage is not None
         self._size += pwrite_full(self._fd, self._stage[:length], self._size, block=self._align.offset)

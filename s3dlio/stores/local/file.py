@@ -215,17 +215,17 @@ class _BufferedOutput:
         if len(self._gathered) + len(data) < self._limit:
             self._gathered += data
             return
-        self._flush()
+        self.flush()
         if len(data) < self._limit:
             self._gathered += data
             return
         self._size += pwrite_full(self._fd, data, self._size)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         if self._gathered:
             self._size += pwrite_full(self._fd, memoryview(self._gathered), self._size)
             self._gathered = bytearray()
 
     def finish(self) -> int:
-        self._flush()
+        self.flush()
         return self._size

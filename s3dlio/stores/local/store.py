@@ -10,7 +10,6 @@ from functools import partial
 from typing import ClassVar, Protocol
 
 from s3dlio.config.sections import FileSettings
-from s3dlio.config.sizes import parse_size
 from s3dlio.errors import InvalidURIError, IsDirectoryError, LocalIOError, S3dlioError, TransferCancelledError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import MemorySink, Sink
@@ -22,7 +21,7 @@ from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_conditions, unsupported
 from s3dlio.stores.local.atomic import Replacement, check_regular, make_directories
 from s3dlio.stores.local.walking import walk
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import (
     NO_CONDITIONS,
     NO_OPTIONS,
@@ -50,6 +49,9 @@ class Output(Protocol):
 
     def write(self, data: memoryview) -> None:
         """Append; the memory may be reused afterwards."""
+
+    def flush(self) -> None:
+        """Write what is buffered; with O_DIRECT whole blocks of it."""
 
     def finish(self) -> int:
         """Write what is still buffered; the size of the file."""
@@ -176,13 +178,10 @@ class LocalStore(BlockingStore):
     ) -> tuple[Replacement, Output]:
         """A replacement for ``key`` and the way its bytes are written, ``buffer_size`` at a time."""
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
-        size = _WRITER_BUFFER if part_size is None else parse_size(part_size, name="part_size", minimum=1)
-        return _LocalWriter(self, key, options, size, None)
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
+        return _LocalWriter(self, key, options, parts.part_size or _WRITER_BUFFER)
 
-    def writer_beneath(self, directory: int, key: str, options: PutOptions = NO_OPTIONS) -> ObjectWriter:
+    def writer_beneath(self, directory: int, key: str, options: PutOptions = NO_OPTIONS) -> StoreWriter:
         """As ``writer``; ``directory`` as of :meth:`write_beneath`."""
         self.check_key(key, "PUT")
         return _LocalWriter(self, key, options, _WRITER_BUFFER, directory)
@@ -319,7 +318,7 @@ class LocalStore(BlockingStore):
         return self._sub_directories("")
 
 
-class _LocalWriter(ObjectWriter):
+class _LocalWriter(StoreWriter):
     """Buffers small writes and passes large ones on; one PUT for observers, from the start to the end."""
 
     def __init__(
@@ -349,6 +348,15 @@ class _LocalWriter(ObjectWriter):
             self._give_up(exc)
             raise
         return len(view)
+
+    def flush(self) -> None:
+        if self._closed:
+            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
+        try:
+            self._out.flush()
+        except BaseException as exc:
+            self._give_up(exc)
+            raise
 
     def close(self) -> PutResult:
         if self._closed:

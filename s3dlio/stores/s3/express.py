@@ -18,7 +18,7 @@ from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.s3.directory_listing import sorted_pages
 from s3dlio.stores.s3.store import S3Store
-from s3dlio.stores.writer import ObjectWriter, UploadState
+from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
 from s3dlio.types import NO_OPTIONS, Conditions, ListPage, PutOptions, PutResult
 
 
@@ -70,11 +70,9 @@ class ExpressStore(S3Store):
         self._check_options(key, "PUT", options)
         return super().write_call(key, source, options=options, resume=resume)
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         self._check_options(key, "PUT", options)
-        return super()._writer(key, options, part_size, expected_size)
+        return super()._writer(key, options, parts)
 
     def delete_call(self, key: str, *, version_id: str | None = None, if_match: str | None = None) -> Call[None]:
         self._check_version(key, "DELETE", version_id)

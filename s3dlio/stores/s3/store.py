@@ -22,7 +22,7 @@ from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.presign import check_link, link
 from s3dlio.stores.s3.service import S3Service
-from s3dlio.stores.writer import ObjectWriter, UploadState
+from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
 from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
@@ -83,11 +83,9 @@ class S3Store(CloudStore):
 
         return write_outcome.repeated(self.service, key, write) if write_outcome.is_conditional(options) else write()
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         upload = multipart.MultipartUpload(self.service, key, options)
-        return CloudWriter(self, key, options, upload, part_size, expected_size)
+        return CloudWriter(self, key, options, upload, parts)
 
     # -- listing
 

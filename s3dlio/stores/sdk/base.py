@@ -11,7 +11,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud.account import Account
 from s3dlio.stores.cloud.spooled import SpooledWriter
-from s3dlio.stores.writer import ObjectWriter
+from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions
 
 
@@ -62,7 +62,5 @@ class SdkStore(BlockingStore):
         sink.end(0)
         return about
 
-    def _writer(
-        self, key: str, options: PutOptions, part_size: int | None, expected_size: int | None
-    ) -> ObjectWriter:
+    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         return SpooledWriter(self, key, options)
