@@ -79,5 +79,5 @@ $(VENV)/.demo: setup.cfg setup.py pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: setup.cfg setup.py pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[dev,frameworks]' || { echo 'make: without torch, whose tests are skipped' >&2; $(PIP) -e '.[dev,jax,safetensors]'; }
 	@touch $@ $(VENV)/.demo
