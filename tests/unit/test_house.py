@@ -33,6 +33,7 @@ ROOMS = """
     transfer
     verbs
     client
+    checkpoint
     api coroutines
     aio api_formats
     compat
