@@ -44,10 +44,12 @@ from s3dlio.compat.arrays import (
     load_numpy_array as load_numpy_array, save_numpy_array as save_numpy_array,
 )
 from s3dlio.compat.configs import (
-    AdaptiveConfig as AdaptiveConfig, AdaptiveMode as AdaptiveMode, AzureConfig as AzureConfig,
-    FileSystemConfig as FileSystemConfig, GcsConfig as GcsConfig, LoadingMode as LoadingMode,
-    PageCacheMode as PageCacheMode, PoolConfig as PoolConfig, RangeEngineConfig as RangeEngineConfig,
-    S3Config as S3Config, WorkloadType as WorkloadType,
+    AzureConfig as AzureConfig, FileSystemConfig as FileSystemConfig, GcsConfig as GcsConfig,
+    LoadingMode as LoadingMode, PageCacheMode as PageCacheMode, PoolConfig as PoolConfig,
+    RangeEngineConfig as RangeEngineConfig, S3Config as S3Config,
+)
+from s3dlio.config.adaptive import (
+    AdaptiveConfig as AdaptiveConfig, AdaptiveMode as AdaptiveMode, WorkloadType as WorkloadType,
 )
 from s3dlio.compat.forms import (
     configure_for_concurrency as configure_for_concurrency, list_keys_from_s3 as list_keys_from_s3,

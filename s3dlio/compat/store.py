@@ -12,7 +12,6 @@ from typing import Any, Self
 from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.compat.configs import (
-    AdaptiveConfig,
     AzureConfig,
     CloudConfig,
     FileSystemConfig,
@@ -21,6 +20,7 @@ from s3dlio.compat.configs import (
     S3Config,
 )
 from s3dlio.compat.missing import reason
+from s3dlio.config.adaptive import AdaptiveConfig
 from s3dlio.errors import ConfigError, IntegrityError, InvalidURIError
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.pool import default_pool

@@ -215,3 +215,11 @@ def leaves(
         if not isinstance(values, Mapping):
             raise ConfigError(f"section '{section}' must hold settings, not a {type(values).__name__} ({origin})")
         yield from ((section, name, value) for name, value in values.items() if value is not None)
+
+
+def member_of(kind: type[Any], name: str, value: Any) -> Any:
+    """The member of an enumeration, given as itself, by its name or by its value, in any case."""
+    for one in kind:
+        if value is one or (isinstance(value, str) and value.lower() in (one.name.lower(), one.value)):
+            return one
+    raise ConfigError(f"unknown {name} {value!r}", hint=f"use one of {', '.join(member.name for one in kind)}")
