@@ -27,15 +27,20 @@ from s3dlio.aio import (
     upload_async as upload_async,
 )
 from s3dlio.api import (
-    configure as configure, configure_s3 as configure_s3, copy as copy, create_bucket as create_bucket,
+    configure as configure, configure_s3 as configure_s3, copy as copy, create_azure_writer as create_azure_writer,
+    create_bucket as create_bucket, create_direct_filesystem_writer as create_direct_filesystem_writer,
+    create_filesystem_writer as create_filesystem_writer, create_gcs_writer as create_gcs_writer,
+    create_s3_writer as create_s3_writer, create_stream_writer as create_stream_writer, create_writer as create_writer,
     default_client as default_client, delete as delete, delete_bucket as delete_bucket, delete_many as delete_many,
     download as download, exists as exists, get as get, get_into as get_into, get_many as get_many,
     get_many_outcomes as get_many_outcomes, get_many_stats as get_many_stats, get_object as get_object,
-    get_range as get_range, get_tags as get_tags, head as head, init_logging as init_logging, iter_many as iter_many,
-    iterate as iterate, list as list, list_containers as list_containers, list_full_uris as list_full_uris,
-    list_keys as list_keys, mkdir as mkdir, move as move, pre_stat_and_cache as pre_stat_and_cache, presign as presign,
-    put as put, put_bytes as put_bytes, put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat,
-    stat_many as stat_many, stat_object as stat_object, sync as sync, upload as upload,
+    get_range as get_range, get_tags as get_tags, get_writer as get_writer,
+    get_writer_with_compression as get_writer_with_compression, head as head, init_logging as init_logging,
+    iter_many as iter_many, iterate as iterate, list as list, list_containers as list_containers,
+    list_full_uris as list_full_uris, list_keys as list_keys, mkdir as mkdir, move as move,
+    pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put, put_bytes as put_bytes,
+    put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat, stat_many as stat_many,
+    stat_object as stat_object, sync as sync, upload as upload,
 )
 from s3dlio.client import (
     Client as Client,
@@ -126,6 +131,12 @@ from s3dlio.api_formats import (
     parquet_rg_row_offsets_async as parquet_rg_row_offsets_async, read_npz as read_npz,
     read_npz_async as read_npz_async, read_tfrecord_index as read_tfrecord_index,
     read_tfrecord_index_async as read_tfrecord_index_async,
+)
+from s3dlio.streams.writer import (
+    ObjectWriter as ObjectWriter, PyObjectWriter as PyObjectWriter, WriterStats as WriterStats,
+)
+from s3dlio.streams.writer_options import (
+    PyWriterOptions as PyWriterOptions, WriterOptions as WriterOptions,
 )
 from s3dlio.transfer.stream import (
     ManyIterator as ManyIterator,

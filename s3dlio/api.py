@@ -17,7 +17,7 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
-from s3dlio.verbs import batches, containers, generated, listing, objects, trees
+from s3dlio.verbs import batches, containers, generated, listing, objects, trees, writers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -236,3 +236,11 @@ download = function_of(trees.download)
 copy = function_of(trees.copy)
 move = function_of(trees.move)
 sync = function_of(trees.sync)
+
+create_stream_writer = create_writer = get_writer = function_of(writers.create_stream_writer)
+get_writer_with_compression = function_of(writers.get_writer_with_compression)
+create_s3_writer = function_of(writers.create_s3_writer)
+create_azure_writer = function_of(writers.create_azure_writer)
+create_gcs_writer = function_of(writers.create_gcs_writer)
+create_filesystem_writer = function_of(writers.create_filesystem_writer)
+create_direct_filesystem_writer = function_of(writers.create_direct_filesystem_writer)

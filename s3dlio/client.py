@@ -17,7 +17,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.records import replace
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import Observer
-from s3dlio.verbs import batches, containers, generated, listing, objects, trees
+from s3dlio.verbs import batches, containers, generated, listing, objects, trees, writers
 
 
 class Client(Session):
@@ -160,6 +160,14 @@ class Client(Session):
     copy = trees.copy
     move = trees.move
     sync = trees.sync
+
+    create_stream_writer = create_writer = get_writer = writers.create_stream_writer
+    get_writer_with_compression = writers.get_writer_with_compression
+    create_s3_writer = writers.create_s3_writer
+    create_azure_writer = writers.create_azure_writer
+    create_gcs_writer = writers.create_gcs_writer
+    create_filesystem_writer = writers.create_filesystem_writer
+    create_direct_filesystem_writer = writers.create_direct_filesystem_writer
 
 
 

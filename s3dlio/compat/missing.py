@@ -22,9 +22,7 @@ NOT_YET = {
         create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
     """,
     "streaming writers": """
-        MultipartUploadWriter PyObjectWriter PyWriterOptions ReservedBuffer WriterOptions create_azure_writer
-        create_direct_filesystem_writer create_filesystem_writer create_gcs_writer create_s3_writer create_stream_writer
-        create_writer get_writer get_writer_with_compression
+        MultipartUploadWriter ReservedBuffer
     """,
     "the op-log": """
         finalize_op_log get_client_id get_clock_offset init_op_log is_op_log_active op_log_stats set_client_id

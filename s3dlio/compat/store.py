@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from s3dlio import api
 from s3dlio.client import Client
@@ -29,6 +29,10 @@ from s3dlio.stores.call import Call
 from s3dlio.stores.local.atomic import make_directories
 from s3dlio.types import NO_OPTIONS, Observation, Payload, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, URI, as_uri, bucket_beside, has_scheme
+
+if TYPE_CHECKING:
+    from s3dlio.streams.writer import ObjectWriter
+    from s3dlio.streams.writer_options import WriterOptions
 
 Config = RangeEngineConfig | AdaptiveConfig | CloudConfig | FileSystemConfig
 Logger = Callable[[Observation], None]
@@ -177,6 +181,18 @@ class Store:
         store, key = self.client.store_for(self._real(uri))
         with store.writer(key, options=options, part_size=part_size) as writer:
             writer.write(data)
+
+    def get_writer(self, uri: URI, options: WriterOptions | Mapping[str, Any] | None = None) -> ObjectWriter:
+        """Open a streaming writer; as ``s3dlio.create_stream_writer``."""
+        return self.client.create_stream_writer(self._real(uri), options)
+
+    create_writer = create_stream_writer = get_writer
+
+    def get_writer_with_compression(
+        self, uri: URI, compression: str = "zstd", level: int | None = None
+    ) -> ObjectWriter:
+        """Open a streaming writer that compresses; as ``s3dlio.get_writer_with_compression``."""
+        return self.client.get_writer_with_compression(self._real(uri), compression, level)
 
     def update_metadata(self, uri: URI, metadata: Mapping[str, str]) -> None:
         """Set some of an object's user metadata; the others stay. The service copies the object onto itself.

@@ -222,4 +222,4 @@ def member_of(kind: type[Any], name: str, value: Any) -> Any:
     for one in kind:
         if value is one or (isinstance(value, str) and value.lower() in (one.name.lower(), one.value)):
             return one
-    raise ConfigError(f"unknown {name} {value!r}", hint=f"use one of {', '.join(member.name for one in kind)}")
+    raise ConfigError(f"unknown {name} {value!r}", hint=f"use one of {', '.join(one.name for one in kind)}")

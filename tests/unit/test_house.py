@@ -31,6 +31,7 @@ ROOMS = """
     stores
     engine
     transfer
+    streams
     verbs
     client
     checkpoint
