@@ -126,11 +126,15 @@ def test_files_keep_no_metadata(tmp_path: Path) -> None:
     assert store.get("x") == b"data"
 
 
-def test_writers_are_not_there_yet() -> None:
-    store = s3dlio.store_for_uri("memory://writers")
-    with pytest.raises(AttributeError, match="'get_writer': streaming writers: not in this release yet"):
-        store.get_writer("x")
-    assert not hasattr(store, "get_writer")
+def test_writers_of_names_beneath_the_store() -> None:
+    store = s3dlio.store_for_uri("memory://writers/base")
+    with store.get_writer("x") as writer:
+        writer.write(b"data")
+    with store.get_writer_with_compression("x", level=1) as packed, store.create_writer("y") as other:
+        packed.write(b"data")
+        other.write(b"more")
+    assert [store.get("x"), store.get("y")] == [b"data", b"more"]
+    assert store.exists("x.zst")
 
 
 def test_uris_of_other_schemes_are_refused() -> None:
