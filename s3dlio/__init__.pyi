@@ -37,7 +37,7 @@ from s3dlio.api import (
     get_range as get_range, get_tags as get_tags, get_writer as get_writer,
     get_writer_with_compression as get_writer_with_compression, head as head, init_logging as init_logging,
     iter_many as iter_many, iterate as iterate, list as list, list_containers as list_containers,
-    list_full_uris as list_full_uris, list_keys as list_keys, mkdir as mkdir, move as move,
+    list_full_uris as list_full_uris, list_keys as list_keys, mkdir as mkdir, move as move, open as open,
     pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put, put_bytes as put_bytes,
     put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat, stat_many as stat_many,
     stat_object as stat_object, sync as sync, upload as upload,

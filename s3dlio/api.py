@@ -17,7 +17,7 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
-from s3dlio.verbs import batches, containers, generated, listing, objects, trees, writers
+from s3dlio.verbs import batches, containers, files, generated, listing, objects, trees, writers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -207,6 +207,8 @@ get_many = function_of(batches.get_many)
 get_many_outcomes = function_of(batches.get_many_outcomes)
 iter_many = function_of(batches.iter_many)
 get_many_stats = function_of(batches.get_many_stats)
+
+open = function_of(files.open)
 
 put = function_of(generated.put)
 put_bytes = function_of(objects.put_bytes)

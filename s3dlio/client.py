@@ -17,7 +17,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.records import replace
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import Observer
-from s3dlio.verbs import batches, containers, generated, listing, objects, trees, writers
+from s3dlio.verbs import batches, containers, files, generated, listing, objects, trees, writers
 
 
 class Client(Session):
@@ -130,6 +130,8 @@ class Client(Session):
     presign = objects.presign
     get_tags = objects.get_tags
     put_tags = objects.put_tags
+
+    open = files.open
 
     mkdir = containers.mkdir
     rmdir = containers.rmdir
