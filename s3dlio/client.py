@@ -87,6 +87,7 @@ class Client(Session):
         """
         self.executor.shutdown()
         self.stores.close_lanes()
+        self.close_loops()
         self.close_processes()
         # Where no service was talked to, the module was never imported and need not be.
         if pools := sys.modules.get("s3dlio.net.pool"):

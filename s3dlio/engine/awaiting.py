@@ -15,7 +15,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from s3dlio.engine.lanes import Lanes, aside, keep_in_child, on_lane, started_of, within
+from s3dlio.engine.executor import aside
+from s3dlio.engine.lanes import Lanes, keep_in_child, on_lane, started_of, within
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import renewed_in_child
 from s3dlio.net import system
@@ -41,6 +42,8 @@ class LoopLane(ResidentLane):
         self._far = 0  # requests to send without looking for their answers: the last one was long in coming
         #: It runs nothing any more.
         self.closed = False
+        #: It is to end when nothing is in flight any more.
+        self.retires = False
         self._inbox.rest()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._multiplexer.fileno(), self._on_ready)
@@ -95,6 +98,9 @@ class LoopLane(ResidentLane):
         except BaseException as error:
             self.shut(error)
             raise
+        if self.retires and self._is_done():
+            self.shut()
+            return
         if not self._inbox.rest():  # until its next turn it sleeps, and is to be woken
             asyncio.get_running_loop().call_soon(self._on_ready)
         pause = self.pause()
@@ -117,6 +123,11 @@ class LoopLane(ResidentLane):
         self._timer = None
         self._on_ready()
 
+    def retire(self) -> None:
+        """End when nothing is in flight any more. From any thread, and from a finaliser."""
+        self.retires = True
+        self.post(_nothing)
+
     def shut(self, error: BaseException | None = None) -> None:
         """The event loop ends, or this lane fails: give up everything, and let the connections go."""
         if self.closed:
@@ -137,6 +148,10 @@ class LoopLane(ResidentLane):
     def __del__(self) -> None:
         if not getattr(self, "closed", True):
             self._multiplexer.close()
+
+
+def _nothing() -> None:
+    """Only to be woken."""
 
 
 async def _closing(lane: weakref.ref[LoopLane]) -> AsyncGenerator[None, None]:
@@ -187,7 +202,7 @@ class _Awaited(Submission):
             future.set_exception(error)
 
     def take(self, pending: PendingRequest) -> bool:
-        if self.lane is not self._home or (other := self._lanes.spare()) is None:
+        if self.lane is not self._home or (other := self._lanes.other()) is None:
             return False
         self._home.let_go(pending)
         self._home.window -= 1
@@ -222,13 +237,18 @@ class LoopLanes:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLane] = weakref.WeakKeyDictionary()
+        self._finalizer = weakref.finalize(self, _retire, self._by_loop)
         renewed_in_child(self)
+
+    def close(self) -> None:
+        """Let the lanes go when what they have in flight has ended. They are made again when they are needed again."""
+        _retire(self._by_loop)
 
     def lane(self) -> LoopLane | None:
         """The lane of the running event loop; None where the loop watches no descriptors."""
         loop = asyncio.get_running_loop()
         lane = self._by_loop.get(loop)
-        if lane is not None and not lane.closed:
+        if lane is not None and not (lane.closed or lane.retires):
             return lane
         for other in [reference() for reference in self._by_loop.keyrefs()]:  # other threads add theirs meanwhile
             if other is not None and other.is_closed() and (left := self._by_loop.pop(other, None)) is not None:
@@ -274,4 +294,10 @@ class LoopLanes:
         for lane in lanes:
             lane.forsake()
         keep_in_child(lanes)
-        self._by_loop = weakref.WeakKeyDictionary()
+        self._by_loop.clear()
+
+
+def _retire(by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLane]) -> None:
+    for reference in by_loop.keyrefs():  # other threads add theirs meanwhile
+        if (loop := reference()) is not None and (lane := by_loop.get(loop)) is not None:
+            lane.retire()

@@ -254,3 +254,7 @@ _inside = threading.local()  # .executor: whose worker this thread is
 def _leave_executor() -> None:
     """A child that a worker has forked is none."""
     _inside.executor = None
+
+
+#: Runs what blocks, beside lanes: fetching credentials.
+aside = Executor(8).submit

@@ -16,7 +16,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from s3dlio.engine.executor import Executor
+from s3dlio.engine.executor import aside
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.hardware import usable_cpus
@@ -28,10 +28,6 @@ T = TypeVar("T")
 
 #: Requests of one call in flight, where nobody says how many.
 _WIDTH = 32
-
-
-#: Runs what blocks, beside lanes: fetching credentials.
-aside = Executor(8).submit
 
 
 class CallFuture(Future[T]):
@@ -161,6 +157,16 @@ class Lanes:
                     return lane
             return self._start()
 
+    def other(self) -> ResidentLane | None:
+        """A lane that is not the thread's that calls, for a body that others would wait for; None as of :meth:`spare`,
+        but for CPUs."""
+        if on_lane():
+            return None
+        with contextlib.suppress(RuntimeError), self._lock:
+            alive = [lane for lane, thread in self._threads.items() if thread.is_alive()]
+            return alive[-1] if alive else self._start()
+        return None
+
     def spare(self, taken: int = 0) -> ResidentLane | None:
         """A lane beside the thread that calls, for bodies that keep that one busy: the last one first, so that
         submitted calls are not disturbed.
@@ -169,14 +175,15 @@ class Lanes:
             taken: how many such lanes it has already.
 
         Returns:
-            None where there are no more CPUs, or no more threads or descriptors to be had; and on the thread of a lane
-            (an observer or a sink makes a call), since two that helped each other would both wait.
+            None where there are no more CPUs (with a single one there is none at all), or no more threads or
+            descriptors to be had; and on the thread of a lane (an observer or a sink makes a call), since two that
+            helped each other would both wait.
         """
         if on_lane():
             return None
         with self._lock:
             lanes = [lane for lane, thread in self._threads.items() if thread.is_alive()]
-            if taken >= max(1, usable_cpus() - 1):
+            if taken >= usable_cpus() - 1:
                 return None
             if taken < len(lanes):
                 return lanes[-1 - taken]

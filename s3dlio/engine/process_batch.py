@@ -273,7 +273,7 @@ class ProcessBatch:
         if not worker.unfinished:
             self._stillborn += 1
             if self._stillborn >= _DEATHS:
-                raise WorkerDiedError(f"{died} before it had begun, {_DEATHS} times", hint="standard error tells why")
+                raise WorkerDiedError(f"{died} before it had begun, {_DEATHS} times", hint=_advice(code))
         items = list(member.has.items())
         log.warning("%s; what it had is done again: %d operations", died, len(items))
         work.on_death(worker, [item for _, item in items])
@@ -288,8 +288,8 @@ class ProcessBatch:
                 self._again.append((index, item))
             else:
                 self._on_result(index, None, WorkerDiedError(
-                    f"{died} each time that it had this operation", uri=work.uri(item), operation=work.operation,
-                    attempts=deaths, hint="is there memory enough for the object?",
+                    f"{died} each time that one had this operation", uri=work.uri(item), operation=work.operation,
+                    attempts=deaths, hint=_advice(code),
                 ))  # fmt: skip
         if not self._is_stopped and (self._again or not self._has_ended):
             self._begin(self._session.processes.start(), member.number)
@@ -299,6 +299,13 @@ def _ending(code: int) -> str:
     with suppress(ValueError):
         return signal.Signals(-code).name
     return f"exit code {code}"
+
+
+def _advice(code: int) -> str:
+    """What to do about workers that end so."""
+    if code == -signal.SIGKILL:
+        return "the system kills what takes too much memory: use fewer processes (procs), or a lower max_in_flight"
+    return "standard error may tell why; without procs the operation runs in this process"
 
 
 def run_processes(

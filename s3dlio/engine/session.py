@@ -33,13 +33,15 @@ class Session:
     def __init__(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
         self._lock = ForkLock()
         self._processes: Processes | None = None
+        self._loops: LoopLanes | None = None
         self._use(settings, observers)
 
     def _use(self, settings: Settings, observers: Sequence[Observer]) -> None:
         self.settings = settings
         self.executor: BaseExecutor = Executor(settings.executor.threads)
         window = min(_LANE_WINDOW, settings.http.max_connections)
-        self._loops: LoopLanes | None = None
+        self.close_loops()
+        self._loops = None
         self.stores = Stores(settings, observers, lambda: _lanes(window))
 
     def reconfigure(self, settings: Settings) -> None:
@@ -70,6 +72,11 @@ class Session:
             with self._lock:
                 self._processes = self._processes or Processes()
         return self._processes
+
+    def close_loops(self) -> None:
+        """Let the lanes of event loops go, when what they have in flight has ended."""
+        if self._loops is not None:
+            self._loops.close()
 
     def close_processes(self) -> None:
         """End the worker processes that have nothing to do, and the others with their batch."""

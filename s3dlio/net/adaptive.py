@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from s3dlio.net import system
@@ -29,7 +30,8 @@ class AdaptiveLimit:
     again, and more are tried after a while. After a throttled answer half as many are in flight at once; each round
     without another goes half of the way back to what was just too much, and stays a sixteenth below it for a while.
 
-    The lane that a batch runs on reads ``current`` before it begins an operation and counts ``left`` down.
+    The lane that a batch runs on reads ``current`` before it begins an operation and counts ``left`` down. Places are
+    taken and given back by other threads as well.
 
     Args:
         ceiling: operations in flight, at most.
@@ -37,12 +39,13 @@ class AdaptiveLimit:
         clock: seconds; without, ``system.monotonic``.
     """
 
-    __slots__ = ("_began", "_best", "_clock", "_count", "_goal", "_ignored", "_level", "_misses", "_rounds",
+    __slots__ = ("_began", "_best", "_clock", "_count", "_goal", "_ignored", "_level", "_lock", "_misses", "_rounds",
                  "_stands", "_step", "_taken", "ceiling", "current", "left", "limit")  # fmt: skip
 
     def __init__(self, ceiling: int, start: int = START, clock: Callable[[], float] | None = None) -> None:
         self.ceiling = ceiling
         self._clock = clock or (lambda: system.monotonic())
+        self._lock = threading.RLock()  # of ``limit``, ``current`` and ``_taken``
         self.limit = max(1, min(ceiling, start))
         #: Operations of the lane that may be in flight now.
         self.current = self.limit
@@ -112,16 +115,18 @@ class AdaptiveLimit:
 
     def take_place(self) -> bool:
         """Take the place of one operation for a call that does not run on the lane; False where that has none."""
-        if self.current < 2:
-            return False
-        self._taken += 1
-        self.current -= 1
-        return True
+        with self._lock:
+            if self.current < 2:
+                return False
+            self._taken += 1
+            self.current -= 1
+            return True
 
     def give_place_back(self) -> None:
         """That call has ended."""
-        self._taken -= 1
-        self.current = max(1, self.limit - self._taken)
+        with self._lock:
+            self._taken -= 1
+            self.current = max(1, self.limit - self._taken)
 
     # -- the rules
 
@@ -149,8 +154,9 @@ class AdaptiveLimit:
             self._step *= 2
 
     def _set(self, limit: int) -> None:
-        self.limit = min(self.ceiling, limit)
-        self.current = max(1, self.limit - self._taken)
+        with self._lock:
+            self.limit = min(self.ceiling, limit)
+            self.current = max(1, self.limit - self._taken)
         self._rounds = 0
 
     def _begin(self, now: float | None = None) -> None:

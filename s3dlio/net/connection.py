@@ -184,7 +184,7 @@ class Connection:
     def opening_fault(self, error: OSError) -> S3dlioError:
         """The fault for an opening that failed. Its address is avoided for a while, if there are others."""
         fault = opening_fault(error, self.server.name)
-        if self._address is not None and isinstance(fault, ConnectionDropped):
+        if self._address is not None and isinstance(fault, ConnectionDropped) and not fault.crowded:
             fault.elsewhere = self.server.avoid(self._address)
         return fault
 

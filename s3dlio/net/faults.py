@@ -42,6 +42,8 @@ class ConnectionDropped(NetworkError):
         self.timed_out = timed_out
         #: The server has other addresses than the one that gave no connection.
         self.elsewhere = False
+        #: There was no descriptor for the connection.
+        self.crowded = False
 
 
 #: What a socket raises that has nothing, or takes nothing, now; and which of these means that it waits to receive,
@@ -71,8 +73,11 @@ def opening_fault(error: OSError, server: str) -> S3dlioError:
     if isinstance(error, S3dlioError) and not timed_out:
         return error
     reason = error.reason if isinstance(error, S3dlioError) else f"cannot connect to {server}: {words_of(error)}"
-    hint = OUT_OF_FILES_HINT if is_out_of_files(error) else None
-    return ConnectionDropped(reason, hint=hint, untouched=True, never_sent=True, timed_out=timed_out)
+    crowded = is_out_of_files(error)
+    hint = OUT_OF_FILES_HINT if crowded else None
+    fault = ConnectionDropped(reason, hint=hint, untouched=True, never_sent=True, timed_out=timed_out)
+    fault.crowded = crowded
+    return fault
 
 
 def is_out_of_files(error: BaseException) -> bool:

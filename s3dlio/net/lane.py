@@ -6,32 +6,37 @@ one thread with 32 connections under epoll reaches 46,000. A lane runs operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from s3dlio.errors import TransferCancelledError
 from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.attempts import checked, delay_after, found_stale, retry_after_drop
 from s3dlio.net.balancer import Balancer, Spare
-from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline, abandoned
+from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, CleanupDeadline
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
-from s3dlio.net.message import Pause, Request
+from s3dlio.net.holding import HoldingMultiplexer
+from s3dlio.net.message import Request, Service
 from s3dlio.net.pending import PendingQueue, PendingRequest
 from s3dlio.net.response import Response
 from s3dlio.net.retry import CAPACITY, THROTTLED
-from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.net.task import Done, Operation, Task, ask, ignore
+from s3dlio.net.task_runner import TaskRunner
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+#: Runs what blocks on another thread.
+Aside = Callable[[Callable[[], None]], "Future[None]"]
 
 _END: tuple[int, Any] = (-1, None)
 #: How often deadlines and cancellation are checked, in seconds: cheaper than a heap entry for every request.
 _CHECK_SECONDS = 0.1
 
 
-class Lane:
+class Lane(TaskRunner):
     """Runs operations, ``window`` requests at a time, on the calling thread.
 
     Args:
@@ -41,25 +46,23 @@ class Lane:
             in place of ``window``.
         started: the moment (``time.monotonic``) at which the surrounding operation began.
         spare: gives other lanes, for large bodies (``net.balancer``).
+        aside: runs on another thread what blocks: fetching credentials. Without, this lane does it.
     """
-
-    carrier: ClassVar[type[SharingMultiplexer]] = SharingMultiplexer
 
     def __init__(
         self, *, window: int, cancel: Cancellation | None = None, limit: AdaptiveLimit | None = None,
-        started: float = 0.0, spare: Spare | None = None,
+        started: float = 0.0, spare: Spare | None = None, aside: Aside | None = None,
     ) -> None:  # fmt: skip
+        super().__init__(limit, started)
         #: May be changed while the lane runs, also by another thread.
         self.window = max(1, window)
-        self._started = started
         self._cancel = cancel
-        self._limit = limit
-        self._multiplexer = self.carrier(self._on_end, self._on_more)
-        self._queue = PendingQueue()
-        self._sets: deque[Task] = deque()  # tasks with more requests to start
-        self._tasks: set[Task] = set()
+        self._multiplexer = HoldingMultiplexer(self._on_end, self._on_more)
+        self._multiplexer.hold = self._hold
+        self._aside = aside
+        self._preparing: set[Service] = set()
+        self._shortage = 0  # so much of the window has no descriptors at present
         self._calls: Iterator[tuple[int, Operation] | None] | None = None
-        self._done: Done = ignore
         self._check_at = system.monotonic() + _CHECK_SECONDS
         self._balancer = Balancer(self._multiplexer, self._tasks, self._on_end, self._report, spare)
         self._grace_ends: float | None = None
@@ -150,6 +153,7 @@ class Lane:
     def _check(self, now: float) -> None:
         """Ten times a second: deadlines and cancellation."""
         self._check_at = now + _CHECK_SECONDS
+        self._shortage = 0
         self._multiplexer.expire(now)
         for pending in self._queue.take_overdue(now):
             self._report(pending, overdue(pending.request.service.policy.total_timeout))
@@ -162,17 +166,23 @@ class Lane:
 
     def _timeout(self) -> float:
         queue = self._queue
-        window = (self.window if self._limit is None else self._limit.current) - len(self._multiplexer.lent)
-        if queue.ready and len(self._multiplexer.in_flight) < window:
+        if queue.ready and len(self._multiplexer.in_flight) < self._room():
             return 0.0
         if not queue.timers:
             return _CHECK_SECONDS
         return min(_CHECK_SECONDS, max(0.0, queue.timers[0][0] - system.monotonic()))
 
+    def _room(self) -> int:
+        """How many requests may be in flight here."""
+        window = self.window if self._limit is None else self._limit.current
+        return max(1, window - self._shortage) - len(self._multiplexer.lent)
+
     def _fill(self) -> None:
         """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
         multiplexer, limit, ready = self._multiplexer, self._limit, self._queue.ready
         window = (self.window if limit is None else limit.current) - len(multiplexer.lent)
+        if self._shortage:
+            window = self._room()
         in_flight = multiplexer.in_flight
         while len(in_flight) < window:
             if ready:
@@ -182,6 +192,8 @@ class Lane:
                     self._report(pending, overdue(seconds))
                     continue
                 multiplexer.start(pending)
+                if self._shortage:
+                    window = self._room()
             elif self._sets:
                 self._pull(self._sets[0])
             elif self._calls is not None and (limit is None or len(self._tasks) < limit.current):
@@ -195,86 +207,6 @@ class Lane:
                     del item  # the next one may be a while in coming
             else:
                 return
-
-    def _begin(self, index: int, steps: Any) -> None:
-        task = Task(index, steps, self._done, self._started)
-        self._tasks.add(task)
-        self._advance(task, None, None)
-
-    def _advance(self, task: Task, answer: Any, error: BaseException | None) -> None:
-        """Resume an operation with an answer (or an error) until it asks for requests again or ends."""
-        if error is not None:
-            task.failed = task.requests = None
-            if not task.cleaning:
-                task.cleaning, task.started = True, 0.0
-        try:
-            wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
-        except StopIteration as stop:
-            self._tasks.discard(task)
-            if (limit := self._limit) is not None:
-                limit.left -= 1
-                if limit.left <= 0:
-                    limit.round_over()
-            task.done(task.index, stop.value, None)
-        except BaseException as raised:
-            error = None  # its traceback has this frame, and the cycle would keep buffers leased
-            self._tasks.discard(task)
-            task.done(task.index, None, raised)
-            if not isinstance(raised, Exception):
-                raise
-        else:
-            kind = type(wanted)
-            if kind is Request or kind is Pause:
-                task.many = False
-                task.answers = [None]
-                task.outstanding = 1
-                if kind is Request:
-                    self._queue.ready.append(PendingRequest(task, 0, wanted))
-                else:
-                    self._queue.delay(wanted.seconds, task, None)
-            else:
-                task.many = True
-                task.answers = []
-                task.requests = iter(wanted)
-                self._sets.append(task)
-
-    def _pull(self, task: Task) -> None:
-        """Start the next request of a task's set, if there is one."""
-        try:
-            request = next(task.requests, None) if task.requests is not None else None
-        except Exception as error:  # the requests cannot be made: their source failed
-            self._fail_task(task, error)
-            self._settle(task)
-            return
-        if request is None:
-            self._sets.popleft()
-            task.requests = None
-            self._settle(task)
-            return
-        task.outstanding += 1
-        if task.outstanding >= task.width:  # the rest waits for an answer
-            self._sets.popleft()
-        if task.many:
-            task.answers.append(None)
-        self._queue.ready.append(PendingRequest(task, len(task.answers) - 1 if task.many else -1, request))
-
-    def _settle(self, task: Task) -> None:
-        """Resume a task when nothing of its set is outstanding."""
-        if task.outstanding or task.requests is not None or task not in self._tasks:
-            return
-        self._advance(task, task.answers if task.many else task.answers[0], task.failed)
-
-    def _on_more(self, pending: PendingRequest) -> None:
-        """The head asked for more requests: they run beside this one and belong to the same task."""
-        exchange, task = pending.exchange, pending.task
-        assert exchange is not None
-        more, exchange.more = exchange.more, ()
-        if task.many:
-            task.outstanding += len(more)
-            self._queue.ready.extend(PendingRequest(task, -1, request) for request in more)
-        elif more:
-            task.requests = iter(more)
-            self._sets.append(task)
 
     def _on_end(self, pending: PendingRequest, error: Exception | None) -> None:
         """A request has ended, with a complete answer or a fault: send it again, or report to its task."""
@@ -322,6 +254,11 @@ class Lane:
             self._report(pending, error)
             del error
             return
+        if error.crowded and (self._multiplexer.in_flight or self._multiplexer.lent):
+            # It goes when one of those in flight has ended: they have the descriptors.
+            self._shortage += max(0, self._room() - len(self._multiplexer.in_flight))
+            self._queue.ready.appendleft(pending)
+            return
         if error.elsewhere:
             self._queue.ready.appendleft(pending)  # now, at another address
             return
@@ -348,33 +285,10 @@ class Lane:
             task.outstanding -= 1
             self._settle(task)
 
-    def _report(self, pending: PendingRequest, error: BaseException | None) -> None:
-        task = pending.task
-        task.outstanding -= 1
-        if error is not None and task.failed is None:
-            self._fail_task(task, error)
-        del error
-        if task.requests is not None and task.outstanding == task.width - 1:
-            self._sets.append(task)
-        elif not task.outstanding:
-            self._settle(task)
-
-    def _fail_task(self, task: Task, error: BaseException) -> None:
-        """One request of a task has failed for good: the others of its set are given up."""
-        task.failed = error
-        task.requests = None
-        if task in self._sets:
-            self._sets.remove(task)
-        task.outstanding -= self._multiplexer.drop(task) + self._queue.remove(task)
-
     def _cancel_all(self) -> None:  # start nothing more; every operation may clean up
         self._calls = None
         for task in list(self._tasks):
             self._give_up(task, "given up because its batch was cancelled")
-
-    def _give_up(self, task: Task, reason: str) -> None:
-        self._fail_task(task, TransferCancelledError(reason))
-        self._settle(task)
 
     def _clean_up(self) -> None:
         """After an interrupt, or a failure of ``done`` or of the calls: operations clean up on a lane of their own,
@@ -384,12 +298,6 @@ class Lane:
         self._tasks.clear()
         Lane(window=self.window, cancel=CleanupDeadline()).run(enumerate(endings), ignore)
 
-    def _abandon(self, tasks: Iterable[Task]) -> None:
-        """Give up operations that are still cleaning up when the time for that is over."""
-        for task in list(tasks):
-            self._tasks.discard(task)
-            task.done(task.index, None, abandoned(task.steps))
-
     def _close(self) -> None:
         self._calls, self._done = None, ignore
         self._multiplexer.close()
@@ -398,3 +306,34 @@ class Lane:
         self._tasks.clear()
         self._queue = PendingQueue()  # nothing holds what was not ended
         self._sets.clear()
+
+    def _hold(self, pending: PendingRequest) -> bool:
+        """Have credentials fetched on a thread, once for all requests that need them; False: this one does not wait."""
+        if pending.goes_on or self._aside is None:
+            pending.goes_on = False
+            return False
+        service = pending.request.service
+        if service not in self._preparing:
+            try:
+                post = self._multiplexer.open_inbox().post
+                fetched = self._aside(service.prepare)
+            except (OSError, RuntimeError):  # no descriptor, no more threads, or the interpreter is shutting down
+                return False
+            self._preparing.add(service)
+            fetched.add_done_callback(lambda future: post(lambda: self._go_on(service, future.exception())))
+        self._queue.held.append(pending)
+        return True
+
+    def _go_on(self, service: Service, error: BaseException | None) -> None:
+        """The credentials are there, or are not to be had."""
+        self._preparing.discard(service)
+        held = [pending for pending in self._queue.held if pending.request.service is service]
+        self._queue.held = [pending for pending in self._queue.held if pending.request.service is not service]
+        if isinstance(error, Exception):
+            for pending in held:
+                self._on_end(pending, error)
+            return
+        goes_on = not service.ready()  # it has none that are good for a while
+        for pending in held:
+            pending.goes_on = goes_on
+        self._queue.ready.extend(held)

@@ -11,22 +11,20 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.net import system
 from s3dlio.net.cancellation import GRACE_SECONDS
-from s3dlio.net.lane import Lane
-from s3dlio.net.message import Service
+from s3dlio.net.lane import Aside, Lane
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.pool import close_overdue
-from s3dlio.net.sharing import SharingMultiplexer
 from s3dlio.net.task import Operation, Task
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    pass
 
 log = logging.getLogger("s3dlio.lanes")
 
@@ -79,33 +77,17 @@ class Submission:
         return not self.over and lane is not None and lane.post(lambda: lane.cancel(self))
 
 
-class _HoldingMultiplexer(SharingMultiplexer):
-    """Sends no request before its service is ready: the calls of others must not wait for its credentials."""
-
-    hold: Callable[[PendingRequest], bool]
-
-    def start(self, pending: PendingRequest) -> None:
-        if pending.request.service.ready() or not self.hold(pending):
-            super().start(pending)
-
-
 class ResidentLane(Lane):
     """Runs operations from any thread, ``window`` requests at a time; the others wait in order.
 
     Args:
         window: requests in flight (connections), at most.
-        aside: runs on another thread what blocks: fetching credentials. Without, this lane does it.
+        aside: as of Lane.
     """
 
-    carrier: ClassVar[type[SharingMultiplexer]] = _HoldingMultiplexer
-    _multiplexer: _HoldingMultiplexer
-
-    def __init__(self, *, window: int, aside: Callable[[Callable[[], None]], Future[None]] | None = None) -> None:
-        super().__init__(window=window)
+    def __init__(self, *, window: int, aside: Aside | None = None) -> None:
+        super().__init__(window=window, aside=aside)
         self._multiplexer.on_large = self._on_large
-        self._multiplexer.hold = self._hold
-        self._aside = aside
-        self._preparing: set[Service] = set()
         self._waiting: deque[Submission] = deque()
         self._calls = self._submitted()
         self._ending: dict[Task, float] = {}  # operations that clean up, and until when they may
@@ -167,36 +149,6 @@ class ResidentLane(Lane):
             self._ending[task] = system.monotonic() + GRACE_SECONDS
             self._give_up(task, reason)
             self._fill()
-
-    def _hold(self, pending: PendingRequest) -> bool:
-        """Have credentials fetched on a thread, once for all requests that need them; False: this one does not wait."""
-        if pending.goes_on or self._aside is None:
-            pending.goes_on = False
-            return False
-        service = pending.request.service
-        if service not in self._preparing:
-            try:
-                fetched = self._aside(service.prepare)
-            except RuntimeError:  # no more threads, or the interpreter is shutting down
-                return False
-            self._preparing.add(service)
-            fetched.add_done_callback(lambda future: self.post(lambda: self._go_on(service, future.exception())))
-        self._queue.held.append(pending)
-        return True
-
-    def _go_on(self, service: Service, error: BaseException | None) -> None:
-        """The credentials are there, or are not to be had."""
-        self._preparing.discard(service)
-        held = [pending for pending in self._queue.held if pending.request.service is service]
-        self._queue.held = [pending for pending in self._queue.held if pending.request.service is not service]
-        if isinstance(error, Exception):
-            for pending in held:
-                self._on_end(pending, error)
-            return
-        goes_on = not service.ready()  # it has none that are good for a while
-        for pending in held:
-            pending.goes_on = goes_on
-        self._queue.ready.extend(held)
 
     def _on_large(self, pending: PendingRequest) -> bool:
         task = pending.task

@@ -227,8 +227,8 @@ def close_parent(descriptor: int, segments: list[str]) -> None:
 
 
 class NewFile:
-    """A new file of a destination directory, for ``with``: it gets its name when the block ends well, and is gone when
-    it does not.
+    """A new file of a destination directory: opened, then used by ``with``. It gets its name when the block ends well,
+    and is gone when it does not.
 
     Args:
         directory: the destination.
@@ -251,7 +251,12 @@ class NewFile:
         self._directory, self._segments, self._uri = directory, segments, uri
         self._durable, self._earlier = durable, earlier
 
-    def __enter__(self) -> Replacement:
+    def open(self) -> Replacement:
+        """Make the file, without its name.
+
+        Raises:
+            S3dlioError: as of the class.
+        """
         segments = self._segments
         parent = self._parent = self._directory.open_parent(segments, self._uri)
         try:
@@ -262,6 +267,9 @@ class NewFile:
                 raise typed from error
             raise
         return self._new
+
+    def __enter__(self) -> None:
+        return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

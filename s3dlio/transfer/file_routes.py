@@ -24,7 +24,7 @@ from s3dlio.transfer.plan import Item
 from s3dlio.transfer.resuming import ResumableDownload, upload_state
 from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferred
 from s3dlio.transfer.source_file import FileVersion, crc_aside, open_file
-from s3dlio.transfer.task import Task, perform, written
+from s3dlio.transfer.task import Task, opened, perform, written
 from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
 from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES
@@ -44,7 +44,7 @@ class FileToStore(BetweenStores):
 
     def _send(self, item: Item, key: str) -> Steps[Transferred]:
         how, store = self._how, self._target
-        descriptor, about = open_file(item.key)
+        descriptor, about = yield from opened(lambda: open_file(item.key), on_lane=store.is_cloud)
         try:
             size = about.st_size
             advise_before(descriptor, self._page_cache, size)
@@ -114,8 +114,10 @@ class StoreToFile(Route):
             how.journal, item, how.executor if store.is_cloud else None
         )
         earlier = resumable.earlier if resumable is not None else None
+        file = NewFile(self._directory, segments, uri, durable=how.options.durable, earlier=earlier)
+        new = yield from opened(file.open, on_lane=store.is_cloud)
         with (
-            NewFile(self._directory, segments, uri, durable=how.options.durable, earlier=earlier) as new,
+            file,
             self._directory.behind.sink(new.fd, self._directory.path(item.name)) as plain,
         ):
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.

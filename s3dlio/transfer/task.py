@@ -12,11 +12,15 @@ from typing import Any, TypeVar
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.write_behind import BehindSink
 from s3dlio.errors import S3dlioError
+from s3dlio.net import system
+from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.message import Pause
 from s3dlio.stores.call import BaseStore, Call, Steps
 
 T = TypeVar("T")
 
+#: For so long (seconds) an item waits for a descriptor of those before it.
+_PATIENCE = 60.0
 #: Seconds between two looks whether work on another thread is done: the first, and the longest.
 _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 
@@ -108,6 +112,21 @@ def aside(executor: BaseExecutor | None, work: Callable[[], T]) -> Steps[T]:
         yield Pause(pause)
         pause = min(2 * pause, _LONGEST_LOOK)
     return done.result()
+
+
+def opened(make: Callable[[], T], *, on_lane: bool) -> Steps[T]:
+    """What ``make`` opens. Where this process has too many files open, they are those of items in flight: on a lane
+    this one waits until one of those has ended."""
+    pause, until = _FIRST_LOOK, system.monotonic() + _PATIENCE
+    while True:
+        try:
+            return make()
+        except (RefusedItemError, OSError) as error:
+            found = error.error if isinstance(error, RefusedItemError) else error
+            if not (on_lane and is_out_of_files(found) and system.monotonic() < until):
+                raise
+        yield Pause(pause)
+        pause = min(2 * pause, _LONGEST_LOOK)
 
 
 def written(sink: BehindSink, *, on_lane: bool) -> Steps[None]:

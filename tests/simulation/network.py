@@ -53,6 +53,9 @@ class Network:
         self.segment = chance.choice((700, 8_000, 64_000, 1_000_000))
         self._hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"][: chance.choice((1, 1, 1, 2, 3))]
         self._deaf = {"10.0.0.1"} if len(self._hosts) > 1 and chance.random() < 0.3 else set()
+        #: So many sockets the client may have open; and how often it wanted one more.
+        self.most_sockets = chance.choice((1_000_000,) * 12 + (1, 2, 5))
+        self.crowded = 0
         self._numbers = 0
         #: When requests, and connections, were begun.
         self.begun: list[float] = []

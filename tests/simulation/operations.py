@@ -140,7 +140,9 @@ class Operation(ABC):
             return schedule.may_fail or given_up or schedule.operation_timeout is not None
         if schedule.operation_timeout is not None and isinstance(error, _OF_FAULTS):
             over = self.ended - self.began >= schedule.operation_timeout - 0.2
-            return bool(happened) or (over and isinstance(error, TransferTimeoutError))  # a pause may not fit
+            if over and isinstance(error, TransferTimeoutError):
+                return True  # a pause may not fit
+            return bool(happened or schedule.network.crowded)
         return isinstance(error, _OF_FAULTS) and schedule.may_fail
 
 

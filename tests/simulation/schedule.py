@@ -153,7 +153,7 @@ class Schedule:
     @property
     def may_fail(self) -> bool:
         """Enough went wrong for a request to have no attempt left."""
-        return bool(self.faults.harmful >= self.settings.retry.max_attempts)
+        return bool(self.faults.harmful + self.network.crowded >= self.settings.retry.max_attempts)
 
     def work(self, seconds: float) -> None:
         """The client computes, or writes to a slow disk: it cannot look at the network meanwhile."""
@@ -411,7 +411,7 @@ class Schedule:
         object.__setattr__(retry, "base_delay", 1.0)
         object.__setattr__(retry, "max_attempts", 5)
         object.__setattr__(self.settings.http, "max_connections", 256)
-        self.network.latency = 0.0001
+        self.network.latency, self.network.most_sockets = 0.0001, 1_000_000
         faults.rate, faults.idle = 0.0, 0.0
         if self.operation_timeout is not None or not all(self.service.objects.values()):
             return

@@ -320,10 +320,16 @@ def functions(world: World, network: Network) -> dict[str, Callable[..., Any]]:
     def refuse(*args: Any, **named: Any) -> Any:
         raise AssertionError("the simulated world has no such thing")
 
+    def new_socket(*kind: Any) -> SimSocket:
+        if sum(isinstance(other, Stream) for other in network.descriptors.open.values()) >= network.most_sockets:
+            network.crowded += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return SimSocket(Stream(world, network))
+
     return {
         "poller": lambda: SimPoller(world, network.descriptors),
         "poll": lambda: SimPoll(world),
-        "socket": lambda *kind: SimSocket(Stream(world, network)),
+        "socket": new_socket,
         "shutdown": lambda sock, how: sock.shutdown(how),
         "wait_for_read": lambda sock, timeout=None: wait(sock, sock.readable, timeout),
         "wait_for_write": lambda sock, timeout=None: wait(sock, sock.writable, timeout),

@@ -396,6 +396,32 @@ def test_the_event_loop_does_not_wait_for_credentials(
         server.assert_consumed()
 
 
+def test_what_a_batch_has_in_flight_does_not_wait_for_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that end in the middle of it are fetched on a thread."""
+    first_is_there = threading.Event()
+
+    class Ending:
+        """Those that are there serve for one request; the next ones come when its answer has."""
+
+        used = False
+
+        def ready(self) -> bool:
+            used, self.used = self.used, True
+            return not used or first_is_there.is_set()
+
+        def __call__(self) -> Credentials:
+            assert threading.current_thread() is not threading.main_thread()
+            assert first_is_there.wait(30)
+            return Credentials("A", "B", None)
+
+    with ScriptedServer([[Expect(), respond(body=b"x", headers=FIELDS)]] * 2) as server:
+        client = client_at(server.endpoint)
+        store, _ = client.store_for("s3://b/k")
+        monkeypatch.setattr(net_service(store), "_source", Ending())
+        client.stores.add_observer(lambda seen: first_is_there.set())
+        assert [data for _, data in client.get_many(["s3://b/k", "s3://b/l"])] == [b"x", b"x"]
+
+
 def test_credentials_that_cannot_be_had_are_the_error_of_each(
     use: Callable[[Client], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,6 +472,42 @@ def test_loops_that_end_leave_no_lane_and_their_connections_serve_again(
         gc.collect()
         assert [lane for lane in lanes_of(client) if not lane.closed] == []
         assert proxy.tally.connections <= 2
+
+
+@pytest.mark.parametrize("end", ["reconfigure", "close", "drop"])
+def test_a_loop_keeps_no_lane_of_settings_or_a_client_that_are_gone(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in flight ends well."""
+    go_on = threading.Event()
+    with ScriptedServer([[Expect(), Until(go_on), respond(body=b"x", headers=FIELDS)]]) as server:
+        client = client_at(server.endpoint)
+        client.store_for("s3://b/k")
+        monkeypatch.setattr(api, "_default", None)
+        api._default = client
+
+        async def work(client: Client) -> None:
+            reading = asyncio.create_task(s3dlio.get_async("s3://b/k"))
+            await asyncio.sleep(0)
+            (lane,) = lanes_of(client)
+            if end == "reconfigure":
+                client.reconfigure(client.settings)
+            elif end == "close":
+                client.close()
+            api._default = None
+            del client
+            gc.collect()
+            assert not lane.closed
+            go_on.set()
+            assert await reading == b"x"
+            del reading
+            gc.collect()
+            while not lane.closed:
+                await asyncio.sleep(0.001)
+
+        working = work(client)
+        del client
+        asyncio.run(working)
 
 
 def test_an_idle_loop_is_not_woken(near: DelayedServer, use: Callable[[Client], Client]) -> None:
@@ -505,7 +567,7 @@ def test_a_large_body_stays_where_the_other_lane_has_just_ended(use: Callable[[C
         ended = ResidentLane(window=1)
         ended.close()
         ended.serve()
-        client.lanes.spare = lambda taken=0: ended  # type: ignore[method-assign]
+        client.lanes.other = lambda: ended  # type: ignore[method-assign]
         assert len(asyncio.run(s3dlio.get_async("s3://b/large"))) == 4 * LARGE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import email.utils
 import errno
+import os
 import signal
 import socket
 import subprocess
@@ -12,10 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import s3dlio
 from s3dlio.config.sections import RetrySettings
 from s3dlio.engine.cancel import AwaitToken, cancelled_by
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError, TransferCancelledError, TransferTimeoutError
@@ -27,6 +30,8 @@ from s3dlio.net.pool import ConnectionPool
 from s3dlio.net.response import Response
 from s3dlio.net.retry import RetryPolicy
 from tests.servers.base import hold_port, port_of
+from tests.servers.delayed import DelayedServer
+from tests.servers.moto_server import MotoServer
 from tests.servers.nginx import NginxServer
 from tests.servers.scripted import (
     Close,
@@ -436,9 +441,14 @@ def test_a_server_that_drops_plain_requests_unanswered_may_speak_tls(drive: Driv
 def test_running_out_of_descriptors_is_told_where_no_module_can_be_loaded_any_more() -> None:
     """A module that is imported only now would need a descriptor, too."""
     script = (
-        "import resource, sys, s3dlio\n"
+        "import os, resource, sys, s3dlio\n"
         "client = s3dlio.Client(endpoint_url=sys.argv[1], retry={'max_attempts': 1}, s3={'anonymous': True})\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "try:\n"
+        "    while True:\n"
+        "        last = os.dup(0)\n"
+        "except OSError:\n"
+        "    os.close(last)  # for the selector\n"
         "try:\n"
         "    client.get_many([f's3://bucket/{i}' for i in range(64)])\n"
         "except s3dlio.BatchError as error:\n"
@@ -448,6 +458,47 @@ def test_running_out_of_descriptors_is_told_where_no_module_can_be_loaded_any_mo
         command = [sys.executable, "-c", script, f"http://127.0.0.1:{server.getsockname()[1]}"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert "Too many open files; raise the limit of open files (ulimit -n)" in ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize("verb", ["get_many", "awaited"])
+def test_where_descriptors_are_scarce_requests_wait_for_those_in_flight(verb: str) -> None:
+    script = (
+        "import asyncio, resource, sys, s3dlio\n"
+        "s3dlio.configure_s3(endpoint_url=sys.argv[1], anonymous=True)\n"
+        "s3dlio.configure('retry', max_attempts=1)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "uris = [f's3://bucket/{i}' for i in range(400)]\n"
+        "async def awaited():\n"
+        "    return await asyncio.gather(*map(s3dlio.get_async, uris))\n"
+        "if sys.argv[2] == 'awaited':\n"
+        "    found = asyncio.run(awaited())\n"
+        "else:\n"
+        "    found = [data for _, data in s3dlio.get_many(uris, max_in_flight=256)]\n"
+        "print(sum(len(data) == 4096 for data in found))\n"
+    )
+    with DelayedServer(delay=0.05, size=4096) as server:
+        command = [sys.executable, "-c", script, server.endpoint, verb]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "400\n", ended.stderr
+
+
+def test_where_descriptors_are_scarce_files_wait_for_those_in_flight(moto_server: MotoServer, tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(100)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    script = (
+        "import resource, sys, s3dlio\n"
+        "there, here, back = sys.argv[1:]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "print(s3dlio.upload([here], there, max_in_flight=64).succeeded)\n"
+        "print(s3dlio.download(there, back, max_in_flight=64).succeeded)\n"
+    )
+    client = s3dlio.Client(endpoint_url=moto_server.endpoint, access_key_id="testing", secret_access_key="testing")
+    client.create_bucket("s3://scarce")
+    command = [sys.executable, "-c", script, "s3://scarce/t/", f"{tmp_path}/", str(tmp_path / "back")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **moto_server.env})
+    assert ended.stdout == "100\n100\n", ended.stderr
+    assert [(tmp_path / "back" / name).read_bytes() for name in names] == [name.encode() for name in names]
 
 
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
