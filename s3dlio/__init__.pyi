@@ -60,6 +60,9 @@ from s3dlio.compat.forms import (
     configure_for_concurrency as configure_for_concurrency, list_keys_from_s3 as list_keys_from_s3,
     list_uris as list_uris, load_uris_from_file as load_uris_from_file, version as version,
 )
+from s3dlio.compat.multipart import (
+    MultipartUploadWriter as MultipartUploadWriter,
+)
 from s3dlio.compat.store import (
     Store as Store, direct_io_store_for_uri as direct_io_store_for_uri,
     high_performance_store_for_uri as high_performance_store_for_uri, store_for_uri as store_for_uri,
@@ -131,6 +134,9 @@ from s3dlio.api_formats import (
     parquet_rg_row_offsets_async as parquet_rg_row_offsets_async, read_npz as read_npz,
     read_npz_async as read_npz_async, read_tfrecord_index as read_tfrecord_index,
     read_tfrecord_index_async as read_tfrecord_index_async,
+)
+from s3dlio.streams.reserved_buffer import (
+    ReservedBuffer as ReservedBuffer,
 )
 from s3dlio.streams.writer import (
     ObjectWriter as ObjectWriter, PyObjectWriter as PyObjectWriter, WriterStats as WriterStats,

@@ -21,9 +21,6 @@ NOT_YET = {
         MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env
         create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
     """,
-    "streaming writers": """
-        MultipartUploadWriter ReservedBuffer
-    """,
     "the op-log": """
         finalize_op_log get_client_id get_clock_offset init_op_log is_op_log_active op_log_stats set_client_id
         set_clock_offset

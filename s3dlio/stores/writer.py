@@ -85,6 +85,11 @@ class StoreWriter(ABC):
     def abort(self) -> None:
         """Give up: nothing of the object is left. May be called more than once, and after a failed close."""
 
+    def leave(self) -> None:
+        """Stop without a request: where a service keeps what was sent of an unfinished object, it stays there, for a
+        rule of the container to remove. Elsewhere nothing is left, as of ``abort``. For finalisers."""
+        self.abort()
+
     def __enter__(self) -> StoreWriter:
         return self
 
