@@ -1,0 +1,110 @@
+"""The base of checkpoints: a store and the prefix that all their objects have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from s3dlio.checkpoint.layout import RESERVED
+from s3dlio.engine.session import Session
+from s3dlio.errors import ConfigError, InvalidURIError
+from s3dlio.memory.sinks import MemorySink
+from s3dlio.memory.view import BytesView
+from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.local.store import LocalStore
+from s3dlio.types import Conditions, ObjectMetadata, Payload, PutOptions, PutResult
+from s3dlio.uri import URI, as_uri
+
+#: What is written of a checkpoint is on the disk when the call returns; what is there already stays as it is.
+NEW = PutOptions(durable=True, conditions=Conditions(if_none_match="*"))
+
+
+class Base:
+    """Objects below one URI, by names relative to it.
+
+    Args:
+        session: whose stores.
+        uri: the base; with or without a slash at the end.
+    """
+
+    def __init__(self, session: Session, uri: URI) -> None:
+        text = as_uri(uri)
+        self.session = session
+        self.store: ObjectStore
+        self.store, key = session.store_for(text)
+        self.prefix = key if not key or key.endswith("/") else key + "/"
+        self._text = text.rstrip("/")
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+    def uri(self, name: str = "") -> str:
+        return self.store.uri(self.prefix + name) if self.prefix + name else self._text
+
+    def child(self, name: str) -> Base:
+        """The base of the checkpoints that have a name of their own.
+
+        Raises:
+            ConfigError: the name leads elsewhere, or the base itself uses it.
+        """
+        parts = name.split("/") if isinstance(name, str) else []
+        if not parts or any(part in ("", ".", "..") or not part.isprintable() for part in parts):
+            raise ConfigError(f"{name!r} cannot be the name of a checkpoint", uri=self.uri())
+        if parts[0] in RESERVED:
+            raise ConfigError(f"the name {parts[0]!r} is one that the layout of checkpoints uses", uri=self.uri())
+        return Base(self.session, f"{self._text}/{name}")
+
+    def read(self, name: str) -> tuple[BytesView, ObjectMetadata]:
+        """An object and what the store tells of it."""
+        sink = MemorySink()
+        metadata = self.store.execute(self.store.read_call(self.key(name), sink))
+        return sink.view(), metadata
+
+    def write(self, name: str, data: Payload, options: PutOptions = NEW) -> PutResult:
+        return self.store.put(self.key(name), data, options=options)
+
+    def head(self, name: str) -> ObjectMetadata:
+        return self.store.head(self.key(name))
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.store.head(self.key(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, name: str) -> None:
+        self.store.delete(self.key(name))
+
+    def names(self, folder: str) -> Iterator[str]:
+        """The names of all objects that begin with ``folder``."""
+        for page in self.store.list(self.key(folder)):
+            for key in page.keys:
+                yield key[len(self.prefix) :]
+
+    def sync(self, folder: str) -> None:
+        """Have what was removed from a folder removed on the disk, too; object stores have done that."""
+        if not isinstance(self.store, LocalStore):
+            return
+        try:
+            fd = os.open(self.key(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def relative(self, uri: URI) -> str:
+        """The name of an object below the base.
+
+        Raises:
+            InvalidURIError: it is not below it.
+        """
+        store, key = self.session.store_for(uri)
+        if store is not self.store or not key.startswith(self.prefix):
+            raise InvalidURIError(f"it is not below {self._text}", uri=as_uri(uri))
+        return key[len(self.prefix) :]

@@ -1,0 +1,303 @@
+"""How a checkpoint becomes the one that is loaded, so that no crash leaves half of one.
+
+1. ``shards``: all shards are durable (on the disk; acknowledged by the service), and what the store has of them is as
+   large as was written, with the same checksum where the store tells one.
+2. ``manifest``: it appears whole, create-only, with the sizes and checksums of the shards.
+3. ``pointer``: ``latest.json`` is replaced, under the condition that nobody else has replaced it meanwhile, and never
+   by a lower step unless that was asked for.
+
+Before the last step has ended, the checkpoint before is what a load gives; after it, this one. A writer that dies leaves
+objects that no pointer leads to; they are never written again, since all but the pointer are created only.
+Deleting goes the other way round: the pointer leads elsewhere first, then the manifest goes, then the shards.
+
+Conditional writes whose answers got lost are settled by the random mark that each carries
+(``stores.cloud.write_outcome``), and are sent again where two writes met.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from s3dlio.checkpoint.base import NEW, Base
+from s3dlio.checkpoint.layout import MANIFESTS, POINTER, Name, named_by
+from s3dlio.checkpoint.manifest import FORMAT_VERSION, Manifest, Pointer, ShardMeta, manifest_of, now, pointer_of
+from s3dlio.errors import (
+    AlreadyExistsError,
+    CorruptDataError,
+    PreconditionFailedError,
+    TransferTimeoutError,
+    UnsafeKeyError,
+    UnsupportedOperationError,
+)
+from s3dlio.stores.local.store import LocalStore
+from s3dlio.types import Conditions, PutOptions
+
+log = logging.getLogger("s3dlio.checkpoint")
+
+_LOCK_SECONDS = 30.0
+_TRIES = 20  # of a pointer that others replace at the same time
+_SECONDS = 3600  # of names that may be taken
+
+
+class Attempt:
+    """One checkpoint on its way.
+
+    Args:
+        base: where.
+        name: its step, and the second in which it began.
+        epoch, framework, user_meta: what the manifest says of it.
+        world_size: how many shards it has.
+        store_shards: makes them durable, looks at them, and tells of each.
+        make_latest: it becomes the one that is loaded even if its step is lower than that one's.
+    """
+
+    def __init__(
+        self, base: Base, name: Name, *, epoch: int, framework: str, world_size: int, user_meta: Any,
+        store_shards: Callable[[], Sequence[ShardMeta]], make_latest: bool = False,
+    ) -> None:  # fmt: skip
+        self.base = base
+        self.name = name
+        self.epoch = epoch
+        self.framework = framework
+        self.world_size = world_size
+        self.user_meta = user_meta
+        self.make_latest = make_latest
+        self.store_shards = store_shards
+        self.shards: Sequence[ShardMeta] = ()
+
+
+def _shards(attempt: Attempt) -> None:
+    attempt.shards = sorted(attempt.store_shards(), key=lambda shard: shard.rank)
+
+
+def _manifest(attempt: Attempt) -> None:
+    manifest = Manifest(
+        format_version=FORMAT_VERSION, framework=attempt.framework, global_step=attempt.name.step,
+        epoch=attempt.epoch, wall_time=now(), world_size=attempt.world_size, shards=tuple(attempt.shards),
+        user_meta=attempt.user_meta,
+    )  # fmt: skip
+    data = manifest.to_bytes()
+    manifest_of(data, attempt.base.uri(attempt.name.manifest_key))  # what could not be read is not written
+    for _ in range(_SECONDS):
+        try:
+            attempt.base.write(attempt.name.manifest_key, data)
+            return
+        except AlreadyExistsError:
+            if _is_of(attempt):
+                return  # this very checkpoint is finalized already
+            attempt.name = attempt.name.next_second()
+    raise AlreadyExistsError("all names for this checkpoint are taken", uri=attempt.base.uri(MANIFESTS))
+
+
+def _is_of(attempt: Attempt) -> bool:
+    """Whether the manifest that has the name of ``attempt`` is of the same shards."""
+    found = read_manifest(attempt.base, attempt.name.manifest_key)
+    return [shard.key for shard in found.shards] == [shard.key for shard in attempt.shards]
+
+
+def _pointer(attempt: Attempt) -> None:
+    point_to(attempt.base, attempt.name, even_back=attempt.make_latest)
+
+
+#: The steps of a commit, in their order. A test may stop between two of them.
+STEPS: list[tuple[str, Callable[[Attempt], None]]] = [
+    ("shards", _shards), ("manifest", _manifest), ("pointer", _pointer)
+]  # fmt: skip
+
+
+def commit(attempt: Attempt) -> str:
+    """Do all steps; returns the key of the manifest, relative to the base.
+
+    Raises:
+        S3dlioError: a step failed. The checkpoint before is what a load gives, unless it was the last step's reply that
+            got lost.
+    """
+    for _, step in STEPS:
+        step(attempt)
+    return attempt.name.manifest_key
+
+
+# -- the pointer
+
+
+def read_manifest(base: Base, key: str) -> Manifest:
+    """One manifest.
+
+    Raises:
+        ObjectNotFoundError, CorruptDataError, IntegrityError, UnsafeKeyError, UnsupportedOperationError.
+    """
+    data, _ = base.read(key)
+    return manifest_of(bytes(data), base.uri(key))
+
+
+def read_pointer(base: Base) -> tuple[Pointer | None, str | None]:
+    """Which checkpoint is loaded, and the ETag of the pointer; None where there is no pointer.
+
+    Raises:
+        CorruptDataError, UnsafeKeyError: it is damaged.
+    """
+    try:
+        data, metadata = base.read(POINTER)
+    except FileNotFoundError:
+        return None, None
+    return pointer_of(bytes(data), base.uri(POINTER)), metadata.etag
+
+
+def point_to(base: Base, name: Name, *, even_back: bool = False) -> bool:
+    """Have the pointer lead to a checkpoint; whether it does now.
+
+    Args:
+        base: where.
+        name: which.
+        even_back: even if it leads to a later one.
+
+    Raises:
+        PreconditionFailedError: others replaced it all the time.
+        TransferTimeoutError: another process has the directory locked.
+    """
+    data = Pointer(name.manifest_key, name.step, name.timestamp).to_bytes()
+    refused = None
+    with _alone(base):
+        for attempt in range(_TRIES):
+            there, etag = _current(base)
+            if there is not None and there.name == name and there.manifest_key == name.manifest_key:
+                return True
+            if there is not None and there.name > name and not even_back:
+                log.info("%s stays at %s, which is later than %s", base.uri(POINTER), there.name, name)
+                return False
+            if etag is not None and etag == refused:
+                # The store says that an object does not have the ETag that it tells: its If-Match means something else.
+                log.warning("%s: the store refuses If-Match with its own ETag; replaced without it", base.uri(POINTER))
+                etag = None
+                _replace(base, data, None, there=True)
+                return True
+            try:
+                _replace(base, data, etag, there=etag is not None)
+                return True
+            except (PreconditionFailedError, AlreadyExistsError, FileNotFoundError):
+                refused = etag
+                log.info("%s: another writer was quicker; attempt %d", base.uri(POINTER), attempt + 1)
+    raise PreconditionFailedError(
+        "other writers replaced the pointer all the time", uri=base.uri(POINTER), operation="PUT",
+        hint="the checkpoint itself is whole: list() shows it",
+    )  # fmt: skip
+
+
+def _current(base: Base) -> tuple[Pointer | None, str | None]:
+    """As :func:`read_pointer`; one that cannot be read is replaced, since it leads nowhere."""
+    try:
+        return read_pointer(base)
+    except (CorruptDataError, UnsafeKeyError) as error:
+        log.warning("the pointer is replaced: %s", error)
+        return None, base.head(POINTER).etag
+
+
+def _replace(base: Base, data: bytes, etag: str | None, *, there: bool) -> None:
+    """Write the pointer, if it still has this ETag; without one, if there is none."""
+    if isinstance(base.store, LocalStore):  # whoever else would write waits for the lock
+        base.write(POINTER, data, PutOptions(durable=True))
+        return
+    if not there:
+        base.write(POINTER, data, NEW)
+        return
+    try:
+        base.write(POINTER, data, PutOptions(conditions=Conditions(if_match=etag)))
+    except UnsupportedOperationError:
+        log.info("%s: the store replaces objects without conditions only", base.uri(POINTER))
+        base.write(POINTER, data, PutOptions())
+
+
+@contextlib.contextmanager
+def _alone(base: Base) -> Iterator[None]:
+    """For files: other processes (of this machine, and over NFS) that replace the pointer wait meanwhile. Files cannot
+    be replaced under a condition."""
+    if not isinstance(base.store, LocalStore):
+        yield
+        return
+    import fcntl
+
+    fd = os.open(base.prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise TransferTimeoutError(
+                        f"another process has the directory locked for {_LOCK_SECONDS:.0f} s", uri=base.uri(),
+                        operation="PUT", hint="the checkpoint itself is whole: list() shows it",
+                    ) from error  # fmt: skip
+                time.sleep(0.002)
+        yield
+    finally:
+        os.close(fd)
+
+
+# -- deleting
+
+
+class Deletion:
+    """Checkpoints on their way out.
+
+    Args:
+        base: where.
+        gone: the manifests of those that go, by their keys; None where one cannot be read.
+        left: those that stay.
+    """
+
+    def __init__(self, base: Base, gone: dict[str, Manifest | None], left: dict[str, Manifest | None]) -> None:
+        self.base = base
+        self.gone = gone
+        self.left = left
+
+
+def _lead_elsewhere(deletion: Deletion) -> None:
+    base = deletion.base
+    with contextlib.suppress(CorruptDataError, UnsafeKeyError):  # then it leads nowhere
+        pointer, _ = read_pointer(base)
+        if pointer is None or pointer.manifest_key not in deletion.gone:
+            return
+    names = [name for key, found in deletion.left.items() if found is not None and (name := named_by(key))]
+    if names:
+        point_to(base, max(names), even_back=True)
+    else:
+        base.delete(POINTER)
+        base.sync("")
+
+
+def _remove_manifests(deletion: Deletion) -> None:
+    for key in deletion.gone:
+        deletion.base.delete(key)
+    deletion.base.sync(MANIFESTS)
+
+
+def _remove_shards(deletion: Deletion) -> None:
+    kept = {shard.key for found in deletion.left.values() if found for shard in found.shards}
+    keys = [shard.key for found in deletion.gone.values() if found for shard in found.shards]
+    base = deletion.base
+    for key, error in base.store.delete_many(base.key(key) for key in keys if key not in kept):
+        error.locate(base.store.uri(key), "DELETE")
+        raise error
+    if isinstance(base.store, LocalStore):
+        for folder in {key.rpartition("/")[0] for key in keys}:
+            with contextlib.suppress(OSError):  # others' shards are in it
+                os.rmdir(base.key(folder))
+
+
+#: The steps of a deletion, in their order.
+DELETE_STEPS: list[tuple[str, Callable[[Deletion], None]]] = [
+    ("pointer", _lead_elsewhere), ("manifests", _remove_manifests), ("shards", _remove_shards)
+]  # fmt: skip
+
+
+def delete(deletion: Deletion) -> None:
+    """Do all steps of a deletion."""
+    for _, step in DELETE_STEPS:
+        step(deletion)

@@ -1,0 +1,175 @@
+"""Reading checkpoints: which there are, and their bytes, verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from s3dlio.checkpoint import commit
+from s3dlio.checkpoint.base import Base
+from s3dlio.checkpoint.layout import MANIFESTS, Name, named_by
+from s3dlio.checkpoint.manifest import COMPLETE, Manifest, manifest_from, manifest_of
+from s3dlio.checkpoint.shards import read_shard
+from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
+from s3dlio.memory.view import BytesView
+from s3dlio.records import Record
+from s3dlio.verbs import batches
+
+
+class CheckpointInfo(Record):
+    """What a listing tells of one checkpoint; sizes are those of the stored shards.
+
+    ``status`` is that of the manifest, and ``damaged`` where the manifest cannot be read; ``error`` says why.
+    """
+
+    step: int
+    epoch: int
+    framework: str
+    timestamp: str
+    world_size: int
+    total_size: int
+    status: str
+    manifest_key: str
+    error: S3dlioError | None = None
+
+    @property
+    def size_mb(self) -> float:
+        """``total_size`` in MiB."""
+        return self.total_size / (1 << 20)
+
+    @property
+    def size_gb(self) -> float:
+        """``total_size`` in GiB."""
+        return self.total_size / (1 << 30)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == COMPLETE
+
+    @property
+    def is_single_rank(self) -> bool:
+        return self.world_size == 1
+
+
+def manifest_keys(base: Base) -> list[str]:
+    """The keys of all manifests, the earliest first: by step, then by time."""
+    found = ((named_by(key), key) for key in base.names(MANIFESTS) if key.endswith(".json"))
+    return [key for _, key in sorted((name, key) for name, key in found if name is not None)]
+
+
+def read_manifests(base: Base, keys: list[str]) -> dict[str, Manifest | S3dlioError]:
+    """The manifests of these keys, or why each cannot be read; those that are deleted meanwhile are left out."""
+    read: dict[str, Manifest | S3dlioError] = {}
+    outcomes = batches.get_many_outcomes(base.session, [base.uri(key) for key in keys]) if keys else []
+    for key, (uri, data) in zip(keys, outcomes, strict=True):
+        if isinstance(data, ObjectNotFoundError):
+            continue
+        if isinstance(data, BaseException):
+            raise data
+        try:
+            read[key] = manifest_of(bytes(data), uri)
+        except S3dlioError as error:
+            read[key] = error
+    return read
+
+
+def info_of(key: str, manifest: Manifest | S3dlioError) -> CheckpointInfo:
+    """What a listing tells of a manifest."""
+    name = named_by(key) or Name(0, "")
+    if isinstance(manifest, S3dlioError):
+        return CheckpointInfo(name.step, 0, "", name.timestamp, 0, 0, "damaged", key, manifest)
+    return CheckpointInfo(
+        step=manifest.global_step, epoch=manifest.epoch, framework=manifest.framework, timestamp=name.timestamp,
+        world_size=manifest.world_size, total_size=manifest.total_size, status=manifest.status, manifest_key=key,
+    )  # fmt: skip
+
+
+def latest_key(base: Base) -> str | None:
+    """The key of the manifest of the checkpoint that is loaded; None where there is no checkpoint.
+
+    Without a pointer it is that of the highest step: its save died before there ever was one.
+
+    Raises:
+        CorruptDataError, UnsafeKeyError: the pointer is damaged.
+    """
+    pointer, _ = commit.read_pointer(base)
+    if pointer is not None:
+        return pointer.manifest_key
+    keys = manifest_keys(base)
+    return keys[-1] if keys else None
+
+
+def latest_manifest(base: Base) -> Manifest | None:
+    """The manifest of the checkpoint that is loaded.
+
+    Raises:
+        CorruptDataError: the pointer leads nowhere.
+        and all that reading it raises.
+    """
+    key = latest_key(base)
+    if key is None:
+        return None
+    try:
+        return commit.read_manifest(base, key)
+    except FileNotFoundError as error:
+        again = latest_key(base)  # it may have been replaced and pruned meanwhile
+        if again != key and again is not None:
+            return commit.read_manifest(base, again)
+        raise CorruptDataError(
+            f"the pointer leads to {key}, which is not there", uri=base.uri("latest.json"), operation="GET",
+            hint="list() shows what there is, load(step) loads it",
+        ) from error  # fmt: skip
+
+
+def load(base: Base, manifest: Manifest, *, verify: bool = True) -> list[BytesView]:
+    """The bytes of all ranks, in their order.
+
+    Raises:
+        CorruptDataError: the checkpoint is not complete.
+        ObjectNotFoundError, IntegrityError, CorruptDataError: a shard is missing or damaged.
+    """
+    if manifest.status != COMPLETE:
+        raise CorruptDataError(f"the checkpoint is not complete but {manifest.status!r}", uri=base.uri())
+    shards = sorted(manifest.shards, key=lambda shard: shard.rank)
+    return [read_shard(base, shard, verify=verify) for shard in shards]
+
+
+class CheckpointReader:
+    """Reads the checkpoints of a base, shard by shard."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+
+    def __repr__(self) -> str:
+        return f"CheckpointReader({self._base!r})"
+
+    def load_latest_manifest(self) -> dict[str, Any] | None:
+        """The manifest of the checkpoint that :meth:`CheckpointStore.load_latest` loads; None where there is none."""
+        manifest = latest_manifest(self._base)
+        return None if manifest is None else manifest.as_dict()
+
+    def read_shard_by_rank(self, manifest: Manifest | Mapping[str, Any], rank: int) -> BytesView:
+        """The bytes of one rank, verified.
+
+        Args:
+            manifest: what :meth:`load_latest_manifest` returned.
+            rank: whose.
+
+        Raises:
+            ConfigError: the checkpoint has no such rank.
+            ObjectNotFoundError, IntegrityError, CorruptDataError: the shard is missing or damaged.
+        """
+        return read_shard(self._base, as_manifest(manifest, self._base).shard(rank))
+
+
+def as_manifest(manifest: Manifest | Mapping[str, Any], base: Base) -> Manifest:
+    """A manifest, given as one or as its dictionary.
+
+    Raises:
+        CorruptDataError, UnsafeKeyError: it cannot be one.
+    """
+    if isinstance(manifest, Manifest):
+        return manifest
+    if not isinstance(manifest, Mapping):
+        raise TypeError(f"a manifest is a dictionary, not a {type(manifest).__name__}")
+    return manifest_from(manifest, base.uri())
