@@ -42,6 +42,23 @@ from s3dlio.api import (
     put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat, stat_many as stat_many,
     stat_object as stat_object, sync as sync, upload as upload,
 )
+from s3dlio.checkpoint.legacy import (
+    PyCheckpointInfo as PyCheckpointInfo, PyCheckpointReader as PyCheckpointReader,
+    PyCheckpointStore as PyCheckpointStore, PyCheckpointStream as PyCheckpointStream,
+    PyCheckpointWriter as PyCheckpointWriter, finalize_distributed_checkpoint as finalize_distributed_checkpoint,
+    load_checkpoint as load_checkpoint, load_checkpoint_with_validation as load_checkpoint_with_validation,
+    load_checkpoint_with_validation_view as load_checkpoint_with_validation_view, save_checkpoint as save_checkpoint,
+    save_distributed_shard as save_distributed_shard,
+)
+from s3dlio.checkpoint.reader import (
+    CheckpointInfo as CheckpointInfo, CheckpointReader as CheckpointReader,
+)
+from s3dlio.checkpoint.store import (
+    CheckpointStore as CheckpointStore,
+)
+from s3dlio.checkpoint.writer import (
+    CheckpointWriter as CheckpointWriter,
+)
 from s3dlio.client import (
     Client as Client,
 )

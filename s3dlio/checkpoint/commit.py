@@ -6,8 +6,8 @@
 3. ``pointer``: ``latest.json`` is replaced, under the condition that nobody else has replaced it meanwhile, and never
    by a lower step unless that was asked for.
 
-Before the last step has ended, the checkpoint before is what a load gives; after it, this one. A writer that dies leaves
-objects that no pointer leads to; they are never written again, since all but the pointer are created only.
+Before the last step has ended, the checkpoint before is what a load gives; after it, this one. A writer that dies
+leaves objects that no pointer leads to; they are never written again, since all but the pointer are created only.
 Deleting goes the other way round: the pointer leads elsewhere first, then the manifest goes, then the shards.
 
 Conditional writes whose answers got lost are settled by the random mark that each carries

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from s3dlio.checkpoint.layout import SHARDS
-from s3dlio.checkpoint.reader import manifest_keys, read_manifests
-from s3dlio.checkpoint.shards import read_shard
+from s3dlio.checkpoint.reader import CheckpointInfo, CheckpointReader, manifest_keys, read_manifests
+from s3dlio.checkpoint.shards import ShardStream, read_shard
 from s3dlio.checkpoint.store import CheckpointStore
+from s3dlio.checkpoint.writer import CheckpointWriter
 from s3dlio.errors import ConfigError, InvalidURIError, S3dlioError
 from s3dlio.memory.view import BytesView
 from s3dlio.types import Payload
@@ -78,3 +79,10 @@ def load_checkpoint_with_validation_view(uri: URI, validate_integrity: bool = Tr
 def load_checkpoint_with_validation(uri: URI, validate_integrity: bool = True) -> bytes:
     """As :func:`load_checkpoint_with_validation_view`, copied to ``bytes``."""
     return load_checkpoint_with_validation_view(uri, validate_integrity).to_bytes()
+
+
+PyCheckpointStore = CheckpointStore
+PyCheckpointInfo = CheckpointInfo
+PyCheckpointReader = CheckpointReader
+PyCheckpointWriter = CheckpointWriter
+PyCheckpointStream = ShardStream

@@ -19,19 +19,18 @@ from s3dlio.errors import (
     OutOfMemoryError,
     S3dlioError,
 )
-from s3dlio.hardware import available_memory, usable_cpus
+from s3dlio.hardware import available_memory
 from s3dlio.memory.crc32c import crc32c, format_crc32c
 from s3dlio.memory.sources import as_memory
 from s3dlio.memory.view import BytesView
-from s3dlio.stores.writer import StoreWriter
-from s3dlio.types import Payload, PutResult
+from s3dlio.streams.writer import ObjectWriter, open_writer
+from s3dlio.streams.writer_options import LEVELS, WriterOptions
+from s3dlio.types import Payload
 
 log = logging.getLogger("s3dlio.checkpoint")
 
-_MAX_LEVEL = 22
-#: From this size on, several threads compress: below, starting them takes longer than they save.
-_THREADED_FROM = 4 << 20
-_CHUNK = 4 << 20  # bytes that are compressed or decompressed at once
+_BUFFER = 4 << 20  # bytes of a stream that are collected before they go on
+_CHUNK = 4 << 20  # bytes that are decompressed at once
 
 
 def checked_level(level: int | None) -> int | None:
@@ -45,8 +44,8 @@ def checked_level(level: int | None) -> int | None:
         return None
     if isinstance(level, bool) or not isinstance(level, int):
         raise TypeError(f"compression_level must be an integer, not {type(level).__name__}")
-    if not 1 <= level <= _MAX_LEVEL:
-        raise ConfigError(f"compression_level={level}: zstd has the levels 1 to {_MAX_LEVEL}")
+    if level not in LEVELS:
+        raise ConfigError(f"compression_level={level}: zstd has the levels {LEVELS[0]} to {LEVELS[-1]}")
     return level
 
 
@@ -63,76 +62,37 @@ def write_shard(base: Base, key: str, rank: int, data: Payload, level: int | Non
         result = base.write(key, view)
         looked_at(base, key, result.size, checksum)
         return ShardMeta(rank, key, result.size, result.etag, format_crc32c(checksum))
-    with ShardWriter(base, key, rank, level, size=len(view)) as writer:
-        writer.write(view)
-        return writer.finish()
+    with shard_writer(base, key, level, size=len(view)) as writer:
+        writer.write_owned_bytes(view)
+        return finished(base, key, rank, writer)
 
 
-class ShardWriter:
-    """A shard that is written piece by piece; it appears whole, or not at all.
+def shard_writer(base: Base, key: str, level: int | None, *, size: int | None = None) -> ObjectWriter:
+    """Writes a shard piece by piece; it appears whole when it is finished.
 
     Args:
         base: where.
-        key: of the shard, relative to the base.
-        rank: whose it is.
+        key: of the shard, relative to the base; that of a compressed one ends in ``.zst``.
         level: of zstd; None: stored as it comes.
         size: how many bytes will come, if that is known.
     """
+    options = WriterOptions(expected_size=size, buffer_size=_BUFFER, put_options=NEW)
+    if level is not None:
+        options.with_compression("zstd", level)
+    return open_writer(base.store, base.key(key), options)
 
-    def __init__(self, base: Base, key: str, rank: int, level: int | None, *, size: int | None = None) -> None:
-        self.key = key
-        self.rank = rank
-        #: Bytes that were written, before compression.
-        self.written = 0
-        self._base = base
-        self._crc = 0
-        self._stored_crc = 0
-        self._compressor: Any = None if level is None else _compressor(level, size)
-        self._out: StoreWriter = base.store.writer(
-            base.key(key), options=NEW, expected_size=size if level is None else None
-        )
 
-    def write(self, data: Payload) -> int:
-        """Append; the memory may be reused afterwards. Returns how many bytes that were."""
-        view = as_memory(data)
-        self._crc = crc32c(view, self._crc)
-        if self._compressor is None:
-            self._out.write(view)
-        else:
-            for start in range(0, len(view), _CHUNK):
-                self._put(self._compressor.compress(view[start : start + _CHUNK]))
-        self.written += len(view)
-        return len(view)
+def finished(base: Base, key: str, rank: int, writer: ObjectWriter) -> ShardMeta:
+    """Make what was written visible, and look at it.
 
-    def _put(self, compressed: bytes) -> None:
-        if compressed:
-            self._stored_crc = crc32c(compressed, self._stored_crc)
-            self._out.write_owned(compressed)
-
-    def finish(self) -> ShardMeta:
-        """Make the shard visible and look at it.
-
-        Raises:
-            AlreadyExistsError: there is one of that key by now.
-            IntegrityError: the store has something else than was sent.
-        """
-        if self._compressor is not None:
-            self._put(self._compressor.flush())
-        result: PutResult = self._out.close()
-        stored = self._crc if self._compressor is None else self._stored_crc
-        looked_at(self._base, self.key, result.size, stored)
-        return ShardMeta(self.rank, self.key, result.size, result.etag, format_crc32c(self._crc))
-
-    def abort(self) -> None:
-        self._out.abort()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._out.abort()  # which does nothing after `finish`
+    Raises:
+        AlreadyExistsError: there is a shard of that key by now.
+        IntegrityError: the store has something else than was sent.
+    """
+    stats = writer.finalize()
+    checksum = None if key.endswith(COMPRESSED) else int(stats.checksum.rpartition(":")[2], 16)
+    looked_at(base, key, stats.compressed_bytes, checksum)
+    return ShardMeta(rank, key, stats.compressed_bytes, stats.etag, stats.checksum)
 
 
 def looked_at(base: Base, key: str, size: int, checksum: int | None = None) -> None:
@@ -155,44 +115,41 @@ def looked_at(base: Base, key: str, size: int, checksum: int | None = None) -> N
         )  # fmt: skip
 
 
-def _compressor(level: int, size: int | None) -> Any:
-    threads = usable_cpus() if size is None or size >= _THREADED_FROM else 0
-    made = zstandard.ZstdCompressor(level=level, threads=threads if threads > 1 else 0, write_checksum=True)
-    return made.compressobj() if size is None else made.compressobj(size=size)
-
-
 class ShardStream:
-    """A shard that a rank writes piece by piece, so that it may be larger than memory. Used with ``with``, an exception
-    leaves nothing of it.
+    """A shard that a rank writes piece by piece, so that it may be larger than memory. It appears whole when it is
+    finalized; used with ``with``, a block that ends without that leaves nothing.
 
     Args:
-        writer: stores it.
+        base: where.
+        key: of the shard, relative to the base.
+        rank: whose it is.
+        level: of zstd, or None.
         name: of the checkpoint.
         epoch: is told again by :meth:`finalize`.
     """
 
-    def __init__(self, writer: ShardWriter, name: Name, epoch: int) -> None:
-        self._writer = writer
+    def __init__(self, base: Base, key: str, rank: int, level: int | None, name: Name, epoch: int) -> None:
+        self._base = base
+        self._key = key
+        self._rank = rank
         self._name = name
         self._epoch = epoch
         self._ended = ""
+        self._writer = shard_writer(base, key, level)
+
+    def __repr__(self) -> str:
+        return f"<ShardStream {self._base.uri(self._key)!r}: {self.bytes_written()} bytes, {self._ended or 'open'}>"
 
     def write_chunk(self, data: Payload) -> int:
-        """Append bytes, whose memory may be reused afterwards; returns how many."""
-        self._check("write to")
-        try:
-            return self._writer.write(data)
-        except (TypeError, BufferError):
-            raise  # nothing was written of it
-        except BaseException:
-            self.cancel()
-            raise
+        """Append bytes, whose memory may be used again afterwards; returns how many."""
+        self._check("Stream has been finalized")
+        return self._writer.write(data)
 
     write = write_chunk
 
     def bytes_written(self) -> int:
         """Bytes so far, before compression."""
-        return self._writer.written
+        return self._writer.bytes_written()
 
     def finalize(self) -> dict[str, Any]:
         """Make the shard visible: what ``finalize_distributed_checkpoint`` wants to know of it: ``step``,
@@ -202,25 +159,22 @@ class ShardStream:
             ConfigError: nothing was written.
             S3dlioError: it is finalized or cancelled already; or it could not be stored, and nothing is left of it.
         """
-        self._check("finalize")
-        if not self._writer.written:
-            raise ConfigError("No data written to stream", uri=self._uri, hint="cancel() gives it up")
+        self._check("Stream already finalized")
+        if not self.bytes_written():
+            raise ConfigError("No data written to stream", uri=self._base.uri(self._key), hint="cancel() gives it up")
+        shard = finished(self._base, self._key, self._rank, self._writer)
         self._ended = "finalized"
-        with self._writer:
-            return described(self._writer.finish(), self._name, epoch=self._epoch)
+        return described(shard, self._name, epoch=self._epoch)
 
     def cancel(self) -> None:
-        """Give the shard up; nothing is left of it. May be called again."""
+        """Give the shard up; nothing is left of it. May be called again; of one that is finalized, it does nothing."""
         self._ended = self._ended or "cancelled"
         self._writer.abort()
 
-    @property
-    def _uri(self) -> str:
-        return self._writer._base.uri(self._writer.key)
-
-    def _check(self, action: str) -> None:
+    def _check(self, after_its_end: str) -> None:
         if self._ended:
-            raise S3dlioError(f"Stream has been {self._ended}: there is nothing to {action}", uri=self._uri)
+            reason = after_its_end if self._ended == "finalized" else "Stream has been cancelled"
+            raise S3dlioError(reason, uri=self._base.uri(self._key), operation="PUT", hint="begin another one")
 
     def __enter__(self) -> Self:
         return self

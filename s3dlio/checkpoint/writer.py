@@ -18,7 +18,7 @@ from s3dlio.checkpoint.layout import (
     timestamp_of,
 )
 from s3dlio.checkpoint.manifest import ShardMeta, checked_user_meta, shard_of
-from s3dlio.checkpoint.shards import ShardStream, ShardWriter, described, looked_at, write_shard
+from s3dlio.checkpoint.shards import ShardStream, described, looked_at, write_shard
 from s3dlio.errors import AlreadyExistsError, ConfigError
 from s3dlio.types import Payload
 from s3dlio.verbs import batches
@@ -118,7 +118,7 @@ class CheckpointWriter:
         checked_text("framework", framework)
         epoch = checked_number("epoch", epoch)
         name, _ = self._name(step)
-        return ShardStream(ShardWriter(self._base, self._key(name), self.rank, self._level), name, epoch)
+        return ShardStream(self._base, self._key(name), self.rank, self._level, name, epoch)
 
     def finalize_distributed_checkpoint(
         self, step: int, epoch: int, framework: str, shard_metas: Iterable[Mapping[str, Any]], user_meta: Any = None,

@@ -5,10 +5,7 @@ from __future__ import annotations
 #: The feature -> the names that belong to it.
 NOT_YET = {
     "checkpoints": """
-        CheckpointInfo CheckpointReader CheckpointStore CheckpointWriter PyCheckpointInfo PyCheckpointReader
-        PyCheckpointStore PyCheckpointStream PyCheckpointWriter create_checkpoint_reader create_checkpoint_writer
-        finalize_distributed_checkpoint load_checkpoint load_checkpoint_with_validation
-        load_checkpoint_with_validation_view save_array save_checkpoint save_distributed_shard
+        create_checkpoint_reader create_checkpoint_writer save_array
     """,
     "data sets and loaders": """
         JaxIterable LoaderOptions ObjectStoreIterableDataset ObjectStoreMapDataset ParquetStreamIter PyAsyncDataLoader

@@ -34,9 +34,9 @@ ROOMS = """
     streams
     verbs
     client
-    checkpoint
     api coroutines
     aio api_formats
+    checkpoint
     compat
     cli
     __init__ __main__

@@ -13,6 +13,7 @@ from s3dlio.errors import (
     ServiceError,
     ThrottledError,
     TransferTimeoutError,
+    UnsupportedOperationError,
 )
 from s3dlio.types import PutOptions
 
@@ -26,6 +27,7 @@ _BY_STATUS: dict[int, type[S3dlioError]] = {
     412: PreconditionFailedError,
     416: RangeNotSatisfiableError,
     429: ThrottledError,
+    501: UnsupportedOperationError,
     503: ThrottledError,
     509: ThrottledError,
 }

@@ -170,7 +170,8 @@ def may_be_done(error: BaseException) -> bool:
     if not isinstance(error, S3dlioError):
         return not isinstance(error, GeneratorExit)  # an interrupt
     if error.status is not None:
-        return error.status >= 500 or error.attempts > 1  # an earlier one of which there was no answer
+        # 501: the service does not know such requests; with several attempts, an earlier one had no answer.
+        return (error.status >= 500 and error.status != 501) or error.attempts > 1
     cause = error.__cause__
     if isinstance(cause, ConnectionDropped):
         return not cause.never_sent
