@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -109,6 +110,7 @@ class ObjectWriter:
         self._failure: BaseException | None = None
         self._aborted = False
         self._stats: WriterStats | None = None
+        self._pid = os.getpid()
 
     # -- writing
 
@@ -188,8 +190,8 @@ class ObjectWriter:
             self.finalize()
 
     def abort(self) -> None:
-        """Give up: nothing of the object is left. Of a writer that has ended, it does nothing."""
-        if not self.closed:
+        """Give up: nothing of the object is left. Of a writer that has ended, or in a forked child, it does nothing."""
+        if not self.closed and os.getpid() == self._pid:
             self._aborted = True
             self._release()
             self._target.abort()
@@ -326,6 +328,11 @@ class ObjectWriter:
     def _check_open(self, after_its_end: str) -> None:
         if self._stats is not None:
             raise S3dlioError(after_its_end, uri=self.uri, operation="PUT", hint="open another one")
+        if os.getpid() != self._pid:
+            raise S3dlioError(
+                "the writer belongs to the process that opened it", uri=self.uri, operation="PUT",
+                hint="open one in the forked process",
+            )  # fmt: skip
         if self._aborted:
             raise S3dlioError("the writer was aborted", uri=self.uri, operation="PUT", hint="open another one")
         if self._failure is not None:
