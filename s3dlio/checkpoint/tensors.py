@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from s3dlio.errors import ConfigError
+from s3dlio.checkpoint.regions import bytes_of
+from s3dlio.errors import BufferRefusedError, ConfigError
 from s3dlio.formats.optional_packages import require
 from s3dlio.memory.buffers import byte_view
 
@@ -172,3 +173,56 @@ def torch_dtype(dtype: str) -> Any:
     if found is None:
         raise ConfigError(f"torch {torch.__version__} has no type for {dtype} of safetensors")
     return found
+
+
+def check_type(dtype: str, kind: str) -> None:
+    """Refuse a type that a framework does not have, before anything is read.
+
+    Raises:
+        ConfigError, MissingDependencyError: it does not.
+    """
+    if kind == "pt":
+        torch_dtype(dtype)
+    else:
+        numpy_dtype(dtype)
+
+
+def writable_bytes(name: str, value: Any) -> Any:
+    """The memory of an array, to be filled, as an array of bytes of as many dimensions; None where it cannot be filled
+    in place: it is on a device, or its last dimension is not contiguous.
+
+    Raises:
+        BufferRefusedError: it cannot be written to.
+    """
+    if is_torch(value):
+        import torch
+
+        if hasattr(value, "device_mesh"):
+            raise BufferRefusedError(f"{name!r} is a distributed tensor", hint="give its local part, or use DCP")
+        tensor = value.detach()
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_conj() or tensor.is_neg():
+            return None
+        tensor = tensor.reshape(1) if not tensor.ndim else tensor
+        return tensor.view(torch.uint8).numpy() if tensor.stride(-1) == 1 else None
+    array = _writable_array(name, value)
+    return bytes_of(array) if not array.ndim or array.strides[-1] == array.itemsize else None
+
+
+def _writable_array(name: str, value: Any) -> Any:
+    import numpy as np
+
+    if not isinstance(value, np.ndarray) or not value.flags.writeable or value.dtype.byteorder == ">":
+        raise BufferRefusedError(f"{name!r} ({type(value).__name__}) cannot be written to")
+    return value
+
+
+def copy_to(name: str, target: Any, found: Any) -> None:
+    """Copy what was read to where it was asked for, which has another type, device or layout.
+
+    Raises:
+        BufferRefusedError: the target cannot be written to.
+    """
+    if is_torch(target):
+        target.detach().copy_(found)
+    else:
+        _writable_array(name, target)[...] = found
