@@ -59,6 +59,18 @@ from s3dlio.checkpoint.store import (
 from s3dlio.checkpoint.writer import (
     CheckpointWriter as CheckpointWriter,
 )
+from s3dlio.checkpoint.safetensors import (
+    SafetensorsReader as SafetensorsReader, load_safetensors as load_safetensors, open_safetensors as open_safetensors,
+)
+from s3dlio.checkpoint.safetensors_consolidation import (
+    consolidate_safetensors as consolidate_safetensors,
+)
+from s3dlio.checkpoint.safetensors_writer import (
+    save_safetensors as save_safetensors, save_sharded_safetensors as save_sharded_safetensors,
+)
+from s3dlio.checkpoint.tensor_parts import (
+    TensorPart as TensorPart,
+)
 from s3dlio.client import (
     Client as Client,
 )

@@ -58,6 +58,15 @@ def bytes_of(array: Any) -> Any:
     return array.view(np.uint8)
 
 
+def as_bytes(memory: memoryview, shape: Sequence[int]) -> Any:
+    """Memory of a tensor of this shape as an array of bytes, as :func:`bytes_of` gives one of an array."""
+    import numpy as np
+
+    if not memory.nbytes:
+        return np.empty((0,) * max(1, len(shape)), np.uint8)
+    return np.frombuffer(memory, np.uint8).reshape(*shape[:-1], -1)
+
+
 def stretches(shape: Sequence[int], itemsize: int, region: Region, target: Any) -> Iterator[Stretch]:
     """What has to be read of a stored tensor for a region of it.
 

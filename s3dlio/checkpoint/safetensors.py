@@ -1,6 +1,6 @@
 """safetensors on any store: tensors read one by one, in parts, all at once, or into those that are there already.
 
-The package of that name is not needed. Each tensor is a range of its file, read straight into its memory, many at a time.
+The package of that name is not needed. Each tensor is a range of its file, read straight into its memory, many at once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any, Self
 
 from s3dlio import api
 from s3dlio.checkpoint import tensors as arrays
-from s3dlio.checkpoint.regions import bytes_of, shape_of, whole
+from s3dlio.checkpoint.regions import as_bytes, shape_of, whole
 from s3dlio.checkpoint.sharded_tensors import StoredTensor, open_directory, tensors_of
 from s3dlio.engine.session import Session
-from s3dlio.errors import BufferRefusedError, ConfigError
+from s3dlio.errors import ConfigError
 from s3dlio.formats.safetensors import DTYPE_BITS
 from s3dlio.memory.pool import SMALL, default_pool
+from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.range_reads import RangeRead, read_ranges
-from s3dlio.uri import URI, as_uri
+from s3dlio.uri import URI
 
 Names = Iterable[str]
+
+#: Bytes that are read at a time for tensors that get a copy.
+_AT_ONCE = 256 << 20
 
 
 class SafetensorsReader:
@@ -54,7 +58,7 @@ class SafetensorsReader:
         self._device = device
         self._width = max_in_flight
         self._session = client or api.default_client()
-        self.uri = as_uri(uri)
+        self.uri = place_uri(uri)
         files = open_directory(self._session, self.uri, max_in_flight)
         self._metadata = {key: value for file in reversed(files) for key, value in file.header.metadata.items()}
         self._tensors = tensors_of(files, self.uri)
@@ -145,14 +149,14 @@ class SafetensorsReader:
         if region == whole(sizes):
             reads = list(stored.whole(memory))
         else:
-            reads = list(stored.reads(region, bytes_of(_as_bytes(memory, shape))))
+            reads = list(stored.reads(region, as_bytes(memory, shape)))
         read_ranges(self._session, reads, self._width)
         return arrays.array_over(memory, stored.dtype, shape, self._kind, self._device)
 
     def read_into(self, targets: Mapping[str, Any]) -> None:
         """Read into tensors that are there already: name -> tensor of torch or array of numpy, of the stored shape.
 
-        What has the stored type, and is on the host, is filled without a copy; otherwise it gets a copy of what is read.
+        What has the stored type, and is on the host, is filled without a copy; else it gets a copy of what is read.
 
         Raises:
             ConfigError: there is no tensor of a name, or it has another shape.
@@ -168,18 +172,30 @@ class SafetensorsReader:
                 raise ConfigError(
                     f"{name!r} has the shape {list(shape)}, and {list(stored.shape)} is stored", uri=self.uri
                 )
-            own = arrays.writable_bytes(name, target) if dtype == stored.dtype else None
-            if own is None:
+            own = arrays.writable_bytes(name, target)
+            if own is None or dtype != stored.dtype:
                 copies.append((name, target))
-            elif own.size:
+            elif own.flags.c_contiguous:
+                reads += stored.whole(memoryview(own.reshape(-1)))
+            else:
                 reads += stored.reads(whole(shape), own)
         read_ranges(self._session, reads, self._width)
-        for name, target in copies:
-            kind = "pt" if arrays.is_torch(target) else "np"
-            memory = _new_memory(self.stored(name).nbytes)
-            read_ranges(self._session, list(self.stored(name).whole(memory)), self._width)
-            stored = self.stored(name)
-            arrays.copy_to(name, target, arrays.array_over(memory, stored.dtype, stored.shape, kind))
+        self._copy_into(copies)
+
+    def _copy_into(self, copies: Sequence[tuple[str, Any]]) -> None:
+        """Read tensors to where they cannot be read in place, so many bytes at a time."""
+        batch: list[tuple[str, Any]] = []
+        for position, (name, target) in enumerate(copies, 1):
+            batch.append((name, target))
+            if position < len(copies) and sum(self._tensors[each].nbytes for each, _ in batch) < _AT_ONCE:
+                continue
+            memory = {each: _new_memory(self._tensors[each].nbytes) for each, _ in batch}
+            reads = [read for each, _ in batch for read in self._tensors[each].whole(memory[each])]
+            read_ranges(self._session, reads, self._width)
+            for each, goes in batch:
+                stored, kind = self._tensors[each], "pt" if arrays.is_torch(goes) else "np"
+                arrays.copy_to(each, goes, arrays.array_over(memory[each], stored.dtype, stored.shape, kind))
+            batch = []
 
     def __repr__(self) -> str:
         return f"<SafetensorsReader {self.uri}: {len(self)} tensors>"
@@ -276,12 +292,3 @@ def load_safetensors(
 
 def _new_memory(size: int) -> memoryview:
     return default_pool().lease(size) if size >= SMALL else memoryview(bytearray(size))
-
-
-def _as_bytes(memory: memoryview, shape: Sequence[int]) -> Any:
-    """Memory of a region as bytes, with the last dimension in bytes."""
-    import numpy as np
-
-    if not memory.nbytes:
-        return np.empty((0,) * max(1, len(shape)), np.uint8)
-    return np.frombuffer(memory, np.uint8).reshape(*shape[:-1], -1)

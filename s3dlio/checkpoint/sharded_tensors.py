@@ -1,7 +1,7 @@
 """What is stored of the tensors of a safetensors directory: which files, and which part of which tensor is in each.
 
-A directory is one of three: files with an index (as Hugging Face's models), files that have whole tensors each, or files
-that ranks have written, each with its parts of tensors (as ``torch.distributed.checkpoint`` writes them).
+A directory is one of three: files with an index (as Hugging Face's models), files that have whole tensors each, or
+files that ranks have written, each with its parts of tensors (as ``torch.distributed.checkpoint`` writes them).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from s3dlio.checkpoint.regions import Region, overlap, shape_of, stretches, within
+from s3dlio.checkpoint.regions import Region, as_bytes, overlap, shape_of, stretches, within
+from s3dlio.checkpoint.regions import whole as everything
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, CorruptDataError, ObjectNotFoundError, UnsupportedOperationError
 from s3dlio.formats.safetensors import DTYPE_BITS, LENGTH_BYTES, Header, TensorInfo, header_length, parse_header
@@ -19,9 +20,10 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.many import Outcomes
+from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.range_reads import RangeRead
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata
-from s3dlio.uri import URI, as_uri
+from s3dlio.uri import URI
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -99,11 +101,7 @@ class StoredTensor(NamedTuple):
             if info.nbytes:
                 yield RangeRead(file.store, file.key, info.start, info.nbytes, place=memory, conditions=file.version)
             return
-        import numpy as np
-
-        itemsize = DTYPE_BITS[self.dtype] // 8
-        target = np.frombuffer(memory, np.uint8).reshape(*self.shape[:-1], self.shape[-1] * itemsize)
-        yield from self.reads([(0, size) for size in self.shape], target)
+        yield from self.reads(everything(self.shape), as_bytes(memory, self.shape))
 
 
 def _byte_slices(region: Region, itemsize: int) -> tuple[slice, ...]:
@@ -168,7 +166,7 @@ def open_directory(session: Session, uri: URI, width: int) -> list[File]:
         ObjectNotFoundError: there is none.
         CorruptDataError: the index or a header is damaged, or names what is not there.
     """
-    text = as_uri(uri)
+    text = place_uri(uri)
     if text.endswith(SUFFIX):
         return open_files(session, [session.store_for(text)], width)
     is_index = text.endswith(INDEX_SUFFIX)
@@ -179,10 +177,10 @@ def open_directory(session: Session, uri: URI, width: int) -> list[File]:
     if len(indices) > 1:
         raise ConfigError("there are several models in this directory", uri=text, hint=f"name one: {indices[0]}")
     if not indices:
-        files = [(store, key) for key in keys if key.endswith(SUFFIX)]
-        if not files:
+        places = [(store, key) for key in keys if key.endswith(SUFFIX)]
+        if not places:
             raise ObjectNotFoundError("there are no safetensors files here", uri=text, operation="GET")
-        return open_files(session, files, width)
+        return open_files(session, places, width)
     weight_map = _weight_map(session, indices[0])
     names = sorted(set(weight_map.values()))
     files = open_files(session, [(store, prefix + name) for name in names], width)

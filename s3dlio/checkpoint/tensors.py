@@ -183,8 +183,10 @@ def check_type(dtype: str, kind: str) -> None:
     """
     if kind == "pt":
         torch_dtype(dtype)
-    else:
-        numpy_dtype(dtype)
+        return
+    found = numpy_dtype(dtype)
+    if kind == "jax" and require("jax", "jax", "an array of JAX").dtypes.canonicalize_dtype(found) != found:
+        raise ConfigError(f"JAX makes {found} shorter as it is configured", hint="set jax_enable_x64")
 
 
 def writable_bytes(name: str, value: Any) -> Any:
