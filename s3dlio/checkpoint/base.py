@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from s3dlio.checkpoint.layout import RESERVED
 from s3dlio.engine.session import Session
@@ -11,6 +12,7 @@ from s3dlio.errors import ConfigError, InvalidURIError
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.local.atomic import sync_directory
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.types import Conditions, ObjectMetadata, Payload, PutOptions, PutResult
 from s3dlio.uri import URI, as_uri
@@ -85,18 +87,28 @@ class Base:
             for key in page.keys:
                 yield key[len(self.prefix) :]
 
-    def sync(self, folder: str) -> None:
-        """Have what was removed from a folder removed on the disk, too; object stores have done that."""
+    def sync(self, *folders: str) -> None:
+        """Have the names in folders on the disk, and what was removed from them gone; object stores have done that."""
         if not isinstance(self.store, LocalStore):
             return
-        try:
-            fd = os.open(self.key(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                sync_directory(self.key(folder) or ".")
+
+    def sync_above(self, names: Iterable[str]) -> None:
+        """Have the folders that lead to objects on the disk: a process that made one may have died before it did so.
+        A write does that for its own folder."""
+        if not isinstance(self.store, LocalStore):
             return
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        above = {""}
+        for name in names:
+            parts = name.split("/")
+            above.update("/".join(parts[:end]) for end in range(1, len(parts) - 1))
+        self.sync(*sorted(above))
+        folder = os.path.abspath(self.prefix)
+        while folder != (folder := os.path.dirname(folder)):
+            with contextlib.suppress(PermissionError):  # then it was not made by this user
+                sync_directory(folder)
 
     def relative(self, uri: URI) -> str:
         """The name of an object below the base.

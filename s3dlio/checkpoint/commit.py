@@ -73,6 +73,7 @@ class Attempt:
 
 def _shards(attempt: Attempt) -> None:
     attempt.shards = sorted(attempt.store_shards(), key=lambda shard: shard.rank)
+    attempt.base.sync_above([shard.key for shard in attempt.shards] + [MANIFESTS])
 
 
 def _manifest(attempt: Attempt) -> None:
@@ -101,7 +102,7 @@ def _is_of(attempt: Attempt) -> bool:
 
 
 def _pointer(attempt: Attempt) -> None:
-    point_to(attempt.base, attempt.name, even_back=attempt.make_latest)
+    point_to(attempt.base, attempt.name, lambda there: attempt.make_latest or there.name <= attempt.name)
 
 
 #: The steps of a commit, in their order. A test may stop between two of them.
@@ -148,13 +149,13 @@ def read_pointer(base: Base) -> tuple[Pointer | None, str | None]:
     return pointer_of(bytes(data), base.uri(POINTER)), metadata.etag
 
 
-def point_to(base: Base, name: Name, *, even_back: bool = False) -> bool:
+def point_to(base: Base, name: Name, may_replace: Callable[[Pointer], bool]) -> bool:
     """Have the pointer lead to a checkpoint; whether it does now.
 
     Args:
         base: where.
         name: which.
-        even_back: even if it leads to a later one.
+        may_replace: whether it may leave the one that it leads to.
 
     Raises:
         PreconditionFailedError: others replaced it all the time.
@@ -165,19 +166,18 @@ def point_to(base: Base, name: Name, *, even_back: bool = False) -> bool:
     with _alone(base):
         for attempt in range(_TRIES):
             there, etag = _current(base)
-            if there is not None and there.name == name and there.manifest_key == name.manifest_key:
+            if there is not None and there.name == name:
                 return True
-            if there is not None and there.name > name and not even_back:
-                log.info("%s stays at %s, which is later than %s", base.uri(POINTER), there.name, name)
+            if there is not None and not may_replace(there):
+                log.info("%s stays at %s, not %s", base.uri(POINTER), there.name, name)
                 return False
             if etag is not None and etag == refused:
-                # The store says that an object does not have the ETag that it tells: its If-Match means something else.
+                # It has the ETag that it was refused for: the store's If-Match means something else.
                 log.warning("%s: the store refuses If-Match with its own ETag; replaced without it", base.uri(POINTER))
-                etag = None
-                _replace(base, data, None, there=True)
+                base.write(POINTER, data, PutOptions())
                 return True
             try:
-                _replace(base, data, etag, there=etag is not None)
+                _replace(base, data, etag, there=there is not None or etag is not None)
                 return True
             except (PreconditionFailedError, AlreadyExistsError, FileNotFoundError):
                 refused = etag
@@ -198,7 +198,7 @@ def _current(base: Base) -> tuple[Pointer | None, str | None]:
 
 
 def _replace(base: Base, data: bytes, etag: str | None, *, there: bool) -> None:
-    """Write the pointer, if it still has this ETag; without one, if there is none."""
+    """Write the pointer: if it still has this ETag, as far as the store tells one; if there is none."""
     if isinstance(base.store, LocalStore):  # whoever else would write waits for the lock
         base.write(POINTER, data, PutOptions(durable=True))
         return
@@ -206,7 +206,7 @@ def _replace(base: Base, data: bytes, etag: str | None, *, there: bool) -> None:
         base.write(POINTER, data, NEW)
         return
     try:
-        base.write(POINTER, data, PutOptions(conditions=Conditions(if_match=etag)))
+        base.write(POINTER, data, PutOptions(conditions=Conditions(if_match=etag)))  # None: of a store without ETags
     except UnsupportedOperationError:
         log.info("%s: the store replaces objects without conditions only", base.uri(POINTER))
         base.write(POINTER, data, PutOptions())
@@ -260,16 +260,32 @@ class Deletion:
 
 def _lead_elsewhere(deletion: Deletion) -> None:
     base = deletion.base
-    with contextlib.suppress(CorruptDataError, UnsafeKeyError):  # then it leads nowhere
-        pointer, _ = read_pointer(base)
-        if pointer is None or pointer.manifest_key not in deletion.gone:
-            return
     names = [name for key, found in deletion.left.items() if found is not None and (name := named_by(key))]
+    pointer, etag = _current(base)
+    if pointer is None or pointer.manifest_key not in deletion.gone:
+        return  # a damaged one leads nowhere
     if names:
-        point_to(base, max(names), even_back=True)
-    else:
-        base.delete(POINTER)
-        base.sync("")
+        point_to(base, max(names), lambda there: there.manifest_key in deletion.gone)
+        return
+    with _alone(base):
+        pointer, etag = _current(base)
+        if pointer is not None and pointer.manifest_key in deletion.gone:
+            _remove_pointer(base, etag)
+
+
+def _remove_pointer(base: Base, etag: str | None) -> None:
+    """Remove the pointer that was read; one that replaced it meanwhile stays."""
+    key = base.key(POINTER)
+    if not isinstance(base.store, LocalStore) and etag is not None:
+        try:
+            base.store.execute(base.store.delete_call(key, if_match=etag))
+            return
+        except PreconditionFailedError:
+            return
+        except UnsupportedOperationError:
+            log.info("%s: the store deletes objects without conditions only", base.uri(POINTER))
+    base.store.delete(key)
+    base.sync("")
 
 
 def _remove_manifests(deletion: Deletion) -> None:

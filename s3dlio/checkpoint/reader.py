@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s3dlio.checkpoint import commit
+from s3dlio.checkpoint.arguments import checked_number
 from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.layout import MANIFESTS, Name, named_by
 from s3dlio.checkpoint.manifest import COMPLETE, Manifest, manifest_from, manifest_of
-from s3dlio.checkpoint.shards import read_shard
+from s3dlio.checkpoint.shards import as_saved, iter_shard, read_shard
 from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
 from s3dlio.memory.view import BytesView
 from s3dlio.records import Record
@@ -51,9 +52,9 @@ class CheckpointInfo(Record):
         return self.world_size == 1
 
 
-def manifest_keys(base: Base) -> list[str]:
-    """The keys of all manifests, the earliest first: by step, then by time."""
-    found = ((named_by(key), key) for key in base.names(MANIFESTS) if key.endswith(".json"))
+def manifest_keys(base: Base, begin: str = MANIFESTS) -> list[str]:
+    """The keys of all manifests (that begin so), the earliest first: by step, then by time."""
+    found = ((named_by(key), key) for key in base.names(begin) if key.endswith(".json"))
     return [key for _, key in sorted((name, key) for name, key in found if name is not None)]
 
 
@@ -121,6 +122,37 @@ def latest_manifest(base: Base) -> Manifest | None:
         ) from error  # fmt: skip
 
 
+def keys_of(base: Base, step: int) -> list[str]:
+    """The keys of the manifests of a step, the last save at the end."""
+    begin = f"{MANIFESTS}ckpt-{checked_number('step', step)}-"
+    return [key for key in manifest_keys(base, begin) if key.startswith(begin)]
+
+
+def required(base: Base, step: int | None = None) -> Manifest:
+    """The manifest of a step's last save, or of the checkpoint that is loaded.
+
+    Raises:
+        ObjectNotFoundError: there is none.
+        and all that reading it raises.
+    """
+    if step is None:
+        manifest = latest_manifest(base)
+        if manifest is None:
+            raise ObjectNotFoundError("no checkpoint was saved here", uri=base.uri(), operation="GET")
+        return manifest
+    keys = keys_of(base, step)
+    if not keys:
+        raise ObjectNotFoundError(f"there is no checkpoint of step {step}", uri=base.uri(), operation="GET")
+    return commit.read_manifest(base, keys[-1])
+
+
+def next_step(base: Base) -> int:
+    """The step after the highest that was saved."""
+    keys = manifest_keys(base)
+    name = named_by(keys[-1]) if keys else None
+    return 0 if name is None else name.step + 1
+
+
 def load(base: Base, manifest: Manifest, *, verify: bool = True) -> list[BytesView]:
     """The bytes of all ranks, in their order.
 
@@ -131,7 +163,10 @@ def load(base: Base, manifest: Manifest, *, verify: bool = True) -> list[BytesVi
     if manifest.status != COMPLETE:
         raise CorruptDataError(f"the checkpoint is not complete but {manifest.status!r}", uri=base.uri())
     shards = sorted(manifest.shards, key=lambda shard: shard.rank)
-    return [read_shard(base, shard, verify=verify) for shard in shards]
+    if len(shards) == 1:
+        return [read_shard(base, shards[0], verify=verify)]
+    stored = batches.get_many(base.session, [base.uri(shard.key) for shard in shards])
+    return [as_saved(base, shard, data, verify=verify) for shard, (_, data) in zip(shards, stored, strict=True)]
 
 
 class CheckpointReader:
@@ -160,6 +195,14 @@ class CheckpointReader:
             ObjectNotFoundError, IntegrityError, CorruptDataError: the shard is missing or damaged.
         """
         return read_shard(self._base, as_manifest(manifest, self._base).shard(rank))
+
+    def iter_shard(self, manifest: Manifest | Mapping[str, Any], rank: int) -> Iterator[BytesView]:
+        """As :meth:`read_shard_by_rank`, piece by piece, for a shard that may be larger than memory.
+
+        What was given out is verified when the last piece has been taken: an error then says that all of it is worth
+        nothing.
+        """
+        return iter_shard(self._base, as_manifest(manifest, self._base).shard(rank))
 
 
 def as_manifest(manifest: Manifest | Mapping[str, Any], base: Base) -> Manifest:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,11 +24,14 @@ from s3dlio.errors import (
 )
 from s3dlio.hardware import available_memory
 from s3dlio.memory.crc32c import crc32c, format_crc32c
+from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import as_memory
 from s3dlio.memory.view import BytesView
+from s3dlio.streams.object_reader import ObjectReader
+from s3dlio.streams.one_version import open_version
 from s3dlio.streams.writer import ObjectWriter, open_writer
 from s3dlio.streams.writer_options import LEVELS, WriterOptions
-from s3dlio.types import Payload
+from s3dlio.types import NO_CONDITIONS, Payload
 
 log = logging.getLogger("s3dlio.checkpoint")
 
@@ -202,18 +208,80 @@ def read_shard(base: Base, shard: ShardMeta, *, verify: bool = True) -> BytesVie
         IntegrityError: its size or its checksum is another than the manifest says.
         CorruptDataError: it cannot be decompressed.
     """
-    uri = base.uri(shard.key)
     data, _ = base.read(shard.key)
-    if len(data) != shard.size:
-        raise LengthMismatchError(
-            f"the manifest says {shard.size} bytes, and there are {len(data)}", uri=uri, operation="GET",
-            expected=shard.size, actual=len(data),
-        )  # fmt: skip
+    return as_saved(base, shard, data, verify=verify)
+
+
+def as_saved(base: Base, shard: ShardMeta, data: BytesView, *, verify: bool = True) -> BytesView:
+    """What was saved, of the bytes that are stored; raises as :func:`read_shard` does."""
+    uri = base.uri(shard.key)
+    _check_size(len(data), shard, uri)
     if shard.key.endswith(COMPRESSED):
         data = decompressed(data, uri)
     if verify:
         check_sum(crc32c(data), shard, uri)
     return data
+
+
+def iter_shard(base: Base, shard: ShardMeta, *, verify: bool = True) -> Iterator[BytesView]:
+    """The bytes of a shard as they were saved, piece by piece, whatever its size. What was given out is verified when
+    the last piece has been taken: an error then says that all of it is worth nothing.
+
+    Raises:
+        as :func:`read_shard`.
+    """
+    uri = base.uri(shard.key)
+    reader = ObjectReader(open_version(base.session, base.store, base.key(shard.key), NO_CONDITIONS), uri)
+    with reader:
+        _check_size(reader.seek(0, os.SEEK_END), shard, uri)
+        reader.seek(0)
+        crc = 0
+        for piece in _decompressed_pieces(reader, uri) if shard.key.endswith(COMPRESSED) else _pieces(reader):
+            crc = crc32c(piece, crc) if verify else 0
+            yield piece
+    if verify:
+        check_sum(crc, shard, uri)
+
+
+def _pieces(reader: ObjectReader) -> Iterator[BytesView]:
+    while True:
+        buffer = default_pool().lease(_CHUNK)
+        if not (count := reader.readinto(buffer)):
+            return
+        yield BytesView(buffer[:count])
+
+
+def _decompressed_pieces(reader: ObjectReader, uri: str) -> Iterator[BytesView]:
+    try:
+        stream = zstandard.ZstdDecompressor().stream_reader(
+            io.BufferedReader(reader, _CHUNK), read_across_frames=True, closefd=False
+        )
+        while piece := stream.read(_CHUNK):
+            yield BytesView(piece)
+    except zstandard.ZstdError as error:
+        raise _damaged(error, uri) from error
+
+
+def check_shard(base: Base, shard: ShardMeta) -> None:
+    """Read a shard and compare it with its manifest, in bounded memory.
+
+    Raises:
+        as :func:`read_shard`; a shard without a checksum is compared by its size only.
+    """
+    for _ in iter_shard(base, shard):
+        pass
+
+
+def _check_size(found: int, shard: ShardMeta, uri: str) -> None:
+    if found != shard.size:
+        raise LengthMismatchError(
+            f"the manifest says {shard.size} bytes, and there are {found}", uri=uri, operation="GET",
+            expected=shard.size, actual=found,
+        )  # fmt: skip
+
+
+def _damaged(error: Exception, uri: str) -> CorruptDataError:
+    return CorruptDataError(f"the compressed shard is damaged: {error}", uri=uri, operation="GET")
 
 
 def check_sum(found: int, shard: ShardMeta, uri: str) -> None:
@@ -250,5 +318,5 @@ def decompressed(data: BytesView, uri: str) -> BytesView:
                 )  # fmt: skip
             out += piece
     except zstandard.ZstdError as error:
-        raise CorruptDataError(f"the compressed shard is damaged: {error}", uri=uri, operation="GET") from error
+        raise _damaged(error, uri) from error
     return BytesView(out)

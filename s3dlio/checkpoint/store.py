@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any
+from typing import Any, Self, overload
 
 from s3dlio import api
 from s3dlio.checkpoint import commit
+from s3dlio.checkpoint.arguments import checked_number, checked_text
 from s3dlio.checkpoint.base import Base
-from s3dlio.checkpoint.layout import shard_key, strategy_named
+from s3dlio.checkpoint.layout import Name, shard_key, strategy_named
 from s3dlio.checkpoint.manifest import Manifest, checked_user_meta
 from s3dlio.checkpoint.reader import (
     CheckpointInfo,
     CheckpointReader,
     info_of,
+    keys_of,
     latest_manifest,
     load,
     manifest_keys,
+    next_step,
     read_manifests,
+    required,
 )
 from s3dlio.checkpoint.shards import checked_level, write_shard
-from s3dlio.checkpoint.writer import CheckpointWriter, checked_number, checked_text, free_name
+from s3dlio.checkpoint.writer import CheckpointWriter, free_name
 from s3dlio.client import Client
 from s3dlio.config.sizes import parse_size
 from s3dlio.engine.session import Session
-from s3dlio.errors import AlreadyExistsError, ObjectNotFoundError, S3dlioError
+from s3dlio.errors import AlreadyExistsError, S3dlioError
 from s3dlio.memory.sources import as_memory
 from s3dlio.memory.view import BytesView
+from s3dlio.signatures import either
 from s3dlio.types import Payload
 from s3dlio.uri import URI
 
 _SECONDS = 3600  # of names that may be taken
+#: The framework of a checkpoint whose caller named none.
+UNKNOWN = "unknown"
 
 
 class CheckpointStore:
@@ -62,34 +69,70 @@ class CheckpointStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base!r}, strategy={self.strategy!r})"
 
+    @classmethod
+    def open(cls, uri: URI, **options: Any) -> Self:
+        """The same as the class itself: the arguments are its."""
+        return cls(uri, **options)
+
     # -- saving
 
+    @overload
     def save(
-        self, step: int, epoch: int, framework: str, data: Payload, user_meta: Any = None, *, make_latest: bool = False
-    ) -> str:
+        self, step: int, epoch: int = 0, framework: str = UNKNOWN, data: Payload = None, user_meta: Any = None, *,
+        name: str | None = None, metadata: Any = None, make_latest: bool = False,
+    ) -> str: ...  # fmt: skip
+    @overload
+    def save(self, step: str, epoch: Payload, /, *, user_meta: Any = None) -> str: ...
+    @overload
+    def save(
+        self, *, step: int | None = None, epoch: int = 0, framework: str = UNKNOWN, name: str | None = None,
+        data: Payload, user_meta: Any = None, metadata: Any = None, make_latest: bool = False,
+    ) -> str: ...  # fmt: skip
+    def save(
+        self, step: Any = None, epoch: Any = 0, framework: str = UNKNOWN, data: Payload = None, user_meta: Any = None,
+        *, name: str | None = None, metadata: Any = None, make_latest: bool = False,
+    ) -> str:  # fmt: skip
         """Save a checkpoint of one rank: when this returns, it is durable, and what :meth:`load_latest` gives.
 
+        ``save("name", data)`` and ``name=`` save among the checkpoints of that name, which are apart from the others:
+        ``load("name")`` gives the latest.
+
         Args:
-            step, epoch: of the training. A step that was saved before is saved beside it.
+            step: of the training; one that was saved before is saved beside it. Without a step: the next one.
+            epoch: of the training.
             framework: a word of the caller's (``torch``, ``jax``).
             data: the bytes.
-            user_meta: anything that JSON can hold; it is kept in the manifest.
+            user_meta: anything that JSON can hold; it is kept in the manifest. ``metadata`` is the same.
+            name: of this series of checkpoints.
             make_latest: it becomes the latest even if that has a higher step.
 
         Returns:
-            The key of the manifest, relative to the base.
+            The key of the manifest, relative to the base (of a name, to the base and the name).
 
         Raises:
             ConfigError, TypeError: an argument cannot be; nothing was written.
             S3dlioError: it could not be stored; the latest checkpoint is the one before.
         """
-        base, level = self._base, self.compression_level
-        view = as_memory(data)
+        if isinstance(step, str):  # save(name, data)
+            if name is not None:
+                raise TypeError("the name is given twice")
+            step, name, epoch, data = None, step, 0, epoch if data is None else data
+        if metadata is not None:
+            user_meta = either("user_meta", user_meta, "metadata", metadata)
+        base = self._base if name is None else self._base.child(name)
+        return self._save(base, step, epoch, framework, as_memory(data), user_meta, make_latest)
+
+    def _save(
+        self, base: Base, step: int | None, epoch: int, framework: str, view: memoryview, user_meta: Any, latest: bool
+    ) -> str:
+        level = self.compression_level
+        number = next_step(base) if step is None else checked_number("step", step)
         attempt = commit.Attempt(
-            base, free_name(base, self.strategy, checked_number("step", step), compressed=level is not None),
-            epoch=checked_number("epoch", epoch), framework=checked_text("framework", framework), world_size=1,
-            user_meta=checked_user_meta(user_meta), make_latest=make_latest, store_shards=lambda: shards(),
+            base, Name(number, ""), epoch=checked_number("epoch", epoch),
+            framework=checked_text("framework", framework), world_size=1, user_meta=checked_user_meta(user_meta),
+            make_latest=latest, store_shards=lambda: shards(),
         )  # fmt: skip
+        attempt.name = free_name(base, self.strategy, number, compressed=level is not None)
 
         def shards() -> builtins.list[Any]:
             for _ in range(_SECONDS):
@@ -101,6 +144,21 @@ class CheckpointStore:
             raise AlreadyExistsError("all names for this checkpoint are taken", uri=base.uri())
 
         return commit.commit(attempt)
+
+    def put_shard(self, name: str, rank: int, data: Payload) -> str:
+        """Save one rank's bytes under a name, apart from checkpoints and from other ranks: :meth:`get_shard` gives the
+        last ones. Returns the key of the manifest, relative to the base of these shards."""
+        base = self._base.child(name).child(f"rank-{checked_number('rank', rank)}")
+        return self._save(base, None, 0, UNKNOWN, as_memory(data), None, False)
+
+    def get_shard(self, name: str, rank: int) -> BytesView:
+        """The bytes that :meth:`put_shard` saved last under this name and rank.
+
+        Raises:
+            ObjectNotFoundError: none were.
+        """
+        base = self._base.child(name).child(f"rank-{checked_number('rank', rank)}")
+        return load(base, required(base))[0]
 
     def writer(self, world_size: int, rank: int, *, timestamp: str | None = None) -> CheckpointWriter:
         """What rank ``rank`` of ``world_size`` saves its shards with; see :class:`CheckpointWriter`."""
@@ -119,18 +177,31 @@ class CheckpointStore:
             CorruptDataError, IntegrityError, ObjectNotFoundError: it is damaged; ``list`` shows the others.
         """
         manifest = latest_manifest(self._base)
-        return None if manifest is None else self._load(manifest, verify)
+        return None if manifest is None else self._loaded(self._base, manifest, verify)
 
-    def load(self, step: int | None = None, *, verify: bool = True) -> BytesView | builtins.list[BytesView] | None:
-        """As :meth:`load_latest`, of one step: of its last save.
+    def load(
+        self, which: int | str | None = None, *, step: int | None = None, name: str | None = None, verify: bool = True
+    ) -> BytesView | builtins.list[BytesView]:
+        """As :meth:`load_latest`, of one step (its last save), of the checkpoints of one name, or both.
+
+        Args:
+            which: a step, or a name.
+            step, name: the same, by keyword.
+            verify: compare the checksums of the shards with the manifest.
 
         Raises:
-            ObjectNotFoundError: no checkpoint of that step was saved.
+            ObjectNotFoundError: there is no such checkpoint.
         """
-        return self.load_latest(verify=verify) if step is None else self._load(self.manifest(step), verify)
+        if isinstance(which, str):
+            name = either("which", which, "name", name)
+        elif which is not None:
+            step = either("which", which, "step", step)
+        base = self._base if name is None else self._base.child(name)
+        return self._loaded(base, required(base, step), verify)
 
-    def _load(self, manifest: Manifest, verify: bool) -> BytesView | builtins.list[BytesView]:
-        views = load(self._base, manifest, verify=verify)
+    @staticmethod
+    def _loaded(base: Base, manifest: Manifest, verify: bool) -> BytesView | builtins.list[BytesView]:
+        views = load(base, manifest, verify=verify)
         return views[0] if manifest.world_size == 1 else views
 
     def reader(self) -> CheckpointReader:
@@ -153,20 +224,9 @@ class CheckpointStore:
             ObjectNotFoundError: there is none.
             CorruptDataError, IntegrityError: it is damaged.
         """
-        if which is None:
-            manifest = latest_manifest(self._base)
-            if manifest is None:
-                raise ObjectNotFoundError("nothing was saved here", uri=self._base.uri())
-            return manifest
         if isinstance(which, CheckpointInfo):
             return commit.read_manifest(self._base, which.manifest_key)
-        keys = self._keys_of(checked_number("step", which))
-        if not keys:
-            raise ObjectNotFoundError(f"there is no checkpoint of step {which}", uri=self._base.uri())
-        return commit.read_manifest(self._base, keys[-1])
-
-    def _keys_of(self, step: int) -> builtins.list[str]:
-        return [key for key in manifest_keys(self._base) if key.startswith(f"manifests/ckpt-{step}-")]
+        return required(self._base, which)
 
     def delete_checkpoint(self, step: int) -> bool:
         """Delete all saves of a step: first what leads to them, then their shards. If it was the latest, the highest
@@ -175,7 +235,7 @@ class CheckpointStore:
         Returns:
             Whether there was one.
         """
-        keys = self._keys_of(checked_number("step", step))
+        keys = keys_of(self._base, step)
         self._delete(keys)
         return bool(keys)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from s3dlio.checkpoint import commit
+from s3dlio.checkpoint.arguments import checked_number, checked_text
 from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.layout import (
     Name,
@@ -24,33 +25,6 @@ from s3dlio.types import Payload
 from s3dlio.verbs import batches
 
 _SECONDS = 3600  # of names that may be taken
-_LIMIT = 1 << 63
-
-
-def checked_number(name: str, value: Any, *, least: int = 0) -> int:
-    """A step, epoch or rank.
-
-    Raises:
-        TypeError: it is no integer.
-        ConfigError: it is out of range.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
-    number: int = value.__index__()
-    if not least <= number < _LIMIT:
-        raise ConfigError(f"{name}={number}: it must be {least} or more")
-    return number
-
-
-def checked_text(name: str, value: Any) -> str:
-    """A text.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    return value
 
 
 class CheckpointWriter:

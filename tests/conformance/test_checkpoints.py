@@ -76,3 +76,27 @@ def test_what_is_deleted_is_gone_and_the_rest_stays(checkpoints: CheckpointStore
     assert checkpoints.delete_checkpoint(2)
     assert checkpoints.load_latest() is None
     assert case.names() == []
+
+
+def test_named_checkpoints_are_apart(checkpoints: CheckpointStore) -> None:
+    checkpoints.save("model", b"one")
+    checkpoints.save(epoch=1, step=100, name="model", data=b"two", metadata={"a": 1})
+    checkpoints.save("model", b"three")
+    checkpoints.put_shard("weights", 1, b"first")
+    checkpoints.put_shard("weights", 1, b"second")
+    assert checkpoints.load("model") == b"three"
+    assert checkpoints.load("model", step=100) == b"two"
+    assert checkpoints.get_shard("weights", 1) == b"second"
+    with pytest.raises(ObjectNotFoundError):
+        checkpoints.get_shard("weights", 0)
+    assert checkpoints.load_latest() is None
+    assert checkpoints.list() == []
+
+
+def test_a_shard_is_read_in_pieces(checkpoints: CheckpointStore) -> None:
+    data = bytes(range(256)) * (20 << 10)
+    checkpoints.save(1, 0, "torch", data)
+    reader = checkpoints.reader()
+    pieces = list(reader.iter_shard(checkpoints.manifest(), 0))
+    assert len(pieces) > 1
+    assert b"".join(pieces) == data

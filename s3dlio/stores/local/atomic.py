@@ -203,7 +203,7 @@ class Replacement:
             os.fsync(self._beneath)
             return
         for directory in (self._directory, *(os.path.dirname(made.rstrip("/")) or "." for made in self._made)):
-            _sync_directory(directory)
+            sync_directory(directory)
 
     def _close(self) -> None:
         fd, self.fd = self.fd, -1
@@ -333,7 +333,8 @@ def make_directories(path: str) -> list[str]:
     return made
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Have what a directory has, and has no more, on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
