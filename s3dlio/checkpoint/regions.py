@@ -67,7 +67,9 @@ def as_bytes(memory: memoryview, shape: Sequence[int]) -> Any:
     return np.frombuffer(memory, np.uint8).reshape(*shape[:-1], -1)
 
 
-def stretches(shape: Sequence[int], itemsize: int, region: Region, target: Any) -> Iterator[Stretch]:
+def stretches(
+    shape: Sequence[int], itemsize: int, region: Region, target: Any, at_once: int = _AT_ONCE
+) -> Iterator[Stretch]:
     """What has to be read of a stored tensor for a region of it.
 
     Stretches that :data:`GAP` bytes or fewer part are read as one, so that a region of inner dimensions takes few
@@ -79,6 +81,7 @@ def stretches(shape: Sequence[int], itemsize: int, region: Region, target: Any) 
         region: what of it.
         target: where the region goes: an array of bytes of the region's shape, with the last dimension in bytes
             (:func:`bytes_of`); any strides in the others.
+        at_once: bytes that are read at a time, at most, where they are copied to the target.
     """
     if not shape:
         shape, region = (1,), ((0, 1),)
@@ -97,10 +100,10 @@ def stretches(shape: Sequence[int], itemsize: int, region: Region, target: Any) 
     for index in _indices(sizes[:outer]):
         offset = base + sum(i * stride for i, stride in zip(index, strides, strict=False))
         part = target[index]
-        if span == dense:
-            yield _contiguous(offset, span, part)
+        if span == dense and part.flags.c_contiguous:
+            yield Stretch(offset, span, memoryview(part.reshape(-1)), None)
         else:
-            yield from _with_gaps(offset, sizes[outer:], strides[outer:], itemsize, part)
+            yield from _with_gaps(offset, sizes[outer:], strides[outer:], itemsize, part, at_once)
 
 
 def _indices(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -112,17 +115,12 @@ def _indices(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
             yield first, *rest
 
 
-def _contiguous(offset: int, length: int, part: Any) -> Stretch:
-    if part.flags.c_contiguous:
-        return Stretch(offset, length, memoryview(part.reshape(-1)), None)
-    return Stretch(offset, length, None, partial(_copy, part=part, shape=part.shape, strides=None))
-
-
 def _with_gaps(
-    offset: int, sizes: Sequence[int], strides: Sequence[int], itemsize: int, part: Any
+    offset: int, sizes: Sequence[int], strides: Sequence[int], itemsize: int, part: Any, at_once: int
 ) -> Iterator[Stretch]:
-    """Stretches with gaps, cut along the first of their dimensions so that each is of a bounded length."""
-    step = max(1, _AT_ONCE // strides[0])
+    """Stretches with gaps, or whose target has some, cut along the first of their dimensions: each is of a bounded
+    length."""
+    step = max(1, at_once // strides[0])
     inner = sum((size - 1) * stride for size, stride in zip(sizes[1:], strides[1:], strict=True)) + itemsize
     byte_strides = (*strides[:-1], 1)
     for first in range(0, sizes[0], step):
@@ -135,10 +133,9 @@ def _with_gaps(
         )  # fmt: skip
 
 
-def _copy(data: memoryview, part: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
+def _copy(data: memoryview, part: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
     """Copy what a stretch needs of the bytes that were read."""
     import numpy as np
 
     found = np.frombuffer(data, np.uint8)
-    shown = found.reshape(shape) if strides is None else np.lib.stride_tricks.as_strided(found, shape, strides)
-    np.copyto(part, shown)
+    np.copyto(part, np.lib.stride_tricks.as_strided(found, shape, strides))

@@ -36,7 +36,8 @@ class RangeRead:
         store, key: the object.
         offset, length: the range, in bytes. The object must have all of it.
         place: memory of just that length, which is filled.
-        land: without a ``place``: called with the bytes, in memory that is reused once nobody refers to it.
+        land: called with the bytes when all are there: those of ``place``, or, without one, in memory that is reused
+            once nobody refers to it. What it raises is the error of the read.
         conditions: the version that is meant.
     """
 
@@ -65,7 +66,7 @@ class RangeRead:
         """The bytes of this range, which were read together with others."""
         if self.place is not None:
             self.place[:] = data
-        elif self.land is not None:
+        if self.land is not None:
             self.land(data)
 
 
@@ -164,7 +165,7 @@ class _RangeReads(Outcomes):
 
     def land(self, index: int, data: memoryview) -> None:
         read = self._reads[index]
-        if read.place is None and read.land is not None:
+        if read.land is not None:
             read.land(data)
 
     def read(self, index: int) -> None:
