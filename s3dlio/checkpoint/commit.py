@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from s3dlio.checkpoint.base import NEW, Base
+from s3dlio.checkpoint.create_only import create
 from s3dlio.checkpoint.layout import MANIFESTS, POINTER, Name, named_by
 from s3dlio.checkpoint.manifest import FORMAT_VERSION, Manifest, Pointer, ShardMeta, manifest_of, now, pointer_of
 from s3dlio.errors import (
@@ -86,7 +87,7 @@ def _manifest(attempt: Attempt) -> None:
     manifest_of(data, attempt.base.uri(attempt.name.manifest_key))  # what could not be read is not written
     for _ in range(_SECONDS):
         try:
-            attempt.base.write(attempt.name.manifest_key, data)
+            create(attempt.base.store, attempt.base.key(attempt.name.manifest_key), data)
             return
         except AlreadyExistsError:
             if _is_of(attempt):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import os
 import threading
@@ -67,6 +68,10 @@ class State(NamedTuple):
     tree: Tree
 
 
+class Killed(BaseException):
+    """The process is dead by now: nothing that it still tries to do is done, not even its cleaning up."""
+
+
 class Disk:
     """Records what is done below a directory. Whatever is there at first is durable.
 
@@ -76,6 +81,9 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self.root = os.path.realpath(root)
+        #: After so many operations the process is killed.
+        self.kill_after: int | None = None
+        self._killed = False
         self.operations: list[Operation] = []
         self._kinds: list[str] = []  # of each node: "file" or "directory"
         self._contents: dict[int, bytes] = {}  # of the files that were there
@@ -131,6 +139,11 @@ class Disk:
     def _recorded(self, work: Any, note: Callable[..., None]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             with self._lock:
+                if self.kill_after is not None and len(self.operations) >= self.kill_after:
+                    if self._killed:
+                        raise OSError(errno.EIO, "nothing is done any more")
+                    self._killed = True
+                    raise Killed
                 before = self._before(work, args, options)
                 result = work(*args, **options)
                 note(before, result, *args, **options)
@@ -223,9 +236,9 @@ class Disk:
 
     # -- what a crash may leave
 
-    def states(self) -> Iterator[State]:
-        """Every state after every operation; equal ones once for each number of operations."""
-        for count in range(len(self.operations) + 1):
+    def states(self, first: int = 0) -> Iterator[State]:
+        """Every state after every operation from the ``first`` on; equal ones once for each number of operations."""
+        for count in range(first, len(self.operations) + 1):
             seen: set[str] = set()
             for chosen in self._survivors(self.operations[:count]):
                 tree = self.tree_of(chosen)

@@ -1,0 +1,120 @@
+"""Saves checkpoints in processes that are killed. ``python -m tests.faults.checkpoint_child`` reads one JSON object a
+line and answers each with one: what the process that it forked for it came to, and the points that it passed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from s3dlio import Client
+from s3dlio.checkpoint import commit
+from s3dlio.checkpoint.store import CheckpointStore
+from s3dlio.types import Observation
+
+
+def data_of(step: int) -> bytes:
+    """What is saved as the shards of a step."""
+    return f"{step:06}".encode() * 500
+
+
+def save_whole(store: CheckpointStore, step: int) -> None:
+    """One rank, at once."""
+    store.save(step, 0, "torch", data_of(step), None)
+
+
+def save_ranks(store: CheckpointStore, step: int) -> None:
+    """Two ranks, one of them piece by piece."""
+    data = data_of(step)
+    first, second = store.writer(2, 0), store.writer(2, 1)
+    stream = second.get_distributed_shard_stream(step, 0, "torch")
+    for start in range(0, len(data), 1000):
+        stream.write_chunk(data[start : start + 1000])
+    shards = [first.save_distributed_shard(step, 0, "torch", data), stream.finalize()]
+    first.finalize_distributed_checkpoint(step, 0, "torch", shards)
+
+
+WAYS: dict[str, Callable[[CheckpointStore, int], None]] = {"whole": save_whole, "ranks": save_ranks}
+
+
+class Points:
+    """The places where a save may be killed: before each step of the commit, after each operation of the store.
+
+    Args:
+        pipe: where their names go, a line each.
+        kill_at: the number of the one where this process dies.
+    """
+
+    def __init__(self, pipe: int, kill_at: int) -> None:
+        self._pipe = pipe
+        self._left = kill_at
+
+    def passed(self, name: str) -> None:
+        os.write(self._pipe, f"{name}\n".encode())
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1
+
+    def ended(self, seen: Observation) -> None:
+        """An operation of the store has ended."""
+        self.passed(f"after {'failed ' if seen.error else ''}{seen.operation}")
+
+    def before(self, name: str, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def run(attempt: Any) -> Any:
+            self.passed(f"before {name}")
+            return step(attempt)
+
+        return run
+
+
+def _save(order: dict[str, Any], points: Points | None) -> None:
+    os.environ.clear()
+    os.environ.update(order["env"])
+    client = Client()
+    store = CheckpointStore(order["uri"], client=client)
+    if points is not None:
+        commit.STEPS[:] = [(name, points.before(name, step)) for name, step in commit.STEPS]
+        if order["fine"]:
+            client.add_observer(points.ended)
+    WAYS[order["way"]](store, order["step"])
+    if points is not None:
+        points.passed("returned")
+
+
+def _run(order: dict[str, Any]) -> dict[str, Any]:
+    """Save in a forked process; without a point to kill it at in this one, which imports all that the store needs."""
+    if order["kill_at"] is None:
+        _save(order, None)
+        return {"code": 0, "passed": []}
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        code = 1
+        try:
+            _save(order, Points(writing, order["kill_at"]))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        passed = pipe.read().splitlines()
+    _, status = os.waitpid(child, 0)
+    return {"code": os.waitstatus_to_exitcode(status), "passed": passed}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_run(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
