@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
 from s3dlio.foreign_errors import local_error
@@ -21,7 +24,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, start: int, length: int) -> memoryview:
-        """At most ``length`` bytes from ``start`` on; fewer only at the end."""
+        """At most ``length`` bytes from ``start`` on; none only at the end."""
 
     @abstractmethod
     def part(self, start: int, length: int) -> Source:
@@ -30,6 +33,26 @@ class Source(ABC):
     def whole(self) -> memoryview | None:
         """All of it as one memoryview where it is in memory already, else None."""
         return None
+
+    def pieces(self, start: int, length: int) -> list[memoryview]:
+        """The ``length`` bytes from ``start`` on, fewer only at the end."""
+        found: list[memoryview] = []
+        end = min(start + length, self.size)
+        while start < end:
+            found.append(self.read(start, end - start))
+            start += len(found[-1])
+        return found
+
+    def stretches(self, step: int = 1 << 20) -> Iterator[memoryview]:
+        """All of it in order: at once where it is in memory, else ``step`` bytes at most at a time."""
+        if (whole := self.whole()) is not None:
+            yield whole
+            return
+        start = 0
+        while start < self.size:
+            stretch = self.read(start, step)
+            start += len(stretch)
+            yield stretch
 
 
 class MemorySource(Source):
@@ -49,6 +72,28 @@ class MemorySource(Source):
 
     def whole(self) -> memoryview | None:
         return self._data
+
+
+class PiecesSource(Source):
+    """Pieces of memory in a row, sent without a copy."""
+
+    __slots__ = ("_pieces", "_starts")
+
+    def __init__(self, pieces: Sequence[memoryview]) -> None:
+        self._pieces = pieces
+        self._starts = [0, *accumulate(map(len, pieces))]
+        self.size = self._starts[-1]
+
+    def read(self, start: int, length: int) -> memoryview:
+        """The bytes up to the end of a piece, at most."""
+        if start >= self.size:
+            return memoryview(b"")
+        number = bisect_right(self._starts, start) - 1
+        start -= self._starts[number]
+        return self._pieces[number][start : start + length]
+
+    def part(self, start: int, length: int) -> Source:
+        return PiecesSource(self.pieces(start, length))
 
 
 class FileSource(Source):

@@ -15,6 +15,7 @@ import socket as _socket
 import threading
 import time as _time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 monotonic = _time.monotonic
@@ -25,6 +26,8 @@ sleep = _time.sleep
 thread_time = _time.thread_time
 
 uniform = random.uniform
+#: What one thread waits at for what others put in.
+mailbox: Any = SimpleQueue
 
 #: Events of a socket, as epoll numbers them.
 READ, WRITE = 1, 4

@@ -37,7 +37,6 @@ from s3dlio.types import (
 )
 
 PAGE_SIZE = 1000  # keys and prefixes of one page, as S3 has it
-_READ_SIZE = 8 << 20  # bytes asked of a source at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +245,7 @@ def _all_bytes(source: Source) -> bytes:
     whole = source.whole()
     if whole is not None:
         return bytes(whole)
-    return b"".join([source.read(start, _READ_SIZE) for start in range(0, source.size, _READ_SIZE)])
+    return b"".join(source.stretches())
 
 
 class _MemoryWriter(StoreWriter):
@@ -276,6 +275,10 @@ class _MemoryWriter(StoreWriter):
 
     def abort(self) -> None:
         self._parts = None
+
+    def __del__(self) -> None:
+        if self._parts is not None:
+            self._dropped(self._store.uri(self._key))
 
     def _closed(self) -> S3dlioError:
         return S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
@@ -13,6 +15,7 @@ from s3dlio.errors import (
     IntegrityError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    S3dlioError,
     UnsupportedOperationError,
 )
 from s3dlio.types import Payload, PutResult
@@ -89,6 +92,19 @@ class StoreWriter(ABC):
         """Stop without a request: where a service keeps what was sent of an unfinished object, it stays there, for a
         rule of the container to remove. Elsewhere nothing is left, as of ``abort``. For finalisers."""
         self.abort()
+
+    @staticmethod
+    def _check_process(pid: int, uri: str) -> None:
+        """Refuse to go on in a forked child: requests, descriptors and their positions are the parent's."""
+        if os.getpid() != pid:
+            raise S3dlioError(
+                "the writer belongs to the process that opened it", uri=uri, operation="PUT",
+                hint="open one in the forked process",
+            )  # fmt: skip
+
+    def _dropped(self, uri: str) -> None:
+        """For finalisers: say that the writer was neither closed nor aborted."""
+        warnings.warn(f"a writer of {uri} was dropped without close", ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> StoreWriter:
         return self

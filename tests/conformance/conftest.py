@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from s3dlio.engine.lanes import Lanes
 from s3dlio.memory.pool import default_pool
 from s3dlio.stores.base import ObjectStore
 from tests.conformance.stores import CASES, ENCODERS, Case
@@ -54,6 +55,15 @@ def _no_buffer_is_lost(case: Case) -> Iterator[None]:
         assert default_pool().stats().leased <= before
 
 
+@pytest.fixture(scope="session")
+def lanes() -> Iterator[Lanes]:
+    made = Lanes(64)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def store(case: Case) -> ObjectStore:
+def store(case: Case, lanes: Lanes) -> ObjectStore:
+    """As a client has it: with resident lanes."""
+    case.store.spare = lanes.spare
     return case.store

@@ -231,6 +231,60 @@ def test_an_aborted_writer_leaves_nothing(case: Case, store: ObjectStore, before
         assert sorted(os.listdir(case.base)) == ([] if before is None else ["object"])
 
 
+def test_owned_bytes_are_stored_with_the_others(case: Case, store: ObjectStore) -> None:
+    """Copied and owned bytes, short and long, across the borders of parts and blocks."""
+    chance = random.Random(5)
+    pieces = [chance.randbytes(size) for size in (3, 70_000, 4096, 6 * MIB + 1, 100_000, 65_536, 1, 0, 5 * MIB, 17)]
+    key = case.key("object")
+    with store.writer(key, part_size=5 * MIB, max_in_flight=2) as writer:
+        for number, piece in enumerate(pieces):
+            assert (writer.write_owned if number % 3 else writer.write)(piece) == len(piece)
+            if number == 6:
+                writer.flush()
+        strided = memoryview(bytes(range(256)) * 1000)[::2]
+        assert writer.write_owned(strided) == 128_000
+    assert store.get(key) == b"".join(pieces) + strided.tobytes()
+
+
+def test_a_buffer_that_changes_afterwards_changes_nothing(case: Case, store: ObjectStore) -> None:
+    key, buffer = case.key("object"), bytearray(b"x" * 11 * MIB)
+    with store.writer(key, part_size=5 * MIB) as writer:
+        writer.write(buffer)
+        buffer[:] = b"y" * len(buffer)
+        buffer.clear()  # nothing exports it any more
+    assert store.get(key) == b"x" * 11 * MIB
+
+
+def test_what_a_writer_refuses(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    for wrong in ({"part_size": "much"}, {"max_in_flight": 0}, {"expected_size": -1}, {"part_size": 0}):
+        with pytest.raises(errors.ConfigError):
+            store.writer(key, **wrong)  # type: ignore[arg-type]
+    writer = store.writer(key)
+    for data in ("text", 5, None):
+        with pytest.raises(TypeError):
+            writer.write(data)
+        with pytest.raises(TypeError):
+            writer.write_owned(data)
+    writer.write(b"1")
+    writer.close()
+    for use in (writer.flush, writer.close, lambda: writer.write_owned(b"2")):
+        with pytest.raises(errors.S3dlioError, match="closed"):
+            use()
+    assert store.get(key) == b"1"
+
+
+def test_a_dropped_writer_leaves_nothing_and_says_so(case: Case, store: ObjectStore) -> None:
+    key = case.key("object")
+    writer = store.writer(key, part_size=5 * MIB)
+    writer.write(b"x" * 6 * MIB)
+    with pytest.warns(ResourceWarning, match="dropped without close"):
+        del writer
+    assert case.names() == []
+    if case.is_local:
+        assert os.listdir(case.base) == []
+
+
 # -- many threads
 
 

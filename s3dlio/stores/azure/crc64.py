@@ -21,7 +21,6 @@ from s3dlio.memory.sources import Source, landed
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.checksums import stretches
 from s3dlio.types import ObjectMetadata
 
 FIELD = "x-ms-content-crc64"
@@ -48,7 +47,7 @@ def implementation() -> Callable[[Any, int], int]:
 def crc64_base64(source: Source) -> str:
     """The CRC64 of a body, as header fields have it."""
     compute, crc = implementation(), 0
-    for stretch in stretches(source):
+    for stretch in source.stretches():
         crc = compute(stretch, crc)
     return base64.b64encode(crc.to_bytes(8, "little")).decode()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import IntegrityError
@@ -14,24 +14,11 @@ from s3dlio.memory.sources import Source, landed
 from s3dlio.stores.call import Steps
 from s3dlio.types import ObjectMetadata
 
-#: A body that is not in memory is hashed in pieces of this size, which stay in the CPU's cache.
-_STEP = 1024 * 1024
-
-
-def stretches(source: Source) -> Iterator[memoryview]:
-    """A body in order: all of it at once where it is in memory."""
-    whole = source.whole()
-    if whole is not None:
-        yield whole
-        return
-    for start in range(0, source.size, _STEP):
-        yield source.read(start, _STEP)
-
 
 def crc32c_of(source: Source) -> int:
     """The CRC32C of a body."""
     crc = 0
-    for stretch in stretches(source):
+    for stretch in source.stretches():
         crc = crc32c.crc32c(stretch, crc)
     return crc
 
@@ -43,7 +30,7 @@ def md5_base64(source: Source) -> str:
 
 def update(digest: Any, source: Source) -> Any:
     """Feed a body to a hash."""
-    for stretch in stretches(source):
+    for stretch in source.stretches():
         digest.update(stretch)
     return digest
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import IO
 
 from s3dlio.errors import S3dlioError
+from s3dlio.foreign_errors import local_error
 from s3dlio.memory.sources import FileSource, MemorySource, Source, as_memory
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.writer import StoreWriter
@@ -27,10 +29,22 @@ class SpooledWriter(StoreWriter):
         self._store = store
         self._key = key
         self._options = options
+        self._pid = os.getpid()
+        self._failure: BaseException | None = None
         self._spool: IO[bytes] | None = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - abort closes it
 
     def write(self, data: Payload) -> int:
-        return self._opened().write(as_memory(data))
+        view = as_memory(data)
+        spool = self._opened()
+        try:
+            return spool.write(view)
+        except BaseException as error:  # how much of it was taken is not known
+            self._failure = error
+            if not isinstance(error, OSError):
+                raise
+            self._failure = local_error(error, f"the spool file in {tempfile.gettempdir()}")
+            self._failure.locate(self._store.uri(self._key), "PUT")
+            raise self._failure from error
 
     def flush(self) -> None:
         self._opened()  # there are no parts that the service would take
@@ -48,9 +62,22 @@ class SpooledWriter(StoreWriter):
             spool.close()
 
     def _opened(self) -> IO[bytes]:
+        uri = self._store.uri(self._key)
         if self._spool is None:
-            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
+            raise S3dlioError("the writer is closed", uri=uri, operation="PUT")
+        self._check_process(self._pid, uri)
+        if (failure := self._failure) is not None:
+            self.abort()
+            if isinstance(failure, Exception):
+                raise failure
+            raise S3dlioError("the writer is closed: a write was interrupted", uri=uri, operation="PUT") from failure
         return self._spool
+
+    def __del__(self) -> None:
+        if getattr(self, "_spool", None) is not None:
+            self.abort()
+            if os.getpid() == self._pid:
+                self._dropped(self._store.uri(self._key))
 
 
 def _source_of(spool: IO[bytes]) -> Source:

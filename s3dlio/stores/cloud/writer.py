@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from functools import partial
+from typing import Any
 
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
-from s3dlio.memory import crc32c
+from s3dlio.forking import call_in_child
 from s3dlio.memory.pool import default_pool
-from s3dlio.memory.sources import MemorySource, Source, as_memory
+from s3dlio.memory.sources import MemorySource, PiecesSource, Source, as_memory
 from s3dlio.net import blocking
-from s3dlio.net.message import Request
-from s3dlio.net.response import Response
-from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere, submit
-from s3dlio.stores.call import Call, Steps
-from s3dlio.stores.cloud.observing import note
+from s3dlio.net.cancellation import GRACE_SECONDS, CleanupDeadline
+from s3dlio.net.resident import Submission
+from s3dlio.net.task import ignore
+from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
+from s3dlio.stores.call import Call
+from s3dlio.stores.cloud.checksums import crc32c_of
+from s3dlio.stores.cloud.part_sender import Begun, PartedUpload, PartSender, run_here
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.writer import PartOptions, StoreWriter
@@ -30,35 +31,59 @@ from s3dlio.types import Payload, PutOptions, PutResult
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
 _PARTS_BEFORE_DOUBLING = 2000
 _MIN_PART, _MAX_PART = 5 << 20, 4000 << 20
+#: Shorter pieces are copied though they are owned: to send one costs a system call.
+_OWNED_FROM = 64 << 10
 _EQUAL_PARTS = "tell how long it will be (expected_size, --expected-size) or give a part size (part_size, --part-size)"
 
 
-class PartedUpload(Protocol):
-    """An object that is written in parts which become visible together (multipart upload, block list, ...)."""
+class _Filling:
+    """The part that is being filled: memory of the pool with what was copied, and memory of the caller.
 
-    #: How many parts an object can have.
-    most_parts: int
+    Args:
+        size: of the whole part in bytes.
+    """
 
-    def begin(self) -> Steps[None]:
-        """Open the upload."""
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.filled = 0
+        self._pieces: list[memoryview] = []
+        self._room: memoryview | None = None
+        self._copied = 0  # bytes of the room that are used
+        self._since = 0  # those from here on are not among the pieces yet
 
-    def part(self, number: int, source: Source, crc: int | None) -> Request:
-        """The request that sends part ``number`` (from 1 on); its ``check`` raises for a refusal."""
+    def copy(self, data: memoryview) -> int:
+        """Copy as much as there is room for; returns how much."""
+        count = min(len(data), self.size - self.filled)
+        if self._room is None:
+            self._room = default_pool().lease(self.size - self.filled)
+        self._room[self._copied : self._copied + count] = data[:count]
+        self._copied += count
+        self.filled += count
+        return count
 
-    def note(self, number: int, response: Response) -> None:
-        """Keep what the answer to a part has: its ETag, its checksum."""
+    def keep(self, data: memoryview) -> int:
+        """Take as much as there is room for, without a copy; returns how much."""
+        count = min(len(data), self.size - self.filled)
+        self._cut()
+        self._pieces.append(data[:count])
+        self.filled += count
+        return count
 
-    def complete(self, size: int) -> Steps[PutResult]:
-        """Make the object of all parts; ``size`` is its length in bytes."""
+    def _cut(self) -> None:
+        if self._room is not None and self._copied > self._since:
+            self._pieces.append(self._room[self._since : self._copied])
+            self._since = self._copied
 
-    def abort(self) -> Steps[None]:
-        """Leave nothing behind; best effort, never raises for what is gone already."""
+    def source(self) -> Source:
+        """What is in it, to be sent."""
+        self._cut()
+        return MemorySource(self._pieces[0]) if len(self._pieces) == 1 else PiecesSource(self._pieces)
 
 
 class CloudWriter(StoreWriter):
-    """Collects bytes into parts and sends full ones in the background; a small object is one put at the end.
+    """Collects bytes into parts, and has full ones sent by the resident lanes; a small object is one put at the end.
 
-    Memory: at most ``multipart.max_in_flight + 1`` parts.
+    Memory: the parts in flight, and the one that is being filled. Parts that grow are fewer at a time.
 
     Args:
         store: where.
@@ -73,63 +98,58 @@ class CloudWriter(StoreWriter):
     """
 
     def __init__(
-        self,
-        store: CloudStore,
-        key: str,
-        options: PutOptions,
-        upload: PartedUpload,
-        parts: PartOptions,
+        self, store: CloudStore, key: str, options: PutOptions, upload: PartedUpload, parts: PartOptions
     ) -> None:
         limits = store.settings.multipart
-        part_size, expected_size = parts.part_size, parts.expected_size
-        in_flight = parts.max_in_flight or limits.max_in_flight
         self._store = store
         self._key = key
         self._options = options
         self._upload = upload
+        part_size = parts.part_size
         self._part_size = limits.part_size if part_size is None else checked_part_size(store.uri(key), part_size)
-        if expected_size is not None:
-            size = parse_size(expected_size, name="expected_size")
-            needed = part_size_for(size, self._part_size, upload.most_parts)
+        if parts.expected_size is not None:
+            needed = part_size_for(parts.expected_size, self._part_size, upload.most_parts)
             self._part_size = checked_part_size(store.uri(key), needed)
-        self._equal = part_size is not None or expected_size is not None
-        self._slots = threading.BoundedSemaphore(in_flight)
-        self._threads: ThreadPoolExecutor | None = None
-        self._max_threads = in_flight
+        self._equal = part_size is not None or parts.expected_size is not None
+        self._max_in_flight = parts.max_in_flight or limits.max_in_flight
         self._failure: BaseException | None = None
-        self._buffer: memoryview | None = None
-        self._filled = 0
+        self._filling: _Filling | None = None
         self._size = 0
-        self.parts = 0
         self._open = True
+        self._begun = False
         self._pid = os.getpid()
-        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: None)
+        self._call: Call[PutResult] = Call(store, "PUT", key, ignore)
         self._call.begin()
+        self._sender = PartSender(store.spare, self._call.observe)
         _open_writers.add(self)
         expect_finalizers()
 
+    # -- writing
+
     def write(self, data: Payload) -> int:
+        return self._append(data, owned=False)
+
+    def write_owned(self, data: Payload) -> int:
+        return self._append(data, owned=True)
+
+    def _append(self, data: Payload, *, owned: bool) -> int:
         view = as_memory(data)
         self._check_open()
-        try:
-            self._append(view)
-        except BaseException as error:  # how much of it was taken is not known: no object may come of this
-            self._failure = self._failure or error
-            raise
-        return len(view)
-
-    def _append(self, view: memoryview) -> None:
         written = 0
-        while written < len(view):
-            if self._buffer is None:
-                self._buffer = default_pool().lease(self._next_part_size())
-            count = min(len(view) - written, len(self._buffer) - self._filled)
-            self._buffer[self._filled : self._filled + count] = view[written : written + count]
-            self._filled += count
-            written += count
-            if self._filled == len(self._buffer):
-                self._send_part()
+        try:
+            while written < len(view):
+                if self._filling is None:
+                    self._filling = _Filling(self._next_part_size())
+                filling = self._filling
+                rest = view[written:]
+                written += filling.keep(rest) if owned and len(rest) >= _OWNED_FROM else filling.copy(rest)
+                if filling.filled == filling.size:
+                    self._send_part()
+        except BaseException as error:  # how much of it was taken is not known: no object may come of this
+            self._fail(error)
+            raise
         self._size += written
+        return written
 
     def _next_part_size(self) -> int:
         if not self._equal:
@@ -141,22 +161,56 @@ class CloudWriter(StoreWriter):
             )  # fmt: skip
         return self._part_size
 
+    def _send_part(self) -> None:
+        """Have the part sent; wait while as many as may be are on their way."""
+        filling, self._filling = self._filling, None
+        assert filling is not None
+        source = filling.source()
+        if not self._begun:
+            self._begun = True
+            self._sender.run(self._upload.begin())
+        self._sender.settle(self._upload, max(1, self._max_in_flight * self._part_size // filling.size) - 1)
+        self.parts += 1
+        crc = crc32c_of(source) if self._store.service.sends_checksums else None
+        self._sender.send(self.parts, self._upload.part(self.parts, source, crc))
+
     def flush(self) -> None:
         self._check_open()
-        for _ in range(self._max_threads):  # when all slots are free, nothing is on its way
-            self._slots.acquire()
-        self._slots.release(self._max_threads)
-        self._check_open()
+        try:
+            self._sender.settle(self._upload, 0)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    # -- ending
 
     def close(self) -> PutResult:
         self._check_open()
         try:
-            result = self._close()
+            result = self._make_object()
         except BaseException as error:
             self._give_up(error)
             raise
+        self._call.size = self._size
         self._finish(None)
         return result
+
+    def _make_object(self) -> PutResult:
+        """The object in one request, or of its parts."""
+        if not self.parts:
+            source = self._filling.source() if self._filling is not None else MemorySource(memoryview(b""))
+            steps = self._store._write(self._key, source, self._options)
+            result: PutResult = blocking.drive(self._call.observe(steps))
+            return result
+        if self._filling is not None:
+            self._send_part()
+        self._sender.settle(self._upload, 0)
+        try:
+            return self._sender.run(self._upload.complete(self._size))
+        except S3dlioError as error:
+            if error.status == 400 and not self._equal and self.parts > _PARTS_BEFORE_DOUBLING:
+                error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
+            raise
 
     def abort(self) -> None:
         if os.getpid() != self._pid:
@@ -164,100 +218,85 @@ class CloudWriter(StoreWriter):
         elif self._open:
             self._give_up(TransferCancelledError("the write was aborted"))
 
-    def _close(self) -> PutResult:
-        if self.parts == 0:
-            data = self._buffer[: self._filled] if self._buffer is not None else memoryview(b"")
-            return self._run(lambda: self._store._write(self._key, MemorySource(data), self._options))
-        if self._filled:
-            self._send_part()
-        assert self._threads is not None
-        self._threads.shutdown(wait=True)
-        self._raise_failure()
-        try:
-            return self._run(lambda: self._upload.complete(self._size))
-        except S3dlioError as error:
-            if error.status == 400 and not self._equal and self.parts > _PARTS_BEFORE_DOUBLING:
-                error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
-            raise
-
-    def _run(self, start: Callable[[], Steps[PutResult]]) -> PutResult:
-        result: PutResult = blocking.drive(self._call.observe(start()))
-        self._call.size = self._size
-        return result
+    def leave(self) -> None:
+        if self._open and os.getpid() == self._pid:
+            self._open = False
+            self._filling = None
+            self._sender.give_up()
+            _open_writers.discard(self)
+            if self._call.observation is not None:
+                finalize_elsewhere(partial(self._call.end, TransferCancelledError("the write was left unfinished")))
 
     def _check_open(self) -> None:
+        uri = self._store.uri(self._key)
         if not self._open:
-            raise S3dlioError("the writer is closed", uri=self._store.uri(self._key), operation="PUT")
-        if os.getpid() != self._pid:
-            raise S3dlioError(
-                "the writer belongs to the process that opened it", uri=self._store.uri(self._key), operation="PUT",
-                hint="open one in the forked process",
-            )  # fmt: skip
-        if self._failure is not None:
-            failure = self._failure
+            raise S3dlioError("the writer is closed", uri=uri, operation="PUT")
+        self._check_process(self._pid, uri)
+        if (failure := self._failure) is not None:
             self._give_up(failure)
             if isinstance(failure, Exception):
                 raise failure
-            raise S3dlioError(
-                "the writer is closed: a write was interrupted", uri=self._store.uri(self._key), operation="PUT"
-            ) from failure
+            raise S3dlioError("the writer is closed: a write was interrupted", uri=uri, operation="PUT") from failure
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _send_part(self) -> None:
-        """Hand the buffer to a thread; wait while ``max_in_flight`` parts are on their way."""
-        assert self._buffer is not None
-        if self._threads is None:
-            blocking.drive(self._call.observe(self._upload.begin()))
-            self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="s3dlio-part")
-        data, self._buffer, self._filled = self._buffer[: self._filled], None, 0
-        self.parts += 1
-        self._slots.acquire()
-        self._raise_failure()
-        send = functools.partial(self._upload_part, self.parts, data)
-        if submit(self._threads, send) is None:
-            send()
-
-    def _upload_part(self, number: int, data: memoryview) -> None:
-        try:
-            if self._failure is None:
-                crc = crc32c.crc32c(data) if self._store.service.sends_checksums else None
-                request = self._upload.part(number, MemorySource(data), crc)
-                response = blocking.perform(request)
-                while request.again is not None and (instead := request.again(request, response)) is not None:
-                    request = instead
-                    response = blocking.perform(request)
-                if (seen := self._call.observation) is not None:
-                    note(seen, request, response)
-                if request.check is not None:
-                    request.check(response)
-                self._upload.note(number, response)
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._slots.release()
+    def _fail(self, error: BaseException) -> None:
+        """Nothing will come of the object: what is on its way is given up."""
+        if isinstance(error, S3dlioError):
+            error.locate(self._store.uri(self._key), "PUT")
+        self._failure = self._failure or error
+        self._filling = None
+        self._sender.give_up()
 
     def _give_up(self, error: BaseException) -> None:
-        self._failure = self._failure or error
+        self._fail(error)
         try:
-            if self._threads is not None:
-                self._threads.shutdown()
-                blocking.drive(self._upload.abort())
+            self._sender.await_given_up(self._upload)
+            if self._begun:
+                run_here(Begun(self._upload.abort()), ignore, CleanupDeadline())
         finally:
             self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
         self._open = False
         _open_writers.discard(self)
-        self._buffer = None
+        self._filling = None
         self._call.end(error)
 
     def __del__(self) -> None:
-        # A writer that is dropped without close leaves no object and no parts.
-        if getattr(self, "_open", False) and os.getpid() == self._pid:
-            finalize_elsewhere(self.abort)
+        """A writer that is dropped without close leaves no object and no parts; others send the requests for that."""
+        if not getattr(self, "_open", False) or os.getpid() != self._pid:
+            return
+        self._open = False
+        self._sender.give_up()
+        if self._begun or self._call.observation is not None:
+            forsaken = _Forsaken(self._upload, self._call)
+            if not self._begun or not self._sender.hand_over(forsaken):
+                finalize_elsewhere(forsaken.run)
+        self._dropped(self._store.uri(self._key))
+
+
+class _Forsaken(Submission):
+    """The upload of a writer that was dropped."""
+
+    __slots__ = ("_call", "_done", "_upload")
+
+    def __init__(self, upload: PartedUpload, call: Call[PutResult]) -> None:
+        super().__init__(Begun(upload.abort()), 1)
+        self._call = call
+        self._done = threading.Event()
+        _forsaken.add(self)
+
+    def run(self) -> None:
+        run_here(self.operation, self.end, CleanupDeadline())
+
+    def end(self, result: Any, error: BaseException | None) -> None:
+        try:
+            self._call.end(TransferCancelledError("the writer was dropped without close"))
+        finally:
+            _forsaken.discard(self)
+            self._done.set()
+
+    def wait(self, seconds: float) -> None:
+        self._done.wait(seconds)
 
 
 def checked_part_size(uri: str, part_size: int) -> int:
@@ -273,6 +312,7 @@ def checked_part_size(uri: str, part_size: int) -> int:
 
 
 _open_writers: weakref.WeakSet[CloudWriter] = weakref.WeakSet()
+_forsaken: set[_Forsaken] = set()
 
 
 @atexit.register
@@ -280,3 +320,12 @@ def _abort_open() -> None:
     """What is open when the program ends leaves nothing behind either; later nothing can be sent."""
     for writer in list(_open_writers):
         writer.abort()
+    until = time.monotonic() + GRACE_SECONDS
+    for forsaken in list(_forsaken):
+        forsaken.wait(max(0.0, until - time.monotonic()))
+
+
+@call_in_child
+def _renew() -> None:
+    """What is left of uploads of the parent is the parent's."""
+    _forsaken.clear()

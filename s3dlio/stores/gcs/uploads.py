@@ -14,7 +14,7 @@ from typing import Any
 
 from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory import crc32c
-from s3dlio.memory.sources import MemorySource, Source
+from s3dlio.memory.sources import MemorySource, PiecesSource, Source
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
@@ -77,7 +77,7 @@ def related(resource: dict[str, Any], source: Source, content_type: str, boundar
     ).encode()
     tail = f"\r\n--{boundary}--\r\n".encode()
     if source.size <= _JOINED:
-        return MemorySource(memoryview(b"".join((head, source.read(0, source.size), tail))))
+        return MemorySource(memoryview(b"".join((head, *source.stretches(), tail))))
     return FramedSource(head, source, tail)
 
 
@@ -93,19 +93,15 @@ class FramedSource(Source):
         self.size = len(head) + inner.size + len(tail)
 
     def read(self, start: int, length: int) -> memoryview:
-        end = min(start + length, self.size)
         first, last = len(self._head), len(self._head) + self._inner.size
-        if first <= start and end <= last:
-            return self._inner.read(start - first, end - start)
-        pieces = [self._head[start:end]]
-        if start < last and end > first:
-            begin = max(0, start - first)
-            pieces.append(bytes(self._inner.read(begin, min(end, last) - first - begin)))
-        pieces.append(self._tail[max(0, start - last) : max(0, end - last)])
-        return memoryview(b"".join(pieces))
+        if start < first:
+            return memoryview(self._head)[start : start + length]
+        if start < last:
+            return self._inner.read(start - first, min(length, last - start))
+        return memoryview(self._tail)[start - last : start - last + length]
 
     def part(self, start: int, length: int) -> Source:
-        return MemorySource(self.read(start, length))
+        return PiecesSource(self.pieces(start, length))
 
 
 def checked(service: GcsService, key: str, response: Response, crc: int) -> Steps[PutResult]:

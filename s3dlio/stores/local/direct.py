@@ -18,7 +18,8 @@ from s3dlio.memory.sources import Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.atomic import Replacement, check_regular
 from s3dlio.stores.local.file import FileStore, check_unchanged
-from s3dlio.stores.local.store import READ_FLAGS, Output, etag_of
+from s3dlio.stores.local.store import READ_FLAGS, etag_of, result_of
+from s3dlio.stores.local.writer import Output
 from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutResult
 
 _log = logging.getLogger(__name__)
@@ -131,19 +132,15 @@ class DirectStore(FileStore):
         try:
             target, out = self._output(key, options, _STAGE, beneath)
             with target:
-                whole = source.whole()
-                if whole is not None:
-                    out.write(whole)
-                else:
-                    for start in range(0, source.size, _STAGE):
-                        out.write(source.read(start, _STAGE))
+                for stretch in source.stretches(_STAGE):
+                    out.write(stretch)
                 out.finish()
                 info = target.commit()
         except OSError as exc:
             if not self._may_fall_back(exc, key):
                 raise
             return super()._write(key, source, options, beneath)
-        return PutResult(etag_of(info), None, info.st_size)
+        return result_of(info)
 
     def _output(
         self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None

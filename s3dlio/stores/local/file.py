@@ -16,7 +16,8 @@ from s3dlio.memory.sinks import FileSink, Sink
 from s3dlio.memory.sources import FileSource, Source, differs
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.local.atomic import Replacement, check_regular
-from s3dlio.stores.local.store import READ_FLAGS, LocalStore, Output, etag_of
+from s3dlio.stores.local.store import READ_FLAGS, LocalStore, etag_of, result_of
+from s3dlio.stores.local.writer import Output
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, PutOptions, PutResult
 
 #: Errors of a copy that are of the side that is written.
@@ -98,7 +99,7 @@ class FileStore(LocalStore):
         with self._replacement(key, options, beneath=beneath) as target:
             self._fill(target, source)
             info = target.commit()
-        return PutResult(etag_of(info), None, info.st_size)
+        return result_of(info)
 
     def _fill(self, target: Replacement, source: Source) -> None:
         fd, size = target.fd, source.size
@@ -115,8 +116,9 @@ class FileStore(LocalStore):
                 raise LengthMismatchError("the file became shorter while it was read", expected=size, actual=copied)
             source.check()
         else:
-            for start in range(0, size, _CHUNK):
-                pwrite_full(fd, source.read(start, min(_CHUNK, size - start)), start)
+            done = 0
+            for stretch in source.stretches(_CHUNK):
+                done += pwrite_full(fd, stretch, done)
 
     def _output(
         self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None

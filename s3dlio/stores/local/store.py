@@ -7,20 +7,20 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar
 
 from s3dlio.config.sections import FileSettings
-from s3dlio.errors import InvalidURIError, IsDirectoryError, LocalIOError, S3dlioError, TransferCancelledError
+from s3dlio.errors import InvalidURIError, IsDirectoryError, LocalIOError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import MemorySink, Sink
-from s3dlio.memory.sources import FileSource, Source, as_memory
-from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
+from s3dlio.memory.sources import FileSource, Source
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_conditions, unsupported
 from s3dlio.stores.local.atomic import Replacement, check_regular, make_directories
 from s3dlio.stores.local.walking import walk
+from s3dlio.stores.local.writer import LocalWriter, Output
 from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import (
     NO_CONDITIONS,
@@ -31,35 +31,25 @@ from s3dlio.types import (
     ListPage,
     ObjectMetadata,
     Observer,
-    Payload,
     PutOptions,
     PutResult,
     rfc3339,
 )
 
 PAGE_SIZE = 1000
-_WRITER_BUFFER = 1 << 20
 
 # O_NONBLOCK: a FIFO without a writer would block the open for ever; regular files do not care.
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class Output(Protocol):
-    """Bytes appended to a file in order."""
-
-    def write(self, data: memoryview) -> None:
-        """Append; the memory may be reused afterwards."""
-
-    def flush(self) -> None:
-        """Write what is buffered; with O_DIRECT whole blocks of it."""
-
-    def finish(self) -> int:
-        """Write what is still buffered; the size of the file."""
-
-
 def etag_of(info: os.stat_result) -> str:
     """``file-<size>-<mtime in seconds>``: what the reference says, and what its manifests hold."""
     return f"file-{info.st_size}-{int(info.st_mtime)}"
+
+
+def result_of(info: os.stat_result) -> PutResult:
+    """What a write tells of the file that it has made."""
+    return PutResult(etag_of(info), None, info.st_size)
 
 
 class LocalStore(BlockingStore):
@@ -76,6 +66,8 @@ class LocalStore(BlockingStore):
     #: Files come from the page cache; from a device or over a network, a batch finds out.
     waits: ClassVar[bool] = False
     storage_class: ClassVar[str]
+    #: Bytes that a streaming writer gathers before it writes.
+    writer_buffer: ClassVar[int] = 1 << 20
 
     def __init__(
         self, root: str = "", observers: Sequence[Observer] = (), *, settings: FileSettings | None = None
@@ -178,13 +170,17 @@ class LocalStore(BlockingStore):
     ) -> tuple[Replacement, Output]:
         """A replacement for ``key`` and the way its bytes are written, ``buffer_size`` at a time."""
 
-    def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
-        return _LocalWriter(self, key, options, parts.part_size or _WRITER_BUFFER)
+    def _writer(
+        self, key: str, options: PutOptions, parts: PartOptions, beneath: int | None = None
+    ) -> StoreWriter:
+        buffer_size = parts.part_size or self.writer_buffer
+        call: Call[Any] = Call(self, "PUT", key, partial(self._output, key, options, buffer_size, beneath))
+        return LocalWriter(call, result_of)
 
     def writer_beneath(self, directory: int, key: str, options: PutOptions = NO_OPTIONS) -> StoreWriter:
         """As ``writer``; ``directory`` as of :meth:`write_beneath`."""
         self.check_key(key, "PUT")
-        return _LocalWriter(self, key, options, _WRITER_BUFFER, directory)
+        return self._writer(key, options, PartOptions(), directory)
 
     def write_beneath(self, directory: int, key: str, source: Source, options: PutOptions = NO_OPTIONS) -> PutResult:
         """Write ``key``, whose last segment is a name in the open ``directory``: no link leads out of that, whatever
@@ -316,78 +312,3 @@ class LocalStore(BlockingStore):
 
     def _list_containers(self) -> list[Container]:
         return self._sub_directories("")
-
-
-class _LocalWriter(StoreWriter):
-    """Buffers small writes and passes large ones on; one PUT for observers, from the start to the end."""
-
-    def __init__(
-        self, store: LocalStore, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
-    ) -> None:
-        self._target: Replacement
-        self._out: Output
-        self._closed = True  # for __del__, should the next lines fail
-        self._call: Call[PutResult] = Call(store, "PUT", key, lambda: store._output(key, options, buffer_size, beneath))
-        self._call.begin()
-        try:
-            self._target, self._out = self._call.start()
-        except BaseException as exc:
-            self._call.end(exc)
-            raise
-        self._closed = False
-        if store.observers:
-            expect_finalizers()
-
-    def write(self, data: Payload) -> int:
-        view = as_memory(data)
-        if self._closed:
-            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
-        try:
-            self._out.write(view)
-        except BaseException as exc:
-            self._give_up(exc)
-            raise
-        return len(view)
-
-    def flush(self) -> None:
-        if self._closed:
-            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
-        try:
-            self._out.flush()
-        except BaseException as exc:
-            self._give_up(exc)
-            raise
-
-    def close(self) -> PutResult:
-        if self._closed:
-            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
-        try:
-            result = self._finish()
-        except BaseException as exc:
-            self._give_up(exc)
-            raise
-        self._closed = True
-        self._call.end()
-        return result
-
-    def _finish(self) -> PutResult:
-        self._call.size = self._out.finish()
-        info = self._target.commit()
-        return PutResult(etag_of(info), None, info.st_size)
-
-    def _give_up(self, error: BaseException) -> None:
-        self._closed = True
-        self._target.abort()
-        self._call.end(error)
-
-    def abort(self) -> None:
-        if not self._closed:
-            self._give_up(TransferCancelledError("the writer was aborted"))
-
-    def __del__(self) -> None:
-        if self._closed:
-            return
-        if self._call.store.observers:
-            finalize_elsewhere(self.abort)
-        else:
-            self.abort()  # nothing but the removal of a file

@@ -22,7 +22,6 @@ EMPTY_SHA256 = sha256().hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EXPECT = "expect: 100-continue\r\n"
 _WITH_BODY = ("PUT", "POST")
-_HASH_STEP = 1024 * 1024
 #: So many sets of fields are kept for a second; those of ranges and checksums are new each time.
 _KEPT = 16
 
@@ -195,8 +194,8 @@ def string_to_sign(amz_date: str, scope: str) -> str:
 def sha256_of(source: Source) -> str:
     """The SHA-256 of a body, in hexadecimal."""
     digest = sha256()
-    for start in range(0, source.size, _HASH_STEP):
-        digest.update(source.read(start, _HASH_STEP))
+    for stretch in source.stretches():
+        digest.update(stretch)
     return str(digest.hexdigest())
 
 

@@ -1,0 +1,120 @@
+"""The streaming writer of files: it appends to one that has no name yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.memory.sources import as_memory
+from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
+from s3dlio.stores.call import Call
+from s3dlio.stores.local.atomic import Replacement
+from s3dlio.stores.writer import StoreWriter
+from s3dlio.types import Payload, PutResult
+
+
+class Output(Protocol):
+    """Bytes appended to a file in order."""
+
+    def write(self, data: memoryview) -> None:
+        """Append; the memory may be reused afterwards."""
+
+    def flush(self) -> None:
+        """Write what is buffered; with O_DIRECT whole blocks of it."""
+
+    def finish(self) -> int:
+        """Write what is still buffered; the size of the file."""
+
+
+class LocalWriter(StoreWriter):
+    """Buffers small writes and passes large ones on; one PUT for observers, from the start to the end.
+
+    Args:
+        call: its ``start`` gives the new content of a file, a ``Replacement``, and its ``Output``.
+        result_of: makes the result of what the file is in the end.
+    """
+
+    def __init__(self, call: Call[Any], result_of: Callable[[os.stat_result], PutResult]) -> None:
+        self._target: Replacement
+        self._out: Output
+        self._closed = True  # for __del__, should the next lines fail
+        self._failure: BaseException | None = None
+        self._pid = os.getpid()
+        self._call = call
+        self._result_of = result_of
+        call.begin()
+        try:
+            self._target, self._out = call.start()
+        except BaseException as error:
+            call.end(error)
+            raise
+        self._closed = False
+        if call.store.observers:
+            expect_finalizers()
+
+    def write(self, data: Payload) -> int:
+        view = as_memory(data)
+        self._check_open()
+        try:
+            self._out.write(view)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        return len(view)
+
+    def flush(self) -> None:
+        self._check_open()
+        try:
+            self._out.flush()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def close(self) -> PutResult:
+        self._check_open()
+        try:
+            self._call.size = self._out.finish()
+            result = self._result_of(self._target.commit())
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        self._closed = True
+        self._call.end()
+        return result
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise S3dlioError(
+                "the writer is closed: an earlier write failed", uri=self._call.uri, operation="PUT"
+            ) from self._failure
+        if self._closed:
+            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
+        self._check_process(self._pid, self._call.uri)
+
+    def _give_up(self, error: BaseException) -> None:
+        self._closed, self._failure = True, error
+        self._target.abort()
+        self._call.end(error)
+
+    def abort(self) -> None:
+        if self._closed:
+            return
+        if os.getpid() == self._pid:
+            self._give_up(TransferCancelledError("the writer was aborted"))
+            self._failure = None
+        else:
+            self._closed = True
+            self._target.abort()  # which leaves the parent's file
+
+    def __del__(self) -> None:
+        if self._closed:
+            return
+        forked = os.getpid() != self._pid
+        if self._call.store.observers and not forked:
+            finalize_elsewhere(self.abort)
+        else:
+            self.abort()  # nothing but the removal of a file
+        if not forked:
+            self._dropped(self._call.uri)
