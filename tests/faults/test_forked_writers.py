@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.request
+from pathlib import Path
 
 import pytest
 
 from s3dlio.errors import S3dlioError
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.stores.local.direct import DirectStore
+from s3dlio.stores.local.file import FileStore
+from s3dlio.stores.memory import MemoryStore
 from s3dlio.stores.writer import StoreWriter
+from s3dlio.types import PutOptions
 from tests.servers.moto_server import MotoServer
 from tests.wire.s3_harness import store_of
 
@@ -43,6 +50,19 @@ def test_a_child_that_drops_a_writer_does_not_abort_its_upload(moto_server: Moto
     assert bytes(store.get("k")) == b"a" * (2 * PART + 1) + b"b"
 
 
+@pytest.mark.parametrize("kind", ["file", "direct", "spooled"])
+def test_a_child_leaves_the_file_to_its_parent(kind: str, tmp_path: Path) -> None:
+    """It has the same descriptor: what it writes would be in the parent's file, at the parent's position."""
+    store: ObjectStore = MemoryStore() if kind == "spooled" else DirectStore() if kind == "direct" else FileStore()
+    key = f"{tmp_path}/k"
+    writer = SpooledWriter(store, key, PutOptions()) if kind == "spooled" else store.writer(key, part_size=1000)
+    writer.write(b"a" * 10_001)
+    assert in_child(store, writer) == 0
+    writer.write(b"b")
+    assert writer.close().size == 10_002
+    assert bytes(store.get(key)) == b"a" * 10_001 + b"b"
+
+
 _FORGOTTEN = """
 import sys
 from s3dlio.client import Client
@@ -59,4 +79,6 @@ def test_a_program_that_ends_without_close_leaves_no_parts(moto_server: MotoServ
     subprocess.run([sys.executable, "-c", _FORGOTTEN, moto_server.endpoint], check=True, timeout=60)
     seen = [(request.method, request.target.partition("?")[2].partition("=")[0]) for request in moto_server.requests()]
     assert seen[0] == ("POST", "uploads")
-    assert seen[-1] == ("DELETE", "uploadId")
+    assert ("DELETE", "uploadId") in seen
+    with urllib.request.urlopen(f"{moto_server.endpoint}/forgotten?uploads") as answer:
+        assert b"<Upload>" not in answer.read()

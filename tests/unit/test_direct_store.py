@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import logging
 import os
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +194,15 @@ def refusing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*args: Any, **kwargs: Any) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
+    def refusing(real: Callable[..., int]) -> Callable[..., int]:
+        def transfer(fd: int, *args: Any, **kwargs: Any) -> int:
+            return refuse() if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT else real(fd, *args, **kwargs)
+
+        return transfer
+
     if request.param == "io":
-        monkeypatch.setattr(direct, "pread_full", refuse)
-        monkeypatch.setattr(direct, "pwrite_full", refuse)
+        monkeypatch.setattr(direct, "pread_full", refusing(direct.pread_full))
+        monkeypatch.setattr(direct, "pwrite_full", refusing(direct.pwrite_full))
         return
     real = os.open
 
@@ -213,10 +220,18 @@ def test_the_fallback_is_announced_once(tmp_path: Path, caplog: pytest.LogCaptur
             store.put(f"{tmp_path}/file", DATA[:size])
             assert store.get(f"{tmp_path}/file") == DATA[:size]
             assert store.get_range(f"{tmp_path}/file", 5, 3) == DATA[5:8]
+            with store.writer(f"{tmp_path}/file") as writer:
+                writer.write(DATA[:size])
+            assert store.get(f"{tmp_path}/file") == DATA[:size]
     assert [record.message for record in caplog.records if "O_DIRECT" in record.message] == [
         f"no O_DIRECT on the file system of {tmp_path}: reading and writing through the page cache"
     ]
     assert os.listdir(tmp_path) == ["file"]
+
+
+def write_streaming(store: DirectStore, path: str) -> None:
+    with store.writer(path) as writer:
+        writer.write(b"new")
 
 
 @pytest.mark.usefixtures("refusing")
@@ -227,6 +242,7 @@ def test_the_fallback_can_be_forbidden(tmp_path: Path) -> None:
         lambda: store.get(f"{tmp_path}/file"),
         lambda: store.put(f"{tmp_path}/file", b"new"),
         lambda: store.put(f"{tmp_path}/file", b"new", options=PutOptions(durable=True)),
+        lambda: write_streaming(store, f"{tmp_path}/file"),
     ):
         with pytest.raises(errors.UnsupportedOperationError, match="O_DIRECT") as caught:
             act()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from s3dlio.config.sections import FileSettings
@@ -15,11 +17,13 @@ from s3dlio.memory.libc import O_DIRECT, DirectAlignment, direct_alignment, prea
 from s3dlio.memory.pool import ALIGNMENT, PAGE, default_pool
 from s3dlio.memory.sinks import MemorySink, Sink
 from s3dlio.memory.sources import Source
+from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.atomic import Replacement, check_regular
 from s3dlio.stores.local.file import FileStore, check_unchanged
 from s3dlio.stores.local.store import READ_FLAGS, etag_of, result_of
 from s3dlio.stores.local.writer import Output
+from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutResult
 
 _log = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ class DirectStore(FileStore):
 
     scheme: ClassVar[str] = "direct"
     storage_class: ClassVar[str] = "DIRECT_IO"
+    writer_buffer: ClassVar[int] = _STAGE
 
     def __init__(
         self, root: str = "", observers: Sequence[Observer] = (), *, settings: FileSettings | None = None
@@ -129,18 +134,12 @@ class DirectStore(FileStore):
     def _write(self, key: str, source: Source, options: PutOptions, beneath: int | None = None) -> PutResult:
         if source.size < self.settings.direct_min_size:
             return super()._write(key, source, options, beneath)
-        try:
-            target, out = self._output(key, options, _STAGE, beneath)
-            with target:
-                for stretch in source.stretches(_STAGE):
-                    out.write(stretch)
-                out.finish()
-                info = target.commit()
-        except OSError as exc:
-            if not self._may_fall_back(exc, key):
-                raise
-            return super()._write(key, source, options, beneath)
-        return result_of(info)
+        target, out = self._output(key, options, _STAGE, beneath)
+        with target:
+            for stretch in source.stretches(_STAGE):
+                out.write(stretch)
+            out.finish()
+            return result_of(target.commit())
 
     def _output(
         self, key: str, options: PutOptions, buffer_size: int, beneath: int | None = None
@@ -151,7 +150,14 @@ class DirectStore(FileStore):
             if not self._may_fall_back(exc, key):
                 raise
             return super()._output(key, options, buffer_size, beneath)
-        return target, _DirectOutput(target.fd, self._alignment(target.fd), max(buffer_size, ALIGNMENT))
+        may_fall_back = partial(self._may_fall_back, key=key)
+        return target, _DirectOutput(target.fd, self._alignment(target.fd), max(buffer_size, ALIGNMENT), may_fall_back)
+
+    def _writer(
+        self, key: str, options: PutOptions, parts: PartOptions, beneath: int | None = None
+    ) -> StoreWriter:
+        """What is written past the page cache is meant for the device: closing waits until all of it is there."""
+        return super()._writer(key, replace(options, durable=True), parts, beneath)
 
     # -- O_DIRECT, or not
 
@@ -182,11 +188,21 @@ class DirectStore(FileStore):
 
 
 class _DirectOutput:
-    """Appends to a file open with O_DIRECT: whole blocks as they come, the last one padded and then cut off."""
+    """Appends to a file open with O_DIRECT: whole blocks as they come, the last one padded and then cut off.
 
-    def __init__(self, fd: int, align: DirectAlignment, buffer_size: int) -> None:
+    Args:
+        fd: the file.
+        align: what its file system wants.
+        buffer_size: bytes that are gathered.
+        may_fall_back: whether an error is a refusal of O_DIRECT that may be answered by going on without it.
+    """
+
+    def __init__(
+        self, fd: int, align: DirectAlignment, buffer_size: int, may_fall_back: Callable[[OSError], bool]
+    ) -> None:
         self._fd = fd
         self._align = align
+        self._may_fall_back = may_fall_back
         self._stage_size = -(-buffer_size // align.offset) * align.offset
         self._stage: memoryview | None = None
         self._filled = 0
@@ -195,7 +211,7 @@ class _DirectOutput:
     def write(self, data: memoryview) -> None:
         if not self._filled and len(data) >= self._align.offset and address_of(data) % self._align.memory == 0:
             whole = len(data) - len(data) % self._align.offset
-            self._size += pwrite_full(self._fd, data[:whole], self._size, block=self._align.offset)
+            self._write(data[:whole])
             data = data[whole:]
         while data:
             if self._stage is None:
@@ -218,8 +234,17 @@ class _DirectOutput:
 
     def _flush(self, length: int) -> None:
         assert self._stage is not None
-        self._size += pwrite_full(self._fd, self._stage[:length], self._size, block=self._align.offset)
+        self._write(self._stage[:length])
         self._filled = 0
+
+    def _write(self, blocks: memoryview) -> None:
+        try:
+            self._size += pwrite_full(self._fd, blocks, self._size, block=self._align.offset)
+        except OSError as error:
+            if not self._may_fall_back(error):
+                raise
+            fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) & ~O_DIRECT)
+            self._size += pwrite_full(self._fd, blocks, self._size)
 
     def finish(self) -> int:
         size = self._size + self._filled
@@ -230,4 +255,5 @@ class _DirectOutput:
             self._flush(self._filled + padding)
         if padding:
             os.ftruncate(self._fd, size)
+        self._stage = None
         return size

@@ -40,7 +40,7 @@ class LocalWriter(StoreWriter):
         self._target: Replacement
         self._out: Output
         self._closed = True  # for __del__, should the next lines fail
-        self._failure: BaseException | None = None
+        self._why = ""  # it is closed; not the error itself, whose frames would keep it and its buffers
         self._pid = os.getpid()
         self._call = call
         self._result_of = result_of
@@ -85,16 +85,14 @@ class LocalWriter(StoreWriter):
         return result
 
     def _check_open(self) -> None:
-        if self._failure is not None:
-            raise S3dlioError(
-                "the writer is closed: an earlier write failed", uri=self._call.uri, operation="PUT"
-            ) from self._failure
         if self._closed:
-            raise S3dlioError("the writer is closed", uri=self._call.uri, operation="PUT")
+            raise S3dlioError(f"the writer is closed{self._why}", uri=self._call.uri, operation="PUT")
         self._check_process(self._pid, self._call.uri)
 
     def _give_up(self, error: BaseException) -> None:
-        self._closed, self._failure = True, error
+        self._closed = True
+        if not isinstance(error, TransferCancelledError):
+            self._why = f": an earlier write failed ({type(error).__name__}: {str(error)[:200]})"
         self._target.abort()
         self._call.end(error)
 
@@ -103,7 +101,6 @@ class LocalWriter(StoreWriter):
             return
         if os.getpid() == self._pid:
             self._give_up(TransferCancelledError("the writer was aborted"))
-            self._failure = None
         else:
             self._closed = True
             self._target.abort()  # which leaves the parent's file
