@@ -35,7 +35,7 @@ def uri_list(uris: Iterable[str | os.PathLike[str]]) -> list[str]:
     Raises:
         TypeError: a single URI, or an item that is none.
     """
-    if not isinstance(uris, list | tuple) and isinstance(uris, str | os.PathLike):
+    if type(uris) is not list and isinstance(uris, (str, os.PathLike)):
         raise TypeError("expected several URIs (a list), not a single one")
     return [uri if type(uri) is str else as_uri(uri) for uri in uris]
 
@@ -106,6 +106,7 @@ class Outcomes:
         session: Session,
         width: int,
         size: Callable[[A], int] | None = None,
+        done: Sequence[Any] = (),
     ) -> None:
         """Run a batch of stores that do not wait, without calls: an item costs less than a call that is made for it.
 
@@ -115,12 +116,16 @@ class Outcomes:
             session: whose threads help.
             width: how many items are in flight at most.
             size: how many bytes an item will copy, about.
+            done: what the first items gave, which are over already.
 
         Raises:
             BatchError, TransferCancelledError: as of :meth:`run`.
         """
-        bulky = size is not None and len(items) > 1 and size(items[0]) >= BULKY
-        begun = 0 if bulky else self._begin(do, items if len(items) <= _FEW else items[:_FEW])
+        begun = len(done)
+        self.results[:begun] = done
+        bulky = size is not None and begun < len(items) - 1 and size(items[begun]) >= BULKY
+        if not (begun or bulky):
+            begun = self._begin(do, items if len(items) <= _FEW else items[:_FEW])
         if begun < len(items):
             results = self.results
 
@@ -154,6 +159,12 @@ class Outcomes:
 
         run_processes(session, work, items, procs=procs, width=width, on_done=self.done, cancel=self.cancel)
         self._end()
+
+    def in_place(self) -> list[Any]:
+        """The results, and the errors in the places of those that there are none of."""
+        for index, error in self.errors.items():
+            self.results[index] = error
+        return self.results
 
     def _begin(self, do: Callable[[A], Any], items: Sequence[A]) -> int:
         """Do the first items, one after another, until that takes long; returns how many are over. Most batches of so
@@ -220,12 +231,11 @@ def targets(
         InvalidURIError: one of them is no URI, or names no object.
     """
     stores, keys = session.stores.find_all(uris)
-    kinds = set(stores)
-    if len(kinds) != 1:
+    if not stores or stores.count(stores[0]) != len(stores):
         for store, key in zip(stores, keys, strict=True):
             store.check_key(key, operation)
         return stores, keys, None
-    store = kinds.pop()
+    store = stores[0]
     store.check_keys(keys, operation)
     plain = not (store.is_cloud or store.waits) and isinstance(store, BlockingStore)
     return stores, keys, store if plain else None  # type: ignore[return-value]
@@ -243,8 +253,11 @@ def get_many(
     unique = each_once(uris)
     stores, keys, store = targets(session, unique, "GET")
     if store is not None:
+        small = [BytesView(data) for data in store.read_small(keys, _A_WHILE)]
+        if len(small) == len(unique):
+            return in_order(uris, unique, small)
         outcomes = Outcomes(unique, "GET", keep_going=keep_going)
-        outcomes.run_each(store.get, keys, session, width, store.size_hint)
+        outcomes.run_each(store.get, keys, session, width, store.size_hint, small)
     else:
         outcomes = reads = _Reads(unique, "GET", keep_going=keep_going)
 
@@ -253,7 +266,7 @@ def get_many(
             return stores[index].read_call(keys[index], sink)
 
         reads.run(stores, call, session, width)
-    return in_order(uris, unique, outcomes)
+    return in_order(uris, unique, outcomes.in_place())
 
 
 def each_once(uris: Sequence[str]) -> Sequence[str]:
@@ -262,11 +275,8 @@ def each_once(uris: Sequence[str]) -> Sequence[str]:
     return uris if len(once) == len(uris) else list(once)
 
 
-def in_order(uris: Sequence[str], unique: Sequence[str], outcomes: Outcomes) -> list[tuple[str, Any]]:
-    """Every URI with its result, or the error in its place; equal URIs, of which one was read, share it."""
-    results = outcomes.results
-    for index in outcomes.errors:
-        results[index] = outcomes.errors[index]
+def in_order(uris: Sequence[str], unique: Sequence[str], results: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Every URI with its result; equal URIs, of which one was read, share it."""
     if unique is uris:
         return list(zip(uris, results))  # noqa: B905
     by_uri = dict(zip(unique, results, strict=True))
@@ -277,8 +287,11 @@ def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[i
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
     stores, keys, store = targets(session, uris, "GET")
     if store is not None:
+        small = [len(data) for data in store.read_small(keys, _A_WHILE)]
+        if len(small) == len(uris):
+            return len(small), sum(small)
         outcomes = Outcomes(uris, "GET")
-        outcomes.run_each(store.drain, keys, session, width, store.size_hint)
+        outcomes.run_each(store.drain, keys, session, width, store.size_hint, small)
     else:
         outcomes = reads = _Sizes(uris, "GET")
 

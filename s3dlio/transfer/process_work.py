@@ -118,7 +118,7 @@ def get_many(
     check_all(session, unique, "GET")
     outcomes = many.Outcomes(unique, "GET", keep_going=keep_going)
     outcomes.run_processes(session, GetWork(), unique, procs, width)
-    return many.in_order(uris, unique, outcomes)
+    return many.in_order(uris, unique, outcomes.in_place())
 
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int, procs: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import s3dlio
 from s3dlio.client import Client
 from s3dlio.errors import BatchError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.local import file as file_module
@@ -153,7 +154,23 @@ def test_files_that_take_long_are_joined_by_others(
         return get(store, key)
 
     monkeypatch.setattr(FileStore, "get", meet)
+    monkeypatch.setattr(FileStore, "read_small", lambda store, keys, seconds: [])
     assert len(client.get_many(files(tmp_path, 4))) == 4
+
+
+def test_what_is_not_small_among_small_files_is_read_all_the_same(client: Client, tmp_path: Path) -> None:
+    uris = files(tmp_path, 5)
+    large = b"x" * (2 << 20)
+    Path(uris[3].removeprefix("file://")).write_bytes(large)
+    Path(uris[4].removeprefix("file://")).write_bytes(b"")
+    found = client.get_many([*uris, uris[0]])
+    assert [uri for uri, _ in found] == [*uris, uris[0]]
+    assert [len(data) for _, data in found] == [100, 100, 100, len(large), 0, 100]
+    assert found[3][1] == large
+    assert client.get_many_stats(uris) == (5, 300 + len(large))
+    with pytest.raises(s3dlio.BatchError) as failed:
+        client.get_many([uris[0], f"file://{tmp_path}/missing", uris[1]])
+    assert [failure.index for failure in failed.value.failures] == [1]
 
 
 def test_a_batch_that_is_to_stop_begins_nothing(client: Client, tmp_path: Path) -> None:

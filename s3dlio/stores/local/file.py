@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
+from time import perf_counter
 from typing import ClassVar
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
@@ -50,6 +52,21 @@ class FileStore(LocalStore):
             if data is not None:
                 return BytesView(data)
         return super().get(key, conditions=conditions)
+
+    def read_small(self, keys: Sequence[str], seconds: float) -> list[bytes]:
+        found: list[bytes] = []
+        if self.observers or self.settings.page_cache != "normal":
+            return found
+        clock, take = perf_counter, found.append
+        until = clock() + seconds
+        for key in keys:
+            data = _read_small(key)
+            if data is None:
+                return found
+            take(data)
+            if clock() > until:
+                return found
+        return found
 
     def drain(self, key: str) -> int:
         if not self.observers and self.settings.page_cache == "normal":
