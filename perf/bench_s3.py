@@ -114,6 +114,15 @@ def test_get_many_over_tls(benchmark: Any, nginx_tls: Client, size: int) -> None
     assert len(benchmark(nginx_tls.get_many, wanted, 32)) == len(wanted)
 
 
+@pytest.mark.benchmark(group="get one")
+def test_open_and_read(benchmark: Any, nginx: Client) -> None:
+    def read() -> int:
+        with nginx.open(uris(LARGE, 1)[0], "rb") as file:
+            return sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b""))
+
+    assert benchmark(read) == LARGE
+
+
 # -- writing
 
 
@@ -141,6 +150,19 @@ def test_put_generated(benchmark: Any, nginx: Client) -> None:
 @pytest.mark.benchmark(group="put one")
 def test_put_in_parts(benchmark: Any, moto: Client) -> None:
     benchmark.pedantic(moto.put_bytes, ("s3://bucket/parts", os.urandom(LARGE)), rounds=3)
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.benchmark(group="put one")
+def test_stream_writer(benchmark: Any, nginx: Client, compression: str) -> None:
+    pieces = [os.urandom(64 << 10)] * 100
+
+    def write() -> None:
+        with nginx.create_stream_writer("s3://bucket/put/stream", {"compression": compression}) as writer:
+            for piece in pieces:
+                writer.write(piece)
+
+    benchmark(write)
 
 
 # -- asking
