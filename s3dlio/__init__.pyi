@@ -11,7 +11,8 @@ from s3dlio import (
     hardware as hardware,
 )
 from s3dlio.aio import (
-    copy_async as copy_async, create_bucket_async as create_bucket_async, delete_async as delete_async,
+    copy_async as copy_async, create_bucket_async as create_bucket_async,
+    create_stream_writer_async as create_stream_writer_async, delete_async as delete_async,
     delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
     download_async as download_async, exists_async as exists_async, get_async as get_async,
     get_into_async as get_into_async, get_many_async as get_many_async,
@@ -166,6 +167,9 @@ from s3dlio.api_formats import (
 )
 from s3dlio.streams.reserved_buffer import (
     ReservedBuffer as ReservedBuffer,
+)
+from s3dlio.streams.async_writer import (
+    AsyncObjectWriter as AsyncObjectWriter,
 )
 from s3dlio.streams.writer import (
     ObjectWriter as ObjectWriter, PyObjectWriter as PyObjectWriter, WriterStats as WriterStats,

@@ -6,7 +6,7 @@ import builtins
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio import api
 from s3dlio.coroutines import coroutine_of, run
@@ -17,6 +17,10 @@ from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata, Payload, Put
 from s3dlio.uri import URI, in_bucket
 from s3dlio.verbs import awaited, batches
 from s3dlio.verbs.objects import put_options, verifies_puts
+
+if TYPE_CHECKING:
+    from s3dlio.streams.async_writer import AsyncObjectWriter
+    from s3dlio.verbs.writers import Options
 
 _URIS_AT_ONCE = 1000
 
@@ -151,6 +155,13 @@ async def put_many_async(
     """Write many objects, see ``put_many``; ``borrow`` as of :func:`put_bytes_async`."""
     pairs = builtins.list(items) if borrow else [(uri, bytes(as_memory(data))) for uri, data in items]
     await run(lambda: api.put_many(pairs, max_in_flight), to_its_end=borrow)
+
+
+async def create_stream_writer_async(uri: URI, options: Options = None) -> AsyncObjectWriter:
+    """Open a streaming writer whose calls are awaited. See ``create_stream_writer``."""
+    from s3dlio.streams.async_writer import AsyncObjectWriter
+
+    return AsyncObjectWriter(await run(lambda: api.create_stream_writer(uri, options)))
 
 
 iter_many_async = api.function_of(batches.iter_many_async, __name__)

@@ -135,6 +135,10 @@ class ObjectWriter:
             let_go(error)  # the caller's buffer is free, also while the error is kept
             raise
 
+    def collects(self, data: object) -> bool:
+        """Whether :meth:`write` would only keep a copy of ``data``, so that it takes no time."""
+        return isinstance(data, bytes | bytearray) and self._filled + len(data) < self._buffer_size
+
     def write_chunk(self, data: Payload) -> None:
         """As :meth:`write`, and returns nothing."""
         self.write(data)

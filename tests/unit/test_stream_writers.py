@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import itertools
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,75 @@ def test_pickles_go_straight_into_an_object() -> None:
     loaded = pickle.loads(s3dlio.get("memory://pickles/k"))
     assert loaded["step"] == 7
     assert (loaded["weights"] == value["weights"]).all()
+
+
+def test_an_interruption_ends_the_writer_at_once() -> None:
+    class Interrupted(Target):
+        def write_owned(self, data: Payload) -> int:
+            raise KeyboardInterrupt
+
+    target = Interrupted()
+    writer = writer_to(target)
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(bytes(MIB))
+    assert target.aborted == 1
+    with pytest.raises(S3dlioError, match="failed earlier"):
+        writer.finalize()
+
+
+# -- awaited
+
+
+def test_awaited_writes_of_several_tasks_are_done_one_by_one() -> None:
+    async def write() -> s3dlio.AsyncObjectWriter:
+        async with await s3dlio.create_stream_writer_async("memory://awaited/k", {"compression": "zstd"}) as writer:
+            await asyncio.gather(*(writer.write(bytes([number]) * 300_000) for number in range(30)))
+            await writer.write(b"small")
+            await writer.flush()
+        return writer
+
+    writer = asyncio.run(write())
+    content = unpacked(bytes(s3dlio.get(writer.uri)))
+    assert content == b"".join(bytes([number]) * 300_000 for number in range(30)) + b"small"
+    assert writer.stats() == (writer.bytes_written(), writer.compressed_bytes())
+    assert writer.checksum() == f"crc32c:{crc32c(content):08x}"
+    assert repr(writer) == "<AsyncObjectWriter 'memory://awaited/k.zst': 9000005 bytes, finalized>"
+
+
+def test_an_awaited_writer_that_fails_in_its_block_leaves_nothing() -> None:
+    async def fail() -> None:
+        async with await s3dlio.create_stream_writer_async("memory://awaited/failed") as writer:
+            await writer.write(bytes(3 * MIB))
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        asyncio.run(fail())
+    assert not s3dlio.exists("memory://awaited/failed")
+
+
+def test_a_cancelled_write_aborts_the_writer_and_leaves_the_buffer() -> None:
+    arrived, answer = threading.Event(), threading.Event()
+
+    class Slow(Target):
+        def write_owned(self, data: Payload) -> int:
+            arrived.set()
+            assert answer.wait(30)
+            return super().write_owned(data)
+
+    async def cancel() -> None:
+        target, buffer = Slow(), bytearray(3 * MIB)
+        writer = s3dlio.AsyncObjectWriter(writer_to(target))
+        task = asyncio.create_task(writer.write(buffer))
+        await asyncio.to_thread(arrived.wait, 30)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()  # the buffer is in use
+        answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        buffer.append(0)
+        assert target.aborted == 1
+        assert writer.closed
+        await writer.abort()
+
+    asyncio.run(cancel())
