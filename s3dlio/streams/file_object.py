@@ -90,6 +90,8 @@ def _text(kind: type[io.TextIOWrapper], buffered: Any, layers: Layers) -> io.Tex
     encoding = layers.encoding or "utf-8"
     try:
         return kind(buffered, encoding, layers.errors, layers.newline, line_buffering=layers.buffering == 1)
-    except BaseException:
+    except BaseException as error:
         getattr(buffered, "abort", buffered.close)()
+        if isinstance(error, (LookupError, ValueError)):  # an unknown encoding, or newline
+            raise ConfigError(str(error), uri=buffered.name) from error
         raise

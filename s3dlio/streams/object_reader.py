@@ -6,7 +6,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
-from s3dlio.errors import RangeNotSatisfiableError
+from s3dlio.errors import ConfigError, RangeNotSatisfiableError
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.stores.checks import MAX_OFFSET, writable_memory
 from s3dlio.streams.one_version import OneVersion
@@ -52,7 +52,7 @@ class ObjectReader(io.RawIOBase):
         self._check_open()
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._version.size}.get(whence)
         if base is None:
-            raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+            raise ConfigError(f"invalid whence ({whence}, should be 0, 1 or 2)", uri=self.name)
         if not 0 <= base + offset < MAX_OFFSET:
             raise RangeNotSatisfiableError(f"cannot seek to {base + offset}", uri=self.name, operation="GET_RANGE")
         self._position = base + offset

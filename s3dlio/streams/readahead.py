@@ -17,8 +17,11 @@ from s3dlio.types import ObjectMetadata
 _LEAST, _MOST = 256 << 10, 8 << 20
 #: Bytes that are read ahead, at first and after a long run; the memory that it takes.
 _WINDOW, _WIDEST = 1 << 20, 64 << 20
+#: Bytes at the end of an object that are read as one.
+_TAIL = 256 << 10
 #: A reader that leaves out so many bytes (padding, a header that it knows) still reads on.
 _GAP = 256 << 10
+_NOWHERE = -1 - _GAP
 #: Pieces of this size or more are copied without the interpreter's lock, which lanes need to receive.
 _UNLOCKED = 64 << 10
 
@@ -39,7 +42,8 @@ class _Block:
 
 
 class Readahead:
-    """Reads any stretch of an object; from the second read in a row on, it reads ahead of them.
+    """Reads any stretch of an object; from the second read in a row on, it reads ahead of them. Its beginning and its
+    end, where formats have their tables, are kept once they have been read.
 
     For one thread at a time.
 
@@ -49,10 +53,9 @@ class Readahead:
 
     def __init__(self, version: OneVersion) -> None:
         self._version = version
-        self._blocks: deque[_Block] = deque()  # one beside the other
-        if version.first:
-            self._blocks.append(_Block(0, version.first, None))
-        self._next = -1  # where a reader would read on
+        self._ends = [_Block(0, version.first, None)] if version.first else []
+        self._blocks: deque[_Block] = deque()  # what is read ahead, in order
+        self._next = _NOWHERE  # where a reader would read on
         self._run = 0  # bytes that were read in a row
         self._pid = os.getpid()
 
@@ -65,8 +68,11 @@ class Readahead:
         try:
             self._settle(offset)
             end = offset + len(view)
-            if self._version.reads_ahead and self._reads_on(offset, len(view)):
-                self._read_ahead(end)
+            if self._version.reads_ahead:
+                if self._reads_on(offset, len(view)):
+                    self._read_ahead(end)
+                elif offset >= self._version.size - _TAIL and self._at(offset) is None:
+                    self._read_tail()
             done = self._take(offset, view)
             if done < len(view):
                 self._version.read_into(offset + done, view[done:])
@@ -76,12 +82,12 @@ class Readahead:
         self._next = end
 
     def _settle(self, offset: int) -> None:
-        """Drop what lies before ``offset``; everything, where that is elsewhere."""
+        """Drop what was read ahead and lies before ``offset``; everything, where that is elsewhere."""
         if os.getpid() != self._pid:  # what is on its way is the parent's
             self._blocks.clear()
             self._pid = os.getpid()
         blocks = self._blocks
-        if blocks and not blocks[0].start <= offset <= blocks[-1].end:
+        if blocks and not (blocks[0].start <= offset <= blocks[-1].end or 0 <= offset - self._next <= _GAP):
             self.drop()
         while blocks and blocks[0].end <= offset:
             _give_up(blocks.popleft())
@@ -101,27 +107,38 @@ class Readahead:
         if on_lane():  # what is waited for there must not be left to lanes
             return
         window = max(_WINDOW, min(_WIDEST, 2 * self._run))
-        step = max(_LEAST, min(_MOST, window // 4))
+        step = max(_LEAST, min(_MOST, window // 4) & -_LEAST)
         until = min(start + window, self._version.size)
-        if self._blocks:
-            start = max(start, self._blocks[-1].end)
+        for block in (*self._ends, *self._blocks):
+            if block.start <= start:
+                start = max(start, block.end)
         while until - start >= step or start < until == self._version.size:
             data = default_pool().lease(min(step, until - start))
             self._blocks.append(_Block(start, data, self._version.start(start, data)))
             start += len(data)
 
+    def _read_tail(self) -> None:
+        """Have the last bytes at hand: who looks for a table at the end comes several times."""
+        start = max(0, self._version.size - _TAIL)
+        block = _Block(start, default_pool().lease(self._version.size - start), None)
+        self._version.read_into(start, block.data)
+        self._ends.append(block)
+
+    def _at(self, position: int) -> _Block | None:
+        """The block that has the byte at ``position``, or will have it."""
+        for block in (*self._ends, *self._blocks):
+            if block.start <= position < block.end:
+                return block
+        return None
+
     def _take(self, offset: int, view: memoryview) -> int:
-        """Copy what was read ahead, from the beginning of ``view`` on; how many bytes that was."""
+        """Copy what is at hand, from the beginning of ``view`` on; how many bytes that was."""
         done = 0
-        for block in list(self._blocks):
-            at = offset + done - block.start
-            if at < 0 or done == len(view):
-                break
-            if at >= len(block.data):
-                continue
+        while done < len(view) and (block := self._at(offset + done)) is not None:
             if block.coming is not None:
                 self._version.finish(block.coming)
                 block.coming = None
+            at = offset + done - block.start
             piece = block.data[at : at + len(view) - done]
             _copy(view[done : done + len(piece)], piece)
             done += len(piece)
@@ -131,7 +148,7 @@ class Readahead:
         """Give up what is read ahead."""
         while self._blocks:
             _give_up(self._blocks.popleft())
-        self._next = -1
+        self._next = _NOWHERE
 
 
 def _give_up(block: _Block) -> None:
