@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.metadata import Metadata
 from s3dlio.errors import CorruptDataError, IntegrityError
 from s3dlio.memory.crc32c import crc32c, format_crc32c
 
-NAME = ".metadata"
+_NAME = ".metadata"
 _MARK = b"s3dlio "
 _TRAILER = len(_MARK) + len(format_crc32c(0))
 
@@ -35,6 +35,11 @@ _MADE_OF = {
     "pathlib": {"Path", "PosixPath", "PurePath", "PurePosixPath"},
     "builtins": {"complex", "frozenset", "set", "slice"},
 }  # fmt: skip
+
+
+def name_of(rank: int | None = None) -> str:
+    """The name of the file; with ``rank`` that of a rank which saves for itself."""
+    return _NAME if rank is None else f"__{rank}{_NAME}"
 
 
 def dump(metadata: Metadata) -> bytes:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 
-from s3dlio.engine.session import Session
 from s3dlio.errors import CorruptDataError, S3dlioError
-from s3dlio.stores.base import ObjectStore
 from s3dlio.uri import as_uri, parse
 
 SUFFIX = ".distcp"
@@ -32,11 +30,6 @@ def is_place(checkpoint_id: str | os.PathLike[str]) -> bool:
     except (S3dlioError, TypeError):
         return False
     return True
-
-
-def find(session: Session, place: str, name: str) -> tuple[ObjectStore, str]:
-    """The store and the key of a file of a checkpoint."""
-    return session.store_for(f"{place}/{name}")
 
 
 def check_name(name: object, uri: str) -> str:

@@ -12,12 +12,12 @@ from torch.distributed.checkpoint.storage import StorageReader
 from torch.futures import Future
 
 from s3dlio.api import default_client
+from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.dcp import metadata as metadata_file
 from s3dlio.checkpoint.dcp.loading import Item
-from s3dlio.checkpoint.dcp.place import check_name, find, is_place, place_of
+from s3dlio.checkpoint.dcp.place import check_name, is_place, place_of
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, CorruptDataError, IntegrityError, ObjectNotFoundError
-from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.range_reads import read_ranges
 
 #: Bytes of memory that a load takes for a while, at most: of what cannot be read straight into its tensor.
@@ -71,13 +71,13 @@ class S3dlioStorageReader(StorageReader):
             CorruptDataError, IntegrityError: it is damaged, or nothing that torch would load.
         """
         rank = kwargs.get("rank")
-        store, key = self._find(metadata_file.NAME if rank is None else f"__{rank}{metadata_file.NAME}")
+        name, base = metadata_file.name_of(rank), self._base
         try:
-            data = store.get(key)
+            data, _ = base.read(name)
         except ObjectNotFoundError as error:
             error.hint = "no checkpoint is here: .metadata is written last, so a save that did not end has none"
             raise
-        found = metadata_file.load(data, store.uri(key))
+        found = metadata_file.load(data, base.uri(name))
         found.storage_meta = getattr(found, "storage_meta", None) or StorageMeta()
         found.storage_meta.load_id = self._load_id
         return found
@@ -109,10 +109,11 @@ class S3dlioStorageReader(StorageReader):
         """
         found = [(self._info_of(item), item) for item in plan.items]
         found.sort(key=lambda each: (each[0].relative_path, each[0].offset))
+        base = self._base
         wave: list[Item] = []
         held = 0
         for info, read_item in found:
-            item = Item(read_item, info, *self._find(info.relative_path))
+            item = Item(read_item, info, base.store, base.key(info.relative_path))
             item.resolve(planner)
             if wave and held + item.awhile > _AWHILE:
                 self._read(wave, planner)
@@ -140,8 +141,9 @@ class S3dlioStorageReader(StorageReader):
     def _session(self) -> Session:
         return self._client or default_client()
 
-    def _find(self, name: str) -> tuple[ObjectStore, str]:
-        return find(self._session, self._place, name)
+    @property
+    def _base(self) -> Base:
+        return Base(self._session, self._place)
 
     def _read(self, wave: Sequence[Item], planner: LoadPlanner) -> None:
         reads = [read for item in wave for read in item.reads(self._verify)]

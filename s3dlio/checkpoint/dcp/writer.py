@@ -18,13 +18,14 @@ from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
 from torch.futures import Future
 
 from s3dlio.api import default_client
+from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.dcp import metadata as metadata_file
 from s3dlio.checkpoint.dcp.items import BlockSums, Note, around, has_plain_memory, pieces
-from s3dlio.checkpoint.dcp.place import SUFFIX, find, is_place, place_of
+from s3dlio.checkpoint.dcp.place import SUFFIX, check_name, is_place, place_of
 from s3dlio.checkpoint.dcp.staging import ReusedStager
 from s3dlio.engine.session import Session
-from s3dlio.errors import AlreadyExistsError, IntegrityError, S3dlioError
-from s3dlio.stores.base import ObjectStore
+from s3dlio.errors import AlreadyExistsError, IntegrityError, S3dlioError, UnsupportedOperationError
+from s3dlio.stores.local.store import LocalStore
 from s3dlio.stores.writer import StoreWriter
 from s3dlio.transfer import many
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
@@ -127,14 +128,14 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         if self._rank is None and not self._coordinator:
             return plan
         self._attempt = os.urandom(8).hex()  # a writer may save twice without a reset
-        store, key = self._find(self._metadata_name)
+        base, name = self._base, metadata_file.name_of(self._rank)
         try:
-            self._replaced = store.head(key)
+            self._replaced = base.head(name)
         except FileNotFoundError:
             self._replaced = None
         if self._replaced is not None and not self._overwrite:
             raise AlreadyExistsError(
-                "a checkpoint is there already; nothing was written", uri=store.uri(key), operation="PUT",
+                "a checkpoint is there already; nothing was written", uri=base.uri(name), operation="PUT",
                 hint="save under another name, or with overwrite=True",
             )  # fmt: skip
         return plan if self._rank is None else replace(plan, storage_data=self._named(self._rank))
@@ -165,12 +166,10 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         metadata.storage_data = {result.index: result.storage_data for of_rank in results for result in of_rank}
         metadata.version = CURRENT_DCP_VERSION
         metadata.storage_meta = self.storage_meta()
-        self._check_objects(metadata.storage_data.values())
+        new = self._check_objects(metadata.storage_data.values())
         old = self._old_names()
-        store, key = self._find(self._metadata_name)
-        options = PutOptions(durable=self._durable, conditions=self._conditions(store))
-        store.put(key, metadata_file.dump(metadata), options=options)
-        self._remove(old - {info.relative_path for info in metadata.storage_data.values()})
+        self._publish(metadata_file.dump(metadata))
+        self._remove(old - new)
 
     @property
     def checkpoint_id(self) -> str:
@@ -193,29 +192,27 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         return self._client or default_client()
 
     @property
-    def _metadata_name(self) -> str:
-        return metadata_file.NAME if self._rank is None else f"__{self._rank}{metadata_file.NAME}"
-
-    def _find(self, name: str) -> tuple[ObjectStore, str]:
-        return find(self._session, self._place, name)
+    def _base(self) -> Base:
+        return Base(self._session, self._place)
 
     def _named(self, rank: int) -> _StoragePrefix:
         return _StoragePrefix(f"{self._prefix(rank)}0.{self._attempt}")
 
     def _write(self, plan: SavePlan, planner: SavePlanner) -> list[WriteResult]:
         name = plan.storage_data.prefix + SUFFIX
-        store, key = self._find(name)
+        base = self._base
         items = sorted(plan.items, key=lambda item: item.type is not WriteItemType.BYTE_IO)
         options = PutOptions(durable=self._durable)
-        writer = store.writer(
-            key, options=options, part_size=self._part_size, expected_size=sum(map(_size_about, items)),  # type: ignore[arg-type]
+        writer = base.store.writer(
+            base.key(name), options=options, part_size=self._part_size, expected_size=sum(map(_size_about, items)),  # type: ignore[arg-type]
             max_in_flight=self._max_in_flight,
         )  # fmt: skip
         with writer:
             to = _Items(writer, name)
             return [to.add(item, planner.resolve_data(item)) for item in items] + to.end()
 
-    def _check_objects(self, infos: Iterable[Any]) -> None:
+    def _check_objects(self, infos: Iterable[Any]) -> set[str]:
+        """Look at all objects, and return their names."""
         sizes: dict[str, int] = {}
         for info in infos:
             sizes[info.relative_path] = max(sizes.get(info.relative_path, 0), info.offset + info.length)
@@ -226,37 +223,45 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
                     f"the object has {found.size} bytes, {size} were written; the checkpoint is not there",
                     uri=uri, operation="HEAD", hint="save again, and have the storage checked",
                 )  # fmt: skip
+        return set(sizes)
 
-    def _conditions(self, store: ObjectStore) -> Conditions:
-        """Only if ``.metadata`` is still what it was when the save began."""
-        old = self._replaced
-        if old is None:
-            return Conditions(if_none_match="*")
-        if store.scheme == "gs" and old.version_id is not None:
-            return Conditions(generation=int(old.version_id))
-        return Conditions(if_match=old.etag) if store.is_cloud else Conditions()
+    def _publish(self, data: bytes) -> None:
+        """Write ``.metadata``, if it is still what it was when the save began, as far as the store can tell."""
+        base, name, old = self._base, metadata_file.name_of(self._rank), self._replaced
+        conditions = Conditions(if_none_match="*")
+        if old is not None:  # files cannot be replaced under a condition, but in one step
+            conditions = Conditions(if_match=None if isinstance(base.store, LocalStore) else old.etag)
+        try:
+            base.write(name, data, PutOptions(durable=self._durable, conditions=conditions))
+        except UnsupportedOperationError:
+            log.info("%s: the store knows no such condition", base.uri(name))
+            if old is None and base.exists(name):
+                raise AlreadyExistsError(
+                    "somebody else saved this checkpoint meanwhile", uri=base.uri(name), operation="PUT"
+                ) from None
+            base.write(name, data, PutOptions(durable=self._durable))
+        if self._durable:
+            base.sync_above([name])
 
     def _old_names(self) -> set[str]:
         """The objects of the checkpoint that is replaced."""
         if self._replaced is None:
             return set()
-        store, key = self._find(self._metadata_name)
+        base, name = self._base, metadata_file.name_of(self._rank)
         try:
-            old = metadata_file.load(store.get(key), store.uri(key))
+            old = metadata_file.load(base.read(name)[0], base.uri(name))
         except S3dlioError as error:
-            log.warning("%s: the objects of the checkpoint that was replaced stay: %s", store.uri(key), error)
+            log.warning("%s: the objects of the checkpoint that is replaced stay: %s", base.uri(name), error)
             return set()
         return {info.relative_path for info in (old.storage_data or {}).values()}
 
     def _remove(self, names: set[str]) -> None:
+        base = self._base
         for name in names:
-            if not name.endswith(SUFFIX) or ".." in name.split("/"):
-                continue
-            store, key = self._find(name)
             try:
-                store.delete(key)
+                base.delete(check_name(name, base.uri()))
             except S3dlioError as error:
-                log.warning("%s: an object of the checkpoint that was replaced stays: %s", store.uri(key), error)
+                log.warning("%s: an object of the checkpoint that was replaced stays: %s", base.uri(name), error)
 
 
 def _size_about(item: WriteItem) -> int:
