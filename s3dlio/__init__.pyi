@@ -72,6 +72,12 @@ from s3dlio.checkpoint.safetensors_writer import (
 from s3dlio.checkpoint.tensor_parts import (
     TensorPart as TensorPart,
 )
+from s3dlio.checkpoint.tree_loader import (
+    load_tree as load_tree, tree_metadata as tree_metadata,
+)
+from s3dlio.checkpoint.trees import (
+    save_tree as save_tree,
+)
 from s3dlio.client import (
     Client as Client,
 )

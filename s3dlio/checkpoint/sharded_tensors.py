@@ -85,7 +85,7 @@ class StoredTensor(NamedTuple):
             common = overlap(region, part.region)
             if common is None:
                 continue
-            place = target[_byte_slices(within(common, region), itemsize)]
+            place = target[byte_slices(within(common, region), itemsize)]
             inner = within(common, part.region)
             for offset, length, memory, land in stretches(part.info.shape, itemsize, inner, place):
                 file = part.file
@@ -104,7 +104,7 @@ class StoredTensor(NamedTuple):
         yield from self.reads(everything(self.shape), as_bytes(memory, self.shape))
 
 
-def _byte_slices(region: Region, itemsize: int) -> tuple[slice, ...]:
+def byte_slices(region: Region, itemsize: int) -> tuple[slice, ...]:
     """A region as an index into an array of bytes."""
     return (
         *(slice(begin, end) for begin, end in region[:-1]),
