@@ -46,7 +46,9 @@ from s3dlio.api import (
 from s3dlio.checkpoint.legacy import (
     PyCheckpointInfo as PyCheckpointInfo, PyCheckpointReader as PyCheckpointReader,
     PyCheckpointStore as PyCheckpointStore, PyCheckpointStream as PyCheckpointStream,
-    PyCheckpointWriter as PyCheckpointWriter, finalize_distributed_checkpoint as finalize_distributed_checkpoint,
+    PyCheckpointWriter as PyCheckpointWriter, create_checkpoint_reader as create_checkpoint_reader,
+    create_checkpoint_writer as create_checkpoint_writer,
+    finalize_distributed_checkpoint as finalize_distributed_checkpoint,
     load_checkpoint as load_checkpoint, load_checkpoint_with_validation as load_checkpoint_with_validation,
     load_checkpoint_with_validation_view as load_checkpoint_with_validation_view, save_checkpoint as save_checkpoint,
     save_distributed_shard as save_distributed_shard,
@@ -82,7 +84,8 @@ from s3dlio.client import (
     Client as Client,
 )
 from s3dlio.compat.arrays import (
-    load_numpy_array as load_numpy_array, save_numpy_array as save_numpy_array,
+    load_array as load_array, load_numpy_array as load_numpy_array, save_array as save_array,
+    save_numpy_array as save_numpy_array,
 )
 from s3dlio.compat.configs import (
     AzureConfig as AzureConfig, FileSystemConfig as FileSystemConfig, GcsConfig as GcsConfig,

@@ -52,12 +52,23 @@ class Base:
         Raises:
             ConfigError: the name leads elsewhere, or the base itself uses it.
         """
+        return Base(self.session, f"{self._text}/{self._checked(name)}")
+
+    def array_key(self, name: str) -> str:
+        """The key of an array that is kept beside the checkpoints.
+
+        Raises:
+            ConfigError: as of :meth:`child`.
+        """
+        return self._checked(name) + ("" if name.endswith(".npy") else ".npy")
+
+    def _checked(self, name: str) -> str:
         parts = name.split("/") if isinstance(name, str) else []
         if not parts or any(part in ("", ".", "..") or not part.isprintable() for part in parts):
             raise ConfigError(f"{name!r} cannot be the name of a checkpoint", uri=self.uri())
         if parts[0] in RESERVED:
             raise ConfigError(f"the name {parts[0]!r} is one that the layout of checkpoints uses", uri=self.uri())
-        return Base(self.session, f"{self._text}/{name}")
+        return name
 
     def read(self, name: str) -> tuple[BytesView, ObjectMetadata]:
         """An object and what the store tells of it."""

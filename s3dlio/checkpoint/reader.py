@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.checkpoint import commit
 from s3dlio.checkpoint.arguments import checked_number
@@ -12,9 +12,13 @@ from s3dlio.checkpoint.layout import MANIFESTS, Name, named_by
 from s3dlio.checkpoint.manifest import COMPLETE, Manifest, manifest_from, manifest_of
 from s3dlio.checkpoint.shards import as_saved, iter_shard, read_shard
 from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
+from s3dlio.formats import read_npy_bytes
 from s3dlio.memory.view import BytesView
 from s3dlio.records import Record
 from s3dlio.verbs import batches
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class CheckpointInfo(Record):
@@ -203,6 +207,16 @@ class CheckpointReader:
         nothing.
         """
         return iter_shard(self._base, as_manifest(manifest, self._base).shard(rank))
+
+    def load_array(self, name: str) -> npt.NDArray[Any]:
+        """The array that ``CheckpointWriter.save_array`` stored under this name.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+            CorruptDataError: it is damaged.
+        """
+        data, _ = self._base.read(self._base.array_key(name))
+        return read_npy_bytes(data)
 
 
 def as_manifest(manifest: Manifest | Mapping[str, Any], base: Base) -> Manifest:

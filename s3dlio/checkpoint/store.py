@@ -66,12 +66,22 @@ class CheckpointStore:
             session = Client(session.settings, multipart={"threshold": threshold})
         self._base = Base(session, uri)
 
+    @property
+    def base(self) -> Base:
+        """Where the checkpoints lie."""
+        return self._base
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base!r}, strategy={self.strategy!r})"
 
     @classmethod
     def open(cls, uri: URI, **options: Any) -> Self:
         """The same as the class itself: the arguments are its."""
+        return cls(uri, **options)
+
+    @classmethod
+    def open_auto_config(cls, uri: URI, **options: Any) -> Self:
+        """The same as the class itself: sizes and numbers of requests are always chosen by what is saved."""
         return cls(uri, **options)
 
     # -- saving

@@ -21,7 +21,8 @@ from s3dlio.checkpoint.layout import (
 from s3dlio.checkpoint.manifest import ShardMeta, checked_user_meta, shard_of
 from s3dlio.checkpoint.shards import ShardStream, described, looked_at, write_shard
 from s3dlio.errors import AlreadyExistsError, ConfigError
-from s3dlio.types import Payload
+from s3dlio.formats import build_npy
+from s3dlio.types import Payload, PutOptions
 from s3dlio.verbs import batches
 
 _SECONDS = 3600  # of names that may be taken
@@ -126,6 +127,13 @@ class CheckpointWriter:
             store_shards=lambda: seen(self._base, shards),
         )  # fmt: skip
         return commit.commit(attempt)
+
+    def save_array(self, name: str, array: Any) -> str:
+        """Store an array as an NPY object under a name, apart from checkpoints, in the place of an earlier one;
+        ``CheckpointReader.load_array`` reads it. Returns its URI."""
+        key = self._base.array_key(name)
+        self._base.write(key, build_npy(array), PutOptions(durable=True))
+        return self._base.uri(key)
 
     def _key(self, name: Name) -> str:
         return shard_key(self._strategy, name, self.rank, compressed=self._level is not None)

@@ -98,3 +98,8 @@ def _plain(data: BytesView, uri: str) -> BytesView:
 
 def _checksum(data: BytesView) -> str:
     return f"crc32c:{crc32c(data.memoryview()):08x}"
+
+
+#: Under the names of older documents.
+save_array = save_numpy_array
+load_array = load_numpy_array

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 #: The feature -> the names that belong to it.
 NOT_YET = {
-    "checkpoints": """
-        create_checkpoint_reader create_checkpoint_writer save_array
-    """,
     "data sets and loaders": """
         JaxIterable LoaderOptions ObjectStoreIterableDataset ObjectStoreMapDataset ParquetStreamIter PyAsyncDataLoader
         PyAsyncDataLoaderIter PyBytesAsyncDataLoader PyBytesAsyncDataLoaderIter PyBytesDataLoaderSyncIter PyDataset
