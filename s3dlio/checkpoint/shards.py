@@ -36,6 +36,7 @@ from s3dlio.types import NO_CONDITIONS, Payload
 log = logging.getLogger("s3dlio.checkpoint")
 
 _BUFFER = 4 << 20  # bytes of a stream that are collected before they go on
+_FRAME_HEAD = 5  # bytes: the magic number and the descriptor of a frame
 _CHUNK = 4 << 20  # bytes that are decompressed at once
 
 
@@ -252,10 +253,10 @@ def _pieces(reader: ObjectReader) -> Iterator[BytesView]:
 
 
 def _decompressed_pieces(reader: ObjectReader, uri: str) -> Iterator[BytesView]:
+    stored = io.BufferedReader(reader, _CHUNK)
+    _check_frame(stored.peek(_FRAME_HEAD), uri)
     try:
-        stream = zstandard.ZstdDecompressor().stream_reader(
-            io.BufferedReader(reader, _CHUNK), read_across_frames=True, closefd=False
-        )
+        stream = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True, closefd=False)
         while piece := stream.read(_CHUNK):
             yield BytesView(piece)
     except zstandard.ZstdError as error:
@@ -270,6 +271,12 @@ def check_shard(base: Base, shard: ShardMeta) -> None:
     """
     for _ in iter_shard(base, shard):
         pass
+
+
+def _check_frame(head: BytesView | bytes, uri: str) -> None:
+    """Refuse the one bit that no writer sets and all decoders pass over (RFC 8878, 3.1.1.1.1.3)."""
+    if len(head) >= _FRAME_HEAD and head[_FRAME_HEAD - 1] & 0x10:
+        raise _damaged(ValueError("the unused bit of its frame is set"), uri)
 
 
 def _check_size(found: int, shard: ShardMeta, uri: str) -> None:
@@ -306,6 +313,7 @@ def decompressed(data: BytesView, uri: str) -> BytesView:
         CorruptDataError: that is damaged.
         OutOfMemoryError: it would become more than there is memory for.
     """
+    _check_frame(data[:_FRAME_HEAD], uri)
     limit = available_memory()
     out = bytearray()
     try:
