@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ import zstandard
 from s3dlio.checkpoint.base import NEW, Base
 from s3dlio.checkpoint.layout import COMPRESSED, Name
 from s3dlio.checkpoint.manifest import ShardMeta
+from s3dlio.checkpoint.seal import SIZE as SEAL
+from s3dlio.checkpoint.seal import SealCheck, SealedWriter, check_seal
 from s3dlio.errors import (
     ConfigError,
     CorruptDataError,
@@ -27,16 +28,16 @@ from s3dlio.memory.crc32c import crc32c, format_crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import as_memory
 from s3dlio.memory.view import BytesView
+from s3dlio.streams.compression import ZstdStream
 from s3dlio.streams.object_reader import ObjectReader
 from s3dlio.streams.one_version import open_version
-from s3dlio.streams.writer import ObjectWriter, open_writer
-from s3dlio.streams.writer_options import LEVELS, WriterOptions
+from s3dlio.streams.writer import ObjectWriter
+from s3dlio.streams.writer_options import LEVELS
 from s3dlio.types import NO_CONDITIONS, Payload
 
 log = logging.getLogger("s3dlio.checkpoint")
 
 _BUFFER = 4 << 20  # bytes of a stream that are collected before they go on
-_FRAME_HEAD = 5  # bytes: the magic number and the descriptor of a frame
 _CHUNK = 4 << 20  # bytes that are decompressed at once
 
 
@@ -83,10 +84,11 @@ def shard_writer(base: Base, key: str, level: int | None, *, size: int | None = 
         level: of zstd; None: stored as it comes.
         size: how many bytes will come, if that is known.
     """
-    options = WriterOptions(expected_size=size, buffer_size=_BUFFER, put_options=NEW)
-    if level is not None:
-        options.with_compression("zstd", level)
-    return open_writer(base.store, base.key(key), options)
+    target = base.store.writer(base.key(key), options=NEW, expected_size=size if level is None else None)
+    zstd = None if level is None else ZstdStream(level, size)
+    return ObjectWriter(
+        target if zstd is None else SealedWriter(target), base.uri(key), zstd=zstd, buffer_size=_BUFFER
+    )
 
 
 def finished(base: Base, key: str, rank: int, writer: ObjectWriter) -> ShardMeta:
@@ -97,9 +99,10 @@ def finished(base: Base, key: str, rank: int, writer: ObjectWriter) -> ShardMeta
         IntegrityError: the store has something else than was sent.
     """
     stats = writer.finalize()
-    checksum = None if key.endswith(COMPRESSED) else int(stats.checksum.rpartition(":")[2], 16)
-    looked_at(base, key, stats.compressed_bytes, checksum)
-    return ShardMeta(rank, key, stats.compressed_bytes, stats.etag, stats.checksum)
+    sealed = key.endswith(COMPRESSED)
+    size = stats.compressed_bytes + (SEAL if sealed else 0)
+    looked_at(base, key, size, None if sealed else int(stats.checksum.rpartition(":")[2], 16))
+    return ShardMeta(rank, key, size, stats.etag, stats.checksum)
 
 
 def looked_at(base: Base, key: str, size: int, checksum: int | None = None) -> None:
@@ -253,14 +256,31 @@ def _pieces(reader: ObjectReader) -> Iterator[BytesView]:
 
 
 def _decompressed_pieces(reader: ObjectReader, uri: str) -> Iterator[BytesView]:
-    stored = io.BufferedReader(reader, _CHUNK)
-    _check_frame(stored.peek(_FRAME_HEAD), uri)
+    stored: Any = _Stored(reader, SealCheck(reader.seek(0, os.SEEK_END), uri))
+    reader.seek(0)
     try:
-        stream = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True, closefd=False)
+        stream = zstandard.ZstdDecompressor().stream_reader(
+            stored, read_size=_CHUNK, read_across_frames=True, closefd=False
+        )
         while piece := stream.read(_CHUNK):
             yield BytesView(piece)
     except zstandard.ZstdError as error:
         raise _damaged(error, uri) from error
+    stored.check.finish()
+
+
+class _Stored:
+    """The stored bytes of a shard, as the decompressor takes them."""
+
+    def __init__(self, reader: ObjectReader, check: SealCheck) -> None:
+        self._reader = reader
+        self.check = check
+
+    def read(self, size: int) -> memoryview:
+        buffer = default_pool().lease(size)
+        piece = buffer[: self._reader.readinto(buffer)]
+        self.check.take(piece)
+        return piece
 
 
 def check_shard(base: Base, shard: ShardMeta) -> None:
@@ -271,12 +291,6 @@ def check_shard(base: Base, shard: ShardMeta) -> None:
     """
     for _ in iter_shard(base, shard):
         pass
-
-
-def _check_frame(head: BytesView | bytes, uri: str) -> None:
-    """Refuse the one bit that no writer sets and all decoders pass over (RFC 8878, 3.1.1.1.1.3)."""
-    if len(head) >= _FRAME_HEAD and head[_FRAME_HEAD - 1] & 0x10:
-        raise _damaged(ValueError("the unused bit of its frame is set"), uri)
 
 
 def _check_size(found: int, shard: ShardMeta, uri: str) -> None:
@@ -313,11 +327,12 @@ def decompressed(data: BytesView, uri: str) -> BytesView:
         CorruptDataError: that is damaged.
         OutOfMemoryError: it would become more than there is memory for.
     """
-    _check_frame(data[:_FRAME_HEAD], uri)
+    stored = data.memoryview()
+    check_seal(bytes(stored[-SEAL:]), crc32c(stored[:-4]), uri)
     limit = available_memory()
     out = bytearray()
     try:
-        reader = zstandard.ZstdDecompressor().stream_reader(data.memoryview(), read_across_frames=True)
+        reader = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
         while piece := reader.read(_CHUNK):
             if len(out) + len(piece) > limit:
                 raise OutOfMemoryError(
