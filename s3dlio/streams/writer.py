@@ -127,6 +127,15 @@ class ObjectWriter:
             TypeError: ``data`` has no bytes; the writer goes on.
             S3dlioError: the writer was finalized or aborted, or the store failed; nothing of the object is left then.
         """
+        # A writer that has ended has no buffer: what is so small is collected without more ado.
+        if (buffer := self._buffer) is not None and type(data) is bytes and os.getpid() == self._pid:
+            size = len(data)
+            end = self._filled + size
+            if size < _WORTH_HANDING_ON and end < self._buffer_size:
+                buffer[self._filled : end] = data
+                self._filled = end
+                self._written += size
+                return size
         try:
             if type(data) is bytes and len(data) >= _WORTH_HANDING_ON:  # cannot change
                 return self._take(memoryview(data), self._hand_over)

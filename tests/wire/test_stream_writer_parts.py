@@ -27,7 +27,7 @@ def test_memory_is_that_of_the_parts_in_flight(moto_server: MotoServer, options:
     before = default_pool().stats().leased_bytes
     most, digest, pieces = 0, hashlib.sha256(), random.Random(0)
     with open_writer(store, "k", WriterOptions(part_size=PART, max_in_flight=2, **options)) as writer:
-        for _ in range(45):
+        for _ in range(21):
             piece = pieces.randbytes(MIB)
             digest.update(piece)
             getattr(writer, verb)(piece)
