@@ -58,10 +58,14 @@ def let_go(error: BaseException, depth: int = 1) -> None:
 
 def without_frames(error: E) -> E:
     """The error, to be kept as a result: without the frames that it came through, which keep what was in flight."""
-    one: BaseException | None = error
-    while one is not None and one.__traceback__ is not None:
-        one.__traceback__ = None
-        one = one.__cause__ or one.__context__
+    found: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while found:
+        one = found.pop()
+        if one is not None and id(one) not in seen:  # one that was never raised has none, but its cause has
+            seen.add(id(one))
+            one.__traceback__ = None
+            found += [one.__cause__, one.__context__]
     return error
 
 

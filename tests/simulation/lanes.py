@@ -4,7 +4,9 @@ caller's waits for something, and now and then when it enters the system."""
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
+from queue import Empty
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,10 +136,31 @@ class Event:
         return self._world.wait(lambda: self._set, timeout)
 
 
+class Mailbox:
+    """``queue.SimpleQueue``, at which a thread waits while the others go on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._items: deque[Any] = deque()
+
+    def put(self, item: Any) -> None:
+        self._items.append(item)
+
+    def empty(self) -> bool:
+        return not self._items
+
+    def get(self, timeout: float | None = None) -> Any:
+        self._world.step()
+        if not self._world.wait(lambda: bool(self._items), timeout):
+            raise Empty
+        return self._items.popleft()
+
+
 def functions(world: World, descriptors: Any) -> dict[str, Callable[..., Any]]:
     """What takes the place of the functions of ``s3dlio.net.system``."""
     return {
         "waker": lambda: Waker(descriptors),
+        "mailbox": lambda: Mailbox(world),
         "thread_time": lambda: world.now,
         "thread_clock": lambda: lambda: world.now,
     }

@@ -404,6 +404,56 @@ class Put(Operation):
             self.violate(f"refused ({type(error).__name__}), and done")
 
 
+class Stream(Put):
+    """A write of pieces, some of them owned, which may be given up in the middle, or simply be dropped."""
+
+    def __init__(self, schedule: Schedule, key: str, size: int, *, condition: str = "") -> None:
+        super().__init__(schedule, key, size, condition=condition)
+        chance = self.world.chance
+        self._width = chance.choice((None, 1, 2))
+        self._end = chance.choice(("close", "close", "close", "abort", "fail"))
+        if schedule.store.spare(0) is not None and chance.random() < 0.2:
+            self._end = "drop"
+        if self._end != "close":
+            self.expected = (*self.expected, StorageFullError)
+
+    def run(self) -> Any:
+        self.begin()
+        self.schedule.running.append(self)
+        chance, data = self.world.chance, memoryview(self.data)
+        writer = self.schedule.store.writer(
+            self.key, options=PutOptions(conditions=self._conditions), max_in_flight=self._width
+        )
+        try:
+            while data:
+                count = chance.choice((1, 900, 5_000, 70_000, 400_000))
+                (writer.write_owned if chance.random() < 0.5 else writer.write)(data[:count])
+                data = data[count:]
+                if chance.random() < 0.1:
+                    writer.flush()
+                self.schedule.work(0.05)
+                if self._end != "close" and chance.random() < 0.3:
+                    break
+            if self._end == "close":
+                return writer.close()
+            if self._end == "fail":
+                raise StorageFullError("the disk is gone", uri=self.schedule.store.uri(self.key), operation="PUT")
+        except BaseException:
+            writer.abort()
+            raise
+        if self._end == "abort":
+            writer.abort()
+        return None
+
+    def succeeded(self, result: Any) -> None:
+        if self._end == "close":
+            super().succeeded(result)
+        elif self._ours() and self.size:
+            self.violate(f"it is there after {self._end}")
+        if self._end == "drop":
+            self.world.pass_time(60.0)  # the lane aborts its upload
+
+
 class Breaking(Source):
     """A source that cannot be read from some byte on."""
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from tests.simulation import schedule
@@ -27,15 +28,15 @@ class Found(NamedTuple):
     faults: Counter[str]
 
 
-def replay_command(seed: int) -> str:
-    return f"python -m tests.simulation.run --seeds {seed} --trace"
+def replay_command(seed: int, *, streams: bool = False) -> str:
+    return f"python -m tests.simulation.run --seeds {seed} --trace{' --streams' if streams else ''}"
 
 
-def run_seeds(seeds: Iterable[int]) -> Found:
+def run_seeds(seeds: Iterable[int], *, streams: bool = False) -> Found:
     failures, count, operations, requests = [], 0, 0, 0
     faults: Counter[str] = Counter()
     for seed in seeds:
-        result = schedule.run(seed)
+        result = schedule.run(seed, streams=streams)
         count += 1
         operations += result.operations
         requests += result.requests
@@ -54,24 +55,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0..999", help="one seed, or A..B")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+    parser.add_argument("--streams", action="store_true", help="most operations are streaming writes")
     parser.add_argument("--trace", action="store_true", help="print what happens (one seed)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at 20 failing seeds")
     wanted = parser.parse_args()
     first, _, last = wanted.seeds.partition("..")
     if wanted.trace:
-        return _show(int(first))
+        return _show(int(first), streams=wanted.streams)
     began = real_seconds()
     failures, total, operations, requests = 0, 0, 0, 0
     faults: Counter[str] = Counter()
     with multiprocessing.get_context("spawn").Pool(wanted.jobs) as pool:
-        for found in pool.imap_unordered(run_seeds, _stretches(int(first), int(last or first))):
+        work = partial(run_seeds, streams=wanted.streams)
+        for found in pool.imap_unordered(work, _stretches(int(first), int(last or first))):
             total += found.schedules
             operations += found.operations
             requests += found.requests
             faults += found.faults
             for seed, violations in found.failures:
                 failures += 1
-                print(f"seed {seed}: {violations[0][:300]}\n    {replay_command(seed)}", flush=True)
+                again = replay_command(seed, streams=wanted.streams)
+                print(f"seed {seed}: {violations[0][:300]}\n    {again}", flush=True)
             if failures > 20 and not wanted.keep_going:
                 print("and so on", flush=True)
                 break
@@ -82,8 +86,8 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _show(seed: int) -> int:
-    result = schedule.run(seed)
+def _show(seed: int, *, streams: bool) -> int:
+    result = schedule.run(seed, streams=streams)
     for moment, *what in result.trace:
         print(f"{moment - 1000:12.6f}  {' '.join(map(str, what))}")
     print(f"seed {seed}: {len(result.violations)} violations, trace {result.digest}")

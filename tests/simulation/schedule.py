@@ -22,6 +22,7 @@ from s3dlio.net import exchange, pool
 from s3dlio.net.cancellation import GRACE_SECONDS, cancel_scope
 from s3dlio.stores.call import Call
 from s3dlio.stores.cloud import part_size
+from s3dlio.stores.cloud import writer as cloud_writer
 from s3dlio.stores.s3 import S3Account, S3Store, orphaned_uploads
 from s3dlio.stores.s3 import store as s3_store
 from s3dlio.types import ObjectMetadata
@@ -93,10 +94,12 @@ class Schedule:
 
     Args:
         seed: all of it comes from this.
+        streams: most operations are streaming writes.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, streams: bool = False) -> None:
         self.world = world = World(seed)
+        self._streams = streams
         chance = world.chance
         self.faults = faults_module.drawn(world)
         checks = chance.random() < 0.5
@@ -208,6 +211,7 @@ class Schedule:
         chance = self.world.chance
         names: list[tuple[Any, str, Any]] = [
             (part_size, "_MIB", 1),
+            (cloud_writer, "finalize_elsewhere", str),  # on a real thread
             (s3_store, "EXPECT_CONTINUE", chance.choice((5_000, 8 << 20))),
             (exchange, "STAGE", chance.choice((16_384, 1 << 20))),
             (exchange, "STAGE_FROM", chance.choice((0.02, 1))),
@@ -236,6 +240,10 @@ class Schedule:
     def _operation(self, number: int, *, alone: bool) -> Operation:
         """One operation, as chance has it."""
         chance = self.world.chance
+        if self._streams and chance.random() < 0.8:
+            if (condition := chance.choice(("", "", "create", "replace"))) == "replace":
+                self.service.store(f"n{number}", b"before")
+            return operations.Stream(self, f"n{number}", chance.choice(operations.SIZES), condition=condition)
         kind = chance.choice((
             "get", "get", "get", "range", "tail", "known", "into", "drop", "head", "put", "put", "put", "create",
             "replace", "broken", "delete", "delete_many", "list", "copy",
@@ -272,6 +280,8 @@ class Schedule:
         kind = chance.choice(("alone", "alone", "batch", "batch", "batch", "awaited"))
         if chance.random() < 0.03:
             kind = "storm"
+        if self._streams:
+            kind = "alone"
         carriers = chance.choice((0, 0, 1, 3)) if kind != "awaited" else chance.choice((1, 1, 2))
         self.world.note("scenario", kind, carriers)
         self._together = kind != "alone"
@@ -293,7 +303,7 @@ class Schedule:
     def _alone(self) -> None:
         chance, world = self.world.chance, self.world
         settings = self.settings
-        self.network.window = max(settings.range.concurrency, settings.multipart.max_in_flight)
+        self.network.window = max(settings.range.concurrency, settings.multipart.max_in_flight, 2 * self._streams)
         scope = Scope(world) if chance.random() < 0.3 else None
         self._plan_end(scope)
         token = cancel_scope.set(scope)
@@ -344,8 +354,11 @@ class Schedule:
     def _check_time(self, operation: Operation) -> None:
         """An operation keeps its time, or that for its end."""
         limit = self.operation_timeout
+        requests = 1
+        if isinstance(operation, operations.Stream):  # each has the time of an operation
+            requests = 3 + operation.size // self.settings.multipart.part_size
         took = operation.ended - operation.began - self.network.absent
-        most = math.inf if limit is None else 2 * (limit + SLACK) + _PAUSES  # the end of a failure has it again
+        most = math.inf if limit is None else 2 * requests * (limit + SLACK) + _PAUSES  # the end has it again
         if self._together and limit is not None:  # from its first request on, which may wait for those of others
             most += limit * len(self.running) / self.network.window
         if not self.cancelled and took > most:
@@ -355,6 +368,8 @@ class Schedule:
         # A read has nothing to clean up; but a connection that is only being made is not ended.
         alone = 0.0 if self._together else self.settings.http.connect_timeout
         grace = alone if isinstance(operation, operations.Reading) else GRACE_SECONDS
+        if requests > 1:
+            grace *= 2  # what it was doing cleans up, and then its upload is aborted
         if cancelled_at < math.inf and late > grace + SLACK:
             operation.violate(f"it ended {late:.2f} s after it was cancelled")
 
@@ -471,7 +486,7 @@ class Schedule:
                 world.violate(f"connection {sock.number} is idle in the middle of an exchange")
         if len(idle) > self.settings.http.max_connections:
             world.violate(f"{len(idle)} idle connections are kept")
-        if orphaned_uploads.known - uploads:
+        if orphaned_uploads.known - uploads and not (self._streams and self.interrupted):
             world.violate(f"uploads that are over are still known: {orphaned_uploads.known - uploads}")
             orphaned_uploads.known -= orphaned_uploads.known - uploads
         for operation in self.running:
@@ -510,6 +525,6 @@ class Schedule:
             self.world.violate(f"uploads are left: {sorted(self.service.uploads)}")
 
 
-def run(seed: int) -> Result:
+def run(seed: int, *, streams: bool = False) -> Result:
     """Run the schedule of a seed."""
-    return Schedule(seed).run()
+    return Schedule(seed, streams=streams).run()

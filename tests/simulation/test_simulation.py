@@ -15,6 +15,7 @@ _STRETCHES = 10
 FOUND = (
     31, 66, 89, 101, 102, 110, 133, 181, 447, 455, 591, 639, 742, 933, 1114, 1156, 1187, 1362, 1486, 2194, 4066, 5607,
 )  # fmt: skip
+FOUND_STREAMING = (422, 838, 961, 2521, 3292, 4870, 5618)
 
 
 def check(seeds: range | tuple[int, ...]) -> None:
@@ -30,6 +31,12 @@ def test_whatever_happens_between_client_and_service(stretch: int) -> None:
 
 def test_what_was_found_before() -> None:
     check(FOUND)
+
+
+def test_whatever_happens_to_streaming_writes() -> None:
+    for seed in (*range(SEEDS // 3), *FOUND_STREAMING):
+        result = schedule.run(seed, streams=True)
+        assert not result.violations, "\n".join([*result.violations, replay_command(seed, streams=True)])
 
 
 @pytest.mark.parametrize("seed", [3, 8, 57, 101])

@@ -13,7 +13,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from s3dlio.errors import S3dlioError
-from s3dlio.memory.caller_buffer import let_go
+from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.sources import Source
 from s3dlio.net import system
 from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, cancel_scope
@@ -84,7 +84,7 @@ class _Sent(Submission):
 
     def end(self, result: Any, error: BaseException | None) -> None:
         if error is not None:
-            let_go(error)  # the bytes of the part are not kept with it
+            without_frames(error)  # which refer to the part
         self.operation = None
         self.result, self.error = result, error
         self._on_end(self)

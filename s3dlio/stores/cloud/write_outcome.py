@@ -83,6 +83,7 @@ def repeated(store: Marking, key: str, write: Callable[[], Steps[PutResult]]) ->
             if error.code != _CONFLICT or attempt >= retry.max_attempts:
                 raise
             log.info("%s: another write was going on; attempt %d of %d", store.uri(key), attempt, retry.max_attempts)
+            without_frames(error)
         yield Pause(backoff(retry, attempt))
     raise AssertionError  # the count has no end
 

@@ -13,6 +13,7 @@ from typing import Any
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
 from s3dlio.forking import call_in_child
+from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import MemorySource, PiecesSource, Source, as_memory
 from s3dlio.net import blocking
@@ -127,28 +128,34 @@ class CloudWriter(StoreWriter):
     # -- writing
 
     def write(self, data: Payload) -> int:
-        return self._append(data, owned=False)
+        return self._take(data, owned=False)
 
     def write_owned(self, data: Payload) -> int:
-        return self._append(data, owned=True)
+        return self._take(data, owned=True)
 
-    def _append(self, data: Payload, *, owned: bool) -> int:
+    def _take(self, data: Payload, *, owned: bool) -> int:
         view = as_memory(data)
         self._check_open()
-        written = 0
         try:
-            while written < len(view):
-                if self._filling is None:
-                    self._filling = _Filling(self._next_part_size())
-                filling = self._filling
-                rest = view[written:]
-                written += filling.keep(rest) if owned and len(rest) >= _OWNED_FROM else filling.copy(rest)
-                if filling.filled == filling.size:
-                    self._send_part()
+            written = self._append(view, owned)
         except BaseException as error:  # how much of it was taken is not known: no object may come of this
+            del view
             self._fail(error)
+            let_go(error)  # it is kept, and its frames refer to parts
             raise
         self._size += written
+        return written
+
+    def _append(self, view: memoryview, owned: bool) -> int:
+        written = 0
+        while written < len(view):
+            if self._filling is None:
+                self._filling = _Filling(self._next_part_size())
+            filling = self._filling
+            rest = view[written:]
+            written += filling.keep(rest) if owned and len(rest) >= _OWNED_FROM else filling.copy(rest)
+            if filling.filled == filling.size:
+                self._send_part()
         return written
 
     def _next_part_size(self) -> int:
@@ -180,6 +187,7 @@ class CloudWriter(StoreWriter):
             self._sender.settle(self._upload, 0)
         except BaseException as error:
             self._fail(error)
+            let_go(error)
             raise
 
     # -- ending
@@ -189,6 +197,7 @@ class CloudWriter(StoreWriter):
         try:
             result = self._make_object()
         except BaseException as error:
+            let_go(error)
             self._give_up(error)
             raise
         self._call.size = self._size
@@ -248,12 +257,22 @@ class CloudWriter(StoreWriter):
 
     def _give_up(self, error: BaseException) -> None:
         self._fail(error)
+        cleaned = not self._begun
         try:
             self._sender.await_given_up(self._upload)
-            if self._begun:
+            if not cleaned:
                 run_here(Begun(self._upload.abort()), ignore, CleanupDeadline())
+                cleaned = True
         finally:
+            if not cleaned:  # Ctrl-C again
+                self._forsake()
             self._finish(error)
+
+    def _forsake(self) -> None:
+        """Have somebody else abort the upload. Takes no lock."""
+        forsaken = _Forsaken(self._upload, self._call)
+        if not self._sender.hand_over(forsaken):
+            finalize_elsewhere(forsaken.run)
 
     def _finish(self, error: BaseException | None) -> None:
         self._open = False
@@ -268,9 +287,7 @@ class CloudWriter(StoreWriter):
         self._open = False
         self._sender.give_up()
         if self._begun or self._call.observation is not None:
-            forsaken = _Forsaken(self._upload, self._call)
-            if not self._begun or not self._sender.hand_over(forsaken):
-                finalize_elsewhere(forsaken.run)
+            self._forsake()
         self._dropped(self._store.uri(self._key))
 
 
