@@ -71,6 +71,9 @@ from s3dlio.checkpoint.safetensors_consolidation import (
 from s3dlio.checkpoint.safetensors_writer import (
     save_safetensors as save_safetensors, save_sharded_safetensors as save_sharded_safetensors,
 )
+from s3dlio.checkpoint.saved_model import (
+    download_saved_model as download_saved_model, upload_saved_model as upload_saved_model,
+)
 from s3dlio.checkpoint.tensor_parts import (
     TensorPart as TensorPart,
 )
