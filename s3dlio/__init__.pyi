@@ -184,10 +184,13 @@ from s3dlio.streams.async_writer import (
     AsyncObjectWriter as AsyncObjectWriter,
 )
 from s3dlio.streams.writer import (
-    ObjectWriter as ObjectWriter, PyObjectWriter as PyObjectWriter, WriterStats as WriterStats,
+    ObjectWriter as ObjectWriter, PyObjectWriter as PyObjectWriter,
 )
 from s3dlio.streams.writer_options import (
     PyWriterOptions as PyWriterOptions, WriterOptions as WriterOptions,
+)
+from s3dlio.streams.writer_stats import (
+    WriterStats as WriterStats,
 )
 from s3dlio.transfer.stream import (
     ManyIterator as ManyIterator,

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from s3dlio.engine.threads import run
-from s3dlio.streams.writer import ObjectWriter, WriterStats
+from s3dlio.streams.writer import ObjectWriter
+from s3dlio.streams.writer_stats import WriterStats
 from s3dlio.types import Payload
 
 

@@ -50,6 +50,8 @@ def test_what_is_written_piece_by_piece_is_stored_and_counted(
             piece[:] = bytes(len(piece))  # the memory is ours again
         else:
             writer.write_owned_bytes(piece)
+        if start == 600_000:
+            writer.flush()
     assert writer.bytes_written() == size
     stats = writer.finalize()
 

@@ -317,6 +317,7 @@ VERBS: dict[str, Verb] = {
     "get_many_outcomes": lambda client, uri: client.get_many_outcomes([uri]),
     "stat_many": lambda client, uri: client.stat_many([uri]),
     "writer": lambda client, uri: _write(client, uri),
+    "stream": lambda client, uri: _stream(client, uri),
     "upload": lambda client, uri: _with_folder(lambda folder: client.upload(f"{folder}/", f"{uri}/", recursive=True)),
     "download": lambda client, uri: _with_folder(lambda folder: client.download(f"{uri}/", folder)),
     "sync": lambda client, uri: _with_folder(lambda folder: client.sync(f"{uri}/", f"{folder}/", delete=True)),
@@ -334,6 +335,11 @@ def _with_folder(work: Callable[[str], Any]) -> None:
 def _write(client: Client, uri: str) -> None:
     store, key = client.store_for(uri)
     with store.writer(key, part_size=5 << 20) as writer:
+        writer.write(b"data")
+
+
+def _stream(client: Client, uri: str) -> None:
+    with client.create_stream_writer(uri, {"compression": "zstd", "part_size": 5 << 20}) as writer:
         writer.write(b"data")
 
 
