@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from s3dlio import api
 from s3dlio.client import Client
@@ -181,6 +181,10 @@ class Store:
         store, key = self.client.store_for(self._real(uri))
         with store.writer(key, options=options, part_size=part_size) as writer:
             writer.write(data)
+
+    def open(self, uri: URI, mode: str = "r", **arguments: Any) -> IO[Any]:
+        """Open an object as a file; arguments as of ``s3dlio.open``."""
+        return self.client.open(self._real(uri), mode, **arguments)
 
     def get_writer(self, uri: URI, options: WriterOptions | Mapping[str, Any] | None = None) -> ObjectWriter:
         """Open a streaming writer; as ``s3dlio.create_stream_writer``."""

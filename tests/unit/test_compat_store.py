@@ -135,6 +135,10 @@ def test_writers_of_names_beneath_the_store() -> None:
         other.write(b"more")
     assert [store.get("x"), store.get("y")] == [b"data", b"more"]
     assert store.exists("x.zst")
+    with store.open("z", "w") as file:
+        file.write("text")
+    with store.open("z") as file:
+        assert file.read() == "text"
 
 
 def test_uris_of_other_schemes_are_refused() -> None:
