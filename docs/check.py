@@ -7,7 +7,6 @@ is for a reader to judge.
 
 from __future__ import annotations
 
-import argparse
 import configparser
 import os
 import pkgutil
@@ -49,10 +48,8 @@ class Facts:
 
         parser = build_parser()
         commands = {
-            name: frozenset(command._option_string_actions)
-            for action in parser._actions
-            if isinstance(action, argparse._SubParsersAction)
-            for name, command in action.choices.items()
+            name: frozenset[str]().union(*(one._option_string_actions for one in (command, *command.every_command())))
+            for name, command in parser.commands().items()
         }
         config = configparser.ConfigParser()
         config.read(ROOT / "setup.cfg")

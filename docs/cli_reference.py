@@ -23,12 +23,17 @@ def current() -> str:
     parser = build_parser()
     above, _, _ = DOCUMENT.read_text(encoding="utf-8").partition(MARK)
     lines = ["\n## Reference\n", "### Global options\n", *_table(_of_group(parser, "global options"))]
+    lines += _commands(parser)
+    return above + MARK + "\n".join(lines)
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
-                aliases = [name for name, one in action.choices.items() if one is action.choices[choice.dest]][1:]
-                lines += _command(action.choices[choice.dest], aliases)
-    return above + MARK + "\n".join(lines)
+                command = action.choices[choice.dest]
+                yield from _command(command, [name for name, one in action.choices.items() if one is command][1:])
+                yield from _commands(command)
 
 
 def _of_group(parser: argparse.ArgumentParser, title: str) -> list[argparse.Action]:
@@ -50,9 +55,8 @@ def _command(parser: argparse.ArgumentParser, aliases: list[str]) -> Iterator[st
 
 
 def _operand(action: argparse.Action) -> str:
-    return {None: "{}", "?": "[{}]", "+": "{}..."}[action.nargs if isinstance(action.nargs, str) else None].format(
-        action.metavar
-    )
+    nargs = action.nargs if isinstance(action.nargs, str) else None
+    return {None: "{}", "?": "[{}]", "+": "{}...", argparse.PARSER: "{} ..."}[nargs].format(action.metavar)
 
 
 def _table(actions: list[argparse.Action]) -> Iterator[str]:

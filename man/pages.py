@@ -28,14 +28,20 @@ def render_pages() -> dict[str, str]:
 
     parser = build_parser()
     commands = _commands(parser)
-    overview = "\n".join(f".TP\n.BR {_name(parser.prog, name)} (1)\n{_roff(text)}" for name, text, _ in commands)
-    # The overview names each command in a line; argparse-manpage would repeat every command's page in it.
-    parser._action_groups = [group for group in parser._action_groups if not _holds_commands(group)]
-    pages = {f"{parser.prog}.1": _render(parser, parser.description or "", __version__, {"commands": overview})}
+    pages = {f"{parser.prog}.1": _overview(parser, parser.description or "", __version__, {})}
     for name, summary, command in commands:
         see = {"see also": f".BR {_roff(parser.prog)} (1)"}
-        pages[f"{parser.prog}-{name}.1"] = _render(command, summary, __version__, see)
+        for inner, text, one in _commands(command):
+            pages[f"{parser.prog}-{name}-{inner}.1"] = _render(one, text, __version__, see)
+        pages[f"{parser.prog}-{name}.1"] = _overview(command, summary, __version__, see)
     return pages
+
+
+def _overview(parser: argparse.ArgumentParser, summary: str, version: str, sections: dict[str, str]) -> str:
+    """The page of a parser. Each of its commands has a line; argparse-manpage would repeat their pages in it."""
+    lines = [f".TP\n.BR {_name(parser.prog, name)} (1)\n{_roff(text)}" for name, text, _ in _commands(parser)]
+    parser._action_groups = [group for group in parser._action_groups if not _holds_commands(group)]
+    return _render(parser, summary, version, {"commands": "\n".join(lines), **sections} if lines else sections)
 
 
 def _commands(parser: argparse.ArgumentParser) -> list[tuple[str, str, argparse.ArgumentParser]]:
@@ -68,7 +74,7 @@ def _render(parser: argparse.ArgumentParser, summary: str, version: str, section
 
 
 def _name(prog: str, command: str) -> str:
-    return _roff(f"{prog}-{command}")
+    return _roff(f"{prog.replace(' ', '-')}-{command}")
 
 
 def _roff(text: str) -> str:

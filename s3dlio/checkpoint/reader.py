@@ -71,10 +71,7 @@ def read_manifests(base: Base, keys: list[str]) -> dict[str, Manifest | S3dlioEr
             continue
         if isinstance(data, BaseException):
             raise data
-        try:
-            read[key] = manifest_of(bytes(data), uri)
-        except S3dlioError as error:
-            read[key] = error
+        read[key] = _outcome(bytes(data), uri)
     return read
 
 
@@ -104,26 +101,74 @@ def latest_key(base: Base) -> str | None:
     return keys[-1] if keys else None
 
 
+def _latest_file(base: Base) -> tuple[str, bytes] | None:
+    """The manifest that the pointer leads to: its key and what is in it. One that is replaced and deleted before it is
+    read is no error.
+
+    Raises:
+        CorruptDataError, UnsafeKeyError: the pointer is damaged, or leads nowhere.
+    """
+    key = latest_key(base)
+    while key is not None:
+        try:
+            return key, bytes(base.read(key)[0])
+        except FileNotFoundError as error:
+            if (newer := latest_key(base)) == key:
+                raise CorruptDataError(
+                    f"the pointer leads to {key}, which is not there", uri=base.uri("latest.json"), operation="GET",
+                    hint="list() shows what there is, load(step) loads it",
+                ) from error  # fmt: skip
+            key = newer
+    return None
+
+
 def latest_manifest(base: Base) -> Manifest | None:
-    """The manifest of the checkpoint that is loaded.
+    """The manifest of the checkpoint that is loaded; None where there is none.
 
     Raises:
         CorruptDataError: the pointer leads nowhere.
         and all that reading it raises.
     """
-    key = latest_key(base)
-    if key is None:
-        return None
+    found = _latest_file(base)
+    return None if found is None else manifest_of(found[1], base.uri(found[0]))
+
+
+def latest(base: Base) -> CheckpointInfo | None:
+    """What a listing tells of the checkpoint that is loaded; None where there is none.
+
+    Raises:
+        CorruptDataError, UnsafeKeyError: the pointer is damaged, or leads nowhere.
+    """
+    found = _latest_file(base)
+    return None if found is None else info_of(found[0], _outcome(found[1], base.uri(found[0])))
+
+
+def _outcome(data: bytes, uri: str) -> Manifest | S3dlioError:
+    """A manifest, or why it cannot be read."""
     try:
-        return commit.read_manifest(base, key)
-    except FileNotFoundError as error:
-        again = latest_key(base)  # it may have been replaced and pruned meanwhile
-        if again != key and again is not None:
-            return commit.read_manifest(base, again)
-        raise CorruptDataError(
-            f"the pointer leads to {key}, which is not there", uri=base.uri("latest.json"), operation="GET",
-            hint="list() shows what there is, load(step) loads it",
-        ) from error  # fmt: skip
+        return manifest_of(data, uri)
+    except S3dlioError as error:
+        return error
+
+
+def load_latest(base: Base, *, verify: bool = True) -> tuple[Manifest, list[BytesView]] | None:
+    """The checkpoint that the pointer leads to: its manifest, and the bytes of all ranks; None where there is none.
+
+    One that is replaced and deleted while it is read is no error: then the newer one is read.
+
+    Raises:
+        as of :func:`latest_manifest` and :func:`load`.
+    """
+    manifest = latest_manifest(base)
+    while manifest is not None:
+        try:
+            return manifest, load(base, manifest, verify=verify)
+        except FileNotFoundError:
+            newer = latest_manifest(base)
+            if newer == manifest:
+                raise
+            manifest = newer
+    return None
 
 
 def keys_of(base: Base, step: int) -> list[str]:
@@ -169,8 +214,13 @@ def load(base: Base, manifest: Manifest, *, verify: bool = True) -> list[BytesVi
     shards = sorted(manifest.shards, key=lambda shard: shard.rank)
     if len(shards) == 1:
         return [read_shard(base, shards[0], verify=verify)]
-    stored = batches.get_many(base.session, [base.uri(shard.key) for shard in shards])
-    return [as_saved(base, shard, data, verify=verify) for shard, (_, data) in zip(shards, stored, strict=True)]
+    loaded = []
+    stored = batches.get_many_outcomes(base.session, [base.uri(shard.key) for shard in shards])
+    for shard, (_, data) in zip(shards, stored, strict=True):
+        if isinstance(data, BaseException):
+            raise data
+        loaded.append(as_saved(base, shard, data, verify=verify))
+    return loaded
 
 
 class CheckpointReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Iterator
 from typing import Any, Self, overload
 
 from s3dlio import api
@@ -16,19 +17,22 @@ from s3dlio.checkpoint.reader import (
     CheckpointReader,
     info_of,
     keys_of,
-    latest_manifest,
+    latest,
     load,
+    load_latest,
     manifest_keys,
     next_step,
     read_manifests,
     required,
 )
+from s3dlio.checkpoint.retention import Pruned, prune, remove
 from s3dlio.checkpoint.shards import checked_level, write_shard
+from s3dlio.checkpoint.verify import Verified, verify
 from s3dlio.checkpoint.writer import CheckpointWriter, free_name
 from s3dlio.client import Client
 from s3dlio.config.sizes import parse_size
 from s3dlio.engine.session import Session
-from s3dlio.errors import AlreadyExistsError, S3dlioError
+from s3dlio.errors import AlreadyExistsError
 from s3dlio.memory.sources import as_memory
 from s3dlio.memory.view import BytesView
 from s3dlio.signatures import either
@@ -186,8 +190,8 @@ class CheckpointStore:
         Raises:
             CorruptDataError, IntegrityError, ObjectNotFoundError: it is damaged; ``list`` shows the others.
         """
-        manifest = latest_manifest(self._base)
-        return None if manifest is None else self._loaded(self._base, manifest, verify)
+        found = load_latest(self._base, verify=verify)
+        return None if found is None else self._shaped(*found)
 
     def load(
         self, which: int | str | None = None, *, step: int | None = None, name: str | None = None, verify: bool = True
@@ -207,11 +211,13 @@ class CheckpointStore:
         elif which is not None:
             step = either("which", which, "step", step)
         base = self._base if name is None else self._base.child(name)
-        return self._loaded(base, required(base, step), verify)
+        if step is None and (found := load_latest(base, verify=verify)) is not None:
+            return self._shaped(*found)
+        manifest = required(base, step)
+        return self._shaped(manifest, load(base, manifest, verify=verify))
 
     @staticmethod
-    def _loaded(base: Base, manifest: Manifest, verify: bool) -> BytesView | builtins.list[BytesView]:
-        views = load(base, manifest, verify=verify)
+    def _shaped(manifest: Manifest, views: builtins.list[BytesView]) -> BytesView | builtins.list[BytesView]:
         return views[0] if manifest.world_size == 1 else views
 
     def reader(self) -> CheckpointReader:
@@ -226,6 +232,14 @@ class CheckpointStore:
         return [info_of(key, found) for key, found in read.items()]
 
     list = list_checkpoints
+
+    def latest(self) -> CheckpointInfo | None:
+        """What :meth:`load_latest` loads; None where nothing was saved.
+
+        Raises:
+            CorruptDataError: the pointer is damaged, or leads nowhere.
+        """
+        return latest(self._base)
 
     def manifest(self, which: int | CheckpointInfo | None = None) -> Manifest:
         """The manifest of a checkpoint: of a step's last save, of an entry of :meth:`list`, or of the latest.
@@ -246,17 +260,47 @@ class CheckpointStore:
             Whether there was one.
         """
         keys = keys_of(self._base, step)
-        self._delete(keys)
+        remove(self._base, keys)
         return bool(keys)
 
     def delete(self, *infos: CheckpointInfo) -> None:
         """Delete these entries of :meth:`list`, as :meth:`delete_checkpoint` does."""
-        self._delete([info.manifest_key for info in infos])
+        remove(self._base, [info.manifest_key for info in infos])
 
-    def _delete(self, keys: builtins.list[str]) -> None:
-        if not keys:
-            return
-        read = read_manifests(self._base, manifest_keys(self._base))
-        whole = {key: None if isinstance(found, S3dlioError) else found for key, found in read.items()}
-        gone = {key: whole.pop(key, None) for key in keys}
-        commit.delete(commit.Deletion(self._base, gone, whole))
+    def prune(
+        self, keep_last: int | None = None, keep_every: int | None = None, *, dry_run: bool = False
+    ) -> Pruned:
+        """Delete the checkpoints that need not stay, the oldest first. The latest always stays, and so does what cannot
+        be read or is not complete. Nothing is deleted while a shard of the latest is missing or has another size than
+        its manifest says.
+
+        Args:
+            keep_last: keep the N highest steps.
+            keep_every: keep every step that K divides.
+            dry_run: delete nothing; only say what would be deleted.
+
+        Returns:
+            What was ``kept`` and ``deleted``.
+
+        Raises:
+            ConfigError: nothing says what to keep.
+            S3dlioError: the latest is damaged; or something could not be deleted.
+        """
+        return prune(self._base, keep_last=keep_last, keep_every=keep_every, dry_run=dry_run)
+
+    def verify(self, *checkpoints: CheckpointInfo, fraction: float = 1.0) -> Iterator[Verified]:
+        """Look at every object of checkpoints, and compare bytes with checksums, in bounded memory.
+
+        Args:
+            checkpoints: entries of :meth:`list`; without any, all there are.
+            fraction: at least this share of the bytes of them all is read: whole shards, drawn by chance. Of the others
+                only the sizes are compared.
+
+        Returns:
+            For each checkpoint, as it is verified, how many bytes were ``read``, and its ``damages``: an error for each
+            object that is not as it was saved.
+
+        Raises:
+            ConfigError: no fraction.
+        """
+        return verify(self._base, checkpoints or self.list_checkpoints(), fraction)

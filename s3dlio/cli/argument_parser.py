@@ -87,12 +87,43 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"unknown option '{word or name}'{_suggestion(name, self._option_string_actions)}")
         return action
 
+    def every_command(self) -> Iterator[CommandParser]:
+        """The parser of every command once, each group of commands before those in it."""
+        for command in {id(command): command for command in self.commands().values()}.values():
+            yield command
+            yield from command.every_command()
+
     def commands(self) -> dict[str, CommandParser]:
-        """The parser of every command, aliases included; empty for a command itself."""
+        """The parser of every command, aliases included; empty for a command that is no group."""
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 return action.choices
         return {}
+
+
+class Commands:
+    """Adds commands to a parser, or to a group of commands.
+
+    Args:
+        parser: which.
+        title: of the list of commands in its help.
+    """
+
+    def __init__(self, parser: CommandParser, title: str = "commands") -> None:
+        self._commands = parser.add_subparsers(
+            dest="command" if title == "commands" else "subcommand", metavar="COMMAND", title=title,
+            parser_class=CommandParser, required=True, prog=parser.prog, help="what to do",
+        )  # fmt: skip
+
+    def add(
+        self, name: str, run: str, summary: str, *, aliases: Sequence[str] = (), details: str = ""
+    ) -> CommandParser:
+        """A command. ``run`` is ``module:function`` under ``s3dlio.cli.commands``; empty for a group of commands."""
+        description = " ".join(f"{sentence}." for sentence in (summary, details) if sentence)
+        command = self._commands.add_parser(name, aliases=list(aliases), help=summary, description=description)
+        if run:
+            command.set_defaults(run=run)
+        return command
 
 
 def _joined(action: argparse.Action, word: str, value: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from s3dlio.config.sizes import MAX_SIZE, parse_size
 from s3dlio.errors import ConfigError
@@ -28,6 +29,19 @@ def positive_size(text: str) -> int:
 def count(text: str) -> int:
     """How many of something, 0 or more."""
     return _number(text, "count", 0, MAX_SIZE, "write an integer >= 0, such as 1000, 10k or 4Ki")
+
+
+def positive_count(text: str) -> int:
+    """How many of something, 1 or more."""
+    return _number(text, "count", 1, MAX_SIZE, "write an integer >= 1, such as 1000, 10k or 4Ki")
+
+
+def percentage(text: str) -> float:
+    """A share in percent, ``10%`` or ``2.5%``: 0 to 100."""
+    digits = text.removesuffix("%")
+    if not re.fullmatch(r"\d+(\.\d+)?", digits, re.ASCII) or not 0 <= float(digits) <= 100:
+        raise argparse.ArgumentTypeError(f"invalid share '{text}': write 0% to 100%, such as 10%")
+    return float(digits)
 
 
 def factor(text: str) -> int:

@@ -76,7 +76,8 @@ class Context:
         Raises:
             UsageError: always.
         """
-        build_parser().commands()[self.args.command].error(message)
+        command = build_parser().commands()[self.args.command]
+        command.commands().get(getattr(self.args, "subcommand", ""), command).error(message)
 
     def bar(self, title: str, *, by_objects: bool = False) -> Progress:
         """A progress bar on stderr where one is wanted, otherwise nobody's; ``progress.reporting`` closes it."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from s3dlio._version import __version__
 from s3dlio.cli import argument_types
-from s3dlio.cli.argument_parser import CommandParser
+from s3dlio.cli.argument_parser import CommandParser, Commands
+from s3dlio.cli.parser_checkpoint import checkpoints
 
 PROG = "s3-cli"
 OBJECT_TYPES = ("RAW", "ZEROS", "NPY", "NPZ", "TFRECORD", "HDF5")
@@ -43,14 +44,15 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     parser = CommandParser(prog=PROG, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     _global_options(parser)
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, required=True, prog=PROG
-    )
-    for define in (_buckets, _looking, _reading, _writing, _transfers, _removing, _sharing, _this_command):
-        define(_Commands(commands))
+    commands = Commands(parser)
+    for define in (
+        _buckets, _looking, _reading, _writing, _transfers, _removing, checkpoints, _sharing, _this_command
+    ):  # fmt: skip
+        define(commands)
     asked = {command for name, command in parser.commands().items() if words is None or name in words}
-    for command in asked:  # last, so that a command's own options come first in its help
-        _global_options(command, of_command=True)
+    for group in asked:  # last, so that a command's own options come first in its help
+        for command in (group, *group.every_command()):
+            _global_options(command, of_command=True)
     return parser
 
 
@@ -64,22 +66,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     args = build_parser(words).parse_args(words)
     args.verbose += vars(args).pop("more_verbose", 0)
     return args
-
-
-class _Commands:
-    """Adds commands."""
-
-    def __init__(self, commands: argparse._SubParsersAction[CommandParser]) -> None:
-        self._commands = commands
-
-    def add(
-        self, name: str, run: str, summary: str, *, aliases: Sequence[str] = (), details: str = ""
-    ) -> CommandParser:
-        """A command. ``run`` is ``module:function`` under ``s3dlio.cli.commands``."""
-        description = " ".join(f"{sentence}." for sentence in (summary, details) if sentence)
-        command = self._commands.add_parser(name, aliases=list(aliases), help=summary, description=description)
-        command.set_defaults(run=run)
-        return command
 
 
 def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False) -> None:
@@ -138,7 +124,7 @@ def _part_size(command: CommandParser) -> None:
                          help="write large objects in parts of this size (default: multipart.part_size)")  # fmt: skip
 
 
-def _buckets(commands: _Commands) -> None:
+def _buckets(commands: Commands) -> None:
     listing = commands.add("list-buckets", "buckets:list_buckets", "List buckets, containers or directories")
     listing.add_argument("uri", nargs="?", default="s3://", metavar="URI",
                          help="scheme:// of the service, or a directory (default: s3://)")  # fmt: skip
@@ -148,7 +134,7 @@ def _buckets(commands: _Commands) -> None:
     delete.add_argument("uri", metavar="URI", help="scheme://bucket")
 
 
-def _looking(commands: _Commands) -> None:
+def _looking(commands: Commands) -> None:
     ls = commands.add("ls", "ls:run", "List objects", aliases=["list"],
                       details="One URI a line as they arrive, and a last line with the count and the rate")  # fmt: skip
     ls.add_argument("uri", metavar="URI", help=f"{_PREFIX}, or a glob")
@@ -171,7 +157,7 @@ def _looking(commands: _Commands) -> None:
                     help="also a line for each directory, N levels deep (default: 0)")  # fmt: skip
 
 
-def _reading(commands: _Commands) -> None:
+def _reading(commands: Commands) -> None:
     get = commands.add(
         "get", "get:run", "Read objects and discard their bytes: a read benchmark",
         details="To keep the bytes give -o, or use download, cp or cat",
@@ -202,7 +188,7 @@ def _reading(commands: _Commands) -> None:
                           help="how many bytes (default: 1024)")  # fmt: skip
 
 
-def _writing(commands: _Commands) -> None:
+def _writing(commands: Commands) -> None:
     put = commands.add(
         "put", "put:run", "Write generated objects: a write benchmark",
         details="Every object has different bytes, made ahead of the network. To store files use upload or cp",
@@ -244,7 +230,7 @@ def _writing(commands: _Commands) -> None:
     _recursive(rmdir, "with everything in it")
 
 
-def _transfers(commands: _Commands) -> None:
+def _transfers(commands: Commands) -> None:
     upload = commands.add("upload", "transfers:upload", "Copy local files and directories to a storage")
     upload.add_argument("sources", nargs="+", metavar="FILES", help="files, directories (with -r), or quoted globs")
     upload.add_argument("dest", metavar="DEST", help=_PREFIX)
@@ -312,7 +298,7 @@ def _continue_on_error(command: CommandParser) -> None:
                          help="go on after a failure; otherwise nothing more is started")  # fmt: skip
 
 
-def _removing(commands: _Commands) -> None:
+def _removing(commands: Commands) -> None:
     rm = commands.add("rm", "rm:run", "Delete objects", aliases=["delete"])
     rm.add_argument("uri", metavar="URI", help=f"{_URI}; with -r a prefix or a glob")
     _recursive(rm, "everything below the prefix")
@@ -325,7 +311,7 @@ def _removing(commands: _Commands) -> None:
                     help="do not ask; without it more than 100 objects are asked for on a terminal")  # fmt: skip
 
 
-def _sharing(commands: _Commands) -> None:
+def _sharing(commands: Commands) -> None:
     presign = commands.add("presign", "presign:run", "Print a URL with which anybody can reach an object")
     presign.add_argument("uri", metavar="URI", help=_URI)
     presign.add_argument("--method", type=str.upper, choices=METHODS, default="GET", metavar="VERB",
@@ -343,7 +329,7 @@ def _sharing(commands: _Commands) -> None:
                       help="remove this tag; may be given several times")  # fmt: skip
 
 
-def _this_command(commands: _Commands) -> None:
+def _this_command(commands: Commands) -> None:
     commands.add("config", "config:run", "Show every setting, its value and where it comes from",
                  details="Secrets are masked. Below stand how large bodies cross TLS, and variables that have no "
                          "effect here; --json adds what each setting does")  # fmt: skip

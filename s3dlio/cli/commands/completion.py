@@ -29,5 +29,5 @@ def run(context: Context) -> None:
 
 def _actions(parser: CommandParser) -> Iterator[argparse.Action]:
     yield from parser._actions
-    for command in {id(command): command for command in parser.commands().values()}.values():
+    for command in parser.every_command():
         yield from command._actions
