@@ -21,8 +21,13 @@ import pytest
 from s3dlio import errors
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sinks import FileSink
+from s3dlio.stores.cloud import spooled
+from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.stores.local.file import FileStore
+from s3dlio.stores.memory import MemoryStore
+from s3dlio.stores.writer import StoreWriter
+from s3dlio.types import PutOptions
 
 MIB = 1 << 20
 NOBODY = 65534
@@ -89,6 +94,31 @@ def test_a_full_disk(small_disk: Path, store: FileStore) -> None:
     store.put(path, old[::-1])  # there is room again: nothing was left behind
     assert store.get(path) == old[::-1]
     assert default_pool().stats().leased <= leased
+
+
+def fill(writer: StoreWriter, chunk: bytes) -> None:
+    for _ in range(12):
+        writer.write(chunk)
+
+
+@needs_root
+def test_a_full_disk_where_streams_wait(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transports that want to know the size first keep what is written in a file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    monkeypatch.setattr(spooled, "_IN_MEMORY", MIB)
+    store = MemoryStore()
+    writer = SpooledWriter(store, "k", PutOptions())
+    chunk = bytes(MIB)
+    with pytest.raises(errors.StorageFullError, match="spool") as caught:
+        fill(writer, chunk)
+    assert (caught.value.uri, caught.value.operation) == (store.uri("k"), "PUT")
+    with pytest.raises(errors.StorageFullError):
+        writer.close()
+    with pytest.raises(errors.S3dlioError, match="closed"):
+        writer.write(b"more")
+    assert os.listdir(small_disk) == []
+    with pytest.raises(errors.ObjectNotFoundError):
+        store.get("k")
 
 
 @needs_root

@@ -12,6 +12,7 @@ import pytest
 
 from s3dlio import errors
 from s3dlio.config.settings import Settings
+from s3dlio.engine.lanes import Lanes
 from s3dlio.memory.sources import FileSource
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.gcs import GcsAccount, GcsStore, multipart
@@ -320,6 +321,22 @@ def test_nothing_is_left_of_a_stream_that_is_given_up(server: FullGcsServer, sto
     writer = store.writer("k", part_size=60_000)
     writer.write(DATA)
     writer.abort()
+    assert names(server) == []
+
+
+def test_a_part_that_arrives_after_its_stream_was_given_up_does_not_stay(
+    server: FullGcsServer, store: GcsStore
+) -> None:
+    lanes = Lanes(16)
+    store.spare = lanes.spare
+    server.faults = [Fault("POST", "/upload/.*000001", pause=0.3)]
+    writer = store.writer("k", part_size=60_000)
+    writer.write(DATA[:60_000])
+    while not server.requests("POST", "/upload/"):
+        time.sleep(0.001)
+    writer.abort()
+    lanes.close()
+    time.sleep(0.4)  # what would come late is there now
     assert names(server) == []
 
 

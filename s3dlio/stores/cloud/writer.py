@@ -147,13 +147,13 @@ class CloudWriter(StoreWriter):
         return written
 
     def _append(self, view: memoryview, owned: bool) -> int:
-        written = 0
+        written, owned = 0, owned and len(view) >= _OWNED_FROM
         while written < len(view):
             if self._filling is None:
                 self._filling = _Filling(self._next_part_size())
             filling = self._filling
             rest = view[written:]
-            written += filling.keep(rest) if owned and len(rest) >= _OWNED_FROM else filling.copy(rest)
+            written += filling.keep(rest) if owned else filling.copy(rest)
             if filling.filled == filling.size:
                 self._send_part()
         return written

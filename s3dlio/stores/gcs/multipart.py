@@ -16,7 +16,7 @@ from s3dlio.errors import IntegrityError, S3dlioError
 from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
 from s3dlio.net import system
-from s3dlio.net.message import Request
+from s3dlio.net.message import Pause, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
@@ -35,6 +35,8 @@ log = logging.getLogger("s3dlio.gcs")
 PARTS = ".s3dlio/parts/"
 #: Parts of an object whose size is known: two levels of composing.
 MAX_PARTS = MAX_COMPOSED * MAX_COMPOSED
+#: Seconds before each look for parts that were given up on their way.
+_PAUSES = (0.2, 0.8)
 #: Parts exist for seconds: a class with a minimum storage duration costs as if they existed for weeks.
 _TEMPORARY = {"storageClass": "STANDARD"}
 
@@ -180,8 +182,21 @@ class CompositeUpload:
         return PutResult(found.etag, found.version_id, size)
 
     def abort(self) -> Steps[None]:
-        """Remove the temporary objects; the log names those that stay."""
+        """Remove the temporary objects; the log names those that stay. Parts that were given up on their way may still
+        arrive, so they are looked for afterwards."""
         names, self._names = self._names, []
+        yield from self._remove(names)
+        if self._sent.keys() <= self._parts.keys():
+            return
+        try:
+            for pause in _PAUSES:
+                yield Pause(pause)
+                late = yield from listing.parts(self._service, self._prefix)
+                yield from self._remove([found["name"] for found in late])
+        except S3dlioError as error:
+            log.warning("parts of %s may have stayed under %s: %s", self._service.uri(self._key), self._prefix, error)
+
+    def _remove(self, names: Sequence[str]) -> Steps[None]:
         for start in range(0, len(names), MAX_REQUESTS):
             some = names[start : start + MAX_REQUESTS]
             try:
