@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Self
 from s3dlio.config.sizes import parse_size, shown
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, S3dlioError, redact
-from s3dlio.memory.caller_buffer import let_go
+from s3dlio.memory.caller_buffer import lent
 from s3dlio.memory.sources import as_memory
 from s3dlio.streams.reserved_buffer import ReservedBuffer
 from s3dlio.types import NO_OPTIONS, Payload, PutOptions
@@ -78,13 +78,7 @@ class MultipartWriter:
             S3dlioError: the writer is closed; or the store failed, and nothing of the object will be left.
         """
         self._check_open()
-        try:
-            view = as_memory(data)
-            stays = not copy or type(data) is bytes or type(view.obj) is bytes
-            return self._append(view, stays=stays)
-        except BaseException as error:
-            let_go(error)  # the caller's buffer is free, also while the error is kept
-            raise
+        return lent(lambda: self._write(as_memory(data), copy))
 
     def write_owned(self, data: Payload) -> int:
         """As :meth:`write`, of bytes that the caller gives up: nobody may change them until the writer has ended."""
@@ -181,6 +175,9 @@ class MultipartWriter:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be pickled: open one where it is needed")
+
+    def _write(self, view: memoryview, copy: bool) -> int:
+        return self._append(view, stays=not copy or type(view.obj) is bytes)
 
     def _append(self, view: memoryview, *, stays: bool) -> int:
         owned = stays and len(view) >= _WORTH_HANDING_ON

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import ConfigError, RangeNotSatisfiableError
-from s3dlio.memory.caller_buffer import let_go
+from s3dlio.memory.caller_buffer import lent
 from s3dlio.stores.checks import MAX_OFFSET, writable_memory
 from s3dlio.streams.one_version import OneVersion
 from s3dlio.streams.readahead import Readahead
@@ -66,16 +66,14 @@ class ObjectReader(io.RawIOBase):
             NetworkError, ...; the position stays.
         """
         self._check_open()
-        try:
-            view = writable_memory(buffer)
-            length = max(0, min(len(view), self._version.size - self._position))
-            if length:
-                self._ahead.read_into(self._position, view[:length])
-                self._position += length
-            return length
-        except BaseException as error:
-            let_go(error)
-            raise
+        return lent(lambda: self._fill(writable_memory(buffer)))
+
+    def _fill(self, view: memoryview) -> int:
+        length = max(0, min(len(view), self._version.size - self._position))
+        if length:
+            self._ahead.read_into(self._position, view[:length])
+            self._position += length
+        return length
 
     def readall(self) -> bytes:
         """The bytes from the position to the end."""

@@ -196,4 +196,7 @@ class _CloudVersion(_StoreVersion):
             wait(running)  # nobody writes into the caller's memory any more
 
     def start(self, offset: int, view: memoryview) -> Future[ObjectMetadata]:
-        return self._session.lanes.submit(self._call(offset, BufferSink(view, exact=True), view))
+        sink = BufferSink(view, exact=True)
+        started = self._session.lanes.submit(self._call(offset, sink, view))
+        started.add_done_callback(lambda _: sink.release())
+        return started
