@@ -192,7 +192,7 @@ from s3dlio.streams.writer_options import (
 from s3dlio.streams.writer_stats import (
     WriterStats as WriterStats,
 )
-from s3dlio.transfer.stream import (
+from s3dlio.transfer.many_iterator import (
     ManyIterator as ManyIterator,
 )
 from s3dlio.transfer.summary import (

@@ -157,6 +157,29 @@ class Lanes:
                     return lane
             return self._start()
 
+    def beside(self) -> ResidentLane:
+        """The lane of submitted calls, or another one where that is the thread that calls.
+
+        Raises:
+            RuntimeError: no thread can be had for it.
+        """
+        this = threading.current_thread()
+        with self._lock:
+            for lane, thread in self._threads.items():
+                if thread is not this and thread.is_alive():
+                    return lane
+            return self._start()
+
+    def numbered(self, number: int) -> ResidentLane:
+        """One of the lanes that large bodies are spread over, from 0 on.
+
+        Raises:
+            RuntimeError: no thread can be had for it.
+        """
+        with self._lock:
+            alive = [lane for lane, thread in self._threads.items() if thread.is_alive()]
+            return alive[number] if number < len(alive) else self._start()
+
     def other(self) -> ResidentLane | None:
         """A lane that is not the thread's that calls, for a body that others would wait for; None as of :meth:`spare`,
         but for CPUs."""

@@ -1,4 +1,4 @@
-"""Prefetching: an iterator is read ahead on a thread of its own, so that calls in flight never wait for a listing."""
+"""Prefetching: an iterator is read ahead on another thread, so that calls in flight never wait for a listing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
+
+from s3dlio.engine.background import background
 
 T = TypeVar("T")
 
@@ -49,8 +51,7 @@ class Prefetcher(Generic[T]):
         #: Whether the reader waits while nothing is there. Otherwise it gets None: an event loop with requests in
         #: flight must not wait.
         self.waits = True
-        self._thread = threading.Thread(target=self._read, name="s3dlio-listing", daemon=True)
-        self._thread.start()
+        background.start(self._read)
 
     def _read(self) -> None:
         ready, seen, depth = self._ready, self._seen, self._depth
@@ -126,4 +127,5 @@ class Prefetcher(Generic[T]):
         """Stop reading ahead, and wait a while for the page that is being read."""
         self._left = True
         self._notify()
-        self._thread.join(_LEAVE_SECONDS)
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, _LEAVE_SECONDS)

@@ -221,8 +221,8 @@ class Lane(TaskRunner):
         response.attempts = pending.attempt + pending.fresh
         if response.status >= 400 or request.wary:
             delay = delay_after(request, response, pending.attempt, pending.started)
-            if self._limit is not None and response.status in THROTTLED:
-                self._limit.throttled()
+            if response.status in THROTTLED and (limit := pending.task.limit) is not None:
+                limit.throttled()
             if delay is not None:
                 self._retry(pending, delay)
                 return

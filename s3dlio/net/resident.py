@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from s3dlio.errors import TransferCancelledError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.net import system
+from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.cancellation import GRACE_SECONDS
 from s3dlio.net.lane import Aside, Lane
 from s3dlio.net.pending import PendingRequest
@@ -41,11 +42,15 @@ class Submission:
         operation: what to run.
         width: requests of one set of it that are in flight, at most.
         started: the moment at which the surrounding operation began; 0: when its first request is sent.
+        limit: as of Task.
     """
 
-    __slots__ = ("cancelled", "ended", "lane", "operation", "over", "started", "task", "width")
+    __slots__ = ("cancelled", "ended", "lane", "limit", "operation", "over", "started", "task", "width")
 
-    def __init__(self, operation: Operation, width: int, started: float = 0.0) -> None:
+    def __init__(
+        self, operation: Operation, width: int, started: float = 0.0, limit: AdaptiveLimit | None = None
+    ) -> None:
+        self.limit = limit
         self.operation: Operation | None = operation
         self.width = width
         self.started = started
@@ -111,6 +116,13 @@ class ResidentLane(Lane):
         submission.lane = self
         return self.post(partial(self._waiting.append, submission))
 
+    def begin(self, submissions: Iterable[Submission]) -> None:
+        """Run operations, on the thread of the lane."""
+        for submission in submissions:
+            submission.lane = self
+            self._waiting.append(submission)
+        self._fill()
+
     def close(self) -> None:
         """End when nothing is in flight any more. From any thread, and from a finaliser."""
         self._closing = True
@@ -132,7 +144,7 @@ class ResidentLane(Lane):
         if submission.cancelled:
             self._tell(submission, None, TransferCancelledError("cancelled before it began"))
             return
-        task = submission.task = Task(index, steps, self._tell, submission.started)
+        task = submission.task = Task(index, steps, self._tell, submission.started, submission.limit)
         task.width = submission.width
         self._tasks.add(task)
         self._advance(task, None, None)

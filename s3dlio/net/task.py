@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 
@@ -29,12 +30,16 @@ class Task:
         done: who hears of its end.
         started: the moment (``time.monotonic``) from which the time for the whole operation counts; 0: when its first
             request is sent.
+        limit: hears of its success, and of answers that ask to slow down.
     """
 
-    __slots__ = ("answers", "cleaning", "done", "failed", "index", "many", "outstanding", "requests", "started",
-                 "steps", "width")  # fmt: skip
+    __slots__ = ("answers", "cleaning", "done", "failed", "index", "limit", "many", "outstanding", "requests",
+                 "started", "steps", "width")  # fmt: skip
 
-    def __init__(self, index: int, steps: Any, done: Done, started: float = 0.0) -> None:
+    def __init__(
+        self, index: int, steps: Any, done: Done, started: float = 0.0, limit: AdaptiveLimit | None = None
+    ) -> None:
+        self.limit = limit
         self.index = index
         self.steps = steps
         self.done = done

@@ -34,7 +34,7 @@ class TaskRunner:
         self._done: Done = ignore
 
     def _begin(self, index: int, steps: Any) -> None:
-        task = Task(index, steps, self._done, self._started)
+        task = Task(index, steps, self._done, self._started, self._limit)
         self._tasks.add(task)
         self._advance(task, None, None)
 
@@ -48,7 +48,7 @@ class TaskRunner:
             wanted = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:
             self._tasks.discard(task)
-            if (limit := self._limit) is not None:
+            if (limit := task.limit) is not None:
                 limit.left -= 1
                 if limit.left <= 0:
                     limit.round_over()

@@ -17,7 +17,7 @@ from s3dlio.transfer.plan import Filter, Item, Plan
 from s3dlio.transfer.select_local import Root, check_names, expand, local_path, select_local
 from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.selection import pattern_finder
-from s3dlio.transfer.stream import Entry
+from s3dlio.transfer.stream_entry import Entry
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import NoProgress, Progress, byte_meter, reporting
 from s3dlio.transfer.route import Route, RouteOptions, Transferred
-from s3dlio.transfer.stream import Entry
+from s3dlio.transfer.stream_entry import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
 from s3dlio.transfer.transfer_token import LinkedToken

@@ -19,7 +19,7 @@ from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.transfer.glob import Glob, find_local, is_glob
 from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
 from s3dlio.transfer.selection import pattern_finder
-from s3dlio.transfer.stream import Entry
+from s3dlio.transfer.stream_entry import Entry
 
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
           (stat.S_ISCHR, "a character device"))  # fmt: skip

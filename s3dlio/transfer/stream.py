@@ -1,244 +1,306 @@
 """Reading any number of objects, one after the other, while the next ones are on their way.
 
-A thread of the stream runs one endless batch. Its input is gated: the next object is asked for when there is room for
-it among those that were asked for and not yet taken, by number and by bytes. So an endless generator of URIs runs in
-constant memory, and a reader that computes for a while finds the next objects ready.
+The next objects are asked for when there is room for them among those that were asked for and not yet taken, by number
+and by bytes: so an endless generator of URIs runs in constant memory, and a reader that computes for a while finds the
+next objects ready. A stream has no thread: objects of clouds come on the client's resident lanes, others are read, and
+generators are asked, in the background.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sized
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NoReturn
 
 from s3dlio.engine.admission import Admission
+from s3dlio.engine.background import background
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import LEAVE_SECONDS
-from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.engine.session import Session
-from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError, TransferTimeoutError
-from s3dlio.memory.pool import SMALL
-from s3dlio.memory.sinks import MemorySink
+from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.hardware import usable_cpus
 from s3dlio.memory.view import BytesView
+from s3dlio.net.pending import PendingRequest
+from s3dlio.net.resident import ResidentLane
 from s3dlio.stores.call import Call
+from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, parts_of
+from s3dlio.transfer.stream_room import Room
 from s3dlio.uri import as_uri
 
-#: A URI, or a stretch of an object: (URI, offset, length).
-Entry = Any
-#: What was asked for, and its bytes, or the error in their place.
-Outcome = tuple[Any, BytesView | BaseException]
-
-_LOOK = 0.2  # seconds between two looks whether the reader has gone
-_RECENT = 64  # so many sizes tell what the next object may have
-_FIRST = 8  # so many objects whose size nobody knows yet fill the bytes that there is room for
-
-
-class _Sink(MemorySink):
-    """Collects an object, and tells its size as soon as its head is there, where that matters."""
-
-    __slots__ = ("_begun",)
-
-    def __init__(self, begun: Callable[[int], None]) -> None:
-        super().__init__()
-        self._begun = begun
-
-    def begin(self, size: int | None) -> None:
-        super().begin(size)
-        if size is not None and size >= SMALL:
-            self._begun(size)
-
-
-    def hand_over(self) -> BytesView:
-        """The object; the sink, which an idle thread may still see, keeps nothing of it."""
-        view = self.view()
-        self._buffer = self._grown = None
-        return view
-
-
-class _Room:
-    """How much has been asked for and not been taken: a number of objects, and their bytes, as far as those are known.
-
-    An object whose size nobody has told yet counts as the largest of the last ones.
-    """
-
-    def __init__(self, objects: int, size: int) -> None:
-        self._objects = objects
-        self._bytes = size
-        self._sizes: dict[int, int] = {}  # position -> bytes
-        self._held = 0
-        self._recent: deque[int] = deque(maxlen=_RECENT)
-
-    def take(self, position: int, length: int | None) -> bool:
-        """Take room for one more, of this length where it is known; False where there is none. One alone always
-        fits."""
-        taken = len(self._sizes)
-        if taken >= self._objects:
-            return False
-        if length is None:
-            length = max(self._recent) if self._recent else self._bytes // _FIRST
-        if taken and self._held + length > self._bytes:
-            return False
-        self._held += length
-        self._sizes[position] = length
-        return True
-
-    def correct(self, position: int, size: int) -> None:
-        """The size of an object is known."""
-        if position in self._sizes:
-            self._held += size - self._sizes[position]
-            self._sizes[position] = size
-            self._recent.append(size)
-
-    def give_back(self, position: int) -> None:
-        self._held -= self._sizes.pop(position)
-
-
-def _parts(entry: Entry) -> tuple[Any, int, int | None]:
-    if not isinstance(entry, tuple):
-        return entry, 0, None
-    if len(entry) != 3:
-        raise TypeError(f"an entry is a URI, or (uri, offset, length), not {len(entry)} items")
-    return entry
+#: So many reads that are at hand begin together.
+_TOGETHER = 16
+#: A body of which so much (bytes) is still to come is worth another lane.
+_LARGE = 8 << 20
 
 
 class Stream:
-    """The working part of an iterator over many objects: its thread holds this, and not the iterator.
+    """The working part of an iterator over many objects.
 
     Args:
-        session: whose stores and threads are used.
+        session: whose stores, lanes and threads are used.
         entries: what to read; URIs, or (URI, offset, length).
         width: how many calls are in flight at most.
         objects: how many may be asked for and not be taken.
         size: how many bytes of them, about.
         ordered: outcomes come in the order of ``entries``, otherwise as they arrive.
+        here: the reader's thread may make calls, which takes a moment; False for an event loop.
     """
 
     def __init__(
-        self, session: Session, entries: Iterable[Entry], width: int, *, objects: int, size: int, ordered: bool
-    ) -> None:
+        self, session: Session, entries: Iterable[Entry], width: int, *, objects: int, size: int, ordered: bool,
+        here: bool = True,
+    ) -> None:  # fmt: skip
         self._session = session
         self._width = width
         self._ordered = ordered
         self._cancel = CancelToken()
         self._changed = threading.Condition()
-        self._room = _Room(objects, size)
-        self._asked: dict[int, tuple[Entry, _Sink, int]] = {}  # position in the batch -> entry, sink, position in input
+        self._room = Room(objects, size)
+        self._lacks_bytes = False
+        self._entries = iter(entries)
+        self._is_at_hand = here and isinstance(entries, (list, tuple))
+        self._held: tuple[Entry] | None = None  # the next entry, which waits for room
+        self._position = 0  # of the next entry
+        self._is_filling = True  # a thread asks for more
+        self._is_input_over = False
+        self._asked = 0  # objects that have room, and no outcome yet
+        self._wanted: deque[StreamRead] = deque()  # those of clouds that have not begun
+        self._in_flight: set[StreamRead] = set()
+        self._others: deque[StreamRead] = deque()  # of other stores
+        self._are_others_read = False
+        self._lanes: list[ResidentLane] = []
+        self._moved = 0
         self._arrived: dict[int, Outcome] = {}  # position in the input -> outcome; insertion order is that of arrival
         self._next = 0  # of the input: what comes next, where that matters
-        self._ended = False
         self._failure: BaseException | None = None
-        self._input_error: BaseException | None = None
         self._listener: Callable[[], None] | None = None
-        #: Set by the batch: whether it waits for the next call, or is given None while there is no room.
-        self.waits = True
-        self._calls = self._make_calls(entries)
+        self._admission = Admission.of(session.settings.transfer, width)
+        self._recalled: Any = None
+        #: As many as pay are in flight.
+        self.limit = self._admission.limit
         self._process = os.getpid()
-        self.thread = threading.Thread(target=self._run, name="s3dlio-stream", daemon=True)
-        self.thread.start()
+        self._fill_soon()
 
-    # -- the batch, on the stream's thread
+    # -- asking for more: on one thread at a time
 
-    def _run(self) -> None:
-        failure = None
+    def _fill_soon(self) -> None:
+        if self._is_at_hand:
+            self._fill()
+        else:
+            background.start(self._fill)
+
+    def _fill(self) -> None:
+        """Ask for as many objects as there is room for."""
+        found: list[StreamRead] = []
         try:
-            run_calls(
-                self._calls, admission=Admission.of(self._session.settings.transfer, self._width), on_done=self._done,
-                cancel=self._cancel, executor=self._session.executor, ahead=self,
-            )  # fmt: skip
-        except BaseException as error:
+            while not self._cancel.cancelled:
+                if self._held is None:
+                    if found and not self._is_at_hand:  # the next one may be a while in coming
+                        self._begin(found)
+                    self._held = (next(self._entries),)
+                (entry,) = self._held
+                if not self._take_room(entry):
+                    self._begin(found)
+                    return
+                self._held = None
+                if (read := self._read(entry, self._position)) is not None:
+                    found.append(read)
+                self._position += 1
+                if len(found) >= _TOGETHER:
+                    self._begin(found)
+        except StopIteration:
+            failure = None
+        except BaseException as error:  # what is in flight goes on; this comes after it
             failure = error
-        finally:
-            self._calls.close()
-            with self._changed:
-                self._failure, self._ended = failure or self._input_error, True
-                if self._cancel.cancelled:
-                    self._arrived.clear()
-                self._tell()
+        else:
+            failure = None
+        self._begin(found)
+        self._end_input(failure)
 
-    def _make_calls(self, entries: Iterable[Entry]) -> Any:
-        """The calls of the batch, each when there is room for it; None where the batch must not wait for that."""
-        boxes = ((entry,) for entry in entries)
-        # What is all there is read here; what may be a while in coming, on a thread that may wait for it.
-        ahead = None if isinstance(entries, Sized) else Prefetcher(boxes, self._width, stopped=self._is_stopped)
-        source: Iterator[tuple[Entry] | None] = boxes if ahead is None else ahead
-        batched = position = 0
+    def _end_input(self, failure: BaseException | None) -> None:
+        close = getattr(self._entries, "close", None)
         try:
-            while True:
-                if ahead is not None:
-                    ahead.waits = self.waits
-                try:
-                    box = next(source)
-                except StopIteration:
-                    return
-                except BaseException as error:  # what is in flight goes on; this comes after it
-                    self._input_error = error
-                    return
-                if box is None:
-                    yield None
-                    continue
-                (entry,) = box
-                length = entry[2] if isinstance(entry, tuple) and len(entry) == 3 else None
-                while not self._take_room(position, length):
-                    if self._cancel.cancelled:
-                        return
-                    yield None
-                call = self._call(entry, position, batched)
-                position += 1
-                if call is not None:
-                    batched += 1
-                    yield call
-        finally:
-            if ahead is not None:
-                ahead.close()
-
-    def _is_stopped(self) -> bool:
-        return self._cancel.cancelled
-
-    def _take_room(self, position: int, length: int | None) -> bool:
-        """Take room for the next object; False where there is none and the batch must not wait, or was stopped."""
+            if close is not None:
+                close()
+        except BaseException as error:
+            failure = failure or error
+        self._held = None
         with self._changed:
-            while not self._room.take(position, length):
-                if self._cancel.cancelled or not self.waits:
-                    return False
-                self._changed.wait(_LOOK)
-            return True
+            self._is_filling, self._is_input_over = False, True
+            self._failure = self._failure or failure
+            self._tell()
 
-    def _call(self, entry: Entry, position: int, batched: int) -> Call[Any] | None:
+    def _take_room(self, entry: Entry) -> bool:
+        """Take room for the next object; False where there is none: then nobody asks for more until there is."""
+        length = entry[2] if isinstance(entry, tuple) and len(entry) == 3 else None
+        with self._changed:
+            if self._room.take(self._position, length):
+                self._asked += 1
+                return True
+            self._lacks_bytes = not self._room.is_full
+            self._is_filling = False
+            self._changed.notify_all()
+            return False
+
+    def _wants_more(self) -> bool:
+        """Whether the caller, which has the lock, is to ask for more after it has given that back."""
+        if self._is_filling or self._is_input_over or not self._room.is_roomy:
+            return False
+        self._is_filling, self._lacks_bytes = True, False
+        return True
+
+    def _read(self, entry: Entry, position: int) -> StreamRead | None:
         """The read of one entry; None for one that cannot be read, whose error has its place among the outcomes."""
 
         def begun(size: int) -> None:
-            with self._changed:
-                self._room.correct(position, size)
+            self._correct(position, size)
 
-        sink = _Sink(begun)
+        sink = EntrySink(begun)
         try:
-            uri, offset, length = _parts(entry)
+            uri, offset, length = parts_of(entry)
             store, key = self._session.store_for(as_uri(uri))
             call = store.read_call(key, sink, offset=offset, length=length)
         except (S3dlioError, TypeError, ValueError) as error:
             self._put(position, (entry, error))
             return None
-        self._asked[batched] = entry if isinstance(entry, tuple) else as_uri(entry), sink, position
-        return call
+        width = self._session.settings.range.concurrency if store.is_cloud else 1
+        return StreamRead(self, entry if isinstance(entry, tuple) else as_uri(entry), position, call, sink, width)
 
-    def _done(self, batched: int, result: Any, error: BaseException | None) -> None:
-        entry, sink, position = self._asked.pop(batched)
-        if error is not None and self._cancel.cancelled and isinstance(error, TransferCancelledError):
-            return
-        self._put(position, (entry, sink.hand_over() if error is None else error))
+    def _correct(self, position: int, size: int) -> None:
+        """The size of an object is known."""
+        with self._changed:
+            more = self._room.correct(position, size) and self._lacks_bytes and self._wants_more()
+        if more:
+            background.start(self._fill)
 
-    def _put(self, position: int, outcome: Outcome) -> None:
-        data = outcome[1]
+    # -- reading
+
+    def _begin(self, found: list[StreamRead]) -> None:
+        """Have objects read, and forget the list."""
+        clouds = others = False
+        with self._changed:
+            for read in found:
+                assert read.call is not None
+                if not read.call.store.is_cloud:
+                    self._others.append(read)
+                    others = not self._are_others_read
+                    continue
+                if self._recalled is None:
+                    self._recalled = read.call.store
+                    self._admission.recall(self._recalled, "GET")
+                self._wanted.append(read)
+                clouds = clouds or len(self._in_flight) < self.limit.current
+            self._are_others_read = self._are_others_read or others
+        found.clear()
+        if clouds:
+            self.start()
+        if others:
+            background.start(self._read_others)
+
+    def start(self) -> None:
+        """Have a lane begin what is wanted. From any thread."""
+        while self._wanted:
+            lane = self._session.lanes.beside()
+            if lane not in self._lanes:
+                self._lanes.append(lane)
+            if lane.post(partial(self.go_on, lane)):
+                return
+
+    def go_on(self, lane: ResidentLane) -> None:
+        """Begin what is wanted, as far as it may be in flight. On the lane's thread."""
+        begins = []
         with self._changed:
             if self._cancel.cancelled:
+                self._asked -= len(self._wanted)
+                self._wanted.clear()
+                self._changed.notify_all()
+            while self._wanted and len(self._in_flight) < self.limit.current:
+                read = self._wanted.popleft()
+                self._in_flight.add(read)
+                begins.append(read)
+        if begins:
+            lane.begin(begins)
+
+    def lane_for(self, pending: PendingRequest) -> ResidentLane | None:
+        """The lane for a body that turns out to be large; None where it stays: it lands in memory, so that one of the
+        CPUs is left to the kernel."""
+        exchange, cpus = pending.exchange, usable_cpus() - 1
+        if cpus < 2 or exchange is None or exchange.remaining < _LARGE or self._cancel.cancelled:
+            return None
+        self._moved += 1
+        lane: ResidentLane = self._session.lanes.numbered(self._moved % cpus)
+        if lane not in self._lanes:
+            self._lanes.append(lane)
+        return lane
+
+    def _read_others(self) -> None:
+        """Read the objects of stores that block, until none is left."""
+        while True:
+            begun: list[StreamRead] = []
+            try:
+                run_calls(
+                    self._calls(begun), admission=Admission(self._width, adaptive=False), cancel=self._cancel,
+                    on_done=partial(self._on_done, begun), executor=self._session.executor,
+                )  # fmt: skip
+            except BaseException as error:
+                with self._changed:
+                    self._failure = error
+                self._cancel.cancel("reading has failed")
+            with self._changed:
+                if self._cancel.cancelled:
+                    self._asked -= len(self._others)
+                    self._others.clear()
+                if not self._others:
+                    self._are_others_read = False
+                    self._tell()
+                    return
+
+    def _on_done(self, begun: list[StreamRead], index: int, result: Any, error: BaseException | None) -> None:
+        self.over(begun[index], error)
+
+    def _calls(self, begun: list[StreamRead]) -> Iterator[Call[Any]]:
+        while True:
+            try:
+                read = self._others.popleft()
+            except IndexError:
                 return
-            self._room.correct(position, len(data) if isinstance(data, BytesView) else 0)
-            self._arrived[position] = outcome
+            call, read.call, read.operation = read.call, None, None
+            assert call is not None
+            begun.append(read)
+            del read
+            yield call
+            del call
+
+    def over(self, read: StreamRead, error: BaseException | None) -> None:
+        """A read has ended."""
+        read.call = None
+        if error is not None:
+            read.sink.let_go()
+        if error is not None and self._cancel.cancelled and isinstance(error, TransferCancelledError):
+            with self._changed:
+                self._in_flight.discard(read)
+                self._asked -= 1
+                self._tell()
+            return
+        self._put(read.position, (read.entry, read.sink.hand_over() if error is None else error), read)
+
+    def _put(self, position: int, outcome: Outcome, read: StreamRead | None = None) -> None:
+        data = outcome[1]
+        with self._changed:
+            if read is not None:
+                self._in_flight.discard(read)
+            self._asked -= 1
+            freed = self._room.correct(position, len(data) if isinstance(data, BytesView) else 0)
+            if not self._cancel.cancelled:
+                self._arrived[position] = outcome
+            more = freed and self._lacks_bytes and self._wants_more()
             self._tell()
+        if more:
+            background.start(self._fill)
 
     def _tell(self) -> None:
         """Wake who waits. Called under the lock."""
@@ -263,28 +325,52 @@ class Stream:
         if os.getpid() != self._process:
             raise S3dlioError("this iterator belongs to another process", hint="make one after the fork")
         with self._changed:
-            self._changed.wait_for(self._is_there, wait)
+            if not self._is_there():
+                self._changed.wait_for(self._is_there, wait)
             if not self._is_there():
                 self._listener = listener
                 return None
             position = self._next if self._ordered else next(iter(self._arrived), None)
             outcome = None if position is None else self._arrived.pop(position, None)
             if outcome is None or position is None:
-                if self._failure is not None:
-                    failure, self._failure = self._failure, None
-                    raise failure
-                raise StopIteration
+                self._end()
             self._next += 1
             self._room.give_back(position)
-            self._changed.notify_all()
-            return outcome
+            more = self._wants_more()
+        if more:
+            self._fill_soon()
+        return outcome
+
+    def _end(self) -> NoReturn:
+        if self._recalled is not None:
+            self._admission.remember(self._recalled, "GET")
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        raise StopIteration
 
     def _is_there(self) -> bool:
-        return self._ended or (self._next in self._arrived if self._ordered else bool(self._arrived))
+        if self._next in self._arrived if self._ordered else self._arrived:
+            return True
+        return (self._is_input_over and not self._asked) or self._cancel.cancelled
 
     def drop(self) -> None:
-        """Ask the thread to end and to give the buffers back. One assignment: safe in a finaliser."""
+        """Have all that is in flight given up, and give the buffers back. It waits for nothing, and takes no lock: it
+        may come from a finaliser."""
         self._cancel.cancel("nobody reads on")
+        self._arrived.clear()
+        if os.getpid() == self._process:
+            for lane in self._lanes:
+                lane.post(partial(self._stop, lane))
+
+    def _stop(self, lane: ResidentLane) -> None:
+        """Give up what a lane has in flight, on its thread."""
+        self.go_on(lane)
+        with self._changed:
+            self._arrived.clear()
+            running = [read for read in self._in_flight if read.lane is lane]
+        for read in running:
+            lane.cancel(read, "nobody reads on")
 
     def close(self) -> None:
         """Stop, give the buffers back, and wait a while for what is in flight."""
@@ -292,102 +378,13 @@ class Stream:
         if os.getpid() != self._process:
             return
         with self._changed:
-            self._arrived.clear()
             self._changed.notify_all()
-        self.thread.join(LEAVE_SECONDS)
+            ends = not (self._is_filling or self._is_input_over)
+            self._is_filling = self._is_filling or ends
+        if ends:
+            self._end_input(None)
+        with self._changed:
+            self._changed.wait_for(self._is_idle, LEAVE_SECONDS)
 
-
-class ManyIterator(Iterator[tuple[Any, Any]]):
-    """(URI, data) of many objects, which are read while the caller works on the ones before; see ``iter_many``.
-
-    It ends with its loop: by ``break``, an error or its last object. As a context manager, or by ``close``, it waits
-    until nothing is in flight any more.
-    """
-
-    def __init__(self, stream: Stream, *, timeout: float | None, continue_on_error: bool) -> None:
-        self._stream = stream
-        self._timeout = timeout
-        self._continue = continue_on_error
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> tuple[Any, Any]:
-        outcome = self._stream.take(self._timeout)
-        if outcome is None:
-            self.close()
-            raise late(self._timeout)
-        if isinstance(outcome[1], BaseException) and not self._continue:
-            self.close()
-            raise outcome[1]
-        return outcome
-
-    def close(self) -> None:
-        """Stop, give the buffers back, and wait a while for what is in flight."""
-        self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if stream := getattr(self, "_stream", None):
-            stream.drop()
-
-
-async def outcomes(
-    open_stream: Callable[[], Stream], *, timeout: float | None, continue_on_error: bool
-) -> AsyncIterator[tuple[Any, Any]]:
-    """The outcomes of a stream, which is opened here, for an event loop: it waits for none of them."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    changed = asyncio.Event()
-
-    def tell() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody reads on
-            loop.call_soon_threadsafe(changed.set)
-
-    stream = open_stream()
-    try:
-        while True:
-            changed.clear()
-            try:
-                outcome = stream.take(0.0, tell)
-            except StopIteration:
-                return
-            if outcome is None:
-                try:
-                    await asyncio.wait_for(changed.wait(), timeout)
-                except TimeoutError:
-                    raise late(timeout) from None
-                continue
-            if isinstance(outcome[1], BaseException) and not continue_on_error:
-                raise outcome[1]
-            yield outcome
-    finally:
-        stream.drop()
-
-
-def late(timeout: float | None) -> TransferTimeoutError:
-    """The error of a reader that waited in vain."""
-    return TransferTimeoutError(
-        f"no object arrived within {timeout} seconds", operation="GET", hint="raise timeout=, or look at the endpoint"
-    )
-
-
-def check_room(prefetch: int | None, width: int, max_bytes: int) -> tuple[int, int]:
-    """How many objects and bytes may be asked for and not be taken.
-
-    Raises:
-        ConfigError: less than 1.
-    """
-    objects = 4 * width if prefetch is None else prefetch
-    for name, value in (("prefetch", objects), ("max_bytes", max_bytes)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
-        if value < 1:
-            raise ConfigError(f"{name} must be at least 1, got {value}")
-    return max(objects, 1), max_bytes
+    def _is_idle(self) -> bool:
+        return not (self._asked or self._is_filling)

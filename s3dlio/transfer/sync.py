@@ -27,7 +27,7 @@ from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferre
 from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
 from s3dlio.transfer.select_local import Root, select_local
 from s3dlio.transfer.select_remote import select_remote
-from s3dlio.transfer.stream import Entry
+from s3dlio.transfer.stream_entry import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import Task
 from s3dlio.uri import LOCAL_SCHEMES

@@ -11,7 +11,9 @@ from s3dlio.engine.session import Session
 from s3dlio.memory.caller_buffer import lent
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
-from s3dlio.transfer.stream import Entry, ManyIterator, Stream, check_room, outcomes
+from s3dlio.transfer.many_iterator import ManyIterator, check_room, outcomes
+from s3dlio.transfer.stream import Stream
+from s3dlio.transfer.stream_entry import Entry
 from s3dlio.types import Payload
 from s3dlio.uri import URI
 
@@ -104,7 +106,7 @@ def iter_many(
 
     Args:
         uris: which; or (URI, offset, length) for a stretch of one. A list, or a generator, an endless one too: it
-            is read on a thread of its own, as far ahead as ``prefetch`` says and no further.
+            is read in the background, as far ahead as ``prefetch`` says and no further.
         max_in_flight: how many at a time.
         max_bytes: how many bytes may be in flight or waiting for the caller, about: of an object that is only
             asked for, the size is taken to be the largest of the last ones. One alone may be larger. Default:
@@ -139,19 +141,20 @@ def iter_many_async(
     timeout: float | None = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """:func:`iter_many` for ``async for``; the event loop waits for nothing."""
-    open_stream = _stream(session, uris, max_in_flight, max_bytes, prefetch, ordered)
+    open_stream = _stream(session, uris, max_in_flight, max_bytes, prefetch, ordered, here=False)
     return outcomes(open_stream, timeout=timeout, continue_on_error=continue_on_error)
 
 
 def _stream(
-    session: Session, uris: Iterable[Entry], width: int, max_bytes: int | None, prefetch: int | None, ordered: bool
-) -> Callable[[], Stream]:
+    session: Session, uris: Iterable[Entry], width: int, max_bytes: int | None, prefetch: int | None, ordered: bool,
+    *, here: bool = True,
+) -> Callable[[], Stream]:  # fmt: skip
     if isinstance(uris, str | os.PathLike):
         raise TypeError("expected several URIs (a list, a generator), not a single one")
     width = check_width(width)
     limit = session.settings.transfer.max_in_flight_bytes if max_bytes is None else max_bytes
     objects, size = check_room(prefetch, width, limit)
-    return lambda: Stream(session, uris, width, objects=objects, size=size, ordered=ordered)
+    return lambda: Stream(session, uris, width, objects=objects, size=size, ordered=ordered, here=here)
 
 
 def put_many(

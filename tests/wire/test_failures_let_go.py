@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -117,7 +118,7 @@ def test_a_client_goes_with_an_iterator_that_was_left() -> None:
         client = Client(settings_of(server.endpoint))
         objects = client.iter_many(["s3://b/k", "s3://b/k"], max_in_flight=1, prefetch=1)
         assert next(objects)[1] == b"hello"
-        thread, left = objects._stream.thread, weakref.ref(client)
+        left = threading.Event()
+        weakref.finalize(client, left.set)
         del objects, client
-        thread.join()
-        assert left() is None
+        assert left.wait(10)
