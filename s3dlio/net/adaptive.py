@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
+from s3dlio.forking import ForkLock
 from s3dlio.net import system
 
 log = logging.getLogger("s3dlio.net")
@@ -20,6 +20,9 @@ _GAIN = 1.15
 _ROUND = 0.010
 #: So many rounds, and seconds, a limit stands before more are tried again.
 _ROUNDS, _SECONDS = 32, 1.0
+
+#: Held, for a moment, while ``limit``, ``current`` or ``_taken`` of any limit change.
+_places = ForkLock()
 
 
 class AdaptiveLimit:
@@ -39,13 +42,12 @@ class AdaptiveLimit:
         clock: seconds; without, ``system.monotonic``.
     """
 
-    __slots__ = ("_began", "_best", "_clock", "_count", "_goal", "_ignored", "_level", "_lock", "_misses", "_rounds",
+    __slots__ = ("_began", "_best", "_clock", "_count", "_goal", "_ignored", "_level", "_misses", "_rounds",
                  "_stands", "_step", "_taken", "ceiling", "current", "left", "limit")  # fmt: skip
 
     def __init__(self, ceiling: int, start: int = START, clock: Callable[[], float] | None = None) -> None:
         self.ceiling = ceiling
         self._clock = clock or (lambda: system.monotonic())
-        self._lock = threading.RLock()  # of ``limit``, ``current`` and ``_taken``
         self.limit = max(1, min(ceiling, start))
         #: Operations of the lane that may be in flight now.
         self.current = self.limit
@@ -115,7 +117,7 @@ class AdaptiveLimit:
 
     def take_place(self) -> bool:
         """Take the place of one operation for a call that does not run on the lane; False where that has none."""
-        with self._lock:
+        with _places:
             if self.current < 2:
                 return False
             self._taken += 1
@@ -124,7 +126,7 @@ class AdaptiveLimit:
 
     def give_place_back(self) -> None:
         """That call has ended."""
-        with self._lock:
+        with _places:
             self._taken -= 1
             self.current = max(1, self.limit - self._taken)
 
@@ -154,7 +156,7 @@ class AdaptiveLimit:
             self._step *= 2
 
     def _set(self, limit: int) -> None:
-        with self._lock:
+        with _places:
             self.limit = min(self.ceiling, limit)
             self.current = max(1, self.limit - self._taken)
         self._rounds = 0
