@@ -295,7 +295,7 @@ class ObjectWriter:
             raise S3dlioError("the writer was aborted", uri=self.uri, operation="PUT", hint="open another one")
         if self._failure is not None:
             raise S3dlioError(
-                "the writer failed earlier: nothing was stored", uri=self.uri, operation="PUT", hint="open another one"
+                "the writer failed earlier", uri=self.uri, operation="PUT", hint="its cause says why; open another one"
             ) from self._failure
 
     def _fail(self, error: BaseException) -> None:
