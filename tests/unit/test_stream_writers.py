@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import itertools
 import pickle
+import tarfile
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +296,23 @@ def test_pickles_go_straight_into_an_object() -> None:
     loaded = pickle.loads(s3dlio.get("memory://pickles/k"))
     assert loaded["step"] == 7
     assert (loaded["weights"] == value["weights"]).all()
+
+
+def test_a_writer_is_a_file_to_those_who_only_write() -> None:
+    open_one = s3dlio.create_stream_writer
+    with open_one("memory://files/tar") as writer, tarfile.open(fileobj=writer, mode="w|") as archive:
+        archive.add(__file__, "self")
+    with open_one("memory://files/zip") as writer, zipfile.ZipFile(writer, "w") as packed:
+        packed.write(__file__, "self")
+    with s3dlio.create_stream_writer("memory://files/npy") as writer:
+        np.save(writer, np.arange(300_000))
+    text = Path(__file__).read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(s3dlio.get("memory://files/tar"))) as archive:
+        member = archive.extractfile("self")
+        assert member is not None
+        assert member.read() == text
+    assert zipfile.ZipFile(io.BytesIO(s3dlio.get("memory://files/zip"))).read("self") == text
+    assert (np.load(io.BytesIO(s3dlio.get("memory://files/npy"))) == np.arange(300_000)).all()
 
 
 def test_an_interruption_ends_the_writer_at_once() -> None:
