@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import random
 import socket
 import stat
 import subprocess
@@ -351,6 +352,36 @@ def test_durable_means_fsync_of_file_and_directory(
     assert synced == [False, True] * 3
     store.put(f"{tmp_path}/new/and/newer/d", b"x", options=PutOptions(durable=True))
     assert synced[6:] == [False, True, True, True, True]  # and the names of the three new directories
+
+
+def test_the_disk_begins_while_a_durable_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore
+) -> None:
+    begun: list[tuple[int, int]] = []
+    monkeypatch.setattr(file_module, "_WRITE_BACK", 1000)
+    monkeypatch.setattr(file_module, "start_write_back", lambda fd, start, length: begun.append((start, length)))
+    data = random.Random(6).randbytes(2 * MIB)
+    for durable in (False, True):
+        options = PutOptions(durable=durable)
+        with FileStore().writer(f"{tmp_path}/a", options=options, part_size=300) as writer:
+            for start in range(0, 5200, 400):
+                writer.write(data[start : start + 400])
+        FileStore().put(f"{tmp_path}/b", data, options=options)
+        assert begun == [(start, 1000) for size in (5200, 2 * MIB) for start in range(0, size - 999, 1000)] * durable
+        assert store.get(f"{tmp_path}/a") == data[:5200]
+        assert store.get(f"{tmp_path}/b") == data
+
+
+def test_a_direct_writer_ends_on_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    real = os.fsync
+    monkeypatch.setattr(
+        replacement.os, "fsync", lambda fd: (synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)), real(fd))
+    )
+    with DirectStore().writer(f"{tmp_path}/a") as writer:
+        writer.write(b"x" * 10_001)
+    assert synced == [False, True]
+    assert os.stat(tmp_path / "a").st_size == 10_001
 
 
 def test_a_forgotten_writer_leaves_nothing(tmp_path: Path, store: FileStore) -> None:

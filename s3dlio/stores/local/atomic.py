@@ -117,7 +117,8 @@ class Replacement:
         self.size: int | None = None
         self._beneath = beneath
         self._create_only = create_only
-        self._durable = durable
+        #: `commit` waits for the disk.
+        self.durable = durable
         self._process = _token
         self._made: list[str] = []
         self.path, existing = _examine(path) if beneath is None else _examine_beneath(beneath, path)
@@ -183,7 +184,7 @@ class Replacement:
             OSError: and nothing is left of the file.
         """
         try:
-            if self._durable:
+            if self.durable:
                 os.fsync(self.fd)
             result = os.fstat(self.fd)
             if self.size is not None and result.st_size != self.size:
@@ -194,7 +195,7 @@ class Replacement:
         except BaseException:
             self.abort()
             raise
-        if self._durable:
+        if self.durable:
             self._sync_directories()
         return result
 
