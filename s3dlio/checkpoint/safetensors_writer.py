@@ -72,14 +72,28 @@ def save_safetensors(
     limit = parse_size(max_shard_size, name="max_shard_size", minimum=1)
     shards = split({name: size_of(*about) for name, about in described.items()}, limit)
     names = shard_names(len(shards))
-    for key in [key for key in stale if key.endswith(INDEX_SUFFIX)]:
-        store.delete(key)  # first: nobody takes new shards for those of the old model
+    indices = [key for key in stale if key.endswith(INDEX_SUFFIX)]
+    if {prefix + name for name in names} & {*stale}:
+        delete_all(store, indices)  # first: nobody takes new shards for those of the old model
     for name, shard in zip(names, shards, strict=True):
         write_file(store, prefix + name, {each: tensors[each] for each in shard}, described, metadata, options)
     if len(shards) > 1:
         names += write_index(store, prefix, zip(names, shards, strict=True), described, options)
-    store.delete_many([key for key in stale if key.removeprefix(prefix) not in names])
+    written = {prefix + name for name in names}
+    delete_all(store, [key for key in indices if key not in written])  # before the shards that it names
+    delete_all(store, [key for key in stale if key not in written and key not in indices])
     return [store.uri(prefix + name) for name in names]
+
+
+def delete_all(store: ObjectStore, keys: list[str]) -> None:
+    """Delete objects.
+
+    Raises:
+        S3dlioError: one could not be deleted.
+    """
+    for key, error in store.delete_many(keys):
+        error.locate(store.uri(key), "DELETE")
+        raise error
 
 
 def _models_in(store: ObjectStore, prefix: str) -> list[str]:

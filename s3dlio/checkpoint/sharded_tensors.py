@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +33,8 @@ SHARDING = "DCP_SHARDING_INFO"
 #: Where this package's ranks say more: how many they are, and the shapes of the whole tensors.
 SHARDING_OF_RANKS = "s3dlio_sharding"
 
+_MODEL = f"model{SUFFIX}"
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 #: Bytes of a file that are read at first; the headers of most files are shorter.
 _FIRST = 128 << 10
 
@@ -177,10 +180,7 @@ def open_directory(session: Session, uri: URI, width: int) -> list[File]:
     if len(indices) > 1:
         raise ConfigError("there are several models in this directory", uri=text, hint=f"name one: {indices[0]}")
     if not indices:
-        places = [(store, key) for key in keys if key.endswith(SUFFIX)]
-        if not places:
-            raise ObjectNotFoundError("there are no safetensors files here", uri=text, operation="GET")
-        return open_files(session, places, width)
+        return open_files(session, [(store, prefix + name) for name in _without_index(keys, prefix, text)], width)
     weight_map = _weight_map(session, indices[0])
     names = sorted(set(weight_map.values()))
     files = open_files(session, [(store, prefix + name) for name in names], width)
@@ -189,6 +189,25 @@ def open_directory(session: Session, uri: URI, width: int) -> list[File]:
         if tensor not in headers[name]:
             raise CorruptDataError(f"the index says that {name} has {tensor!r}, which it has not", uri=indices[0])
     return files
+
+
+def _without_index(keys: Sequence[str], prefix: str, uri: str) -> list[str]:
+    """The files of a directory that has no index: the one model; or all, where they are parts, or named otherwise.
+
+    Raises:
+        ObjectNotFoundError: there are none, or shards whose index is to come.
+    """
+    names = [key.removeprefix(prefix) for key in keys if key.endswith(SUFFIX)]
+    if _MODEL in names:
+        return [_MODEL]
+    if any(_SHARD.fullmatch(name) for name in names):
+        raise ObjectNotFoundError(
+            f"there are shards here, but not their index, model{INDEX_SUFFIX}", uri=uri, operation="GET",
+            hint="it is written last: saving has not ended",
+        )  # fmt: skip
+    if not names:
+        raise ObjectNotFoundError("there are no safetensors files here", uri=uri, operation="GET")
+    return names
 
 
 def _weight_map(session: Session, uri: str) -> dict[str, str]:

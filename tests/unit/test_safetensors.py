@@ -26,6 +26,7 @@ from s3dlio.errors import (
 from s3dlio.memory.pool import default_pool
 from s3dlio.types import Observation
 from tests.servers import Server
+from tests.stopped_stores import Stop, Stopped
 
 
 @pytest.fixture(params=["file", "memory", "s3"])
@@ -271,3 +272,34 @@ def test_damaged_indices_are_refused(client: Client, index: Any) -> None:
 def test_shards_are_filled_in_order() -> None:
     assert split({"a": 3, "b": 3, "c": 10, "d": 1, "e": 0}, 6) == [["a", "b"], ["c"], ["d", "e"]]
     assert split({}, 6) == [[]]
+
+
+OLD = {"a": np.arange(50.0), "b": np.arange(60.0), "c": np.arange(70.0)}
+NEW = {"b": np.ones(60), "c": np.ones(70), "d": np.ones(80)}
+
+
+@pytest.mark.parametrize(("before", "after"), [(9999, 9999), (9999, 500), (500, 9999), (500, 500), (900, 500)])
+def test_a_model_that_is_replaced_is_the_old_or_the_new_one_wherever_that_stops(
+    monkeypatch: pytest.MonkeyPatch, client: Client, before: int, after: int
+) -> None:
+    """Each write and delete in turn is where the process ends."""
+    stop = Stop(monkeypatch)
+    for last in range(1, 12):
+        base = f"memory://replaced-{before}-{after}-{last}/m"
+        save_safetensors(OLD, base, max_shard_size=before, client=client)
+        stop.after(last)
+        try:
+            save_safetensors(NEW, base, max_shard_size=after, overwrite=True, client=client)
+            ended = True
+        except Stopped:
+            ended = False
+        stop.after(None)
+        try:
+            found = load_safetensors(base, "np", client=client)
+            assert same(found, NEW) or (same(found, OLD) and not ended)
+        except ObjectNotFoundError:
+            if ended or (before, after) != (500, 500):  # shards of the same names
+                raise
+        if ended:
+            return
+    raise AssertionError("it has not ended")

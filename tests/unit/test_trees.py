@@ -28,6 +28,7 @@ from s3dlio.errors import (
     S3dlioError,
 )
 from tests.servers import Server
+from tests.stopped_stores import Stop, Stopped
 
 Pair = collections.namedtuple("Pair", "a b")
 
@@ -203,3 +204,35 @@ def test_nothing_stays_of_a_save_that_fails(tmp_path: Path, client: Client) -> N
         save_tree({"w": np.arange(4)}, base, overwrite=True, ranks=Ranks(0, 2, exchange), client=client)
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == before
     assert same(load_tree(base, client=client), {"w": np.arange(3)})
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_tree_is_there_whole_or_not_at_all_wherever_saving_stops(
+    monkeypatch: pytest.MonkeyPatch, client: Client, overwrite: bool
+) -> None:
+    """Each write and delete in turn is where the process ends."""
+    stop = Stop(monkeypatch)
+    old, new = {"a": np.arange(50.0), "b": np.arange(60.0)}, {"b": np.ones(60), "c": np.ones(70)}
+    for last in range(9):
+        base = f"memory://stopped-{overwrite}-{last}/t"
+        if overwrite:
+            save_tree(old, base, client=client)
+        stop.after(last)
+        try:
+            save_tree(new, base, overwrite=overwrite, client=client)
+            ended = True
+        except Stopped:
+            ended = False
+        stop.after(None)
+        try:
+            found = load_tree(base, client=client)
+            assert same(found, new) or (same(found, old) and overwrite and not ended)
+        except ObjectNotFoundError:
+            if ended or overwrite:
+                raise
+        if ended:
+            assert last >= 2
+            return
+        save_tree(new, base, overwrite=True, client=client)  # the next attempt
+        assert same(load_tree(base, client=client), new)
+    raise AssertionError("it has not ended")
