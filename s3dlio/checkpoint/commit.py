@@ -30,6 +30,7 @@ from s3dlio.checkpoint.manifest import FORMAT_VERSION, Manifest, Pointer, ShardM
 from s3dlio.errors import (
     AlreadyExistsError,
     CorruptDataError,
+    OutcomeUnknownError,
     PreconditionFailedError,
     TransferTimeoutError,
     UnsafeKeyError,
@@ -180,6 +181,8 @@ def point_to(base: Base, name: Name, may_replace: Callable[[Pointer], bool]) -> 
             try:
                 _replace(base, data, etag, there=there is not None or etag is not None)
                 return True
+            except OutcomeUnknownError as error:  # it was replaced since, or never written: another look tells
+                log.info("%s: %s", base.uri(POINTER), error.reason)
             except (PreconditionFailedError, AlreadyExistsError, FileNotFoundError):
                 refused = etag
                 log.info("%s: another writer was quicker; attempt %d", base.uri(POINTER), attempt + 1)

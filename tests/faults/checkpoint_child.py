@@ -38,11 +38,20 @@ def save_ranks(store: CheckpointStore, step: int) -> None:
     first.finalize_distributed_checkpoint(step, 0, "torch", shards)
 
 
+#: How a step is saved.
 WAYS: dict[str, Callable[[CheckpointStore, int], None]] = {"whole": save_whole, "ranks": save_ranks}
 
 
+def delete(store: CheckpointStore, step: int) -> None:
+    """All saves of a step."""
+    store.delete_checkpoint(step)
+
+
+_WORKS = WAYS | {"delete": delete}
+
+
 class Points:
-    """The places where a save may be killed: before each step of the commit, after each operation of the store.
+    """The places where work may be killed: before each step of a commit or deletion, after each operation of the store.
 
     Args:
         pipe: where their names go, a line each.
@@ -63,51 +72,57 @@ class Points:
         """An operation of the store has ended."""
         self.passed(f"after {'failed ' if seen.error else ''}{seen.operation}")
 
-    def before(self, name: str, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def before(self, name: str, step: Callable[[Any], Any]) -> tuple[str, Callable[[Any], Any]]:
         def run(attempt: Any) -> Any:
             self.passed(f"before {name}")
             return step(attempt)
 
-        return run
+        return name, run
 
 
-def _save(order: dict[str, Any], points: Points | None) -> None:
+def _work(order: dict[str, Any], points: Points | None) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     client = Client()
     store = CheckpointStore(order["uri"], client=client)
     if points is not None:
-        commit.STEPS[:] = [(name, points.before(name, step)) for name, step in commit.STEPS]
+        for steps in (commit.STEPS, commit.DELETE_STEPS):
+            steps[:] = [points.before(*named) for named in steps]  # type: ignore[index]
         if order["fine"]:
             client.add_observer(points.ended)
-    WAYS[order["way"]](store, order["step"])
+    for step in order["steps"]:
+        _WORKS[order["work"]](store, step)
     if points is not None:
         points.passed("returned")
 
 
+def _fork(order: dict[str, Any], writing: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        _work(order, Points(writing, order["kill_at"]))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def _run(order: dict[str, Any]) -> dict[str, Any]:
-    """Save in a forked process; without a point to kill it at in this one, which imports all that the store needs."""
+    """Work in a forked process; without a point to kill it at in this one, which imports all that the store needs."""
     if order["kill_at"] is None:
-        _save(order, None)
+        _work(order, None)
         return {"code": 0, "passed": []}
     reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        code = 1
-        try:
-            _save(order, Points(writing, order["kill_at"]))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    children = [_fork(order | {"steps": steps}, writing) for steps in order.get("at_once", [order["steps"]])]
     os.close(writing)
     with os.fdopen(reading) as pipe:
         passed = pipe.read().splitlines()
-    _, status = os.waitpid(child, 0)
-    return {"code": os.waitstatus_to_exitcode(status), "passed": passed}
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    return {"code": min(codes, key=lambda code: code == 0), "passed": passed}
 
 
 def main() -> None:
