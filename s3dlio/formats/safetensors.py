@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ LENGTH_BYTES = 8
 #: The format's own bound on a header, in bytes.
 MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _MAX_ELEMENTS = 1 << 60
 
 
@@ -155,8 +157,9 @@ def build_header(
     Raises:
         ConfigError: a type is unknown, a name is the format's own, or a text is none.
     """
-    if _METADATA in tensors:
-        raise ConfigError(f"no tensor can be named {_METADATA}")
+    for name in tensors:
+        if not isinstance(name, str) or name == _METADATA or _SURROGATES.search(name):
+            raise ConfigError(f"no tensor can be named {name!r}", hint="names are Unicode text")
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigError(f"the metadata of a safetensors file are texts, and {key!r}: {value!r} is not")

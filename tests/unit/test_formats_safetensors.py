@@ -118,7 +118,7 @@ def test_truncated_and_foreign_files_are_refused() -> None:
 def test_what_no_file_can_hold_is_refused() -> None:
     for tensors, metadata in (
         ({"__metadata__": ("F32", (1,))}, None), ({"a": ("F31", (1,))}, None), ({"a": ("F4", (3,))}, None),
-        ({"a": ("F32", (1,))}, {"a": 1}),
+        ({"a": ("F32", (1,))}, {"a": 1}), ({1: ("F32", (1,))}, None), ({"\ud800": ("F32", (1,))}, None),
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             build_header(tensors, metadata)  # type: ignore[arg-type]

@@ -28,14 +28,18 @@ from s3dlio.types import Observation
 from tests.servers import Server
 from tests.stopped_stores import Stop, Stopped
 
+CLOUDS = {"s3": ("moto_server", "s3://tensors"), "az": ("azurite_server", "az://devstoreaccount1/tensors"),
+          "gs": ("gcs_full_server", "gs://tensors")}  # fmt: skip
 
-@pytest.fixture(params=["file", "memory", "s3"])
+
+@pytest.fixture(params=["file", "memory", *CLOUDS])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Client, str]]:
-    if request.param == "s3":
-        server: Server = request.getfixturevalue("moto_server")
+    if request.param in CLOUDS:
+        fixture, container = CLOUDS[request.param]
+        server: Server = request.getfixturevalue(fixture)
         with Client(Settings.resolve(server.env)) as client:
-            client.create_bucket("s3://tensors")
-            yield client, f"s3://tensors/{request.node.name}"
+            client.create_bucket(container)
+            yield client, f"{container}/{request.node.name}"
     else:
         with Client() as client:
             scheme = f"file://{tmp_path}" if request.param == "file" else f"memory://tensors-{id(client)}"

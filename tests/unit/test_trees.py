@@ -33,13 +33,18 @@ from tests.stopped_stores import Stop, Stopped
 Pair = collections.namedtuple("Pair", "a b")
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
+CLOUDS = {"s3": ("moto_server", "s3://trees"), "az": ("azurite_server", "az://devstoreaccount1/trees"),
+          "gs": ("gcs_full_server", "gs://trees")}  # fmt: skip
+
+
+@pytest.fixture(params=["file", "memory", *CLOUDS])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Client, str]]:
-    if request.param == "s3":
-        server: Server = request.getfixturevalue("moto_server")
+    if request.param in CLOUDS:
+        fixture, container = CLOUDS[request.param]
+        server: Server = request.getfixturevalue(fixture)
         with Client(Settings.resolve(server.env)) as client:
-            client.create_bucket("s3://trees")
-            yield client, f"s3://trees/{request.node.name}"
+            client.create_bucket(container)
+            yield client, f"{container}/{request.node.name}"
     else:
         with Client() as client:
             scheme = f"file://{tmp_path}" if request.param == "file" else f"memory://trees-{id(client)}"
