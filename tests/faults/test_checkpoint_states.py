@@ -178,6 +178,32 @@ def test_a_save_after_the_process_was_killed_and_before_the_crash(tmp_path: Path
         killed_at += 1
 
 
+def test_a_training(tmp_path: Path) -> None:
+    """Saves and prunes, one after another: what a save has returned is never lost, and is whole."""
+    base, place = tmp_path / "base", tmp_path / "state"
+    base.mkdir()
+    store = CheckpointStore(f"file://{base}")
+    disk = Disk(base)
+    returned = {0: 0}  # the operations that were done when a save returned -> its step
+    with disk.recording():
+        for step in range(1, 7):
+            WAYS["whole" if step % 2 else "ranks"](store, step)
+            returned[len(disk.operations)] = step
+            store.prune(keep_last=2)
+    count, seen = 0, set()
+    for state in disk.states():
+        last = max(step for done, step in returned.items() if done <= state.after)
+        count += 1
+        if (looks := (repr(state.tree), last)) not in seen:
+            seen.add(looks)
+            write_tree(place, state.tree)
+            restored = CheckpointStore(f"file://{place}")
+            assert loaded(restored) in (last or None, last + 1)
+            assert check_whole(restored) >= {step for step in (last - 1, last) if step > 0}
+            shutil.rmtree(place)
+    log.info("%d states, %d different ones, %d operations", count, len(seen), len(disk.operations))
+
+
 def test_a_deletion_of_the_only_one(tmp_path: Path) -> None:
     replayed = Replayed(tmp_path, "file", {}, lambda s: WAYS["ranks"](s, 1), lambda s: s.delete_checkpoint(1))
     for store, returned in replayed.states():
