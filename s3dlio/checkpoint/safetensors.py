@@ -17,7 +17,6 @@ from s3dlio.checkpoint.sharded_tensors import StoredTensor, open_directory, tens
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
 from s3dlio.formats.safetensors import DTYPE_BITS
-from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.range_reads import RangeRead, read_ranges
 from s3dlio.uri import URI
@@ -122,7 +121,7 @@ class SafetensorsReader:
         wanted = {name: self.stored(name) for name in (self._tensors if names is None else names)}
         for stored in wanted.values():
             arrays.check_type(stored.dtype, self._kind)
-        memory = {name: _new_memory(stored.nbytes) for name, stored in wanted.items()}
+        memory = {name: arrays.new_memory(stored.nbytes) for name, stored in wanted.items()}
         reads = [read for name, stored in wanted.items() for read in stored.whole(memory[name])]
         read_ranges(self._session, reads, self._width)
         return {
@@ -145,7 +144,7 @@ class SafetensorsReader:
             raise ConfigError(f"{name!r} of shape {list(sizes)} has no region {region}", uri=self.uri)
         arrays.check_type(stored.dtype, self._kind)
         shape = shape_of(region)
-        memory = _new_memory(DTYPE_BITS[stored.dtype] * math.prod(shape) // 8)
+        memory = arrays.new_memory(DTYPE_BITS[stored.dtype] * math.prod(shape) // 8)
         if region == whole(sizes):
             reads = list(stored.whole(memory))
         else:
@@ -189,7 +188,7 @@ class SafetensorsReader:
             batch.append((name, target))
             if position < len(copies) and sum(self._tensors[each].nbytes for each, _ in batch) < _AT_ONCE:
                 continue
-            memory = {each: _new_memory(self._tensors[each].nbytes) for each, _ in batch}
+            memory = {each: arrays.new_memory(self._tensors[each].nbytes) for each, _ in batch}
             reads = [read for each, _ in batch for read in self._tensors[each].whole(memory[each])]
             read_ranges(self._session, reads, self._width)
             for each, goes in batch:
@@ -288,7 +287,3 @@ def load_safetensors(
     targets = dict(into) if names is None else {name: into[name] for name in names}
     reader.read_into(targets)
     return targets
-
-
-def _new_memory(size: int) -> memoryview:
-    return default_pool().lease(size) if size >= SMALL else memoryview(bytearray(size))

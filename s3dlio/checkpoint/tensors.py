@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from s3dlio.checkpoint.regions import bytes_of
-from s3dlio.errors import BufferRefusedError, ConfigError
+from s3dlio.errors import BufferRefusedError, ConfigError, OutOfMemoryError
 from s3dlio.formats.optional_packages import require
 from s3dlio.memory.buffers import byte_view
+from s3dlio.memory.pool import SMALL, default_pool
 
 #: The names of frameworks, as safetensors' ``safe_open`` takes them.
 FRAMEWORKS = {"pt": "pt", "torch": "pt", "np": "np", "numpy": "np", "jax": "jax", "flax": "jax"}
@@ -228,3 +229,15 @@ def copy_to(name: str, target: Any, found: Any) -> None:
         target.detach().copy_(found)
     else:
         _writable_array(name, target)[...] = found
+
+
+def new_memory(size: int) -> memoryview:
+    """Memory for ``size`` bytes of a tensor; pooled and aligned where it is large.
+
+    Raises:
+        OutOfMemoryError: there is no memory of that size.
+    """
+    try:
+        return default_pool().lease(size) if size >= SMALL else memoryview(bytearray(size))
+    except MemoryError as error:
+        raise OutOfMemoryError(f"there is no memory for a tensor of {size} bytes") from error

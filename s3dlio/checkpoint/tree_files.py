@@ -80,11 +80,12 @@ def write_index(index: TreeIndex) -> bytes:
         "files": index.files,
         "metadata": index.metadata,
     }
-    head = {"format": _FORMAT, "version": _VERSION, "crc32c": _checksum(body)}
+    head = {"format": _FORMAT, "version": _VERSION, "crc32c": checksum_of(body)}
     return json.dumps({**head, "body": body}, separators=(",", ":")).encode()
 
 
-def _checksum(body: Any) -> str:
+def checksum_of(body: Any) -> str:
+    """The CRC32C of what an index says, in hex."""
     return f"{crc32c(json.dumps(body, separators=(',', ':'), sort_keys=True).encode()):08x}"
 
 
@@ -101,16 +102,18 @@ def read_index(data: Any, uri: str) -> TreeIndex:
         if found["version"] != _VERSION:
             raise ValueError(f"it is of version {found['version']!r}, and this package reads {_VERSION}")
         body = found["body"]
-        if found["crc32c"] != _checksum(body):
+        if found["crc32c"] != checksum_of(body):
             raise ValueError("its checksum is another")
         arrays = {path: _array(path, entry) for path, entry in body["arrays"].items()}
         files = [(name, size) for name, size in body["files"]]
         if any("/" in name or not name.startswith("data-") for name, _ in files):
             raise ValueError("it names files elsewhere")
+        if not isinstance(body["values"], dict) or not isinstance(body["metadata"], dict):
+            raise ValueError("its values or its metadata are no mapping")
         for path, array in arrays.items():
             for part in array.parts:
                 _check_place(path, array, part, files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         reason = f"this is no index of a tree of arrays, or a damaged one: {error}"
         raise CorruptDataError(reason[:500], uri=uri) from error
     return TreeIndex(body["tree"], arrays, body["values"], files, body["metadata"])
@@ -130,7 +133,13 @@ def _array(path: str, entry: Mapping[str, Any]) -> StoredArray:
 
 def _check_place(path: str, array: StoredArray, part: StoredPart, files: Sequence[tuple[str, int]]) -> None:
     """Refuse a part that its file cannot have."""
-    fits = 0 <= part.file < len(files) and 0 <= part.offset <= part.offset + part.length <= files[part.file][1]
+    numbers = [*array.shape, *(end for each in part.region for end in each), part.file, part.offset, part.length]
+    if not all(type(number) is int and 0 <= number < 1 << 60 for number in numbers):
+        raise ValueError(f"{path} has numbers that are none")
+    inside = len(part.region) == len(array.shape) and all(
+        begin <= end <= size for (begin, end), size in zip(part.region, array.shape, strict=True)
+    )
+    fits = inside and part.file < len(files) and part.offset + part.length <= files[part.file][1]
     size = array.itemsize * math.prod(shape_of(part.region))
     if not fits or part.packing not in (None, PLANES) or (part.packing is None and part.length != size):
         raise ValueError(f"{path} has a part that is nowhere")

@@ -8,13 +8,12 @@ from typing import Any
 
 from s3dlio import api
 from s3dlio.checkpoint import tensors as arrays
-from s3dlio.checkpoint.regions import Region, shape_of, whole
+from s3dlio.checkpoint.regions import shape_of, whole
 from s3dlio.checkpoint.tree_files import INDEX, PartReads, StoredArray, TreeIndex, Wanted, read_index
 from s3dlio.checkpoint.tree_structure import build, rebuild
 from s3dlio.checkpoint.trees import region_of
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
-from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.range_reads import RangeRead, read_ranges
 from s3dlio.uri import URI
@@ -140,7 +139,7 @@ class _Load:
 
     def _memories(self, array: StoredArray, regions: list[Any]) -> list[memoryview]:
         """Memory for regions of an array, which are read."""
-        wanted = [Wanted(region, _new_memory(array, region)) for region in regions]
+        wanted = [Wanted(region, arrays.new_memory(array.itemsize * math.prod(shape_of(region)))) for region in regions]
         self.reads += self._parts.of(array, wanted)
         return [each.memory for each in wanted]
 
@@ -148,8 +147,3 @@ class _Load:
 def _about(path: str, leaf: Any) -> tuple[str, tuple[int, ...]]:
     dtype = arrays.DTYPES.get(str(leaf.dtype).removeprefix("torch."))
     return (dtype, tuple(leaf.shape)) if dtype else arrays.about(path, leaf)
-
-
-def _new_memory(array: StoredArray, region: Region) -> memoryview:
-    size = array.itemsize * math.prod(shape_of(region))
-    return default_pool().lease(size) if size >= SMALL else memoryview(bytearray(size))

@@ -95,7 +95,7 @@ def build(structure: Any, leaves: Mapping[str, Any]) -> Any:
     """
     try:
         return _build(structure, leaves)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptDataError(f"the structure of this tree is damaged: {error!r}"[:300]) from error
 
 
