@@ -102,9 +102,7 @@ class Readahead:
 
     def _read_ahead(self, start: int) -> None:
         """Have what follows ``start`` read: about twice of what has been read in a row."""
-        from s3dlio.engine.lanes import on_lane
-
-        if on_lane():  # what is waited for there must not be left to lanes
+        if _on_lane():
             return
         window = max(_WINDOW, min(_WIDEST, 2 * self._run))
         step = max(_LEAST, min(_MOST, window // 4) & -_LEAST)
@@ -136,6 +134,8 @@ class Readahead:
         done = 0
         while done < len(view) and (block := self._at(offset + done)) is not None:
             if block.coming is not None:
+                if not block.coming.done() and _on_lane():
+                    break
                 self._version.finish(block.coming)
                 block.coming = None
             at = offset + done - block.start
@@ -149,6 +149,13 @@ class Readahead:
         while self._blocks:
             _give_up(self._blocks.popleft())
         self._next = _NOWHERE
+
+
+def _on_lane() -> bool:
+    """Whether this thread is that of a lane (an observer reads): what it waits for must not be left to lanes."""
+    from s3dlio.engine.lanes import on_lane
+
+    return on_lane()
 
 
 def _give_up(block: _Block) -> None:

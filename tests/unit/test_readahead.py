@@ -176,6 +176,18 @@ def test_a_forked_child_reads_on_by_itself(
     assert version.direct[1:] == [(4 << 20, 1 << 20)]
 
 
+def test_the_thread_of_a_lane_waits_for_no_lane(
+    raw: ObjectReader, version: _Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        _read(raw, 1 << 20)
+    coming, direct = len(version.ahead), len(version.direct)
+    monkeypatch.setattr("s3dlio.engine.lanes.on_lane", lambda: True)
+    _read(raw, 1 << 20)
+    assert len(version.ahead) == coming
+    assert version.direct[direct:] == [(3 << 20, 1 << 20)]
+
+
 def test_what_is_closed_is_read_no_more(raw: ObjectReader, version: _Recorded) -> None:
     for _ in range(4):
         _read(raw, 1 << 20)
