@@ -27,6 +27,8 @@ GAP = 128 << 10
 #: Ranges of fewer bytes are read together, so many bytes at a time.
 _SMALL = 1 << 20
 _TOGETHER = 8 << 20
+#: Those that are in other memory for a while anyway.
+_COPIED_TOGETHER = 32 << 20
 
 
 class RangeRead:
@@ -109,10 +111,11 @@ def merged(reads: Sequence[RangeRead]) -> list[RangeRead]:
 def _joins(run: Sequence[RangeRead], read: RangeRead) -> bool:
     """Whether a range is read together with those before it."""
     last = run[-1]
-    if read.length >= _SMALL or last.length >= _SMALL:
+    copied = read.place is None and last.place is None  # so that being read together costs nothing more
+    if not copied and (read.length >= _SMALL or last.length >= _SMALL):
         return False
     near = read.offset - last.offset - last.length <= GAP
-    return near and read.offset + read.length - run[0].offset <= _TOGETHER
+    return near and read.offset + read.length - run[0].offset <= (_COPIED_TOGETHER if copied else _TOGETHER)
 
 
 def _as_one(run: list[RangeRead]) -> RangeRead:

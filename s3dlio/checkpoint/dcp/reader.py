@@ -22,6 +22,8 @@ from s3dlio.transfer.range_reads import read_ranges
 
 #: Bytes of memory that a load takes for a while, at most: of what cannot be read straight into its tensor.
 _AWHILE = 256 << 20
+#: Requests at a time where that has to be kept (each is of 32 MiB at most).
+_FEW = 8
 
 
 class S3dlioStorageReader(StorageReader):
@@ -147,8 +149,8 @@ class S3dlioStorageReader(StorageReader):
 
     def _read(self, wave: Sequence[Item], planner: LoadPlanner) -> None:
         reads = [read for item in wave for read in item.reads(self._verify)]
-        longest = max((read.length for read in reads if read.place is None), default=0)
-        width = min(self._width, max(4, _AWHILE // longest)) if longest else self._width
+        copied = sum(read.length for read in reads if read.place is None)
+        width = min(self._width, _FEW) if copied > _AWHILE else self._width
         try:
             read_ranges(self._session, reads, width)
         except BatchError as error:
