@@ -141,11 +141,11 @@ def staging(job):
     used = writer(job["path"])
     copying, blocked, rates, alone = [], [], [], []
     for step in range(job["steps"]):
+        alone.append(rate(lambda: False, 0.5))
         begun = time.perf_counter()
         for copy, tensor in zip(copies, tensors, strict=True):
             copy.copy_(tensor)
         copying.append(time.perf_counter() - begun)
-        alone.append(rate(lambda: False, job.get("seconds", 1.0)))
         before = resident()
         begun = time.perf_counter()
         saved = dcp.async_save(wanted, checkpoint_id=f"{job['path']}/{step}", storage_writer=used)

@@ -22,7 +22,8 @@ from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.dcp import metadata as metadata_file
 from s3dlio.checkpoint.dcp.items import BlockSums, Note, around, has_plain_memory, pieces
 from s3dlio.checkpoint.dcp.place import SUFFIX, check_name, is_place, place_of
-from s3dlio.checkpoint.dcp.staging import ReusedStager
+from s3dlio.checkpoint.dcp.staging import ReusedStager, beside
+from s3dlio.client import Client
 from s3dlio.engine.session import Session
 from s3dlio.errors import AlreadyExistsError, IntegrityError, S3dlioError, UnsupportedOperationError
 from s3dlio.stores.local.store import LocalStore
@@ -149,9 +150,17 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Write the items of this rank, in one object."""
+        written: Future[list[WriteResult]] = Future()
         try:
-            written: Future[list[WriteResult]] = Future()
-            written.set_result(self._write(plan, planner) if plan.items else [])
+            if not plan.items:
+                written.set_result([])
+            elif self._stager.is_beside:
+                with Client(self._session.settings) as client:  # its lanes are as nice as the thread
+                    for observer in self._session.stores.observers:
+                        client.add_observer(observer)
+                    written.set_result(beside(lambda: self._write(plan, planner, client)))
+            else:
+                written.set_result(self._write(plan, planner, self._session))
             return written
         finally:
             self._stager.saved()
@@ -198,9 +207,9 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
     def _named(self, rank: int) -> _StoragePrefix:
         return _StoragePrefix(f"{self._prefix(rank)}0.{self._attempt}")
 
-    def _write(self, plan: SavePlan, planner: SavePlanner) -> list[WriteResult]:
+    def _write(self, plan: SavePlan, planner: SavePlanner, session: Session) -> list[WriteResult]:
         name = plan.storage_data.prefix + SUFFIX
-        base = self._base
+        base = Base(session, self._place)
         items = sorted(plan.items, key=lambda item: item.type is not WriteItemType.BYTE_IO)
         options = PutOptions(durable=self._durable)
         writer = base.store.writer(
