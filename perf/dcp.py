@@ -152,8 +152,8 @@ def staging(bench: Bench) -> None:
     with bench.ranks(1, ("s3dlio",)) as (ranks,):
         (found,) = ranks.do(SHAPE | {"do": "staging", "path": "s3://bucket/s", "tensors": 32, "steps": 6})
     ratios = sorted(blocked / copy for copy, blocked in zip(found["copy"][1:], found["blocked"][1:], strict=True))
-    print(f"512 MiB: a copy takes {min(found['copy']):.3f} s; async_save blocks {statistics.median(ratios):.2f} times as "
-          f"long ({ratios[0]:.2f} to {ratios[-1]:.2f}), the first one {found['blocked'][0]:.3f} s; the last left "
+    print(f"512 MiB: a copy takes {min(found['copy']):.3f} s; async_save blocks {statistics.median(ratios):.2f} times "
+          f"as long ({ratios[0]:.2f} to {ratios[-1]:.2f}), the first one {found['blocked'][0]:.3f} s; the last left "
           f"{found['resident'] >> 20} MiB")  # fmt: skip
     kept = sorted(beside[0] / alone[0] for alone, beside in zip(found["alone"], found["beside"], strict=True))
     print(f"a busy thread keeps {100 * statistics.median(kept):.0f} % ({100 * kept[0]:.0f} to {100 * kept[-1]:.0f}) of "
