@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from s3dlio import api
 from s3dlio.checkpoint import tensors as arrays
-from s3dlio.checkpoint.regions import as_bytes, shape_of, whole
+from s3dlio.checkpoint.regions import Region, as_bytes, shape_of, whole
 from s3dlio.checkpoint.sharded_tensors import StoredTensor, open_directory, tensors_of
+from s3dlio.checkpoint.tensor_parts import local_part
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
 from s3dlio.formats.safetensors import DTYPE_BITS
@@ -143,19 +144,27 @@ class SafetensorsReader:
         ):
             raise ConfigError(f"{name!r} of shape {list(sizes)} has no region {region}", uri=self.uri)
         arrays.check_type(stored.dtype, self._kind)
-        shape = shape_of(region)
-        memory = arrays.new_memory(DTYPE_BITS[stored.dtype] * math.prod(shape) // 8)
-        if region == whole(sizes):
-            reads = list(stored.whole(memory))
-        else:
-            reads = list(stored.reads(region, as_bytes(memory, shape)))
+        memory = self._read_regions([(name, region)])[0]
+        return arrays.array_over(memory, stored.dtype, shape_of(region), self._kind, self._device)
+
+    def _read_regions(self, wanted: Sequence[tuple[str, Region]]) -> list[memoryview]:
+        """Regions of tensors, each in memory of its own."""
+        memories: list[memoryview] = []
+        reads: list[RangeRead] = []
+        for name, region in wanted:
+            stored, shape = self._tensors[name], shape_of(region)
+            memory = arrays.new_memory(DTYPE_BITS[stored.dtype] * math.prod(shape) // 8)
+            all_of_it = shape == stored.shape
+            reads += stored.whole(memory) if all_of_it else stored.reads(region, as_bytes(memory, shape))
+            memories.append(memory)
         read_ranges(self._session, reads, self._width)
-        return arrays.array_over(memory, stored.dtype, shape, self._kind, self._device)
+        return memories
 
     def read_into(self, targets: Mapping[str, Any]) -> None:
         """Read into tensors that are there already: name -> tensor of torch or array of numpy, of the stored shape.
 
         What has the stored type, and is on the host, is filled without a copy; else it gets a copy of what is read.
+        Of a ``DTensor`` this rank reads its own part.
 
         Raises:
             ConfigError: there is no tensor of a name, or it has another shape.
@@ -163,41 +172,62 @@ class SafetensorsReader:
             BatchError: some could not be read. Targets may be filled in part then.
         """
         reads: list[RangeRead] = []
-        copies: list[tuple[str, Any]] = []
-        for name, target in targets.items():
+        copies: list[_Target] = []
+        for name, value in targets.items():
             stored = self.stored(name)
-            dtype, shape = arrays.about(name, target)
+            dtype, shape = arrays.about(name, value)
             if shape != stored.shape:
                 raise ConfigError(
                     f"{name!r} has the shape {list(shape)}, and {list(stored.shape)} is stored", uri=self.uri
                 )
-            own = arrays.writable_bytes(name, target)
-            if own is None or dtype != stored.dtype:
-                copies.append((name, target))
-            elif own.flags.c_contiguous:
-                reads += stored.whole(memoryview(own.reshape(-1)))
-            else:
-                reads += stored.reads(whole(shape), own)
+            for target in _targets(name, value, shape):
+                own = arrays.writable_bytes(name, target.array)
+                if own is None or dtype != stored.dtype:
+                    copies.append(target)
+                elif target.region == whole(shape) and own.flags.c_contiguous:
+                    reads += stored.whole(memoryview(own.reshape(-1)))
+                else:
+                    reads += stored.reads(target.region, own)
         read_ranges(self._session, reads, self._width)
         self._copy_into(copies)
 
-    def _copy_into(self, copies: Sequence[tuple[str, Any]]) -> None:
+    def _copy_into(self, targets: Sequence[_Target]) -> None:
         """Read tensors to where they cannot be read in place, so many bytes at a time."""
-        batch: list[tuple[str, Any]] = []
-        for position, (name, target) in enumerate(copies, 1):
-            batch.append((name, target))
-            if position < len(copies) and sum(self._tensors[each].nbytes for each, _ in batch) < _AT_ONCE:
+        batch: list[_Target] = []
+        size = 0
+        for position, target in enumerate(targets, 1):
+            batch.append(target)
+            size += self._tensors[target.name].nbytes
+            if position < len(targets) and size < _AT_ONCE:
                 continue
-            memory = {each: arrays.new_memory(self._tensors[each].nbytes) for each, _ in batch}
-            reads = [read for each, _ in batch for read in self._tensors[each].whole(memory[each])]
-            read_ranges(self._session, reads, self._width)
-            for each, goes in batch:
-                stored, kind = self._tensors[each], "pt" if arrays.is_torch(goes) else "np"
-                arrays.copy_to(each, goes, arrays.array_over(memory[each], stored.dtype, stored.shape, kind))
-            batch = []
+            memories = self._read_regions([(each.name, each.region) for each in batch])
+            for each, memory in zip(batch, memories, strict=True):
+                kind = "pt" if arrays.is_torch(each.array) else "np"
+                found = arrays.array_over(memory, self._tensors[each.name].dtype, shape_of(each.region), kind)
+                arrays.copy_to(each.name, each.array, found)
+            batch, size = [], 0
 
     def __repr__(self) -> str:
         return f"<SafetensorsReader {self.uri}: {len(self)} tensors>"
+
+
+class _Target(NamedTuple):
+    """Where a region of a stored tensor is to go."""
+
+    name: str
+    array: Any
+    region: Region
+
+
+def _targets(name: str, value: Any, shape: tuple[int, ...]) -> list[_Target]:
+    """What there is to be filled of a tensor: all of it, or this rank's part."""
+    if not hasattr(value, "device_mesh"):
+        return [_Target(name, value, whole(shape))]
+    part = local_part(name, value)
+    if part is None:
+        return []
+    ends = zip(part.offsets, part.array.shape, strict=True)
+    return [_Target(name, part.array, [(begin, begin + size) for begin, size in ends])]
 
 
 class TensorSlice:

@@ -67,10 +67,19 @@ def _part_of_dtensor(name: str, tensor: Any) -> TensorPart | None:
             raise ConfigError(f"{name!r} has partial sums on its ranks", hint="redistribute it first")
         if placement.is_replicate() and position:
             return None
-    chunks = tensor.__create_chunk_list__()  # as torch.distributed.checkpoint asks for them
+    return local_part(name, tensor)
+
+
+def local_part(name: str, tensor: Any) -> TensorPart | None:
+    """What this rank has of a distributed tensor; None where that is nothing.
+
+    Raises:
+        ConfigError: it is in several parts.
+    """
     local = tensor.to_local()
     if not local.numel() and tensor.numel():
         return None
+    chunks = tensor.__create_chunk_list__()  # as torch.distributed.checkpoint asks for them
     if len(chunks) != 1:
-        raise ConfigError(f"this rank has {len(chunks)} parts of {name!r}, and one can be written")
+        raise ConfigError(f"this rank has {len(chunks)} parts of {name!r}, and one can be written or filled")
     return TensorPart(local, list(chunks[0].offsets), list(tensor.shape))

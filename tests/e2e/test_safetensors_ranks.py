@@ -52,7 +52,8 @@ def job(folder: str, base: str, environ: dict[str, str]) -> None:
 
 
 def rank_of_a_job(rank: int, folder: str, base: str) -> None:
-    """One rank: saves its parts by both packages, and takes part in their consolidation."""
+    """One rank: saves its parts by both packages, takes part in their consolidation, and loads its parts of others."""
+    import torch
     import torch.distributed as dist
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
     from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate_safetensors_files_on_every_rank
@@ -73,6 +74,17 @@ def rank_of_a_job(rank: int, folder: str, base: str) -> None:
     dist.barrier()
     consolidate_safetensors(f"{folder}/torch", f"{base}/of-torch", file_of=FILES)
     consolidate_safetensors(f"{base}/parts", f"{base}/whole", file_of=FILES)
+    other = {"rows": Shard(1), "columns": Shard(0), "copy": Shard(0), "half": Replicate()}
+    for source in (f"{base}/whole", f"{base}/parts"):  # resharded: each rank reads its own part
+        targets = {
+            name: distribute_tensor(torch.zeros_like(value), mesh, [other[name]]) if name in other else value * 0
+            for name, value in whole.items()
+        }
+        targets["rows"] = targets["rows"].to(torch.float64)
+        load_safetensors(source, into=targets)
+        for name, value in targets.items():
+            found = value.full_tensor() if name in other else value
+            assert torch.equal(found, whole[name].to(found.dtype)), (source, name)
     os.makedirs(f"{folder}/by-torch", exist_ok=True)
     consolidate_safetensors_files_on_every_rank(
         f"{folder}/ours", f"{folder}/by-torch", {name: FILES[name] for name in floats}
