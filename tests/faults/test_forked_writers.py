@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from s3dlio.engine.lanes import Lanes
 from s3dlio.errors import S3dlioError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.cloud.spooled import SpooledWriter
@@ -42,12 +43,15 @@ def in_child(store: ObjectStore, writer: StoreWriter) -> int:
 def test_a_child_that_drops_a_writer_does_not_abort_its_upload(moto_server: MotoServer) -> None:
     store = store_of(moto_server.endpoint, "forked")
     store.create_container()
+    lanes = Lanes(16)
+    store.spare = lanes.spare
     writer = store.writer("k", part_size=PART)
     writer.write(b"a" * (2 * PART + 1))
     assert in_child(store, writer) == 0
     writer.write(b"b")
     assert writer.close().size == 2 * PART + 2
     assert bytes(store.get("k")) == b"a" * (2 * PART + 1) + b"b"
+    lanes.close()
 
 
 @pytest.mark.parametrize("kind", ["file", "direct", "spooled"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,14 @@ def test_flush_waits_for_full_parts(store: S3Store, moto_server: MotoServer) -> 
         assert len(sent) >= 2
         writer.write(b"end")
     assert store.head("k").size == 2 * PART + 103
+
+
+def test_a_writer_has_no_threads(store: S3Store) -> None:
+    before = set(threading.enumerate())
+    with store.writer("k") as writer:
+        writer.write(bytes(4 * PART))
+        started = {thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("s3dlio")}
+    assert started <= {"s3dlio-lane", "s3dlio-finalizer"}
 
 
 class FakeLane:
