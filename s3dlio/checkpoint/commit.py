@@ -19,20 +19,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from s3dlio.checkpoint.base import NEW, Base
 from s3dlio.checkpoint.create_only import create
 from s3dlio.checkpoint.layout import MANIFESTS, POINTER, Name, named_by
+from s3dlio.checkpoint.lock import Section, alone
 from s3dlio.checkpoint.manifest import FORMAT_VERSION, Manifest, Pointer, ShardMeta, manifest_of, now, pointer_of
 from s3dlio.errors import (
     AlreadyExistsError,
     CorruptDataError,
     OutcomeUnknownError,
     PreconditionFailedError,
-    TransferTimeoutError,
     UnsafeKeyError,
     UnsupportedOperationError,
 )
@@ -41,7 +40,6 @@ from s3dlio.types import Conditions, PutOptions
 
 log = logging.getLogger("s3dlio.checkpoint")
 
-_LOCK_SECONDS = 30.0
 _TRIES = 20  # of a pointer that others replace at the same time
 _SECONDS = 3600  # of names that may be taken
 
@@ -163,10 +161,11 @@ def point_to(base: Base, name: Name, may_replace: Callable[[Pointer], bool]) -> 
         PreconditionFailedError: others replaced it all the time.
         TransferTimeoutError: another process has the directory locked.
     """
-    data = Pointer(name.manifest_key, name.step, name.timestamp).to_bytes()
+    data = _pointer_to(name)
     refused = None
-    with _alone(base):
+    with _alone(base) as section:
         for attempt in range(_TRIES):
+            written = len(section.written)
             there, etag = _current(base)
             if there is not None and there.name == name:
                 return True
@@ -180,7 +179,7 @@ def point_to(base: Base, name: Name, may_replace: Callable[[Pointer], bool]) -> 
                 return True
             try:
                 _replace(base, data, etag, there=there is not None or etag is not None)
-                return True
+                return _stays(base, name, section, written)
             except OutcomeUnknownError as error:  # it was replaced since, or never written: another look tells
                 log.info("%s: %s", base.uri(POINTER), error.reason)
             except (PreconditionFailedError, AlreadyExistsError, FileNotFoundError):
@@ -190,6 +189,21 @@ def point_to(base: Base, name: Name, may_replace: Callable[[Pointer], bool]) -> 
         "other writers replaced the pointer all the time", uri=base.uri(POINTER), operation="PUT",
         hint="the checkpoint itself is whole: list() shows it",
     )  # fmt: skip
+
+
+def _stays(base: Base, name: Name, section: Section, written: int) -> bool:
+    """Whether the pointer leads to ``name``, now that it was written so. Where a call that interrupted this one has led
+    a file further since this one looked at it, that is done again."""
+    meanwhile = section.written[written:]
+    if meanwhile and meanwhile[-1] > name:
+        _replace(base, _pointer_to(meanwhile[-1]), None, there=True)
+        return False
+    section.written.append(name)
+    return True
+
+
+def _pointer_to(name: Name) -> bytes:
+    return Pointer(name.manifest_key, name.step, name.timestamp).to_bytes()
 
 
 def _current(base: Base) -> tuple[Pointer | None, str | None]:
@@ -216,32 +230,9 @@ def _replace(base: Base, data: bytes, etag: str | None, *, there: bool) -> None:
         base.write(POINTER, data, PutOptions())
 
 
-@contextlib.contextmanager
-def _alone(base: Base) -> Iterator[None]:
-    """For files: other processes (of this machine, and over NFS) that replace the pointer wait meanwhile. Files cannot
-    be replaced under a condition."""
-    if not isinstance(base.store, LocalStore):
-        yield
-        return
-    import fcntl
-
-    fd = os.open(base.prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise TransferTimeoutError(
-                        f"another process has the directory locked for {_LOCK_SECONDS:.0f} s", uri=base.uri(),
-                        operation="PUT", hint="the checkpoint itself is whole: list() shows it",
-                    ) from error  # fmt: skip
-                time.sleep(0.002)
-        yield
-    finally:
-        os.close(fd)
+def _alone(base: Base) -> contextlib.AbstractContextManager[Section]:
+    """For files: other processes that replace the pointer wait meanwhile."""
+    return alone(base.prefix) if isinstance(base.store, LocalStore) else contextlib.nullcontext(Section())
 
 
 # -- deleting
