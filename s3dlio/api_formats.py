@@ -181,7 +181,7 @@ def generate_and_write_parquet_schema_streaming(
     store, key = api.default_client().store_for(_uri(uri))
     with store.writer(key) as writer:
         for piece in pieces:
-            writer.write(piece)
+            writer.write_owned(piece)
 
 
 read_npz_async = coroutine_of(read_npz, __name__)

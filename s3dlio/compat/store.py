@@ -180,7 +180,7 @@ class Store:
         """
         store, key = self.client.store_for(self._real(uri))
         with store.writer(key, options=options, part_size=part_size) as writer:
-            writer.write(data)
+            writer.write_owned(data)  # nobody changes it meanwhile, as of a put
 
     def open(self, uri: URI, mode: str = "r", **arguments: Any) -> IO[Any]:
         """Open an object as a file; arguments as of ``s3dlio.open``."""

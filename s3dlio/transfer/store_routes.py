@@ -29,8 +29,8 @@ from s3dlio.uri import LOCAL_SCHEMES
 
 log = logging.getLogger("s3dlio.transfer")
 
-#: How much a relay reads at once, in bytes; it holds two of these. Smaller than the ranges of a store, so a store
-#: never splits one.
+#: How much a relay reads at once, in bytes; it holds what is read and what is written, without a copy. Smaller than the
+#: ranges of a store, so a store never splits one.
 PIECE = 8 << 20
 
 #: What is kept with an object besides its metadata, and goes with it.
@@ -136,7 +136,7 @@ class Relay(_Compared):
             position = 0
             while True:
                 check_length(self.source_uri(item), min(PIECE, size - position), len(data))
-                writer.write(data)
+                writer.write_owned(data)
                 monitor(position, data, len(data))
                 position += len(data)
                 if told is not None:

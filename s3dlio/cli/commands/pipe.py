@@ -47,6 +47,6 @@ def _store(context: Context, uri: str) -> None:
     part_size, expected_size = context.args.part_size, context.args.expected_size
     with store.writer(key, part_size=part_size, expected_size=expected_size) as writer:
         while data := pipe.buffer.read(PIECE):
-            size += writer.write(data)
+            size += writer.write_owned(data)
     tally.succeed(size)
     finish(context.out, "CP", tally.summary(), label=" (upload)")
