@@ -1,10 +1,9 @@
-"""Checkpoints beside the Rust package: each reads what the other saved. Only where REFERENCE_PYTHON names an interpreter
-that has it (``pip install s3dlio==0.10.0`` in an environment of its own)."""
+"""Checkpoints beside the Rust package: each reads what the other saved. Only where REFERENCE_PYTHON names an
+interpreter that has it (``pip install s3dlio==0.10.0`` in an environment of its own)."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def theirs(code: str, **names: Any) -> Any:
     """Run code with the Rust package; what it leaves as ``told``."""
     program = f"import json, s3dlio\nglobals().update({names!r})\n{code}\nprint(json.dumps(told))"
-    ended = subprocess.run([PYTHON, "-I", "-c", program], capture_output=True, text=True, env=dict(os.environ), timeout=60)
+    ended = subprocess.run([PYTHON, "-I", "-c", program], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
 
