@@ -88,11 +88,6 @@ class Bench:
             for ranks in made:
                 ranks.close()
 
-    def clear(self) -> None:
-        """Free the memory that objects take."""
-        for path in (self.server.folder / "root").iterdir():
-            path.unlink()
-
 
 def save_and_load(bench: Bench) -> None:
     """1 GiB, sharded over two ranks."""
@@ -108,7 +103,7 @@ def save_and_load(bench: Bench) -> None:
                     slowest = max(found, key=lambda each: each["seconds"])
                     slowest["cpu"] = sum(each["cpu"] for each in found)
                     times.setdefault((ranks.library, verb), []).append(slowest | {"counts": counts})
-                bench.clear()
+                bench.server.clear()
     for (library, verb), results in times.items():
         best = min(results, key=lambda each: each["seconds"])
         median = statistics.median(each["seconds"] for each in results)
@@ -134,7 +129,7 @@ def half(bench: Bench) -> None:
                 print(f"{ranks.library:8} half by the {name} dimension: {found['seconds']:.2f} s, "
                       f"{counts['GET']} GETs with .metadata, {counts['sent'] / found['needed']:.3f} times the bytes "
                       f"needed, added {found['added'] >> 20} MiB")  # fmt: skip
-    bench.clear()
+    bench.server.clear()
 
 
 def resident(bench: Bench) -> None:
@@ -142,7 +137,7 @@ def resident(bench: Bench) -> None:
     with bench.ranks(1, ("s3dlio",)) as (ranks,):
         (found,) = ranks.do({"do": "save", "path": "s3://bucket/r", "tensors": 32, "rows": 4096, "columns": 4096})
     print(f"2 GiB saved by one rank: {found['seconds']:.2f} s, added {found['added'] >> 20} MiB of resident memory")
-    bench.clear()
+    bench.server.clear()
 
 
 def staging(bench: Bench) -> None:
@@ -158,7 +153,7 @@ def staging(bench: Bench) -> None:
     kept = sorted(beside[0] / alone[0] for alone, beside in zip(found["alone"], found["beside"], strict=True))
     print(f"a busy thread keeps {100 * statistics.median(kept):.0f} % ({100 * kept[0]:.0f} to {100 * kept[-1]:.0f}) of "
           f"its {found['alone'][0][0]:.0f} steps/s beside an upload (of {max(b[1] for b in found['beside']):.2f} s)")
-    bench.clear()
+    bench.server.clear()
 
 
 ROWS: dict[str, Callable[[Bench], None]] = {row.__name__: row for row in (save_and_load, half, resident, staging)}

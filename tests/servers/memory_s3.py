@@ -36,6 +36,12 @@ class MemoryS3(Server):
         found: dict[str, int] = self._ask("/.counts").json()
         return found
 
+    def clear(self) -> None:
+        """Remove all objects."""
+        for path in (self.folder / "root").iterdir():
+            if not path.name.startswith("\x02"):  # an upload that goes on
+                path.unlink()
+
     def _launch(self) -> None:
         port = self._reserve_port()
         root = self.folder / "root"

@@ -15,8 +15,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed: make finds 
 
 import torch.distributed.checkpoint as dcp  # noqa: E402
 from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex  # noqa: E402
-from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, ReadItem  # noqa: E402
 
 from s3dlio import Client  # noqa: E402
 from s3dlio.checkpoint.dcp import S3dlioStorageReader, S3dlioStorageWriter  # noqa: E402
@@ -24,6 +22,7 @@ from s3dlio.checkpoint.dcp import metadata as metadata_file  # noqa: E402
 from s3dlio.checkpoint.dcp.staging import ReusedStager  # noqa: E402
 from s3dlio.errors import AlreadyExistsError, CorruptDataError, IntegrityError  # noqa: E402
 from s3dlio.types import Observation  # noqa: E402
+from tests.dcp_plans import read_regions  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled", "ignore:Detected an existing")
 
@@ -156,24 +155,7 @@ def test_one_bit_flipped_anywhere_that_is_read_is_found(tmp_path: Path) -> None:
 
 
 def _read(place: Path, client: Client, name: str, region: list[tuple[int, int]], into: Any, **options: Any) -> None:
-    """Read a region of a stored tensor into a tensor, as a plan of torch asks for it."""
-    reader = S3dlioStorageReader(place, client=client, **options)
-    metadata = reader.read_metadata()
-    reader.set_up_storage_reader(metadata, True)
-    chunk: ChunkStorageMetadata = metadata.state_dict_metadata[name].chunks[0]
-    item = ReadItem(
-        LoadItemType.TENSOR, MetadataIndex(name), torch.Size([0] * into.ndim), MetadataIndex(name, chunk.offsets),
-        torch.Size([begin for begin, _ in region]), torch.Size([end - begin for begin, end in region]),
-    )  # fmt: skip
-
-    class Planner:
-        def resolve_tensor(self, item: ReadItem) -> Any:
-            return into
-
-        def commit_tensor(self, item: ReadItem, tensor: Any) -> None:
-            assert tensor.data_ptr() == into.data_ptr()
-
-    reader.read_data(LoadPlan([item]), Planner()).wait()
+    read_regions(S3dlioStorageReader(place, client=client, **options), {name: region}, into)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from torch.futures import Future
 
 from s3dlio.api import default_client
 from s3dlio.checkpoint.base import Base
+from s3dlio.checkpoint.create_only import create
 from s3dlio.checkpoint.dcp import metadata as metadata_file
 from s3dlio.checkpoint.dcp.items import BlockSums, Note, around, has_plain_memory, pieces
 from s3dlio.checkpoint.dcp.place import SUFFIX, check_name, is_place, place_of
@@ -237,18 +238,17 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
     def _publish(self, data: bytes) -> None:
         """Write ``.metadata``, if it is still what it was when the save began, as far as the store can tell."""
         base, name, old = self._base, metadata_file.name_of(self._rank), self._replaced
-        conditions = Conditions(if_none_match="*")
-        if old is not None:  # files cannot be replaced under a condition, but in one step
-            conditions = Conditions(if_match=None if isinstance(base.store, LocalStore) else old.etag)
+        replacing = PutOptions(durable=self._durable)
         try:
-            base.write(name, data, PutOptions(durable=self._durable, conditions=conditions))
+            if old is None:
+                create(base.store, base.key(name), data)
+            elif isinstance(base.store, LocalStore):  # a file cannot be replaced under a condition, but in one step
+                base.write(name, data, replacing)
+            else:
+                base.write(name, data, PutOptions(conditions=Conditions(if_match=old.etag)))
         except UnsupportedOperationError:
             log.info("%s: the store knows no such condition", base.uri(name))
-            if old is None and base.exists(name):
-                raise AlreadyExistsError(
-                    "somebody else saved this checkpoint meanwhile", uri=base.uri(name), operation="PUT"
-                ) from None
-            base.write(name, data, PutOptions(durable=self._durable))
+            base.write(name, data, replacing)
         if self._durable:
             base.sync_above([name])
 
