@@ -43,6 +43,13 @@ class Background:
         box.put(work)  # a thread keeps its arguments
         threading.Thread(target=self._run, args=(box,), name="s3dlio-background", daemon=True).start()
 
+    def run(self, work: Work) -> None:
+        """The same; where no thread can be had, ``work`` is done here."""
+        try:
+            self.start(work)
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            work()
+
     def _run(self, box: SimpleQueue[Work]) -> None:
         work = box.get()
         while True:

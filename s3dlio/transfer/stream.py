@@ -11,22 +11,22 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.background import background
-from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import LEAVE_SECONDS
 from s3dlio.engine.session import Session
 from s3dlio.errors import S3dlioError, TransferCancelledError
+from s3dlio.foreign_errors import from_exception
 from s3dlio.hardware import usable_cpus
 from s3dlio.memory.view import BytesView
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane
-from s3dlio.stores.call import Call
+from s3dlio.transfer.stream_blocking import BlockingReads
 from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, parts_of
 from s3dlio.transfer.stream_room import Room
 from s3dlio.uri import as_uri
@@ -70,8 +70,7 @@ class Stream:
         self._asked = 0  # objects that have room, and no outcome yet
         self._wanted: deque[StreamRead] = deque()  # those of clouds that have not begun
         self._in_flight: set[StreamRead] = set()
-        self._others: deque[StreamRead] = deque()  # of other stores
-        self._are_others_read = False
+        self._others = BlockingReads(width, self._cancel, session.executor)
         self._lanes: list[ResidentLane] = []
         self._moved = 0
         self._arrived: dict[int, Outcome] = {}  # position in the input -> outcome; insertion order is that of arrival
@@ -91,7 +90,7 @@ class Stream:
         if self._is_at_hand:
             self._fill()
         else:
-            background.start(self._fill)
+            background.run(self._fill)
 
     def _fill(self) -> None:
         """Ask for as many objects as there is room for."""
@@ -115,11 +114,23 @@ class Stream:
         except StopIteration:
             failure = None
         except BaseException as error:  # what is in flight goes on; this comes after it
+            if self._is_at_hand and not isinstance(error, Exception):  # an interrupt of the reader
+                self._interrupted(found)
+                raise
             failure = error
         else:
             failure = None
         self._begin(found)
         self._end_input(failure)
+
+    def _interrupted(self, found: list[StreamRead]) -> None:
+        lost = {read.position for read in found}
+        if self._room.has(self._position):
+            lost.add(self._position)
+        self.drop()
+        with self._changed:
+            self._asked -= len(lost)
+            self._is_filling, self._is_input_over = False, True
 
     def _end_input(self, failure: BaseException | None) -> None:
         close = getattr(self._entries, "close", None)
@@ -175,7 +186,7 @@ class Stream:
         with self._changed:
             more = self._room.correct(position, size) and self._lacks_bytes and self._wants_more()
         if more:
-            background.start(self._fill)
+            background.run(self._fill)
 
     # -- reading
 
@@ -186,29 +197,38 @@ class Stream:
             for read in found:
                 assert read.call is not None
                 if not read.call.store.is_cloud:
-                    self._others.append(read)
-                    others = not self._are_others_read
+                    others = self._others.add(read) or others
                     continue
                 if self._recalled is None:
                     self._recalled = read.call.store
                     self._admission.recall(self._recalled, "GET")
                 self._wanted.append(read)
                 clouds = clouds or len(self._in_flight) < self.limit.current
-            self._are_others_read = self._are_others_read or others
         found.clear()
         if clouds:
             self.start()
         if others:
-            background.start(self._read_others)
+            background.run(partial(self._others.run, self))
 
     def start(self) -> None:
         """Have a lane begin what is wanted. From any thread."""
         while self._wanted:
-            lane = self._session.lanes.beside()
+            try:
+                lane = self._session.lanes.beside()
+            except (RuntimeError, S3dlioError) as error:  # no more threads, or descriptors
+                self._refuse(error if isinstance(error, S3dlioError) else from_exception(error, operation="GET"))
+                return
             if lane not in self._lanes:
                 self._lanes.append(lane)
             if lane.post(partial(self.go_on, lane)):
                 return
+
+    def _refuse(self, error: S3dlioError) -> None:
+        """Nothing that is wanted can be read."""
+        with self._changed:
+            wanted, self._wanted = self._wanted, deque()
+        for read in wanted:
+            self.over(read, error)
 
     def go_on(self, lane: ResidentLane) -> None:
         """Begin what is wanted, as far as it may be in flight. On the lane's thread."""
@@ -237,43 +257,10 @@ class Stream:
             self._lanes.append(lane)
         return lane
 
-    def _read_others(self) -> None:
-        """Read the objects of stores that block, until none is left."""
-        while True:
-            begun: list[StreamRead] = []
-            try:
-                run_calls(
-                    self._calls(begun), admission=Admission(self._width, adaptive=False), cancel=self._cancel,
-                    on_done=partial(self._on_done, begun), executor=self._session.executor,
-                )  # fmt: skip
-            except BaseException as error:
-                with self._changed:
-                    self._failure = error
-                self._cancel.cancel("reading has failed")
-            with self._changed:
-                if self._cancel.cancelled:
-                    self._asked -= len(self._others)
-                    self._others.clear()
-                if not self._others:
-                    self._are_others_read = False
-                    self._tell()
-                    return
-
-    def _on_done(self, begun: list[StreamRead], index: int, result: Any, error: BaseException | None) -> None:
-        self.over(begun[index], error)
-
-    def _calls(self, begun: list[StreamRead]) -> Iterator[Call[Any]]:
-        while True:
-            try:
-                read = self._others.popleft()
-            except IndexError:
-                return
-            call, read.call, read.operation = read.call, None, None
-            assert call is not None
-            begun.append(read)
-            del read
-            yield call
-            del call
+    def fail(self, error: BaseException) -> None:
+        """Reading cannot go on."""
+        self._failure = error
+        self._cancel.cancel("reading has failed")
 
     def over(self, read: StreamRead, error: BaseException | None) -> None:
         """A read has ended."""
@@ -300,7 +287,7 @@ class Stream:
             more = freed and self._lacks_bytes and self._wants_more()
             self._tell()
         if more:
-            background.start(self._fill)
+            background.run(self._fill)
 
     def _tell(self) -> None:
         """Wake who waits. Called under the lock."""

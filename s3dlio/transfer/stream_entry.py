@@ -63,6 +63,9 @@ class Reader(Protocol):
     def over(self, read: StreamRead, error: BaseException | None) -> None:
         """A read has ended."""
 
+    def fail(self, error: BaseException) -> None:
+        """Reading cannot go on."""
+
     def go_on(self, lane: ResidentLane) -> None:
         """Begin what is wanted, on the thread of a lane."""
 

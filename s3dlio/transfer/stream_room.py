@@ -45,6 +45,10 @@ class Room:
         self._sizes[position] = length
         return True
 
+    def has(self, position: int) -> bool:
+        """Whether there is room taken for this object."""
+        return position in self._sizes
+
     def correct(self, position: int, size: int) -> bool:
         """The size of an object is known; whether there is more room by that."""
         before = self._sizes.get(position)

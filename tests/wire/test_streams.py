@@ -159,3 +159,30 @@ def test_awaited_the_event_loop_makes_no_calls(near: DelayedServer) -> None:
             return [uri async for uri, _ in iter_many_async(client, names(100), max_in_flight=8)]
 
         assert asyncio.run(work()) == names(100)
+
+
+def test_an_interrupt_of_the_reader_ends_it_at_once(near: DelayedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_at(near.endpoint) as client:
+        found = client.iter_many(names(100), max_in_flight=2, prefetch=4)
+        next(found)
+
+        def interrupted(uri: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(client.stores, "find", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in found:
+                pass
+        assert list(found) == []
+        found.close()
+        assert found._stream._is_idle()
+
+
+def test_where_no_lane_can_be_had_each_is_an_error(near: DelayedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Any:
+        raise RuntimeError("can't start new thread")
+
+    with client_at(near.endpoint) as client:
+        monkeypatch.setattr(client.lanes, "beside", refuse)
+        found = list(client.iter_many(names(3), continue_on_error=True))
+        assert [type(error) for _, error in found] == [s3dlio.S3dlioError] * 3
