@@ -1,4 +1,4 @@
-"""Checkpoints of one rank, beside the Rust package's: ``python -m perf.checkpoints [--reference PYTHON]``.
+"""Checkpoints of one rank, beside the Rust package's: ``python -m perf.checkpoints [disk] [memory] [S3]``.
 
 Each library runs in a process of its own, and they take turns: on files (of the folder for temporary files, and in
 memory) and on one S3 server in memory. Ours are on the disk when a save returns; the Rust package's are in the page
@@ -81,6 +81,7 @@ def row(title: str, libraries: Sequence[Library], root: str, size: int, rounds: 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", help="disk, memory, S3 (default: all)")
     parser.add_argument("--mib", type=int, default=512, help="size of a checkpoint (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--reference", metavar="PYTHON", help="an interpreter that has the Rust package")
@@ -95,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             roots = {"disk": f"file://{folder}", "S3": "s3://bucket"}
             if Path("/dev/shm").is_dir():
                 roots["memory"] = f"file:///dev/shm/{Path(folder).name}"
-            for title, root in roots.items():
-                row(title, libraries, root, options.mib * MIB, options.rounds)
+            for title in options.rows or roots:
+                row(title, libraries, roots[title], options.mib * MIB, options.rounds)
         finally:
             for library in libraries:
                 library.close()
