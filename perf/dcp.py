@@ -128,7 +128,7 @@ def half(bench: Bench) -> None:
                 counts = bench.server.counts()
                 print(f"{ranks.library:8} half by the {name} dimension: {found['seconds']:.2f} s, "
                       f"{counts['GET']} GETs with .metadata, {counts['sent'] / found['needed']:.3f} times the bytes "
-                      f"needed, added {found['added'] >> 20} MiB")  # fmt: skip
+                      f"needed, {found['cpu']:.2f} s of CPU, added {found['added'] >> 20} MiB")  # fmt: skip
     bench.server.clear()
 
 

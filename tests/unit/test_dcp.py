@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -327,3 +328,18 @@ def test_a_place_is_a_uri_or_a_path() -> None:
         assert S3dlioStorageWriter.validate_checkpoint_id(good)
     for bad in ("ftp://a/b", "s3://", ""):
         assert not S3dlioStorageReader.validate_checkpoint_id(bad)
+
+
+def test_an_upload_beside_the_trainer_runs_on_nice_threads_of_its_own(tmp_path: Path) -> None:
+    nice: list[int] = []
+
+    class Noting(S3dlioStorageWriter):
+        def _write(self, *arguments: Any) -> Any:
+            nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super()._write(*arguments)
+
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    writer = Noting(tmp_path)
+    dcp.async_save({"t": torch.ones(3)}, checkpoint_id=tmp_path / "0", storage_writer=writer).result()
+    dcp.save({"t": torch.ones(3)}, checkpoint_id=tmp_path / "1", storage_writer=writer)
+    assert nice == [min(19, here + 15), here]
