@@ -143,6 +143,8 @@ class CheckpointWriter:
         step = checked_number("step", step)
         if self.timestamp is not None:
             return Name(step, self.timestamp), False
+        if self.world_size == 1:
+            return free_name(self._base, self._strategy, step, compressed=self._level is not None), False
         return joined_name(self._base, self._strategy, step, self.rank, self.world_size)
 
 
