@@ -254,33 +254,48 @@ class Deletion:
 
 
 def _lead_elsewhere(deletion: Deletion) -> None:
-    base = deletion.base
-    names = [name for key, found in deletion.left.items() if found is not None and (name := named_by(key))]
-    pointer, etag = _current(base)
-    if pointer is None or pointer.manifest_key not in deletion.gone:
-        return  # a damaged one leads nowhere
-    if names:
-        point_to(base, max(names), lambda there: there.manifest_key in deletion.gone)
-        return
+    """Where the pointer leads to what goes, lead it to the highest that stays; remove it where nothing stays.
+
+    Others may delete that one meanwhile. Either they see the pointer when its manifest is gone, or this sees that.
+    """
+    base, gone = deletion.base, set(deletion.gone)
+    for _ in range(_TRIES):
+        pointer, _etag = _current(base)
+        if pointer is None or pointer.manifest_key not in gone:
+            return  # a damaged one leads nowhere
+        if not (names := _left(deletion)):
+            _remove_pointer(base, gone)
+            return
+        point_to(base, max(names), lambda there: there.manifest_key in gone)
+        if base.exists(max(names).manifest_key):
+            return
+        gone.add(max(names).manifest_key)
+
+
+def _left(deletion: Deletion) -> list[Name]:
+    """The checkpoints that the pointer may lead to: those that are there now, since others delete and save, too."""
+    damaged = {key for key, found in deletion.left.items() if found is None}
+    keys = {key for key in deletion.base.names(MANIFESTS) if key.endswith(".json")} - damaged - deletion.gone.keys()
+    return [name for key in keys if (name := named_by(key))]
+
+
+def _remove_pointer(base: Base, gone: set[str]) -> None:
+    """Remove the pointer, if it leads to what goes; one that replaces it meanwhile stays."""
+    key = base.key(POINTER)
     with _alone(base):
         pointer, etag = _current(base)
-        if pointer is not None and pointer.manifest_key in deletion.gone:
-            _remove_pointer(base, etag)
-
-
-def _remove_pointer(base: Base, etag: str | None) -> None:
-    """Remove the pointer that was read; one that replaced it meanwhile stays."""
-    key = base.key(POINTER)
-    if not isinstance(base.store, LocalStore) and etag is not None:
-        try:
-            base.store.execute(base.store.delete_call(key, if_match=etag))
+        if pointer is None or pointer.manifest_key not in gone:
             return
-        except PreconditionFailedError:
-            return
-        except UnsupportedOperationError:
-            log.info("%s: the store deletes objects without conditions only", base.uri(POINTER))
-    base.store.delete(key)
-    base.sync("")
+        if not isinstance(base.store, LocalStore) and etag is not None:
+            try:
+                base.store.execute(base.store.delete_call(key, if_match=etag))
+                return
+            except PreconditionFailedError:
+                return
+            except UnsupportedOperationError:
+                log.info("%s: the store deletes objects without conditions only", base.uri(POINTER))
+        base.store.delete(key)
+        base.sync("")
 
 
 def _remove_manifests(deletion: Deletion) -> None:
@@ -304,8 +319,11 @@ def _remove_shards(deletion: Deletion) -> None:
 
 #: The steps of a deletion, in their order.
 DELETE_STEPS: list[tuple[str, Callable[[Deletion], None]]] = [
-    ("pointer", _lead_elsewhere), ("manifests", _remove_manifests), ("shards", _remove_shards)
-]  # fmt: skip
+    ("pointer", _lead_elsewhere),
+    ("manifests", _remove_manifests),
+    ("pointer again", _lead_elsewhere),  # somebody who deletes others may have led it here meanwhile
+    ("shards", _remove_shards),
+]
 
 
 def delete(deletion: Deletion) -> None:

@@ -20,6 +20,7 @@ from tests.conformance.stores import Case
 from tests.faults.checkpoint_child import WAYS, data_of
 
 log = logging.getLogger(__name__)
+pytestmark = pytest.mark.timeout(600)  # for the long forms
 
 #: ``CRASH_POINTS=all``: after every operation of every store.
 ALL = os.environ.get("CRASH_POINTS") == "all"

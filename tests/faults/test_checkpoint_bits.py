@@ -13,6 +13,8 @@ from s3dlio.checkpoint.store import CheckpointStore
 from s3dlio.errors import S3dlioError
 from tests.faults.checkpoint_child import WAYS, data_of
 
+pytestmark = pytest.mark.timeout(600)  # for the long form
+
 #: ``CRASH_BITS=all`` flips each of them; else every one of small files, and some of the others.
 MOST = 10**9 if os.environ.get("CRASH_BITS") == "all" else 400
 

@@ -21,6 +21,7 @@ from tests.faults.checkpoint_child import WAYS, data_of
 from tests.faults.disk_states import Disk, Killed, write_tree
 
 log = logging.getLogger(__name__)
+pytestmark = pytest.mark.timeout(600)  # for the long forms
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {}, "zstd": {"compression_level": 1}, "round_robin": {"strategy": "round_robin"}

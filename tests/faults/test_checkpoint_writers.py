@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from s3dlio import Client
 from s3dlio.checkpoint.store import CheckpointStore
 from tests.faults.checkpoint_child import WAYS
@@ -16,6 +18,7 @@ from tests.faults.schedules import Turns, explore
 from tests.faults.test_checkpoint_states import check_whole, loaded
 
 log = logging.getLogger(__name__)
+pytestmark = pytest.mark.timeout(600)  # for the long forms
 
 #: How often a thread that could go on waits; ``CRASH_PREEMPTIONS=3`` takes minutes.
 PREEMPTIONS = int(os.environ.get("CRASH_PREEMPTIONS", "2"))
@@ -69,6 +72,15 @@ def test_the_latest_is_deleted_while_the_next_is_saved() -> None:
     for store in interleaved([1, 2], lambda store: store.delete_checkpoint(2), save(3)):
         assert loaded(store) == 3
         assert check_whole(store) == {1, 3}
+
+
+def test_the_two_latest_are_deleted_at_once() -> None:
+    def delete(step: int) -> Work:
+        return lambda store: store.delete(*(each for each in store.list_checkpoints() if each.step == step))
+
+    for store in interleaved([1, 2, 3], delete(3), delete(2)):
+        assert loaded(store) == 1
+        assert check_whole(store) == {1}
 
 
 def test_two_prune_at_once() -> None:
