@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -61,12 +62,14 @@ class Points:
     def __init__(self, pipe: int, kill_at: int) -> None:
         self._pipe = pipe
         self._left = kill_at
+        self._lock = threading.Lock()
 
     def passed(self, name: str) -> None:
-        os.write(self._pipe, f"{name}\n".encode())
-        if not self._left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._left -= 1
+        with self._lock:  # of the threads of an SDK none passes another point meanwhile
+            os.write(self._pipe, f"{name}\n".encode())
+            if not self._left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1
 
     def ended(self, seen: Observation) -> None:
         """An operation of the store has ended."""
