@@ -92,8 +92,7 @@ from s3dlio.compat.arrays import (
 )
 from s3dlio.compat.configs import (
     AzureConfig as AzureConfig, FileSystemConfig as FileSystemConfig, GcsConfig as GcsConfig,
-    LoadingMode as LoadingMode, PageCacheMode as PageCacheMode, PoolConfig as PoolConfig,
-    RangeEngineConfig as RangeEngineConfig, S3Config as S3Config,
+    PageCacheMode as PageCacheMode, RangeEngineConfig as RangeEngineConfig, S3Config as S3Config,
 )
 from s3dlio.config.adaptive import (
     AdaptiveConfig as AdaptiveConfig, AdaptiveMode as AdaptiveMode, WorkloadType as WorkloadType,
@@ -155,6 +154,26 @@ from s3dlio.compat.legacy import (
     gcs_set_channel_count as gcs_set_channel_count, gcs_set_rapid_mode as gcs_set_rapid_mode, get_by_key as get_by_key,
     mp_get as mp_get, object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full,
     stat_key as stat_key,
+)
+from s3dlio.loader.bytes_loader import (
+    BytesLoader as BytesLoader, PyBytesAsyncDataLoader as PyBytesAsyncDataLoader,
+    create_async_loader as create_async_loader,
+)
+from s3dlio.loader.cancelling import (
+    CancelToken as CancelToken,
+)
+from s3dlio.loader.dataset import (
+    Dataset as Dataset, PyDataset as PyDataset, PyVecDataset as PyVecDataset, VecDataset as VecDataset,
+    create_dataset as create_dataset,
+)
+from s3dlio.loader.items import (
+    ObjectItem as ObjectItem, PyObjectItem as PyObjectItem,
+)
+from s3dlio.loader.options import (
+    LoaderOptions as LoaderOptions, PyLoaderOptions as PyLoaderOptions,
+)
+from s3dlio.loader.pool_config import (
+    LoadingMode as LoadingMode, PoolConfig as PoolConfig,
 )
 from s3dlio.memory.view import (
     BytesView as BytesView,

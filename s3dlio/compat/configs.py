@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Self, overload
 
 from s3dlio.config.adaptive import AdaptiveConfig
-from s3dlio.config.fields import member_of, seconds
+from s3dlio.config.fields import member_of
 from s3dlio.config.settings import SECTIONS
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
@@ -34,13 +34,6 @@ class PageCacheMode(StrEnum):
     Random = "random"
     DontNeed = "dontneed"
     Auto = "auto"
-
-
-class LoadingMode(StrEnum):
-    """In which order ``iter_many`` gives objects: that of their URIs, or as they arrive."""
-
-    Sequential = "sequential"
-    AsyncPool = "asyncpool"
 
 
 @dataclass(frozen=True)
@@ -231,41 +224,6 @@ class FileSystemConfig:
                 "durable": self.sync_writes,
                 "page_cache": None if self.page_cache_mode is None else str(self.page_cache_mode),
             }
-        }
-
-
-@dataclass(frozen=True)
-class PoolConfig:
-    """How ``iter_many`` reads ahead: ``iter_many(uris, **PoolConfig(pool_size=16).options())``.
-
-    Attributes:
-        pool_size: requests in flight.
-        readahead_batches: so many times ``pool_size`` objects are read ahead of the one that is wanted, at most.
-        batch_timeout: seconds, or a timedelta, that the next object may take to arrive.
-        max_inflight: no more requests than this, whatever ``pool_size`` says.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    pool_size: int = 64
-    readahead_batches: int = 4
-    batch_timeout: float | datetime.timedelta = 30.0
-    max_inflight: int = 256
-
-    def __post_init__(self) -> None:
-        for name in ("pool_size", "readahead_batches", "max_inflight"):
-            parse_size(getattr(self, name), name=name, minimum=1)
-        seconds("batch_timeout", _seconds(self.batch_timeout))
-
-    def options(self, mode: LoadingMode | str = LoadingMode.AsyncPool) -> dict[str, Any]:
-        """The arguments of ``iter_many`` that this is."""
-        width = min(self.pool_size, self.max_inflight)
-        return {
-            "max_in_flight": width,
-            "prefetch": width * self.readahead_batches,
-            "timeout": _seconds(self.batch_timeout),
-            "ordered": member_of(LoadingMode, "mode", mode) is LoadingMode.Sequential,
         }
 
 

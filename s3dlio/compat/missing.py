@@ -5,11 +5,10 @@ from __future__ import annotations
 #: The feature -> the names that belong to it.
 NOT_YET = {
     "data sets and loaders": """
-        JaxIterable LoaderOptions ObjectStoreIterableDataset ObjectStoreMapDataset ParquetStreamIter PyAsyncDataLoader
-        PyAsyncDataLoaderIter PyBytesAsyncDataLoader PyBytesAsyncDataLoaderIter PyBytesDataLoaderSyncIter PyDataset
-        PyLoaderOptions PyObjectDataLoaderSyncIter PyObjectItem PyParquetItem PyParquetStreamLoader PyS3AsyncDataLoader
-        PyS3AsyncDataLoaderCompat PyS3Dataset PyS3DatasetCompat PyVecDataset S3IterableDataset S3JaxIterable
-        S3MapDataset create_async_loader create_dataset integrations jax_tf make_tf_dataset torch
+        JaxIterable ObjectStoreIterableDataset ObjectStoreMapDataset ParquetStreamIter PyAsyncDataLoader
+        PyAsyncDataLoaderIter PyBytesAsyncDataLoaderIter PyBytesDataLoaderSyncIter PyObjectDataLoaderSyncIter
+        PyParquetItem PyParquetStreamLoader PyS3AsyncDataLoader PyS3AsyncDataLoaderCompat PyS3Dataset PyS3DatasetCompat
+        S3IterableDataset S3JaxIterable S3MapDataset integrations jax_tf make_tf_dataset torch
     """,
     "several endpoints as one": """
         MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env

@@ -26,10 +26,11 @@ class ManyIterator(Iterator[tuple[Any, Any]]):
         return self
 
     def __next__(self) -> tuple[Any, Any]:
-        outcome = self._stream.take(self._timeout)
-        if outcome is None:
+        taken = self._stream.take(self._timeout)
+        if taken is None:
             self.close()
             raise late(self._timeout)
+        outcome = taken[1]
         if isinstance(outcome[1], BaseException) and not self._continue:
             self.close()
             raise outcome[1]
@@ -68,15 +69,17 @@ async def outcomes(
         while True:
             changed.clear()
             try:
-                outcome = stream.take(0.0, tell)
+                taken = stream.take(0.0, tell)
             except StopIteration:
                 return
-            if outcome is None:
+            if taken is None:
                 try:
                     await asyncio.wait_for(changed.wait(), timeout)
                 except TimeoutError:
                     raise late(timeout) from None
                 continue
+            outcome = taken[1]
+            del taken
             if isinstance(outcome[1], BaseException) and not continue_on_error:
                 raise outcome[1]
             yield outcome

@@ -48,11 +48,12 @@ class Stream:
         size: how many bytes of them, about.
         ordered: outcomes come in the order of ``entries``, otherwise as they arrive.
         here: the reader's thread may make calls, which takes a moment; False for an event loop.
+        at_hand: no entry is a while in coming, so the reader's thread asks for them itself; default: those of lists.
     """
 
     def __init__(
         self, session: Session, entries: Iterable[Entry], width: int, *, objects: int, size: int, ordered: bool,
-        here: bool = True,
+        here: bool = True, at_hand: bool | None = None,
     ) -> None:  # fmt: skip
         self._session = session
         self._width = width
@@ -62,7 +63,7 @@ class Stream:
         self._room = Room(objects, size)
         self._lacks_bytes = False
         self._entries = iter(entries)
-        self._is_at_hand = here and isinstance(entries, (list, tuple))
+        self._is_at_hand = here and (isinstance(entries, (list, tuple)) if at_hand is None else at_hand)
         self._held: tuple[Entry] | None = None  # the next entry, which waits for room
         self._position = 0  # of the next entry
         self._is_filling = True  # a thread asks for more
@@ -298,8 +299,11 @@ class Stream:
 
     # -- the reader's side
 
-    def take(self, wait: float | None = 0.0, listener: Callable[[], None] | None = None) -> Outcome | None:
-        """The next outcome; None where there is none within ``wait`` seconds (None: for ever).
+    def take(
+        self, wait: float | None = 0.0, listener: Callable[[], None] | None = None
+    ) -> tuple[int, Outcome] | None:
+        """The next outcome, with its position in the input; None where there is none within ``wait`` seconds (None: for
+        ever).
 
         Args:
             wait: seconds.
@@ -326,7 +330,7 @@ class Stream:
             more = self._wants_more()
         if more:
             self._fill_soon()
-        return outcome
+        return position, outcome
 
     def _end(self) -> NoReturn:
         if self._recalled is not None:
@@ -349,6 +353,20 @@ class Stream:
         if os.getpid() == self._process:
             for lane in self._lanes:
                 lane.post(partial(self._stop, lane))
+
+    def end(self) -> None:
+        """Have all given up, as :meth:`drop`, and wake who waits for the next outcome."""
+        self.drop()
+        with self._changed:
+            self._tell()
+
+    def waits_for(self) -> str | None:
+        """The URI of the object that is next, or of one that is in flight."""
+        with self._changed:
+            running = sorted(self._in_flight, key=lambda read: read.position)
+        if not running:
+            return None
+        return str(parts_of(running[0].entry)[0])
 
     def _stop(self, lane: ResidentLane) -> None:
         """Give up what a lane has in flight, on its thread."""

@@ -36,7 +36,7 @@ ROOMS = """
     client
     api coroutines
     aio api_formats
-    checkpoint
+    checkpoint loader
     compat
     cli
     __init__ __main__

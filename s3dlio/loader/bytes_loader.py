@@ -1,0 +1,105 @@
+"""Loaders of objects: batches of their bytes for a loop or an event loop, or single objects with their URIs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from s3dlio.errors import UnsupportedOperationError
+from s3dlio.loader.dataset import Dataset, Options
+from s3dlio.loader.fetching import fetch_with
+from s3dlio.loader.iterators import AsyncBatches, Batches, ObjectItems, Samples, Views
+from s3dlio.loader.option_fields import LoaderValues
+from s3dlio.loader.options import LoaderOptions
+from s3dlio.uri import URI
+
+
+class BytesLoader:
+    """Reads the objects of a data set, the next ones while the program works on those before.
+
+    ``async for`` gives batches (lists of views). ``for`` does, too, where ``batch_size`` was given; without
+    it, it gives one view for each object. ``items()`` gives objects with their URIs, as they arrive. It can be used
+    again and again; each pass is an epoch.
+
+    Args:
+        dataset: the objects.
+        opts: options, see docs/loaders.md; default: those of the data set.
+
+    Raises:
+        ConfigError: (a ValueError) an unknown option, with the one that was probably meant, or a wrong value.
+        S3dlioError: (while iterating) an object could not be read; it has its URI.
+    """
+
+    def __init__(self, dataset: Dataset, opts: Options = None) -> None:
+        if not isinstance(dataset, Dataset):
+            raise TypeError(f"a loader reads a PyDataset (create_dataset(uri)), not {type(dataset).__name__}")
+        self.dataset = dataset
+        self.options = dataset.options if opts is None else LoaderOptions.from_any(opts)
+        self.epoch = self._values.epoch
+
+    @property
+    def _values(self) -> LoaderValues:
+        return self.options.values
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch comes next: each has an order of its own where samples are shuffled. It goes on by itself."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """How many batches there are; of a loader without ``batch_size``, objects."""
+        values = self._values
+        samples = len(order(values, len(self.dataset), self.epoch))
+        size = values.items_per_batch
+        return samples // size if values.drop_last else -(-samples // size)
+
+    def _samples(self, *, in_order: bool) -> Samples:
+        values, dataset = self._values, self.dataset
+        indices = order(values, len(dataset), self.epoch)
+        fetched = fetch_with(dataset.session, map(dataset.uri, indices), values, in_order=in_order)
+        return Samples(fetched, values.applied, self._ended)
+
+    def _ended(self) -> None:
+        self.epoch += 1
+
+    def __iter__(self) -> Iterator[Any]:
+        samples = self._samples(in_order=True)
+        if self._values.batch_size is None:
+            return Views(samples)
+        return Batches(samples, self._values.batch_size, self._values.drop_last)
+
+    def __aiter__(self) -> AsyncIterator[list[Any]]:
+        values = self._values
+        return AsyncBatches(lambda: self._samples(in_order=True), values.items_per_batch, values.drop_last)
+
+    def items(self) -> ObjectItems:
+        """The objects with their URIs, as they arrive (in their order with ``in_order=True``)."""
+        return ObjectItems(self._samples(in_order=False))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dataset!r}, {self.options!r})"
+
+
+PyBytesAsyncDataLoader = BytesLoader
+
+
+def create_async_loader(uri: URI, opts: Options = None) -> BytesLoader:
+    """A loader of the objects below a URI.
+
+    Args:
+        uri: a directory, a prefix that ends in ``/``, a bucket, or a glob.
+        opts: options, see docs/loaders.md.
+
+    Raises:
+        ObjectNotFoundError: nothing is there.
+        ConfigError: (a ValueError) an unknown option, with the one that was probably meant, or a wrong value.
+    """
+    return BytesLoader(Dataset(uri, opts))
+
+
+def order(values: LoaderValues, count: int, epoch: int) -> Sequence[int]:
+    """The samples of this consumer, in their order."""
+    if values.shuffle:
+        raise UnsupportedOperationError("samples cannot be shuffled yet")
+    workers = values.num_workers_pytorch or 1
+    first = values.shard_rank * workers + (values.worker_id or 0)
+    return range(first, count, values.shard_world_size * workers)

@@ -1,0 +1,218 @@
+"""Data sets: objects that are samples, each known by its index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import index as index_of
+from typing import Any, Self, overload
+
+from s3dlio import api
+from s3dlio.client import Client
+from s3dlio.errors import ConfigError, ObjectNotFoundError
+from s3dlio.loader.option_fields import LoaderValues
+from s3dlio.loader.options import LoaderOptions
+from s3dlio.memory.view import BytesView
+from s3dlio.types import NO_CONDITIONS
+from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
+from s3dlio.verbs import awaited
+
+#: Options, in whatever form they are given.
+Options = LoaderOptions | LoaderValues | Mapping[str, Any] | None
+
+
+class Dataset(Sequence[BytesView]):
+    """The objects below a URI, sorted by their keys; ``dataset[i]`` reads one.
+
+    It pickles, so that worker processes have it, and lists nothing again there.
+
+    Args:
+        uri: a directory, a prefix that ends in ``/``, a bucket, or a glob: as of ``list``, with all that is below.
+        opts: options, see docs/loaders.md; they are those of a loader that is given none.
+        client: whose settings and connections are used; default: those of the package.
+
+    Raises:
+        ObjectNotFoundError: nothing is there.
+        ConfigError: (a ValueError) an unknown option, with the one that was probably meant.
+    """
+
+    def __init__(self, uri: URI, opts: Options = None, *, client: Client | None = None) -> None:
+        self.options = LoaderOptions.from_any(opts)
+        self._client = client
+        self._bound: Client | None = None
+        self._root = as_uri(uri)
+        self._base, self._uris = _found(self.session, self._root, self.options.values.pattern)
+
+    @classmethod
+    def from_uris(cls, uris: Iterable[URI], opts: Options = None, *, client: Client | None = None) -> Self:
+        """The objects of these URIs, of any schemes, in this order.
+
+        Raises:
+            ConfigError: there are none.
+            TypeError: a single URI, or one that is none.
+        """
+        if isinstance(uris, str | os.PathLike):
+            raise TypeError("from_uris takes several URIs (a list), not a single one")
+        names = [uri if type(uri) is str else as_uri(uri) for uri in uris]
+        if not names:
+            raise ConfigError("uris list must be non-empty")
+        self = cls.__new__(cls)
+        self.options = LoaderOptions.from_any(opts)
+        self._client = client
+        self._bound = None
+        self._root, self._base, self._uris = "", 0, names
+        return self
+
+    @property
+    def session(self) -> Client:
+        """What reads the objects."""
+        if self._bound is None:
+            self._bound = _bound(self._client or api.default_client(), self.options.values)
+        return self._bound
+
+    def __len__(self) -> int:
+        return len(self._uris)
+
+    @overload
+    def __getitem__(self, index: int) -> BytesView: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[BytesView]: ...
+    def __getitem__(self, index: int | slice) -> BytesView | list[BytesView]:
+        """Read the object at an index, or those of a slice, all at a time.
+
+        Raises:
+            IndexError: there is no such object.
+            S3dlioError: it could not be read.
+        """
+        if isinstance(index, slice):
+            return [data for _, data in self.session.get_many(self._uris[index])]
+        return self.session.get(self.uri(index))
+
+    def __iter__(self) -> Iterator[BytesView]:
+        """All objects in order, the next ones while the program works on those before."""
+        with self.session.iter_many(self._uris) as found:
+            for _, data in found:
+                yield data
+
+    def __reversed__(self) -> Iterator[BytesView]:
+        for _, data in self.session.iter_many(self._uris[::-1]):
+            yield data
+
+    def __contains__(self, value: object) -> bool:
+        """Whether an object of this URI is in it."""
+        return value in self._uris
+
+    def uri(self, index: int) -> str:
+        """The URI of the object at an index.
+
+        Raises:
+            IndexError: there is no such object.
+        """
+        number = index_of(index)
+        try:
+            return self._uris[number]
+        except IndexError:
+            raise IndexError(f"Index {number} out of range for a data set of {len(self)} objects") from None
+
+    def uris(self) -> list[str]:
+        """The URIs of all objects."""
+        return list(self._uris)
+
+    def keys(self) -> list[str]:
+        """The names of all objects: in a bucket, their keys; of files, their paths below the directory; of a data set
+        of URIs, these."""
+        return [uri[self._base :] for uri in self._uris]
+
+    async def get_item(self, index: int) -> BytesView:
+        """Read the object at an index.
+
+        Raises:
+            IndexError, S3dlioError: as of ``dataset[index]``.
+        """
+        return await awaited.get(self.session, self.uri(index), NO_CONDITIONS)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[BytesView]:
+        """The objects at these indices, all at a time: what a ``torch`` loader asks a worker for."""
+        return [data for _, data in self.session.get_many([self.uri(index) for index in indices])]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_bound": None}
+
+    def __repr__(self) -> str:
+        where = self._root or f"{self._uris[0]}, ..."
+        return f"{type(self).__name__}({where!r}, {len(self)} objects)"
+
+
+PyDataset = Dataset
+
+
+def create_dataset(uri: URI, opts: Options = None) -> Dataset:
+    """The objects below a URI; see :class:`Dataset`."""
+    return Dataset(uri, opts)
+
+
+class VecDataset(Sequence[Any]):
+    """A list of values as a data set.
+
+    Args:
+        values: any values.
+
+    Raises:
+        TypeError: this is no sequence.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        if isinstance(values, str | bytes):
+            raise TypeError(f"a data set of values is a list, not {type(values).__name__}")
+        self._values = list(values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._values[index]
+        try:
+            return self._values[index]
+        except IndexError:
+            raise IndexError(f"Index {index} out of range for a data set of {len(self)} values") from None
+
+    def __repr__(self) -> str:
+        return f"VecDataset({len(self)} values)"
+
+
+PyVecDataset = VecDataset
+
+
+def _found(session: Client, uri: str, pattern: str | None) -> tuple[int, list[str]]:
+    """The URIs of all objects below one, sorted, and where in them the names begin that ``keys`` gives."""
+    parse(uri)
+    store, key = session.store_for(uri)
+    before = uri[: len(uri) - len(key)]
+    if not key and not before.endswith("/"):
+        before += "/"  # s3://bucket
+    uris: list[str] = []
+    named = before
+    for base, page in session.select(uri, recursive=True, pattern=pattern):
+        named = before + base if store.scheme in LOCAL_SCHEMES else before
+        uris += [f"{before}{name}" for name in page.keys if not name.endswith("/")]
+    if not uris:
+        raise ObjectNotFoundError(
+            "no objects were selected: nothing is there", uri=uri, operation="LIST",
+            hint="name a directory, a prefix that ends in '/', or a glob such as 'data/part-*'",
+        )  # fmt: skip
+    uris.sort()
+    return len(named), uris
+
+
+def _bound(client: Client, values: LoaderValues) -> Client:
+    """The client, with what options say about how objects are read."""
+    changed: dict[str, dict[str, Any]] = {}
+    if values.reader_mode == "range":
+        changed["range"] = {
+            "enabled": True, "threshold": values.part_size, "chunk": values.part_size,
+            "concurrency": values.max_inflight_parts,
+        }  # fmt: skip
+    if values.page_cache_mode != "auto":
+        changed["file"] = {"page_cache": values.page_cache_mode}
+    return Client(client.settings.replace(**changed)) if changed else client
