@@ -5,7 +5,7 @@ Small ranges that lie near each other in one object are read by one request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -21,6 +21,7 @@ from s3dlio.transfer.many import Outcomes
 from s3dlio.types import NO_CONDITIONS, Conditions
 
 Land = Callable[[memoryview], None]
+Failed = Callable[["RangeRead", BaseException], None]
 
 #: Bytes between two ranges that are read and dropped rather than asked for around: a request takes as long as these.
 GAP = 128 << 10
@@ -43,7 +44,9 @@ class RangeRead:
         conditions: the version that is meant.
     """
 
-    __slots__ = ("conditions", "key", "land", "length", "offset", "place", "store")
+    __slots__ = ("conditions", "key", "land", "length", "offset", "parts", "place", "store")
+    #: Those that are read together by this one.
+    parts: Sequence[RangeRead]
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class RangeRead:
         self.place = place
         self.land = land
         self.conditions = conditions
+        self.parts = ()
 
     def take(self, data: memoryview) -> None:
         """The bytes of this range, which were read together with others."""
@@ -72,18 +76,26 @@ class RangeRead:
             self.land(data)
 
 
-def read_ranges(session: Session, reads: Sequence[RangeRead], width: int = 64) -> None:
+def read_ranges(
+    session: Session, reads: Sequence[RangeRead], width: int = 64, failed: Failed | None = None
+) -> None:
     """Read all ranges, ``width`` at a time, after which ``reads`` refer to no memory any more. The bytes in flight of
     those without a place of their own are bounded by ``transfer.max_in_flight_bytes``.
 
+    Args:
+        session: whose lanes and threads read.
+        reads: which ranges.
+        width: how many requests at a time.
+        failed: called with each read that failed, and its error; the others go on.
+
     Raises:
-        BatchError: reads failed; the first failure stops the rest. An object that ends before its range does is an
-            IntegrityError in it.
+        BatchError: without ``failed``: reads failed; the first failure stops the rest. An object that ends before its
+            range does is an IntegrityError in it.
     """
     together = merged([read for read in reads if read.length])
     try:
         if together:
-            lent(lambda: _read_all(session, together, width))
+            lent(lambda: _read_all(session, together, width, failed))
     finally:
         together.clear()  # a thread of the executor may refer to its work a moment longer than the batch
         for read in reads:
@@ -130,14 +142,16 @@ def _as_one(run: list[RangeRead]) -> RangeRead:
             read.take(data[start:end])
 
     length = max(map(itemgetter(1), parts))
-    return RangeRead(first.store, first.key, begin, length, land=land, conditions=first.conditions)
+    read = RangeRead(first.store, first.key, begin, length, land=land, conditions=first.conditions)
+    read.parts = run
+    return read
 
 
 class _RangeReads(Outcomes):
     """Hands on what was read; keeps nothing."""
 
-    def __init__(self, reads: Sequence[RangeRead]) -> None:
-        super().__init__([read.store.uri(read.key) for read in reads], "GET_RANGE")
+    def __init__(self, reads: Sequence[RangeRead], *, keep_going: bool = False) -> None:
+        super().__init__([read.store.uri(read.key) for read in reads], "GET_RANGE", keep_going=keep_going)
         self._reads = reads
         self._sinks: dict[int, tuple[BufferSink, memoryview]] = {}
 
@@ -197,11 +211,30 @@ def _short(error: BaseException, read: RangeRead) -> BaseException:
     return short
 
 
-def _read_all(session: Session, reads: Sequence[RangeRead], width: int) -> None:
-    outcomes = _RangeReads(reads)
+def _read_all(session: Session, reads: Sequence[RangeRead], width: int, failed: Failed | None) -> None:
+    outcomes = _RangeReads(reads, keep_going=failed is not None)
     stores = [read.store for read in reads]
     kinds = set(stores)
     if len(kinds) == 1 and isinstance(stores[0], BlockingStore) and not stores[0].waits:
         outcomes.run_each(outcomes.read, range(len(reads)), session, width, lambda index: reads[index].length)
     else:
         outcomes.run(stores, outcomes.call, session, width, bounded=True)
+    if failed is not None:
+        _hand_out(session, reads, outcomes.errors, width, failed)
+
+
+def _hand_out(
+    session: Session, reads: Sequence[RangeRead], errors: Mapping[int, BaseException], width: int, failed: Failed
+) -> None:
+    """Tell of each read that failed. Of those that were read together, some may lie within an object that ends before
+    others do: then each is read alone."""
+    alone: list[RangeRead] = []
+    for index, error in errors.items():
+        read = reads[index]
+        if read.parts and isinstance(error, IntegrityError):
+            alone += read.parts
+            continue
+        for each in read.parts or (read,):
+            failed(each, error)
+    if alone:
+        _read_all(session, alone, width, failed)
