@@ -155,6 +155,9 @@ from s3dlio.compat.legacy import (
     mp_get as mp_get, object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full,
     stat_key as stat_key,
 )
+from s3dlio.loader.batch import (
+    get_batch as get_batch, get_batch_async as get_batch_async,
+)
 from s3dlio.loader.bytes_loader import (
     BytesLoader as BytesLoader, PyBytesAsyncDataLoader as PyBytesAsyncDataLoader,
     create_async_loader as create_async_loader,
@@ -174,6 +177,10 @@ from s3dlio.loader.options import (
 )
 from s3dlio.loader.pool_config import (
     LoadingMode as LoadingMode, PoolConfig as PoolConfig,
+)
+from s3dlio.loader.tar_shards import (
+    create_tar_index as create_tar_index, create_tar_index_async as create_tar_index_async,
+    read_tar_index as read_tar_index, read_tar_index_async as read_tar_index_async,
 )
 from s3dlio.memory.view import (
     BytesView as BytesView,

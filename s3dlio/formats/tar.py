@@ -20,7 +20,7 @@ BLOCK = 512
 ZEROS = bytes(BLOCK)
 #: The most bytes of a long name, or of POSIX's records, that a member may have.
 _MOST_TOLD = 1 << 20
-_FILES = frozenset(b"0\0" b"7")
+_FILES = frozenset(b"07\0")
 _WITHOUT_DATA = frozenset(b"123456")
 _GLOBAL, _POSIX, _LONG_NAME, _LONG_LINK, _SPARSE = b"gxLKS"
 #: WebDataset's own split: what precedes the first dot of a file's name, and what follows.

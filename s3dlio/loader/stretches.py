@@ -1,0 +1,76 @@
+"""Many stretches of objects at once, with errors one by one; and many small tasks that wait for storage."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from s3dlio.engine.cancel import CancelToken, surrounding_token
+from s3dlio.engine.session import Session
+from s3dlio.errors import OutOfMemoryError, S3dlioError
+from s3dlio.memory.caller_buffer import without_frames
+from s3dlio.memory.pool import default_pool
+from s3dlio.memory.view import BytesView
+from s3dlio.transfer.range_reads import RangeRead, read_ranges
+
+#: (URI, offset, length).
+Stretch = tuple[str, int, int]
+Found = BytesView | BaseException
+T = TypeVar("T")
+
+
+def read_stretches(session: Session, stretches: Sequence[Stretch], width: int) -> dict[Any, Found]:
+    """The bytes of each of these stretches, which differ, or the error in their place."""
+    found: dict[Any, Found] = {}
+    reads: list[RangeRead] = []
+    entry_of: dict[RangeRead, Stretch] = {}
+    for entry in stretches:
+        uri, offset, length = entry
+        try:
+            place = default_pool().lease(length)
+        except (MemoryError, S3dlioError) as error:
+            out = OutOfMemoryError(f"there is no memory for {length} bytes", uri=uri, operation="GET_RANGE")
+            out.__cause__ = error
+            found[entry] = without_frames(out)
+            continue
+        store, key = session.store_for(uri)
+        read = RangeRead(store, key, offset, length, place=place)
+        reads.append(read)
+        entry_of[read] = entry
+        found[entry] = BytesView(place)
+        del place
+
+    def failed(read: RangeRead, error: BaseException) -> None:
+        found[entry_of[read]] = without_frames(error)
+
+    read_ranges(session, reads, width, failed)
+    return found
+
+
+def each(
+    session: Session, do: Callable[[str], T], items: Iterable[str], width: int = 8
+) -> dict[str, T | BaseException]:
+    """What ``do`` gives for each of the items, ``width`` at a time, or the error in its place.
+
+    Raises:
+        TransferCancelledError: the awaited call around it was cancelled.
+    """
+    found: dict[str, T | BaseException] = {}
+    waiting = deque(dict.fromkeys(items))
+    cancel = surrounding_token() or CancelToken()
+
+    def work() -> None:
+        while waiting and not cancel.cancelled:
+            try:
+                item = waiting.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            try:
+                found[item] = do(item)
+            except Exception as error:
+                found[item] = without_frames(error)
+
+    session.executor.share(work, min(width, len(waiting)) - 1, cancel)
+    cancel.check()
+    return found
