@@ -15,7 +15,6 @@ from s3dlio.loader.options import LoaderOptions
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS
 from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
-from s3dlio.verbs import awaited
 
 #: Options, in whatever form they are given.
 Options = LoaderOptions | LoaderValues | Mapping[str, Any] | None
@@ -129,6 +128,8 @@ class Dataset(Sequence[BytesView]):
         Raises:
             IndexError, S3dlioError: as of ``dataset[index]``.
         """
+        from s3dlio.verbs import awaited  # imports asyncio
+
         return await awaited.get(self.session, self.uri(index), NO_CONDITIONS)
 
     def __getitems__(self, indices: Sequence[int]) -> list[BytesView]:

@@ -6,7 +6,6 @@ client's resident lanes, nothing here owns a thread. What is asked for and not t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
@@ -74,6 +73,8 @@ class Fetch(Iterator[tuple[int, Any]]):
 
     async def take_async(self) -> tuple[int, Outcome] | None:
         """As :meth:`take`, for an event loop; None where there are no more."""
+        import asyncio
+
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:

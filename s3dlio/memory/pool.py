@@ -208,6 +208,8 @@ class BufferPool:
         self._classes: dict[int, _SizeClass] = {}
         self._by_size: dict[int, _SizeClass] = {}  # the classes of sizes that were leased lately
         self._clock = itertools.count(1)
+        self._kept: dict[int, int] = {}  # see `keep_idle`
+        self._numbers = itertools.count()
         # Bytes that may surely come back before the idle ones are over the bound: what came back since they were
         # counted, however much of it was leased again meanwhile.
         self._room = 0
@@ -238,12 +240,36 @@ class BufferPool:
         try:
             exporter = home.take_idle()  # the hottest slab
         except IndexError:
-            exporter = home.take_new()
+            exporter = self._take_larger(home) or home.take_new()
         # The collector finalizes the members of a dead cycle first and takes it apart then. A slab would be in the
         # pool while finalizers of the rest still read it, or even bring it back to life.
         hide_from_collector(exporter)
         view = memoryview(exporter).cast("B")  # ctypes says '<B', which memoryview cannot index
         return view if size == home.capacity else view[:size]
+
+    def _take_larger(self, home: _SizeClass) -> Any:
+        """The exporter of an idle slab of up to twice the capacity, for a large one: its pages are there, which cost
+        more than they hold."""
+        if home.capacity < _OWN_MAPPING:
+            return None
+        for other in list(self._classes.values()):
+            if home.capacity < other.capacity <= 2 * home.capacity and other.idle:
+                with contextlib.suppress(IndexError):  # another thread took it
+                    return other.take_idle()
+        return None
+
+    def keep_idle(self, size: int) -> Callable[[], None]:
+        """Keep so many bytes more of returned memory: what will be leased again soon. The bound holds again when the
+        function that this returns has been called; it takes no lock."""
+        number = next(self._numbers)
+        self._kept[number] = size
+        self._room = 0
+
+        def forget() -> None:
+            if self._kept.pop(number, None) is not None:
+                self._settle()
+
+        return forget
 
     def lease_aligned(self, size: int, alignment: int = ALIGNMENT) -> memoryview:
         """As `lease`, with the length rounded up to a multiple of `alignment` bytes: what O_DIRECT reads into.
@@ -278,6 +304,7 @@ class BufferPool:
     def renew(self) -> None:
         """In a forked child: its leases are its own copies, written to its own pool when they end. Only idle memory is
         let go, since a first write to a page shared with the parent costs a copy, more than a fresh page does."""
+        self._kept.clear()
         self.trim()
 
     def _class_of(self, size: int) -> _SizeClass:
@@ -294,7 +321,7 @@ class BufferPool:
         return home
 
     def _settle(self) -> None:
-        bound = self._max_idle_bytes or 0
+        bound = (self._max_idle_bytes or 0) + sum(list(self._kept.values()))
         idle = self._idle_bytes()
         if idle > bound:
             self.trim(bound)

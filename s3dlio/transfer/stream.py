@@ -22,7 +22,8 @@ from s3dlio.engine.executor import LEAVE_SECONDS
 from s3dlio.engine.session import Session
 from s3dlio.errors import S3dlioError, TransferCancelledError
 from s3dlio.foreign_errors import from_exception
-from s3dlio.hardware import usable_cpus
+from s3dlio.hardware import available_memory, usable_cpus
+from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane
@@ -83,6 +84,8 @@ class Stream:
         #: As many as pay are in flight.
         self.limit = self._admission.limit
         self._process = os.getpid()
+        # What the reader has done with is where the next objects land.
+        self._forget_idle = default_pool().keep_idle(min(size, available_memory() // 16))
         self._fill_soon()
 
     # -- asking for more: on one thread at a time
@@ -333,6 +336,7 @@ class Stream:
         return position, outcome
 
     def _end(self) -> NoReturn:
+        self._forget_idle()
         if self._recalled is not None:
             self._admission.remember(self._recalled, "GET")
         if self._failure is not None:
@@ -349,6 +353,7 @@ class Stream:
         """Have all that is in flight given up, and give the buffers back. It waits for nothing, and takes no lock: it
         may come from a finaliser."""
         self._cancel.cancel("nobody reads on")
+        self._forget_idle()
         self._arrived.clear()
         if os.getpid() == self._process:
             for lane in self._lanes:

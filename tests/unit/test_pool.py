@@ -148,6 +148,33 @@ def test_the_idle_bound_holds_after_every_return(size: int) -> None:
     assert pool.stats().idle_bytes > bound - 2 * size - 2 * MIB  # neighbours go together
 
 
+def test_more_stays_idle_while_it_is_asked_for() -> None:
+    pool = BufferPool(8 * MIB)
+    forget = pool.keep_idle(8 * MIB)
+    leases = [pool.lease(4 * MIB) for _ in range(5)]
+    leases.clear()
+    assert pool.stats().idle_bytes == 16 * MIB
+    forget()
+    assert pool.stats().idle_bytes == 8 * MIB
+    forget()
+    leases = [pool.lease(4 * MIB) for _ in range(5)]
+    leases.clear()
+    assert pool.stats().idle_bytes == 8 * MIB
+
+
+def test_a_large_lease_takes_a_larger_slab_that_is_idle() -> None:
+    pool = BufferPool(64 * MIB)
+    address = address_of(pool.lease(12 * MIB))
+    lease = pool.lease(7 * MIB)
+    assert (address_of(lease), len(lease)) == (address, 7 * MIB)
+    other = pool.lease(7 * MIB)
+    assert address_of(other) != address
+    del lease, other
+    assert pool.stats().leased == 0
+    small = pool.lease(5000)
+    assert address_of(small) != address
+
+
 def test_a_pool_that_keeps_nothing() -> None:
     pool = BufferPool(0)
     for size in (10, 10 * MIB):
