@@ -97,7 +97,7 @@ class ResidentLane(Lane):
         self._calls = self._submitted()
         self._ending: dict[Task, float] = {}  # operations that clean up, and until when they may
         self._told: deque[tuple[Submission, Any, BaseException | None]] = deque()  # what has ended in this turn
-        self._closing = False
+        self._closing = self._has_failed = False
         self._idle_until: float | None = None  # when it has something to do about its idle connections
         self._keeps = True
         try:
@@ -121,7 +121,8 @@ class ResidentLane(Lane):
         for submission in submissions:
             submission.lane = self
             self._waiting.append(submission)
-        self._fill()
+        if not self._has_failed:
+            self._fill()
 
     def close(self) -> None:
         """End when nothing is in flight any more. From any thread, and from a finaliser."""
@@ -264,6 +265,7 @@ class ResidentLane(Lane):
 
     def fail(self, error: BaseException) -> None:
         """Tell everybody that this lane has ended."""
+        self._has_failed = True
         while not self._inbox.close():  # what others have handed over meanwhile ends with the rest
             try:
                 self._inbox.run()
@@ -277,9 +279,10 @@ class ResidentLane(Lane):
                 task.steps.close()
             task.done(task.index, None, failed)
         self._tasks.clear()
-        while self._waiting:
-            self._tell(self._waiting.popleft(), None, failed)
-        self._deliver()
+        while self._waiting or self._told:  # who is told may begin something
+            while self._waiting:
+                self._tell(self._waiting.popleft(), None, failed)
+            self._deliver()
 
 
 def _nothing() -> None:

@@ -19,6 +19,7 @@ from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.errors import TransferCancelledError
 from s3dlio.memory.sinks import MemorySink
+from s3dlio.net.resident import Submission
 from s3dlio.stores.call import Call
 from tests.faults.test_forks import in_child
 from tests.servers.delayed import DelayedServer
@@ -67,6 +68,34 @@ def test_awaited_calls_work_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -
         assert len(asyncio.run(s3dlio.get_async("s3://b/k"))) == 100
         assert in_child(lambda: len(asyncio.run(s3dlio.get_async("s3://b/k"))) == 100)
         assert len(asyncio.run(s3dlio.get_async("s3://b/k"))) == 100
+
+
+def test_what_begins_on_a_lane_that_fails_is_told() -> None:
+    with DelayedServer(delay=0.0, size=100) as server, client_at(server.endpoint) as client:
+        told: list[tuple[Any, BaseException | None]] = []
+        over = threading.Event()
+
+        class Second(Submission):
+            def end(self, result: Any, error: BaseException | None) -> None:
+                told.append((result, error))
+                over.set()
+
+        class First(Submission):
+            def end(self, result: Any, error: BaseException | None) -> None:
+                told.append((result, error))
+                lane.begin([Second(reading(client)[0], 1)])
+
+        lane = client.lanes.first()
+
+        def fail() -> None:
+            lane._tell(First(reading(client)[0], 1), "done", None)
+            raise ArithmeticError("as planned")
+
+        lane.post(fail)
+        assert over.wait(30)
+        (first, none), (nothing, error) = told
+        assert (first, none, nothing) == ("done", None, None)
+        assert isinstance(error, TransferCancelledError)
 
 
 def test_a_client_that_nobody_refers_to_has_no_lanes_any_more() -> None:
