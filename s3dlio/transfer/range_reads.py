@@ -77,7 +77,7 @@ class RangeRead:
 
 
 def read_ranges(
-    session: Session, reads: Sequence[RangeRead], width: int = 64, failed: Failed | None = None
+    session: Session, reads: Sequence[RangeRead], width: int = 64, failed: Failed | None = None, gap: int = GAP
 ) -> None:
     """Read all ranges, ``width`` at a time, after which ``reads`` refer to no memory any more. The bytes in flight of
     those without a place of their own are bounded by ``transfer.max_in_flight_bytes``.
@@ -87,12 +87,13 @@ def read_ranges(
         reads: which ranges.
         width: how many requests at a time.
         failed: called with each read that failed, and its error; the others go on.
+        gap: bytes between two small ranges that are read together, at most.
 
     Raises:
         BatchError: without ``failed``: reads failed; the first failure stops the rest. An object that ends before its
             range does is an IntegrityError in it.
     """
-    together = merged([read for read in reads if read.length])
+    together = merged([read for read in reads if read.length], gap)
     try:
         if together:
             lent(lambda: _read_all(session, together, width, failed))
@@ -102,7 +103,7 @@ def read_ranges(
             read.place = read.land = None
 
 
-def merged(reads: Sequence[RangeRead]) -> list[RangeRead]:
+def merged(reads: Sequence[RangeRead], gap: int = GAP) -> list[RangeRead]:
     """The reads, with small ones of the same version that lie beside each other made one."""
     groups: dict[tuple[Any, ...], list[RangeRead]] = {}
     for read in reads:
@@ -112,7 +113,7 @@ def merged(reads: Sequence[RangeRead]) -> list[RangeRead]:
         group.sort(key=lambda read: read.offset)
         run: list[RangeRead] = []
         for read in group:
-            if run and not _joins(run, read):
+            if run and not _joins(run, read, gap):
                 found.append(_as_one(run))
                 run = []
             run.append(read)
@@ -120,13 +121,13 @@ def merged(reads: Sequence[RangeRead]) -> list[RangeRead]:
     return found
 
 
-def _joins(run: Sequence[RangeRead], read: RangeRead) -> bool:
+def _joins(run: Sequence[RangeRead], read: RangeRead, gap: int) -> bool:
     """Whether a range is read together with those before it."""
     last = run[-1]
     copied = read.place is None and last.place is None  # so that being read together costs nothing more
     if not copied and (read.length >= _SMALL or last.length >= _SMALL):
         return False
-    near = read.offset - last.offset - last.length <= GAP
+    near = read.offset - last.offset - last.length <= gap
     return near and read.offset + read.length - run[0].offset <= (_COPIED_TOGETHER if copied else _TOGETHER)
 
 

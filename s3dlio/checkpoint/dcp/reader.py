@@ -18,7 +18,7 @@ from s3dlio.checkpoint.dcp.loading import Item
 from s3dlio.checkpoint.dcp.place import check_name, is_place, place_of
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, CorruptDataError, IntegrityError, ObjectNotFoundError
-from s3dlio.transfer.range_reads import read_ranges
+from s3dlio.transfer.range_reads import GAP, read_ranges
 
 #: Bytes of memory that a load takes for a while, at most: of what cannot be read straight into its tensor.
 _AWHILE = 256 << 20
@@ -40,6 +40,7 @@ class S3dlioStorageReader(StorageReader):
         max_in_flight: requests at a time, at most.
         verify: compare the checksums that the writer noted. They are of blocks of 128 KiB and more: where a load needs
             narrow stripes of blocks, those that it does not read whole are not compared.
+        max_gap: bytes between two ranges that are read and dropped, at most, rather than ask for each.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class S3dlioStorageReader(StorageReader):
         client: Session | None = None,
         max_in_flight: int = 64,
         verify: bool = True,
+        max_gap: int = GAP,
     ) -> None:
         self._client = client
         self._width = max_in_flight
         self._verify = verify
+        self._max_gap = max_gap
         self._storage: dict[Any, Any] = {}
         self.reset(path)
 
@@ -152,7 +155,7 @@ class S3dlioStorageReader(StorageReader):
         copied = sum(read.length for read in reads if read.place is None)
         width = min(self._width, _FEW) if copied > _AWHILE else self._width
         try:
-            read_ranges(self._session, reads, width)
+            read_ranges(self._session, reads, width, gap=self._max_gap)
         except BatchError as error:
             if isinstance(cause := error.__cause__, IntegrityError):
                 raise cause from None

@@ -1,0 +1,68 @@
+"""A data set of objects that are read in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch.utils.data
+
+from s3dlio.compat.s3torchconnector.ahead import ReadAhead
+from s3dlio.compat.s3torchconnector.config import S3ClientConfig
+from s3dlio.compat.s3torchconnector.datasets import GetObjects, S3DatasetBase, identity
+from s3dlio.compat.s3torchconnector.results import S3BucketKeyData
+from s3dlio.compat.s3torchconnector.s3reader.protocol import S3ReaderConstructorProtocol
+from s3dlio.compat.s3torchconnector.s3reader.s3reader import S3Reader
+
+
+class S3MapDataset(S3DatasetBase, torch.utils.data.Dataset):
+    """Objects by their number. Made by ``from_prefix`` or ``from_objects``; listed when it is first used, once.
+
+    The parameters are those of :class:`S3DatasetBase`.
+    """
+
+    _kind = "map"
+
+    def __init__(
+        self,
+        region: str | None,
+        get_dataset_objects: GetObjects,
+        endpoint: str | None = None,
+        transform: Callable[[S3Reader], Any] = identity,
+        s3client_config: S3ClientConfig | None = None,
+        reader_constructor: S3ReaderConstructorProtocol | None = None,
+    ) -> None:
+        super().__init__(region, get_dataset_objects, endpoint, transform, s3client_config, reader_constructor)
+        self._bucket_key_pairs: list[S3BucketKeyData] | None = None
+
+    @property
+    def _dataset_bucket_key_pairs(self) -> list[S3BucketKeyData]:
+        if self._bucket_key_pairs is None:
+            self._bucket_key_pairs = list(self._objects())
+        return self._bucket_key_pairs
+
+    def __len__(self) -> int:
+        return len(self._dataset_bucket_key_pairs)
+
+    def __getitem__(self, i: int) -> Any:
+        """The sample of an object; a negative number counts from the end.
+
+        Raises:
+            IndexError: there are fewer.
+        """
+        entry = self._entry(i)
+        self._habit.give()
+        return self._sample(entry, self._source(entry, self._habit.read))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples of a batch: a DataLoader asks for them at once, so that they are read at the same time."""
+        if type(self).__getitem__ is not S3MapDataset.__getitem__ or not self._reads_ahead:
+            return [self[i] for i in indices]
+        entries = [self._entry(i) for i in indices]
+        return [self._sample(entry, source) for entry, source in ReadAhead(entries, self._habit, self._source)]
+
+    def _entry(self, i: int) -> S3BucketKeyData:
+        try:
+            return self._dataset_bucket_key_pairs[i]
+        except IndexError:
+            raise IndexError(f"Index {i} out of range for dataset of size {len(self)}") from None
