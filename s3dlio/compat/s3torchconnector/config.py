@@ -82,10 +82,15 @@ def _sections(config: S3ClientConfig, settings: Any) -> dict[str, dict[str, Any]
         share = config.throughput_target_gbps / _THROUGHPUT
         if not 0 < share < float("inf"):
             raise ConfigError(f"throughput_target_gbps must be more than 0, not {config.throughput_target_gbps!r}")
-        ranges["concurrency"] = max(1, round(settings.range.concurrency * share))
-        parts["max_in_flight"] = max(1, round(settings.multipart.max_in_flight * share))
+        ranges["concurrency"] = _scaled(settings.range.concurrency, share, 256)
+        parts["max_in_flight"] = _scaled(settings.multipart.max_in_flight, share, 64)
     if config.max_attempts != S3ClientConfig().max_attempts:
         if not isinstance(config.max_attempts, int) or config.max_attempts < 1:
             raise ConfigError(f"max_attempts must be 1 or more, not {config.max_attempts!r}")
         retry["max_attempts"] = config.max_attempts
     return {"range": ranges, "multipart": parts, "retry": retry}
+
+
+def _scaled(number: int, share: float, most: int) -> int:
+    """A number of requests in proportion; more than ``most`` take memory and add nothing."""
+    return max(1, min(round(number * share), max(most, number)))

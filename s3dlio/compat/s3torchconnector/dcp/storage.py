@@ -1,7 +1,7 @@
 """The storage reader and writer of s3torchconnector: torch's, over those of s3dlio.
 
-What only torch's ``FileSystemWriter`` does (extensions, other formats, a file for each item), and loads by other readers
-than ``dcp_optimized``, go by torch's own code over :class:`S3FileSystem`.
+What only torch's ``FileSystemWriter`` does (extensions, other formats, a file for each item), and loads by readers
+other than ``dcp_optimized``, go by torch's own code over :class:`S3FileSystem`.
 """
 
 from __future__ import annotations
