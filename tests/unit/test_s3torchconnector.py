@@ -344,20 +344,31 @@ def test_an_iterable_dataset_may_be_iterated_again(filled: str) -> None:
     assert list(ranged) == expected
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_of_a_data_loader(tmp_path: Path, context: str) -> None:
+@pytest.fixture
+def numbered(tmp_path: Path) -> str:
     for number in range(10):
         (tmp_path / str(number)).write_text(str(number))
-    prefix = f"file://{tmp_path}/"
-    load = partial(torch.utils.data.DataLoader, num_workers=2, multiprocessing_context=context)
-    mapped = S3MapDataset.from_prefix(prefix, region="us-east-1")
-    readers = list(load(mapped, batch_size=None, shuffle=False))  # readers travel from the workers
-    assert [reader.read() for reader in readers] == [b"%d" % number for number in range(10)]
-    shared = S3IterableDataset.from_prefix(prefix, region="us-east-1", transform=_text, enable_sharding=True)
-    assert sorted(text for batch in load(shared, batch_size=3) for text in batch) == [str(n) for n in range(10)]
-    if context == "fork":
-        everywhere = S3IterableDataset.from_prefix(prefix, region="us-east-1", transform=_text)
-        assert sorted(load(everywhere, batch_size=None)) == sorted([str(n) for n in range(10)] * 2)
+    return f"file://{tmp_path}/"
+
+
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+def test_readers_travel_from_workers(numbered: str, context: str, workers: int) -> None:
+    dataset = S3MapDataset.from_prefix(numbered, region="us-east-1")
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=workers, multiprocessing_context=context
+    )
+    assert [reader.read() for reader in loader] == [b"%d" % number for number in range(10)]
+
+
+def test_workers_share_what_is_sharded(numbered: str) -> None:
+    found = {}
+    for sharded in (True, False):
+        dataset = S3IterableDataset.from_prefix(
+            numbered, region="us-east-1", transform=_text, enable_sharding=sharded
+        )
+        loader = torch.utils.data.DataLoader(pickle.loads(pickle.dumps(dataset)), batch_size=3, num_workers=2)
+        found[sharded] = sorted(text for batch in loader for text in batch)
+    assert found == {True: [str(n) for n in range(10)], False: sorted([str(n) for n in range(10)] * 2)}
 
 
 def test_ranks_have_objects_of_their_own(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
