@@ -101,6 +101,12 @@ from s3dlio.compat.forms import (
     configure_for_concurrency as configure_for_concurrency, list_keys_from_s3 as list_keys_from_s3,
     list_uris as list_uris, load_uris_from_file as load_uris_from_file, version as version,
 )
+from s3dlio.compat.loaders import (
+    PyAsyncDataLoaderIter as PyAsyncDataLoaderIter, PyBytesAsyncDataLoaderIter as PyBytesAsyncDataLoaderIter,
+    PyBytesDataLoaderSyncIter as PyBytesDataLoaderSyncIter, PyObjectDataLoaderSyncIter as PyObjectDataLoaderSyncIter,
+    PyS3AsyncDataLoader as PyS3AsyncDataLoader, PyS3AsyncDataLoaderCompat as PyS3AsyncDataLoaderCompat,
+    PyS3Dataset as PyS3Dataset, PyS3DatasetCompat as PyS3DatasetCompat,
+)
 from s3dlio.compat.multipart import (
     MultipartUploadWriter as MultipartUploadWriter,
 )
@@ -174,6 +180,13 @@ from s3dlio.loader.items import (
 )
 from s3dlio.loader.options import (
     LoaderOptions as LoaderOptions, PyLoaderOptions as PyLoaderOptions,
+)
+from s3dlio.loader.pool_loader import (
+    AsyncPoolDataLoader as AsyncPoolDataLoader, PoolLoader as PoolLoader, UnifiedDataLoader as UnifiedDataLoader,
+    UnifiedLoader as UnifiedLoader,
+)
+from s3dlio.loader.value_loader import (
+    PyAsyncDataLoader as PyAsyncDataLoader, ValueLoader as ValueLoader,
 )
 from s3dlio.loader.pool_config import (
     LoadingMode as LoadingMode, PoolConfig as PoolConfig,

@@ -59,6 +59,7 @@ class Fetch(Iterator[tuple[int, Any]]):
             try:
                 taken = self._stream.take(wait)
             except StopIteration:
+                self._check()
                 self._leave()
                 raise
             except BaseException:
@@ -86,6 +87,7 @@ class Fetch(Iterator[tuple[int, Any]]):
             try:
                 taken = self._stream.take(0.0, tell)
             except StopIteration:
+                self._check()
                 self._leave()
                 return None
             self._check()

@@ -125,7 +125,7 @@ READERS: dict[str, Reader] = {
     "timeout": _timeout,
     "cancel": _of(CancelToken),
     "reader_mode": choice("sequential", "range"),
-    "part_size": size(1),
+    "part_size": size(64 << 10),
     "max_inflight_parts": integer(1, zero=1),
     "page_cache_mode": choice("sequential", "random", "dontneed", "normal", "auto"),
     "skip_head": flag,
