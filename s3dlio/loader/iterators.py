@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from s3dlio.loader.fetching import Fetch
 from s3dlio.loader.items import ObjectItem
+from s3dlio.loader.progress import Pass
 
 
 class Samples:
@@ -15,13 +16,14 @@ class Samples:
     Args:
         fetched: what reads them.
         transform: what the bytes of each go through, if anything.
-        ended: is called when all samples have been taken.
+        begun: the pass over the data set that keeps what was delivered.
     """
 
-    def __init__(self, fetched: Fetch, transform: Callable[[Any], Any] | None, ended: Callable[[], None]) -> None:
+    def __init__(self, fetched: Fetch, transform: Callable[[Any], Any] | None, begun: Pass) -> None:
         self._fetched = fetched
         self._transform = transform
-        self._ended = ended
+        self._pass = begun
+        self._taken: list[int] = []
 
     def take(self) -> tuple[Any, Any]:
         """The next one.
@@ -30,22 +32,21 @@ class Samples:
             StopIteration: there are no more.
             S3dlioError: it could not be read; it has its URI.
         """
-        try:
-            _, (entry, data) = self._fetched.take()
-        except StopIteration:
-            self._end()
-            raise
-        return entry, self._made(entry, data)
+        position, (entry, data) = self._fetched.take()
+        made = self._made(entry, data)
+        self._taken.append(position)
+        return entry, made
 
     async def take_async(self) -> tuple[Any, Any] | None:
         """As :meth:`take`, for an event loop; None where there are no more."""
         taken = await self._fetched.take_async()
         if taken is None:
-            self._end()
             return None
-        entry, data = taken[1]
+        position, (entry, data) = taken
         del taken
-        return entry, self._made(entry, data)
+        made = self._made(entry, data)
+        self._taken.append(position)
+        return entry, made
 
     def _made(self, entry: Any, data: Any) -> Any:
         if isinstance(data, BaseException):
@@ -61,9 +62,14 @@ class Samples:
                 error.add_note(f"while transforming {entry}")
             raise
 
-    def _end(self) -> None:
-        ended, self._ended = self._ended, _nothing
-        ended()
+    def deliver(self) -> None:
+        """What was taken reaches the program: a pass that goes on elsewhere does not give it again."""
+        taken, self._taken = self._taken, []
+        self._pass.took(taken)
+
+    def finish(self) -> None:
+        """The program learns that there are no more."""
+        self._pass.finish()
 
     def drop(self) -> None:
         """Give up what is in flight, without waiting."""
@@ -74,11 +80,7 @@ class Samples:
         self._fetched.close()
 
 
-def _nothing() -> None:
-    """Once is enough."""
-
-
-class _Pass(Iterator[Any]):
+class _Loop(Iterator[Any]):
     """What a loop goes over; also a context manager, which ends it."""
 
     def __init__(self, samples: Samples) -> None:
@@ -86,6 +88,23 @@ class _Pass(Iterator[Any]):
 
     def __iter__(self) -> Self:
         return self
+
+    def __next__(self) -> Any:
+        try:
+            made = self._next()
+        except StopIteration:
+            self._samples.finish()
+            raise
+        self._samples.deliver()
+        return made
+
+    def _next(self) -> Any:
+        """What comes next.
+
+        Raises:
+            StopIteration: nothing.
+        """
+        raise NotImplementedError
 
     def close(self) -> None:
         """Give up what is in flight, and its buffers, and wait a while for that."""
@@ -98,14 +117,14 @@ class _Pass(Iterator[Any]):
         self.close()
 
 
-class Views(_Pass):
+class Views(_Loop):
     """One object after the other."""
 
-    def __next__(self) -> Any:
+    def _next(self) -> Any:
         return self._samples.take()[1]
 
 
-class Batches(_Pass):
+class Batches(_Loop):
     """Lists of objects."""
 
     def __init__(self, samples: Samples, size: int, drop_last: bool) -> None:
@@ -113,7 +132,7 @@ class Batches(_Pass):
         self._size = size
         self._drop_last = drop_last
 
-    def __next__(self) -> list[Any]:
+    def _next(self) -> list[Any]:
         batch: list[Any] = []
         try:
             while len(batch) < self._size:
@@ -124,10 +143,10 @@ class Batches(_Pass):
         return batch
 
 
-class ObjectItems(_Pass):
+class ObjectItems(_Loop):
     """Objects with their URIs."""
 
-    def __next__(self) -> Any:
+    def _next(self) -> Any:
         uri, data = self._samples.take()
         return ObjectItem(uri, data)
 
@@ -166,10 +185,12 @@ class AsyncBatches(AsyncIterator[list[Any]]):
             taken = await samples.take_async()
             if taken is None:
                 if not batch or self._drop_last:
+                    samples.finish()
                     raise StopAsyncIteration
                 break
             batch.append(taken[1])
             del taken
+        samples.deliver()
         return batch
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 
 from s3dlio.errors import ConfigError
-from s3dlio.loader.permutation import Permutation
+from s3dlio.loader.permutation import Draws, Permutation
 from s3dlio.loader.remaining import Deal, Remaining
 
 #: Samples whose places are computed at a time: 0.2 ms.
@@ -32,6 +32,7 @@ class SampleOrder(Sequence[int]):
         remaining: what is left of the epoch; default: all.
         start: this consumer has had so many already.
         late: those before that, as offsets in this consumer's order, that it has not had; they come first.
+        replacement: each sample is drawn of all, so that some come twice and others not.
 
     Raises:
         ConfigError: a rank or worker that is none of them, or a number that makes no sense.
@@ -53,19 +54,21 @@ class SampleOrder(Sequence[int]):
         remaining: Remaining | None = None,
         start: int = 0,
         late: Sequence[int] = (),
+        replacement: bool = False,
     ) -> None:
         workers = num_workers or 1
         _check("rank", rank, "world_size", world_size)
         _check("worker", worker, "num_workers", workers)
         if batch_size < 1:
             raise ConfigError(f"batch_size must be 1 or more, not {batch_size}")
-        self.count = count
+        self.samples = count
         self.deal = Deal(world_size, workers, batch_size)
         self.stream = (rank, worker)
         self.remaining = remaining if remaining is not None else Remaining(count)
         self.start = start
         self.late = tuple(late)
-        self._permutation = Permutation(count, seed, epoch) if shuffle else None
+        shuffled = (Draws if replacement else Permutation)(count, seed, epoch) if shuffle else None
+        self.shuffled: Draws | Permutation | None = shuffled
         self._limit = self.limit(self.stream, drop_last)
 
     def limit(self, stream: tuple[int, int], drop_last: bool) -> int:
@@ -103,7 +106,7 @@ class SampleOrder(Sequence[int]):
     def _samples(self, positions: Sequence[int]) -> list[int]:
         offsets = np.fromiter(map(self.offset, positions), np.int64, len(positions))
         places = self.remaining.at(self.deal.place(self.stream, offsets))
-        samples: list[int] = (places if self._permutation is None else self._permutation.at(places)).tolist()
+        samples: list[int] = (places if self.shuffled is None else self.shuffled.at(places)).tolist()
         return samples
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+#: So many that few samples are in every order equally often, too.
 _ROUNDS = 12
-_MASK = (1 << 64) - 1
 _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
 
@@ -31,11 +31,7 @@ class Permutation:
         self.count = count
         self._height = math.isqrt(max(count - 1, 0)) + 1
         self._width = -(-count // self._height) or 1
-        text = ",".join(map(str, (count, *key))).encode()
-        self._keys = [
-            int.from_bytes(hashlib.blake2b(text, digest_size=8, salt=bytes([turn])).digest(), "little")
-            for turn in range(_ROUNDS)
-        ]
+        self._keys = [_key((count, *key), turn) for turn in range(_ROUNDS)]
 
     def __len__(self) -> int:
         return self.count
@@ -46,7 +42,7 @@ class Permutation:
         return int(self.at(np.array([position % self.count]))[0])
 
     def at(self, positions: Any) -> Any:
-        """The values at many positions: an array of int64 for another; 0.1 us each."""
+        """The values at many positions: an array of int64 for another; 0.15 us each."""
         values = self._once(np.asarray(positions, np.uint64))
         while (outside := np.flatnonzero(values >= self.count)).size:
             values[outside] = self._once(values[outside])
@@ -62,10 +58,41 @@ class Permutation:
         return left * np.uint64(self._width) + right
 
 
-def _shifted(digit: Any, other: Any, key: int, base: int) -> Any:
-    """``digit`` plus a hash of the other one, modulo the base; all in 64 bits, since a base has 32 at most."""
-    mixed = (other ^ np.uint64(key)) * np.uint64(_FIRST)
+class Draws:
+    """Samples drawn of ``range(count)``, each of all: some come twice, others not at all. As :class:`Permutation` is.
+
+    Args:
+        count: how many there are.
+        key: integers that choose the draws.
+    """
+
+    def __init__(self, count: int, *key: int) -> None:
+        self.count = count
+        self._key = np.uint64(_key((count, *key), _ROUNDS))
+
+    def at(self, positions: Any) -> Any:
+        """The values at many positions: an array of int64 for another."""
+        drawn = _mixed(_mixed(np.asarray(positions, np.uint64) + self._key) ^ self._key) >> np.uint64(32)
+        if self.count <= 1 << 32:
+            return (drawn * np.uint64(self.count) >> np.uint64(32)).astype(np.int64)
+        return (_mixed(drawn + self._key) % np.uint64(self.count)).astype(np.int64)
+
+
+def _key(key: tuple[int, ...], turn: int) -> int:
+    text = ",".join(map(str, key)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8, salt=bytes([turn])).digest(), "little")
+
+
+def _mixed(values: Any) -> Any:
+    """A hash of 64 bits, of which the upper ones are the better half."""
+    mixed = values * np.uint64(_FIRST)
     mixed ^= mixed >> np.uint64(32)
     mixed *= np.uint64(_SECOND)
-    digit = digit + ((mixed >> np.uint64(32)) * np.uint64(base) >> np.uint64(32))
+    return mixed
+
+
+def _shifted(digit: Any, other: Any, key: int, base: int) -> Any:
+    """``digit`` plus a hash of the other one, modulo the base; all in 64 bits, since a base has 32 at most."""
+    mixed = _mixed(other ^ np.uint64(key)) >> np.uint64(32)
+    digit = digit + (mixed * np.uint64(base) >> np.uint64(32))
     return np.where(digit >= base, digit - np.uint64(base), digit)

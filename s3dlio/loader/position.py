@@ -49,7 +49,9 @@ class Position(NamedTuple):
             _MARK: _VERSION,
             **self.order._asdict(),
             "epoch": self.epoch,
-            "read": [[each.start, *each.deal, _packed(each.counts), _packed(each.late)] for each in self.remaining.levels],
+            "read": [
+                [each.start, *each.deal, _packed(each.counts), _packed(each.late)] for each in self.remaining.levels
+            ],
             "deal": list(self.deal),
             "rank": self.stream[0],
             "worker": self.stream[1],
@@ -69,7 +71,8 @@ def positions(state: Any) -> list[Position]:
     found = list(_found(state))
     if not found:
         raise ConfigError(
-            "this state has no position of a loader", hint="give what state_dict() returned, or a list of those of all ranks"
+            "this state has no position of a loader",
+            hint="give what state_dict() returned, or a list of those of all ranks",
         )  # fmt: skip
     return found
 
@@ -96,15 +99,21 @@ def _position(state: Mapping[str, Any]) -> Position:
         raise ConfigError(f"a position of version {state[_MARK]!r} is not known here", hint="update s3dlio")
     try:
         order = Stream(*(state[name] for name in Stream._fields))
+        ranks, workers, batch = state["deal"]
+        deal = Deal(ranks, workers, batch)
         levels = [
             Level(start, Deal(ranks, workers, batch), _unpacked(counts), _unpacked(late))
             for start, ranks, workers, batch, counts, late in state["read"]
         ]
         position = Position(
-            order, state["epoch"], Remaining(order.samples, levels), Deal(*state["deal"]),
+            order, state["epoch"], Remaining(order.samples, levels), deal,
             (state["rank"], state["worker"]), state["consumed"], _unpacked(state["late"]), state["finished"],
         )  # fmt: skip
-        sound = position.stream in position.deal.streams and position.consumed >= 0 <= position.remaining.left
+        sound = (
+            position.stream in position.deal.streams
+            and min(position.consumed, position.remaining.left, order.samples, position.epoch) >= 0
+            and all(len(level.counts) in (0, level.deal.ranks * level.deal.workers) for level in levels)
+        )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"this position of a loader is damaged: {error!r}") from error
     if not sound:
@@ -127,11 +136,11 @@ def together(found: Sequence[Position]) -> tuple[int, Remaining]:
     by_stream: dict[tuple[int, int], Position] = {}
     for each in found:
         if each.epoch == first.epoch and (each.deal, each.remaining) != (first.deal, first.remaining):
-            raise ConfigError("these positions are of different runs: another number of ranks or workers, or other beginnings")
+            raise ConfigError(
+                "these positions are of different runs: of other numbers of ranks or workers, or with other beginnings"
+            )
         if by_stream.setdefault(each.stream, each) != each:
             raise ConfigError(f"rank {each.stream[0]} has two positions that differ")
-    if all(each.finished for each in by_stream.values()) or first.remaining.left == 0:
-        pass
     counts, late = [], []
     for stream in first.deal.streams:
         count, offsets = _consumed(first, stream, by_stream)
@@ -166,9 +175,7 @@ def _consumed(
 
 
 def _difference(one: Stream, other: Stream) -> str:
-    return ", ".join(
-        f"{name} {a!r} and {b!r}" for name, a, b in zip(Stream._fields, one, other, strict=True) if a != b
-    )
+    return ", ".join(f"{name} {a!r} and {b!r}" for name, a, b in zip(Stream._fields, one, other, strict=True) if a != b)
 
 
 def _packed(values: Iterable[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from s3dlio.errors import ConfigError
@@ -18,18 +18,21 @@ class Pass:
     Args:
         stream, epoch: of which order.
         order: the samples to come.
+        begun: is called when the consumer gets the first one, or knows that there is none.
     """
 
-    def __init__(self, stream: Stream, epoch: int, order: SampleOrder) -> None:
+    def __init__(self, stream: Stream, epoch: int, order: SampleOrder, begun: Callable[[Pass], None]) -> None:
         self.stream = stream
         self.epoch = epoch
         self.order = order
+        self._begun = begun
         self._passed = order.start
         self._late = set(order.late)
         self._finished = False
 
     def took(self, taken: Iterable[int]) -> None:
         """The consumer has got the samples at these positions of ``order``."""
+        self._begun(self)
         for position in taken:
             offset = self.order.offset(position)
             if offset >= self._passed:
@@ -40,6 +43,7 @@ class Pass:
 
     def finish(self) -> None:
         """The consumer knows that there are no more samples."""
+        self._begun(self)
         self._finished = True
 
     @property
@@ -96,9 +100,8 @@ class Progress:
     @property
     def epoch(self) -> int:
         """The epoch of the pass that comes next."""
-        current = self._pass
-        if current is not None and current.is_finished and current.epoch == self._epoch and self.advances:
-            return self._epoch + 1
+        if self._pass is not None and self._pass.is_finished:
+            return self._pass.epoch + self.advances
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -109,62 +112,50 @@ class Progress:
         """
         if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
             raise ConfigError(f"an epoch is a whole number from 0 on, not {epoch!r}")
-        if self._loaded and epoch != self._epoch:
+        if epoch != self._epoch:
             self._loaded = []
-        if epoch != self._epoch or self._loaded == []:
-            self._pass = None
+        self._pass = None
         self._epoch = epoch
 
     def begin(self, consumer: Consumer) -> Pass:
-        """Start a pass; the state is that of the last one that was started."""
+        """Start a pass; the state is that of the last one that was started.
+
+        Raises:
+            ConfigError: the state that was loaded lacks some consumers, or does not fit here.
+        """
         self._epoch = self.epoch
-        order = self._order(consumer)
-        self._loaded = []
-        self._pass = Pass(self.stream, self._epoch, order)
+        self._pass = Pass(self.stream, self._epoch, self.order(consumer), self._begun)
         return self._pass
 
-    def order(self, consumer: Consumer) -> SampleOrder:
-        """The samples of the pass that would start now."""
-        epoch, self._epoch = self._epoch, self.epoch
-        try:
-            return self._order(consumer)
-        finally:
-            self._epoch = epoch
+    def _begun(self, which: Pass) -> None:
+        if which is self._pass:
+            self._loaded = []
 
-    def _order(self, consumer: Consumer) -> SampleOrder:
-        remaining: Remaining | None = None
-        start, late = 0, ()
-        if self._loaded:
-            (first, *others) = self._loaded
-            same = (first.stream, first.deal) == (consumer.stream, consumer.deal(self._batch_size))
-            if same and not others:
-                remaining, start, late = first.remaining, first.consumed, first.late
-            else:
-                _, remaining = together(self._loaded)
+    def order(self, consumer: Consumer) -> SampleOrder:
+        """The samples of a pass that would start now."""
+        start = self._start(consumer)
         return SampleOrder(
-            self.stream.samples, seed=self.stream.seed, shuffle=self.stream.shuffle, epoch=self._epoch,
+            self.stream.samples, seed=self.stream.seed, shuffle=self.stream.shuffle, epoch=start.epoch,
             rank=consumer.rank, world_size=consumer.world_size, worker=consumer.worker,
             num_workers=consumer.num_workers, drop_last=self.stream.drop_last, batch_size=self._batch_size,
-            remaining=remaining, start=start, late=late, replacement=self.replacement,
+            remaining=start.remaining, start=start.consumed, late=start.late, replacement=self.replacement,
         )  # fmt: skip
+
+    def _start(self, consumer: Consumer) -> Position:
+        """Where a pass of this consumer starts."""
+        deal = consumer.deal(self._batch_size)
+        if len(self._loaded) == 1 and (self._loaded[0].stream, self._loaded[0].deal) == (consumer.stream, deal):
+            return self._loaded[0]
+        remaining = together(self._loaded)[1] if self._loaded else Remaining(self.stream.samples)
+        return Position(self.stream, self.epoch, remaining, deal, consumer.stream, 0)
 
     def state_dict(self, consumer: Consumer) -> dict[str, Any]:
         """How far this consumer got: less than 1 KiB, and JSON can have it. Take those of all ranks where they may
         differ in how far they got; that of one rank means that the others got as far."""
         current = self._pass
-        if current is not None and current.epoch == self._epoch and not self._loaded:
-            if current.is_finished and self.advances:
-                return self._beginning(consumer, self._epoch + 1).to_dict()
-            return current.position().to_dict()
-        if len(self._loaded) == 1:
-            return self._loaded[0].to_dict()
-        return self._beginning(consumer, self._epoch).to_dict()
-
-    def _beginning(self, consumer: Consumer, epoch: int) -> Position:
-        remaining = together(self._loaded)[1] if self._loaded else Remaining(self.stream.samples)
-        return Position(
-            self.stream, epoch, remaining, consumer.deal(self._batch_size), consumer.stream, 0
-        )  # fmt: skip
+        if current is None or self._loaded or (current.is_finished and self.advances):
+            return self._start(consumer).to_dict()
+        return current.position().to_dict()
 
     def load_state_dict(self, state: Any) -> None:
         """Go on where a state says: what :meth:`state_dict` returned, a list of those of all ranks, or states of
@@ -186,11 +177,9 @@ class Progress:
             together(found)  # complain now
         self._pass = None
         self._epoch = min(each.epoch for each in found)
-        if all(each.finished for each in found):
-            self._loaded = []
+        self._loaded = [] if all(each.finished for each in found) else found
+        if not self._loaded:
             self._epoch += self.advances
-        else:
-            self._loaded = found
 
 
 def _told(stream: Stream) -> str:

@@ -1,10 +1,10 @@
 """What is left of an epoch's order after some ranks and workers read parts of it.
 
-Ranks take samples in turn: sample ``i`` of rank ``r`` is the one at place ``r + ranks * i``. Workers of a rank take its
-batches in turn, as the consumer of a ``DataLoader`` asks them for. So the order of all samples depends on neither
-number, and where all ranks are equally far, what was read is the beginning of the order and nothing else. Where they are
-not, what is left has gaps; it is described by how far each of them got, and any place of it is found without going
-through those before.
+Ranks take samples in turn: sample ``i`` of rank ``r`` is the one at place ``r + ranks * i``. Workers of a rank take
+its batches in turn, as the consumer of a ``DataLoader`` asks them for. So the order of all samples depends on neither
+number, and where all ranks are equally far, what was read is the beginning of the order and nothing else. Where they
+are not, what is left has gaps; it is described by how far each of them got, and any place of it is found without
+going through those before.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Level(NamedTuple):
         """All was passed up to this place."""
         if not self.counts:
             return self.start
-        return self.start + min(map(self.deal.place, self.deal.streams, self.counts))
+        return self.start + int(min(map(self.deal.place, self.deal.streams, self.counts)))
 
     @property
     def settled(self) -> int:
