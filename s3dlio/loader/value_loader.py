@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from s3dlio.loader.bytes_loader import order
 from s3dlio.loader.dataset import Options
 from s3dlio.loader.options import LoaderOptions
+from s3dlio.loader.resumable import Resumable
 
 #: Values in a batch, where nobody says.
 _BATCH = 32
 
 
-class ValueLoader:
+class ValueLoader(Resumable):
     """Batches (lists) of the values of a sequence, for ``async for`` and ``for``.
 
     Args:
@@ -30,33 +31,22 @@ class ValueLoader:
             raise TypeError(f"a loader reads a data set with a length and an index, not {type(dataset).__name__}")
         self.dataset = dataset
         self.options = LoaderOptions.from_any(opts)
-        self.epoch = self.options.values.epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Which epoch comes next: each has an order of its own where values are shuffled. It goes on by itself."""
-        self.epoch = epoch
-
-    @property
-    def _size(self) -> int:
-        return self.options.values.batch_size or _BATCH
-
-    def __len__(self) -> int:
-        """How many batches there are."""
-        count = len(order(self.options.values, len(self.dataset), self.epoch))
-        return count // self._size if self.options.values.drop_last else -(-count // self._size)
+        size = self.options.values.batch_size or _BATCH
+        super().__init__(len(dataset), self.options.values, size)
 
     def __iter__(self) -> Iterator[list[Any]]:
         values = self.options.values
         transform = values.applied or _same
-        batch: list[Any] = []
-        for index in order(values, len(self.dataset), self.epoch):
-            batch.append(transform(self.dataset[index]))
-            if len(batch) == self._size:
-                yield batch
-                batch = []
-        if batch and not values.drop_last:
+        begun = self.progress.begin(self.consumer)
+        indices = iter(begun.order)
+        given = 0
+        while batch := [transform(self.dataset[index]) for index in islice(indices, self._batch_size)]:
+            if len(batch) < self._batch_size and values.drop_last:
+                break
+            begun.took(range(given, given + len(batch)))
+            given += len(batch)
             yield batch
-        self.epoch += 1
+        begun.finish()
 
     async def __aiter__(self) -> AsyncIterator[list[Any]]:
         for batch in self:
