@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from s3dlio.checkpoint.layout import RESERVED
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, InvalidURIError
+from s3dlio.memory.hashed import HashedSink, HashedSource
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.base import ObjectStore
@@ -76,8 +77,22 @@ class Base:
         metadata = self.store.execute(self.store.read_call(self.key(name), sink))
         return sink.view(), metadata
 
+    def read_hashed(self, name: str) -> tuple[BytesView, int]:
+        """An object and its CRC32C."""
+        sink = HashedSink()
+        self.store.execute(self.store.read_call(self.key(name), sink))
+        return sink.view(), sink.crc32c()
+
     def write(self, name: str, data: Payload, options: PutOptions = NEW) -> PutResult:
         return self.store.put(self.key(name), data, options=options)
+
+    def write_hashed(self, name: str, data: memoryview) -> tuple[PutResult, int]:
+        """Create an object; what the store answers, and the CRC32C of what was written."""
+        source = HashedSource(data)
+        # A cloud computes it of the parts that it sends.
+        with source.hashed_meanwhile() if isinstance(self.store, LocalStore) else contextlib.nullcontext():
+            result = self.store.execute(self.store.write_call(self.key(name), source, options=NEW))
+        return result, source.crc32c()
 
     def head(self, name: str) -> ObjectMetadata:
         return self.store.head(self.key(name))

@@ -25,6 +25,7 @@ from s3dlio.errors import (
 )
 from s3dlio.hardware import available_memory
 from s3dlio.memory.crc32c import crc32c, format_crc32c
+from s3dlio.memory.hashed import crc32c_parallel
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import as_memory
 from s3dlio.memory.view import BytesView
@@ -66,8 +67,7 @@ def write_shard(base: Base, key: str, rank: int, data: Payload, level: int | Non
     """
     view = as_memory(data)
     if level is None:
-        checksum = crc32c(view)
-        result = base.write(key, view)
+        result, checksum = base.write_hashed(key, view)
         looked_at(base, key, result.size, checksum)
         return ShardMeta(rank, key, result.size, result.etag, format_crc32c(checksum))
     with shard_writer(base, key, level, size=len(view)) as writer:
@@ -212,8 +212,13 @@ def read_shard(base: Base, shard: ShardMeta, *, verify: bool = True) -> BytesVie
         IntegrityError: its size or its checksum is another than the manifest says.
         CorruptDataError: it cannot be decompressed.
     """
-    data, _ = base.read(shard.key)
-    return as_saved(base, shard, data, verify=verify)
+    if shard.key.endswith(COMPRESSED) or not verify:
+        return as_saved(base, shard, base.read(shard.key)[0], verify=verify)
+    data, crc = base.read_hashed(shard.key)
+    uri = base.uri(shard.key)
+    _check_size(len(data), shard, uri)
+    check_sum(crc, shard, uri)
+    return data
 
 
 def as_saved(base: Base, shard: ShardMeta, data: BytesView, *, verify: bool = True) -> BytesView:
@@ -223,7 +228,7 @@ def as_saved(base: Base, shard: ShardMeta, data: BytesView, *, verify: bool = Tr
     if shard.key.endswith(COMPRESSED):
         data = decompressed(data, uri)
     if verify:
-        check_sum(crc32c(data), shard, uri)
+        check_sum(crc32c_parallel(data.memoryview()), shard, uri)
     return data
 
 

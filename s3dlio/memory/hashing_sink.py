@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from s3dlio.memory import crc32c
+from s3dlio.memory.hashed import HashedSink, crc32c_parallel
 from s3dlio.memory.sinks import Place, Sink
 
 
@@ -67,9 +68,11 @@ class HashingSink(Sink):
 
     def crc32c(self) -> int:
         """The CRC32C of the whole body."""
+        if isinstance(self._inner, HashedSink):
+            return self._inner.crc32c()
         contents = self._inner.contents()
         if contents is not None:
-            return crc32c.crc32c(contents)
+            return crc32c_parallel(contents)
         crc = 0
         for _, (part, length) in sorted(self._stretches.items()):
             crc = crc32c.combine(crc, part, length)

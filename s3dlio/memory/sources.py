@@ -11,6 +11,7 @@ from itertools import accumulate
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
 from s3dlio.foreign_errors import local_error
 from s3dlio.memory.buffers import holds_addresses
+from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.libc import pread_full
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.sinks import FileSink, Sink
@@ -33,6 +34,13 @@ class Source(ABC):
     def whole(self) -> memoryview | None:
         """All of it as one memoryview where it is in memory already, else None."""
         return None
+
+    def crc32c(self) -> int:
+        """The CRC32C of all of it."""
+        crc = 0
+        for stretch in self.stretches():
+            crc = crc32c(stretch, crc)
+        return crc
 
     def pieces(self, start: int, length: int) -> list[memoryview]:
         """The ``length`` bytes from ``start`` on, fewer only at the end."""

@@ -15,7 +15,7 @@ from s3dlio.engine.executor import BaseExecutor
 from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
-from s3dlio.stores.cloud.checksums import crc32c_of, md5_base64
+from s3dlio.stores.cloud.checksums import md5_base64
 from s3dlio.transfer.file_times import metadata_mtime
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import Route, RouteAround, Transferred
@@ -112,7 +112,7 @@ def _file_is(path: str, size: int, crc32c: int | None, md5: str | None) -> bool:
         if about.st_size != size:
             return False
         source = FileSource(descriptor, 0, size)
-        return crc32c_of(source) == crc32c if crc32c is not None else md5_base64(source) == md5
+        return source.crc32c() == crc32c if crc32c is not None else md5_base64(source) == md5
     finally:
         os.close(descriptor)
 

@@ -11,7 +11,6 @@ from s3dlio.engine.executor import BaseExecutor
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sources import FileSource, source_changed
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.transfer.select_local import file_uri, not_a_file, special_kind
 from s3dlio.transfer.task import RefusedItemError, aside
 
@@ -84,7 +83,7 @@ def crc_aside(executor: BaseExecutor | None, descriptor: int, size: int, begin: 
 
     def work() -> int:
         try:
-            return crc32c_of(FileSource(own, begin, size))
+            return FileSource(own, begin, size).crc32c()
         finally:
             os.close(own)
 

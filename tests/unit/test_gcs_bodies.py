@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from s3dlio import errors
 from s3dlio.memory.sources import MemorySource
 from s3dlio.net.response import Response
-from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.percent import encode_query, encode_segment
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.uploads import FramedSource, related
@@ -29,7 +28,7 @@ def test_a_framed_source_is_its_pieces(head: bytes, inner: bytes, tail: bytes, s
     assert b"".join(source.pieces(start, length)) == whole[start : start + length]
     assert b"".join(source.part(start, length).stretches(3)) == whole[start : start + length]
     assert source.whole() is None
-    assert crc32c_of(source) == crc32c_of(MemorySource(memoryview(whole)))
+    assert source.crc32c() == MemorySource(memoryview(whole)).crc32c()
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 200_000])

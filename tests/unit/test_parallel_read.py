@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import s3dlio
-from s3dlio.memory import parallel_read
-from s3dlio.memory.parallel_read import pread_parallel
+from s3dlio.memory import parallel_read, pieces
+from s3dlio.memory.crc32c import crc32c
+from s3dlio.memory.parallel_read import pread_hashed, pread_parallel
 
 SIZE = 1_000_003
 
@@ -20,7 +21,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that is large enough for four threads."""
     monkeypatch.setattr(parallel_read, "_FROM", SIZE // 2)
     monkeypatch.setattr(parallel_read, "_PIECE", 64 << 10)
-    monkeypatch.setattr(parallel_read, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(pieces, "usable_cpus", lambda: 4)
     path = tmp_path / "file"
     path.write_bytes(os.urandom(SIZE))
     return path
@@ -41,6 +42,15 @@ def test_it_tells_where_the_file_ends(file: Path) -> None:
         buffer = memoryview(bytearray(SIZE + 500_000))
         assert pread_parallel(opened.fileno(), buffer, 100) == SIZE - 100
         assert buffer[: SIZE - 100] == file.read_bytes()[100:]
+
+
+def test_it_hashes_what_it_reads(file: Path) -> None:
+    data = file.read_bytes()
+    with open(file, "rb") as opened:
+        for offset, size in ((0, SIZE), (77, SIZE - 77), (0, 1000), (100, SIZE + 5)):
+            buffer = memoryview(bytearray(size))
+            got, crc = pread_hashed(opened.fileno(), buffer, offset)
+            assert (got, crc) == (min(size, SIZE - offset), crc32c(data[offset : offset + size]))
 
 
 def test_an_error_is_raised_when_all_have_ended_and_keeps_no_memory(
@@ -100,7 +110,7 @@ def test_an_interrupt_while_a_thread_begins_leaves_nobody_behind(file: Path, mon
     buffer = bytearray(SIZE)
     with open(file, "rb") as opened, pytest.raises(KeyboardInterrupt) as caught:
         pread_parallel(opened.fileno(), memoryview(buffer), 0)
-    assert "s3dlio-reader" not in {thread.name for thread in threading.enumerate()}
+    assert "s3dlio-pieces" not in {thread.name for thread in threading.enumerate()}
     assert caught.value is not None
 
 

@@ -8,19 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import IntegrityError
-from s3dlio.memory import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, landed
 from s3dlio.stores.call import Steps
 from s3dlio.types import ObjectMetadata
-
-
-def crc32c_of(source: Source) -> int:
-    """The CRC32C of a body."""
-    crc = 0
-    for stretch in source.stretches():
-        crc = crc32c.crc32c(stretch, crc)
-    return crc
 
 
 def md5_base64(source: Source) -> str:

@@ -22,7 +22,6 @@ from s3dlio.net.resident import Submission
 from s3dlio.net.task import ignore
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
 from s3dlio.stores.call import Call
-from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.part_sender import Begun, PartedUpload, PartSender, run_here
 from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
@@ -178,7 +177,7 @@ class CloudWriter(StoreWriter):
             self._sender.run(self._upload.begin())
         self._sender.settle(self._upload, max(1, self._max_in_flight * self._part_size // filling.size) - 1)
         self.parts += 1
-        crc = crc32c_of(source) if self._store.service.sends_checksums else None
+        crc = source.crc32c() if self._store.service.sends_checksums else None
         self._sender.send(self.parts, self._upload.part(self.parts, source, crc))
 
     def flush(self) -> None:

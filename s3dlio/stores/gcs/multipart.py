@@ -20,7 +20,6 @@ from s3dlio.net.message import Pause, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
-from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.gcs import headers, listing, uploads
 from s3dlio.stores.gcs.batch_delete import MAX_REQUESTS, JsonBatches
@@ -98,7 +97,7 @@ class CompositeUpload:
             length = min(size, source.size - start)
             if found is None or int(found["size"]) != length or "crc32c" not in found:
                 continue
-            crc = crc32c_of(source.part(start, length))
+            crc = source.part(start, length).crc32c()
             if crc32c.from_base64(found["crc32c"]) == crc:
                 self._parts[number] = _Part(found["name"], found.get("generation"), crc, length)
         return size
@@ -108,7 +107,7 @@ class CompositeUpload:
         yield from ()
 
     def part(self, number: int, source: Source, crc: int | None) -> Request:
-        crc = crc32c_of(source) if crc is None else crc
+        crc = source.crc32c() if crc is None else crc
         self._sent[number] = (crc, source.size)
         name = self._new_name(f"{number:06}")
         request = uploads.put_request(self._service, name, source, _TEMPORARY, crc, self._options, [])

@@ -19,7 +19,6 @@ from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
-from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.types import PutOptions, PutResult
@@ -33,7 +32,7 @@ def write(service: GcsService, key: str, source: Source, options: PutOptions) ->
     mark = write_outcome.new_mark(options)
     properties = headers.marked(headers.properties(options), mark)
     conditions = yield from service.write_conditions(key, options)
-    crc = crc32c_of(source)
+    crc = source.crc32c()
     request = put_request(service, key, source, properties, crc, options, conditions)
     try:
         response = yield from service.send(request, key)

@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
 from s3dlio.foreign_errors import local_error
+from s3dlio.memory.hashed import HashedSink
 from s3dlio.memory.libc import advise, allocate, copy_range, pread_full, pwrite_full, start_write_back
-from s3dlio.memory.parallel_read import pread_parallel
+from s3dlio.memory.parallel_read import pread_hashed, pread_parallel
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.sinks import FileSink, Sink
 from s3dlio.memory.sources import FileSource, Source, differs
@@ -206,7 +207,12 @@ def _read_into(fd: int, sink: Sink, start: int, length: int) -> int:
             raise local_error(error, sink.path) from error
     place = sink.at(0, length)
     if isinstance(place, memoryview):
-        return pread_parallel(fd, place, start)
+        if not isinstance(sink, HashedSink):
+            return pread_parallel(fd, place, start)
+        got, crc = pread_hashed(fd, place, start)
+        if got == length:
+            sink.note(crc)
+        return got
     buffer = default_pool().lease(min(length, _CHUNK))
     done = 0
     while done < length:

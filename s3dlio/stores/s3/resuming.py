@@ -14,7 +14,7 @@ from s3dlio.errors import ProtocolError
 from s3dlio.memory.sources import Source
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.checksums import crc32c_of, update
+from s3dlio.stores.cloud.checksums import update
 from s3dlio.stores.cloud.markup import child_text, children, tree
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphaned_uploads
@@ -81,7 +81,7 @@ def resume(
 
 def _crc_if_same(part: Part, ours: Source) -> int | None:
     """The CRC32C of a part of the source, if the part that is there is the same."""
-    crc = crc32c_of(ours)
+    crc = ours.crc32c()
     if part.crc32c is not None:
         return crc if part.crc32c == crc else None
     md5 = part.md5()
