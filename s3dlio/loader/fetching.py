@@ -21,6 +21,8 @@ from s3dlio.transfer.stream_entry import Entry, Outcome
 
 #: Requests in flight, at most, where nobody says.
 _WIDTH = 64
+#: So many bytes may be in flight or waiting in each of many workers.
+_LEAST_BYTES = 128 << 20
 #: A reader whose token cannot wake it looks at it so often (seconds).
 _LOOK_SECONDS = 0.05
 
@@ -185,10 +187,13 @@ def fetch_with(
         timeout = values.pool.seconds if timeout is None else timeout
     elif not values.auto_tune:
         width = max(width, values.num_workers)
+    size = values.prefetch_bytes
+    if size is None and values.num_workers_pytorch:  # what a batch may have, for all workers of a program together
+        size = max(session.settings.transfer.max_in_flight_bytes // values.num_workers_pytorch, _LEAST_BYTES)
     if values.max_threads is not None:
         width = min(width, values.max_threads)
     return fetch(
-        session, uris, prefetch_items=prefetch, prefetch_bytes=values.prefetch_bytes,
+        session, uris, prefetch_items=prefetch, prefetch_bytes=size,
         in_order=in_order if values.in_order is None else values.in_order,
         cancel=values.cancel, timeout=timeout, width=width, at_hand=at_hand,
     )  # fmt: skip
