@@ -41,11 +41,17 @@ class BytesLoader(Resumable):
     def _values(self) -> LoaderValues:
         return self.options.values
 
-    def _samples(self, *, in_order: bool) -> Samples:
+    def _samples(self, *, in_order: bool, here: bool = True) -> Samples:
         values, dataset = self._values, self.dataset
         begun = self.progress.begin(self.consumer)
-        fetched = fetch_with(dataset.session, map(dataset.uri, begun.order), values, in_order=in_order)
-        return Samples(fetched, values.applied, begun)
+        entries = map(dataset.uri, begun.order)
+        fetched = fetch_with(dataset.session, entries, values, in_order=in_order, here=here)
+        return Samples(fetched, None if values.applied is None else self._made, begun)
+
+    def _made(self, entry: Any, data: Any) -> Any:
+        """The sample of what was read and its bytes."""
+        transform = self._values.applied
+        return data if transform is None else transform(data)
 
     def __iter__(self) -> Iterator[Any]:
         samples = self._samples(in_order=True)
@@ -55,7 +61,7 @@ class BytesLoader(Resumable):
 
     def __aiter__(self) -> AsyncIterator[list[Any]]:
         values = self._values
-        return AsyncBatches(lambda: self._samples(in_order=True), values.items_per_batch, values.drop_last)
+        return AsyncBatches(lambda: self._samples(in_order=True, here=False), values.items_per_batch, values.drop_last)
 
     def items(self) -> ObjectItems:
         """The objects with their URIs, as they arrive (in their order with ``in_order=True``)."""

@@ -148,7 +148,7 @@ def fetch(
     cancel: BatchToken | None = None,
     timeout: float | None = None,
     width: int = _WIDTH,
-    at_hand: bool = True,
+    here: bool = True,
 ) -> Fetch:
     """Read objects ahead of whoever takes them.
 
@@ -161,7 +161,8 @@ def fetch(
         cancel: ends it, from any thread.
         timeout: seconds that the next one may take to arrive.
         width: how many requests are in flight at most.
-        at_hand: no URI is a while in coming; False: they are asked for on another thread.
+        here: the reader's thread asks for them, which takes a moment; False for an event loop, and where a URI may be a
+            while in coming.
 
     Returns:
         An iterator of (position in ``uris``, bytes or the error in their place); an error of one stops no other.
@@ -171,13 +172,13 @@ def fetch(
     limit = session.settings.transfer.max_in_flight_bytes if prefetch_bytes is None else prefetch_bytes
     objects, size = check_room(prefetch_items, width, limit)
     stream = Stream(
-        session, uris, min(width, objects), objects=objects, size=size, ordered=in_order, at_hand=at_hand
+        session, uris, min(width, objects), objects=objects, size=size, ordered=in_order, here=here, at_hand=True
     )  # fmt: skip
     return Fetch(stream, cancel, timeout)
 
 
 def fetch_with(
-    session: Session, uris: Iterable[Entry], values: LoaderValues, *, in_order: bool = True, at_hand: bool = True
+    session: Session, uris: Iterable[Entry], values: LoaderValues, *, in_order: bool = True, here: bool = True
 ) -> Fetch:
     """:func:`fetch` as the options of a loader say; ``in_order`` counts where they say nothing of it."""
     width, prefetch, timeout = _WIDTH, values.prefetch or None, values.timeout
@@ -195,5 +196,5 @@ def fetch_with(
     return fetch(
         session, uris, prefetch_items=prefetch, prefetch_bytes=size,
         in_order=in_order if values.in_order is None else values.in_order,
-        cancel=values.cancel, timeout=timeout, width=width, at_hand=at_hand,
+        cancel=values.cancel, timeout=timeout, width=width, here=here,
     )  # fmt: skip

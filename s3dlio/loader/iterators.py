@@ -1,82 +1,136 @@
-"""What a pass over a loader is: one sample after the other, in batches, or with their URIs."""
+"""What a pass over a loader is: one sample after the other, in batches, or with their URIs.
+
+An error ends a pass, for good: whoever goes on after it gets an error again, and never takes the rest of the epoch for
+its end. An interrupt (Ctrl-C, a cancelled await) ends nothing: the batch that it fell into goes on with the next call.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+from s3dlio.errors import S3dlioError
+from s3dlio.forking import ForkLock
 from s3dlio.loader.fetching import Fetch
 from s3dlio.loader.items import ObjectItem
 from s3dlio.loader.progress import Pass
+from s3dlio.transfer.stream_entry import Outcome
+
+
+class Sample(NamedTuple):
+    """One sample: its position in the pass, what was read, and what became of it."""
+
+    position: int
+    entry: Any
+    made: Any
 
 
 class Samples:
-    """One pass: (URI, bytes) of one sample after the other, in whichever way they are taken.
+    """One pass: one sample after the other, in whichever way they are taken. Threads may share it.
 
     Args:
         fetched: what reads them.
-        transform: what the bytes of each go through, if anything.
+        make: makes the sample of what was read and its bytes; None: these are the sample.
         begun: the pass over the data set that keeps what was delivered.
     """
 
-    def __init__(self, fetched: Fetch, transform: Callable[[Any], Any] | None, begun: Pass) -> None:
+    def __init__(self, fetched: Fetch, make: Callable[[Any, Any], Any] | None, begun: Pass) -> None:
         self._fetched = fetched
-        self._transform = transform
+        self._make = make
         self._pass = begun
-        self._taken: list[int] = []
+        self._lock = ForkLock()
+        self._is_whole = True  # nothing has kept it from its end
+        self._failure = ""
+        self._failed_uri: str | None = None
+        self._kept: list[list[Sample]] = []  # batches that an interrupt fell into
+        self._again: list[tuple[int, Outcome]] = []  # what was being made when an interrupt came
 
-    def take(self) -> tuple[Any, Any]:
+    def take(self) -> Sample:
         """The next one.
 
         Raises:
             StopIteration: there are no more.
             S3dlioError: it could not be read; it has its URI.
         """
-        position, (entry, data) = self._fetched.take()
-        made = self._made(entry, data)
-        self._taken.append(position)
-        return entry, made
-
-    async def take_async(self) -> tuple[Any, Any] | None:
-        """As :meth:`take`, for an event loop; None where there are no more."""
-        taken = await self._fetched.take_async()
-        if taken is None:
-            return None
-        position, (entry, data) = taken
-        del taken
-        made = self._made(entry, data)
-        self._taken.append(position)
-        return entry, made
-
-    def _made(self, entry: Any, data: Any) -> Any:
-        if isinstance(data, BaseException):
-            self._fetched.drop()
-            raise data
-        if self._transform is None:
-            return data
+        self._check()
         try:
-            return self._transform(data)
-        except BaseException as error:
-            self._fetched.drop()
-            if isinstance(error, Exception):
-                error.add_note(f"while transforming {entry}")
+            return self._sample(self._again.pop() if self._again else self._fetched.take())
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._fail(error)
             raise
 
-    def deliver(self) -> None:
-        """What was taken reaches the program: a pass that goes on elsewhere does not give it again."""
-        taken, self._taken = self._taken, []
-        self._pass.took(taken)
+    async def take_async(self) -> Sample | None:
+        """As :meth:`take`, for an event loop; None where there are no more."""
+        self._check()
+        try:
+            taken = self._again.pop() if self._again else await self._fetched.take_async()
+            return None if taken is None else self._sample(taken)
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _sample(self, taken: tuple[int, Outcome]) -> Sample:
+        position, (entry, data) = taken
+        if isinstance(data, BaseException):
+            raise data
+        if self._make is None:
+            return Sample(position, entry, data)
+        try:
+            return Sample(position, entry, self._make(entry, data))
+        except Exception as error:
+            if not isinstance(error, S3dlioError):
+                error.add_note(f"while a sample was made of {entry}")
+            raise
+        except BaseException:  # an interrupt
+            self._again.append(taken)
+            raise
+
+    def _fail(self, error: Exception) -> None:
+        if self._is_whole:
+            self._failure = f"{type(error).__name__}: {error}"
+            self._failed_uri = getattr(error, "uri", None)
+        self.drop()
+
+    def _check(self) -> None:
+        if self._failure:
+            raise S3dlioError(
+                f"this pass has ended by an error: {self._failure}", uri=self._failed_uri,
+                hint="begin another one: iter(loader)",
+            )  # fmt: skip
+
+    def begin_batch(self) -> list[Sample]:
+        """An empty batch, or one that an interrupt fell into."""
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return []
+
+    def keep(self, batch: list[Sample]) -> None:
+        """A batch goes on later."""
+        if batch:
+            self._kept.append(batch)
+
+    def deliver(self, batch: list[Sample]) -> list[Any]:
+        """These samples reach the program: a pass that goes on elsewhere does not give them again."""
+        with self._lock:
+            self._pass.took([sample.position for sample in batch])
+        return [sample.made for sample in batch]
 
     def finish(self) -> None:
         """The program learns that there are no more."""
-        self._pass.finish()
+        if self._is_whole:
+            self._pass.finish()
 
     def drop(self) -> None:
         """Give up what is in flight, without waiting."""
+        self._is_whole = False
         self._fetched.drop()
 
     def close(self) -> None:
         """Give up what is in flight, and wait a while for that."""
+        self._is_whole = False
         self._fetched.close()
 
 
@@ -89,22 +143,25 @@ class _Loop(Iterator[Any]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Any:
-        try:
-            made = self._next()
-        except StopIteration:
-            self._samples.finish()
-            raise
-        self._samples.deliver()
-        return made
-
-    def _next(self) -> Any:
-        """What comes next.
+    def _batch(self, size: int, *, drop_last: bool = False) -> list[Sample]:
+        """The next samples, fewer at the end.
 
         Raises:
-            StopIteration: nothing.
+            StopIteration: there are none.
         """
-        raise NotImplementedError
+        samples = self._samples
+        batch = samples.begin_batch()
+        try:
+            while len(batch) < size:
+                batch.append(samples.take())
+        except StopIteration:
+            if not batch or drop_last:
+                samples.finish()
+                raise
+        except BaseException:
+            samples.keep(batch)
+            raise
+        return batch
 
     def close(self) -> None:
         """Give up what is in flight, and its buffers, and wait a while for that."""
@@ -120,8 +177,8 @@ class _Loop(Iterator[Any]):
 class Views(_Loop):
     """One object after the other."""
 
-    def _next(self) -> Any:
-        return self._samples.take()[1]
+    def __next__(self) -> Any:
+        return self._samples.deliver(self._batch(1))[0]
 
 
 class Batches(_Loop):
@@ -132,23 +189,22 @@ class Batches(_Loop):
         self._size = size
         self._drop_last = drop_last
 
-    def _next(self) -> list[Any]:
-        batch: list[Any] = []
-        try:
-            while len(batch) < self._size:
-                batch.append(self._samples.take()[1])
-        except StopIteration:
-            if not batch or self._drop_last:
-                raise
-        return batch
+    def __next__(self) -> list[Any]:
+        return self._samples.deliver(self._batch(self._size, drop_last=self._drop_last))
 
 
 class ObjectItems(_Loop):
     """Objects with their URIs."""
 
-    def _next(self) -> Any:
-        uri, data = self._samples.take()
-        return ObjectItem(uri, data)
+    def __next__(self) -> Any:
+        return self._items(self._batch(1))[0]
+
+    def _items(self, batch: list[Sample]) -> list[Any]:
+        self._samples.deliver(batch)
+        return [self._item(sample.entry, sample.made) for sample in batch]
+
+    def _item(self, entry: Any, made: Any) -> Any:
+        return ObjectItem(entry if isinstance(entry, str) else entry[0], made)
 
     def collect_batch(self, n: int) -> list[Any]:
         """The next ``n`` objects, fewer at the end, where it gives an empty list.
@@ -158,12 +214,10 @@ class ObjectItems(_Loop):
         """
         if n < 1:
             raise ValueError(f"collect_batch takes 1 or more, not {n}")
-        batch: list[Any] = []
-        for item in self:
-            batch.append(item)
-            if len(batch) >= n:
-                break
-        return batch
+        try:
+            return self._items(self._batch(n))
+        except StopIteration:
+            return []
 
 
 class AsyncBatches(AsyncIterator[list[Any]]):
@@ -180,18 +234,18 @@ class AsyncBatches(AsyncIterator[list[Any]]):
 
     async def __anext__(self) -> list[Any]:
         samples = self._samples = self._samples or self._begin()
-        batch: list[Any] = []
-        while len(batch) < self._size:
-            taken = await samples.take_async()
-            if taken is None:
-                if not batch or self._drop_last:
-                    samples.finish()
-                    raise StopAsyncIteration
-                break
-            batch.append(taken[1])
-            del taken
-        samples.deliver()
-        return batch
+        batch = samples.begin_batch()
+        try:
+            while len(batch) < self._size and (sample := await samples.take_async()) is not None:
+                batch.append(sample)
+                del sample
+        except BaseException:
+            samples.keep(batch)
+            raise
+        if not batch or (len(batch) < self._size and self._drop_last):
+            samples.finish()
+            raise StopAsyncIteration
+        return samples.deliver(batch)
 
     async def aclose(self) -> None:
         """Give up what is in flight, and its buffers."""

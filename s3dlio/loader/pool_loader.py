@@ -6,6 +6,7 @@ from typing import Self
 
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.dataset import Dataset, Options
+from s3dlio.loader.options import LoaderOptions
 from s3dlio.loader.pool_config import PoolConfig
 from s3dlio.uri import URI
 
@@ -22,8 +23,8 @@ class UnifiedLoader(BytesLoader):
     """
 
     def __init__(self, dataset: Dataset, opts: Options = None) -> None:
-        super().__init__(dataset, opts)
-        self.options = self.options.replace(batch_size=self.options.batch_size)
+        options = LoaderOptions.from_any(getattr(dataset, "options", None) if opts is None else opts)
+        super().__init__(dataset, options.replace(batch_size=options.batch_size))
 
     @classmethod
     def from_prefix(cls, uri: URI, opts: Options = None) -> Self:

@@ -14,7 +14,13 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.engine.cancel import CancelToken as BatchToken
-from s3dlio.errors import NetworkError, ObjectNotFoundError, TransferCancelledError, TransferTimeoutError
+from s3dlio.errors import (
+    NetworkError,
+    ObjectNotFoundError,
+    S3dlioError,
+    TransferCancelledError,
+    TransferTimeoutError,
+)
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.cancelling import CancelToken
 from s3dlio.loader.dataset import Dataset
@@ -210,6 +216,63 @@ def test_the_first_error_comes_after_what_was_before_it() -> None:
         with pytest.raises(ObjectNotFoundError) as caught:
             next(batches)
         assert caught.value.uri == "s3://b/1"
+
+
+def test_an_error_that_is_swallowed_makes_no_short_epoch(client: Client) -> None:
+    def transform(data: Any) -> Any:
+        raise ZeroDivisionError("as planned")
+
+    loader = BytesLoader(Dataset.from_uris(names(5), client=client), {"transform": transform})
+    views = iter(loader)
+    with pytest.raises(ZeroDivisionError):
+        next(views)
+    for _ in range(2):
+        with pytest.raises(S3dlioError, match="this pass has ended by an error: ZeroDivisionError: as planned"):
+            next(views)
+    assert loader.epoch == 0
+
+
+def test_a_loop_that_was_closed_has_not_ended_its_epoch(client: Client) -> None:
+    loader = BytesLoader(Dataset.from_uris(names(5), client=client), {"batch_size": 2})
+    with iter(loader) as batches:
+        next(batches)
+    assert list(batches) == []
+    assert (loader.epoch, loader.state_dict()["epoch"]) == (0, 0)
+    list(loader)
+    assert loader.epoch == 1
+
+
+def test_an_interrupt_loses_no_sample(client: Client) -> None:
+    strikes = iter([False, False, True, False, True])
+
+    def transform(data: Any) -> Any:
+        if next(strikes, False):
+            raise KeyboardInterrupt
+        return len(data)
+
+    batches = iter(BytesLoader(Dataset.from_uris(names(7), client=client), {"transform": transform, "batch_size": 3}))
+    found: list[list[int]] = []
+    while True:
+        try:
+            found.append(next(batches))
+        except KeyboardInterrupt:
+            continue
+        except StopIteration:
+            break
+    assert found == [[SIZE] * 3, [SIZE] * 3, [SIZE]]
+
+
+def test_an_await_that_is_given_up_loses_no_sample() -> None:
+    async def waiting() -> list[Any]:
+        with OneSlow() as slow, client_at(slow.endpoint) as client:
+            dataset = Dataset.from_uris(["s3://b/1", *names(1)], client=client)
+            batches = aiter(BytesLoader(dataset, {"batch_size": 2}))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(batches), 0.1)
+            slow.go_on.set()
+            return [bytes(data) for data in await anext(batches)]
+
+    assert asyncio.run(waiting()) == [b"fast", b"slow"]
 
 
 def test_a_server_that_has_gone_is_an_error() -> None:
