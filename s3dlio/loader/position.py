@@ -87,8 +87,10 @@ def _found(state: Any) -> Iterator[Position]:
                 "this state of a StatefulDataLoader was not taken with its last batch",
                 hint="use snapshot_every_n_steps=1, or load it into a StatefulDataLoader of as many workers",
             )
+        finished = state.get("_iterator_finished") is True
         for each in state.values():
-            yield from _found(each)
+            for position in _found(each):
+                yield position._replace(finished=True) if finished else position
     elif isinstance(state, (list, tuple)):
         for each in state:
             yield from _found(each)

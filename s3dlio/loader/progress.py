@@ -117,14 +117,20 @@ class Progress:
         self._pass = None
         self._epoch = epoch
 
-    def begin(self, consumer: Consumer) -> Pass:
+    def begin(self, consumer: Consumer, *, for_good: bool = False) -> Pass:
         """Start a pass; the state is that of the last one that was started.
+
+        Args:
+            consumer: whose.
+            for_good: a state that was loaded is used up now, not with the first sample.
 
         Raises:
             ConfigError: the state that was loaded lacks some consumers, or does not fit here.
         """
         self._epoch = self.epoch
         self._pass = Pass(self.stream, self._epoch, self.order(consumer), self._begun)
+        if for_good:
+            self._loaded = []
         return self._pass
 
     def _begun(self, which: Pass) -> None:
@@ -156,6 +162,21 @@ class Progress:
         if current is None or self._loaded or (current.is_finished and self.advances):
             return self._start(consumer).to_dict()
         return current.position().to_dict()
+
+    def rewound(self, consumer: Consumer, consumed: int) -> dict[str, Any]:
+        """The state after the first ``consumed`` samples of the last pass, however many were taken.
+
+        Raises:
+            ConfigError: it has not had so many.
+        """
+        current = self._pass
+        position = current.position() if current is not None else self._start(consumer)
+        start = current.order.start if current is not None else position.consumed
+        if not 0 <= consumed <= position.consumed - start:
+            raise ConfigError(
+                f"{consumed} samples cannot have been consumed: {position.consumed - start} were asked for"
+            )
+        return position._replace(consumed=start + consumed, finished=False).to_dict()
 
     def load_state_dict(self, state: Any) -> None:
         """Go on where a state says: what :meth:`state_dict` returned, a list of those of all ranks, or states of
