@@ -52,15 +52,18 @@ class RawObjectWriter(io.RawIOBase):
 
     def commit(self) -> None:
         """Store the object."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
+        if (writer := self.hand_over()) is not None:
             writer.close()
 
     def abort(self) -> None:
         """Store nothing."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
+        if (writer := self.hand_over()) is not None:
             writer.abort()
+
+    def hand_over(self) -> StoreWriter | None:
+        """The store's writer, which is no longer this file's; None where it has ended."""
+        writer, self._writer = self._writer, None
+        return writer
 
     def drop(self) -> None:
         """Store nothing, without a request here and now: the store's writer sees that it was dropped."""

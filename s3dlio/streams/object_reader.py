@@ -36,6 +36,16 @@ class ObjectReader(io.RawIOBase):
         self._ahead = Readahead(version)
         self._position = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of the version that is read."""
+        return self._version.size
+
+    @property
+    def etag(self) -> str | None:
+        """Of the version that is read, where the store tells one."""
+        return self._version.etag
+
     def readable(self) -> bool:
         self._check_open()
         return True

@@ -33,9 +33,11 @@ class OneVersion(ABC):
     Attributes:
         size: its bytes.
         first: those that came when it was opened, from its beginning on.
+        etag: as the store told it, None where it tells none.
     """
 
     size: int
+    etag: str | None = None
     first: memoryview = memoryview(b"")
     #: ``start`` reads in the background.
     reads_ahead = False
@@ -79,6 +81,7 @@ class _FileVersion(OneVersion):
     def __init__(self, file: OpenedFile) -> None:
         self._file = file
         self.size = file.size
+        self.etag = file.etag
         if not self.size:
             self.first = memoryview(file.read_unsized())
             self.size = len(self.first)
@@ -107,7 +110,7 @@ class _StoreVersion(OneVersion):
 
     def _pin(self, about: ObjectMetadata, pin: Conditions | None) -> None:
         self.size = about.size
-        self._etag = about.etag
+        self.etag = about.etag
         #: What is read is named by its version, and not found when that is gone.
         self._by_version = pin is not None and pin.version_id is not None
         if pin is not None:
@@ -135,7 +138,7 @@ class _StoreVersion(OneVersion):
         """Read, and compare the version that was read with the one that was opened: some servers ignore conditions."""
         try:
             about = read()
-            if None not in (about.etag, self._etag) and about.etag != self._etag:
+            if None not in (about.etag, self.etag) and about.etag != self.etag:
                 raise _replaced(self._store.uri(self._key))
         except ObjectChangedError:
             raise

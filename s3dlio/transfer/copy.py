@@ -61,7 +61,7 @@ def copy(
     nothing = "No objects matched for copy"
     transfer = Transfer(operation, plan, source.store, source.uri, store, prefix, destination, nothing)
     if delete_source:
-        transfer = replace(transfer, change_route=_moving(source.store, store, prefix, how))
+        transfer = replace(transfer, change_route=moving(source.store, store, prefix, how))
     return transfer.run(session, how)
 
 
@@ -81,7 +81,7 @@ def _placed(source: Origin, store: ObjectStore, key: str) -> tuple[str, Plan]:
     return prefix, source.plan() if single is None else iter([single])
 
 
-def _moving(
+def moving(
     source: ObjectStore, target: ObjectStore, prefix: str, how: TransferOptions
 ) -> Callable[[Route, RouteOptions], Route]:
     """Makes the route of a move of the one of a copy."""

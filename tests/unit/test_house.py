@@ -37,6 +37,8 @@ ROOMS = """
     api coroutines
     aio api_formats
     checkpoint loader
+    fsspec
+    upath
     compat
     cli
     __init__ __main__

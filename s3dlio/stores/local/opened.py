@@ -11,7 +11,7 @@ from s3dlio.memory.sinks import BufferSink
 from s3dlio.stores.call import Call
 from s3dlio.stores.local.atomic import check_regular
 from s3dlio.stores.local.file import advise_after, advise_before, check_unchanged
-from s3dlio.stores.local.store import READ_FLAGS, LocalStore
+from s3dlio.stores.local.store import READ_FLAGS, LocalStore, etag_of
 from s3dlio.types import NO_CONDITIONS, Conditions, ObjectMetadata
 
 
@@ -34,6 +34,7 @@ class OpenedFile:
         store.check_key(key, "GET")
         self._info: os.stat_result = store.execute(Call(store, "HEAD", key, partial(self._open, conditions)))
         self.size: int = self._info.st_size
+        self.etag = etag_of(self._info)
 
     def _open(self, conditions: Conditions) -> os.stat_result:
         self._fd = os.open(self._key, READ_FLAGS)

@@ -1,0 +1,24 @@
+"""File systems of fsspec over every store: ``s3dlio://s3/bucket/key``, and the schemes themselves once they are
+registered."""
+
+from __future__ import annotations
+
+from s3dlio.fsspec.filesystem import S3dlioFileSystem
+from s3dlio.fsspec.schemes import (
+    AzureFileSystem,
+    DirectFileSystem,
+    FileFileSystem,
+    GcsFileSystem,
+    S3FileSystem,
+    register,
+)
+
+__all__ = [
+    "AzureFileSystem",
+    "DirectFileSystem",
+    "FileFileSystem",
+    "GcsFileSystem",
+    "S3FileSystem",
+    "S3dlioFileSystem",
+    "register",
+]
