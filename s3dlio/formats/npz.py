@@ -158,6 +158,21 @@ def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[
     return array
 
 
+def read_npz_arrays(data: Payload) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of an NPZ archive in memory, by their names, each with its checksum verified.
+
+    Those that are stored uncompressed at an address that suits them are views of ``data``, read-only; others have
+    memory of their own. Errors as of ``read_npz_bytes``.
+    """
+    with _Archive(data) as archive:
+        found = {}
+        for member in archive.zip.namelist():
+            with as_corruption(f"array {member!r} of the NPZ archive cannot be read"):
+                array = archive.stored_array(member)
+            found[member.removesuffix(".npy")] = read_npz_bytes(data, member) if array is None else array
+    return found
+
+
 def npz_names(data: Payload) -> list[str]:
     """The names of the arrays of an NPZ archive in memory, in order; errors as `read_npz_bytes`."""
     with _Archive(data) as archive:
@@ -211,14 +226,41 @@ class _Archive:
             raise ValueError(f"its header describes {size} bytes, and there are {entry.file_size}")
 
 
+    def stored_array(self, member: str) -> npt.NDArray[Any] | None:
+        """An array without a copy; None where that cannot be.
+
+        Raises:
+            ValueError: the member is damaged.
+        """
+        import numpy as np
+
+        entry = self.zip.getinfo(member)
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+            return None
+        start = self._data_of(entry)
+        data = self._view[start : start + entry.file_size]
+        if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
+            raise ValueError("its bytes are not those that its checksum is of")
+        file = ViewFile(data)
+        shape, fortran, dtype = _read_header(file)
+        flat = np.frombuffer(data[file.tell() :].toreadonly(), np.uint8)
+        simple = not dtype.hasobject and dtype.itemsize and len(flat) == math.prod(shape) * dtype.itemsize
+        if not simple or flat.ctypes.data % dtype.alignment:
+            return None  # read_npz_bytes says what is wrong, or copies
+        return flat.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+    def _data_of(self, entry: zipfile.ZipInfo) -> int:
+        """Where the data of a member begins."""
+        _, name, extra = struct.unpack_from("<26s2H", self._view, entry.header_offset)  # APPNOTE, 4.3.7
+        return int(entry.header_offset + 30 + name + extra)
+
     def open(self, member: str) -> IO[bytes]:
         """A member as a file, after ``check_size``. zipfile bounds what it unpacks of deflate only."""
         entry = self.zip.getinfo(member)
         unpacker = _UNPACKERS.get(entry.compress_type)
         if unpacker is None or entry.flag_bits & 1:  # encrypted: zipfile says so
             return self.zip.open(member)
-        _, name, extra = struct.unpack_from("<26s2H", self._view, entry.header_offset)  # APPNOTE, 4.3.7
-        start = entry.header_offset + 30 + name + extra
+        start = self._data_of(entry)
         data = unpacker(bytes(self._view[start : start + entry.compress_size]), entry.file_size)
         if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
             raise ValueError(f"it does not unpack to {entry.file_size} bytes with their checksum")
@@ -240,14 +282,19 @@ def _unpack_lzma(data: bytes, size: int) -> bytes:
 _UNPACKERS = {zipfile.ZIP_BZIP2: _unpack_bzip2, zipfile.ZIP_LZMA: _unpack_lzma}
 
 
-def _promised_size(file: IO[bytes] | ViewFile) -> int | None:
-    """The bytes of the NPY file whose header is read, by that; None where it holds Python objects."""
+def _read_header(file: IO[bytes] | ViewFile) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and type of the array whose header is read."""
     import numpy as np
 
     version = np.lib.format.read_magic(file)
     # 3.0 differs from 2.0 in the encoding of the names of fields only (NEP 1).
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    return read(file)
+
+
+def _promised_size(file: IO[bytes] | ViewFile) -> int | None:
+    """The bytes of the NPY file whose header is read, by that; None where it holds Python objects."""
+    shape, _, dtype = _read_header(file)
     return None if dtype.hasobject else file.tell() + math.prod(shape) * dtype.itemsize
 
 

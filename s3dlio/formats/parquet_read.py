@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -88,6 +88,28 @@ def checked_columns(uri: str, col_indices: Sequence[int] | None, count: int) -> 
         raise ConfigError("col_indices is empty; name at least one column, or None for all", uri=uri)
     if wanted[-1] >= count:
         raise ConfigError(f"column index {wanted[-1]} out of range: '{uri}' has {count} columns", uri=uri)
+    return wanted
+
+
+def column_indices(footer: Footer, uri: str, columns: Iterable[int | str] | None) -> list[int] | None:
+    """The leaves that are wanted, of indices and names; a name stands for all leaves below it. None: all.
+
+    Raises:
+        ConfigError: there is no column of a name.
+    """
+    if columns is None:
+        return None
+    schema = footer.metadata.schema
+    paths = [schema.column(i).path for i in range(len(schema))]
+    wanted: list[int] = []
+    for column in columns:
+        if not isinstance(column, str):
+            wanted.append(whole_number("a column index", column))
+            continue
+        named = [i for i, path in enumerate(paths) if path == column or path.startswith(f"{column}.")]
+        if not named:
+            raise ConfigError(f"no column {column!r} in '{uri}'; it has {', '.join(paths)}", uri=uri)
+        wanted += named
     return wanted
 
 
@@ -231,17 +253,25 @@ def decode_row_group(
     footer: Footer, uri: str, rg_idx: int, col_indices: Sequence[int] | None, offset: int, raw: memoryview
 ) -> BytesView:
     """The Arrow IPC stream of a row group whose stored bytes from `offset` on are `raw`."""
+    pa = require("pyarrow", "parquet", "reading Parquet")
+    table = row_group_table(footer, uri, rg_idx, col_indices, offset, raw)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return BytesView(sink.getvalue())
+
+
+def row_group_table(
+    footer: Footer, uri: str, rg_idx: int, col_indices: Sequence[int] | None, offset: int, raw: memoryview
+) -> Any:
+    """The `pyarrow.Table` of a row group whose stored bytes from `offset` on are `raw`."""
     pa, pq = require("pyarrow", "parquet", "reading Parquet"), require("pyarrow.parquet", "parquet", "reading Parquet")
     group = footer.metadata.row_group(rg_idx)
     wanted = checked_columns(uri, col_indices, group.num_columns)
-    sink = pa.BufferOutputStream()
     with as_corruption(f"row group {rg_idx} of '{uri}' cannot be decoded", uri):
         paths = [group.column(i).path_in_schema for i in wanted]
         file = pq.ParquetFile(pa.PythonFile(_PartFile(offset, raw), mode="r"), metadata=footer.metadata)
-        table = file.read_row_group(rg_idx, columns=paths)
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    return BytesView(sink.getvalue())
+        return file.read_row_group(rg_idx, columns=paths)
 
 
 class _PartFile(ViewFile):

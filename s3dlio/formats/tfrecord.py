@@ -138,7 +138,7 @@ def _frames(chunks: Iterable[Payload]) -> Iterator[Entry]:
         seen = end
     if entry is not None or head:
         first, size = entry or (at, _HEAD)
-        raise _truncated(first, size, seen - first)
+        raise truncated_record(first, size, seen - first)
 
 
 def _verified(chunks: Iterable[Payload]) -> Iterator[Entry]:
@@ -151,7 +151,7 @@ def _verified(chunks: Iterable[Payload]) -> Iterator[Entry]:
         del pending[:used]
         base += used
     if pending:
-        raise _truncated(base, _expected(pending), len(pending))
+        raise truncated_record(base, _expected(pending), len(pending))
 
 
 def _drain(scan: Generator[Entry, None, int], entries: list[Entry]) -> int:
@@ -199,10 +199,30 @@ def _expected(rest: memoryview | bytearray) -> int:
     return _HEAD if len(rest) < _HEAD else int.from_bytes(rest[:_LENGTH], "little") + FRAMING
 
 
-def _truncated(offset: int, expected: int, remaining: int) -> CorruptDataError:
+def truncated_record(offset: int, expected: int, remaining: int) -> CorruptDataError:
+    """The error of a file that ends within the record at ``offset``."""
     return CorruptDataError(
         f"Truncated TFRecord at offset {offset}: expected {expected} bytes, only {remaining} remaining"
     )
+
+
+def record_data(record: Payload, *, verify: bool = True) -> memoryview:
+    """The data of one record, as a view without a copy.
+
+    Args:
+        record: the bytes of the record, with its framing.
+        verify: check its length and its data against their checksums.
+
+    Raises:
+        CorruptDataError: it is not one record, whole.
+    """
+    view = byte_view(record)
+    length = len(view) - FRAMING
+    if length < 0 or int.from_bytes(view[:_LENGTH], "little") != length:
+        raise CorruptDataError(f"a TFRecord of {max(length, 0)} bytes should be here, and is not")
+    if verify and _drain(_whole_records(view, 0), []) != len(view):
+        raise truncated_record(0, _expected(view), len(view))
+    return view[_HEAD:-4]
 
 
 def iter_tfrecords(data: Payload, *, verify: bool = True) -> Iterator[memoryview]:
@@ -275,7 +295,7 @@ def get_tfrecord_index_entries(tfrecord_bytes: Payload, *, verify: bool = False)
     entries: list[Entry] = []
     used = _drain(_whole_records(view, 0), entries)
     if used < len(view):
-        raise _truncated(used, _expected(view[used:]), len(view) - used)
+        raise truncated_record(used, _expected(view[used:]), len(view) - used)
     return entries
 
 

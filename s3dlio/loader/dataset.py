@@ -5,25 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import index as index_of
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError
+from s3dlio.loader.entries import Entry, uri_of
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS
 from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
 
+if TYPE_CHECKING:
+    from s3dlio.loader.decoders import Format
+
 #: Options, in whatever form they are given.
 Options = LoaderOptions | LoaderValues | Mapping[str, Any] | None
 
 
-class Dataset(Sequence[BytesView]):
-    """The objects below a URI, sorted by their keys; ``dataset[i]`` reads one.
+class Dataset(Sequence[Any]):
+    """The objects below a URI, sorted by their keys; ``dataset[i]`` reads one, and gives its bytes (``BytesView``).
 
-    It pickles, so that worker processes have it, and lists nothing again there.
+    With a ``format`` the samples are what that has: arrays, the records of TFRecord files, the samples of tar archives,
+    the row groups of Parquet files; see docs/batches.md. It pickles, so that worker processes have it, and lists
+    nothing again there.
 
     Args:
         uri: a directory, a prefix that ends in ``/``, a bucket, or a glob: as of ``list``, with all that is below.
@@ -40,7 +46,8 @@ class Dataset(Sequence[BytesView]):
         self._client = client
         self._bound: Client | None = None
         self._root = as_uri(uri)
-        self._base, self._uris = _found(self.session, self._root, self.options.values.pattern)
+        self._base, uris = _found(self.session, self._root, self.options.values.pattern)
+        self._look_into(uris)
 
     @classmethod
     def from_uris(cls, uris: Iterable[URI], opts: Options = None, *, client: Client | None = None) -> Self:
@@ -59,8 +66,26 @@ class Dataset(Sequence[BytesView]):
         self.options = LoaderOptions.from_any(opts)
         self._client = client
         self._bound = None
-        self._root, self._base, self._uris = "", 0, names
+        self._root, self._base = "", 0
+        self._look_into(names)
         return self
+
+    def _look_into(self, uris: Sequence[str]) -> None:
+        """Find the samples of these objects."""
+        values = self.options.values
+        self._format: Format | None = None
+        self._entries: Sequence[Entry] = uris
+        if values.format or values.columns or values.decode:
+            from s3dlio.loader.decoders import format_of
+
+            self._format = format_of(
+                values.format, columns=values.columns, footer_cap=values.footer_cap, decode=values.decode
+            )
+            self._entries = self._format.entries(self.session, uris)
+        if not self._entries:
+            raise ObjectNotFoundError(
+                f"there is no sample of format {values.format!r} in {len(uris)} objects", uri=uris[0], operation="INDEX"
+            )
 
     @property
     def session(self) -> Client:
@@ -70,78 +95,112 @@ class Dataset(Sequence[BytesView]):
         return self._bound
 
     def __len__(self) -> int:
-        return len(self._uris)
+        return len(self._entries)
 
-    @overload
-    def __getitem__(self, index: int) -> BytesView: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BytesView]: ...
-    def __getitem__(self, index: int | slice) -> BytesView | list[BytesView]:
-        """Read the object at an index, or those of a slice, all at a time.
+    def entry(self, index: int) -> Entry:
+        """What is read for the sample at an index: a URI, or (URI, offset, length).
 
         Raises:
-            IndexError: there is no such object.
+            IndexError: there is no such sample.
+        """
+        try:
+            return self._entries[index_of(index)]
+        except IndexError:
+            raise IndexError(f"Index {index} out of range for a data set of {len(self)} samples") from None
+
+    def decoded(self, entry: Entry, data: BytesView) -> Any:
+        """The sample of an entry whose bytes have been read.
+
+        Raises:
+            CorruptDataError: they are damaged.
+        """
+        return data if self._format is None else self._format.decode(entry, data)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """Read the sample at an index, or those of a slice, all at a time.
+
+        Raises:
+            IndexError: there is no such sample.
             S3dlioError: it could not be read.
         """
         if isinstance(index, slice):
-            return [data for _, data in self.session.get_many(self._uris[index])]
-        return self.session.get(self.uri(index))
+            return self._read(self._entries[index])
+        return self._read([self.entry(index)])[0]
 
-    def __iter__(self) -> Iterator[BytesView]:
-        """All objects in order, the next ones while the program works on those before."""
-        with self.session.iter_many(self._uris) as found:
-            for _, data in found:
-                yield data
+    def _read(self, entries: Sequence[Entry]) -> list[Any]:
+        """Samples, all at a time."""
+        if len(entries) == 1 and isinstance(entries[0], str):
+            return [self.decoded(entries[0], self.session.get(entries[0]))]
+        from s3dlio.loader.batch import get_batch
 
-    def __reversed__(self) -> Iterator[BytesView]:
-        for _, data in self.session.iter_many(self._uris[::-1]):
-            yield data
+        samples = []
+        for entry, data in get_batch(entries, client=self.session):
+            if isinstance(data, BaseException):
+                raise data
+            samples.append(self.decoded(entry, data))
+        return samples
+
+    def __iter__(self) -> Iterator[Any]:
+        """All samples in order, the next ones while the program works on those before."""
+        with self.session.iter_many(self._entries) as found:
+            for entry, data in found:
+                yield self.decoded(entry, data)
+
+    def __reversed__(self) -> Iterator[Any]:
+        for entry, data in self.session.iter_many(self._entries[::-1]):
+            yield self.decoded(entry, data)
 
     def __contains__(self, value: object) -> bool:
-        """Whether an object of this URI is in it."""
-        return value in self._uris
+        """Whether an object of this URI is in it, or a stretch of one."""
+        return value in self._entries
 
     def uri(self, index: int) -> str:
-        """The URI of the object at an index.
+        """The URI of the object that has the sample at an index.
 
         Raises:
-            IndexError: there is no such object.
+            IndexError: there is no such sample.
         """
-        number = index_of(index)
-        try:
-            return self._uris[number]
-        except IndexError:
-            raise IndexError(f"Index {number} out of range for a data set of {len(self)} objects") from None
+        return uri_of(self.entry(index))
 
     def uris(self) -> list[str]:
-        """The URIs of all objects."""
-        return list(self._uris)
+        """The URIs of the objects of all samples."""
+        return [uri_of(entry) for entry in self._entries]
 
     def keys(self) -> list[str]:
-        """The names of all objects: in a bucket, their keys; of files, their paths below the directory; of a data set
-        of URIs, these."""
-        return [uri[self._base :] for uri in self._uris]
+        """The names of the objects of all samples: in a bucket, their keys; of files, their paths below the directory;
+        of a data set of URIs, these."""
+        return [uri_of(entry)[self._base :] for entry in self._entries]
 
-    async def get_item(self, index: int) -> BytesView:
-        """Read the object at an index.
+    async def get_item(self, index: int) -> Any:
+        """Read the sample at an index.
 
         Raises:
             IndexError, S3dlioError: as of ``dataset[index]``.
         """
         from s3dlio.verbs import awaited  # imports asyncio
 
-        return await awaited.get(self.session, self.uri(index), NO_CONDITIONS)
+        entry = self.entry(index)
+        uri, offset, length = entry if isinstance(entry, tuple) else (entry, 0, None)
+        if length is None:
+            data = await awaited.get(self.session, uri, NO_CONDITIONS)
+        else:
+            data = await awaited.get_range(self.session, uri, offset, length, NO_CONDITIONS)
+        return self.decoded(entry, data)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[BytesView]:
-        """The objects at these indices, all at a time: what a ``torch`` loader asks a worker for."""
-        return [data for _, data in self.session.get_many([self.uri(index) for index in indices])]
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples at these indices, all at a time: what a ``torch`` loader asks a worker for."""
+        return self._read([self.entry(index) for index in indices])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_bound": None}
 
     def __repr__(self) -> str:
-        where = self._root or f"{self._uris[0]}, ..."
-        return f"{type(self).__name__}({where!r}, {len(self)} objects)"
+        where = self._root or f"{self.uri(0)}, ..."
+        return f"{type(self).__name__}({where!r}, {len(self)} samples)"
 
 
 PyDataset = Dataset

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from s3dlio.config.fields import choice, flag, integer, size, timeout
-from s3dlio.config.sizes import parse_size
+from s3dlio.datagen.checks import whole_number
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError
 from s3dlio.loader.pool_config import PoolConfig
 from s3dlio.records import Record
 
+#: What objects may be, see docs/batches.md.
+FORMATS = ("raw", "bytes", "npy", "npz", "tfrecord", "tar", "webdataset", "parquet")
 #: Makes the value of an option of what was given.
 Reader = Callable[[str, Any], Any]
 
@@ -46,7 +48,7 @@ class LoaderValues(Record):
     skip_head: bool = True
     pattern: str | None = None
     format: str | None = None
-    columns: tuple[int, ...] | None = None
+    columns: tuple[int | str, ...] | None = None
     footer_cap: int = 4 << 20
     decode: str | None = None
     return_type: str | None = None
@@ -76,10 +78,10 @@ class LoaderValues(Record):
         return self.seed if self.generator_seed is None else self.generator_seed
 
 
-def _columns(name: str, value: Any) -> tuple[int, ...]:
+def _columns(name: str, value: Any) -> tuple[int | str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f"{name} is a list of column indices, not {type(value).__name__}")
-    return tuple(parse_size(each, name=name) for each in value)
+        raise ConfigError(f"{name} is a list of column names or indices, not {type(value).__name__}")
+    return tuple(each if isinstance(each, str) else whole_number(f"one of {name}", each) for each in value)
 
 
 def _callable(name: str, value: Any) -> Any:
@@ -130,7 +132,7 @@ READERS: dict[str, Reader] = {
     "page_cache_mode": choice("sequential", "random", "dontneed", "normal", "auto"),
     "skip_head": flag,
     "pattern": _of(str),
-    "format": choice("parquet", "npz", "tfrecord", "tar", "raw", "bytes"),
+    "format": choice(*FORMATS),
     "columns": _columns,
     "footer_cap": size(1),
     "decode": _of(str),
