@@ -52,6 +52,7 @@ def every_way(made: Dataset, plain: Callable[[Any], Any]) -> list[Any]:
     assert [plain(sample) for sample in by_batch] == [found[index] for index in shuffled]
     again = pickle.loads(pickle.dumps(made))
     assert plain(again[-1]) == plain(made[-1]) == found[-1]
+    again.session.close()  # its threads refer to nothing any more
     assert plain(asyncio.run(_item(made, len(found) // 2))) == found[len(found) // 2]
     assert [plain(sample) for sample in made[1:3]] == found[1:3]
     return found
