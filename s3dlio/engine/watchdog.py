@@ -77,6 +77,7 @@ class Watchdog:
                 except Exception:
                     log.exception("what runs could not be looked at, and is not any more")
                     watched.discard(each)
+                del each  # what it works on is nobody's here
             if watched:
                 now = system.perf_counter()
                 alarm.set()

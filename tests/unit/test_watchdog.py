@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -109,3 +110,19 @@ def test_a_forked_child_has_one_of_its_own() -> None:
     assert running.looked_at.wait(30)
     watchdog.remove(running)
     watched.discard(parents)
+
+
+def test_it_keeps_nothing_of_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ran refers to the results of a batch."""
+    alarm = ByHand(0)
+    monkeypatch.setattr(module, "new_alarm", lambda seconds: alarm)
+    watchdog, running = Watchdog(), Running()
+    watchdog.add(running)
+    alarm.goes_off.put(None)
+    assert running.looked_at.wait(30)
+    for _ in range(2):  # by the adding, and after the look
+        alarm.times_set.get(timeout=30)
+    watchdog.remove(running)
+    alone = weakref.ref(running)
+    del running
+    assert alone() is None
