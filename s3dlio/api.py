@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from s3dlio.client import Client
 from s3dlio.config import settings
@@ -246,3 +246,12 @@ create_azure_writer = function_of(writers.create_azure_writer)
 create_gcs_writer = function_of(writers.create_gcs_writer)
 create_filesystem_writer = function_of(writers.create_filesystem_writer)
 create_direct_filesystem_writer = function_of(writers.create_direct_filesystem_writer)
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Older documents have all functions here, those of checkpoints too."""
+        package = sys.modules[__name__.rpartition(".")[0]]
+        if name.startswith("_") or name not in package.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(package, name)

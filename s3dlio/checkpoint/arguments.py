@@ -29,7 +29,12 @@ def checked_text(name: str, value: Any) -> str:
 
     Raises:
         TypeError: it is none.
+        ConfigError: it is not Unicode.
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name}={value!r}: it is not Unicode: {error.reason}") from error
     return value

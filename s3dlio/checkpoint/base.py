@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
+from s3dlio import api
 from s3dlio.checkpoint.layout import RESERVED
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, InvalidURIError
@@ -37,6 +38,11 @@ class Base:
         self.store, key = session.store_for(text)
         self.prefix = key if not key or key.endswith("/") else key + "/"
         self._text = text.rstrip("/")
+
+    @classmethod
+    def of(cls, place: Base | URI) -> Base:
+        """The base at a URI, with the default client; or the one that is given."""
+        return place if isinstance(place, Base) else cls(api.default_client(), place)
 
     def __repr__(self) -> str:
         return self._text

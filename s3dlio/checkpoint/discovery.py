@@ -6,7 +6,7 @@ from typing import Any
 
 from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.layout import SHARDS, named_by, rank_named
-from s3dlio.checkpoint.manifest import ShardMeta
+from s3dlio.checkpoint.manifest import ShardMeta, missing_ranks
 from s3dlio.checkpoint.shards import described, iter_shard
 from s3dlio.errors import ConfigError
 from s3dlio.memory.crc32c import crc32c, format_crc32c
@@ -23,9 +23,9 @@ def found_shards(base: Base, step: int, world_size: int) -> list[dict[str, Any]]
         name, rank = named_by(key.rpartition("/")[0]), rank_named(key)
         if name is not None and name.step == step and rank is not None and rank < world_size:
             newest[rank] = max(newest.get(rank, ("", "")), (name.timestamp, key))
-    if missing := sorted(set(range(world_size)) - set(newest)):
+    if missing := missing_ranks(newest, world_size):
         raise ConfigError(
-            f"Missing shards for some ranks of step {step}: {missing[:20]}", uri=base.uri(),
+            f"Missing shards for some ranks of step {step}: {missing}", uri=base.uri(),
             hint="they have to save their shards first",
         )  # fmt: skip
     return [_described(base, rank, newest[rank][1]) for rank in range(world_size)]

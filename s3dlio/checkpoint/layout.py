@@ -31,7 +31,8 @@ _ALIASES = {"roundrobin": "round_robin", "round-robin": "round_robin"}
 #: What no named checkpoint may be called: the base has objects below these names.
 RESERVED = frozenset({"latest", POINTER, "manifests", "shards"})
 
-_NAME = re.compile(r"ckpt-(\d+)-([0-9A-Za-z][0-9A-Za-z_.-]*)")
+_NUMBER = "([0-9]{1,20})"  # of 64 bits, as all numbers of the Rust package
+_NAME = re.compile(rf"ckpt-{_NUMBER}-([0-9A-Za-z][0-9A-Za-z_.-]*)")
 _TIME = "%Y%m%d-%H%M%S"
 
 
@@ -111,7 +112,7 @@ def shard_folder(strategy: str, rank: int) -> str:
 
 def rank_named(key: str) -> int | None:
     """The rank whose shard a key names; None where it names none."""
-    found = re.fullmatch(r"rank-(\d+)\.bin(\.zst)?", key.rpartition("/")[2])
+    found = re.fullmatch(rf"rank-{_NUMBER}\.bin(\.zst)?", key.rpartition("/")[2])
     return int(found[1]) if found else None
 
 

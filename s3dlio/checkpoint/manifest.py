@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 from s3dlio.checkpoint.layout import SHARDS, Name, check_inside, named_by
@@ -97,23 +98,17 @@ def checked_user_meta(user_meta: Any) -> Any:
         TypeError, ConfigError: JSON has no such thing.
     """
     try:
-        return json.loads(json.dumps(user_meta, allow_nan=False))
-    except ValueError as error:
+        text = json.dumps(user_meta, allow_nan=False, ensure_ascii=False)
+        return json.loads(text.encode())
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"user_meta cannot be written as JSON: {error}") from error
     except TypeError as error:
         raise TypeError(f"user_meta cannot be written as JSON: {error}") from error
 
 
 def pretty(value: Any) -> bytes:
-    """JSON as all files of the layout have it: two spaces, no newline at the end.
-
-    Raises:
-        ConfigError: a text in it is not Unicode.
-    """
-    try:
-        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"a checkpoint cannot keep the text {error.object!r}: {error.reason}") from error
+    """JSON as all files of the layout have it: two spaces, no newline at the end."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode()
 
 
 def parsed(data: bytes, uri: str) -> dict[str, Any]:
@@ -215,9 +210,19 @@ def _check_whole(manifest: Manifest, uri: str) -> None:
         _refuse(f"it is of step {manifest.global_step}, and its name of step {name.step}", uri)
     if manifest.world_size < 1:
         _refuse("its world_size is 0", uri)
-    ranks = [shard.rank for shard in manifest.shards]
-    if manifest.status == COMPLETE and sorted(ranks) != list(range(manifest.world_size)):
-        _refuse(f"it has shards of the ranks {sorted(ranks)}, and a world_size of {manifest.world_size}", uri)
+    ranks = sorted(shard.rank for shard in manifest.shards)
+    if manifest.status == COMPLETE and (len(ranks) != manifest.world_size or ranks != list(range(len(ranks)))):
+        _refuse(f"it has shards of the ranks {shown_ranks(ranks)}, and a world_size of {manifest.world_size}", uri)
+
+
+def missing_ranks(there: Collection[int], world_size: int) -> list[int]:
+    """Which ranks of so many are not there: the first few of them."""
+    return list(islice((rank for rank in range(world_size) if rank not in there), 20))
+
+
+def shown_ranks(ranks: Sequence[int]) -> str:
+    """Ranks for a message, the first few of them."""
+    return f"{{{', '.join(map(str, ranks[:16]))}{', ...' * (len(ranks) > 16)}}}"
 
 
 # -- the seal

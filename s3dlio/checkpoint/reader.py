@@ -15,6 +15,7 @@ from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
 from s3dlio.formats import read_npy_bytes
 from s3dlio.memory.view import BytesView
 from s3dlio.records import Record
+from s3dlio.uri import URI
 from s3dlio.verbs import batches
 
 if TYPE_CHECKING:
@@ -224,10 +225,10 @@ def load(base: Base, manifest: Manifest, *, verify: bool = True) -> list[BytesVi
 
 
 class CheckpointReader:
-    """Reads the checkpoints of a base, shard by shard."""
+    """Reads the checkpoints below a URI, shard by shard; ``CheckpointStore.reader()`` makes one."""
 
-    def __init__(self, base: Base) -> None:
-        self._base = base
+    def __init__(self, base: Base | URI) -> None:
+        self._base = Base.of(base)
 
     def __repr__(self) -> str:
         return f"CheckpointReader({self._base!r})"

@@ -176,7 +176,10 @@ class CheckpointStore:
 
     def writer(self, world_size: int, rank: int, *, timestamp: str | None = None) -> CheckpointWriter:
         """What rank ``rank`` of ``world_size`` saves its shards with; see :class:`CheckpointWriter`."""
-        return CheckpointWriter(self._base, self.strategy, self.compression_level, world_size, rank, timestamp)
+        return CheckpointWriter(
+            self._base, world_size, rank, strategy=self.strategy, compression_level=self.compression_level,
+            timestamp=timestamp,
+        )  # fmt: skip
 
     # -- loading
 

@@ -16,27 +16,28 @@ from s3dlio.checkpoint.layout import (
     rank_named,
     shard_folder,
     shard_key,
+    strategy_named,
     timestamp_of,
 )
-from s3dlio.checkpoint.manifest import ShardMeta, checked_user_meta, shard_of
-from s3dlio.checkpoint.shards import ShardStream, described, looked_at, write_shard
+from s3dlio.checkpoint.manifest import ShardMeta, checked_user_meta, missing_ranks, shard_of, shown_ranks
+from s3dlio.checkpoint.shards import ShardStream, checked_level, described, looked_at, write_shard
 from s3dlio.errors import AlreadyExistsError, ConfigError
 from s3dlio.formats import build_npy
 from s3dlio.types import Payload, PutOptions
+from s3dlio.uri import URI
 from s3dlio.verbs import batches
 
 _SECONDS = 3600  # of names that may be taken
 
 
 class CheckpointWriter:
-    """One rank's part of checkpoints.
+    """One rank's part of checkpoints; ``CheckpointStore.writer()`` makes one.
 
     Args:
-        base: where.
-        strategy: how shards are spread.
-        level: of zstd, or None.
+        base: where: a URI.
         world_size: how many ranks save together.
         rank: which of them this is, from 0 on.
+        strategy, compression_level: see ``CheckpointStore``.
         timestamp: the second that names the checkpoint (``YYYYMMDD-HHMMSS``, UTC), where the ranks have agreed on one.
             Without it a rank joins the others: it takes the name under which they have begun to save this step.
 
@@ -45,16 +46,17 @@ class CheckpointWriter:
     """
 
     def __init__(
-        self, base: Base, strategy: str, level: int | None, world_size: int, rank: int, timestamp: str | None = None
-    ) -> None:
+        self, base: Base | URI, world_size: int, rank: int, *, strategy: str | None = None,
+        compression_level: int | None = None, timestamp: str | None = None,
+    ) -> None:  # fmt: skip
         self.world_size = checked_number("world_size", world_size, least=1)
         self.rank = checked_number("rank", rank)
         if self.rank >= self.world_size:
             raise ConfigError(f"rank={rank}: a world_size of {world_size} has the ranks 0 to {self.world_size - 1}")
         self.timestamp = None if timestamp is None else check_timestamp(timestamp)
-        self._base = base
-        self._strategy = strategy
-        self._level = level
+        self._base = Base.of(base)
+        self._strategy = strategy_named(strategy)
+        self._level = checked_level(compression_level)
 
     def __repr__(self) -> str:
         return f"CheckpointWriter({self._base!r}, world_size={self.world_size}, rank={self.rank})"
@@ -212,10 +214,11 @@ def _gathered(
         shards.append(shard)
         names.append(name)
     ranks = [shard.rank for shard in shards]
-    if missing := set(range(world_size)) - set(ranks):
+    if missing := missing_ranks(set(ranks), world_size):
         raise ConfigError(
-            f"Missing shards for some ranks. Expected: {set(range(world_size))}, Got: {set(ranks)}", uri=base.uri(),
-            hint=f"the ranks {sorted(missing)[:20]} have to save their shards first",
+            f"Missing shards for some ranks. Expected: {shown_ranks(range(world_size))}, "
+            f"Got: {shown_ranks(sorted(ranks))}", uri=base.uri(),
+            hint=f"the ranks {missing} have to save their shards first",
         )  # fmt: skip
     if len(ranks) != world_size:
         raise ConfigError(f"there are {len(ranks)} shards, and a world_size of {world_size}", uri=base.uri())

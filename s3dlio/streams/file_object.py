@@ -92,6 +92,7 @@ def _text(kind: type[io.TextIOWrapper], buffered: Any, layers: Layers) -> io.Tex
         layer = kind(buffered, encoding, layers.errors, layers.newline, line_buffering=layers.buffering == 1)
         # It reads past the buffer beneath it, and with 8 KiB at a time lines take three times as long.
         layer._CHUNK_SIZE = object_reader.BUFFER_SIZE  # type: ignore[attr-defined]
+        layer.mode = buffered.mode[0]  # type: ignore[misc]  # which the builtin open sets, too
         return layer
     except BaseException as error:
         getattr(buffered, "abort", buffered.close)()

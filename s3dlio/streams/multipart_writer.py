@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
+from operator import index
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -111,7 +113,9 @@ class MultipartWriter:
         Raises:
             S3dlioError: nothing is reserved; otherwise as of :meth:`write`.
             ConfigError: more than was reserved, which stays so.
+            TypeError: no whole number; what was reserved stays so.
         """
+        nbytes = index(nbytes)
         self._check_open()
         if self._reserved is None:
             raise self._error("no pending buffer; call reserve() first")
@@ -200,3 +204,6 @@ class MultipartWriter:
         # The store's writer is dropped with this one, and sees to what was sent.
         if not self.closed and not self._abort_on_drop:
             self._target.leave()
+            warnings.warn(
+                f"a writer of {redact(self.uri)} was dropped without close", ResourceWarning, source=self, stacklevel=2
+            )

@@ -219,6 +219,8 @@ class ObjectWriter:
             way(view)
         except BaseException as error:  # how much of it was taken is not known
             self._fail(error)
+            if self._aborted and isinstance(error, Exception):  # by a signal handler, under the hands of this call
+                self._check_open("")
             raise
         self._written += len(view)
         return len(view)

@@ -3,12 +3,13 @@ is given up at once, and every part keeps its number."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -260,4 +261,40 @@ def test_an_upload_that_does_not_begin_takes_nothing(monkeypatch: pytest.MonkeyP
             writer.write(bytes(PART))
         with pytest.raises(NetworkError):
             writer.close()
+        server.assert_consumed()
+
+
+@contextlib.contextmanager
+def _on_signal(act: Callable[[], None]) -> Iterator[None]:
+    before = signal.signal(signal.SIGUSR1, lambda *_: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("where", ["write", "close", "flush"])
+def test_a_signal_handler_aborts_what_waits_for_parts(lanes: Lanes, where: str) -> None:
+    """The handler takes the ends of the parts that the interrupted call waits for, which has to end all the same."""
+    first, script = silent_part()
+    with ScriptedServer(script) as server:
+        writer = laned(server, lanes, max_in_flight=1).writer("k")
+
+        def strike() -> None:
+            assert first.arrived.wait(20)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        def go_on() -> None:
+            thread.start()
+            getattr(writer, where)(*[bytes(2 * PART)] if where == "write" else [])
+            thread.join()  # or after it
+            writer.close()
+
+        writer.write(bytes(PART))
+        thread = threading.Thread(target=strike)
+        late = "the writer is closed"  # the signal came before the call
+        with _on_signal(writer.abort), pytest.raises(S3dlioError, match=f"s3://b/k: (the write was aborted|{late})"):
+            go_on()
+        with pytest.raises(S3dlioError, match="closed"):
+            writer.write(b"x")
         server.assert_consumed()

@@ -231,7 +231,7 @@ class ScriptedServer(Startable):
     def assert_consumed(self) -> None:
         """Fail unless every instruction was used, every expectation met, and no connection came beyond the script."""
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and not self._problems and any(w.is_alive() for w in self._workers):
+        while time.monotonic() < deadline and not self._problems and self._goes_on():
             time.sleep(0.005)  # the last instructions may still be running
         problems = list(self._problems)
         for index, (script, done) in enumerate(zip(self._scripts, self._done, strict=True)):
@@ -241,6 +241,10 @@ class ScriptedServer(Startable):
             problems.append(f"{self.extra_connections} connections more than the script has")
         if problems:
             raise ScriptMismatchError("\n".join(problems))
+
+    def _goes_on(self) -> bool:
+        """Whether a connection is served, or one is still to come: what a lane sends comes when it comes."""
+        return len(self._workers) < len(self._scripts) or any(worker.is_alive() for worker in self._workers)
 
     def _accept(self) -> None:
         for index, sock in enumerate(accepted(self._listener)):

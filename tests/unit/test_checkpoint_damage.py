@@ -303,3 +303,46 @@ def test_a_save_that_fails_leaves_the_checkpoint_before(
         assert store.load_latest() == b"first"
     store.save(2, 0, "torch", b"third")
     assert store.load_latest() == b"third"
+
+
+@pytest.mark.parametrize("world_size", [1 << 34, 1 << 62, 10**30])
+def test_a_manifest_of_countless_ranks_takes_no_memory(
+    store: s3dlio.CheckpointStore, tmp_path: Path, world_size: int
+) -> None:
+    rewrite(tmp_path, world_size=world_size)
+    with pytest.raises(CorruptDataError, match=f"a world_size of {world_size}"):
+        store.load_latest()
+
+
+def test_a_job_of_countless_ranks_takes_no_memory(store: s3dlio.CheckpointStore) -> None:
+    writer = store.writer(1 << 40, 0)
+    metas = [writer.save_distributed_shard(5, 0, "t", b"x")]
+    with pytest.raises(ConfigError, match=r"Expected: \{0, 1, .*, \.\.\.\}, Got: \{0\}"):
+        writer.finalize_distributed_checkpoint(5, 0, "t", metas)
+    with pytest.raises(ConfigError, match=r"Missing shards for some ranks of step 5: \[1, 2,"):
+        s3dlio.finalize_distributed_checkpoint(repr(store.base), 5, world_size=1 << 40)
+
+
+def test_a_pointer_to_a_step_that_no_number_is(store: s3dlio.CheckpointStore, tmp_path: Path) -> None:
+    pointer = {"manifest_key": f"manifests/ckpt-{'9' * 5000}-20260101-000000.json", "global_step": 1, "ts": "x"}
+    (tmp_path / "latest.json").write_text(json.dumps(pointer))
+    with pytest.raises(CorruptDataError, match="its key"):
+        store.load_latest()
+
+
+@pytest.mark.parametrize("argument", ["framework", "user_meta"])
+def test_what_is_not_unicode_is_refused_before_anything_is_written(
+    store: s3dlio.CheckpointStore, tmp_path: Path, argument: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=argument):
+        store.save(2, data=b"x", **{argument: "lone \ud800"})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_user_meta_that_never_ends_is_refused(store: s3dlio.CheckpointStore) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ConfigError, match="user_meta"):
+        store.save(2, data=b"x", user_meta=deep)

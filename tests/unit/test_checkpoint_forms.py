@@ -164,3 +164,20 @@ def test_a_client_of_ones_own_is_used(base: str) -> None:
     client.add_observer(lambda observation: seen.append(observation.operation))
     s3dlio.CheckpointStore(base, client=client).save(1, 0, "torch", b"x")
     assert "PUT" in seen
+
+
+def test_readers_and_writers_are_made_of_a_uri(base: str) -> None:
+    metas = [s3dlio.CheckpointWriter(base, 2, rank).save_distributed_shard(1, 0, "t", b"%d" % rank) for rank in (0, 1)]
+    s3dlio.CheckpointWriter(base, world_size=2, rank=0).finalize_distributed_checkpoint(1, 0, "t", metas)
+    reader = s3dlio.PyCheckpointReader(base)
+    assert [reader.read_shard_by_rank(reader.load_latest_manifest() or {}, rank) for rank in (0, 1)] == [b"0", b"1"]
+    with pytest.raises(ConfigError, match="strategy"):
+        s3dlio.CheckpointWriter(base, 1, 0, strategy="hash")
+
+
+def test_the_module_of_the_functions_has_those_of_checkpoints(base: str) -> None:
+    module = s3dlio.api
+    module.create_checkpoint_writer(base).save_array("a", np.arange(3))
+    assert list(module.create_checkpoint_reader(base).load_array("a")) == [0, 1, 2]
+    with pytest.raises(AttributeError, match=r"'s3dlio\.api' has no attribute 'nothing'"):
+        module.nothing  # noqa: B018

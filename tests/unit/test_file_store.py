@@ -20,6 +20,7 @@ from s3dlio.config.sections import FileSettings
 from s3dlio.memory.pool import SMALL
 from s3dlio.memory.sources import Source
 from s3dlio.stores.local import atomic as replacement
+from s3dlio.stores.local import direct as direct_module
 from s3dlio.stores.local import file as file_module
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.stores.local.file import FileStore
@@ -394,6 +395,29 @@ def test_a_forgotten_writer_leaves_nothing(tmp_path: Path, store: FileStore) -> 
         assert os.listdir(tmp_path) == []
     finally:
         gc.enable()
+
+
+def test_a_writer_aborted_within_a_write_writes_to_no_other_file(
+    tmp_path: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a signal handler, which then opens a file of its own: that must not get the descriptor."""
+    module = direct_module if isinstance(store, DirectStore) else file_module
+    writer = store.writer(f"{tmp_path}/file")
+    write = module.pwrite_full
+
+    def interrupted(fd: int, *args: Any, **options: Any) -> int:
+        monkeypatch.setattr(module, "pwrite_full", write)
+        writer.abort()
+        with open(tmp_path / "other", "wb") as other:
+            assert other.fileno() != fd
+        return write(fd, *args, **options)
+
+    monkeypatch.setattr(module, "pwrite_full", interrupted)
+    with pytest.raises(errors.TransferCancelledError, match="file: the write was aborted"):
+        writer.write(b"x" * 40 * MIB)
+    assert os.listdir(tmp_path) == ["other"]
+    with pytest.raises(errors.S3dlioError, match="closed"):
+        writer.close()
 
 
 def test_a_forked_child_leaves_the_parents_writer_alone(tmp_path: Path, store: FileStore) -> None:

@@ -51,6 +51,16 @@ def test_reserved_memory_is_pooled_and_lives_as_long_as_a_view_of_it() -> None:
     assert s3dlio.get("memory://multipart-unit/reserved") == b"\7" * 100_000
 
 
+def test_what_cannot_be_committed_stays_reserved() -> None:
+    with s3dlio.MultipartUploadWriter.from_uri("memory://tests/reserved") as writer:
+        writer.reserve(10)[:] = b"0123456789"
+        for nbytes, error in ((11, s3dlio.ConfigError), (-1, s3dlio.ConfigError), (5.0, TypeError), ("5", TypeError)):
+            with pytest.raises(error):
+                writer.commit(nbytes)  # type: ignore[arg-type]
+        writer.commit(5)
+    assert s3dlio.get("memory://tests/reserved") == b"01234"
+
+
 def test_an_error_that_is_kept_keeps_no_buffer() -> None:
     nobody, once = "http://127.0.0.1:1", {"max_attempts": 1}
     with Client(access_key_id="a", secret_access_key="b", endpoint_url=nobody, retry=once) as client:
@@ -64,7 +74,6 @@ def test_an_error_that_is_kept_keeps_no_buffer() -> None:
             assert caught.value.uri == "s3://bucket/key"
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("abort_on_drop", [True, False])
 def test_parts_of_a_dropped_writer_go_or_stay(
     moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch, abort_on_drop: bool
@@ -77,8 +86,8 @@ def test_parts_of_a_dropped_writer_go_or_stay(
         writer = s3dlio.MultipartUploadWriter("dropped", "key", 5 << 20, abort_on_drop=abort_on_drop, client=client)
         writer.write(bytes(11 << 20))
         writer.flush()
-        del writer
-        gc.collect()
+        with pytest.warns(ResourceWarning, match="s3://dropped/key was dropped without close"):
+            del writer
     # The lanes of the client have ended what they had to do.
     uploads = service.list_multipart_uploads(Bucket="dropped").get("Uploads", [])
     assert len(uploads) == (0 if abort_on_drop else 1)

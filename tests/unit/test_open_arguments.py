@@ -63,7 +63,7 @@ def test_files_are_of_io() -> None:
     with s3dlio.open(URI, "w", buffering=1) as text:
         assert isinstance(text, io.TextIOWrapper)
         assert text.line_buffering
-        assert text.encoding == "utf-8"
+        assert (text.encoding, text.mode) == ("utf-8", "w")
     with s3dlio.open(URI, "rb", buffering=0) as raw:
         assert isinstance(raw, io.RawIOBase)
         with pytest.raises(TypeError, match="cannot pickle"):

@@ -12,7 +12,7 @@ from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import S3dlioError, TransferCancelledError
 from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.sources import Source
 from s3dlio.net import system
@@ -106,6 +106,7 @@ class PartSender:
         self._ended: Any = system.mailbox()
         self._lanes: list[ResidentLane] = []
         self._looked, self._computed = 0.0, 0.0
+        self._given_up = False
 
     def send(self, number: int, request: Request) -> None:
         """Have a part sent."""
@@ -121,6 +122,7 @@ class PartSender:
         return result
 
     def _start(self, number: int, steps: Steps[Any]) -> None:
+        self._check()
         sent = _Sent(number, Begun(self._observe(steps)), self._ended.put)
         self._in_flight.add(sent)
         while (lane := self._lane()) is not None:
@@ -141,8 +143,13 @@ class PartSender:
                 raise sent.error
             upload.note(sent.number, sent.result)
 
+    def _check(self) -> None:
+        """Whoever waits for parts, or would send one, learns that a signal handler has given them up meanwhile."""
+        if self._given_up:
+            raise TransferCancelledError("the write was aborted")
+
     def _next(self) -> _Sent:
-        """What ends next. An awaited call is woken when its task is cancelled."""
+        """What ends next. An awaited call is woken when its task is cancelled, and any when the parts are given up."""
         scope = cancel_scope.get()
         wake = partial(self._ended.put, None)
         sent: _Sent | None = None
@@ -156,18 +163,27 @@ class PartSender:
                     scope.leave(wake)
             if scope is not None:
                 scope.check()
+            if sent is None:
+                self._check()
         self._in_flight.discard(sent)
         return sent
 
     def give_up(self) -> None:
         """Have everything on its way given up: the connections are closed. Does not wait, and takes no lock: finalisers
         may call it."""
+        self._given_up = True
         for sent in list(self._in_flight):
             if not sent.give_up() and not sent.over:
                 self._in_flight.discard(sent)  # it has never left
 
     def await_given_up(self, upload: PartedUpload) -> None:
         """Wait until all that was given up has ended, so that nothing refers to its bytes any more."""
+        try:
+            self._await_ends(upload)
+        finally:
+            self._ended.put(None)  # to the call that this one has interrupted, which waits for the same ends
+
+    def _await_ends(self, upload: PartedUpload) -> None:
         until = system.monotonic() + GRACE_SECONDS
         while self._in_flight and (left := until - system.monotonic()) > 0:
             try:

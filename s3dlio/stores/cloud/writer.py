@@ -170,7 +170,8 @@ class CloudWriter(StoreWriter):
     def _send_part(self) -> None:
         """Have the part sent; wait while as many as may be are on their way."""
         filling, self._filling = self._filling, None
-        assert filling is not None
+        if filling is None:  # a signal handler has aborted the writer
+            raise self._aborted()
         source = filling.source()
         if not self._begun:
             self._begun = True
@@ -207,6 +208,8 @@ class CloudWriter(StoreWriter):
         """The object in one request, or of its parts."""
         if not self.parts:
             source = self._filling.source() if self._filling is not None else MemorySource(memoryview(b""))
+            if not self._open:  # a signal handler has aborted the writer, and taken what was to be stored
+                raise self._aborted()
             steps = self._store._write(self._key, source, self._options)
             result: PutResult = blocking.drive(self._call.observe(steps))
             return result
@@ -224,7 +227,10 @@ class CloudWriter(StoreWriter):
         if os.getpid() != self._pid:
             self._open = False  # the upload is the parent's: a child that drops its copy must not abort it
         elif self._open:
-            self._give_up(TransferCancelledError("the write was aborted"))
+            self._give_up(self._aborted())
+
+    def _aborted(self) -> TransferCancelledError:
+        return TransferCancelledError("the write was aborted", uri=self._store.uri(self._key), operation="PUT")
 
     def leave(self) -> None:
         if self._open and os.getpid() == self._pid:
@@ -256,6 +262,8 @@ class CloudWriter(StoreWriter):
 
     def _give_up(self, error: BaseException) -> None:
         self._fail(error)
+        if not self._open:  # a signal handler has done so
+            return
         cleaned = not self._begun
         try:
             self._sender.await_given_up(self._upload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from s3dlio.errors import S3dlioError, TransferCancelledError
 from s3dlio.memory.sources import as_memory
@@ -13,6 +13,8 @@ from s3dlio.stores.call import Call
 from s3dlio.stores.local.atomic import Replacement
 from s3dlio.stores.writer import StoreWriter
 from s3dlio.types import Payload, PutResult
+
+T = TypeVar("T")
 
 
 class Output(Protocol):
@@ -40,6 +42,7 @@ class LocalWriter(StoreWriter):
         self._target: Replacement
         self._out: Output
         self._closed = True  # for __del__, should the next lines fail
+        self._running = False
         self._why = ""  # it is closed; not the error itself, whose frames would keep it and its buffers
         self._pid = os.getpid()
         self._call = call
@@ -57,31 +60,39 @@ class LocalWriter(StoreWriter):
     def write(self, data: Payload) -> int:
         view = as_memory(data)
         self._check_open()
-        try:
-            self._out.write(view)
-        except BaseException as error:
-            self._give_up(error)
-            raise
+        self._run(lambda: self._out.write(view))
         return len(view)
 
     def flush(self) -> None:
         self._check_open()
-        try:
-            self._out.flush()
-        except BaseException as error:
-            self._give_up(error)
-            raise
+        self._run(self._out.flush)
 
     def close(self) -> PutResult:
         self._check_open()
+        self._call.size = self._run(self._out.finish)
         try:
-            self._call.size = self._out.finish()
             result = self._result_of(self._target.commit())
         except BaseException as error:
             self._give_up(error)
             raise
         self._closed = True
         self._call.end()
+        return result
+
+    def _run(self, work: Callable[[], T]) -> T:
+        """Do what writes to the file. A signal handler may abort the writer meanwhile; the descriptor, which the system
+        would give to the next file that is opened, is kept until this has ended."""
+        before, self._running = self._running, True
+        try:
+            result = work()
+        except BaseException as error:
+            self._running = before
+            self._give_up(error)
+            raise
+        self._running = before
+        if self._closed:
+            self._target.abort()
+            raise self._aborted()
         return result
 
     def _check_open(self) -> None:
@@ -93,17 +104,21 @@ class LocalWriter(StoreWriter):
         self._closed = True
         if not isinstance(error, TransferCancelledError):
             self._why = f": an earlier write failed ({type(error).__name__}: {str(error)[:200]})"
-        self._target.abort()
+        if not self._running:
+            self._target.abort()
         self._call.end(error)
 
     def abort(self) -> None:
         if self._closed:
             return
         if os.getpid() == self._pid:
-            self._give_up(TransferCancelledError("the writer was aborted"))
+            self._give_up(self._aborted())
         else:
             self._closed = True
             self._target.abort()  # which leaves the parent's file
+
+    def _aborted(self) -> TransferCancelledError:
+        return TransferCancelledError("the write was aborted", uri=self._call.uri, operation="PUT")
 
     def __del__(self) -> None:
         if self._closed:
