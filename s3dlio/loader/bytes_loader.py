@@ -20,6 +20,7 @@ class BytesLoader(Resumable):
     ``async for`` gives batches (lists of views). ``for`` does, too, where ``batch_size`` was given; without
     it, it gives one view for each object. ``items()`` gives objects with their URIs, as they arrive. It can be used
     again and again; each complete pass is an epoch. ``len`` counts batches; without ``batch_size``, objects.
+    With a ``format`` the samples are what that has, see docs/batches.md.
 
     Args:
         dataset: the objects.
@@ -33,9 +34,9 @@ class BytesLoader(Resumable):
     def __init__(self, dataset: Dataset, opts: Options = None) -> None:
         if not isinstance(dataset, Dataset):
             raise TypeError(f"a loader reads a PyDataset (create_dataset(uri)), not {type(dataset).__name__}")
-        self.dataset = dataset
         self.options = dataset.options if opts is None else LoaderOptions.from_any(opts)
-        super().__init__(len(dataset), self._values, self._values.items_per_batch)
+        self.dataset = dataset if opts is None else _with_format(dataset, self.options.values)
+        super().__init__(len(self.dataset), self._values, self._values.items_per_batch)
 
     @property
     def _values(self) -> LoaderValues:
@@ -44,14 +45,15 @@ class BytesLoader(Resumable):
     def _samples(self, *, in_order: bool, here: bool = True) -> Samples:
         values, dataset = self._values, self.dataset
         begun = self.progress.begin(self.consumer)
-        entries = map(dataset.uri, begun.order)
+        entries = map(dataset.entry, begun.order)
         fetched = fetch_with(dataset.session, entries, values, in_order=in_order, here=here)
-        return Samples(fetched, None if values.applied is None else self._made, begun)
+        as_they_are = values.applied is None and not dataset.decodes
+        return Samples(fetched, None if as_they_are else self._made, begun)
 
     def _made(self, entry: Any, data: Any) -> Any:
         """The sample of what was read and its bytes."""
-        transform = self._values.applied
-        return data if transform is None else transform(data)
+        transform, sample = self._values.applied, self.dataset.decoded(entry, data)
+        return sample if transform is None else transform(sample)
 
     def __iter__(self) -> Iterator[Any]:
         samples = self._samples(in_order=True)
@@ -69,6 +71,14 @@ class BytesLoader(Resumable):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.dataset!r}, {self.options!r})"
+
+
+def _with_format(dataset: Dataset, values: LoaderValues) -> Dataset:
+    """The data set, with the samples that the options of its loader name, if they name any."""
+    named = {
+        name: value for name in ("format", "columns", "decode") if (value := getattr(values, name)) is not None
+    }  # fmt: skip
+    return dataset.with_options(dataset.options.replace(footer_cap=values.footer_cap, **named)) if named else dataset
 
 
 PyBytesAsyncDataLoader = BytesLoader

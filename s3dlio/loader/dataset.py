@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from operator import index as index_of
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -70,9 +71,23 @@ class Dataset(Sequence[Any]):
         self._look_into(names)
         return self
 
+    def with_options(self, opts: Options) -> Self:
+        """The same objects with other options: another ``format`` has their samples looked for anew."""
+        other = copy(self)
+        other.options, other._bound = LoaderOptions.from_any(opts), None
+        if _samples_of(other.options.values) != _samples_of(self.options.values):
+            other._look_into(self._objects)
+        return other
+
+    @property
+    def decodes(self) -> bool:
+        """Whether samples are something else than the bytes of objects."""
+        return self._format is not None
+
     def _look_into(self, uris: Sequence[str]) -> None:
         """Find the samples of these objects."""
         values = self.options.values
+        self._objects = uris
         self._format: Format | None = None
         self._entries: Sequence[Entry] = uris
         if values.format or values.columns or values.decode:
@@ -263,6 +278,11 @@ def _found(session: Client, uri: str, pattern: str | None) -> tuple[int, list[st
         )  # fmt: skip
     uris.sort()
     return len(named), uris
+
+
+def _samples_of(values: LoaderValues) -> tuple[Any, ...]:
+    """The options that say what a sample is."""
+    return values.format, values.columns, values.decode, values.footer_cap
 
 
 def _bound(client: Client, values: LoaderValues) -> Client:

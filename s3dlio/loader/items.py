@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsIndex, overload
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 from s3dlio.memory.view import BytesView
 
@@ -56,3 +56,17 @@ class ObjectItem(BytesView):
 
 
 PyObjectItem = ObjectItem
+
+
+class SampleItem(NamedTuple):
+    """One sample of a loader that is something else than bytes: ``item.uri``, ``item.data``, or by these names."""
+
+    uri: str
+    data: Any
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            if index not in ("data", "uri"):
+                raise KeyError(index)
+            return getattr(self, index)
+        return tuple.__getitem__(self, index)

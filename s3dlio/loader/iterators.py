@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, Self
 
 from s3dlio.errors import S3dlioError
 from s3dlio.forking import ForkLock
+from s3dlio.loader.entries import uri_of
 from s3dlio.loader.fetching import Fetch
-from s3dlio.loader.items import ObjectItem
+from s3dlio.loader.items import ObjectItem, SampleItem
 from s3dlio.loader.progress import Pass
+from s3dlio.memory.view import BytesView
 from s3dlio.transfer.stream_entry import Outcome
 
 
@@ -204,7 +206,9 @@ class ObjectItems(_Loop):
         return [self._item(sample.entry, sample.made) for sample in batch]
 
     def _item(self, entry: Any, made: Any) -> Any:
-        return ObjectItem(entry if isinstance(entry, str) else entry[0], made)
+        uri = uri_of(entry)
+        is_bytes = isinstance(made, BytesView | bytes | bytearray | memoryview)
+        return ObjectItem(uri, made) if is_bytes else SampleItem(uri, made)
 
     def collect_batch(self, n: int) -> list[Any]:
         """The next ``n`` objects, fewer at the end, where it gives an empty list.
