@@ -1,8 +1,8 @@
 """A manifest of keys: the sorted URIs of a data set, stored in a few objects, so that nobody lists it again.
 
-``<base>/keys.json`` tells what there is, and is written last. Beside it lie ``keys-<id>/index``, how long each block is,
-and ``keys-<id>/00000`` and so on, the shards: blocks one behind the other, see :mod:`s3dlio.loader.keys`. Readers fetch
-the blocks that they need, and keep them in a file without a name.
+``<base>/keys.json`` tells what there is, and is written last. Beside it lie ``keys-<id>/index``, how long each block
+is, and ``keys-<id>/00000`` and so on, the shards: blocks one behind the other, see :mod:`s3dlio.loader.keys`. Readers
+fetch the blocks that they need, and keep them in a file without a name.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import tempfile
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3dlio.client import Client
-from s3dlio.errors import ConfigError, IntegrityError, ObjectNotFoundError
-from s3dlio.loader.keys import BLOCK, BlockedKeys, KeyPacker, MemoryKeys, ends_of
+from s3dlio.errors import ConfigError, IntegrityError
+from s3dlio.loader.keys import BLOCK, BlockedKeys, MemoryKeys, ends_of
 from s3dlio.transfer.range_reads import RangeRead, read_ranges
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
@@ -31,63 +31,25 @@ _SHARD = 16 << 20
 _SMALL = 16 << 20
 
 
-def create_key_manifest(
-    uri: URI, manifest: URI, *, pattern: str | None = None, fan_out: int = 16, client: Client
-) -> BlockedKeys:
-    """List what is below a URI, and store the manifest of it.
+class Listed(NamedTuple):
+    """What the keys of a manifest are of: the URI and the pattern that were listed, and how many characters of each URI
+    are not part of the names that a data set tells."""
 
-    Args:
-        uri: a directory, a prefix that ends in ``/``, a bucket, or a glob.
-        manifest: the directory of the manifest; what is there is replaced.
-        pattern: only names in which this regular expression is found, or a glob.
-        fan_out: how many sub-directories are listed at a time.
-        client: whose settings and connections are used.
-
-    Returns:
-        The keys.
-
-    Raises:
-        ObjectNotFoundError: nothing is there.
-    """
-    keys = listed_keys(client, uri, pattern, fan_out)
-    write_manifest(keys, manifest, client)
-    return keys
+    uri: str
+    pattern: str | None
+    named: int
 
 
-def listed_keys(client: Client, uri: URI, pattern: str | None = None, fan_out: int = 16) -> MemoryKeys:
-    """All URIs below one, sorted; of a listing, never more than a few pages are in memory as they came.
-
-    Raises:
-        ObjectNotFoundError: nothing is there.
-    """
-    text = as_uri(uri)
-    parse(text)
-    _, key = client.store_for(text)
-    before = text[: len(text) - len(key)]
-    if not key and not before.endswith("/"):
-        before += "/"  # s3://bucket
-    packer: KeyPacker | None = None
-    for base, page in client.select(text, recursive=True, pattern=pattern, fan_out=fan_out):
-        names = [name[len(base) :] for name in page.keys if not name.endswith("/")]
-        if packer is None:
-            packer = KeyPacker(before + base)
-        packer.add(names)
-    keys = packer.finish() if packer is not None else None
-    if not keys:
-        raise ObjectNotFoundError(
-            "no objects were selected: nothing is there", uri=text, operation="LIST",
-            hint="name a directory, a prefix that ends in '/', or a glob such as 'data/part-*'",
-        )  # fmt: skip
-    return keys
-
-
-def write_manifest(keys: MemoryKeys, manifest: URI, client: Client, *, if_absent: bool = False) -> bool:
+def write_manifest(
+    keys: MemoryKeys, manifest: URI, client: Client, of: Listed, *, if_absent: bool = False
+) -> bool:
     """Store a manifest.
 
     Args:
-        keys: of what.
+        keys: what was listed.
         manifest: its directory.
         client: whose settings and connections are used.
+        of: what was listed, and where in the URIs the names begin that a data set tells.
         if_absent: leave one that is there as it is.
 
     Returns:
@@ -106,7 +68,7 @@ def write_manifest(keys: MemoryKeys, manifest: URI, client: Client, *, if_absent
         start = stop
     client.put_bytes(f"{base}keys-{identity}/index", index.tobytes())
     head = {
-        "format": _FORMAT, "version": 1, "root": keys.root, "keys": len(keys), "block": BLOCK, "bytes": len(keys.data),
+        "format": _FORMAT, "version": 1, "of": of._asdict(), "root": keys.root, "keys": len(keys), "block": BLOCK, "bytes": len(keys.data),
         "id": identity, "shards": shards,
     }  # fmt: skip
     store, key = client.store_for(base + _NAME)
@@ -118,8 +80,8 @@ def write_manifest(keys: MemoryKeys, manifest: URI, client: Client, *, if_absent
     return True
 
 
-def open_manifest(manifest: URI, client: Client) -> BlockedKeys:
-    """The keys of a manifest.
+def open_manifest(manifest: URI, client: Client) -> tuple[BlockedKeys, Listed]:
+    """The keys of a manifest, and what they are of.
 
     Raises:
         ObjectNotFoundError: there is none.
@@ -133,18 +95,20 @@ def open_manifest(manifest: URI, client: Client) -> BlockedKeys:
             raise ConfigError("this is no manifest of keys that is known here", uri=base + _NAME)
         root, count, size, shards = head["root"], int(head["keys"]), int(head["bytes"]), list(map(int, head["shards"]))
         folder = f"{base}keys-{head['id']}/"
-        block = int(head["block"])
+        block, of = int(head["block"]), Listed(**head["of"])
         index = array("I", bytes(client.get(folder + "index")))
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"a manifest of keys is damaged: {error!r}", uri=base + _NAME) from error
     ends = ends_of(index)
     if sum(shards) != len(index) or ends[-1] != size or -(-count // block) != len(index):
         raise IntegrityError("a manifest of keys does not agree with its index", uri=base + _NAME)
-    keys = StoredKeys(root, count, block, folder, shards, ends, client)
-    if size <= _SMALL:
-        whole = b"".join(data for _, data in keys.read(range(len(index))))
-        return MemoryKeys(root, count, whole, index, block)
-    return keys
+    stored = StoredKeys(root, count, block, folder, shards, ends, client)
+    stored.identity = head["id"]
+    if size > _SMALL:
+        return stored, of
+    whole = MemoryKeys(root, count, b"".join(data for _, data in stored.read(range(len(index)))), index, block)
+    whole.identity = stored.identity
+    return whole, of
 
 
 def _base(manifest: URI) -> str:

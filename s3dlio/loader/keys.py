@@ -19,6 +19,8 @@ from s3dlio.forking import ForkLock
 
 #: Names of a block: one of them costs 20 us to find, and 3 bytes where neighbours differ in a number.
 BLOCK = 256
+#: So many names are not packed.
+_FEW = 100_000
 #: Blocks that are kept as names: 30 KiB each.
 _KEPT = 128
 
@@ -31,6 +33,9 @@ class BlockedKeys(Sequence[str]):
         count: how many there are.
         block: how many are in a block.
     """
+
+    #: What tells these keys from others; empty where nobody has looked.
+    identity = ""
 
     def __init__(self, root: str, count: int, block: int = BLOCK) -> None:
         self.root = root
@@ -153,18 +158,39 @@ class KeyPacker:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._count = 0
+        self._few: list[str] = []  # until there are too many
         self._runs: list[_Run] = []
 
-    def add(self, names: Iterable[str]) -> None:
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, names: Sequence[str]) -> None:
         """Some more."""
+        self._count += len(names)
+        if self._runs:
+            self._pack(names)
+            return
+        self._few += names
+        if self._count > _FEW:
+            self._pack(self._few)
+            self._few = []
+
+    def _pack(self, names: Sequence[str]) -> None:
         page = sorted(name.encode("utf-8", "surrogateescape") for name in names)
         if page:
             if not self._runs or page[0] < self._runs[-1].last:
                 self._runs.append(_Run(self.root))
             self._runs[-1].extend(page)
 
+    def uris(self) -> Sequence[str]:
+        """All of them, sorted: a list where they are few."""
+        return self.finish() if self._runs else sorted(self.root + name for name in self._few)
+
     def finish(self) -> MemoryKeys:
-        """All of them, sorted as bytes."""
+        """All of them, sorted, in blocks."""
+        self._pack(self._few)
+        self._few = []
         if len(self._runs) == 1:
             return self._runs[0].finish()
         runs = [run.finish() for run in self._runs]

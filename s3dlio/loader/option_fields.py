@@ -11,6 +11,7 @@ from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError
 from s3dlio.loader.pool_config import PoolConfig
 from s3dlio.records import Record
+from s3dlio.uri import as_uri
 
 #: What objects may be, see docs/batches.md.
 FORMATS = ("raw", "bytes", "npy", "npz", "tfrecord", "tar", "webdataset", "parquet")
@@ -47,6 +48,7 @@ class LoaderValues(Record):
     page_cache_mode: str = "auto"
     skip_head: bool = True
     pattern: str | None = None
+    manifest: str | None = None
     format: str | None = None
     columns: tuple[int | str, ...] | None = None
     footer_cap: int = 4 << 20
@@ -132,6 +134,7 @@ READERS: dict[str, Reader] = {
     "page_cache_mode": choice("sequential", "random", "dontneed", "normal", "auto"),
     "skip_head": flag,
     "pattern": _of(str),
+    "manifest": lambda _, value: as_uri(value),
     "format": choice(*FORMATS),
     "columns": _columns,
     "footer_cap": size(1),
