@@ -178,12 +178,18 @@ from s3dlio.loader.dataset import (
 from s3dlio.loader.items import (
     ObjectItem as ObjectItem, PyObjectItem as PyObjectItem,
 )
+from s3dlio.loader.key_listing import (
+    create_key_manifest as create_key_manifest,
+)
 from s3dlio.loader.options import (
     LoaderOptions as LoaderOptions, PyLoaderOptions as PyLoaderOptions,
 )
 from s3dlio.loader.pool_loader import (
     AsyncPoolDataLoader as AsyncPoolDataLoader, PoolLoader as PoolLoader, UnifiedDataLoader as UnifiedDataLoader,
     UnifiedLoader as UnifiedLoader,
+)
+from s3dlio.loader.sampler import (
+    ElasticSampler as ElasticSampler,
 )
 from s3dlio.loader.value_loader import (
     PyAsyncDataLoader as PyAsyncDataLoader, ValueLoader as ValueLoader,

@@ -36,7 +36,8 @@ class BytesLoader(Resumable):
             raise TypeError(f"a loader reads a PyDataset (create_dataset(uri)), not {type(dataset).__name__}")
         self.options = dataset.options if opts is None else LoaderOptions.from_any(opts)
         self.dataset = dataset if opts is None else _with_format(dataset, self.options.values)
-        super().__init__(len(self.dataset), self._values, self._values.items_per_batch)
+        values = self._values
+        super().__init__(len(self.dataset), values, values.items_per_batch, self.dataset.identity)
 
     @property
     def _values(self) -> LoaderValues:
@@ -45,7 +46,7 @@ class BytesLoader(Resumable):
     def _samples(self, *, in_order: bool, here: bool = True) -> Samples:
         values, dataset = self._values, self.dataset
         begun = self.progress.begin(self.consumer)
-        entries = map(dataset.entry, begun.order)
+        entries = dataset.entries_at(begun.order)
         fetched = fetch_with(dataset.session, entries, values, in_order=in_order, here=here)
         as_they_are = values.applied is None and not dataset.decodes
         return Samples(fetched, None if as_they_are else self._made, begun)

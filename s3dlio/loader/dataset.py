@@ -12,11 +12,14 @@ from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError
 from s3dlio.loader.entries import Entry, uri_of
+from s3dlio.loader.key_listing import keys_below
+from s3dlio.loader.key_manifest import open_manifest
+from s3dlio.loader.keys import BlockedKeys, ahead
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS
-from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
+from s3dlio.uri import URI, as_uri
 
 if TYPE_CHECKING:
     from s3dlio.loader.decoders import Format
@@ -47,8 +50,22 @@ class Dataset(Sequence[Any]):
         self._client = client
         self._bound: Client | None = None
         self._root = as_uri(uri)
-        self._base, uris = _found(self.session, self._root, self.options.values.pattern)
+        self._base, uris = keys_below(self.session, self._root, self.options.values)
         self._look_into(uris)
+
+    @classmethod
+    def from_manifest(cls, manifest: URI, opts: Options = None, *, client: Client | None = None) -> Self:
+        """The objects that a manifest names, which ``create_key_manifest`` made; nothing is listed.
+
+        Raises:
+            ObjectNotFoundError: there is no manifest.
+            IntegrityError: it is damaged.
+        """
+        self = cls._new(opts, client)
+        keys, of = open_manifest(manifest, self.session)
+        self._root, self._base = of.uri, of.named
+        self._look_into(keys)
+        return self
 
     @classmethod
     def from_uris(cls, uris: Iterable[URI], opts: Options = None, *, client: Client | None = None) -> Self:
@@ -63,12 +80,17 @@ class Dataset(Sequence[Any]):
         names = [uri if type(uri) is str else as_uri(uri) for uri in uris]
         if not names:
             raise ConfigError("uris list must be non-empty")
+        self = cls._new(opts, client)
+        self._root, self._base = "", 0
+        self._look_into(names)
+        return self
+
+    @classmethod
+    def _new(cls, opts: Options, client: Client | None) -> Self:
         self = cls.__new__(cls)
         self.options = LoaderOptions.from_any(opts)
         self._client = client
         self._bound = None
-        self._root, self._base = "", 0
-        self._look_into(names)
         return self
 
     def with_options(self, opts: Options) -> Self:
@@ -122,6 +144,19 @@ class Dataset(Sequence[Any]):
             return self._entries[index_of(index)]
         except IndexError:
             raise IndexError(f"Index {index} out of range for a data set of {len(self)} samples") from None
+
+    def entries_at(self, indices: Iterable[int]) -> Iterator[Entry]:
+        """What is read for the samples at these indices, one after the other.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        return map(self.entry, ahead(indices, self._entries))
+
+    @property
+    def identity(self) -> str:
+        """What tells these samples from others, as far as it is known: that of their manifest."""
+        return self._entries.identity if isinstance(self._entries, BlockedKeys) else ""
 
     def decoded(self, entry: Entry, data: BytesView) -> Any:
         """The sample of an entry whose bytes have been read.
@@ -208,7 +243,7 @@ class Dataset(Sequence[Any]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples at these indices, all at a time: what a ``torch`` loader asks a worker for."""
-        return self._read([self.entry(index) for index in indices])
+        return self._read(list(self.entries_at(indices)))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_bound": None}
@@ -257,27 +292,6 @@ class VecDataset(Sequence[Any]):
 
 
 PyVecDataset = VecDataset
-
-
-def _found(session: Client, uri: str, pattern: str | None) -> tuple[int, list[str]]:
-    """The URIs of all objects below one, sorted, and where in them the names begin that ``keys`` gives."""
-    parse(uri)
-    store, key = session.store_for(uri)
-    before = uri[: len(uri) - len(key)]
-    if not key and not before.endswith("/"):
-        before += "/"  # s3://bucket
-    uris: list[str] = []
-    named = before
-    for base, page in session.select(uri, recursive=True, pattern=pattern):
-        named = before + base if store.scheme in LOCAL_SCHEMES else before
-        uris += [f"{before}{name}" for name in page.keys if not name.endswith("/")]
-    if not uris:
-        raise ObjectNotFoundError(
-            "no objects were selected: nothing is there", uri=uri, operation="LIST",
-            hint="name a directory, a prefix that ends in '/', or a glob such as 'data/part-*'",
-        )  # fmt: skip
-    uris.sort()
-    return len(named), uris
 
 
 def _samples_of(values: LoaderValues) -> tuple[Any, ...]:

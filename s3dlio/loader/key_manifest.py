@@ -40,9 +40,7 @@ class Listed(NamedTuple):
     named: int
 
 
-def write_manifest(
-    keys: MemoryKeys, manifest: URI, client: Client, of: Listed, *, if_absent: bool = False
-) -> bool:
+def write_manifest(keys: MemoryKeys, manifest: URI, client: Client, of: Listed, *, if_absent: bool = False) -> bool:
     """Store a manifest.
 
     Args:
@@ -68,7 +66,8 @@ def write_manifest(
         start = stop
     client.put_bytes(f"{base}keys-{identity}/index", index.tobytes())
     head = {
-        "format": _FORMAT, "version": 1, "of": of._asdict(), "root": keys.root, "keys": len(keys), "block": BLOCK, "bytes": len(keys.data),
+        "format": _FORMAT, "version": 1, "of": of._asdict(), "root": keys.root,
+        "keys": len(keys), "block": BLOCK, "bytes": len(keys.data),
         "id": identity, "shards": shards,
     }  # fmt: skip
     store, key = client.store_for(base + _NAME)
@@ -91,8 +90,12 @@ def open_manifest(manifest: URI, client: Client) -> tuple[BlockedKeys, Listed]:
     text = bytes(client.get(base + _NAME))
     try:
         head = json.loads(text)
-        if head["format"] != _FORMAT or head["version"] != 1:
-            raise ConfigError("this is no manifest of keys that is known here", uri=base + _NAME)
+        is_known = head["format"] == _FORMAT and head["version"] == 1
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"a manifest of keys is damaged: {error!r}", uri=base + _NAME) from error
+    if not is_known:
+        raise ConfigError("this is no manifest of keys that is known here", uri=base + _NAME, hint="update s3dlio")
+    try:
         root, count, size, shards = head["root"], int(head["keys"]), int(head["bytes"]), list(map(int, head["shards"]))
         folder = f"{base}keys-{head['id']}/"
         block, of = int(head["block"]), Listed(**head["of"])

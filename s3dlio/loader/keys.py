@@ -285,5 +285,3 @@ def _prepared(positions: Iterator[int], keys: BlockedKeys, count: int) -> Iterat
         keys.prepare(some)
         yield from some
         size = count
-
-

@@ -16,15 +16,16 @@ class Resumable:
         samples: how many there are.
         values: options of the loader.
         batch_size: samples of a batch.
+        keys: what tells these samples from others.
     """
 
-    def __init__(self, samples: int, values: LoaderValues, batch_size: int) -> None:
+    def __init__(self, samples: int, values: LoaderValues, batch_size: int, keys: str = "") -> None:
         self._shares = values
         self._batch_size = batch_size
         #: Which epoch comes, and where in it.
         self.progress = Progress(
             samples, seed=values.order_seed, shuffle=values.shuffle, drop_last=values.drop_last,
-            batch_size=batch_size, epoch=values.epoch, replacement=values.replacement,
+            batch_size=batch_size, epoch=values.epoch, replacement=values.replacement, keys=keys,
         )  # fmt: skip
 
     @property

@@ -1,0 +1,219 @@
+"""Many keys in little memory, and their manifests, which spare listing."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import s3dlio
+from s3dlio.client import Client
+from s3dlio.errors import ConfigError, IntegrityError, ObjectNotFoundError, TransferTimeoutError
+from s3dlio.loader import key_listing, key_manifest, keys
+from s3dlio.loader.dataset import Dataset
+from s3dlio.loader.keys import BLOCK, KeyPacker, MemoryKeys, ahead
+
+
+def sample_keys(count: int) -> MemoryKeys:
+    packer = KeyPacker("memory://bucket/")
+    packer.add([f"train/{number:07}.npz" for number in range(count)])
+    return packer.finish()
+
+
+class TestPacked:
+    @given(
+        pages=st.lists(
+            st.lists(
+                st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), max_size=20
+            ),
+            max_size=20,
+        )
+    )
+    @settings(max_examples=50, deadline=None)
+    def test_any_names_in_any_order_are_sorted(self, pages: list[list[str]]) -> None:
+        packer = KeyPacker("s3://bucket/")
+        for page in pages:
+            packer._pack(page)
+        wanted = sorted("s3://bucket/" + name for page in pages for name in page)
+        found = packer.finish()
+        assert list(found) == wanted
+        assert [found[position] for position in range(len(wanted))] == wanted
+
+    def test_names_that_differ_in_a_number_take_three_bytes_at_most(self) -> None:
+        found = sample_keys(100_000)
+        assert len(found.data) < 3 * len(found)
+
+    def test_positions_and_membership(self) -> None:
+        found = sample_keys(3 * BLOCK + 5)
+        assert found[-1] == f"memory://bucket/train/{3 * BLOCK + 4:07}.npz"
+        assert found[BLOCK - 1 : BLOCK + 1] == [found[BLOCK - 1], found[BLOCK]]
+        assert found[300] in found
+        assert "memory://bucket/train/x" not in found
+        assert 3 not in found
+        with pytest.raises(IndexError, match="position 773 of 773"):
+            found[3 * BLOCK + 5]
+
+    def test_bytes_that_are_no_text_come_back(self) -> None:
+        name = b"\xff\xfe.bin".decode("utf-8", "surrogateescape")
+        packer = KeyPacker("file:///")
+        packer.add([name])
+        assert list(packer.finish()) == ["file:///" + name]
+
+    def test_they_pickle_small(self) -> None:
+        found = sample_keys(10_000)
+        found.prepare(range(10_000))
+        pickled = pickle.dumps(found)
+        assert len(pickled) < 40_000
+        assert list(pickle.loads(pickled)) == list(found)
+
+    def test_few_are_a_list_and_many_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keys, "_FEW", 100)
+        for count, kind in ((100, list), (101, MemoryKeys)):
+            packer = KeyPacker("r/")
+            names = [f"{number:03}" for number in range(count)]
+            for page in (names[50:], names[:50]):
+                packer.add(page)
+            assert len(packer) == count
+            found = packer.uris()
+            assert isinstance(found, kind)
+            assert list(found) == ["r/" + name for name in names]
+
+    def test_a_damaged_block_is_found(self) -> None:
+        found = sample_keys(1000)
+        data = bytearray(found.data)
+        data[len(data) // 2] ^= 16
+        found.data = bytes(data)
+        with pytest.raises(IntegrityError, match="block"):
+            list(found)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    with Client() as client:
+        yield client
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    for number in range(40):
+        path = tmp_path / "data" / f"{number % 4}" / f"{number:02}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    return (tmp_path / "data").as_uri() + "/"
+
+
+class TestManifests:
+    def test_a_data_set_of_one_lists_nothing(self, root: str, tmp_path: Path, client: Client) -> None:
+        manifest = (tmp_path / "keys").as_uri()
+        assert s3dlio.create_key_manifest(root, manifest) == 40
+        listed = Dataset(root)
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        for dataset in (
+            Dataset.from_manifest(manifest),
+            Dataset(root, {"manifest": manifest}),
+            pickle.loads(pickle.dumps(Dataset.from_manifest(manifest, client=client))),
+        ):
+            assert dataset.uris() == listed.uris()
+            assert dataset.keys() == listed.keys()
+            assert dataset.identity
+
+    def test_blocks_of_a_large_one_are_fetched_when_needed(
+        self, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(key_manifest, "_SMALL", 0)
+        monkeypatch.setattr(key_manifest, "_SHARD", 1000)
+        monkeypatch.setattr(key_manifest, "LOCAL_SCHEMES", frozenset())  # keep blocks in a file, as of other stores
+        found = sample_keys(20 * BLOCK + 7)
+        base = (tmp_path / "keys").as_uri()
+        key_manifest.write_manifest(found, base, client, key_manifest.Listed("memory://bucket/", None, 0))
+        stored, _ = key_manifest.open_manifest(base, client)
+        assert isinstance(stored, key_manifest.StoredKeys)
+        order = random.Random(1).sample(range(len(found)), 2000)
+        assert [stored[position] for position in ahead(order, stored)] == [found[position] for position in order]
+        assert list(stored) == list(found)
+        copied = pickle.loads(pickle.dumps(stored))
+        shards = [path for path in tmp_path.glob("keys/keys-*/*") if path.name != "index"]
+        assert len(shards) > 3
+        for path in shards:
+            path.unlink()
+        assert stored[5] == found[5]  # fetched before
+        stored._kept.clear()
+        assert list(stored) == list(found)
+        with pytest.raises(ObjectNotFoundError, match="0000"):
+            copied[5]
+
+    def test_ranks_list_once(self, root: str, tmp_path: Path, client: Client) -> None:
+        """The first one lists, the others wait; each has its part."""
+        options = {"manifest": (tmp_path / "keys").as_uri(), "shard_world_size": 3}
+        parts: dict[int, Dataset] = {}
+
+        def make(rank: int) -> None:
+            parts[rank] = Dataset(root, {**options, "shard_rank": rank})
+
+        threads = [threading.Thread(target=make, args=(rank,)) for rank in (2, 1, 0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [parts[rank].uris() for rank in range(3)] == [Dataset(root).uris()] * 3
+        assert len({dataset.identity for dataset in parts.values()}) == 1
+
+    def test_other_ranks_do_not_wait_where_nothing_is(self, tmp_path: Path) -> None:
+        with pytest.raises(ObjectNotFoundError, match="nothing"):
+            Dataset(
+                (tmp_path / "nothing").as_uri() + "/",
+                {"manifest": (tmp_path / "keys").as_uri(), "shard_rank": 1, "shard_world_size": 2},
+            )
+
+    def test_a_rank_that_waits_in_vain_says_so(
+        self, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(key_listing, "_PATIENCE", 0.0)
+        with pytest.raises(TransferTimeoutError, match="rank 0 made no manifest"):
+            Dataset(root, {"manifest": (tmp_path / "keys").as_uri(), "shard_rank": 1, "shard_world_size": 2})
+
+    def test_a_manifest_of_something_else_is_refused(self, root: str, tmp_path: Path) -> None:
+        manifest = (tmp_path / "keys").as_uri()
+        s3dlio.create_key_manifest(root, manifest)
+        with pytest.raises(ConfigError, match="is one of"):
+            Dataset(root + "1/", {"manifest": manifest})
+
+    def test_a_state_of_other_keys_is_refused(self, root: str, tmp_path: Path) -> None:
+        manifests = [(tmp_path / name).as_uri() for name in ("one", "other")]
+        s3dlio.create_key_manifest(root, manifests[0])
+        (tmp_path / "data" / "0" / "00.bin").rename(tmp_path / "data" / "0" / "renamed.bin")
+        s3dlio.create_key_manifest(root, manifests[1])
+        one, other = (s3dlio.BytesLoader(Dataset.from_manifest(each), {"batch_size": 4}) for each in manifests)
+        with pytest.raises(ConfigError, match=r"of another order: .*keys"):
+            other.load_state_dict(one.state_dict())
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda head: head | {"keys": 1000}, lambda head: head | {"shards": [7]}, lambda head: head | {"bytes": 1},
+            lambda head: {name: head[name] for name in head if name != "id"}, lambda head: [],
+        ],
+    )  # fmt: skip
+    def test_a_damaged_one_is_refused(self, root: str, tmp_path: Path, damage: Any) -> None:
+        manifest = tmp_path / "keys"
+        s3dlio.create_key_manifest(root, manifest.as_uri())
+        head = json.loads((manifest / "keys.json").read_text())
+        (manifest / "keys.json").write_text(json.dumps(damage(head)))
+        with pytest.raises(IntegrityError, match="manifest"):
+            Dataset.from_manifest(manifest.as_uri())
+
+    def test_one_of_a_later_release_is_refused(self, root: str, tmp_path: Path) -> None:
+        manifest = tmp_path / "keys"
+        s3dlio.create_key_manifest(root, manifest.as_uri())
+        head = json.loads((manifest / "keys.json").read_text())
+        (manifest / "keys.json").write_text(json.dumps(head | {"version": 2}))
+        with pytest.raises(ConfigError, match="no manifest of keys that is known"):
+            Dataset.from_manifest(manifest.as_uri())
