@@ -12,6 +12,7 @@ from s3dlio.client import Client
 from s3dlio.errors import ObjectNotFoundError
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.dataset import Dataset
+from s3dlio.loader.key_listing import create_key_manifest
 from tests.conformance.stores import Case
 
 BODIES = {f"{number:02d}": bytes([number]) * (number * 1000) for number in range(7)} | {"sub/7": b"seven"}
@@ -97,3 +98,30 @@ def test_an_object_that_has_gone_is_an_error_with_its_uri(case: Case, dataset: D
 def test_a_data_set_pickles(dataset: Dataset) -> None:
     again = pickle.loads(pickle.dumps(dataset))
     assert again.uris() == dataset.uris()
+
+
+def test_a_manifest_of_keys_spares_listing(case: Case, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made once, and read in blocks where it is large."""
+    data, manifest = case.store.uri(case.key("data/")), case.store.uri(case.key("manifest/"))
+    assert create_key_manifest(data, manifest, client=Client()) == len(BODIES)
+    options = {"manifest": manifest, "shuffle": True}
+    assert Dataset(data, options, client=Client()).uris() == dataset.uris()
+    monkeypatch.setattr("s3dlio.loader.key_manifest._SMALL", 0)
+    stored = Dataset.from_manifest(manifest, options, client=Client())
+    assert (stored.keys(), stored.uris()) == (dataset.keys(), dataset.uris())
+    assert sorted(map(bytes, BytesLoader(stored))) == sorted(BODIES.values())
+
+
+def test_other_ranks_go_on_with_an_epoch(case: Case, dataset: Dataset) -> None:
+    options = {"shuffle": True, "seed": 3, "shard_world_size": 2}
+    read, states = [], []
+    for rank in range(2):
+        loader = BytesLoader(dataset, options | {"shard_rank": rank})
+        items = iter(loader)
+        read += [bytes(next(items)) for _ in range(1 + rank)]
+        states.append(loader.state_dict())
+    for rank in range(3):
+        loader = BytesLoader(dataset, options | {"shard_world_size": 3, "shard_rank": rank})
+        loader.load_state_dict(states)
+        read += map(bytes, loader)
+    assert sorted(read) == sorted(BODIES.values())
