@@ -76,7 +76,7 @@ class S3LightningCheckpoint(CheckpointIO):
 
 def _place(path: object) -> tuple[str, str]:
     if not isinstance(path, str):
-        raise TypeError(f"{type(path).__name__!r} is not a supported type for 'path'. Must be a URI, as a string.")
+        raise TypeError(f"{type(path).__name__!r} is not a supported type for 'path'. Must be a string formatted as an S3 uri.")
     return parse_s3_uri(path)
 
 

@@ -85,7 +85,10 @@ class S3FileSystem(FileSystemBase):
         """
         (bucket, key), (new_bucket, new_key) = _place(path), _place(new_path)
         if bucket != new_bucket:
-            raise ValueError("Source and destination buckets cannot be different: rename stays within one bucket")
+            raise ValueError(
+                "Source and destination buckets cannot be different "
+                "(rename does not support cross-buckets operations)"
+            )
         self._client.copy_object(bucket, key, new_bucket, new_key)
         self._client.delete_object(bucket, key)
 
