@@ -76,7 +76,8 @@ class S3LightningCheckpoint(CheckpointIO):
 
 def _place(path: object) -> tuple[str, str]:
     if not isinstance(path, str):
-        raise TypeError(f"{type(path).__name__!r} is not a supported type for 'path'. Must be a string formatted as an S3 uri.")
+        kind = type(path).__name__
+        raise TypeError(f"{kind!r} is not a supported type for 'path'. Must be a string formatted as an S3 uri.")
     return parse_s3_uri(path)
 
 
