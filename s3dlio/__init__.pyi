@@ -166,7 +166,6 @@ from s3dlio.loader.batch import (
 )
 from s3dlio.loader.bytes_loader import (
     BytesLoader as BytesLoader, PyBytesAsyncDataLoader as PyBytesAsyncDataLoader,
-    create_async_loader as create_async_loader,
 )
 from s3dlio.loader.cancelling import (
     CancelToken as CancelToken,
@@ -174,6 +173,9 @@ from s3dlio.loader.cancelling import (
 from s3dlio.loader.dataset import (
     Dataset as Dataset, PyDataset as PyDataset, PyVecDataset as PyVecDataset, VecDataset as VecDataset,
     create_dataset as create_dataset,
+)
+from s3dlio.loader.factory import (
+    create_async_loader as create_async_loader,
 )
 from s3dlio.loader.items import (
     ObjectItem as ObjectItem, PyObjectItem as PyObjectItem,
@@ -183,6 +185,10 @@ from s3dlio.loader.key_listing import (
 )
 from s3dlio.loader.options import (
     LoaderOptions as LoaderOptions, PyLoaderOptions as PyLoaderOptions,
+)
+from s3dlio.loader.parquet_loader import (
+    ParquetItem as ParquetItem, ParquetLoader as ParquetLoader, ParquetStreamIter as ParquetStreamIter,
+    PyParquetItem as PyParquetItem, PyParquetStreamLoader as PyParquetStreamLoader,
 )
 from s3dlio.loader.pool_loader import (
     AsyncPoolDataLoader as AsyncPoolDataLoader, PoolLoader as PoolLoader, UnifiedDataLoader as UnifiedDataLoader,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+from s3dlio.errors import ConfigError
 from s3dlio.loader.dataset import Dataset, Options
 from s3dlio.loader.fetching import fetch_with
 from s3dlio.loader.iterators import AsyncBatches, Batches, ObjectItems, Samples, Views
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.loader.resumable import Resumable
-from s3dlio.uri import URI
 
 
 class BytesLoader(Resumable):
@@ -37,6 +37,8 @@ class BytesLoader(Resumable):
         self.options = dataset.options if opts is None else LoaderOptions.from_any(opts)
         self.dataset = dataset if opts is None else _with_format(dataset, self.options.values)
         values = self._values
+        self._session = self.dataset.session_with(values)
+        self._make = self._maker()
         super().__init__(len(self.dataset), values, values.items_per_batch, self.dataset.identity)
 
     @property
@@ -47,14 +49,28 @@ class BytesLoader(Resumable):
         values, dataset = self._values, self.dataset
         begun = self.progress.begin(self.consumer)
         entries = dataset.entries_at(begun.order)
-        fetched = fetch_with(dataset.session, entries, values, in_order=in_order, here=here)
-        as_they_are = values.applied is None and not dataset.decodes
-        return Samples(fetched, None if as_they_are else self._made, begun)
+        fetched = fetch_with(self._session, entries, values, in_order=in_order, here=here)
+        return Samples(fetched, self._make, begun)
 
-    def _made(self, entry: Any, data: Any) -> Any:
-        """The sample of what was read and its bytes."""
-        transform, sample = self._values.applied, self.dataset.decoded(entry, data)
-        return sample if transform is None else transform(sample)
+    def _maker(self) -> Callable[[Any, Any], Any] | None:
+        """What makes a sample of what was read and its bytes; None: these are the sample."""
+        dataset, kind = self.dataset, self._values.return_type
+        transform = self._values.applied or _RETURNS.get(kind or "view")
+        if transform is None and kind not in (None, "view"):
+            raise ConfigError(
+                f"this loader has no return_type {kind!r}", hint="use s3dlio.torch's data sets, or a transform"
+            )
+        if transform is None:
+            return dataset.decoded if dataset.decodes else None
+        return lambda entry, data: transform(dataset.decoded(entry, data))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_session", "_make")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._session = self.dataset.session_with(self._values)
+        self._make = self._maker()
 
     def __iter__(self) -> Iterator[Any]:
         samples = self._samples(in_order=True)
@@ -85,15 +101,5 @@ def _with_format(dataset: Dataset, values: LoaderValues) -> Dataset:
 PyBytesAsyncDataLoader = BytesLoader
 
 
-def create_async_loader(uri: URI, opts: Options = None) -> BytesLoader:
-    """A loader of the objects below a URI.
-
-    Args:
-        uri: a directory, a prefix that ends in ``/``, a bucket, or a glob.
-        opts: options, see docs/loaders.md.
-
-    Raises:
-        ObjectNotFoundError: nothing is there.
-        ConfigError: (a ValueError) an unknown option, with the one that was probably meant, or a wrong value.
-    """
-    return BytesLoader(Dataset(uri, opts))
+#: What becomes of a sample where no transform says so.
+_RETURNS: dict[str, Callable[[Any], Any]] = {"bytes": bytes}

@@ -131,6 +131,27 @@ class Dataset(Sequence[Any]):
             self._bound = _bound(self._client or api.default_client(), self.options.values)
         return self._bound
 
+    def session_with(self, values: LoaderValues) -> Client:
+        """What reads the objects for a loader of these options.
+
+        Raises:
+            ConfigError: the data set's own options say which objects it has.
+        """
+        pattern = self.options.values.pattern
+        if values.pattern not in (None, pattern):
+            raise ConfigError(
+                f"pattern is an option of the data set, and this one has {pattern!r}",
+                hint=f"make it by create_dataset(uri, {{'pattern': {values.pattern!r}}})",
+            )
+        if values.reader_mode == "sequential" and values.page_cache_mode == "auto":
+            return self.session
+        return _bound(self._client or api.default_client(), values)
+
+    @property
+    def format(self) -> Format | None:
+        """What samples are; None: objects, as they are."""
+        return self._format
+
     def __len__(self) -> int:
         return len(self._entries)
 

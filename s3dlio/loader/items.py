@@ -55,18 +55,28 @@ class ObjectItem(BytesView):
         return f"{type(self).__name__}({self.uri!r}, {len(self)} bytes)"
 
 
-PyObjectItem = ObjectItem
-
-
 class SampleItem(NamedTuple):
-    """One sample of a loader that is something else than bytes: ``item.uri``, ``item.data``, or by these names."""
+    """One sample that was made of bytes: ``item.uri``, ``item.data`` (also ``item["data"]``), and how many bytes it was
+    made of."""
 
     uri: str
     data: Any
+    byte_count: int
 
     def __getitem__(self, index: Any) -> Any:
+        """One of ``data``, ``uri``, ``byte_count``, by its name or its place."""
         if isinstance(index, str):
-            if index not in ("data", "uri"):
+            if index not in self._fields:
                 raise KeyError(index)
             return getattr(self, index)
         return tuple.__getitem__(self, index)
+
+
+def item_of(uri: str, data: Any, byte_count: int) -> ObjectItem | SampleItem:
+    """A sample with its URI."""
+    if isinstance(data, BytesView | bytes | bytearray | memoryview):
+        return ObjectItem(uri, data if isinstance(data, BytesView) else BytesView(data))
+    return SampleItem(uri, data, byte_count)
+
+
+PyObjectItem = ObjectItem

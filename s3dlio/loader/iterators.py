@@ -13,17 +13,17 @@ from s3dlio.errors import S3dlioError
 from s3dlio.forking import ForkLock
 from s3dlio.loader.entries import uri_of
 from s3dlio.loader.fetching import Fetch
-from s3dlio.loader.items import ObjectItem, SampleItem
+from s3dlio.loader.items import item_of
 from s3dlio.loader.progress import Pass
-from s3dlio.memory.view import BytesView
 from s3dlio.transfer.stream_entry import Outcome
 
 
 class Sample(NamedTuple):
-    """One sample: its position in the pass, what was read, and what became of it."""
+    """One sample: its position in the pass, what was read, how many bytes, and what became of them."""
 
     position: int
     entry: Any
+    size: int
     made: Any
 
 
@@ -61,6 +61,7 @@ class Samples:
             raise
         except Exception as error:
             self._fail(error)
+            self.close()
             raise
 
     async def take_async(self) -> Sample | None:
@@ -71,6 +72,7 @@ class Samples:
             return None if taken is None else self._sample(taken)
         except Exception as error:
             self._fail(error)
+            self.drop()
             raise
 
     def _sample(self, taken: tuple[int, Outcome]) -> Sample:
@@ -78,9 +80,9 @@ class Samples:
         if isinstance(data, BaseException):
             raise data
         if self._make is None:
-            return Sample(position, entry, data)
+            return Sample(position, entry, len(data), data)
         try:
-            return Sample(position, entry, self._make(entry, data))
+            return Sample(position, entry, len(data), self._make(entry, data))
         except Exception as error:
             if not isinstance(error, S3dlioError):
                 error.add_note(f"while a sample was made of {entry}")
@@ -93,7 +95,6 @@ class Samples:
         if self._is_whole:
             self._failure = f"{type(error).__name__}: {error}"
             self._failed_uri = getattr(error, "uri", None)
-        self.drop()
 
     def _check(self) -> None:
         if self._failure:
@@ -203,12 +204,10 @@ class ObjectItems(_Loop):
 
     def _items(self, batch: list[Sample]) -> list[Any]:
         self._samples.deliver(batch)
-        return [self._item(sample.entry, sample.made) for sample in batch]
+        return [self._item(sample) for sample in batch]
 
-    def _item(self, entry: Any, made: Any) -> Any:
-        uri = uri_of(entry)
-        is_bytes = isinstance(made, BytesView | bytes | bytearray | memoryview)
-        return ObjectItem(uri, made) if is_bytes else SampleItem(uri, made)
+    def _item(self, sample: Sample) -> Any:
+        return item_of(uri_of(sample.entry), sample.made, sample.size)
 
     def collect_batch(self, n: int) -> list[Any]:
         """The next ``n`` objects, fewer at the end, where it gives an empty list.
