@@ -49,7 +49,7 @@ class BytesLoader(Resumable):
         values, dataset = self._values, self.dataset
         begun = self.progress.begin(self.consumer)
         entries = dataset.entries_at(begun.order)
-        fetched = fetch_with(self._session, entries, values, in_order=in_order, here=here)
+        fetched = fetch_with(self._session, entries, values, in_order=in_order, here=here, near=dataset.has_stretches)
         return Samples(fetched, self._make, begun)
 
     def _maker(self) -> Callable[[Any, Any], Any] | None:

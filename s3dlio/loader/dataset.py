@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError
-from s3dlio.loader.entries import Entry, uri_of
+from s3dlio.loader.entries import Entry, StretchEntries, uri_of
+from s3dlio.loader.fetching import fetch
 from s3dlio.loader.key_listing import keys_below
 from s3dlio.loader.key_manifest import open_manifest
 from s3dlio.loader.keys import BlockedKeys, ahead
@@ -105,6 +106,11 @@ class Dataset(Sequence[Any]):
     def decodes(self) -> bool:
         """Whether samples are something else than the bytes of objects."""
         return self._format is not None
+
+    @property
+    def has_stretches(self) -> bool:
+        """Whether samples are parts of objects."""
+        return isinstance(self._entries, StretchEntries)
 
     def _look_into(self, uris: Sequence[str]) -> None:
         """Find the samples of these objects."""
@@ -217,13 +223,21 @@ class Dataset(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """All samples in order, the next ones while the program works on those before."""
-        with self.session.iter_many(self._entries) as found:
-            for entry, data in found:
-                yield self.decoded(entry, data)
+        return self._all(self.entries_at(range(len(self))))
 
     def __reversed__(self) -> Iterator[Any]:
-        for entry, data in self.session.iter_many(self._entries[::-1]):
-            yield self.decoded(entry, data)
+        return self._all(self.entries_at(reversed(range(len(self)))))
+
+    def _all(self, entries: Iterable[Entry]) -> Iterator[Any]:
+        with fetch(self.session, entries, near=self.has_stretches) as fetched:
+            while True:
+                try:
+                    _, (entry, data) = fetched.take()
+                except StopIteration:
+                    return
+                if isinstance(data, BaseException):
+                    raise data
+                yield self.decoded(entry, data)
 
     def __contains__(self, value: object) -> bool:
         """Whether an object of this URI is in it, or a stretch of one."""

@@ -7,6 +7,7 @@ client's resident lanes, nothing here owns a thread. What is asked for and not t
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from s3dlio.engine.session import Session
 from s3dlio.errors import S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.loader.cancelling import CancelToken
 from s3dlio.loader.option_fields import LoaderValues
+from s3dlio.loader.runs import MOST, Runs
 from s3dlio.transfer.many_iterator import check_room
 from s3dlio.transfer.stream import Stream
 from s3dlio.transfer.stream_entry import Entry, Outcome
@@ -138,6 +140,38 @@ class Fetch(Iterator[tuple[int, Any]]):
             self.drop()
 
 
+class FetchRuns(Fetch):
+    """As :class:`Fetch`, of small samples of which those that follow each other in one object are read together."""
+
+    def __init__(self, stream: Stream, cancel: BatchToken | None, timeout: float | None, runs: Runs) -> None:
+        super().__init__(stream, cancel, timeout)
+        self._runs = runs
+        self._apart: deque[tuple[int, Outcome]] = deque()
+
+    def take(self) -> tuple[int, Outcome]:
+        while True:
+            try:
+                return self._apart.popleft()
+            except IndexError:  # also where another thread has taken the last one
+                self._apart.extend(self._runs.apart(*super().take()))
+
+    async def take_async(self) -> tuple[int, Outcome] | None:
+        while not self._apart:
+            taken = await super().take_async()
+            if taken is None:
+                return None
+            self._apart.extend(self._runs.apart(*taken))
+        return self._apart.popleft()
+
+    def drop(self) -> None:
+        super().drop()
+        self._apart.clear()
+
+    def close(self) -> None:
+        super().close()
+        self._apart.clear()
+
+
 def fetch(
     session: Session,
     uris: Iterable[Entry],
@@ -149,6 +183,7 @@ def fetch(
     timeout: float | None = None,
     width: int = _WIDTH,
     here: bool = True,
+    near: bool = False,
 ) -> Fetch:
     """Read objects ahead of whoever takes them.
 
@@ -163,6 +198,8 @@ def fetch(
         width: how many requests are in flight at most.
         here: the reader's thread asks for them, which takes a moment; False for an event loop, and where a URI may be a
             while in coming.
+        near: small stretches that follow each other in one object are read by one request, of a quarter of
+            ``prefetch_items`` at most.
 
     Returns:
         An iterator of (position in ``uris``, bytes or the error in their place); an error of one stops no other.
@@ -171,15 +208,19 @@ def fetch(
         cancel.check()
     limit = session.settings.transfer.max_in_flight_bytes if prefetch_bytes is None else prefetch_bytes
     objects, size = check_room(prefetch_items, width, limit)
+    if near:
+        most = MOST if prefetch_items is None else max(1, min(MOST, objects // 4))
+        uris, objects = (runs := Runs(uris, most)), max(1, objects // most if prefetch_items else objects)
     stream = Stream(
         session, uris, min(width, objects), objects=objects, size=size, ordered=in_order, here=here, at_hand=True
     )  # fmt: skip
-    return Fetch(stream, cancel, timeout)
+    return FetchRuns(stream, cancel, timeout, runs) if near else Fetch(stream, cancel, timeout)
 
 
 def fetch_with(
-    session: Session, uris: Iterable[Entry], values: LoaderValues, *, in_order: bool = True, here: bool = True
-) -> Fetch:
+    session: Session, uris: Iterable[Entry], values: LoaderValues, *, in_order: bool = True, here: bool = True,
+    near: bool = False,
+) -> Fetch:  # fmt: skip
     """:func:`fetch` as the options of a loader say; ``in_order`` counts where they say nothing of it."""
     width, prefetch, timeout = _WIDTH, values.prefetch or None, values.timeout
     if values.pool is not None:
@@ -196,5 +237,5 @@ def fetch_with(
     return fetch(
         session, uris, prefetch_items=prefetch, prefetch_bytes=size,
         in_order=in_order if values.in_order is None else values.in_order,
-        cancel=values.cancel, timeout=timeout, width=width, here=here,
+        cancel=values.cancel, timeout=timeout, width=width, here=here, near=near,
     )  # fmt: skip
