@@ -265,9 +265,13 @@ def _sharding(file: File, key: str) -> dict[str, Any]:
 
 def _rank_count(file: File, sharding: Mapping[str, Any]) -> int:
     count, shapes = sharding.get("world_size"), sharding.get("shapes")
-    if type(count) is not int or count < 1 or not isinstance(shapes, dict):
+    if type(count) is not int or count < 1 or not isinstance(shapes, dict) or not all(map(_is_shape, shapes.values())):
         raise CorruptDataError(f"{SHARDING_OF_RANKS} of this safetensors file is damaged", uri=file.uri)
     return count
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
 
 
 def _region(file: File, name: str, info: TensorInfo, sharding: Any) -> Region:
@@ -286,7 +290,7 @@ def _joined(name: str, parts: Sequence[Part], shape: tuple[int, ...] | None, uri
     """A tensor of its parts, which must be all of it, each once."""
     dtypes = {part.info.dtype for part in parts}
     dims = {len(part.region) for part in parts}
-    if len(dtypes) > 1 or len(dims) > 1:
+    if len(dtypes) > 1 or len(dims) > 1 or (shape is not None and {len(shape)} != dims):
         raise CorruptDataError(f"the parts of {name!r} are of different types, or not of one tensor", uri=uri)
     if shape is None:
         shape = tuple(max(part.region[dim][1] for part in parts) for dim in range(dims.pop()))

@@ -27,7 +27,8 @@ LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_MAX_ELEMENTS = 1 << 60
+_MAX_ELEMENTS = 1 << 59
+_MAX_DIMENSIONS = 64
 
 
 class TensorInfo(NamedTuple):
@@ -134,7 +135,8 @@ def _entry(name: str, entry: Any, base: int) -> TensorInfo:
     numbers = [*shape, start, end]
     if not all(type(number) is int and 0 <= number < _MAX_ELEMENTS for number in numbers):
         raise ValueError(f"tensor {name!r} has a shape or place that is none: {shape}, {start} to {end}")
-    if math.prod(shape) >= _MAX_ELEMENTS:
+    # Frameworks count the elements as if none of the dimensions were 0.
+    if len(shape) > _MAX_DIMENSIONS or math.prod(size for size in shape if size) >= _MAX_ELEMENTS:
         raise ValueError(f"tensor {name!r} has a shape that no file holds: {shape}")
     try:
         wanted = size_of(dtype, tuple(shape))

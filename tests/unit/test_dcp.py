@@ -21,7 +21,7 @@ from s3dlio import Client  # noqa: E402
 from s3dlio.checkpoint.dcp import S3dlioStorageReader, S3dlioStorageWriter  # noqa: E402
 from s3dlio.checkpoint.dcp import metadata as metadata_file  # noqa: E402
 from s3dlio.checkpoint.dcp.staging import ReusedStager  # noqa: E402
-from s3dlio.errors import AlreadyExistsError, CorruptDataError, IntegrityError  # noqa: E402
+from s3dlio.errors import AlreadyExistsError, CorruptDataError, IntegrityError, OutOfMemoryError  # noqa: E402
 from s3dlio.types import Observation  # noqa: E402
 from tests.dcp_plans import read_regions  # noqa: E402
 
@@ -229,6 +229,25 @@ class _Evil:
 def test_metadata_may_name_only_what_metadata_are_made_of(data: bytes) -> None:
     with pytest.raises(CorruptDataError):
         metadata_file.load(data, "file:///c/.metadata")
+
+
+@pytest.mark.parametrize(("wrong", "kind"), [
+    ({"length": None}, CorruptDataError), ({"length": 1.5}, CorruptDataError), ({"offset": -1}, CorruptDataError),
+    ({"s3dlio": {"start": 1.0}}, CorruptDataError), ({"s3dlio": {"block": 131072.0}}, CorruptDataError),
+    ({"s3dlio": {"crc32c": "abcd"}}, CorruptDataError), ({"s3dlio": {"shape": (10.0,)}}, CorruptDataError),
+    ({"s3dlio": {"shape": (-1, -10)}}, CorruptDataError), ({"length": 1 << 46, "s3dlio": None}, OutOfMemoryError),
+])  # fmt: skip
+def test_metadata_that_make_no_sense_are_told(tmp_path: Path, wrong: dict[str, Any], kind: type[Exception]) -> None:
+    dcp.save({"t": torch.zeros(10)}, storage_writer=S3dlioStorageWriter(tmp_path / "c"))
+    path = tmp_path / "c" / ".metadata"
+    metadata = metadata_file.load(path.read_bytes(), "")
+    (info,) = metadata.storage_data.values()
+    for name, value in wrong.items():
+        setattr(info, name, {**info.s3dlio, **value} if isinstance(value, dict) else value)
+    path.write_bytes(metadata_file.dump(metadata))
+    with pytest.raises(CheckpointException) as raised:
+        dcp.load({"t": torch.zeros(10)}, storage_reader=S3dlioStorageReader(tmp_path / "c"))
+    assert isinstance(the_error(raised), kind)
 
 
 def test_metadata_that_name_a_file_outside_of_the_checkpoint_are_refused(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def entry(**changed: Any) -> dict[str, Any]:
         b"{", b"[]", b"\xff\xff", b"{}" + b" " * 6 + b"x", {"a": 1}, {"a": {}}, {"a": entry(dtype="F31")},
         {"a": entry(dtype=[])}, {"a": entry(shape=[-2, -2])}, {"a": entry(shape=[2.0, 2])},
         {"a": entry(shape=[True, 4])}, {"a": entry(shape=[1 << 40, 1 << 40])},
+        {"a": entry(), "b": entry(shape=[1 << 58, 1 << 58, 0], data_offsets=[16, 16])},
+        {"a": entry(shape=[2, 2] + [1] * 63)},
         {"a": entry(shape=None)}, {"a": entry(data_offsets=[0, 12])},
         {"a": entry(data_offsets=[16, 0])}, {"a": entry(data_offsets=[4, 20])}, {"a": entry(data_offsets=[0])},
         {"a": entry(), "b": entry()}, {"a": entry(), "b": entry(data_offsets=[20, 36])},

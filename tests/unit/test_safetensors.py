@@ -23,6 +23,7 @@ from s3dlio.errors import (
     CorruptDataError,
     ObjectNotFoundError,
 )
+from s3dlio.formats.safetensors import build_header
 from s3dlio.memory.pool import default_pool
 from s3dlio.types import Observation
 from tests.servers import Server
@@ -236,6 +237,15 @@ def test_parts_must_be_the_whole_once_each(client: Client, begins: tuple[int, in
         save_sharded_safetensors({"t": part}, base, rank=rank, world_size=2, client=client)
     with pytest.raises(CorruptDataError, match=match):
         load_safetensors(base, "np", client=client)
+
+
+@pytest.mark.parametrize("shape", [5, ["x"], [2, 1], [2.0], [-2, -1], [True, 2]])
+def test_files_of_ranks_that_say_no_shape_are_refused(client: Client, shape: Any) -> None:
+    sharding = json.dumps({"world_size": 1, "shapes": {"t": shape}})
+    header, _ = build_header({"t": ("I8", (2,))}, {"s3dlio_sharding": sharding})
+    client.put_bytes("memory://no-shape/t.safetensors", header + bytes(2))
+    with pytest.raises(CorruptDataError):
+        open_safetensors("memory://no-shape/t.safetensors", "np", client=client)
 
 
 def test_a_part_lies_within_its_tensor() -> None:

@@ -85,8 +85,9 @@ def note_of(info: Any) -> Note | None:
     try:
         dtype = getattr(torch, raw["dtype"]) if "dtype" in raw else None
         note = Note(raw["start"], raw["size"], raw["block"], raw["crc32c"], dtype, tuple(raw.get("shape", ())))
-        right = note.start >= 0 and note.size >= 0 and note.start + note.size <= info.length and note.block > 0
-        right = right and len(note.sums) == 4 * -(-note.size // note.block)
+        right = all(type(number) is int and number >= 0 for number in (*note[:3], *note.shape))
+        right = right and note.start + note.size <= info.length and note.block > 0
+        right = right and type(note.sums) is bytes and len(note.sums) == 4 * -(-note.size // note.block)
         if dtype is not None:
             right = right and isinstance(dtype, torch.dtype) and math.prod(note.shape) * dtype.itemsize == note.size
     except (KeyError, TypeError, AttributeError) as error:

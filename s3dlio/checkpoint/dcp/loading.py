@@ -14,8 +14,8 @@ from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, Read
 
 from s3dlio.checkpoint.dcp.items import note_of
 from s3dlio.checkpoint.regions import Stretch, stretches
+from s3dlio.checkpoint.tensors import new_memory
 from s3dlio.errors import CorruptDataError, IntegrityError, S3dlioError
-from s3dlio.memory.pool import default_pool
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.range_reads import Land, RangeRead
 
@@ -71,7 +71,7 @@ class Item:
                 )  # fmt: skip
         if not self._in_part:
             self.awhile = self._info.length
-            self._copy = default_pool().lease(self._info.length)
+            self._copy = new_memory(self._info.length)
         elif self._target.numel():
             into = self._target
             assert self._note is not None

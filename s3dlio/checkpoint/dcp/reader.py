@@ -173,6 +173,7 @@ class S3dlioStorageReader(StorageReader):
         if info is None:
             raise CorruptDataError(f"the metadata do not say where {item.storage_index.fqn!r} is", uri=self._place)
         check_name(getattr(info, "relative_path", None), self._place)
-        if not (isinstance(info.offset, int) and isinstance(info.length, int) and info.offset >= 0 <= info.length):
+        place = getattr(info, "offset", None), getattr(info, "length", None)
+        if not all(type(number) is int and number >= 0 for number in place):
             raise CorruptDataError(f"the metadata place {item.storage_index.fqn!r} where no bytes are", uri=self._place)
         return info
