@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from fsspec.registry import get_filesystem_class
 from upath import UPath
+from upath._flavour import WrappedFileSystemFlavour
 from upath.implementations.cloud import CloudPath
 
 
 class S3dlioPath(CloudPath):
-    """A path of ``s3dlio://``."""
+    """A path of ``s3dlio://``: its drive is the scheme, ``s3``, and its root the service."""
 
     __slots__ = ()
+    parser: Any = WrappedFileSystemFlavour(
+        get_filesystem_class("s3dlio"), netloc_is_anchor=True, supports_empty_parts=True
+    )
 
 
 class DirectPath(UPath):
     """A path of ``direct://``: a local file past the page cache."""
 
     __slots__ = ()
+    parser: Any = WrappedFileSystemFlavour(get_filesystem_class("direct"))

@@ -11,7 +11,7 @@ from fsspec.spec import AbstractFileSystem
 
 from s3dlio.errors import BatchError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.fsspec.base import BaseFileSystem
-from s3dlio.fsspec.listing import Info
+from s3dlio.fsspec.listing import Info, directory
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.pairs import Pair, transfer_pairs
 
@@ -37,7 +37,7 @@ class Plan:
         # The rules are methods of a file system that call others of it for every file: here these only take notes.
         planner: Any = object.__new__(type(fs))
         planner.__dict__.update(fs.__dict__)
-        planner.find, planner.info = self._find, self._info
+        planner.find, planner.info, planner.isdir = self._find, self._info, self._isdir
         planner.get_file = planner.put_file = planner.cp_file = self._note
         self.planner = planner
 
@@ -60,6 +60,15 @@ class Plan:
             about = self._fs.info(path, **kwargs)
             self.known[about["name"]] = about
         return about
+
+    def _isdir(self, path: str) -> bool:
+        path = self._fs._strip_protocol(path)
+        if path in self.known:
+            return self.is_directory(path)
+        found: bool = self._fs.isdir(path)
+        if found:
+            self.known[path] = directory(path)
+        return found
 
     def _note(self, one: str, other: str, **_: Any) -> None:
         self.pairs.append((os.fspath(one), os.fspath(other)))

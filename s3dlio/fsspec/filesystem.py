@@ -116,12 +116,16 @@ class S3dlioFileSystem(BaseFileSystem):
         return self._type_of(path, **kwargs) is not None
 
     def isdir(self, path: Any) -> bool:
-        """Whether there is a directory of this name, and no file."""
-        return self._type_of(path) == "directory"
+        """Whether there is a directory of this name; in an object store there may be a file of it as well."""
+        place = self._place(self._strip_protocol(path))
+        if place is None or place.is_local or not place.key:
+            return self._type_of(path) == "directory"
+        return listing.is_directory(place)
 
     def isfile(self, path: Any) -> bool:
         """Whether there is a file of this name."""
-        return self._type_of(path) == "file"
+        place = self._place(self._strip_protocol(path))
+        return place is not None and bool(place.key) and listing.is_file(place)
 
     def _type_of(self, path: Any, **kwargs: Any) -> str | None:
         try:

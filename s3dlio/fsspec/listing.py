@@ -78,15 +78,28 @@ def info(place: Place, conditions: Conditions = NO_CONDITIONS) -> Info:
         except IsDirectoryError:
             return directory(place.path)
         except ObjectNotFoundError:
-            if place.is_local or not _is_directory(place):
+            if place.is_local or not is_directory(place):
                 raise
             return directory(place.path)
     next(iter(place.store.list("", recursive=False)), None)  # there is no such bucket, or there is
     return directory(place.path)
 
 
-def _is_directory(place: Place) -> bool:
-    return any(page.keys or page.prefixes for page in place.store.list(place.prefix, recursive=False))
+def is_directory(place: Place) -> bool:
+    """Whether there are keys beneath a place of a cloud."""
+    try:
+        return any(page.keys or page.prefixes for page in place.store.list(place.prefix, recursive=False))
+    except ObjectNotFoundError:  # there is no such bucket
+        return False
+
+
+def is_file(place: Place) -> bool:
+    """Whether there is an object of this very name."""
+    try:
+        place.store.head(place.key)
+        return True
+    except (ObjectNotFoundError, IsDirectoryError, NotADirectoryError):
+        return False
 
 
 def children(place: Place, *, detail: bool) -> list[Info]:

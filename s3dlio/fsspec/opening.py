@@ -27,6 +27,7 @@ def open(
     autocommit: bool = True,
     cache_type: str | None = None,
     cache_options: Any = None,
+    default_cache: str | None = None,
     size: int | None = None,
     **kwargs: Any,
 ) -> Any:
@@ -34,6 +35,8 @@ def open(
 
     Args:
         autocommit: whether a file that is written appears when it is closed; otherwise ``commit`` has it appear.
+        default_cache: what dask wants where there is no ``cache_type``: nothing here, since what is read ahead follows
+            what is read.
         size: of the object, where a cache of fsspec reads it; others see it when they open it.
     """
     if cache_type is not None and "r" in mode:
