@@ -8,7 +8,7 @@ Type checkers and editors read it, and so does ``s3dlio/__init__.py``, when a na
 from s3dlio._version import __version__ as __version__
 
 from s3dlio import (
-    hardware as hardware,
+    hardware as hardware, jax_tf as jax_tf, torch as torch,
 )
 from s3dlio.aio import (
     copy_async as copy_async, create_bucket_async as create_bucket_async,
@@ -86,6 +86,11 @@ from s3dlio.checkpoint.trees import (
 from s3dlio.client import (
     Client as Client,
 )
+from s3dlio.compat.frameworks import (
+    _HAS_JAX_TF as _HAS_JAX_TF, _HAS_TORCH as _HAS_TORCH, ObjectStoreIterableDataset as ObjectStoreIterableDataset,
+    ObjectStoreMapDataset as ObjectStoreMapDataset, S3IterableDataset as S3IterableDataset,
+    S3MapDataset as S3MapDataset,
+)
 from s3dlio.compat.arrays import (
     load_array as load_array, load_numpy_array as load_numpy_array, save_array as save_array,
     save_numpy_array as save_numpy_array,
@@ -160,6 +165,9 @@ from s3dlio.compat.legacy import (
     gcs_set_channel_count as gcs_set_channel_count, gcs_set_rapid_mode as gcs_set_rapid_mode, get_by_key as get_by_key,
     mp_get as mp_get, object_capabilities as object_capabilities, parse_s3_uri_full as parse_s3_uri_full,
     stat_key as stat_key,
+)
+from s3dlio.jax_tf import (
+    JaxIterable as JaxIterable, S3JaxIterable as S3JaxIterable, make_tf_dataset as make_tf_dataset,
 )
 from s3dlio.loader.batch import (
     get_batch as get_batch, get_batch_async as get_batch_async,

@@ -5,8 +5,7 @@ from __future__ import annotations
 #: The feature -> the names that belong to it.
 NOT_YET = {
     "data sets and loaders": """
-        JaxIterable ObjectStoreIterableDataset ObjectStoreMapDataset
-        S3IterableDataset S3JaxIterable S3MapDataset integrations jax_tf make_tf_dataset torch
+        integrations
     """,
     "several endpoints as one": """
         MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env

@@ -78,6 +78,10 @@ class BytesLoader(Resumable):
             return Views(samples)
         return Batches(samples, self._values.batch_size, self._values.drop_last)
 
+    def views(self) -> Views:
+        """One object after the other, whatever ``batch_size`` says."""
+        return Views(self._samples(in_order=True))
+
     def __aiter__(self) -> AsyncIterator[list[Any]]:
         values = self._values
         return AsyncBatches(lambda: self._samples(in_order=True, here=False), values.items_per_batch, values.drop_last)

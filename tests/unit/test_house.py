@@ -37,6 +37,7 @@ ROOMS = """
     api coroutines
     aio api_formats
     checkpoint loader
+    torch jax_tf
     fsspec
     upath
     compat

@@ -1,0 +1,340 @@
+"""Data sets of PyTorch over objects of any scheme: ``s3://``, ``az://``, ``gs://``, ``file://``, ``direct://``.
+
+A sample is one object: a tensor over the memory that it was received in, its bytes, or a file over them.
+``torch.utils.data.DataLoader`` takes the data sets as they are, with any number of workers, forked or spawned.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import index as index_of
+from typing import Any, Self
+
+from s3dlio.client import Client
+from s3dlio.errors import BatchError, ConfigError, MissingDependencyError
+from s3dlio.loader.bytes_loader import BytesLoader
+from s3dlio.loader.dataset import Dataset, Options
+from s3dlio.loader.options import LoaderOptions
+from s3dlio.memory.reader import BytesReader
+from s3dlio.memory.view import BytesView
+from s3dlio.uri import URI
+
+try:
+    import torch
+    from torch.utils import data as torch_data
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("torch", "torch", "s3dlio.torch") from error
+
+#: What a sample may be.
+RETURN_TYPES = ("tensor", "bytes", "reader", "view")
+_READ_ONLY = "The given buffer is not writable"
+
+
+def tensor_over(data: BytesView) -> torch.Tensor:
+    """A tensor of one dimension of uint8 over the memory of a view. It must not be written to: torch knows no
+    read-only tensors."""
+    if not len(data):
+        return torch.empty(0, dtype=torch.uint8)
+    if torch.is_warn_always_enabled():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _READ_ONLY, UserWarning)
+            return torch.frombuffer(data, dtype=torch.uint8)
+    return torch.frombuffer(data, dtype=torch.uint8)
+
+
+def _warn_once() -> None:
+    """Have torch warn of read-only memory now, where nobody hears it: it does so once in a process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.frombuffer(b"read-only", dtype=torch.uint8)
+
+
+_warn_once()
+
+
+class ToSample:
+    """Makes a sample of the bytes of an object; what a decoder has made is left as it is.
+
+    Args:
+        return_type: ``tensor``: one dimension of uint8; ``bytes``: a copy; ``reader``: a file; ``view``: a BytesView.
+        writable: tensors have memory of their own, a copy.
+        suppress_nonwritable_warning: say nothing of tensors that must not be written to.
+        transform: what each sample goes through.
+
+    Raises:
+        ConfigError: (a ValueError) there is no such type.
+    """
+
+    def __init__(
+        self,
+        return_type: str | None = None,
+        *,
+        writable: bool = False,
+        suppress_nonwritable_warning: bool = True,
+        transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._kind = "tensor" if return_type is None else str(return_type).lower()
+        if self._kind not in RETURN_TYPES:
+            raise ConfigError(f"return_type must be 'tensor', 'bytes', or 'reader' (or 'view'), not {return_type!r}")
+        self._writable = writable
+        self._warns = not (suppress_nonwritable_warning or writable)
+        self._transform = transform
+
+    def __call__(self, data: Any) -> Any:
+        sample = self._of(data) if isinstance(data, BytesView) else data
+        return sample if self._transform is None else self._transform(sample)
+
+    def _of(self, data: BytesView) -> Any:
+        if self._kind == "view":
+            return data
+        if self._kind == "bytes":
+            return bytes(data)
+        if self._kind == "reader":
+            return BytesReader(data)
+        if self._writable and len(data):
+            return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if self._warns:
+            warnings.warn(f"{_READ_ONLY}: do not write to this tensor, or ask for writable=True", stacklevel=2)
+        return tensor_over(data)
+
+
+class _Objects:
+    """What both kinds of data sets have: the objects, and what a sample is.
+
+    Args:
+        uri: a directory, a prefix that ends in ``/``, a bucket, or a glob.
+        loader_opts: options, see docs/loaders.md.
+        writable: tensors have memory of their own, a copy; otherwise they must not be written to.
+        suppress_nonwritable_warning: say nothing of such tensors.
+        return_type: ``tensor`` (one dimension of uint8), ``bytes``, ``reader`` (a file) or ``view`` (a BytesView).
+        client: whose settings and connections are used; default: those of the package.
+        **options: more options, by name: ``shuffle=True``, ``seed=1``, ``transform=...``.
+
+    Raises:
+        ObjectNotFoundError: nothing is there.
+        ConfigError: (a ValueError) an unknown option, with the one that was probably meant.
+    """
+
+    def __init__(
+        self,
+        uri: URI,
+        *,
+        loader_opts: Options = None,
+        writable: bool = False,
+        suppress_nonwritable_warning: bool = True,
+        return_type: str | None = None,
+        client: Client | None = None,
+        **options: Any,
+    ) -> None:
+        found = self._options(loader_opts, options)
+        self._set(found, writable, suppress_nonwritable_warning, return_type)
+        self.dataset = Dataset(uri, found, client=client)
+
+    @staticmethod
+    def _options(loader_opts: Options, more: Mapping[str, Any]) -> LoaderOptions:
+        return LoaderOptions.from_any(loader_opts).replace(**more)
+
+    def _set(self, options: LoaderOptions, writable: bool, is_silent: bool, return_type: str | None) -> None:
+        values = options.values
+        self._to_sample = ToSample(
+            return_type or values.return_type, writable=writable, suppress_nonwritable_warning=is_silent,
+            transform=values.applied,
+        )  # fmt: skip
+
+    @classmethod
+    def from_prefix(cls, uri: URI, **arguments: Any) -> Self:
+        """The objects below a URI; arguments are those of the class."""
+        return cls(uri, **arguments)
+
+    @classmethod
+    def from_uris(
+        cls,
+        uris: Iterable[URI],
+        *,
+        loader_opts: Options = None,
+        writable: bool = False,
+        suppress_nonwritable_warning: bool = True,
+        return_type: str | None = None,
+        client: Client | None = None,
+        **options: Any,
+    ) -> Self:
+        """The objects of these URIs, of any schemes, in this order; other arguments are those of the class."""
+        self = cls.__new__(cls)
+        found = cls._options(loader_opts, options)
+        self._set(found, writable, suppress_nonwritable_warning, return_type)
+        self.dataset = Dataset.from_uris(uris, found, client=client)
+        return self
+
+    def keys(self) -> list[str]:
+        """The names of all objects, see ``PyDataset.keys``."""
+        return self.dataset.keys()
+
+    def uris(self) -> list[str]:
+        """The URIs of all objects."""
+        return self.dataset.uris()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dataset!r})"
+
+
+class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
+    """Objects by their index: a map-style data set. A ``DataLoader`` asks for a batch at a time, which is read at once.
+
+    Arguments and errors are those of :class:`_Objects`: a URI, ``loader_opts`` or options by name, ``return_type``
+    (``tensor``, ``bytes``, ``reader``, ``view``), ``writable``.
+    """
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        """The sample at an index.
+
+        Raises:
+            IndexError: there is none; a negative index names none.
+            S3dlioError: the object could not be read.
+        """
+        uri = self._uri(index)
+        return self._sample(uri, self.dataset.session.get(uri))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples at these indices, read at the same time: what a ``DataLoader`` asks for.
+
+        Raises:
+            IndexError, S3dlioError: as of ``dataset[index]``.
+        """
+        uris = [self._uri(index) for index in indices]
+        try:
+            found = self.dataset.session.get_many(uris)
+        except BatchError as error:
+            raise error.failures[0].error from None
+        return [self._sample(uri, data) for uri, data in found]
+
+    def _uri(self, index: int) -> str:
+        number = index_of(index)
+        if number < 0:
+            raise IndexError(f"Index {number} out of range for a data set of {len(self)} objects")
+        return self.dataset.uri(number)
+
+    def _sample(self, uri: str, data: BytesView) -> Any:
+        try:
+            return self._to_sample(data)
+        except Exception as error:
+            error.add_note(f"while transforming {uri}")
+            raise
+
+
+class ObjectStoreIterableDataset(_Objects, torch_data.IterableDataset[Any]):
+    """Objects one after the other, the next ones read while the program works on those before: an iterable-style data
+    set. The workers of a ``DataLoader`` share the objects: each comes once.
+
+    Arguments and errors are those of :class:`_Objects`: a URI, ``loader_opts`` or options by name, ``return_type``
+    (``tensor``, ``bytes``, ``reader``, ``view``), ``writable``.
+
+    Args:
+        enable_sharding: the ranks of ``torch.distributed`` share the objects, too; otherwise each has all of them.
+    """
+
+    def __init__(self, uri: URI, *, enable_sharding: bool = False, **arguments: Any) -> None:
+        super().__init__(uri, **arguments)
+        self._begin(enable_sharding)
+
+    @classmethod
+    def from_uris(cls, uris: Iterable[URI], *, enable_sharding: bool = False, **arguments: Any) -> Self:
+        """The objects of these URIs, of any schemes, in this order; other arguments are those of the class."""
+        self = super().from_uris(uris, **arguments)
+        self._begin(enable_sharding)
+        return self
+
+    def _begin(self, enable_sharding: bool) -> None:
+        self._shares_ranks = enable_sharding
+        self._rank: tuple[int, int] | None = None
+        self._epoch = SharedEpoch(self.dataset.options.values.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch comes next: each has an order of its own where samples are shuffled. Workers that live on
+        (``persistent_workers``) hear of it, too. In one process, and in such workers, it goes on by itself."""
+        self._epoch.set(epoch)
+
+    @property
+    def epoch(self) -> int:
+        """Which epoch comes next."""
+        return self._epoch.next
+
+    def __iter__(self) -> Iterator[Any]:
+        loader = BytesLoader(self.dataset, self._options_here())
+        loader.set_epoch(self._epoch.begin())
+        return loader.views()
+
+    def _options_here(self) -> LoaderOptions:
+        """The options of this rank and worker."""
+        options = self.dataset.options
+        changed: dict[str, Any] = {"transform": self._to_sample, "enable_transforms": True}
+        if self._shares_ranks and (found := self._ranks()):
+            changed["shard_rank"], changed["shard_world_size"] = found
+        worker = torch_data.get_worker_info()
+        if worker is not None and options.values.worker_id is None:
+            changed["worker_id"], changed["num_workers_pytorch"] = worker.id, worker.num_workers
+            if options.values.prefetch_bytes is None:  # the workers have together what one process has
+                limit = self.dataset.session.settings.transfer.max_in_flight_bytes
+                changed["prefetch_bytes"] = max(limit // worker.num_workers, 1)
+        return options.replace(**changed)
+
+    def _ranks(self) -> tuple[int, int] | None:
+        """This rank and how many there are; in a spawned worker, which knows of none, what its parent knew."""
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            self._rank = distributed.get_rank(), distributed.get_world_size()
+        return self._rank
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._ranks()
+        return self.__dict__
+
+
+class SharedEpoch:
+    """The number of an epoch, set in one process and seen in its workers."""
+
+    def __init__(self, first: int) -> None:
+        self._set = torch.tensor([first], dtype=torch.int64).share_memory_()
+        self._seen = first
+        #: Which epoch comes next, where nobody sets another one.
+        self._next = first
+
+    def set(self, epoch: int) -> None:
+        """The next epoch is this one."""
+        if epoch < 0:
+            raise ConfigError(f"an epoch is 0 or more, not {epoch}")
+        self._set[0] = epoch
+        self._seen = self._next = epoch
+
+    @property
+    def next(self) -> int:
+        """The epoch that begins next."""
+        told = int(self._set[0])
+        if told != self._seen:
+            self._seen = self._next = told
+        return self._next
+
+    def begin(self) -> int:
+        """The epoch that begins now."""
+        epoch = self.next
+        self._next = epoch + 1
+        return epoch
+
+
+class S3IterableDataset(ObjectStoreIterableDataset):
+    """An older name of :class:`ObjectStoreIterableDataset`."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        warnings.warn("S3IterableDataset is now ObjectStoreIterableDataset", DeprecationWarning, stacklevel=2)
+        super().__init__(*arguments, **named)
+
+
+class S3MapDataset(ObjectStoreMapDataset):
+    """An older name of :class:`ObjectStoreMapDataset`."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        warnings.warn("S3MapDataset is now ObjectStoreMapDataset", DeprecationWarning, stacklevel=2)
+        super().__init__(*arguments, **named)
