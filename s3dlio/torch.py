@@ -14,10 +14,13 @@ from typing import Any, Self
 from s3dlio.client import Client
 from s3dlio.errors import BatchError, ConfigError, MissingDependencyError
 from s3dlio.loader.bytes_loader import BytesLoader
+from s3dlio.loader.consumer import Consumer
 from s3dlio.loader.dataset import Dataset, Options
+from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.memory.reader import BytesReader
 from s3dlio.memory.view import BytesView
+from s3dlio.records import replace
 from s3dlio.uri import URI
 
 try:
@@ -227,7 +230,8 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
 
 class ObjectStoreIterableDataset(_Objects, torch_data.IterableDataset[Any]):
     """Objects one after the other, the next ones read while the program works on those before: an iterable-style data
-    set. The workers of a ``DataLoader`` share the objects: each comes once.
+    set. The workers of a ``DataLoader`` share the objects: each comes once. It can stop anywhere and go on elsewhere
+    (``state_dict``), and torchdata's ``StatefulDataLoader`` asks it for that.
 
     Arguments and errors are those of :class:`_Objects`: a URI, ``loader_opts`` or options by name, ``return_type``
     (``tensor``, ``bytes``, ``reader``, ``view``), ``writable``.
@@ -248,80 +252,120 @@ class ObjectStoreIterableDataset(_Objects, torch_data.IterableDataset[Any]):
         return self
 
     def _begin(self, enable_sharding: bool) -> None:
-        self._shares_ranks = enable_sharding
-        self._rank: tuple[int, int] | None = None
-        self._epoch = SharedEpoch(self.dataset.options.values.epoch)
+        options = self.dataset.options.replace(transform=self._to_sample, enable_transforms=True)
+        self._loader = _Loader(self.dataset, options, enable_sharding)
+        self._told = _Told(self._loader.epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch comes next: each has an order of its own where samples are shuffled. Workers that live on
-        (``persistent_workers``) hear of it, too. In one process, and in such workers, it goes on by itself."""
-        self._epoch.set(epoch)
+        (``persistent_workers``) hear of it, too. As of torch's ``DistributedSampler``, no epoch goes on by itself.
+
+        Raises:
+            ConfigError: (a ValueError) it is not a whole number from 0 on.
+        """
+        self._loader.set_epoch(epoch)
+        self._told.epoch(epoch)
 
     @property
     def epoch(self) -> int:
         """Which epoch comes next."""
-        return self._epoch.next
+        return self._loader.epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far this process got; see ``PyBytesAsyncDataLoader.state_dict``. Of a ``DataLoader`` with workers, only
+        these know: use torchdata's ``StatefulDataLoader``."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        """The next pass goes on where a state says; see ``PyBytesAsyncDataLoader.load_state_dict``. The passes after
+        that are complete.
+
+        Raises:
+            ConfigError: (a ValueError) it is none, some are missing, or it is of other samples or another order.
+        """
+        self._loader.load_state_dict(state)
+        self._told.state()
 
     def __iter__(self) -> Iterator[Any]:
-        loader = BytesLoader(self.dataset, self._options_here())
-        loader.set_epoch(self._epoch.begin())
-        return loader.views()
-
-    def _options_here(self) -> LoaderOptions:
-        """The options of this rank and worker."""
-        options = self.dataset.options
-        changed: dict[str, Any] = {"transform": self._to_sample, "enable_transforms": True}
-        if self._shares_ranks and (found := self._ranks()):
-            changed["shard_rank"], changed["shard_world_size"] = found
-        worker = torch_data.get_worker_info()
-        if worker is not None and options.values.worker_id is None:
-            changed["worker_id"], changed["num_workers_pytorch"] = worker.id, worker.num_workers
-            if options.values.prefetch_bytes is None:  # the workers have together what one process has
-                limit = self.dataset.session.settings.transfer.max_in_flight_bytes
-                changed["prefetch_bytes"] = max(limit // worker.num_workers, 1)
-        return options.replace(**changed)
-
-    def _ranks(self) -> tuple[int, int] | None:
-        """This rank and how many there are; in a spawned worker, which knows of none, what its parent knew."""
-        distributed = torch.distributed
-        if distributed.is_available() and distributed.is_initialized():
-            self._rank = distributed.get_rank(), distributed.get_world_size()
-        return self._rank
+        self._told.listen(self._loader)
+        return self._loader.views()
 
     def __getstate__(self) -> dict[str, Any]:
-        self._ranks()
+        self._loader.look_for_ranks()
         return self.__dict__
 
 
-class SharedEpoch:
-    """The number of an epoch, set in one process and seen in its workers."""
+class _Loader(BytesLoader):
+    """The loader of a data set: it knows of ranks and workers."""
 
-    def __init__(self, first: int) -> None:
-        self._set = torch.tensor([first], dtype=torch.int64).share_memory_()
-        self._seen = first
-        #: Which epoch comes next, where nobody sets another one.
-        self._next = first
+    def __init__(self, dataset: Dataset, options: LoaderOptions, shares_ranks: bool) -> None:
+        super().__init__(dataset, options)
+        self.progress.advances = False
+        self._shares_ranks = shares_ranks
+        self._ranks: tuple[int, int] | None = None
 
-    def set(self, epoch: int) -> None:
-        """The next epoch is this one."""
-        if epoch < 0:
-            raise ConfigError(f"an epoch is 0 or more, not {epoch}")
-        self._set[0] = epoch
-        self._seen = self._next = epoch
+    def look_for_ranks(self) -> None:
+        """Ask which rank this is. A spawned worker, which cannot know, has what its parent knew."""
+        distributed = torch.distributed
+        if self._shares_ranks and distributed.is_available() and distributed.is_initialized():
+            self._ranks = distributed.get_rank(), distributed.get_world_size()
 
     @property
-    def next(self) -> int:
-        """The epoch that begins next."""
-        told = int(self._set[0])
-        if told != self._seen:
-            self._seen = self._next = told
-        return self._next
+    def consumer(self) -> Consumer:
+        self.look_for_ranks()
+        found = super().consumer
+        return found if self._ranks is None else found._replace(rank=self._ranks[0], world_size=self._ranks[1])
 
-    def begin(self) -> int:
-        """The epoch that begins now."""
-        epoch = self.next
-        self._next = epoch + 1
-        return epoch
+    @property
+    def _values(self) -> LoaderValues:
+        values = super()._values
+        worker = torch_data.get_worker_info()
+        if worker is None or values.prefetch_bytes is not None:
+            return values
+        limit = self.dataset.session.settings.transfer.max_in_flight_bytes
+        return replace(values, prefetch_bytes=max(limit // worker.num_workers, 1))  # together, as one process has
+
+
+class _Told:
+    """What workers hear of their parent: which epoch comes, and whether it is for them that a state was loaded.
+
+    It is shared memory, so that workers that live on hear it, too. A state is for one pass, whose workers must agree on
+    that whenever each of them starts: they know a pass by the seed that torch draws for it, which the first leaves here.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        #: The epoch that was set; which pass a state that was loaded is for, 0 where that has not begun.
+        self._words = torch.tensor([epoch, 0], dtype=torch.int64).share_memory_()
+        self._epoch = epoch
+        self._passes = 0
+        self._loaded_here = False
+
+    def epoch(self, epoch: int) -> None:
+        """An epoch was set."""
+        self._words[0] = self._epoch = epoch
+
+    def state(self) -> None:
+        """A state was loaded."""
+        self._loaded_here = torch_data.get_worker_info() is not None
+        if not self._loaded_here:
+            self._words[1] = 0
+
+    def listen(self, loader: BytesLoader) -> None:
+        """A pass begins here."""
+        epoch = int(self._words[0])
+        if epoch != self._epoch:
+            self._epoch = epoch
+            loader.set_epoch(epoch)
+        worker = torch_data.get_worker_info()
+        if worker is None or self._loaded_here or not loader.progress.resumes:
+            return
+        number = ((worker.seed - worker.id + self._passes) & (1 << 62) - 1) or 1
+        known = int(self._words[1])
+        if not known:
+            self._words[1] = number
+        elif known != number:
+            loader.progress.restart()
+        self._passes += 1
 
 
 class S3IterableDataset(ObjectStoreIterableDataset):

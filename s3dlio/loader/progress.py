@@ -117,6 +117,15 @@ class Progress:
         self._pass = None
         self._epoch = epoch
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the next pass goes on where a state that was loaded says."""
+        return bool(self._loaded)
+
+    def restart(self) -> None:
+        """Forget the state that was loaded: the next pass has the whole epoch."""
+        self._loaded = []
+
     def begin(self, consumer: Consumer, *, for_good: bool = False) -> Pass:
         """Start a pass; the state is that of the last one that was started.
 

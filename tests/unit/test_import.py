@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -74,9 +74,14 @@ def test_the_list_of_names_is_whole_whenever_another_thread_looks(monkeypatch: p
     assert seen == {0, whole}
 
 
+#: Names that are None, and modules that cannot be imported, where torch is not installed.
+NEED_TORCH = {"torch", "ObjectStoreIterableDataset", "ObjectStoreMapDataset", "S3IterableDataset", "S3MapDataset"}
+
+
 @pytest.mark.parametrize("name", s3dlio.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(s3dlio, name) is not None
+    if name not in NEED_TORCH or importlib.util.find_spec("torch"):
+        assert getattr(s3dlio, name) is not None
     assert name in dir(s3dlio)
 
 
@@ -88,8 +93,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_a_name_that_is_still_to_come_says_so() -> None:
-    with pytest.raises(AttributeError, match="'create_dataset': data sets and loaders: not in this release yet"):
-        s3dlio.create_dataset  # noqa: B018
     with pytest.raises(AttributeError, match="'set_client_id': the op-log: not in this release yet"):
         s3dlio.set_client_id  # noqa: B018
     to_come = {name for names in NOT_YET.values() for name in names.split()}
@@ -97,7 +100,7 @@ def test_a_name_that_is_still_to_come_says_so() -> None:
     for name in to_come:
         assert not hasattr(s3dlio, name)
     with pytest.raises(ImportError):
-        exec("from s3dlio import PyDataset")
+        exec("from s3dlio import set_client_id")
 
 
 def test_dir_shows_what_is_public_and_nothing_else() -> None:

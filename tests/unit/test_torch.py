@@ -203,6 +203,50 @@ def test_a_loop_may_be_left_and_begun_again(folder: str) -> None:
         assert sorted(numbers(made)) == list(range(COUNT))
 
 
+# -- epochs
+
+
+def test_an_epoch_has_an_order_of_its_own_that_workers_hear_of(folder: str) -> None:
+    data = ObjectStoreIterableDataset(folder, shuffle=True, seed=5)
+    orders = []
+    for epoch in range(3):
+        data.set_epoch(epoch)
+        orders.append(numbers(data))
+        assert sorted(orders[-1]) == list(range(COUNT))
+    assert len(set(map(tuple, orders))) == 3
+    made = loader(data, num_workers=1, persistent_workers=True)
+    for epoch in (2, 0, 0, 1):
+        data.set_epoch(epoch)
+        assert data.epoch == epoch
+        assert numbers(made) == orders[epoch]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_go_on_where_a_state_says_and_have_whole_epochs_then(folder: str, persistent: bool) -> None:
+    data = ObjectStoreIterableDataset(folder, shuffle=True, seed=5)
+    passing = iter(data)
+    before = numbers(next(passing) for _ in range(9))
+    other = ObjectStoreIterableDataset(folder, shuffle=True, seed=5)
+    other.load_state_dict(data.state_dict())
+    made = loader(other, num_workers=2, persistent_workers=persistent)
+    assert sorted(before + numbers(made)) == list(range(COUNT))
+    for _ in range(2):
+        assert sorted(numbers(made)) == list(range(COUNT))
+
+
+def test_ranks_share_the_objects_where_that_is_asked_for(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for rank in range(3):
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+        assert sorted(numbers(ObjectStoreIterableDataset(folder))) == list(range(COUNT))
+        data = pickle.dumps(ObjectStoreIterableDataset(folder, enable_sharding=True))
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)  # as in a spawned worker
+        found += numbers(loader(pickle.loads(data), num_workers=2))
+    assert sorted(found) == list(range(COUNT))
+
+
 # -- what goes wrong: an exception in the consumer, never a hang, never a short epoch
 
 
