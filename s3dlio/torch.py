@@ -330,7 +330,7 @@ class _Told:
     """What workers hear of their parent: which epoch comes, and whether it is for them that a state was loaded.
 
     It is shared memory, so that workers that live on hear it, too. A state is for one pass, whose workers must agree on
-    that whenever each of them starts: they know a pass by the seed that torch draws for it, which the first leaves here.
+    that whenever one starts: they know it by the seed that torch draws for a pass, which the first leaves here.
     """
 
     def __init__(self, epoch: int) -> None:
