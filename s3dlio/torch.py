@@ -12,7 +12,8 @@ from operator import index as index_of
 from typing import Any, Self
 
 from s3dlio.client import Client
-from s3dlio.errors import BatchError, ConfigError, MissingDependencyError
+from s3dlio.errors import ConfigError, MissingDependencyError
+from s3dlio.loader.batch import get_batch
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.consumer import Consumer
 from s3dlio.loader.dataset import Dataset, Options
@@ -57,7 +58,7 @@ _warn_once()
 
 
 class ToSample:
-    """Makes a sample of the bytes of an object; what a decoder has made is left as it is.
+    """Makes a sample of the bytes of an object; of what a decoder has made, only bytes become something else.
 
     Args:
         return_type: ``tensor``: one dimension of uint8; ``bytes``: a copy; ``reader``: a file; ``view``: a BytesView.
@@ -85,8 +86,13 @@ class ToSample:
         self._transform = transform
 
     def __call__(self, data: Any) -> Any:
-        sample = self._of(data) if isinstance(data, BytesView) else data
+        sample = self._converted(data)
         return sample if self._transform is None else self._transform(sample)
+
+    def _converted(self, data: Any) -> Any:
+        if isinstance(data, BytesView):
+            return self._of(data)
+        return {name: self._converted(value) for name, value in data.items()} if isinstance(data, dict) else data
 
     def _of(self, data: BytesView) -> Any:
         if self._kind == "view":
@@ -198,8 +204,10 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
             IndexError: there is none; a negative index names none.
             S3dlioError: the object could not be read.
         """
-        uri = self._uri(index)
-        return self._sample(uri, self.dataset.session.get(uri))
+        entry = self._entries([index])[0]
+        if isinstance(entry, str):
+            return self._sample(entry, self.dataset.session.get(entry))
+        return self._samples([entry])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples at these indices, read at the same time: what a ``DataLoader`` asks for.
@@ -207,24 +215,28 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
         Raises:
             IndexError, S3dlioError: as of ``dataset[index]``.
         """
-        uris = [self._uri(index) for index in indices]
-        try:
-            found = self.dataset.session.get_many(uris)
-        except BatchError as error:
-            raise error.failures[0].error from None
-        return [self._sample(uri, data) for uri, data in found]
+        return self._samples(self._entries(indices))
 
-    def _uri(self, index: int) -> str:
-        number = index_of(index)
-        if number < 0:
-            raise IndexError(f"Index {number} out of range for a data set of {len(self)} objects")
-        return self.dataset.uri(number)
+    def _entries(self, indices: Sequence[int]) -> list[Any]:
+        """What is read for these samples."""
+        for index in indices:
+            if index_of(index) < 0:
+                raise IndexError(f"Index {index} out of range for a data set of {len(self)} samples")
+        return list(self.dataset.entries_at(indices))
 
-    def _sample(self, uri: str, data: BytesView) -> Any:
+    def _samples(self, entries: list[Any]) -> list[Any]:
+        samples = []
+        for entry, data in get_batch(entries, client=self.dataset.session):
+            if isinstance(data, BaseException):
+                raise data
+            samples.append(self._sample(entry, data))
+        return samples
+
+    def _sample(self, entry: Any, data: BytesView) -> Any:
         try:
-            return self._to_sample(data)
+            return self._to_sample(self.dataset.decoded(entry, data))
         except Exception as error:
-            error.add_note(f"while transforming {uri}")
+            error.add_note(f"while a sample was made of {entry}")
             raise
 
 
