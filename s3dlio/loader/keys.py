@@ -17,11 +17,11 @@ import zstandard
 from s3dlio.errors import IntegrityError
 from s3dlio.forking import ForkLock
 
-#: Names of a block: one of them costs 20 us to find, and 3 bytes where neighbours differ in a number.
-BLOCK = 256
+#: Names of a block: one of them costs 15 us to find, and 2 bytes where neighbours differ in a number.
+BLOCK = 128
 #: So many names are not packed.
 _FEW = 100_000
-#: Blocks that are kept as names: 30 KiB each.
+#: Blocks that are kept as names: 15 KiB each.
 _KEPT = 128
 
 
