@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 
 from s3dlio import api
-from s3dlio.checkpoint.ranks import torch_ranks
+from s3dlio.checkpoint.ranks import Ranks, alone, torch_ranks
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError, TransferTimeoutError
 from s3dlio.loader.key_manifest import Listed, open_manifest, write_manifest
-from s3dlio.loader.keys import KeyPacker
+from s3dlio.loader.keys import KeyPacker, MemoryKeys
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
 
@@ -26,6 +26,9 @@ def keys_below(client: Client, uri: str, values: LoaderValues) -> tuple[int, Seq
         ConfigError: the manifest is one of something else.
     """
     if values.manifest is None:
+        ranks = torch_ranks() if values.list_once else alone()
+        if ranks.world_size > 1:
+            return _told(ranks, client, uri, values.pattern)
         packer, of = _listing(client, uri, values.pattern, 1)
         return of.named, packer.uris()
     rank = values.shard_rank if values.shard_world_size > 1 else torch_ranks().rank
@@ -36,6 +39,21 @@ def keys_below(client: Client, uri: str, values: LoaderValues) -> tuple[int, Seq
             uri=values.manifest, hint="each data set has a manifest of its own; PyDataset.from_manifest takes any",
         )  # fmt: skip
     return of.named, keys
+
+
+def _told(ranks: Ranks, client: Client, uri: str, pattern: str | None) -> tuple[int, Sequence[str]]:
+    """Rank 0 lists, and tells the others; where it fails, all fail."""
+
+    def listed() -> tuple[int, MemoryKeys] | None:
+        if ranks.rank:
+            return None
+        packer, of = _listing(client, uri, pattern, 1)
+        return of.named, packer.finish()
+
+    found = ranks.all_do(listed)[0]
+    assert found is not None
+    named, keys = found
+    return named, keys.plain()
 
 
 def _shared(client: Client, uri: str, pattern: str | None, manifest: str, rank: int) -> tuple[Sequence[str], Listed]:

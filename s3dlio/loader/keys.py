@@ -130,6 +130,10 @@ class MemoryKeys(BlockedKeys):
         self.data = data
         self.ends = ends_of(lengths)
 
+    def plain(self) -> Sequence[str]:
+        """The same; a list where they are few."""
+        return self if len(self) > _FEW else list(self)
+
     def _data(self, blocks: Sequence[int]) -> Iterable[tuple[int, bytes | memoryview]]:
         view = memoryview(self.data)
         for block in blocks:

@@ -49,6 +49,7 @@ class LoaderValues(Record):
     skip_head: bool = True
     pattern: str | None = None
     manifest: str | None = None
+    list_once: bool = False
     format: str | None = None
     columns: tuple[int | str, ...] | None = None
     footer_cap: int = 4 << 20
@@ -135,6 +136,7 @@ READERS: dict[str, Reader] = {
     "skip_head": flag,
     "pattern": _of(str),
     "manifest": lambda _, value: as_uri(value),
+    "list_once": flag,
     "format": choice(*FORMATS),
     "columns": _columns,
     "footer_cap": size(1),

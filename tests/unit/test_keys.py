@@ -6,7 +6,8 @@ import json
 import pickle
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s3dlio
+from s3dlio.checkpoint.ranks import Ranks
 from s3dlio.client import Client
-from s3dlio.errors import ConfigError, IntegrityError, ObjectNotFoundError, TransferTimeoutError
+from s3dlio.errors import ConfigError, IntegrityError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
 from s3dlio.loader import key_listing, key_manifest, keys
 from s3dlio.loader.dataset import Dataset
 from s3dlio.loader.keys import BLOCK, KeyPacker, MemoryKeys, ahead
@@ -217,3 +219,49 @@ class TestManifests:
         (manifest / "keys.json").write_text(json.dumps(head | {"version": 2}))
         with pytest.raises(ConfigError, match="no manifest of keys that is known"):
             Dataset.from_manifest(manifest.as_uri())
+
+
+class TestRanksThatAreTold:
+    """With ``list_once``, rank 0 of ``torch.distributed`` lists for all."""
+
+    @pytest.fixture
+    def as_ranks(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], list[Any]]:
+        """Runs a function as two ranks, each a thread, whose exchange is torch's."""
+
+        def run(work: Callable[[], Any]) -> list[Any]:
+            meet = threading.Barrier(2, timeout=20)
+            said: list[Any] = [None, None]
+            this = threading.local()
+
+            def exchange(value: Any) -> list[Any]:
+                said[this.rank] = pickle.dumps(value)
+                meet.wait()
+                return [pickle.loads(each) for each in said]
+
+            def rank(number: int) -> Any:
+                this.rank = number
+                try:
+                    return work()
+                except Exception as error:
+                    return error
+
+            monkeypatch.setattr(key_listing, "torch_ranks", lambda: Ranks(this.rank, 2, exchange))
+            with ThreadPoolExecutor(2) as threads:
+                return list(threads.map(rank, range(2)))
+
+        return run
+
+    def test_one_lists(self, root: str, as_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+        listed = []
+        inner = key_listing._listing
+        monkeypatch.setattr(key_listing, "_listing", lambda *given: listed.append(given) or inner(*given))
+        one, other = as_ranks(lambda: Dataset(root, {"list_once": True}))
+        assert one.uris() == other.uris() == Dataset(root).uris()
+        assert one.keys() == other.keys() == Dataset(root).keys()
+        assert len(listed) == 1 + 2
+
+    def test_where_that_fails_all_do(self, tmp_path: Path, as_ranks: Callable[..., list[Any]]) -> None:
+        one, other = as_ranks(lambda: Dataset((tmp_path / "nothing").as_uri() + "/", {"list_once": True}))
+        assert isinstance(one, ObjectNotFoundError)
+        assert isinstance(other, S3dlioError)
+        assert "nothing is there" in str(other)
