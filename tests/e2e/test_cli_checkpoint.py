@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,22 @@ def test_ls(cli: Cli, base: str) -> None:
 def test_ls_where_nothing_is(cli: Cli, tmp_path: Path) -> None:
     run = cli("checkpoint", "ls", f"file://{tmp_path}/nothing")
     assert (run.out, run.err) == ("", "no checkpoints\n")
+
+
+def test_ls_with_a_damaged_pointer_lists_all_the_same(cli: Cli, base: str) -> None:
+    damage(base, "latest.json")
+    run = cli("checkpoint", "ls", base, code=1)
+    assert [line.split()[0] for line in run.lines] == ["10", "20", "30"]
+    assert "latest.json" in run.err
+
+
+def test_words_of_a_manifest_move_no_cursor(cli: Cli, base: str) -> None:
+    path = min(Path(base.removeprefix("file://")).glob("manifests/ckpt-20-*"))
+    values = json.loads(path.read_text()) | {"wall_time": "2026-01-01T00:00:00Z", "framework": "\x1b[2J\ud800\n"}
+    path.write_text(json.dumps(values))
+    shown = r"\x1b[2J\ud800\n"
+    assert cli("checkpoint", "ls", base).lines[1].split()[-2:] == [shown, "complete"]
+    assert f"framework       : {shown}" in cli("checkpoint", "show", base).lines
 
 
 def test_show(cli: Cli, base: str) -> None:

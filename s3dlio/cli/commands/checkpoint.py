@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import error_record, human_size, message
-from s3dlio.errors import IntegrityError, ObjectNotFoundError
+from s3dlio.cli.output import error_record, escaped, human_size, message
+from s3dlio.errors import CorruptDataError, IntegrityError, ObjectNotFoundError, UnsafeKeyError
 
 if TYPE_CHECKING:
     from s3dlio.checkpoint.reader import CheckpointInfo
@@ -16,15 +16,24 @@ if TYPE_CHECKING:
 
 
 def ls(context: Context) -> None:
-    """A line for each checkpoint."""
+    """A line for each checkpoint.
+
+    Raises:
+        CorruptDataError: the pointer to the latest is damaged; all checkpoints were listed.
+    """
     store = _store(context)
-    latest = store.latest()
+    latest, damage = None, None
+    try:
+        latest = store.latest()
+    except (CorruptDataError, UnsafeKeyError) as error:
+        damage = error
     found = store.list_checkpoints()
     for each in found:
         is_latest = latest is not None and each.manifest_key == latest.manifest_key
-        context.out.result(
-            _record(each) | {"latest": is_latest}, f"{'*' if is_latest else ' '} {_line(context, each)}  {each.status}"
-        )
+        line = f"{'*' if is_latest else ' '} {_line(context, each)}  {escaped(each.status)}"
+        context.out.result(_record(each) | {"latest": is_latest}, line)
+    if damage is not None:
+        raise damage
     if not found:
         context.out.note("no checkpoints")
 
@@ -44,7 +53,7 @@ def show(context: Context) -> None:
         return
     for name, value in record.items():
         shown = value if isinstance(value, str) else json.dumps(value)
-        out.result({}, out.name(f"{name:<16}: {shown}"))
+        out.result({}, f"{name:<16}: {escaped(shown)}")
     for shard in shards:
         out.result({}, out.name(f"  rank {shard['rank']:>5}  {_size(context, shard['size']):>14}  "
                                 f"{shard['checksum'] or '-':<15}  {shard['key']}"))  # fmt: skip
@@ -111,8 +120,8 @@ def _record(each: CheckpointInfo) -> dict[str, Any]:
 
 def _line(context: Context, each: CheckpointInfo) -> str:
     ranks = f"{each.world_size} rank{'' if each.world_size == 1 else 's'}"
-    text = f"{each.step:>10}  {each.timestamp}  {ranks:>11}  {_size(context, each.total_size):>14}  {each.framework}"
-    return context.out.name(text)
+    size = _size(context, each.total_size)
+    return f"{each.step:>10}  {each.timestamp}  {ranks:>11}  {size:>14}  {escaped(each.framework)}"
 
 
 def _size(context: Context, number: int) -> str:
