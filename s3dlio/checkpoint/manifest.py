@@ -107,8 +107,16 @@ def checked_user_meta(user_meta: Any) -> Any:
 
 
 def pretty(value: Any) -> bytes:
-    """JSON as all files of the layout have it: two spaces, no newline at the end."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode()
+    """JSON as all files of the layout have it: two spaces, no newline at the end.
+
+    Raises:
+        ConfigError: a text in it is not Unicode.
+    """
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        found = error.object[error.start : error.end]
+        raise ConfigError(f"a checkpoint cannot keep a text with {found!r} in it: {error.reason}") from error
 
 
 def parsed(data: bytes, uri: str) -> dict[str, Any]:

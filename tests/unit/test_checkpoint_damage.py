@@ -340,6 +340,14 @@ def test_what_is_not_unicode_is_refused_before_anything_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_an_etag_that_is_not_unicode_is_refused(store: s3dlio.CheckpointStore) -> None:
+    writer = store.writer(1, 0)
+    meta = writer.save_distributed_shard(2, 0, "t", b"x") | {"etag": "lone \ud800"}
+    with pytest.raises(ConfigError, match="surrogates"):
+        writer.finalize_distributed_checkpoint(2, 0, "t", [meta])
+    assert store.load_latest() == b"first"
+
+
 def test_user_meta_that_never_ends_is_refused(store: s3dlio.CheckpointStore) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
