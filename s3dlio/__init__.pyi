@@ -157,7 +157,8 @@ from s3dlio.formats import (
     get_tfrecord_index_entries as get_tfrecord_index_entries, index_tfrecord_bytes as index_tfrecord_bytes,
     iter_parquet_bytes_schema as iter_parquet_bytes_schema, iter_tfrecords as iter_tfrecords, npz_names as npz_names,
     parquet_cache_clear as parquet_cache_clear, parquet_cache_len as parquet_cache_len, parse_index as parse_index,
-    read_npy_bytes as read_npy_bytes, read_npz_bytes as read_npz_bytes, scan_tfrecord as scan_tfrecord,
+    read_npy_bytes as read_npy_bytes, read_npz_arrays as read_npz_arrays, read_npz_bytes as read_npz_bytes,
+    scan_tfrecord as scan_tfrecord,
 )
 from s3dlio.compat.legacy import (
     configure_tokio_threads as configure_tokio_threads, gcs_get_channel_count as gcs_get_channel_count,

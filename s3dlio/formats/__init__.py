@@ -4,7 +4,15 @@ No I/O here: whatever concerns stored objects takes what reads and writes them a
 `reader`), and the functions that users call with a URI are these with the library's own put in.
 """
 
-from s3dlio.formats.npz import build_multi_npz, build_npy, generate_npz_bytes, npz_names, read_npy_bytes, read_npz_bytes
+from s3dlio.formats.npz import (
+    build_multi_npz,
+    build_npy,
+    generate_npz_bytes,
+    npz_names,
+    read_npy_bytes,
+    read_npz_arrays,
+    read_npz_bytes,
+)
 from s3dlio.formats.objects import ObjectConfig, ObjectSource, ObjectStream, ObjectType, generate_object
 from s3dlio.formats.parquet import generate_parquet_bytes, generate_parquet_bytes_schema, iter_parquet_bytes_schema
 from s3dlio.formats.parquet_index import ParquetIndex
@@ -58,6 +66,7 @@ __all__ = [
     "parquet_rg_row_offsets",
     "parse_index",
     "read_npy_bytes",
+    "read_npz_arrays",
     "read_npz_bytes",
     "read_tfrecord_index",
     "scan_tfrecord",

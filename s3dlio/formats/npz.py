@@ -161,8 +161,8 @@ def read_npz_bytes(data: Payload, array_name: str | None = None) -> npt.NDArray[
 def read_npz_arrays(data: Payload) -> dict[str, npt.NDArray[Any]]:
     """All arrays of an NPZ archive in memory, by their names, each with its checksum verified.
 
-    Those that are stored uncompressed at an address that suits them are views of ``data``, read-only; others have
-    memory of their own. Errors as of ``read_npz_bytes``.
+    Those that are stored uncompressed, at an address that suits their type, are views of ``data``, read-only; others
+    have memory of their own. Errors as of ``read_npz_bytes``.
     """
     with _Archive(data) as archive:
         found = {}
@@ -227,7 +227,7 @@ class _Archive:
 
 
     def stored_array(self, member: str) -> npt.NDArray[Any] | None:
-        """An array without a copy; None where that cannot be.
+        """An array that is stored as it is, copied only where it lies at an odd address; None of others.
 
         Raises:
             ValueError: the member is damaged.
@@ -245,8 +245,10 @@ class _Archive:
         shape, fortran, dtype = _read_header(file)
         flat = np.frombuffer(data[file.tell() :].toreadonly(), np.uint8)
         simple = not dtype.hasobject and dtype.itemsize and len(flat) == math.prod(shape) * dtype.itemsize
-        if not simple or flat.ctypes.data % dtype.alignment:
-            return None  # read_npz_bytes says what is wrong, or copies
+        if not simple:
+            return None  # read_npz_bytes says what is wrong
+        if flat.ctypes.data % dtype.alignment:
+            flat = flat.copy()
         return flat.view(dtype).reshape(shape, order="F" if fortran else "C")
 
     def _data_of(self, entry: zipfile.ZipInfo) -> int:

@@ -181,7 +181,8 @@ def _header(block: bytes, at: int) -> tuple[int, str, int]:
     # The checksum's own field counts as spaces; some old programs added up signed bytes.
     total = sum(block) - sum(block[148:156]) + 8 * 32
     if stored != total and stored != total - 256 * sum(byte > 127 for byte in (*block[:148], *block[156:])):
-        raise _damaged(at, "the checksum of the header is wrong")
+        compressed = at == 0 and block.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ"))
+        raise _damaged(at, "it is compressed" if compressed else "the checksum of the header is wrong")
     name = block[:100]
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].split(b"\0", 1)[0] + b"/" + name
@@ -237,7 +238,10 @@ def _settled(told: dict[str, str], name: str, length: int, at: int) -> tuple[str
 
 
 def _damaged(at: int, what: str) -> CorruptDataError:
-    return CorruptDataError(f"this is no tar archive, or it is damaged at offset {at}: {what}")
+    return CorruptDataError(
+        f"this is no tar archive, or it is damaged at offset {at}: {what}",
+        hint="members of a compressed archive cannot be read one by one" if what == "it is compressed" else "",
+    )
 
 
 def _cut_off(at: int, size: int) -> CorruptDataError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 import tracemalloc
 import zipfile
 import zlib
@@ -14,7 +15,15 @@ import numpy.typing as npt
 import pytest
 
 from s3dlio.errors import ConfigError, CorruptDataError
-from s3dlio.formats import build_multi_npz, build_npy, generate_npz_bytes, npz, npz_names, read_npz_bytes
+from s3dlio.formats import (
+    build_multi_npz,
+    build_npy,
+    generate_npz_bytes,
+    npz,
+    npz_names,
+    read_npz_arrays,
+    read_npz_bytes,
+)
 from s3dlio.formats.npz import npy_header
 from s3dlio.formats.stored_zip import StoredZip
 
@@ -47,6 +56,12 @@ def test_reads_every_type_that_numpy_writes(save: Any) -> None:
         assert array.dtype == expected.dtype
         assert array.flags.writeable
         assert array.flags.f_contiguous == (expected if name != "strided" else array).flags.f_contiguous
+    whole = read_npz_arrays(data)
+    assert list(whole) == list(ARRAYS)
+    for name, expected in ARRAYS.items():
+        np.testing.assert_array_equal(whole[name], expected)
+        assert whole[name].dtype == expected.dtype
+        assert whole[name].flags.aligned
     np.testing.assert_array_equal(read_npz_bytes(data), ARRAYS["int"])
     np.testing.assert_array_equal(read_npz_bytes(data, "int.npy"), ARRAYS["int"])
 
@@ -142,6 +157,26 @@ def test_damage_is_found() -> None:
     data[len(data) // 2] ^= 1
     with pytest.raises(CorruptDataError, match=r"array 'data\.npy' of the NPZ archive cannot be read: Bad CRC-32"):
         read_npz_bytes(data)
+
+
+def test_bytes_that_are_stored_as_they_are_are_not_copied() -> None:
+    data = build_multi_npz([("x", np.arange(200, dtype=np.uint8))])
+    array = read_npz_arrays(data)["x"]
+    assert not array.flags.writeable
+    assert np.shares_memory(array, np.frombuffer(data, np.uint8))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_raises_nothing_else(save: Any) -> None:
+    out = io.BytesIO()
+    save(out, x=np.arange(100), y=np.ones(3, "u1"))
+    good, chance = out.getvalue(), random.Random(6)
+    for _ in range(200):
+        data = bytearray(good[: chance.choice((len(good), chance.randrange(len(good))))])
+        for _ in range(chance.randrange(1, 4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        with contextlib.suppress(CorruptDataError):
+            read_npz_arrays(data)
 
 
 def test_a_member_that_is_no_array_or_too_short() -> None:
