@@ -3,6 +3,7 @@ registered."""
 
 from __future__ import annotations
 
+from s3dlio.fsspec import requirement as requirement
 from s3dlio.fsspec.filesystem import S3dlioFileSystem
 from s3dlio.fsspec.schemes import (
     AzureFileSystem,

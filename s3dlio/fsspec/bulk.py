@@ -107,6 +107,9 @@ def get(fs: BaseFileSystem, rpath: Any, lpath: Any, recursive: bool, callback: A
     plan = Plan.of(fs, AbstractFileSystem.get, rpath, lpath, recursive=recursive, **kwargs)
     files = []
     for source, target in plan.pairs:
+        if not isinstance(lpath, str):  # the caller named every file: links on the way to it are meant
+            folder, name = os.path.split(target)
+            target = os.path.join(os.path.realpath(folder), name)
         source = fs._strip_protocol(source)
         if plan.is_directory(source):
             os.makedirs(target, exist_ok=True)

@@ -104,7 +104,7 @@ class S3dlioFileSystem(BaseFileSystem):
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         if maxdepth is not None and maxdepth < 1:
             raise ConfigError(f"maxdepth must be at least 1, not {maxdepth}")
-        found = listing.beneath(place, withdirs=withdirs, detail=detail, maxdepth=maxdepth)
+        found = listing.beneath(self.client, place, withdirs=withdirs, detail=detail, maxdepth=maxdepth)
         if withdirs and (found or not place.key):
             found = {path: listing.directory(path), **found}
         elif not found and self.isfile(path):

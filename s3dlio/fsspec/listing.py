@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from s3dlio.errors import IsDirectoryError, ObjectNotFoundError
+from s3dlio.engine.session import Session
+from s3dlio.errors import BatchError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
-from s3dlio.types import NO_CONDITIONS, Conditions, ListEntry, ObjectMetadata
+from s3dlio.transfer.many import Outcomes
+from s3dlio.types import NO_CONDITIONS, Conditions, ListEntry, ListPage, ObjectMetadata
 from s3dlio.uri import LOCAL_SCHEMES
+
+#: Directories that are listed at a time.
+_LISTINGS = 32
 
 Info = dict[str, Any]
 
@@ -123,25 +128,46 @@ def children(place: Place, *, detail: bool) -> list[Info]:
     return [found[path] for path in sorted(found)]
 
 
-def beneath(place: Place, *, withdirs: bool, detail: bool, maxdepth: int | None = None) -> dict[str, Info]:
+def beneath(
+    session: Session, place: Place, *, withdirs: bool, detail: bool, maxdepth: int | None = None
+) -> dict[str, Info]:
     """Every object beneath a directory of a cloud, by its path; with their directories, if wanted. One listing, or
-    with ``maxdepth`` one of each directory down to there."""
+    with ``maxdepth`` one of each directory down to there, those of one level at a time."""
     found: dict[str, Info] = {}
     level = [place.prefix]
     for _ in range(1 if maxdepth is None else maxdepth):
         below: list[str] = []
-        for prefix in level:
-            for page in place.store.list(prefix, recursive=maxdepth is None):
-                below += page.prefixes
-                for path, about in _files(place, page.entries if detail else map(_bare, page.keys)):
-                    if not path.endswith("/"):
-                        found[path] = about
-                    if withdirs:
-                        _add_parents(found, place, path)
+        for page in _pages(session, place.store, level, recursive=maxdepth is None):
+            below += page.prefixes
+            for path, about in _files(place, page.entries if detail else map(_bare, page.keys)):
+                if not path.endswith("/"):
+                    found[path] = about
+                if withdirs:
+                    _add_parents(found, place, path)
         if withdirs:
             found.update((path, directory(path)) for path in ((place.root + prefix)[:-1] for prefix in below))
         level = below
     return dict(sorted(found.items()))
+
+
+def _pages(session: Session, store: ObjectStore, prefixes: Sequence[str], *, recursive: bool) -> Iterator[ListPage]:
+    """The pages of several directories, whose first ones are asked for at once."""
+    if len(prefixes) == 1:
+        yield from store.list(prefixes[0], recursive=recursive)
+        return
+    first = Outcomes([store.uri(prefix) for prefix in prefixes], "LIST")
+    try:
+        first.run(
+            [store] * len(prefixes), lambda index: store.list_page_call(prefixes[index], recursive, None),
+            session, _LISTINGS,
+        )  # fmt: skip
+    except BatchError as error:
+        raise error.failures[0].error from None
+    for prefix, (page, more) in zip(prefixes, first.results, strict=True):
+        if more is None:
+            yield page
+        else:
+            yield from store.list(prefix, recursive=recursive)
 
 
 def _add_parents(found: dict[str, Info], place: Place, path: str) -> None:

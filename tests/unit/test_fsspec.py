@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +307,20 @@ def test_trees_go_to_local_files_and_come_back(objects: S3dlioFileSystem, tmp_pa
     assert not (tmp_path / "missing").exists()
 
 
+def test_files_that_are_named_one_by_one_may_be_behind_links(objects: S3dlioFileSystem, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    objects.get([f"{BUCKET}/a", f"{BUCKET}/dir/b"], [f"{tmp_path}/link/a", f"{tmp_path}/there/b"])
+    assert (tmp_path / "real/a").read_bytes() == b"a"
+    assert (tmp_path / "there/b").read_bytes() == b"dir/b"
+
+
+def test_what_is_missing_is_said_with_the_line_that_installs_it() -> None:
+    code = "import sys; sys.modules['fsspec'] = None; import s3dlio.fsspec"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 's3dlio[fsspec]'" in ran.stderr
+
+
 def test_directories_of_files_are_made_and_removed(fs: S3dlioFileSystem, base: str) -> None:
     with pytest.raises(ObjectNotFoundError):
         fs.mkdir(f"{base}/a/b", create_parents=False)
@@ -362,3 +378,9 @@ def test_a_client_of_ones_own_is_used_and_travels() -> None:
     assert fs.client is client
     assert fs != S3dlioFileSystem()
     assert pickle.loads(pickle.dumps(fs)).client.settings.http.read_timeout == 7
+
+
+def test_directories_with_many_files_are_listed_beside_each_other_and_whole(objects: S3dlioFileSystem) -> None:
+    names = [f"{BUCKET}/many-{d}/{n:04}" for d in range(3) for n in range(1100 if d == 1 else 2)]
+    objects.pipe(dict.fromkeys(names, b""))
+    assert objects.glob(f"{BUCKET}/many-*/*") == names
