@@ -39,6 +39,18 @@ def overlap(one: Region, other: Region) -> list[tuple[int, int]] | None:
     return both if all(begin < end for begin, end in both) else None
 
 
+def collide(regions: Sequence[Region]) -> bool:
+    """Whether two regions overlap. Sorted by their first dimension, only neighbours in it are compared."""
+    ordered = sorted(regions, key=list)
+    for position, one in enumerate(ordered):
+        for other in ordered[position + 1 :]:
+            if other and other[0][0] >= one[0][1]:
+                break
+            if overlap(one, other) is not None:
+                return True
+    return False
+
+
 def within(inner: Region, outer: Region) -> list[tuple[int, int]]:
     """A region, counted from the begin of one that it lies in."""
     return [(begin - base, end - base) for (begin, end), (base, _) in zip(inner, outer, strict=True)]

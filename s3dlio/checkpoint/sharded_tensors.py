@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from s3dlio.checkpoint.regions import Region, as_bytes, overlap, shape_of, stretches, within
+from s3dlio.checkpoint.regions import Region, as_bytes, collide, overlap, shape_of, stretches, within
 from s3dlio.checkpoint.regions import whole as everything
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, CorruptDataError, ObjectNotFoundError, UnsupportedOperationError
@@ -296,22 +296,10 @@ def _joined(name: str, parts: Sequence[Part], shape: tuple[int, ...] | None, uri
         shape = tuple(max(part.region[dim][1] for part in parts) for dim in range(dims.pop()))
     stored = sum(math.prod(shape_of(part.region)) for part in parts)
     wanted = math.prod(shape)
-    if stored != wanted or (len(parts) > 1 and _collide([part.region for part in parts])):
+    if stored != wanted or (len(parts) > 1 and collide([part.region for part in parts])):
         more = "missing" if stored < wanted else "there twice"
         raise CorruptDataError(
             f"{name!r} of shape {list(shape)} is not whole: parts of it are {more}", uri=uri,
             hint="all ranks have to save, once each",
         )  # fmt: skip
     return StoredTensor(dtypes.pop(), shape, parts)
-
-
-def _collide(regions: Sequence[Region]) -> bool:
-    """Whether two regions overlap. Sorted by their first dimension, only neighbours in it are compared."""
-    ordered = sorted(regions, key=list)
-    for position, one in enumerate(ordered):
-        for other in ordered[position + 1 :]:
-            if other and other[0][0] >= one[0][1]:
-                break
-            if overlap(one, other) is not None:
-                return True
-    return False

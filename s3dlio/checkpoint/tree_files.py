@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from s3dlio.checkpoint.regions import Region, as_bytes, overlap, shape_of, stretches, within
+from s3dlio.checkpoint.regions import Region, as_bytes, collide, overlap, shape_of, stretches, within
 from s3dlio.checkpoint.sharded_tensors import byte_slices
 from s3dlio.errors import CorruptDataError, IntegrityError
 from s3dlio.formats.planes import decode_planes
@@ -113,10 +113,12 @@ def read_index(data: Any, uri: str) -> TreeIndex:
         for path, array in arrays.items():
             for part in array.parts:
                 _check_place(path, array, part, files)
+            if len(array.parts) > 1 and collide([part.region for part in array.parts]):
+                raise ValueError(f"{path} has parts twice")
+        return TreeIndex(body["tree"], arrays, body["values"], files, body["metadata"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         reason = f"this is no index of a tree of arrays, or a damaged one: {error}"
         raise CorruptDataError(reason[:500], uri=uri) from error
-    return TreeIndex(body["tree"], arrays, body["values"], files, body["metadata"])
 
 
 def _array(path: str, entry: Mapping[str, Any]) -> StoredArray:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from s3dlio.checkpoint.ranks import Ranks
+from s3dlio.checkpoint.tree_files import checksum_of
 from s3dlio.checkpoint.tree_loader import load_tree, tree_metadata
 from s3dlio.checkpoint.trees import save_tree
 from s3dlio.client import Client
@@ -193,6 +194,23 @@ def test_truncated_files_and_foreign_indices(tmp_path: Path, client: Client) -> 
         index.write_bytes(text)
         with pytest.raises(CorruptDataError, match=r"tree\.json"):
             load_tree(base, client=client)
+
+
+def test_an_index_that_makes_no_sense_is_told(tmp_path: Path, client: Client) -> None:
+    """Also where its checksum is right."""
+    base = f"file://{tmp_path}/t"
+    save_tree({"w": np.zeros((2, 3), np.uint8)}, base, client=client)
+    index = tmp_path / "t" / "tree.json"
+    good = json.loads(index.read_bytes())["body"]
+    ((name, array),) = good["arrays"].items()
+    half = [[[0, 1], [0, 3]], 0, 0, 3, "00000000", None]
+    for body in ({name: value for name, value in good.items() if name != "tree"},
+                 good | {"arrays": {name: array | {"parts": [half, half]}}}):  # fmt: skip
+        sealed = {"format": "s3dlio-tree", "version": 1, "crc32c": checksum_of(body), "body": body}
+        index.write_text(json.dumps(sealed))
+        with pytest.raises(CorruptDataError, match=r"tree\.json"):
+            load_tree(base, client=client)
+
 
 
 def test_nothing_stays_of_a_save_that_fails(tmp_path: Path, client: Client) -> None:
