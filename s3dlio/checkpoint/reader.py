@@ -266,8 +266,13 @@ class CheckpointReader:
             ObjectNotFoundError: there is none.
             CorruptDataError: it is damaged.
         """
-        data, _ = self._base.read(self._base.array_key(name))
-        return read_npy_bytes(data)
+        key = self._base.array_key(name)
+        data, _ = self._base.read(key)
+        try:
+            return read_npy_bytes(data)
+        except S3dlioError as error:
+            error.locate(self._base.uri(key), "GET")
+            raise
 
 
 def as_manifest(manifest: Manifest | Mapping[str, Any], base: Base) -> Manifest:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3dlio import api
 from s3dlio.datagen.checks import fits_in_memory
-from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError
+from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError, S3dlioError
 from s3dlio.formats import build_npy, read_npy_bytes
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.view import BytesView
@@ -62,9 +62,19 @@ def load_numpy_array(
         ConfigError: the array has another shape or type; or bare bytes, and no shape is given.
         CorruptDataError: the object is damaged.
     """
+    try:
+        return _array(api.get(uri), uri, shape, dtype, validate_checksum)
+    except S3dlioError as error:
+        error.locate(str(uri), "GET")
+        raise
+
+
+def _array(
+    stored: BytesView, uri: URI, shape: Sequence[int] | None, dtype: Any, validate_checksum: str | None
+) -> npt.NDArray[Any]:
     import numpy as np
 
-    data = _plain(api.get(uri), str(uri))
+    data = _plain(stored, str(uri))
     if validate_checksum is not None and _checksum(data) != validate_checksum:
         raise IntegrityError(f"the checksum is {_checksum(data)}, not {validate_checksum}", uri=str(uri))
     if not data.startswith(_NPY):

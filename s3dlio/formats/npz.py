@@ -321,7 +321,10 @@ def _npy_parts(name: str, array: Any) -> tuple[bytes, memoryview]:
     """Header and data of an array; the data is not copied where it is contiguous in C or Fortran order."""
     import numpy as np
 
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except (ValueError, RuntimeError) as error:  # lists of several lengths; a tensor that requires a gradient
+        raise ConfigError(f"array {name!r} cannot be made an array of numpy: {error}") from error
     if array.dtype.hasobject:
         raise ConfigError(f"array {name!r} holds Python objects; convert it to a number or fixed-length string type")
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import s3dlio
-from s3dlio.errors import ConfigError, IntegrityError, InvalidURIError, ObjectNotFoundError
+from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError, InvalidURIError, ObjectNotFoundError
 
 
 @pytest.fixture
@@ -164,6 +164,18 @@ def test_a_client_of_ones_own_is_used(base: str) -> None:
     client.add_observer(lambda observation: seen.append(observation.operation))
     s3dlio.CheckpointStore(base, client=client).save(1, 0, "torch", b"x")
     assert "PUT" in seen
+
+
+def test_arrays_that_are_none_are_told(base: str) -> None:
+    writer, reader = s3dlio.create_checkpoint_writer(base), s3dlio.create_checkpoint_reader(base)
+    with pytest.raises(ConfigError, match="array"):
+        writer.save_array("ragged", [[1, 2], [3]])
+    url = f"{base}/damaged.npy"
+    s3dlio.put_bytes(url, b"no array")
+    for load in (lambda: reader.load_array("damaged"), lambda: s3dlio.load_array(url, validate_checksum="x")):
+        with pytest.raises((CorruptDataError, IntegrityError)) as raised:
+            load()
+        assert raised.value.uri == url
 
 
 def test_readers_and_writers_are_made_of_a_uri(base: str) -> None:
