@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from s3dlio.errors import ConfigError
@@ -50,13 +51,13 @@ class Position(NamedTuple):
             **self.order._asdict(),
             "epoch": self.epoch,
             "read": [
-                [each.start, *each.deal, _packed(each.counts), _packed(each.late)] for each in self.remaining.levels
+                [each.start, *each.deal, _packed(each.counts), _packed_set(each.late)] for each in self.remaining.levels
             ],
             "deal": list(self.deal),
             "rank": self.stream[0],
             "worker": self.stream[1],
             "consumed": self.consumed,
-            "late": _packed(self.late),
+            "late": _packed_set(self.late),
             "finished": self.finished,
         }  # fmt: skip
 
@@ -104,12 +105,12 @@ def _position(state: Mapping[str, Any]) -> Position:
         ranks, workers, batch = state["deal"]
         deal = Deal(ranks, workers, batch)
         levels = [
-            Level(start, Deal(ranks, workers, batch), _unpacked(counts), _unpacked(late))
+            Level(start, Deal(ranks, workers, batch), _unpacked(counts), _unpacked_set(late))
             for start, ranks, workers, batch, counts, late in state["read"]
         ]
         position = Position(
             order, state["epoch"], Remaining(order.samples, levels), deal,
-            (state["rank"], state["worker"]), state["consumed"], _unpacked(state["late"]), state["finished"],
+            (state["rank"], state["worker"]), state["consumed"], _unpacked_set(state["late"]), state["finished"],
         )  # fmt: skip
         sound = (
             position.stream in position.deal.streams
@@ -206,3 +207,20 @@ def _unpacked(text: str) -> tuple[int, ...]:
     if shift:
         raise ValueError("integers end in the middle of one")
     return tuple(values)
+
+
+def _packed_set(values: Sequence[int]) -> str:
+    """Ascending integers as text: their differences, or one bit for each that there may be, whichever is shorter."""
+    if not values:
+        return ""
+    differences = _packed(after - before for before, after in zip((0, *values), values, strict=False))
+    bits = sum(1 << (value - values[0]) for value in values) if values[-1] - values[0] < 8 << 10 else 0
+    bitmap = _packed([values[0], bits])
+    return "." + bitmap if bits and len(bitmap) < len(differences) else differences
+
+
+def _unpacked_set(text: str) -> tuple[int, ...]:
+    if not text.startswith("."):
+        return tuple(accumulate(_unpacked(text)))
+    first, bits = _unpacked(text[1:])
+    return tuple(first + place for place in range(bits.bit_length()) if bits >> place & 1)
