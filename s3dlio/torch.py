@@ -250,9 +250,12 @@ class ObjectStoreIterableDataset(_Objects, torch_data.IterableDataset[Any]):
 
     Args:
         enable_sharding: the ranks of ``torch.distributed`` share the objects, too; otherwise each has all of them.
+            They make the data set together: rank 0 lists, and tells the others.
     """
 
     def __init__(self, uri: URI, *, enable_sharding: bool = False, **arguments: Any) -> None:
+        if enable_sharding:
+            arguments.setdefault("list_once", True)
         super().__init__(uri, **arguments)
         self._begin(enable_sharding)
 

@@ -244,6 +244,32 @@ def test_workers_go_on_where_a_state_says_and_have_whole_epochs_then(folder: str
         assert sorted(numbers(made)) == list(range(COUNT))
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+def test_states_of_torchdata_go_to_other_ranks_and_workers(folder: str) -> None:
+    """Each rank stops after another number of batches, with others under way in its worker."""
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def part(rank: int, ranks: int) -> Any:
+        return ObjectStoreIterableDataset(
+            folder, shuffle=True, batch_size=2, shard_rank=rank, shard_world_size=ranks, return_type="view"
+        )
+
+    def made(data: Any, workers: int) -> Any:
+        return torchdata.StatefulDataLoader(data, batch_size=2, num_workers=workers, collate_fn=numbers)
+
+    read, states = [], []
+    for rank in range(2):
+        batches = made(part(rank, 2), 1)
+        for _, batch in zip(range(2 + rank), batches, strict=False):
+            read += batch
+        states.append(batches.state_dict())
+    for rank, workers in enumerate((0, 2, 0)):
+        data = part(rank, 3)
+        data.load_state_dict(states)
+        read += [number for batch in made(data, workers) for number in batch]
+    assert sorted(read) == list(range(COUNT))
+
+
 def test_ranks_share_the_objects_where_that_is_asked_for(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for rank in range(3):
@@ -251,7 +277,7 @@ def test_ranks_share_the_objects_where_that_is_asked_for(folder: str, monkeypatc
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
         monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
         assert sorted(numbers(ObjectStoreIterableDataset(folder))) == list(range(COUNT))
-        data = pickle.dumps(ObjectStoreIterableDataset(folder, enable_sharding=True))
+        data = pickle.dumps(ObjectStoreIterableDataset(folder, enable_sharding=True, list_once=False))
         monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)  # as in a spawned worker
         found += numbers(loader(pickle.loads(data), num_workers=2))
     assert sorted(found) == list(range(COUNT))
