@@ -46,6 +46,11 @@ class Fetch(Iterator[tuple[int, Any]]):
         position, outcome = self.take()
         return position, outcome[1]
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether what is to be read ended by an error, an interrupt too: there would be more."""
+        return self._stream.is_broken
+
     def take(self) -> tuple[int, Outcome]:
         """The next one's position in the input, and what was asked for with its bytes or its error.
 
@@ -63,10 +68,9 @@ class Fetch(Iterator[tuple[int, Any]]):
             try:
                 taken = self._stream.take(wait)
             except StopIteration:
-                self._check()
-                self._leave()
+                self._check_end()
                 raise
-            except BaseException:
+            except Exception:
                 self.close()
                 raise
             self._check()
@@ -91,8 +95,7 @@ class Fetch(Iterator[tuple[int, Any]]):
             try:
                 taken = self._stream.take(0.0, tell)
             except StopIteration:
-                self._check()
-                self._leave()
+                self._check_end()
                 return None
             self._check()
             if taken is not None:
@@ -106,6 +109,13 @@ class Fetch(Iterator[tuple[int, Any]]):
         if self._cancel is not None and self._cancel.cancelled:
             self.drop()
             raise TransferCancelledError(self._cancel.reason or "cancelled", operation="GET")
+
+    def _check_end(self) -> None:
+        """There is no more: because that was all?"""
+        self._check()
+        self._leave()
+        if self._stream.is_broken:
+            raise S3dlioError("reading was interrupted, and what is missing is not asked for any more", operation="GET")
 
     def _late(self) -> S3dlioError:
         uri = self._stream.waits_for()

@@ -59,9 +59,10 @@ class Samples:
             return self._sample(self._again.pop() if self._again else self._fetched.take())
         except StopIteration:
             raise
-        except Exception as error:
-            self._fail(error)
-            self.close()
+        except BaseException as error:
+            if isinstance(error, Exception) or self._fetched.is_broken:
+                self._fail(error)
+                self.close()
             raise
 
     async def take_async(self) -> Sample | None:
@@ -91,7 +92,7 @@ class Samples:
             self._again.append(taken)
             raise
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         if self._is_whole:
             self._failure = f"{type(error).__name__}: {error}"
             self._failed_uri = getattr(error, "uri", None)

@@ -28,7 +28,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane
 from s3dlio.transfer.stream_blocking import BlockingReads
-from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, parts_of
+from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, Taken, parts_of
 from s3dlio.transfer.stream_room import Room
 from s3dlio.uri import as_uri
 
@@ -78,6 +78,8 @@ class Stream:
         self._arrived: dict[int, Outcome] = {}  # position in the input -> outcome; insertion order is that of arrival
         self._next = 0  # of the input: what comes next, where that matters
         self._failure: BaseException | None = None
+        #: The input has ended by an error, or an interrupt.
+        self.is_broken = False
         self._listener: Callable[[], None] | None = None
         self._admission = Admission.of(session.settings.transfer, width)
         self._recalled: Any = None
@@ -135,6 +137,7 @@ class Stream:
         with self._changed:
             self._asked -= len(lost)
             self._is_filling, self._is_input_over = False, True
+            self.is_broken = True
 
     def _end_input(self, failure: BaseException | None) -> None:
         close = getattr(self._entries, "close", None)
@@ -147,6 +150,7 @@ class Stream:
         with self._changed:
             self._is_filling, self._is_input_over = False, True
             self._failure = self._failure or failure
+            self.is_broken = self.is_broken or failure is not None
             self._tell()
 
     def _take_room(self, entry: Entry) -> bool:
@@ -302,14 +306,11 @@ class Stream:
 
     # -- the reader's side
 
-    def take(
-        self, wait: float | None = 0.0, listener: Callable[[], None] | None = None
-    ) -> tuple[int, Outcome] | None:
-        """The next outcome, with its position in the input; None where there is none within ``wait`` seconds (None: for
-        ever).
+    def take(self, wait: float | None = 0.0, listener: Callable[[], None] | None = None) -> Taken | None:
+        """The position in the input of the next outcome, and that; None: there is none in ``wait`` seconds.
 
         Args:
-            wait: seconds.
+            wait: seconds; None: for ever.
             listener: is called once when that may have changed, on another thread.
 
         Raises:
@@ -368,10 +369,8 @@ class Stream:
     def waits_for(self) -> str | None:
         """The URI of the object that is next, or of one that is in flight."""
         with self._changed:
-            running = sorted(self._in_flight, key=lambda read: read.position)
-        if not running:
-            return None
-        return str(parts_of(running[0].entry)[0])
+            first = min(self._in_flight, key=lambda read: read.position, default=None)
+        return None if first is None else str(parts_of(first.entry)[0])
 
     def _stop(self, lane: ResidentLane) -> None:
         """Give up what a lane has in flight, on its thread."""

@@ -18,6 +18,8 @@ from s3dlio.stores.call import Call
 Entry = Any
 #: What was asked for, and its bytes, or the error in their place.
 Outcome = tuple[Any, BytesView | BaseException]
+#: An outcome, after its position in the input.
+Taken = tuple[int, Outcome]
 
 
 class EntrySink(MemorySink):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -260,6 +262,32 @@ def test_an_interrupt_loses_no_sample(client: Client) -> None:
         except StopIteration:
             break
     assert found == [[SIZE] * 3, [SIZE] * 3, [SIZE]]
+
+
+def test_an_interrupt_while_more_is_asked_for_is_no_end(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def entries(indices: Any) -> Iterator[str]:
+        yield from names(30)
+        raise KeyboardInterrupt
+
+    dataset = Dataset.from_uris(names(50), client=client)
+    monkeypatch.setattr(dataset, "entries_at", entries)
+    loader = BytesLoader(dataset)
+    views = iter(loader)
+    seen: list[Any] = []
+    with pytest.raises((KeyboardInterrupt, S3dlioError)):  # on this thread, or on another one
+        seen.extend(views)
+    assert len(seen) <= 30
+    with pytest.raises(S3dlioError, match=r"ended by an error: .*[iI]nterrupt"):
+        next(views)
+    assert loader.epoch == 0
+
+
+def test_a_signal_ends_the_waiting() -> None:
+    with OneSlow() as slow, client_at(slow.endpoint) as client:
+        loader = BytesLoader(Dataset.from_uris(names(1), client=client))
+        threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            list(loader)
 
 
 def test_an_await_that_is_given_up_loses_no_sample() -> None:

@@ -79,12 +79,17 @@ def test_what_is_in_flight_is_given_up_when_nobody_reads_on(how: str) -> None:
     before = default_pool().stats().leased
     begun = [threading.Event(), threading.Event()]
     head = f"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: {1 << 20}\r\n\r\n".encode()
-    ends = [[Expect(), Send(head + b"x" * 1000), Until(event), ExpectClose()] for event in begun]
+    asked = [threading.Event(), threading.Event()]
+    ends = [
+        [Expect(lambda seen, event=event: event.set() is None), Send(head + b"x" * 1000), Until(go), ExpectClose()]
+        for event, go in zip(asked, begun, strict=True)
+    ]
     with ScriptedServer([[Expect(), respond(body=b"first", headers=FIELDS), *ends[0]], ends[1]]) as server:
         client = client_at(server.endpoint)
         found = client.iter_many(names(3), max_in_flight=2, ordered=False)
         assert next(found)[1] == b"first"
-        for event in begun:
+        for event in (*asked, *begun):
+            assert event in begun or event.wait(30)
             event.set()
         if how == "close":
             found.close()
