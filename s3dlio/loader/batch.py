@@ -10,11 +10,17 @@ from s3dlio import api
 from s3dlio.coroutines import coroutine_of
 from s3dlio.engine.admission import check_width
 from s3dlio.engine.session import Session
-from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
+from s3dlio.errors import (
+    CorruptDataError,
+    IntegrityError,
+    ObjectNotFoundError,
+    RangeNotSatisfiableError,
+    S3dlioError,
+)
 from s3dlio.formats.tar import tar_members
 from s3dlio.formats.tar_index import Place, TarIndex
 from s3dlio.loader.stretches import Found, Stretch, read_stretches
-from s3dlio.loader.tar_shards import TarIndexes, known_indexes
+from s3dlio.loader.tar_shards import known_indexes
 from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.view import BytesView
 from s3dlio.stores.checks import check_range
@@ -73,13 +79,14 @@ get_batch_async = coroutine_of(get_batch, __name__)
 def _read_members(session: Session, members: Sequence[_Member], width: int) -> dict[Any, Found]:
     """The bytes of these members, or the error in their place."""
     indexes = known_indexes()
-    archives = list(dict.fromkeys(uri for uri, _ in members))
-    found = _read_known(session, members, indexes, indexes.of(session, archives), width)
-    # An index that is not of this archive, which was replaced: once more, with another one.
-    stale = [member for member, data in found.items() if isinstance(data, CorruptDataError | _Missing)]
-    if stale:
-        archives = list(dict.fromkeys(uri for uri, _ in stale))
-        found |= _read_known(session, stale, indexes, indexes.scanned(session, archives), width)
+    known = indexes.of(session, list(dict.fromkeys(uri for uri, _ in members)))
+    found = _read_known(session, members, known, width)
+    # Perhaps the archive was replaced, or its stored index does not name all of it: once more, by its headers.
+    indexed = [member for member in members if isinstance(known[member[0]], TarIndex)]
+    doubtful = [member for member in indexed if isinstance(found[member], _DOUBTFUL)]
+    if doubtful:
+        renewed = indexes.renewed(session, list(dict.fromkeys(uri for uri, _ in doubtful)))
+        found |= _read_known(session, [member for member in doubtful if member[0] in renewed], renewed, width)
     return {member: _named(member, data) for member, data in found.items()}
 
 
@@ -87,10 +94,13 @@ class _Missing(Exception):
     """The index has no such member."""
 
 
+#: What an index of another archive leads to.
+_DOUBTFUL = (_Missing, CorruptDataError, IntegrityError, RangeNotSatisfiableError)
+
+
 def _read_known(
-    session: Session, members: Sequence[_Member], indexes: TarIndexes,
-    known: dict[str, TarIndex | BaseException], width: int,
-) -> dict[Any, Found]:  # fmt: skip
+    session: Session, members: Sequence[_Member], known: dict[str, TarIndex | BaseException], width: int
+) -> dict[Any, Found]:
     found: dict[Any, Found] = {}
     stretches: dict[_Member, tuple[Stretch, Place]] = {}
     for member in members:
@@ -116,8 +126,8 @@ def _checked_member(member: _Member, data: BytesView, place: Place) -> Found:
         last = tar_members(data, whole=False)[-1:]
     except S3dlioError as error:
         return without_frames(error)
-    wanted = member[1]
-    if not last or last[0][1:] != (begin, place.size) or last[0].name not in (wanted, f"./{wanted}", wanted[2:]):
+    name = member[1].removeprefix("./")
+    if not last or last[0][1:] != (begin, place.size) or last[0].name.removeprefix("./") != name:
         return CorruptDataError("the archive has another member at the place that its index names")
     return data[begin:]
 

@@ -154,9 +154,9 @@ class TarFormat(StretchFormat):
 
     def _stretches(self, session: Session, uris: Sequence[str]) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
         return {
-            uri: index if isinstance(index, BaseException)
-            else ((sample.start, sample.end - sample.start) for sample in index.samples())
-            for uri, index in load_indexes(session, uris).items()
+            uri: known if isinstance(known, BaseException)
+            else ((sample.start, sample.end - sample.start) for sample in known.members.samples())
+            for uri, known in load_indexes(session, uris).items()
         }  # fmt: skip
 
     def _sample(self, entry: Entry, data: BytesView) -> Any:

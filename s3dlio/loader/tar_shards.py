@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import IO
+from typing import IO, NamedTuple
 
 from s3dlio import api
 from s3dlio.client import Client
@@ -20,7 +20,7 @@ from s3dlio.loader.stretches import each, read_stretches
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.uri import URI, as_uri
-from s3dlio.verbs import files
+from s3dlio.verbs import files, objects
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,14 @@ create_tar_index_async = coroutine_of(create_tar_index, __name__)
 read_tar_index_async = coroutine_of(read_tar_index, __name__)
 
 
-def load_indexes(session: Session, uris: Sequence[str]) -> dict[str, TarIndex | BaseException]:
+class Known(NamedTuple):
+    """An index, and the version of the archive that was looked through for it; None of an index that was stored."""
+
+    members: TarIndex
+    version: str | None
+
+
+def load_indexes(session: Session, uris: Sequence[str]) -> dict[str, Known | BaseException]:
     """The index of each of these archives, or the error in its place: that which is stored beside it, if it ends where
     the archive does; otherwise the archive's headers are read."""
     found: dict[str, TarIndex] = {}
@@ -87,12 +94,23 @@ def load_indexes(session: Session, uris: Sequence[str]) -> dict[str, TarIndex | 
         if data != ZEROS:
             _log.warning("%s is not the index of %s: its headers are read instead", index_uri(uri), uri)
             del found[uri]
-    return found | scan_all(session, [uri for uri in uris if uri not in found])
+    stored = {uri: Known(index, None) for uri, index in found.items()}
+    return stored | scan_all(session, [uri for uri in uris if uri not in found])
 
 
-def scan_all(session: Session, uris: Sequence[str]) -> dict[str, TarIndex | BaseException]:
+def scan_all(session: Session, uris: Sequence[str]) -> dict[str, Known | BaseException]:
     """The indexes of archives, found by their headers, several at a time; or the errors in their places."""
-    return each(session, partial(scan, session), uris)
+
+    def look_through(uri: str) -> Known:
+        version = _version(session, uri)  # as it was before, so that a change meanwhile is seen later
+        return Known(scan(session, uri), version)
+
+    return each(session, look_through, uris)
+
+
+def _version(session: Session, uri: str) -> str:
+    about = objects.head(session, uri)
+    return f"{about.etag} {about.size} {about.last_modified}"
 
 
 def scan(session: Session, uri: str) -> TarIndex:
@@ -155,7 +173,7 @@ class TarIndexes:
     def __init__(self, capacity: int = _KEPT) -> None:
         self._capacity = capacity
         self._members = 0
-        self._indexes: OrderedDict[str, TarIndex] = OrderedDict()
+        self._indexes: OrderedDict[str, Known] = OrderedDict()
         self._lock = ForkLock()
 
     def of(self, session: Session, uris: Sequence[str]) -> dict[str, TarIndex | BaseException]:
@@ -165,13 +183,16 @@ class TarIndexes:
             for uri in uris:
                 if (known := self._indexes.get(uri)) is not None:
                     self._indexes.move_to_end(uri)
-                    found[uri] = known
+                    found[uri] = known.members
         missing = [uri for uri in uris if uri not in found]
         return found | self._keep(load_indexes(session, missing)) if missing else found
 
-    def scanned(self, session: Session, uris: Sequence[str]) -> dict[str, TarIndex | BaseException]:
-        """The same by the headers of the archives, whatever is known or stored."""
-        return self._keep(scan_all(session, uris))
+    def renewed(self, session: Session, uris: Sequence[str]) -> dict[str, TarIndex | BaseException]:
+        """Those of archives that were not looked through yet, or are others by now, by their headers."""
+        versions = each(session, partial(_version, session), uris)
+        with self._lock:
+            old = {uri: known.version for uri in uris if (known := self._indexes.get(uri)) is not None}
+        return self._keep(scan_all(session, [uri for uri in uris if old.get(uri) != versions[uri]]))
 
     def forget(self, uri: str) -> None:
         """Forget an archive."""
@@ -179,19 +200,19 @@ class TarIndexes:
             self._drop(uri)
 
     def _drop(self, uri: str) -> None:
-        index = self._indexes.pop(uri, None)
-        self._members -= 0 if index is None else len(index)
+        known = self._indexes.pop(uri, None)
+        self._members -= 0 if known is None else len(known.members)
 
-    def _keep(self, found: dict[str, TarIndex | BaseException]) -> dict[str, TarIndex | BaseException]:
+    def _keep(self, found: dict[str, Known | BaseException]) -> dict[str, TarIndex | BaseException]:
         with self._lock:
-            for uri, index in found.items():
+            for uri, known in found.items():
                 self._drop(uri)
-                if isinstance(index, TarIndex):
-                    self._indexes[uri] = index
-                    self._members += len(index)
+                if isinstance(known, Known):
+                    self._indexes[uri] = known
+                    self._members += len(known.members)
             while self._members > self._capacity and len(self._indexes) > 1:
                 self._drop(next(iter(self._indexes)))
-        return found
+        return {uri: known.members if isinstance(known, Known) else known for uri, known in found.items()}
 
 
 _known = TarIndexes()

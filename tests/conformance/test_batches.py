@@ -97,6 +97,14 @@ def test_an_archive_that_was_replaced_is_never_read_by_its_old_index(case: Case)
         for _ in range(2):  # by the index that is kept, and by the one that is stored
             assert [data for _, data in get_batch(wanted, client=client)] == [turned[name] for _, name in wanted]
             known_indexes().forget(tar)
+        put(case, "r.tar", archive({"0001.cls": b"short"}))
+        short = dict(get_batch(wanted, client=client))
+        assert short.pop((tar, "0001.cls")) == b"short"
+        assert {type(error) for error in short.values()} == {ObjectNotFoundError}
+        asked: list[str] = []
+        client.add_observer(lambda seen: asked.append(seen.operation))
+        assert isinstance(get_batch([(tar, "none")], client=client)[0][1], ObjectNotFoundError)
+        assert asked == ["HEAD"], "it is not looked through again for a name that it does not have"
 
 
 def test_a_damaged_archive_is_an_error_of_its_members_alone(case: Case) -> None:
