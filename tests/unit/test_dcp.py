@@ -290,6 +290,30 @@ def test_an_async_save_stores_what_was_there_when_it_was_called_and_uses_its_cop
     writer.close()
 
 
+def test_the_next_asynchronous_save_may_begin_while_the_last_one_ends(tmp_path: Path) -> None:
+    written, prepared = threading.Event(), threading.Event()
+
+    class Writer(S3dlioStorageWriter):
+        def finish(self, *args: Any, **kwargs: Any) -> None:
+            if not written.is_set():
+                written.set()
+                assert prepared.wait(30)
+            super().finish(*args, **kwargs)
+
+    writer = Writer(tmp_path / "first")
+    first = dcp.async_save({"t": torch.zeros(3)}, storage_writer=writer)
+    assert written.wait(30)
+    second = dcp.async_save({"t": torch.ones(3)}, checkpoint_id=tmp_path / "second", storage_writer=writer)
+    prepared.set()
+    first.result()
+    second.result()
+    for place, value in (("first", 0), ("second", 1)):
+        found = {"t": torch.full((3,), 7.0)}
+        dcp.load(found, storage_reader=S3dlioStorageReader(tmp_path / place))
+        assert found["t"].tolist() == [value] * 3
+    writer.close()
+
+
 def test_a_save_that_failed_does_not_keep_the_staging_copy(tmp_path: Path) -> None:
     dcp.save({"t": torch.zeros(3)}, storage_writer=S3dlioStorageWriter(tmp_path / "there"))
     writer = S3dlioStorageWriter(tmp_path / "there")

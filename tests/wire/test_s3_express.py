@@ -73,10 +73,14 @@ def with_own_keys(line: str) -> Expect:
 SESSION: list[Action] = [Expect(asks_for_session), session("one")]
 
 
-def serving(*script: Action, sessions: Sequence[str] = ("one",)) -> ScriptedServer:
-    """A server of one connection for requests, and of one for the sessions that are made while one waits."""
+def serving(*script: Action, sessions: Sequence[str] = ("one",), before: bool = False) -> ScriptedServer:
+    """A server of one connection for requests, and of one for the sessions that are made while one waits.
+
+    Args:
+        before: the session is made before the first request has a connection, as for a lane.
+    """
     made: list[Action] = [action for token in sessions for action in (Expect(asks_for_session), session(token))]
-    return ScriptedServer([script, made])
+    return ScriptedServer([made, script] if before else [script, made])
 
 
 def store_of(endpoint: str, **sections: Any) -> ExpressStore:
@@ -105,7 +109,7 @@ def listing(*names: str, token: str | None = None) -> Send:
 @pytest.mark.parametrize("lane", [False, True])
 def test_one_session_signs_all_requests_of_a_bucket(lane: bool) -> None:
     script = [with_session(f"GET {PATH}/a"), respond(body=b"a"), with_session(f"GET {PATH}/b"), respond(body=b"b")]
-    with serving(*script) as server:
+    with serving(*script, before=lane) as server:
         store = store_of(server.endpoint)
         other = ExpressStore(store.service.account, BUCKET)
         for one, key in ((store, "a"), (other, "b")):

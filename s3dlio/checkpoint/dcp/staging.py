@@ -95,6 +95,11 @@ class ReusedStager(AsyncStager):
         """Whether what is saved is the copy, on another thread than staged it."""
         return self._staged is not None and self._saver is not self._trainer
 
+    @property
+    def is_for_another(self) -> bool:
+        """Whether a copy is staged, by another thread than this one."""
+        return self._staged is not None and self._trainer is not threading.current_thread()
+
     def saved(self) -> None:
         """All of the copy was stored, or never will be."""
         self._staged = None

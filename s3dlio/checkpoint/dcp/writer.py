@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,18 @@ _SMALL = 64 << 10
 _GATHERED = 1 << 20
 #: Bytes around each item, about: to choose the size of parts.
 _AROUND = 2048
+
+
+class _Save(threading.local):
+    """What one save is about. Each thread has its own: torch prepares the writer for the next save while the thread of
+    an asynchronous one still ends it.
+    """
+
+    place = ""
+    attempt = ""
+    replaced: ObjectMetadata | None = None
+    rank: int | None = None
+    coordinator = True
 
 
 class S3dlioStorageWriter(StorageWriter, AsyncStager):
@@ -86,40 +99,44 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         self._prefix = prefix_strategy or "__{}_".format
         self._shared_memory = shared_memory
         self._stager = ReusedStager(shared_memory)
-        self._rank: int | None = None
-        self._coordinator = True
-        self._replaced: ObjectMetadata | None = None
-        self.reset(path)
+        self._path = self._staged_path = place_of(path)
+        self._save = _Save()
+        self.reset()
 
     def __getstate__(self) -> dict[str, Any]:
         self._stager.saving()  # a save by another process: this thread waits for it
-        return {name: value for name, value in self.__dict__.items() if name != "_stager"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_stager", "_save")}
+        return kept | {"_path": self._place}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._stager = ReusedStager(self._shared_memory)
+        self._save = _Save()
 
     # -- what torch calls, in this order
 
     def stage(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """A copy of the state, for ``async_save``; waits while the save before needs the last one."""
-        return self._stager.stage(state_dict)
+        staged = self._stager.stage(state_dict)
+        self._staged_path = self._place
+        return staged
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Begin another save, of ``checkpoint_id`` if it is given."""
         if checkpoint_id:
-            self._place = place_of(checkpoint_id)
-        self._attempt = os.urandom(8).hex()
+            self._path = self._save.place = place_of(checkpoint_id)
+        self._save.attempt = os.urandom(8).hex()
 
     def storage_meta(self) -> StorageMeta:
         """What torch keeps about the save."""
-        return StorageMeta(checkpoint_id=self._place, save_id=self._attempt)
+        return StorageMeta(checkpoint_id=self._place, save_id=self._save.attempt)
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Torch tells this rank its part: ``rank`` and ``use_collectives``."""
+        self._save.place = self._save.place or (self._staged_path if self._stager.is_for_another else self._path)
         self._stager.saving()
-        self._coordinator = is_coordinator
-        self._rank = None if kwargs.get("use_collectives", True) else kwargs.get("rank")
+        self._save.coordinator = is_coordinator
+        self._save.rank = None if kwargs.get("use_collectives", True) else kwargs.get("rank")
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Look for a checkpoint that is there already.
@@ -127,20 +144,21 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         Raises:
             AlreadyExistsError: there is one, and it is not to be replaced.
         """
-        if self._rank is None and not self._coordinator:
+        save = self._save
+        if save.rank is None and not save.coordinator:
             return plan
-        self._attempt = os.urandom(8).hex()  # a writer may save twice without a reset
-        base, name = self._base, metadata_file.name_of(self._rank)
+        save.attempt = os.urandom(8).hex()  # a writer may save twice without a reset
+        base, name = self._base, metadata_file.name_of(save.rank)
         try:
-            self._replaced = base.head(name)
+            save.replaced = base.head(name)
         except FileNotFoundError:
-            self._replaced = None
-        if self._replaced is not None and not self._overwrite:
+            save.replaced = None
+        if save.replaced is not None and not self._overwrite:
             raise AlreadyExistsError(
                 "a checkpoint is there already; nothing was written", uri=base.uri(name), operation="PUT",
                 hint="save under another name, or with overwrite=True",
             )  # fmt: skip
-        return plan if self._rank is None else replace(plan, storage_data=self._named(self._rank))
+        return plan if save.rank is None else replace(plan, storage_data=self._named(save.rank))
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """Name the objects of every rank."""
@@ -159,9 +177,10 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
                 with Client(self._session.settings) as client:  # its lanes are as nice as the thread
                     for observer in self._session.stores.observers:
                         client.add_observer(observer)
-                    written.set_result(beside(lambda: self._write(plan, planner, client)))
+                    base = Base(client, self._place)
+                    written.set_result(beside(lambda: self._write(plan, planner, base)))
             else:
-                written.set_result(self._write(plan, planner, self._session))
+                written.set_result(self._write(plan, planner, self._base))
             return written
         finally:
             self._stager.saved()
@@ -202,15 +221,18 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         return self._client or default_client()
 
     @property
+    def _place(self) -> str:
+        return self._save.place or self._path
+
+    @property
     def _base(self) -> Base:
         return Base(self._session, self._place)
 
     def _named(self, rank: int) -> _StoragePrefix:
-        return _StoragePrefix(f"{self._prefix(rank)}0.{self._attempt}")
+        return _StoragePrefix(f"{self._prefix(rank)}0.{self._save.attempt}")
 
-    def _write(self, plan: SavePlan, planner: SavePlanner, session: Session) -> list[WriteResult]:
+    def _write(self, plan: SavePlan, planner: SavePlanner, base: Base) -> list[WriteResult]:
         name = plan.storage_data.prefix + SUFFIX
-        base = Base(session, self._place)
         items = sorted(plan.items, key=lambda item: item.type is not WriteItemType.BYTE_IO)
         options = PutOptions(durable=self._durable)
         writer = base.store.writer(
@@ -237,7 +259,7 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
 
     def _publish(self, data: bytes) -> None:
         """Write ``.metadata``, if it is still what it was when the save began, as far as the store can tell."""
-        base, name, old = self._base, metadata_file.name_of(self._rank), self._replaced
+        base, name, old = self._base, metadata_file.name_of(self._save.rank), self._save.replaced
         replacing = PutOptions(durable=self._durable)
         try:
             if old is None:
@@ -254,9 +276,9 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
 
     def _old_names(self) -> set[str]:
         """The objects of the checkpoint that is replaced."""
-        if self._replaced is None:
+        if self._save.replaced is None:
             return set()
-        base, name = self._base, metadata_file.name_of(self._rank)
+        base, name = self._base, metadata_file.name_of(self._save.rank)
         try:
             old = metadata_file.load(base.read(name)[0], base.uri(name))
         except S3dlioError as error:
