@@ -31,21 +31,21 @@ def test_trees_on_s3(moto_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_p
         return {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
 
     with Client(endpoint_url=moto_server.endpoint, multipart={"threshold": 6 << 20, "part_size": 5 << 20}) as client:
-        there = "s3://trees/p/"
+        there = "s3://tree-transfers/p/"
         sent = client.upload(root, there, recursive=True, create_bucket=True, verify=True, preserve_mtime=True)
         assert sent.succeeded == 41
         assert client.sync(root, there).skipped == 41
-        client.copy(there, "s3://trees/q/", recursive=True, verify=True)
-        other = f"s3://{moto_server.endpoint.partition('://')[2]}/trees/r/"  # another way to name it: relayed
-        assert client.copy("s3://trees/q/", other, recursive=True, verify=True).succeeded == 41
+        client.copy(there, "s3://tree-transfers/q/", recursive=True, verify=True)
+        other = f"s3://{moto_server.endpoint.partition('://')[2]}/tree-transfers/r/"  # another way to name it: relayed
+        assert client.copy("s3://tree-transfers/q/", other, recursive=True, verify=True).succeeded == 41
         client.move(other, tmp_path / "out", recursive=True, verify=True)
         assert contents(tmp_path / "out") == contents(root)
         times = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
         assert times == {p.name: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
-        assert client.sync(there, "s3://trees/q/", delete=True, checksum=True).skipped == 41
-        assert client.list("s3://trees/r/", recursive=True) == []
-        assert delete(client, "s3://trees/", recursive=True).succeeded == 82
-        client.delete_bucket("s3://trees")
+        assert client.sync(there, "s3://tree-transfers/q/", delete=True, checksum=True).skipped == 41
+        assert client.list("s3://tree-transfers/r/", recursive=True) == []
+        assert delete(client, "s3://tree-transfers/", recursive=True).succeeded == 82
+        client.delete_bucket("s3://tree-transfers")
 
 
 def test_listings_that_fan_out(moto_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
