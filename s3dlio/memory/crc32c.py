@@ -17,6 +17,10 @@ from s3dlio.errors import ConfigError, IntegrityError
 from s3dlio.memory.buffers import address_of, byte_view
 from s3dlio.types import Payload
 
+#: Bytes that are hashed at a time where they have just been copied, or will be right after: the cache of the CPU has
+#: them. Of 256 KiB there it computes 20 GiB/s, of 1 MiB 5.
+HOT = 256 << 10
+
 _PREFIX = "crc32c:"
 _MASK = 0xFFFFFFFF
 _POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41 with its bits reversed
@@ -89,6 +93,8 @@ def combine(crc1: int, crc2: int, len2: int) -> int:
     """
     if len2 < 0:
         raise ConfigError(f"len2 must be 0 or more bytes, got {len2}")
+    if not crc1:  # as of an empty A
+        return crc2
     power = 0
     while len2:
         if len2 & 1:

@@ -83,11 +83,17 @@ class MemorySource(Source):
 
 
 class PiecesSource(Source):
-    """Pieces of memory in a row, sent without a copy."""
+    """Pieces of memory in a row, sent without a copy.
 
-    __slots__ = ("_pieces", "_starts")
+    Args:
+        pieces: the memory.
+        crc: the CRC32C of all of it, where that is known.
+    """
 
-    def __init__(self, pieces: Sequence[memoryview]) -> None:
+    __slots__ = ("_crc", "_pieces", "_starts")
+
+    def __init__(self, pieces: Sequence[memoryview], crc: int | None = None) -> None:
+        self._crc = crc
         self._pieces = pieces
         self._starts = [0, *accumulate(map(len, pieces))]
         self.size = self._starts[-1]
@@ -102,6 +108,12 @@ class PiecesSource(Source):
 
     def part(self, start: int, length: int) -> Source:
         return PiecesSource(self.pieces(start, length))
+
+    def whole(self) -> memoryview | None:
+        return self._pieces[0] if len(self._pieces) == 1 else None
+
+    def crc32c(self) -> int:
+        return super().crc32c() if self._crc is None else self._crc
 
 
 class FileSource(Source):

@@ -67,6 +67,10 @@ class StoreWriter(ABC):
         can, they are stored from where they are, without a copy. Returns how many; raises as ``write`` does."""
         return self.write(data)
 
+    def write_hashed(self, data: memoryview, crc: int) -> int:
+        """As ``write_owned``, of bytes whose CRC32C the caller has computed: it is not computed again."""
+        return self.write_owned(data)
+
     @abstractmethod
     def flush(self) -> None:
         """Hand on what was written, as far as the store takes it by now, and wait until that is stored. A file gets all

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from s3dlio.errors import S3dlioError, redact
 from s3dlio.memory.caller_buffer import lent, let_go
-from s3dlio.memory.crc32c import crc32c, format_crc32c
+from s3dlio.memory.crc32c import HOT, combine, crc32c, format_crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import as_memory
 from s3dlio.stores.base import ObjectStore
@@ -49,6 +49,8 @@ class ObjectWriter:
         self._buffer_size = max(buffer_size, _LEAST_BUFFER)
         self._buffer: memoryview | None = None
         self._filled = 0
+        self._hashed = 0  # bytes of the buffer that ``_piece_crc`` is of
+        self._piece_crc = 0
         self._crc = 0
         self._written = 0
         self._stored = 0
@@ -185,8 +187,10 @@ class ObjectWriter:
 
     def checksum(self) -> str:
         """Of the bytes that the writer was given: ``crc32c:`` and eight hexadecimal digits."""
-        crc = self._crc if self._buffer is None else crc32c(self._buffer[: self._filled], self._crc)
-        return format_crc32c(crc)
+        if self._buffer is None:
+            return format_crc32c(self._crc)
+        crc = crc32c(self._buffer[self._hashed : self._filled], self._piece_crc)
+        return format_crc32c(combine(self._crc, crc, self._filled))
 
     def stats(self) -> WriterStats | None:
         """What :meth:`finalize` returned; None before."""
@@ -234,27 +238,38 @@ class ObjectWriter:
         while done < size:
             if self._buffer is None:
                 self._buffer = default_pool().lease(self._buffer_size)
-            count = min(size - done, self._buffer_size - self._filled)
+            count = min(size - done, self._buffer_size - self._filled, HOT)
             self._buffer[self._filled : self._filled + count] = view[done : done + count]
             self._filled += count
             done += count
+            if self._filled - self._hashed >= HOT:
+                self._hash(self._buffer)
             if self._filled == self._buffer_size:
                 self._drain()
 
+    def _hash(self, buffer: memoryview) -> None:
+        """Hash what was collected since the last time."""
+        self._piece_crc = crc32c(buffer[self._hashed : self._filled], self._piece_crc)
+        self._hashed = self._filled
+
     def _hand_over(self, view: memoryview) -> None:
         self._drain()
-        self._pass_on(view)
+        self._pass_on(view, crc32c(view))
 
     def _drain(self) -> None:
         """Pass on what was collected."""
         if self._buffer is not None:
-            view, self._buffer, self._filled = self._buffer[: self._filled], None, 0
-            self._pass_on(view)
+            if self._filled > self._hashed:
+                self._hash(self._buffer)
+            view, crc, self._buffer = self._buffer[: self._filled], self._piece_crc, None
+            self._filled = self._hashed = self._piece_crc = 0
+            self._pass_on(view, crc)
 
-    def _pass_on(self, view: memoryview) -> None:
-        self._crc = crc32c(view, self._crc)
+    def _pass_on(self, view: memoryview, crc: int) -> None:
+        self._crc = combine(self._crc, crc, len(view))
         if self._zstd is None:
-            self._store(view)
+            self._target.write_hashed(view, crc)
+            self._stored += len(view)
         else:
             for piece in self._zstd.compress(view):
                 self._store(piece)

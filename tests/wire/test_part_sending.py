@@ -11,12 +11,18 @@ from typing import Any
 import pytest
 
 from s3dlio.engine.lanes import Lanes
+from s3dlio.memory import sources
+from s3dlio.memory.crc32c import crc32c, format_crc32c
 from s3dlio.memory.pool import default_pool
-from s3dlio.memory.sources import MemorySource, PiecesSource
+from s3dlio.memory.sources import MemorySource, PiecesSource, Source
 from s3dlio.net.message import Request
 from s3dlio.net.resident import Submission
+from s3dlio.stores.cloud import writer as cloud_writer
 from s3dlio.stores.cloud.part_sender import PartSender
 from s3dlio.stores.s3 import S3Store
+from s3dlio.stores.s3.multipart import MultipartUpload
+from s3dlio.streams import writer as streams_writer
+from s3dlio.streams.writer_options import WriterOptions
 from tests.servers.moto_server import MotoServer
 from tests.wire.s3_harness import store_of
 
@@ -61,6 +67,54 @@ def test_owned_bytes_are_sent_from_where_they_are(store: S3Store) -> None:
             writer.write_owned(piece)
             assert leased_bytes() == before
     assert store.get("k") == b"".join(pieces)
+
+
+def test_every_part_has_the_checksum_of_its_bytes(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However its bytes came: copied, owned, or hashed by the caller, and across the ends of parts."""
+    sent: list[tuple[int, int]] = []
+    part = MultipartUpload.part
+
+    def noting(upload: MultipartUpload, number: int, source: Source, crc: int | None) -> Request:
+        assert crc is not None
+        sent.append((crc, crc32c(b"".join(source.pieces(0, source.size)))))
+        return part(upload, number, source, crc)
+
+    monkeypatch.setattr(store.service, "sends_checksums", True)
+    monkeypatch.setattr(MultipartUpload, "part", noting)
+    chance = random.Random(3)
+    pieces = [chance.randbytes(size) for size in (1, 300_001, 5 * MIB - 7, 100_003, 2 * PART, 64 << 10, 6 * MIB, 13)]
+    with store.writer("k") as writer:
+        for turn, piece in enumerate(pieces * 3):
+            if turn % 3 == 0:
+                writer.write(bytearray(piece))
+            elif turn % 3 == 1:
+                writer.write_owned(piece)
+            else:
+                writer.write_hashed(memoryview(piece), crc32c(piece))
+    assert len(sent) > 10
+    assert all(given == true for given, true in sent)
+    assert store.get("k") == b"".join(pieces * 3)
+
+
+def test_bytes_of_a_writer_are_hashed_once(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def counting(data: memoryview, crc: int = 0) -> int:
+        hashed.append(len(data))
+        return crc32c(data, crc)
+
+    monkeypatch.setattr(store.service, "sends_checksums", True)
+    for module in (streams_writer, cloud_writer, sources):
+        monkeypatch.setattr(module, "crc32c", counting)
+    data = random.Random(4).randbytes(13 * MIB + 5)
+    for make in (bytearray, bytes):  # copied; kept as it is
+        hashed.clear()
+        with streams_writer.open_writer(store, "k", WriterOptions()) as writer:
+            for start in range(0, len(data), MIB):
+                writer.write(make(data[start : start + MIB]))
+        assert len(data) <= sum(hashed) < len(data) + (64 << 10)  # few bytes are copied into the part
+        assert writer.checksum() == format_crc32c(crc32c(data))
+        assert store.get("k") == data
 
 
 def test_owned_bytes_are_free_when_the_writer_has_ended(store: S3Store) -> None:

@@ -14,6 +14,7 @@ from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError, S3dlioError, TransferCancelledError
 from s3dlio.forking import call_in_child
 from s3dlio.memory.caller_buffer import let_go
+from s3dlio.memory.crc32c import HOT, combine, crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import MemorySource, PiecesSource, Source, as_memory
 from s3dlio.net import blocking
@@ -41,10 +42,12 @@ class _Filling:
 
     Args:
         size: of the whole part in bytes.
+        hashed: its CRC32C is computed as it is filled.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, hashed: bool) -> None:
         self.size = size
+        self._crc = 0 if hashed else None
         self.filled = 0
         self._pieces: list[memoryview] = []
         self._room: memoryview | None = None
@@ -56,16 +59,27 @@ class _Filling:
         count = min(len(data), self.size - self.filled)
         if self._room is None:
             self._room = default_pool().lease(self.size - self.filled)
-        self._room[self._copied : self._copied + count] = data[:count]
+        if self._crc is not None:
+            count = min(count, HOT)
+        copy = self._room[self._copied : self._copied + count]
+        copy[:] = data[:count]
+        if self._crc is not None:
+            self._crc = crc32c(copy, self._crc)
         self._copied += count
         self.filled += count
         return count
 
-    def keep(self, data: memoryview) -> int:
-        """Take as much as there is room for, without a copy; returns how much."""
+    def keep(self, data: memoryview, crc: int | None) -> int:
+        """Take as much as there is room for, without a copy; returns how much. ``crc``: its CRC32C, where known."""
         count = min(len(data), self.size - self.filled)
         self._cut()
-        self._pieces.append(data[:count])
+        piece = data[:count]
+        self._pieces.append(piece)
+        if self._crc is not None:
+            if crc is None or count < len(data):
+                self._crc = crc32c(piece, self._crc)
+            else:
+                self._crc = combine(self._crc, crc, count)
         self.filled += count
         return count
 
@@ -77,7 +91,7 @@ class _Filling:
     def source(self) -> Source:
         """What is in it, to be sent."""
         self._cut()
-        return MemorySource(self._pieces[0]) if len(self._pieces) == 1 else PiecesSource(self._pieces)
+        return PiecesSource(self._pieces, self._crc)
 
 
 class CloudWriter(StoreWriter):
@@ -132,11 +146,14 @@ class CloudWriter(StoreWriter):
     def write_owned(self, data: Payload) -> int:
         return self._take(data, owned=True)
 
-    def _take(self, data: Payload, *, owned: bool) -> int:
+    def write_hashed(self, data: memoryview, crc: int) -> int:
+        return self._take(data, owned=True, crc=crc)
+
+    def _take(self, data: Payload, *, owned: bool, crc: int | None = None) -> int:
         view = as_memory(data)
         self._check_open()
         try:
-            written = self._append(view, owned)
+            written = self._append(view, owned, crc)
         except BaseException as error:  # how much of it was taken is not known: no object may come of this
             del view
             self._fail(error)
@@ -145,14 +162,14 @@ class CloudWriter(StoreWriter):
         self._size += written
         return written
 
-    def _append(self, view: memoryview, owned: bool) -> int:
+    def _append(self, view: memoryview, owned: bool, crc: int | None) -> int:
         written, owned = 0, owned and len(view) >= _OWNED_FROM
         while written < len(view):
             if self._filling is None:
-                self._filling = _Filling(self._next_part_size())
+                self._filling = _Filling(self._next_part_size(), hashed=self._store.service.sends_checksums)
             filling = self._filling
             rest = view[written:]
-            written += filling.keep(rest) if owned else filling.copy(rest)
+            written += filling.keep(rest, None if written else crc) if owned else filling.copy(rest)
             if filling.filled == filling.size:
                 self._send_part()
         return written
