@@ -55,33 +55,37 @@ class ReadAhead:
         self._objects = iter(objects)
         self._habit = habit
         self._source = source
+        self._ahead: deque[tuple[S3BucketKeyData, ObjectSource, int]] = deque()
+        self._held = 0  # bytes of them, as far as that is known
 
     def __iter__(self) -> Iterator[tuple[S3BucketKeyData, ObjectSource]]:
-        ahead: deque[tuple[S3BucketKeyData, ObjectSource]] = deque()
+        ahead = self._ahead
         try:
             while True:
-                self._fill(ahead)
+                self._fill()
                 if not ahead:
                     return
+                entry, source, size = ahead.popleft()
+                self._held -= size
                 self._habit.give()
-                yield ahead.popleft()
+                yield entry, source
         finally:
-            for _, source in ahead:
+            for _, source, _ in ahead:
                 source.drop()
 
-    def _fill(self, ahead: deque[tuple[S3BucketKeyData, ObjectSource]]) -> None:
-        """One object at least, if there are any; begin to read as many as pay."""
-        reads = self._habit.reads_whole
-        held = sum(self._size(entry) for entry, _ in ahead)
-        while not ahead or (reads and len(ahead) < _OBJECTS and held < _BYTES):
+    def _fill(self) -> None:
+        """One object at least, if there are any; begin to read as many as pay. Many at a time: those after the first
+        wake nobody."""
+        ahead, reads = self._ahead, self._habit.reads_whole
+        if ahead and not (reads and len(ahead) < _OBJECTS // 2 and self._held < _BYTES // 2):
+            return
+        while not ahead or (reads and len(ahead) < _OBJECTS and self._held < _BYTES):
             entry = next(self._objects, None)
             if entry is None:
                 return
             source = self._source(entry, self._habit.read)
-            held += self._size(entry)
-            if reads and held <= _BYTES:
+            size = entry.object_info.size if entry.object_info is not None else self._habit.size
+            self._held += size
+            if reads and self._held <= _BYTES:
                 source.start()
-            ahead.append((entry, source))
-
-    def _size(self, entry: S3BucketKeyData) -> int:
-        return entry.object_info.size if entry.object_info is not None else self._habit.size
+            ahead.append((entry, source, size))
