@@ -32,6 +32,8 @@ from s3dlio.loader.tfrecord_shards import load_record_indexes
 from s3dlio.memory.view import BytesView
 from s3dlio.verbs import objects
 
+#: Objects whose indexes are in memory at a time: each takes ten times what is kept of it.
+_AT_ONCE = 256
 #: Any format: the stored bytes of a sample, as they are.
 RAW = "raw"
 
@@ -108,13 +110,15 @@ class StretchFormat(Format, ABC):
 
     def entries(self, session: Session, uris: Sequence[str]) -> Sequence[Entry]:
         wanted = self.samples_of(uris)
-        found = self._stretches(session, wanted)
         entries = StretchEntries()
-        for uri in wanted:
-            stretches = found[uri]
-            if isinstance(stretches, BaseException):
-                raise stretches
-            entries.add(uri, stretches)
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            found = self._stretches(session, some)
+            for uri in some:
+                stretches = found.pop(uri)
+                if isinstance(stretches, BaseException):
+                    raise stretches
+                entries.add(uri, stretches)
         return entries
 
     def samples_of(self, uris: Sequence[str]) -> list[str]:
