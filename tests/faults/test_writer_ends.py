@@ -17,7 +17,7 @@ import pytest
 
 from s3dlio.config.settings import Settings
 from s3dlio.engine.lanes import Lanes
-from s3dlio.errors import NetworkError, S3dlioError
+from s3dlio.errors import NetworkError, S3dlioError, TransferCancelledError
 from s3dlio.stores.registry import open_store
 from s3dlio.stores.s3 import S3Store, orphaned_uploads
 from s3dlio.stores.s3.multipart import MultipartUpload
@@ -297,4 +297,30 @@ def test_a_signal_handler_aborts_what_waits_for_parts(lanes: Lanes, where: str) 
             go_on()
         with pytest.raises(S3dlioError, match="closed"):
             writer.write(b"x")
+        server.assert_consumed()
+
+
+def test_an_abort_while_the_object_is_made_says_that_it_may_be_there(lanes: Lanes) -> None:
+    made = threading.Event()
+
+    def arrived(request: Any) -> bool:
+        made.set()
+        return True
+
+    looked = [Expect(b"HEAD /b/k "), respond("404 Not Found")]
+    script: list[list[Action]] = [[*BEGIN, part(1), SENT, Expect(arrived), ExpectClose()], [*looked], [*ABORT]]
+    with ScriptedServer(script) as server:
+        writer = laned(server, lanes).writer("k")
+        writer.write(bytes(PART))
+        writer.flush()
+
+        def strike() -> None:
+            assert made.wait(20)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        thread = threading.Thread(target=strike)
+        thread.start()
+        with _on_signal(writer.abort), pytest.raises(TransferCancelledError, match="the object may be there"):
+            writer.close()
+        thread.join()
         server.assert_consumed()

@@ -236,6 +236,8 @@ class CloudWriter(StoreWriter):
         try:
             return self._sender.run(self._upload.complete(self._size))
         except S3dlioError as error:
+            if isinstance(error, TransferCancelledError):
+                error.hint = error.hint or "its last request was on its way: the object may be there"
             if error.status == 400 and not self._equal and self.parts > _PARTS_BEFORE_DOUBLING:
                 error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
             raise
