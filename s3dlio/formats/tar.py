@@ -1,8 +1,8 @@
 """Tar archives: where their members lie, found by their headers alone, and the samples of WebDataset in them; no I/O.
 
 A member is a header of 512 bytes and its data, padded to 512; headers before it may tell its long name or its size
-(GNU ``L``, POSIX ``x``). Two blocks of zeros end an archive. Whatever cannot be understood is an error: the archive is
-never read as a shorter one.
+(GNU ``L``, POSIX ``x``, Solaris ``X``). Two blocks of zeros end an archive. Whatever cannot be understood is an error:
+the archive is never read as a shorter one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ZEROS = bytes(BLOCK)
 _MOST_TOLD = 1 << 20
 _FILES = frozenset(b"07\0")
 _WITHOUT_DATA = frozenset(b"123456")
-_GLOBAL, _POSIX, _LONG_NAME, _LONG_LINK, _SPARSE = b"gxLKS"
+_GLOBAL, _POSIX, _SOLARIS, _LONG_NAME, _LONG_LINK, _SPARSE = b"gxXLKS"
 #: WebDataset's own split: what precedes the first dot of a file's name, and what follows.
 _SPLIT = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
 
@@ -70,7 +70,7 @@ def scan_tar(size: int, *, whole: bool = True) -> Scan:
             return members
         kind, name, length = _header(block, at)
         at += BLOCK
-        if kind in (_POSIX, _LONG_NAME, _LONG_LINK, _GLOBAL):
+        if kind in (_POSIX, _SOLARIS, _LONG_NAME, _LONG_LINK, _GLOBAL):
             if length > min(_MOST_TOLD, size - at):
                 raise _damaged(at - BLOCK, f"{length} bytes of names")
             told |= _told(kind, bytes(byte_view((yield at, length))), at)
@@ -209,7 +209,7 @@ def _told(kind: int, data: bytes, at: int) -> dict[str, str]:
     """What the data of an extra header says of the next member."""
     if kind == _LONG_NAME:
         return {"path": _text(data)}
-    return _records(data, at) if kind == _POSIX else {}
+    return _records(data, at) if kind in (_POSIX, _SOLARIS) else {}
 
 
 def _records(data: bytes, at: int) -> dict[str, str]:

@@ -121,9 +121,11 @@ def _key(position: int, member: TarMember) -> tuple[str | None, int]:
 
 
 def _file(member: TarMember, *, quoted: bool) -> str:
-    split = split_name(member.name)
-    extension = (split[1] if split else "") or _NO_EXTENSION
     name = member.name
+    split = split_name(name)
+    extension = (
+        name[len(split[0]) + 1 :] if split else ""
+    ) or _NO_EXTENSION  # as it is written: DALI tells cases apart
     if quoted:
         name, extension = (quote(each, safe="/~+=,:@!$&'()*;", errors="surrogateescape") for each in (name, extension))
     return f"{extension} {member.offset} {member.size} {name}"

@@ -156,8 +156,8 @@ def test_names_are_split_at_the_first_dot_of_their_last_part(name: str, split: t
 
 
 def test_the_index_is_dalis() -> None:
-    data = archive([("0.jpg", b"a" * 600), ("0.cls", b"7"), ("1.jpg", b"b"), ("LICENSE", b"")], tarfile.USTAR_FORMAT)
-    text = "v1.2 3\njpg 512 600 0.jpg cls 2048 1 0.cls\njpg 3072 1 1.jpg\n- 4096 0 LICENSE\n"
+    data = archive([("0.jpg", b"a" * 600), ("0.Cls", b"7"), ("1.jpg", b"b"), ("LICENSE", b"")], tarfile.USTAR_FORMAT)
+    text = "v1.2 3\njpg 512 600 0.jpg Cls 2048 1 0.Cls\njpg 3072 1 1.jpg\n- 4096 0 LICENSE\n"
     assert TarIndex(tar_members(data)).to_text() == text
     assert list(parse_tar_index(text)) == tar_members(data)
 
