@@ -5,7 +5,6 @@ Wherever a URI is meant, a local path works too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,13 @@ from s3dlio.formats.parquet_read import FOOTER_CAP
 from s3dlio.memory.view import BytesView
 from s3dlio.signatures import either
 from s3dlio.types import Conditions, Payload
-from s3dlio.uri import URI, as_uri, has_scheme
+from s3dlio.uri import URI, uri_or_path
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 #: Bytes of a large object that are read at a time.
 _CHUNK = 8 << 20
-
-
-def _uri(target: URI) -> str:
-    return as_uri(target) if isinstance(target, str) and has_scheme(target) else f"file://{os.path.abspath(target)}"
 
 
 class _Objects:
@@ -58,7 +53,7 @@ def read_npz(uri: URI, array_name: str | None = None) -> npt.NDArray[Any]:
         CorruptDataError: it is no NPZ archive, is damaged, or holds Python objects, which are never unpickled.
         ConfigError: there is no such array.
     """
-    return formats.read_npz_bytes(api.get(_uri(uri)), array_name)
+    return formats.read_npz_bytes(api.get(uri_or_path(uri)), array_name)
 
 
 def create_tfrecord_index(
@@ -89,8 +84,8 @@ def create_tfrecord_index(
     if index_path is not None or output_path is not None:
         index_path = either("index_path", index_path, "output_path", output_path)
     return formats.create_tfrecord_index(
-        _uri(source),
-        None if index_path is None else _uri(index_path),
+        uri_or_path(source),
+        None if index_path is None else uri_or_path(index_path),
         read=_chunks,
         write=api.put_bytes,
         verify=verify,
@@ -104,7 +99,7 @@ def read_tfrecord_index(index_path: URI) -> list[tuple[int, int]]:
     Raises:
         CorruptDataError: it is no such index.
     """
-    return formats.read_tfrecord_index(_uri(index_path), read=_chunks)
+    return formats.read_tfrecord_index(uri_or_path(index_path), read=_chunks)
 
 
 def parquet_rg_row_offsets(uri: URI) -> list[int]:
@@ -114,7 +109,7 @@ def parquet_rg_row_offsets(uri: URI) -> list[int]:
         CorruptDataError: it is no Parquet file.
         MissingDependencyError: pyarrow is not installed.
     """
-    return formats.parquet_rg_row_offsets(_uri(uri), reader=_Objects())
+    return formats.parquet_rg_row_offsets(uri_or_path(uri), reader=_Objects())
 
 
 def parquet_get_rg(
@@ -138,12 +133,12 @@ def parquet_get_rg(
         CorruptDataError: it is no Parquet file, or was replaced: then call ``parquet_cache_invalidate``.
         MissingDependencyError: pyarrow is not installed.
     """
-    return formats.parquet_get_rg(_uri(uri), rg_idx, col_indices, footer_cap, decode, reader=_Objects())
+    return formats.parquet_get_rg(uri_or_path(uri), rg_idx, col_indices, footer_cap, decode, reader=_Objects())
 
 
 def parquet_cache_invalidate(uri: URI) -> None:
     """Forget the footer of a Parquet file: needed after it was replaced."""
-    formats.parquet_cache_invalidate(_uri(uri))
+    formats.parquet_cache_invalidate(uri_or_path(uri))
 
 
 class ParquetIndex(formats.ParquetIndex):
@@ -163,14 +158,14 @@ PyParquetIndex = ParquetIndex
 
 def generate_and_write_parquet(uri: URI, num_cols: int, rows_per_rg: int, num_row_groups: int) -> None:
     """Write a generated Parquet file of float32 columns ``col0``, ``col1``, ...; see ``generate_parquet_bytes``."""
-    api.put_bytes(_uri(uri), formats.generate_parquet_bytes(num_cols, rows_per_rg, num_row_groups))
+    api.put_bytes(uri_or_path(uri), formats.generate_parquet_bytes(num_cols, rows_per_rg, num_row_groups))
 
 
 def generate_and_write_parquet_schema(
     uri: URI, columns: Sequence[tuple[str, int]], rows_per_rg: int, num_row_groups: int
 ) -> None:
     """Write a generated Parquet file with columns of given names and widths; see ``generate_parquet_bytes_schema``."""
-    api.put_bytes(_uri(uri), formats.generate_parquet_bytes_schema(columns, rows_per_rg, num_row_groups))
+    api.put_bytes(uri_or_path(uri), formats.generate_parquet_bytes_schema(columns, rows_per_rg, num_row_groups))
 
 
 def generate_and_write_parquet_schema_streaming(
@@ -178,7 +173,7 @@ def generate_and_write_parquet_schema_streaming(
 ) -> None:
     """The same, one row group at a time: for files larger than memory."""
     pieces = formats.iter_parquet_bytes_schema(columns, rows_per_rg, num_row_groups)
-    store, key = api.default_client().store_for(_uri(uri))
+    store, key = api.default_client().store_for(uri_or_path(uri))
     with store.writer(key) as writer:
         for piece in pieces:
             writer.write_owned(piece)

@@ -69,6 +69,15 @@ def has_scheme(text: str) -> bool:
     return bool(separator) and head.lower() in SCHEMES
 
 
+def uri_or_path(target: str | os.PathLike[str]) -> str:
+    """The same where a ``str`` may be a local path, too: whatever begins with no scheme is one.
+
+    Raises:
+        TypeError: as of ``as_uri``.
+    """
+    return target if isinstance(target, str) and has_scheme(target) else f"file://{os.path.abspath(target)}"
+
+
 _MISTYPED = rf"(?is)({'|'.join(SCHEMES)})(?::/?|//)(?=[^/])(.*)"
 
 

@@ -19,7 +19,7 @@ from s3dlio.formats.tar_index import TarIndex, parse_tar_index
 from s3dlio.loader.stretches import each, read_stretches
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
-from s3dlio.uri import URI, as_uri
+from s3dlio.uri import URI, uri_or_path
 from s3dlio.verbs import files, objects
 
 _log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ def create_tar_index(tar: URI, index: URI | None = None, *, client: Client | Non
         CorruptDataError: the archive is damaged, cut off or compressed; no index is written.
     """
     session = client or api.default_client()
-    uri = as_uri(tar)
+    uri = uri_or_path(tar)
     found = scan(session, uri)
-    session.put_bytes(index_uri(uri) if index is None else index, found.to_text().encode())
+    session.put_bytes(index_uri(uri) if index is None else uri_or_path(index), found.to_text().encode())
     known_indexes().forget(uri)
     return len(found)
 
@@ -64,7 +64,7 @@ def read_tar_index(index: URI, *, client: Client | None = None) -> list[tuple[st
         CorruptDataError: it is none, or has no names.
     """
     session = client or api.default_client()
-    uri = as_uri(index)
+    uri = uri_or_path(index)
     return [(name, offset, size) for name, offset, size in _parsed(uri, session.get(uri))]
 
 

@@ -46,6 +46,14 @@ def test_a_stretch_that_no_memory_holds_is_an_error_of_its_own(tmp_path: Path) -
     assert [data for _, data in batch[1:]] == [b"abc", b"abc"]
 
 
+def test_indexes_of_local_paths(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(archive({"1.txt": b"one"}))
+    assert s3dlio.create_tar_index(str(tmp_path / "a.tar")) == 1
+    assert s3dlio.read_tar_index(str(tmp_path / "a.idx")) == s3dlio.read_tar_index(tmp_path / "a.idx")
+    assert s3dlio.create_tar_index(tmp_path / "a.tar", tmp_path / "other") == 1
+    assert (tmp_path / "other").read_bytes() == (tmp_path / "a.idx").read_bytes()
+
+
 def test_it_can_be_awaited(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(archive({"1.txt": b"one"}))
     batch = asyncio.run(s3dlio.get_batch_async([(f"file://{tmp_path}/a.tar", "1.txt")]))
