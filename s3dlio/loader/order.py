@@ -69,15 +69,7 @@ class SampleOrder(Sequence[int]):
         self.late = tuple(late)
         shuffled = (Draws if replacement else Permutation)(count, seed, epoch) if shuffle else None
         self.shuffled: Draws | Permutation | None = shuffled
-        self._limit = self.limit(self.stream, drop_last)
-
-    def limit(self, stream: tuple[int, int], drop_last: bool) -> int:
-        """How many samples one of the consumers has, from the beginning."""
-        left = self.remaining.left
-        if drop_last:
-            together = self.deal.ranks * self.deal.batch
-            left = left // together * together
-        return int(self.deal.below(stream, left))
+        self._limit = self.deal.share(self.stream, self.remaining.left, drop_last)
 
     def offset(self, position: int) -> int:
         """The offset, in the order of this consumer, of the sample at a position in this sequence."""

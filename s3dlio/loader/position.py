@@ -32,7 +32,7 @@ class Position(NamedTuple):
 
     ``remaining``: what was left when this part of the epoch began. ``deal`` and ``stream``: how it was dealt out, and
     which part this consumer has. ``consumed``: how many samples it has passed, those that are ``late`` included.
-    ``finished``: the consumer knows that there are no more.
+    ``finished``: the program knows that there are no more; states of torchdata's loader tell that.
     """
 
     order: Stream
@@ -58,8 +58,13 @@ class Position(NamedTuple):
             "worker": self.stream[1],
             "consumed": self.consumed,
             "late": _packed_set(self.late),
-            "finished": self.finished,
-        }  # fmt: skip
+        }
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the epoch is left for this consumer."""
+        share = self.deal.share(self.stream, self.remaining.left, self.order.drop_last)
+        return self.finished or (self.consumed >= share and not self.late)
 
 
 def positions(state: Any) -> list[Position]:
@@ -110,7 +115,7 @@ def _position(state: Mapping[str, Any]) -> Position:
         ]
         position = Position(
             order, state["epoch"], Remaining(order.samples, levels), deal,
-            (state["rank"], state["worker"]), state["consumed"], _unpacked_set(state["late"]), state["finished"],
+            (state["rank"], state["worker"]), state["consumed"], _unpacked_set(state["late"]),
         )  # fmt: skip
         sound = (
             position.stream in position.deal.streams
@@ -157,7 +162,7 @@ def _consumed(
 ) -> tuple[int, tuple[int, ...]]:
     """How far a consumer got, and which samples before that it has not had."""
     deal = first.deal
-    limit = int(deal.below(stream, first.remaining.left))
+    limit = deal.share(stream, first.remaining.left, False)
     position = given.get(stream)
     if position is None:
         ranks = {rank for rank, _ in given}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from s3dlio.errors import ConfigError
@@ -18,21 +18,18 @@ class Pass:
     Args:
         stream, epoch: of which order.
         order: the samples to come.
-        begun: is called when the consumer gets the first one, or knows that there is none.
     """
 
-    def __init__(self, stream: Stream, epoch: int, order: SampleOrder, begun: Callable[[Pass], None]) -> None:
+    def __init__(self, stream: Stream, epoch: int, order: SampleOrder) -> None:
         self.stream = stream
         self.epoch = epoch
         self.order = order
-        self._begun = begun
         self._passed = order.start
         self._late = set(order.late)
         self._finished = False
 
     def took(self, taken: Iterable[int]) -> None:
         """The consumer has got the samples at these positions of ``order``."""
-        self._begun(self)
         for position in taken:
             offset = self.order.offset(position)
             if offset >= self._passed:
@@ -43,7 +40,6 @@ class Pass:
 
     def finish(self) -> None:
         """The consumer knows that there are no more samples."""
-        self._begun(self)
         self._finished = True
 
     @property
@@ -56,7 +52,7 @@ class Pass:
         order = self.order
         return Position(
             self.stream, self.epoch, order.remaining, order.deal, order.stream, self._passed,
-            tuple(sorted(self._late)), self._finished,
+            tuple(sorted(self._late)),
         )  # fmt: skip
 
 
@@ -96,6 +92,7 @@ class Progress:
         self._epoch = epoch
         self._pass: Pass | None = None
         self._loaded: list[Position] = []
+        self._is_chosen = False  # set_epoch was called since the last pass began
 
     @property
     def epoch(self) -> int:
@@ -116,6 +113,7 @@ class Progress:
             self._loaded = []
         self._pass = None
         self._epoch = epoch
+        self._is_chosen = True
 
     @property
     def resumes(self) -> bool:
@@ -126,25 +124,17 @@ class Progress:
         """Forget the state that was loaded: the next pass has the whole epoch."""
         self._loaded = []
 
-    def begin(self, consumer: Consumer, *, for_good: bool = False) -> Pass:
-        """Start a pass; the state is that of the last one that was started.
-
-        Args:
-            consumer: whose.
-            for_good: a state that was loaded is used up now, not with the first sample.
+    def begin(self, consumer: Consumer) -> Pass:
+        """Start a pass, which a state that was loaded is for; from now on, the state is that of this pass.
 
         Raises:
             ConfigError: the state that was loaded lacks some consumers, or does not fit here.
         """
         self._epoch = self.epoch
-        self._pass = Pass(self.stream, self._epoch, self.order(consumer), self._begun)
-        if for_good:
-            self._loaded = []
+        self._pass = Pass(self.stream, self._epoch, self.order(consumer))
+        self._loaded = []
+        self._is_chosen = False
         return self._pass
-
-    def _begun(self, which: Pass) -> None:
-        if which is self._pass:
-            self._loaded = []
 
     def order(self, consumer: Consumer) -> SampleOrder:
         """The samples of a pass that would start now."""
@@ -168,7 +158,7 @@ class Progress:
         """How far this consumer got: less than 1 KiB, and JSON can have it. Take those of all ranks where they may
         differ in how far they got; that of one rank means that the others got as far."""
         current = self._pass
-        if current is None or self._loaded or (current.is_finished and self.advances):
+        if current is None or (current.is_finished and self.advances):
             return self._start(consumer).to_dict()
         return current.position().to_dict()
 
@@ -185,7 +175,7 @@ class Progress:
             raise ConfigError(
                 f"{consumed} samples cannot have been consumed: {position.consumed - start} were asked for"
             )
-        return position._replace(consumed=start + consumed, finished=False).to_dict()
+        return position._replace(consumed=start + consumed).to_dict()
 
     def load_state_dict(self, state: Any) -> None:
         """Go on where a state says: what :meth:`state_dict` returned, a list of those of all ranks, or states of
@@ -206,10 +196,15 @@ class Progress:
         if len(found) > 1:
             together(found)  # complain now
         self._pass = None
-        self._epoch = min(each.epoch for each in found)
-        self._loaded = [] if all(each.finished for each in found) else found
-        if not self._loaded:
-            self._epoch += self.advances
+        epoch = min(each.epoch for each in found)
+        if self._is_chosen and self._epoch != epoch and all(each.is_over for each in found):
+            self._loaded = []  # torchdata loads a state late, when the program has chosen the next epoch
+        elif all(each.finished for each in found):
+            self._loaded = []
+            self._epoch = epoch + self.advances
+        else:
+            self._loaded = found
+            self._epoch = epoch
 
 
 def _told(stream: Stream) -> str:

@@ -33,6 +33,12 @@ class Deal(NamedTuple):
         turn, within = offset // self.batch, offset % self.batch
         return rank + self.ranks * ((turn * self.workers + worker) * self.batch + within)
 
+    def share(self, stream: tuple[int, int], left: int, drop_last: bool) -> int:
+        """How many of ``left`` samples are a consumer's; with ``drop_last``, of what fills batches of all ranks."""
+        if drop_last:
+            left = left // (self.ranks * self.batch) * (self.ranks * self.batch)
+        return int(self.below(stream, left))
+
     def below(self, stream: tuple[int, int], place: Any) -> Any:
         """How many of the first ``place`` samples are a consumer's; for arrays, too."""
         rank, worker = stream

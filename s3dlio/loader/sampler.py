@@ -50,7 +50,7 @@ class ElasticSampler:
         self.progress.order(self._consumer)  # complain now
 
     def __iter__(self) -> Iterator[int]:
-        begun = self.progress.begin(self._consumer, for_good=True)
+        begun = self.progress.begin(self._consumer)
 
         def asked() -> Iterator[int]:
             for position, sample in enumerate(begun.order):

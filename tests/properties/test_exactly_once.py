@@ -235,6 +235,18 @@ class TestEpochs:
         again.set_epoch(5)
         assert len(again.begin(Consumer()).order) == 50
 
+    def test_a_state_of_the_end_leaves_the_epoch_that_was_chosen(self) -> None:
+        """Torchdata hands a state on when the first batch is asked for, after ``set_epoch``."""
+        progress = Progress(50, shuffle=True, advances=False, epoch=4)
+        finish(progress)
+        again = Progress(50, shuffle=True, advances=False)
+        again.set_epoch(5)
+        again.load_state_dict(progress.state_dict(Consumer()))
+        assert (again.epoch, len(again.order(Consumer()))) == (5, 50)
+        again.begin(Consumer())
+        again.load_state_dict(progress.state_dict(Consumer()))
+        assert (again.epoch, len(again.order(Consumer()))) == (4, 0)
+
     def test_a_pass_that_was_left_early_begins_anew(self) -> None:
         progress = Progress(50, shuffle=True)
         first = progress.begin(Consumer())
@@ -242,18 +254,26 @@ class TestEpochs:
         assert progress.state_dict(Consumer())["consumed"] == 20
         assert list(progress.begin(Consumer()).order) == list(first.order)
 
-    def test_a_loaded_position_waits_for_the_first_sample(self) -> None:
-        """Some frameworks make an iterator that they do not use."""
+    def test_a_loaded_position_is_for_one_pass(self) -> None:
         progress = Progress(50)
         progress.begin(Consumer()).took(range(20))
         again = loaded(progress, 50)
-        again.begin(Consumer())
-        state = again.state_dict(Consumer())
         begun = again.begin(Consumer())
+        state = again.state_dict(Consumer())
         assert (state["consumed"], len(begun.order)) == (20, 30)
         begun.took([0])
         assert again.state_dict(Consumer())["consumed"] == 21
         assert len(again.begin(Consumer()).order) == 50
+
+    def test_a_worker_that_has_given_all_gives_nothing_again(self) -> None:
+        """Others are not as far; a state does not know whether the program asked for more."""
+        job = Job(50, 1, 3, shuffle=True, advances=False)
+        job.take(0, 17)
+        job.passes[0].finish()
+        again = Progress(50, shuffle=True, advances=False)
+        again.load_state_dict(job.progress[0].state_dict(job.consumers[0]))
+        assert len(again.begin(job.consumers[0]).order) == 0
+        assert len(again.begin(job.consumers[0]).order) == 17
 
     def test_a_rank_that_has_gone_on_to_the_next_epoch_has_finished_this_one(self) -> None:
         job = Job(50, 2, 0, shuffle=True)
