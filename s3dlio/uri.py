@@ -75,7 +75,9 @@ def uri_or_path(target: str | os.PathLike[str]) -> str:
     Raises:
         TypeError: as of ``as_uri``.
     """
-    return target if isinstance(target, str) and has_scheme(target) else f"file://{os.path.abspath(target)}"
+    if isinstance(target, str) and not has_scheme(target):
+        return f"file://{os.path.abspath(target)}"
+    return as_uri(target)
 
 
 _MISTYPED = rf"(?is)({'|'.join(SCHEMES)})(?::/?|//)(?=[^/])(.*)"
