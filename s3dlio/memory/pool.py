@@ -245,7 +245,7 @@ class BufferPool:
         # pool while finalizers of the rest still read it, or even bring it back to life.
         hide_from_collector(exporter)
         view = memoryview(exporter).cast("B")  # ctypes says '<B', which memoryview cannot index
-        return view if size == home.capacity else view[:size]
+        return view if len(view) == size else view[:size]
 
     def _take_larger(self, home: _SizeClass) -> Any:
         """The exporter of an idle slab of up to twice the capacity, for a large one: its pages are there, which cost

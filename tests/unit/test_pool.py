@@ -162,6 +162,13 @@ def test_more_stays_idle_while_it_is_asked_for() -> None:
     assert pool.stats().idle_bytes == 8 * MIB
 
 
+def test_a_lease_of_a_whole_capacity_has_its_own_size_also_in_a_larger_slab() -> None:
+    pool = BufferPool(64 * MIB)
+    pool.lease(12 * MIB).release()
+    assert pool.stats().idle_bytes == 12 * MIB
+    assert len(pool.lease(8 * MIB)) == 8 * MIB
+
+
 def test_a_large_lease_takes_a_larger_slab_that_is_idle() -> None:
     pool = BufferPool(64 * MIB)
     address = address_of(pool.lease(12 * MIB))
