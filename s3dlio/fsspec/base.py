@@ -11,7 +11,7 @@ from fsspec.utils import stringify_path
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError
 from s3dlio.fsspec.listing import Place
-from s3dlio.fsspec.options import check_found_here, client_for, without_secrets
+from s3dlio.fsspec.options import check_found_here, client_arguments, client_for, without_secrets
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, parse_container
 
 
@@ -44,9 +44,10 @@ class BaseFileSystem(AbstractFileSystem):
                 "this file system has no coroutines", hint="fsspec's AsyncFileSystemWrapper(fs) awaits it on threads"
             )
         self.block_size = default_block_size
-        self._options = options
         self._given: Client | None = None
-        client_for(options, self.scheme or "s3")
+        made = client_for(options, self.scheme or "s3")
+        #: Without options it is whatever the default client is by then.
+        self._made = made if client_arguments(options, self.scheme or "s3") else None
 
     @classmethod
     def of(cls, client: Client, **options: Any) -> Self:
@@ -59,11 +60,21 @@ class BaseFileSystem(AbstractFileSystem):
     @property
     def client(self) -> Client:
         """What runs the operations."""
-        return self._given or client_for(self._options, self.scheme or "s3")
+        return self._given or self._made or client_for({}, "s3")
 
     def __reduce__(self) -> tuple[Any, ...]:
         options, left_out = without_secrets(self.storage_options, self.scheme or "s3")
         return _unpickled, (type(self), options, left_out, self._given)
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """As of fsspec; without ``include_password`` there is no secret in it."""
+        made: dict[str, Any] = super().to_dict(include_password=include_password)
+        if not include_password:
+            options, _ = without_secrets(self.storage_options, self.scheme or "s3")
+            for name in self.storage_options:
+                made.pop(name, None)
+            made |= options
+        return made
 
     # -- paths
 

@@ -368,6 +368,10 @@ def test_pickles_have_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very secret")
     assert pickle.loads(pickled).client.settings.http.read_timeout == 5
+    options = {"client_kwargs": {"aws_secret_access_key": "very secret", "region_name": "here"}, "token": "very secret"}
+    told = S3FileSystem(**options).to_json(include_password=False)
+    assert "very secret" not in told
+    assert '"region_name": "here"' in told
     plain = S3dlioFileSystem()
     assert pickle.loads(pickle.dumps(plain)) is plain
 
