@@ -85,6 +85,18 @@ class JaxIterable:
         """Which epoch comes next: each has an order of its own where samples are shuffled. It goes on by itself."""
         self._loader.set_epoch(epoch)
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far this process got; see ``PyBytesAsyncDataLoader.state_dict``."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        """The next pass goes on where a state says; see ``PyBytesAsyncDataLoader.load_state_dict``.
+
+        Raises:
+            ConfigError: (a ValueError) it is none, some are missing, or it is of other objects or another order.
+        """
+        self._loader.load_state_dict(state)
+
     def __len__(self) -> int:
         """How many objects there are."""
         return len(self._loader.dataset)

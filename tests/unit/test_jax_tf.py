@@ -41,6 +41,16 @@ def test_writable_arrays_have_memory_of_their_own(folder: str) -> None:
     assert sum(int(array[0]) for array in JaxIterable(folder) if len(array)) == sum(n for n in range(COUNT) if n % 3)
 
 
+def test_it_goes_on_where_a_state_says(folder: str) -> None:
+    data = JaxIterable(folder, shuffle=True)
+    whole = [len(array) for array in data]
+    data.set_epoch(0)
+    before = [len(array) for _, array in zip(range(5), data, strict=False)]
+    again = JaxIterable(folder, shuffle=True)
+    again.load_state_dict(data.state_dict())
+    assert before + [len(array) for array in again] == whole
+
+
 def test_transforms_and_options(folder: str) -> None:
     sizes = [40_000 * (number % 3) for number in range(COUNT)]
     assert list(JaxIterable(folder, transform=len, loader_opts={"prefetch": 0})) == sizes
