@@ -12,6 +12,7 @@ from s3dlio.loader.iterators import AsyncBatches, Batches, ObjectItems, Samples,
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.loader.resumable import Resumable
+from s3dlio.memory.reader import BytesReader
 
 
 class BytesLoader(Resumable):
@@ -106,4 +107,4 @@ PyBytesAsyncDataLoader = BytesLoader
 
 
 #: What becomes of a sample where no transform says so.
-_RETURNS: dict[str, Callable[[Any], Any]] = {"bytes": bytes}
+_RETURNS: dict[str, Callable[[Any], Any]] = {"bytes": bytes, "reader": BytesReader}

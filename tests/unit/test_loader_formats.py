@@ -103,6 +103,7 @@ def test_options_of_a_data_set_and_of_its_loader(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="format 'parquet'"):
         s3dlio.PyParquetStreamLoader(dataset)
     assert list(s3dlio.PyBytesAsyncDataLoader(dataset, {"return_type": "bytes"})) == [b"a"]
+    assert [file.read() for file in s3dlio.PyBytesAsyncDataLoader(dataset, {"return_type": "reader"})] == [b"a"]
     with pytest.raises(ConfigError, match=r"s3dlio\.torch"):
         s3dlio.PyBytesAsyncDataLoader(dataset, {"return_type": "tensor"})
     again = pickle.loads(pickle.dumps(s3dlio.PyBytesAsyncDataLoader(dataset, {"batch_size": 1})))
