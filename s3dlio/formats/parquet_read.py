@@ -281,6 +281,12 @@ class _PartFile(ViewFile):
         super().__init__(view)
         self._offset = offset
 
+    def read(self, size: int = -1) -> memoryview:  # type: ignore[override]  # Arrow takes any buffer, uncopied
+        start = self._position
+        piece = self._view[start:] if size < 0 else self._view[start : start + size]
+        self._position += len(piece)
+        return piece
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         moved = offset - self._offset if whence == io.SEEK_SET else offset
         return super().seek(moved, whence) + self._offset
