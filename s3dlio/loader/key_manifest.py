@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
+import weakref
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -22,6 +24,8 @@ from s3dlio.loader.keys import BLOCK, BlockedKeys, MemoryKeys, ends_of
 from s3dlio.transfer.range_reads import RangeRead, read_ranges
 from s3dlio.types import Conditions, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, URI, as_uri, parse
+
+log = logging.getLogger(__name__)
 
 _NAME = "keys.json"
 _FORMAT = "s3dlio-keys"
@@ -138,7 +142,7 @@ class StoredKeys(BlockedKeys):
         self._firsts = list(ends_of(shards))
         self._ends = ends
         self._client = client
-        self._file = _spool(folder)
+        self._spool = _spool_of(self, folder)
 
     def _data(self, blocks: Sequence[int]) -> Iterable[tuple[int, bytes]]:
         missing = []
@@ -149,16 +153,24 @@ class StoredKeys(BlockedKeys):
             else:
                 yield block, data
         for block, data in self.read(missing):
-            if self._file is not None:
-                os.pwrite(self._file.fileno(), data, self._ends[block])
+            self._keep_in_file(block, data)
             yield block, data
+
+    def _keep_in_file(self, block: int, data: bytes) -> None:
+        if self._spool is None:
+            return
+        try:
+            os.pwrite(self._spool, data, self._ends[block])
+        except OSError as error:  # it only spares requests
+            log.warning("blocks of keys are fetched again when they are needed again: %s", error)
+            self._spool = None
 
     def _kept_in_file(self, block: int) -> bytes | None:
         """A block that was fetched before; what was not is a hole."""
-        if self._file is None:
+        if self._spool is None:
             return None
         start, end = self._ends[block], self._ends[block + 1]
-        data = os.pread(self._file.fileno(), end - start, start)
+        data = os.pread(self._spool, end - start, start)
         return data if len(data) == end - start and any(data[:1]) and any(data[-4:]) else None
 
     def read(self, blocks: Sequence[int]) -> list[tuple[int, bytes]]:
@@ -185,13 +197,23 @@ class StoredKeys(BlockedKeys):
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_file": None}
+        return super().__getstate__() | {"_spool": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._file = _spool(self._folder)
+        self._spool = _spool_of(self, self._folder)
 
 
-def _spool(folder: str) -> Any:
-    """A file without a name for blocks that were fetched; None where they are in files anyway."""
-    return None if parse(folder).scheme in LOCAL_SCHEMES else tempfile.TemporaryFile(prefix="s3dlio-keys-")
+def _spool_of(keys: StoredKeys, folder: str) -> int | None:
+    """The descriptor of a file without a name, for blocks that were fetched, as long as ``keys`` are there; None where
+    they are in files anyway, or no file can be made."""
+    if parse(folder).scheme in LOCAL_SCHEMES:
+        return None
+    try:
+        with tempfile.TemporaryFile() as file:
+            spool = os.dup(file.fileno())
+    except OSError as error:
+        log.warning("blocks of keys are fetched again when they are needed again: %s", error)
+        return None
+    weakref.finalize(keys, os.close, spool)
+    return spool

@@ -152,6 +152,23 @@ class TestManifests:
         with pytest.raises(ObjectNotFoundError, match="0000"):
             copied[5]
 
+    def test_a_full_disk_only_costs_requests(
+        self, tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(key_manifest, "_SMALL", 0)
+        monkeypatch.setattr(key_manifest, "LOCAL_SCHEMES", frozenset())
+        base = (tmp_path / "keys").as_uri()
+        found = sample_keys(1000)
+        key_manifest.write_manifest(found, base, client, key_manifest.Listed("memory://bucket/", None, 0))
+
+        def full(*_: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+        stored, _ = key_manifest.open_manifest(base, client)
+        monkeypatch.setattr("os.pwrite", full)
+        assert list(stored) == list(found)
+        assert "No space left" in caplog.text
+
     def test_ranks_list_once(self, root: str, tmp_path: Path, client: Client) -> None:
         """The first one lists, the others wait; each has its part."""
         options = {"manifest": (tmp_path / "keys").as_uri(), "shard_world_size": 3}
