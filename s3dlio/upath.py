@@ -8,6 +8,9 @@ from fsspec.registry import get_filesystem_class
 from upath import UPath
 from upath._flavour import WrappedFileSystemFlavour
 from upath.implementations.cloud import CloudPath
+from upath.registry import register_implementation
+
+import s3dlio.fsspec  # noqa: F401 - registers the file systems
 
 
 class S3dlioPath(CloudPath):
@@ -24,3 +27,8 @@ class DirectPath(UPath):
 
     __slots__ = ()
     parser: Any = WrappedFileSystemFlavour(get_filesystem_class("direct"))
+
+
+# Also where this package was not installed, and so has no entry points.
+register_implementation("s3dlio", S3dlioPath, clobber=True)
+register_implementation("direct", DirectPath, clobber=True)

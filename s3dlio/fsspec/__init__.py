@@ -14,6 +14,8 @@ from s3dlio.fsspec.schemes import (
     register,
 )
 
+register("s3dlio", "direct")  # also where this package was not installed, and so has no entry points
+
 __all__ = [
     "AzureFileSystem",
     "DirectFileSystem",

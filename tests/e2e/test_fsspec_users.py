@@ -12,6 +12,7 @@ pytest.importorskip("fsspec")
 
 import fsspec
 
+import s3dlio.fsspec  # noqa: F401 - registers s3dlio:// where the package is not installed
 from s3dlio.errors import AlreadyExistsError
 
 
@@ -80,6 +81,7 @@ def test_torch_saves_and_loads_distributed_checkpoints(base: str, fs: Any) -> No
 
 def test_paths_of_universal_pathlib(base: str, tmp_path: Any) -> None:
     upath = pytest.importorskip("upath")
+    pytest.importorskip("s3dlio.upath")
     path = upath.UPath(f"s3dlio://{base}/dir/x.txt")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("grüße")

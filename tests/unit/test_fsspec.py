@@ -91,7 +91,14 @@ def test_a_path_without_a_scheme_is_refused() -> None:
         S3dlioFileSystem().info("bucket/key")
 
 
-def test_the_entry_point_is_found(base: str) -> None:
+def test_the_package_has_entry_points() -> None:
+    code = "import fsspec; print(fsspec.get_filesystem_class('s3dlio'), fsspec.get_filesystem_class('direct'))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "S3dlioFileSystem" in ran.stdout, "the package was installed before it had entry points: pip install -e ."
+    assert "DirectFileSystem" in ran.stdout
+
+
+def test_uris_are_opened_by_fsspec(base: str) -> None:
     with fsspec.open(f"s3dlio://{base}/x", "w") as file:
         file.write("grüße")
     with fsspec.open(f"s3dlio://{base}/x", "rb") as file:
