@@ -174,6 +174,15 @@ def test_a_reader_is_a_file_that_pickles() -> None:
             wrong()
 
 
+@KINDS
+def test_samples_of_formats(tmp_path: Path, kind: Any) -> None:
+    for number in range(4):
+        np.savez(tmp_path / f"{number}.npz", x=np.full((3, 2), number, np.float32), y=np.array(number))
+    for batch in DataLoader(kind(f"file://{tmp_path}/", format="npz"), batch_size=4, num_workers=1):
+        assert batch["x"].shape == (4, 3, 2)
+        assert batch["y"].tolist() == [0, 1, 2, 3]
+
+
 # -- workers
 
 
