@@ -15,6 +15,7 @@ from s3dlio.engine.cancel import CancelToken as BatchToken
 from s3dlio.engine.session import Session
 from s3dlio.errors import S3dlioError, TransferCancelledError, TransferTimeoutError
 from s3dlio.loader.cancelling import CancelToken
+from s3dlio.loader.consumer import torch_worker
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.runs import MOST, Runs
 from s3dlio.transfer.many_iterator import check_room
@@ -240,8 +241,9 @@ def fetch_with(
     elif not values.auto_tune:
         width = max(width, values.num_workers)
     size = values.prefetch_bytes
-    if size is None and values.num_workers_pytorch:  # what a batch may have, for all workers of a program together
-        size = max(session.settings.transfer.max_in_flight_bytes // values.num_workers_pytorch, _LEAST_BYTES)
+    workers = values.num_workers_pytorch or (torch_worker() or (0, 0))[1]
+    if size is None and workers:  # what a batch may have, for all workers of a program together
+        size = max(session.settings.transfer.max_in_flight_bytes // workers, _LEAST_BYTES)
     if values.max_threads is not None:
         width = min(width, values.max_threads)
     return fetch(
