@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 _RECENT = 64  # so many sizes tell what the next object may have
-_FIRST = 8  # so many objects whose size nobody knows yet fill the bytes that there is room for
+_FIRST = 8  # so many objects whose size nobody knows yet fill the bytes that there is room for,
+_FIRST_SIZE = 16 << 20  # or fewer, of this size: where there is little room, large ones shall not take many times that
 
 
 class Room:
@@ -38,7 +39,7 @@ class Room:
         if taken >= self._objects:
             return False
         if length is None:
-            length = max(self._recent) if self._recent else self._bytes // _FIRST
+            length = max(self._recent) if self._recent else max(self._bytes // _FIRST, _FIRST_SIZE)
         if taken and self._held + length > self._bytes:
             return False
         self._held += length
