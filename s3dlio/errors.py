@@ -45,6 +45,8 @@ class S3dlioError(RuntimeError):
     """
 
     default_hint: str | None = None
+    #: What its text begins with, where more was asked for than the operation.
+    prefix = ""
 
     def __init__(
         self,
@@ -86,12 +88,9 @@ class S3dlioError(RuntimeError):
 
     def __str__(self) -> str:
         subject = " ".join(part for part in (self.operation, self.uri) if part)
-        text = f"{subject}: {self.reason}" if subject else self.reason
-        if details := self._details():
-            text += f" ({details})"
-        if self.hint:
-            text += f"; {self.hint}"
-        return redact(text)
+        text = f"{self.prefix}{subject}: {self.reason}" if subject else self.prefix + self.reason
+        text += f" ({details})" if (details := self._details()) else ""
+        return redact(f"{text}; {self.hint}" if self.hint else text)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

@@ -17,22 +17,31 @@ def expand_uri_template(template: str) -> list[str]:
     """The URIs that a template stands for: ``s3://bucket-{1...10}/data`` gives ten.
 
     Both ends of a range are included, several ranges give every combination, the last one running fastest. Numbers are
-    written without leading zeros. A text without ranges stands for itself.
+    as wide as an end of their range that has leading zeros: ``{01...10}`` gives 01 to 10. A text without ranges stands
+    for itself.
 
     Raises:
         ConfigError: a range runs backwards, or there are more than a million URIs.
         InvalidURIError: it has no scheme.
     """
     parts = _RANGE.split(template)  # text, first, last, text, first, last, ..., text
-    ranges = [range(int(first), int(last) + 1) for first, last in zip(parts[1::3], parts[2::3], strict=True)]
-    if not all(ranges):
-        raise ConfigError(f"a range of {template!r} runs backwards", hint="write {first...last}, the smaller one first")
+    ends = [*zip(parts[1::3], parts[2::3], strict=True)]
+    ranges = [range(int(first), int(last) + 1) for first, last in ends]
+    if backwards := [f"start ({first}) > end ({last})" for first, last in ends if int(first) > int(last)]:
+        raise ConfigError(
+            f"Invalid range: {backwards[0]}",
+            hint=f"a range of {template!r} runs backwards: write {{first...last}}, the smaller one first",
+        )
     if math.prod(map(len, ranges)) > _MOST:
         raise ConfigError(f"{template!r} stands for more than {_MOST} URIs")
     texts = parts[::3]
-    numbers = itertools.product(*ranges)
+    widths = [max(len(end) if end.startswith("0") else 1 for end in both) for both in ends]
+    written = [[f"{number:0{width}}" for number in numbers] for numbers, width in zip(ranges, widths, strict=True)]
     return same_scheme(
-        ["".join(itertools.chain(*zip(texts, map(str, chosen), strict=False), texts[-1:])) for chosen in numbers],
+        [
+            "".join(itertools.chain(*zip(texts, chosen, strict=False), texts[-1:]))
+            for chosen in itertools.product(*written)
+        ],
         template,
     )
 

@@ -7,10 +7,6 @@ NOT_YET = {
     "data sets and loaders": """
         integrations
     """,
-    "several endpoints as one": """
-        MultiEndpointStore create_multi_endpoint_store create_multi_endpoint_store_from_env
-        create_multi_endpoint_store_from_file create_multi_endpoint_store_from_template
-    """,
     "the op-log": """
         finalize_op_log get_client_id get_clock_offset init_op_log is_op_log_active op_log_stats set_client_id
         set_clock_offset

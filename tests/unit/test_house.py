@@ -27,7 +27,7 @@ ROOMS = """
     stores.blocking
     stores.memory stores.local stores.cloud
     stores.s3 stores.azure stores.gcs
-    stores.sdk
+    stores.sdk stores.multi
     stores
     engine
     transfer
@@ -41,6 +41,7 @@ ROOMS = """
     fsspec
     upath
     compat
+    multi_endpoint
     cli
     __init__ __main__
 """
