@@ -134,7 +134,7 @@ from s3dlio.datagen import (
 from s3dlio.errors import (
     AlreadyExistsError as AlreadyExistsError, BatchError as BatchError, BufferRefusedError as BufferRefusedError,
     ConfigError as ConfigError,
-    CorruptDataError as CorruptDataError, EndpointError as EndpointError,
+    CorruptDataError as CorruptDataError, CudaError as CudaError, EndpointError as EndpointError,
     ExportStillReferencedError as ExportStillReferencedError, IntegrityError as IntegrityError,
     InvalidURIError as InvalidURIError, IsDirectoryError as IsDirectoryError, ItemFailure as ItemFailure,
     LengthMismatchError as LengthMismatchError, LocalIOError as LocalIOError,

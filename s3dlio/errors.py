@@ -286,6 +286,10 @@ class OutOfMemoryError(S3dlioError, MemoryError):
     """There is no memory left for what was asked."""
 
 
+class CudaError(S3dlioError):
+    """A call of the CUDA runtime failed; ``code`` is its name of the error, such as ``cudaErrorNoDevice``."""
+
+
 class MissingDependencyError(S3dlioError, ImportError):
     """An optional package is not installed; the message has the line that installs it.
 

@@ -12,6 +12,14 @@ from typing import Any, NamedTuple, Self
 
 from s3dlio import api
 from s3dlio.checkpoint import tensors as arrays
+from s3dlio.checkpoint.device_tensors import (
+    Stretch,
+    Target,
+    copy_to_device,
+    plain_target,
+    read_to_device,
+    torch_target,
+)  # fmt: skip
 from s3dlio.checkpoint.regions import Region, as_bytes, shape_of, whole
 from s3dlio.checkpoint.sharded_tensors import StoredTensor, open_directory, tensors_of
 from s3dlio.checkpoint.tensor_parts import local_part
@@ -122,6 +130,9 @@ class SafetensorsReader:
         wanted = {name: self.stored(name) for name in (self._tensors if names is None else names)}
         for stored in wanted.values():
             arrays.check_type(stored.dtype, self._kind)
+        target = torch_target(self._device) if self._kind == "pt" else None
+        if target is not None:
+            return self._on_device(wanted, target)
         memory = {name: arrays.new_memory(stored.nbytes) for name, stored in wanted.items()}
         reads = [read for name, stored in wanted.items() for read in stored.whole(memory[name])]
         read_ranges(self._session, reads, self._width)
@@ -129,6 +140,21 @@ class SafetensorsReader:
             name: arrays.array_over(memory[name], stored.dtype, stored.shape, self._kind, self._device)
             for name, stored in wanted.items()
         }
+
+    def _on_device(self, wanted: Mapping[str, StoredTensor], target: Target) -> dict[str, Any]:
+        """New tensors on a GPU. Those that are stored in parts are put together on the host."""
+        found: dict[str, Any] = {}
+        stretches: list[Stretch] = []
+        parts: list[_Target] = []
+        for name, stored in wanted.items():
+            found[name] = tensor = arrays.new_tensor(stored.dtype, stored.shape, target.device)
+            if len(stored.parts) == 1:
+                stretches += _stretches(stored, tensor)
+            elif stored.nbytes:
+                parts.append(_Target(name, tensor, whole(stored.shape)))
+        read_to_device(self._session, stretches, target, self._width)
+        self._copy_into(parts)
+        return found
 
     def get_region(self, name: str, region: Sequence[tuple[int, int]]) -> Any:
         """A part of a tensor: one (begin, end) for each dimension; the bytes of other parts are not read.
@@ -173,6 +199,7 @@ class SafetensorsReader:
         """
         reads: list[RangeRead] = []
         copies: list[_Target] = []
+        on_devices: dict[Target, list[Stretch]] = {}
         for name, value in targets.items():
             stored = self.stored(name)
             dtype, shape = arrays.about(name, value)
@@ -182,14 +209,26 @@ class SafetensorsReader:
                 )
             for target in _targets(name, value, shape):
                 own = arrays.writable_bytes(name, target.array)
-                if own is None or dtype != stored.dtype:
+                device = self._direct(target, dtype) if own is None else None
+                if device is not None:
+                    on_devices.setdefault(device, []).extend(_stretches(stored, target.array))
+                elif own is None or dtype != stored.dtype:
                     copies.append(target)
                 elif target.region == whole(shape) and own.flags.c_contiguous:
                     reads += stored.whole(memoryview(own.reshape(-1)))
                 else:
                     reads += stored.reads(target.region, own)
         read_ranges(self._session, reads, self._width)
+        for device, stretches in on_devices.items():
+            read_to_device(self._session, stretches, device, self._width)
         self._copy_into(copies)
+
+    def _direct(self, target: _Target, dtype: str) -> Target | None:
+        """The GPU of a target that is filled by copies of just what is stored; None: it is not."""
+        stored, array = self._tensors[target.name], target.array
+        if dtype != stored.dtype or len(stored.parts) > 1 or target.region != whole(stored.shape):
+            return None
+        return plain_target(array)
 
     def _copy_into(self, targets: Sequence[_Target]) -> None:
         """Read tensors to where they cannot be read in place, so many bytes at a time."""
@@ -203,7 +242,12 @@ class SafetensorsReader:
             memories = self._read_regions([(each.name, each.region) for each in batch])
             for each, memory in zip(batch, memories, strict=True):
                 kind = "pt" if arrays.is_torch(each.array) else "np"
-                found = arrays.array_over(memory, self._tensors[each.name].dtype, shape_of(each.region), kind)
+                dtype = self._tensors[each.name].dtype
+                device = plain_target(each.array)
+                if device is not None and memory and arrays.about(each.name, each.array)[0] == dtype:
+                    copy_to_device(memory, each.array.data_ptr(), device)
+                    continue
+                found = arrays.array_over(memory, dtype, shape_of(each.region), kind)
                 arrays.copy_to(each.name, each.array, found)
             batch, size = [], 0
 
@@ -217,6 +261,14 @@ class _Target(NamedTuple):
     name: str
     array: Any
     region: Region
+
+
+def _stretches(stored: StoredTensor, tensor: Any) -> list[Stretch]:
+    """What is read for a contiguous tensor on a GPU, of one that is stored as a whole."""
+    file, info, _ = stored.parts[0]
+    if not info.nbytes:
+        return []
+    return [Stretch(file.store, file.key, file.version, info.start, info.nbytes, tensor.data_ptr())]
 
 
 def _targets(name: str, value: Any, shape: tuple[int, ...]) -> list[_Target]:

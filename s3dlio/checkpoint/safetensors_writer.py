@@ -8,6 +8,7 @@ from typing import Any
 
 from s3dlio import api
 from s3dlio.checkpoint import tensors as arrays
+from s3dlio.checkpoint.device_tensors import tensor_pieces
 from s3dlio.checkpoint.sharded_tensors import INDEX_SUFFIX, SHARDING, SHARDING_OF_RANKS, SUFFIX
 from s3dlio.checkpoint.tensor_parts import parts_of_this_rank
 from s3dlio.config.sizes import parse_size
@@ -135,7 +136,9 @@ def write_file(
     with store.writer(key, options=options, expected_size=header.size) as writer:
         writer.write(head)
         for name in header.tensors:
-            writer.write_owned(arrays.memory_of(name, tensors[name]))
+            pieces = tensor_pieces(tensors[name])
+            for piece in (arrays.memory_of(name, tensors[name]),) if pieces is None else pieces:
+                writer.write_owned(piece)
     return header.size
 
 

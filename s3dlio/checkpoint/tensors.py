@@ -134,12 +134,29 @@ def array_over(memory: memoryview, dtype: str, shape: Sequence[int], kind: str, 
     return jax.device_put(array, device)
 
 
+def new_tensor(dtype: str, shape: Sequence[int], device: Any) -> Any:
+    """A tensor of torch on a device, its content undefined.
+
+    Raises:
+        ConfigError: torch has no such type.
+        OutOfMemoryError: the device has no memory for it.
+    """
+    torch = require("torch", "torch", "a tensor of torch")
+    try:
+        return torch.empty(_torch_shape(dtype, shape), dtype=torch_dtype(dtype), device=device)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{device} has no memory for a tensor of the shape {list(shape)}") from error
+
+
+def _torch_shape(dtype: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape as torch has it, which counts the bytes of elements that are parts of those."""
+    return (*shape[:-1], shape[-1] // 2) if dtype == "F4" else tuple(shape)
+
+
 def _torch_over(memory: memoryview, dtype: str, shape: Sequence[int], device: Any) -> Any:
     torch = require("torch", "torch", "a tensor of torch")
     kind = torch_dtype(dtype)
-    if dtype == "F4":
-        shape = (*shape[:-1], shape[-1] // 2)
-    shape = tuple(shape)
+    shape = _torch_shape(dtype, shape)
     if not memory.nbytes:
         return torch.empty(shape, dtype=kind, device=device)
     tensor = torch.frombuffer(memory, dtype=torch.uint8).view(kind).reshape(shape)

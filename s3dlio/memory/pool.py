@@ -88,6 +88,7 @@ class _SizeClass:
         mapping, offset = self.mapped[address]
         if self.capacity >= _OWN_MAPPING:
             del self.mapped[address]
+            self.pool.unmapping(address)
             mapping.close()
             return True
         # A part of a mapping cannot be unmapped without splitting it, so slabs keep their addresses. Where the system
@@ -181,6 +182,10 @@ def _capacity(size: int) -> int:
     return between if size <= between and power > 2 * PAGE else power
 
 
+def _nobody_asked(address: int) -> None:
+    """Nobody has to know that a slab goes."""
+
+
 def _default_idle_bytes() -> int:
     """A share of the memory of this process that nobody misses, and enough for 8 buffers of 64 MiB in flight."""
     memory = available_memory()
@@ -213,6 +218,8 @@ class BufferPool:
         # Bytes that may surely come back before the idle ones are over the bound: what came back since they were
         # counted, however much of it was leased again meanwhile.
         self._room = 0
+        #: Called with the address of a slab of its own mapping before that goes, from finalizers too: takes no lock.
+        self.unmapping: Callable[[int], object] = _nobody_asked
 
     @property
     def max_idle_bytes(self) -> int:
@@ -281,6 +288,15 @@ class BufferPool:
         if not 0 < alignment <= PAGE or alignment & (alignment - 1):
             raise ConfigError(f"alignment must be a power of two of at most {PAGE} (a page), got {alignment}")
         return self.lease((size + alignment - 1) & -alignment if size > 0 else size)
+
+    def slab_of(self, address: int) -> tuple[int, int] | None:
+        """The slab, of those that have a mapping each, that an address lies in: where it begins, and its bytes."""
+        for home in list(self._classes.values()):
+            if home.capacity >= _OWN_MAPPING:
+                for begin in list(home.mapped):
+                    if begin <= address < begin + home.capacity:
+                        return begin, home.capacity
+        return None
 
     def stats(self) -> PoolStats:
         """Count the slabs. Exact while no other thread leases; a slab on its way may be missed otherwise."""

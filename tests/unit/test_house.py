@@ -37,7 +37,7 @@ ROOMS = """
     api coroutines
     aio api_formats
     checkpoint loader
-    torch jax_tf
+    torch jax_tf gpu
     fsspec
     upath
     compat
