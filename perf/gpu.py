@@ -71,7 +71,7 @@ def tensors(torch: Any, folder: Path, size: int) -> None:
     bus = total / host.nbytes * seconds(torch, lambda: host.to("cuda", non_blocking=True))
     fetch = seconds(torch, lambda: s3dlio.load_safetensors(folder / "model"), 3)
     ours = seconds(torch, lambda: gpu.load_safetensors(folder / "model"), 3)
-    print(f"load_safetensors, {total // MIB} MiB: {ours:.2f} s ({total / ours / GB:.1f} GB/s); to the host {fetch:.2f}, "
+    print(f"load_safetensors, {total // MIB} MiB: {ours:.2f} s, {total / ours / GB:.1f} GB/s; host {fetch:.2f}, "
           f"the bus alone {bus:.2f}: {ours / max(fetch, bus):.2f} of the longer (wanted: <= 1.15); "
           f"{pinned // MIB} MiB pinned (wanted: <= 512)")  # fmt: skip
     found = gpu.load_safetensors(folder / "model")
