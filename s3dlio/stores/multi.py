@@ -96,6 +96,7 @@ class EndpointGroup:
         self.endpoints = [Endpoint(_root(root), name) for root, name in zip(roots, names, strict=True)]
         # The longest first: one may lie beneath another.
         self._roots = sorted({endpoint.root for endpoint in self.endpoints}, key=len, reverse=True)
+        self._are_servers = all(map(_is_server, self._roots))
         self._lock = ForkLock()
         self._next = 0
         renewed_in_child(self)
@@ -107,17 +108,17 @@ class EndpointGroup:
 
     # -- names
 
-    def beneath(self, uri: str, endpoint: Endpoint) -> str | None:
-        """The same object at ``endpoint``: of a URI at any endpoint, or of a name; None where it is at none."""
+    def beneath(self, uri: str) -> str | None:
+        """What follows the root in the URI of this object at every endpoint: of a URI at any of them, or of a name.
+        None where it is at none."""
         if not has_scheme(uri):
-            return f"{endpoint.root}/{uri}" if uri else f"{endpoint.root}/"
+            return f"/{uri}"
         uri = _plain(uri)
         for root in self._roots:
             if uri.startswith(root) and uri[len(root) : len(root) + 1] in ("", "/"):
-                return endpoint.root + uri[len(root) :]
-        first = uri.removeprefix("s3://").partition("/")[0]
-        if _is_server(endpoint.root) and uri.startswith("s3://") and not _is_server(f"s3://{first}"):
-            return f"{endpoint.root}/{uri[len('s3://') :]}"
+                return uri[len(root) :]
+        if self._are_servers and uri.startswith("s3://") and not _is_server(f"s3://{uri[5:].partition('/')[0]}"):
+            return f"/{uri[5:]}"
         return None
 
     # -- choosing
@@ -129,14 +130,15 @@ class EndpointGroup:
             uri: of the object, at any endpoint; elsewhere: it is tried there, once.
             index: the only endpoint to try, whether it is down or not.
         """
-        if self.beneath(uri, self.endpoints[0]) is None:
+        name = self.beneath(uri)
+        if name is None:
             yield Attempt(self, None, uri, last=True)
             return
         tried: list[Endpoint] = []
         attempt: Attempt | None = None
         while (chosen := self._begin(tried, index)) is not None:
             endpoint, last = chosen
-            attempt = Attempt(self, endpoint, self.beneath(uri, endpoint) or uri, last)
+            attempt = Attempt(self, endpoint, endpoint.root + name, last)
             yield attempt
             tried.append(endpoint)
         if attempt is not None and attempt.error is not None:  # those that were left have gone down meanwhile
@@ -149,29 +151,23 @@ class EndpointGroup:
             free = self._free(tried) if index is None else [] if tried else [self.endpoints[index]]
             if not free:
                 return None
-            endpoint = self._choose(free)
+            fewest = self.strategy == LEAST_CONNECTIONS
+            endpoint = min(free, key=lambda endpoint: endpoint.active_requests) if fewest else free[0]
+            self._next = (self.endpoints.index(endpoint) + 1) % len(self.endpoints)
             endpoint.probed = bool(endpoint.failures)
             endpoint.total_requests += 1
             endpoint.active_requests += 1
             return endpoint, len(free) == 1
 
     def _free(self, tried: Sequence[Endpoint]) -> list[Endpoint]:
+        """Where the next try may go, in turn."""
         now = system.monotonic()
-        left = [endpoint for endpoint in self.endpoints if endpoint not in tried]
+        turn = self.endpoints[self._next :] + self.endpoints[: self._next]
+        left = [endpoint for endpoint in turn if endpoint not in tried]
         free = [endpoint for endpoint in left if endpoint.takes_requests(now)]
         if tried:  # whoever had to go elsewhere once does not find out about others
             return [endpoint for endpoint in free if not endpoint.failures]
         return free or [min(left, key=lambda endpoint: endpoint.down_until)]
-
-    def _choose(self, free: Sequence[Endpoint]) -> Endpoint:
-        count = len(self.endpoints)
-        turns = {self.endpoints[(self._next + step) % count]: step for step in range(count - 1, -1, -1)}
-        if self.strategy == ROUND_ROBIN:
-            chosen = min(free, key=turns.__getitem__)
-        else:
-            chosen = min(free, key=lambda endpoint: (endpoint.active_requests, turns[endpoint]))
-        self._next = (self.endpoints.index(chosen) + 1) % count
-        return chosen
 
     def end(self, endpoint: Endpoint, error: BaseException | None, read: int, written: int) -> None:
         """Count a try that has ended, and note what it tells of the endpoint."""

@@ -15,6 +15,8 @@ from s3dlio import Client, MultiEndpointStore
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, NetworkError, ObjectNotFoundError, ThrottledError
 from s3dlio.net import system
 from s3dlio.stores.multi import EndpointGroup
+from tests.servers.certs import Authority
+from tests.servers.scripted import Action, Expect, ScriptedServer, respond
 
 
 @pytest.fixture
@@ -90,17 +92,14 @@ def test_a_uri_elsewhere_is_used_as_it_is(roots: list[str], tmp_path: Path) -> N
 
 def test_names_beneath_a_server() -> None:
     group = EndpointGroup(["s3://a:1", "s3://b:2/"], ["a", "b"], "round_robin")
-    first, second = group.endpoints
     for uri in ("s3://bucket/k", "bucket/k", "s3://a:1/bucket/k", "s3://b:2/bucket/k"):
-        assert group.beneath(uri, first) == "s3://a:1/bucket/k"
-        assert group.beneath(uri, second) == "s3://b:2/bucket/k"
-    assert group.beneath("s3://c:3/bucket/k", first) is None
-    assert group.beneath("gs://bucket/k", first) is None
+        assert group.beneath(uri) == "/bucket/k"
+    for uri in ("s3://c:3/bucket/k", "gs://bucket/k"):
+        assert group.beneath(uri) is None
     nested = EndpointGroup(["gcs://b/x", "gs://b/x/y"], ["1", "2"], "round_robin")
-    assert nested.beneath("gs://b/x/y/k", nested.endpoints[0]) == "gs://b/x/k"
-    assert nested.beneath("gs://b/xy", nested.endpoints[0]) is None
+    assert [nested.beneath(f"gs://b/{key}") for key in ("x/y/k", "x/yk", "xy", "x")] == ["/k", "/yk", None, ""]
     whole = EndpointGroup(["file:///"], ["1"], "round_robin")
-    assert whole.beneath("file:///x", whole.endpoints[0]) == "file:///x"
+    assert next(whole.attempts("file:///x")).uri == "file:///x"
 
 
 def test_the_endpoint_with_the_fewest_requests_in_flight() -> None:
@@ -184,7 +183,7 @@ def test_where_all_are_down_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(NetworkError):
             targets_of(group, everyone, error)
     assert [each["total_requests"] for each in group.statistics()] == [2, 1]
-    assert targets_of(group, set(), error) == ["a"]
+    assert targets_of(group, set(), error) == ["b"]
 
 
 def test_all_endpoints_dead_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +231,35 @@ def test_an_index_that_there_is_not(roots: list[str]) -> None:
         text = f"Get from endpoint failed: endpoint index {index} out of range: 2 endpoint"
         with pytest.raises(ConfigError, match=text):
             store.get_from_endpoint(index, "x")
+
+
+def test_a_url_says_whether_it_means_tls(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    answers: list[list[Action]] = [[Expect(b"GET /b/k "), respond(body=b"hello")]]
+    with ScriptedServer(answers, tls=authority) as secure, ScriptedServer(answers) as plain:
+        ports = f"443,{plain.port}"
+        with Client(ca_bundle=str(authority.bundle), s3={"tls_ports": ports}) as client:
+            for server in (secure, plain):
+                with MultiEndpointStore([server.endpoint], client=client) as store:
+                    assert store.get("s3://b/k") == b"hello"
+                server.assert_consumed()
+
+
+def test_settings_that_change_later_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def signed_for(region: str) -> Expect:
+        return Expect(lambda request: f"/{region}/s3/aws4_request".encode() in request.head)
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    scripts: list[list[Action]] = [
+        [signed_for("eu-west-1"), respond(body=b"1"), signed_for("eu-west-2"), respond(body=b"2")]
+    ]
+    with ScriptedServer(scripts) as server, MultiEndpointStore([server.endpoint]) as store:
+        for number in (1, 2):
+            s3dlio.configure_s3(region=f"eu-west-{number}")
+            assert store.get("b/k") == str(number).encode()
+        server.assert_consumed()
 
 
 def test_templates_and_files(tmp_path: Path) -> None:
