@@ -27,11 +27,13 @@ def run(*arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(200)  # three processes import torch
 def test_workers_that_are_new_processes(folder: str) -> None:
-    out, err = run("spawned", folder).communicate(timeout=50)
+    out, err = run("spawned", folder).communicate(timeout=180)
     assert out == 2 * (" ".join(map(str, range(20))) + "\n"), err
 
 
+@pytest.mark.timeout(200)
 def test_a_killed_worker_and_an_interrupt_end_an_epoch(folder: str) -> None:
     program = run("interrupted", folder)
     assert program.stdout is not None
@@ -39,7 +41,7 @@ def test_a_killed_worker_and_an_interrupt_end_an_epoch(folder: str) -> None:
         assert program.stdout.readline().startswith("error: ")
         assert program.stdout.readline() == "in the middle\n"
         os.killpg(program.pid, signal.SIGINT)
-        _, err = program.communicate(timeout=15)
+        _, err = program.communicate(timeout=45)
     finally:
         program.kill()
         program.wait()
