@@ -8,7 +8,7 @@ Type checkers and editors read it, and so does ``s3dlio/__init__.py``, when a na
 from s3dlio._version import __version__ as __version__
 
 from s3dlio import (
-    hardware as hardware, jax_tf as jax_tf, torch as torch,
+    hardware as hardware, integrations as integrations, jax_tf as jax_tf, torch as torch,
 )
 from s3dlio.aio import (
     copy_async as copy_async, create_bucket_async as create_bucket_async,

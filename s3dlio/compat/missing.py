@@ -4,9 +4,6 @@ from __future__ import annotations
 
 #: The feature -> the names that belong to it.
 NOT_YET = {
-    "data sets and loaders": """
-        integrations
-    """,
     "the op-log": """
         finalize_op_log get_client_id get_clock_offset init_op_log is_op_log_active op_log_stats set_client_id
         set_clock_offset

@@ -42,6 +42,7 @@ ROOMS = """
     upath
     compat
     multi_endpoint
+    integrations
     cli
     __init__ __main__
 """
