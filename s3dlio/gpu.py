@@ -129,7 +129,8 @@ def get_to_device(
     found, address = _new_memory(about.size, target)
     version = Conditions(if_match=about.etag) if about.etag else NO_CONDITIONS
     if about.size:
-        read_to_device(session, [Stretch(store, key, version, 0, about.size, address)], target, max_in_flight)
+        stretch = Stretch(store, key, version, 0, about.size, address, found)
+        read_to_device(session, [stretch], target, max_in_flight)
     return found
 
 

@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Bytes of an object, and the address on the device where they go."""
+    """Bytes of an object, the address on the device where they go, and what owns the memory there."""
 
     store: ObjectStore
     key: str
@@ -46,6 +46,7 @@ class Stretch(NamedTuple):
     offset: int
     length: int
     address: int
+    owner: Any
 
 
 def torch_target(device: Any) -> Target | None:
@@ -128,7 +129,8 @@ def _read(run: Sequence[Stretch], target: Target) -> RangeRead:
 
     def land(data: memoryview) -> None:
         parts = [(piece.offset - first.offset, piece.length, piece.address) for piece in run]
-        target.copies.start(data, parts, target.number, target.stream)
+        owners = [piece.owner for piece in run]
+        target.copies.start(data, parts, target.number, target.stream, keep=owners)
 
     return RangeRead(first.store, first.key, first.offset, length, land=land, conditions=first.version)
 

@@ -268,7 +268,7 @@ def _stretches(stored: StoredTensor, tensor: Any) -> list[Stretch]:
     file, info, _ = stored.parts[0]
     if not info.nbytes:
         return []
-    return [Stretch(file.store, file.key, file.version, info.start, info.nbytes, tensor.data_ptr())]
+    return [Stretch(file.store, file.key, file.version, info.start, info.nbytes, tensor.data_ptr(), tensor)]
 
 
 def _targets(name: str, value: Any, shape: tuple[int, ...]) -> list[_Target]:

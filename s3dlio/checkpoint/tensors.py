@@ -144,7 +144,7 @@ def new_tensor(dtype: str, shape: Sequence[int], device: Any) -> Any:
     torch = require("torch", "torch", "a tensor of torch")
     try:
         return torch.empty(_torch_shape(dtype, shape), dtype=torch_dtype(dtype), device=device)
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemoryError(f"{device} has no memory for a tensor of the shape {list(shape)}") from error
 
 

@@ -98,6 +98,8 @@ class PinnedSlabs:
                 log.warning("only %d bytes can be pinned, copies to the device are slower: %s", self._limit, error)
 
     def _make_room(self, size: int) -> bool:
+        if size > self._limit:
+            return False
         for begin, other in list(self._registered.items()):
             if self.nbytes + size <= self._limit:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import random
 import subprocess
@@ -182,6 +183,15 @@ def test_memory_that_cannot_be_pinned_is_copied_all_the_same(caplog: pytest.LogC
     assert "cudaErrorMemoryAllocation" in caplog.text
 
 
+def test_a_slab_beyond_the_limit_takes_the_place_of_no_other() -> None:
+    bench = Bench(8 * MIB)
+    small, large = bench.filled(8 * MIB, 1), bench.filled(16 * MIB, 2)
+    bench.copies.finish(bench.start(small))
+    bench.copies.finish(bench.start(large))
+    assert [*bench.library.registered] == [address_of(small)]
+    assert bench.memory[16 * MIB - 1] == 2
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[str, bytes]:
     content = random.Random(1).randbytes(3 * MIB) * 7 + b"the end"
@@ -243,6 +253,28 @@ def test_errors_are_typed_and_say_what_cuda_says(library: CudaLibrary, data: tup
     with pytest.raises(CudaError, match="has no GPU") as caught:
         gpu.device_count()
     assert caught.value.code == "cudaErrorNoDevice"
+
+
+@pytest.mark.parametrize("failure", [700, KeyboardInterrupt])
+def test_what_a_read_that_failed_has_begun_ends_before_its_memory_goes(
+    library: CudaLibrary, data: tuple[str, bytes], failure: Any
+) -> None:
+    path, _ = data
+    gpu.get_to_device(path)
+    gc.collect()
+    before = default_pool().stats().leased
+    library.failing = {"cudaEventSynchronize": failure, "cudaEventQuery": 600}
+    with pytest.raises(CudaError if failure == 700 else KeyboardInterrupt):
+        gpu.get_to_device(path)
+    assert library.allocated, "the copies that are under way have their memory"
+    assert default_pool().stats().leased > before
+    library.failing = {}
+    if failure != 700:
+        gc.collect()
+        gpu.release()
+        assert not library.allocated
+        assert default_pool().stats().leased == before
+        assert not library.registered
 
 
 @pytest.fixture
