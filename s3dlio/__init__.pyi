@@ -237,8 +237,11 @@ from s3dlio.api_formats import (
     read_npz_async as read_npz_async, read_tfrecord_index as read_tfrecord_index,
     read_tfrecord_index_async as read_tfrecord_index_async,
 )
-from s3dlio.multi_endpoint import (
-    MultiEndpointStore as MultiEndpointStore, create_multi_endpoint_store as create_multi_endpoint_store,
+from s3dlio.multi_endpoint.store import (
+    MultiEndpointStore as MultiEndpointStore,
+)
+from s3dlio.multi_endpoint.create import (
+    create_multi_endpoint_store as create_multi_endpoint_store,
     create_multi_endpoint_store_from_env as create_multi_endpoint_store_from_env,
     create_multi_endpoint_store_from_file as create_multi_endpoint_store_from_file,
     create_multi_endpoint_store_from_template as create_multi_endpoint_store_from_template,

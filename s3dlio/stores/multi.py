@@ -193,9 +193,7 @@ class EndpointGroup:
     def statistics(self) -> list[dict[str, Any]]:
         """The counters of each endpoint, with its ``uri``, and whether it is ``healthy``."""
         with self._lock:
-            return [
-                {"uri": each.name, **each.statistics(), "healthy": not each.failures} for each in self.endpoints
-            ]
+            return [{"uri": each.name, **each.statistics(), "healthy": not each.failures} for each in self.endpoints]
 
     def total(self) -> dict[str, int]:
         """The counters of all endpoints together."""

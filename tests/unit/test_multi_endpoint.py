@@ -191,9 +191,10 @@ def test_all_endpoints_dead_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         ports = [one.getsockname()[1], two.getsockname()[1]]
-    with Client(retry={"max_attempts": 1}) as client, MultiEndpointStore(
-        [f"http://127.0.0.1:{port}" for port in ports], client=client
-    ) as store:
+    with (
+        Client(retry={"max_attempts": 1}) as client,
+        MultiEndpointStore([f"http://127.0.0.1:{port}" for port in ports], client=client) as store,
+    ):
         with pytest.raises(NetworkError, match=rf"^Put failed: PUT s3://127.0.0.1:{ports[1]}/b/k: "):
             store.put("s3://b/k", b"1")
         with pytest.raises(BatchError, match=r"^Put to all endpoints failed: ") as failed:
@@ -246,6 +247,26 @@ def test_a_url_says_whether_it_means_tls(authority: Authority, monkeypatch: pyte
                 server.assert_consumed()
 
 
+def test_a_service_that_fails_is_asked_twice_and_then_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    failing: list[list[Action]] = [
+        [Expect(), respond("500 Internal Server Error"), Expect(), respond("500 Internal Server Error")]
+    ]
+    working: list[list[Action]] = [[Expect(b"PUT /b/k "), respond(headers=[("ETag", '"1"')])]]
+    with (
+        ScriptedServer(failing) as one,
+        ScriptedServer(working) as other,
+        Client(retry={"base_delay": 0.001}) as client,
+        MultiEndpointStore([one.endpoint, other.endpoint], client=client) as store,
+    ):
+        store.put("b/k", b"1")
+        one.assert_consumed()
+        other.assert_consumed()
+        assert [each["error_count"] for each in store.get_endpoint_stats()] == [1, 0]
+        assert [each["bytes_written"] for each in store.get_endpoint_stats()] == [0, 1]
+
+
 def test_settings_that_change_later_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def signed_for(region: str) -> Expect:
         return Expect(lambda request: f"/{region}/s3/aws4_request".encode() in request.head)
@@ -292,7 +313,11 @@ def test_endpoints_of_the_environment(environment: pytest.MonkeyPatch, tmp_path:
     path = tmp_path / "endpoints"
     path.write_text("s3://a\n")
     counts = []
-    for name, value in (("FILE", str(path)), ("TEMPLATE", "s3://b{1...2}"), ("URIS", "http://a:9000, http://b, http://c")):
+    for name, value in (
+        ("FILE", str(path)),
+        ("TEMPLATE", "s3://b{1...2}"),
+        ("URIS", "http://a:9000, http://b, http://c"),
+    ):
         environment.setenv(f"S3_ENDPOINT_{name}", value)
         counts.append(s3dlio.create_multi_endpoint_store_from_env().endpoint_count())
     assert counts == [1, 2, 3]  # the later ones win
