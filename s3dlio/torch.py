@@ -17,6 +17,7 @@ from s3dlio.loader.batch import get_batch
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.consumer import Consumer
 from s3dlio.loader.dataset import Dataset, Options
+from s3dlio.loader.items import name_sample
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.memory.reader import BytesReader
@@ -161,16 +162,10 @@ class _Objects:
 
     @classmethod
     def from_uris(
-        cls,
-        uris: Iterable[URI],
-        *,
-        loader_opts: Options = None,
-        writable: bool = False,
-        suppress_nonwritable_warning: bool = True,
-        return_type: str | None = None,
-        client: Client | None = None,
+        cls, uris: Iterable[URI], *, loader_opts: Options = None, writable: bool = False,
+        suppress_nonwritable_warning: bool = True, return_type: str | None = None, client: Client | None = None,
         **options: Any,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """The objects of these URIs, of any schemes, in this order; other arguments are those of the class."""
         self = cls.__new__(cls)
         found = cls._options(loader_opts, options)
@@ -212,6 +207,10 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
             return self._sample(entry, self.dataset.session.get(entry))
         return self._samples([entry])[0]
 
+    def __iter__(self) -> Iterator[Any]:
+        """All samples, one by one. Without it, a loop would take an IndexError of a transform for the end."""
+        return (self[index] for index in range(len(self)))
+
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples at these indices, read at the same time: what a ``DataLoader`` asks for.
 
@@ -239,7 +238,7 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
         try:
             return self._to_sample(self.dataset.decoded(entry, data))
         except Exception as error:
-            error.add_note(f"while a sample was made of {entry}")
+            name_sample(error, entry)
             raise
 
 

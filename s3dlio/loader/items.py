@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, SupportsIndex, overload
 
+from s3dlio.errors import S3dlioError
+from s3dlio.loader.entries import Entry, uri_of
 from s3dlio.memory.view import BytesView
 
 
@@ -77,6 +79,21 @@ def item_of(uri: str, data: Any, byte_count: int) -> ObjectItem | SampleItem:
     if isinstance(data, BytesView | bytes | bytearray | memoryview):
         return ObjectItem(uri, data if isinstance(data, BytesView) else BytesView(data))
     return SampleItem(uri, data, byte_count)
+
+
+def name_sample(error: Exception, entry: Entry) -> None:
+    """Have an error that making a sample raised tell of which.
+
+    Raises:
+        S3dlioError: it is a StopIteration, which loops would take for the end of the epoch.
+    """
+    if isinstance(error, StopIteration | StopAsyncIteration):
+        raise S3dlioError(
+            f"making the sample raised {type(error).__name__}", uri=uri_of(entry), operation="DECODE",
+            hint="in a transform, give next() a default",
+        ) from error  # fmt: skip
+    if not isinstance(error, S3dlioError):
+        error.add_note(f"while a sample was made of {entry}")
 
 
 PyObjectItem = ObjectItem

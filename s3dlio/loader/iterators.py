@@ -13,7 +13,7 @@ from s3dlio.errors import S3dlioError
 from s3dlio.forking import ForkLock
 from s3dlio.loader.entries import uri_of
 from s3dlio.loader.fetching import Fetch
-from s3dlio.loader.items import item_of
+from s3dlio.loader.items import item_of, name_sample
 from s3dlio.loader.progress import Pass
 from s3dlio.transfer.stream_entry import Outcome
 
@@ -85,8 +85,7 @@ class Samples:
         try:
             return Sample(position, entry, len(data), self._make(entry, data))
         except Exception as error:
-            if not isinstance(error, S3dlioError):
-                error.add_note(f"while a sample was made of {entry}")
+            name_sample(error, entry)
             raise
         except BaseException:  # an interrupt
             self._again.append(taken)

@@ -62,8 +62,8 @@ class Resumable:
         """Who reads here: the rank that options say, and the worker of a ``torch`` loader that this process is."""
         values = self._shares
         worker, workers = values.worker_id, values.num_workers_pytorch
-        if worker is None:
-            worker, workers = torch_worker() or (0, workers or 1)
+        if worker is None:  # where it is no worker of torch either, it has all samples of its rank
+            worker, workers = torch_worker() or (0, 1)
         return Consumer(values.shard_rank, values.shard_world_size, worker, workers or 1)
 
     def __len__(self) -> int:

@@ -36,6 +36,7 @@ from s3dlio.compat.s3torchconnector.s3reader import (  # noqa: E402
     SequentialS3Reader,
 )
 from s3dlio.compat.s3torchconnector.uris import parse_s3_uri, uri_of  # noqa: E402
+from s3dlio.errors import S3dlioError  # noqa: E402
 from s3dlio.types import Observation  # noqa: E402
 
 DATA = bytes(range(256)) * 40_000  # longer than what opening an object reads
@@ -400,6 +401,17 @@ def test_a_transform_that_raises_reaches_the_consumer(filled: str) -> None:
 
     with pytest.raises(KeyError, match="train/0"):
         next(iter(S3IterableDataset.from_prefix(f"{filled}/train/", region="us-east-1", transform=broken)))
+
+
+@pytest.mark.parametrize("kind", [S3IterableDataset, S3MapDataset])
+@pytest.mark.parametrize("error", [StopIteration, IndexError])
+def test_no_error_of_a_transform_passes_for_the_end(filled: str, kind: Any, error: type[Exception]) -> None:
+    def broken(reader: S3Reader) -> None:
+        raise error
+
+    with pytest.raises((S3dlioError, IndexError)) as caught:
+        list(kind.from_prefix(f"{filled}/train/", region="us-east-1", transform=broken))
+    assert "train/0" in "".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file"])

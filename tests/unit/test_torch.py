@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: make finds 
 from torch.utils.data import DataLoader  # noqa: E402
 
 import s3dlio  # noqa: E402
-from s3dlio.errors import ConfigError, ObjectNotFoundError  # noqa: E402
+from s3dlio.errors import ConfigError, ObjectNotFoundError, S3dlioError  # noqa: E402
 from s3dlio.memory.reader import BytesReader  # noqa: E402
 from s3dlio.torch import ObjectStoreIterableDataset, ObjectStoreMapDataset  # noqa: E402
 
@@ -328,6 +328,28 @@ def test_a_transform_that_raises_is_an_error_with_the_uri(folder: str, kind: Any
     with pytest.raises(LookupError, match="this one not") as caught:
         drained(loader(kind(folder, transform=refuse), num_workers=workers))
     assert "/011" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [ObjectStoreMapDataset, ObjectStoreIterableDataset])
+def test_a_transform_that_says_stop_ends_no_epoch(folder: str, kind: Any, workers: int) -> None:
+    with pytest.raises(S3dlioError, match="StopIteration") as caught:
+        drained(loader(kind(folder, transform=stop), num_workers=workers))
+    assert "/000" in str(caught.value)
+
+
+def stop(data: Any) -> Any:
+    return next(iter(()))
+
+
+def test_a_loop_over_a_map_takes_no_error_for_its_end(folder: str) -> None:
+    def beyond(data: Any) -> Any:
+        return [data][1]
+
+    data = ObjectStoreMapDataset(folder)
+    assert len(list(data)) == len(data)
+    with pytest.raises(IndexError, match="list index"):
+        list(ObjectStoreMapDataset(folder, transform=beyond))
 
 
 def test_an_epoch_is_no_negative_number(folder: str) -> None:

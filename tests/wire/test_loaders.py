@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -206,6 +207,41 @@ def test_a_transform_that_raises_is_the_programs_own_error_and_names_the_sample(
     assert any("s3://b/0" in note for note in caught.value.__notes__)
     assert [*BytesLoader(loader.dataset, {"transform": len})] == [SIZE] * 5
     assert len(next(iter(BytesLoader(loader.dataset, {"transform": len, "enable_transforms": False})))) == SIZE
+
+
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+@pytest.mark.parametrize("read", ["views", "batches", "items", "collected", "awaited"])
+def test_a_transform_that_says_stop_ends_no_epoch(client: Client, read: str, kind: type[Exception]) -> None:
+    made = 0
+
+    def transform(data: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made > 3:
+            raise kind
+        return data
+
+    options = {"transform": transform} | ({} if read == "views" else {"batch_size": 2})
+    loader = BytesLoader(Dataset.from_uris(names(5), client=client), options)
+
+    async def awaited() -> list[Any]:
+        return [batch async for batch in loader]
+
+    ways: dict[str, Callable[[], Any]] = {
+        "views": lambda: list(loader), "batches": lambda: list(loader), "items": lambda: list(loader.items()),
+        "collected": lambda: list(iter(partial(loader.items().collect_batch, 2), [])),
+        "awaited": lambda: asyncio.run(awaited()),
+    }  # fmt: skip
+    with pytest.raises(S3dlioError, match=kind.__name__) as caught:
+        ways[read]()
+    assert str(caught.value.uri).startswith("s3://b/")
+    assert loader.epoch == 0
+
+
+def test_who_is_not_said_to_be_one_of_many_workers_reads_all(client: Client) -> None:
+    loader = BytesLoader(Dataset.from_uris(names(9), client=client), {"num_workers_pytorch": 4})
+    assert len(loader) == 9
+    assert len([*loader]) == 9
 
 
 def test_the_first_error_comes_after_what_was_before_it() -> None:

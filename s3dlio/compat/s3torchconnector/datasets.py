@@ -14,8 +14,9 @@ from s3dlio.compat.s3torchconnector.s3reader.constructor import S3ReaderConstruc
 from s3dlio.compat.s3torchconnector.s3reader.protocol import S3ReaderConstructorProtocol
 from s3dlio.compat.s3torchconnector.s3reader.s3reader import S3Reader
 from s3dlio.compat.s3torchconnector.source import ObjectSource
-from s3dlio.compat.s3torchconnector.uris import parse_s3_uri
+from s3dlio.compat.s3torchconnector.uris import parse_s3_uri, uri_of
 from s3dlio.compat.s3torchconnector.user_agent import UserAgent
+from s3dlio.loader.items import name_sample
 
 GetObjects = Callable[[S3Client], Iterable[S3BucketKeyData]]
 
@@ -131,6 +132,9 @@ class S3DatasetBase:
     def _sample(self, entry: S3BucketKeyData, source: ObjectSource) -> Any:
         """What the transform makes of an object."""
         bucket, key, info = entry
-        return self._transform(
-            self._get_client().reader_of(source, bucket, key, info, self._reader_constructor)
-        )
+        reader = self._get_client().reader_of(source, bucket, key, info, self._reader_constructor)
+        try:
+            return self._transform(reader)
+        except Exception as error:
+            name_sample(error, uri_of(bucket, key))
+            raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch.utils.data
@@ -53,6 +53,10 @@ class S3MapDataset(S3DatasetBase, torch.utils.data.Dataset):
         entry = self._entry(i)
         self._habit.give()
         return self._sample(entry, self._source(entry, self._habit.read))
+
+    def __iter__(self) -> Iterator[Any]:
+        """All samples, one by one. Without it, a loop would take an IndexError of a transform for the end."""
+        return (self[i] for i in range(len(self)))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples of a batch: a DataLoader asks for them at once, so that they are read at the same time."""
