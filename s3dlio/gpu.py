@@ -197,7 +197,7 @@ def put_from_device(
     Raises:
         ConfigError: it is no array of a GPU, or is not contiguous.
         CudaError: the device failed; nothing was stored.
-        S3dlioError: as of ``s3dlio.put``.
+        S3dlioError: as of ``s3dlio.put_bytes``.
     """
     session = client or api.default_client()
     store, key = session.store_for(destination_uri(uri))
@@ -267,7 +267,7 @@ def _pieces_of(array: Any) -> tuple[int, Iterator[memoryview]]:
         return array.numel() * array.element_size(), pieces
     about = getattr(array, "__cuda_array_interface__", None)
     if about is None:
-        raise ConfigError(f"a {type(array).__name__} is no array of a GPU", hint="s3dlio.put takes those of the host")
+        raise ConfigError(f"a {type(array).__name__} is no array of a GPU", hint="put_bytes takes those of the host")
     if about.get("strides") is not None:
         raise ConfigError("this array of a GPU is not contiguous in C order", hint="give a contiguous copy of it")
     size = int(about["typestr"][2:]) * math.prod(about["shape"])
