@@ -39,9 +39,7 @@ def __getattr__(name: str) -> object:
 
     home = _homes().get(name)
     if home is None:
-        from s3dlio.compat.missing import reason
-
-        raise AttributeError(f"module 's3dlio' has no attribute {name!r}{reason(name)}")
+        raise AttributeError(f"module 's3dlio' has no attribute {name!r}")
     is_module = home == __name__
     value = importlib.import_module(f"{home}.{name}") if is_module else getattr(importlib.import_module(home), name)
     globals()[name] = value  # from now on found without this function

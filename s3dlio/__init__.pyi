@@ -219,6 +219,20 @@ from s3dlio.loader.tar_shards import (
 from s3dlio.memory.view import (
     BytesView as BytesView,
 )
+from s3dlio.oplog.control import (
+    finalize_op_log as finalize_op_log, init_op_log as init_op_log, is_op_log_active as is_op_log_active,
+    op_log_stats as op_log_stats,
+)
+from s3dlio.oplog.identity import (
+    get_client_id as get_client_id, get_clock_offset as get_clock_offset, set_client_id as set_client_id,
+    set_clock_offset as set_clock_offset,
+)
+from s3dlio.oplog.reader import (
+    read_op_log as read_op_log,
+)
+from s3dlio.oplog.sorting import (
+    sort_op_log as sort_op_log,
+)
 from s3dlio.config.settings import (
     Settings as Settings,
 )

@@ -56,7 +56,23 @@ def main(words: Sequence[str] | None = None) -> int:
     with _signals_like_ctrl_c(), warnings.catch_warnings():
         if args.verbose < 2:
             warnings.simplefilter("ignore")  # they are for programmers
-        return _run(Context(args, out))
+        return _run_recorded(Context(args, out))
+
+
+def _run_recorded(context: Context) -> int:
+    """Run the command, with an op-log where one is wanted; that is whole however the command ends."""
+    if context.args.op_log is None:
+        return _run(context)
+    from s3dlio.oplog.control import finalize_op_log, init_op_log
+
+    try:
+        init_op_log(context.args.op_log)
+        code = _run(context)
+        finalize_op_log()
+    except Exception as error:
+        context.out.error(error)
+        return FAILED
+    return code
 
 
 def _run(context: Context) -> int:

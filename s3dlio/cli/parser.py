@@ -94,6 +94,8 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
     group.add_argument("--ca-bundle", metavar="FILE", default=none, help="trust the certificates in this PEM file")
     group.add_argument("--profile", metavar="NAME", default=none, help="the profile of the AWS configuration to use")
     group.add_argument("--no-sign-request", action="store_true", default=no, help="send requests without credentials")
+    group.add_argument("--op-log", metavar="FILE", default=none,
+                       help="record every operation in this file, a table compressed with zstd")  # fmt: skip
 
 
 def _jobs(command: CommandParser, default: int, *names: str) -> None:

@@ -19,7 +19,6 @@ from s3dlio.compat.configs import (
     RangeEngineConfig,
     S3Config,
 )
-from s3dlio.compat.missing import reason
 from s3dlio.config.adaptive import AdaptiveConfig
 from s3dlio.errors import ConfigError, IntegrityError, InvalidURIError
 from s3dlio.memory.crc32c import crc32c
@@ -80,7 +79,7 @@ class Store:
             self.client.close()
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"a Store has no attribute {name!r}{reason(name)}")
+        raise AttributeError(f"a Store has no attribute {name!r}")
 
     def _real(self, uri: URI) -> str:
         """The URI for the client: names are put beneath the store's own, and O_DIRECT is a scheme."""

@@ -16,11 +16,6 @@ IGNORED_VARIABLES = {
     "S3DLIO_USE_OPTIMIZED_HTTP": "there is one HTTP layer, and it is always the optimized one",
     "S3DLIO_H2_*": "neither transport lets windows of HTTP/2 be set",
     "S3DLIO_EXPORT_QUIESCE_TIMEOUT_SECS": "buffers are borrowed for the time of a call only",
-    "S3DLIO_OPLOG_BUF": "this release writes no op-log",
-    "S3DLIO_OPLOG_WBUFCAP": "this release writes no op-log",
-    "S3DLIO_OPLOG_LEVEL": "this release writes no op-log",
-    "S3DLIO_OPLOG_LOSSLESS": "this release writes no op-log",
-    "S3DLIO_OPLOG_SORT": "this release writes no op-log",
     "S3DLIO_SKIP_HEAD": "no read asks for the head first",
     "S3DLIO_CONCURRENT_THRESHOLD": "range.threshold and range.chunk say what is read as ranges",
     "S3DLIO_MAX_CONCURRENCY": "max_in_flight of each call and range.concurrency say that",
@@ -37,8 +32,12 @@ IGNORED_VARIABLES = {
     "RUST_LOG": "the log is Python's: init_logging(), or -v of s3-cli",
 }
 
+#: Read where an op-log begins (``oplog.options``).
+OPLOG_VARIABLES = frozenset({
+    "S3DLIO_OPLOG_BUF", "S3DLIO_OPLOG_LEVEL", "S3DLIO_OPLOG_LOSSLESS", "S3DLIO_OPLOG_SORT", "S3DLIO_OPLOG_WBUFCAP",
+})  # fmt: skip
 #: Read elsewhere in the project, so not a misspelling: the interpreter that benchmarks find the replaced package in.
-_KNOWN_ELSEWHERE = frozenset({"S3DLIO_REFERENCE_PYTHON"})
+_KNOWN_ELSEWHERE = OPLOG_VARIABLES | {"S3DLIO_REFERENCE_PYTHON"}
 
 DOTENV_SWITCH = "S3DLIO_LOAD_DOTENV"
 TRUST_DOTENV = "S3DLIO_TRUST_DOTENV"

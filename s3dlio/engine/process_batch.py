@@ -28,7 +28,7 @@ from s3dlio.errors import OutcomeUnknownError, TransferCancelledError, WorkerDie
 from s3dlio.memory.shared import Segment
 from s3dlio.memory.view import parts_of
 from s3dlio.net import system
-from s3dlio.stores.call import tell
+from s3dlio.stores.call import observing, tell
 
 log = logging.getLogger("s3dlio.processes")
 
@@ -104,7 +104,7 @@ class ProcessBatch:
         self._members[worker.channel.fileno()] = Member(worker, number, width)
         self._poll.register(worker.channel.fileno(), select.POLLIN)
         max_bytes = self._budget if self._work.is_bounded else None
-        about = level, len(self._widths), width, max_bytes, bool(session.stores.observers)
+        about = level, len(self._widths), width, max_bytes, bool(observing(session.stores.observers))
         with suppress(OSError):  # it has died: that is seen when its channel is read
             worker.channel.send(("job", *about, *told, *self._work.job))
             worker.settings, worker.surroundings = session.settings, surroundings
@@ -239,7 +239,7 @@ class ProcessBatch:
         leases, memory, has = member.leases, member.worker.memory, member.has
         self.number = member.number
         for seen in observed:
-            tell(self._session.stores.observers, seen)
+            tell(observing(self._session.stores.observers), seen)
         for note in notes:
             self._work.on_note(member.worker, note)
         for token, *where in announced[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from abc import ABC
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError, redact
 from s3dlio.foreign_errors import from_exception, must_convert
+from s3dlio.forking import ForkLock
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, Observation, Observer
@@ -43,7 +45,9 @@ class BaseStore(ABC):
 
     def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
         self.root = root
-        self.observers: tuple[Observer, ...] = tuple(observers)
+        with _everywhere_lock:
+            self.observers: tuple[Observer, ...] = observing(observers)
+            _stores.add(self)
         #: Where large bodies find more event loops (``net.balancer``).
         self.spare: Callable[[int], Any] | None = None
         #: How many operations of each kind have paid in batches, and until when that is believed.
@@ -230,6 +234,35 @@ class Call(Generic[T]):
         elif not error:
             seen.bytes = self.size
         tell(self.store.observers, seen)
+
+
+_everywhere: tuple[Observer, ...] = ()
+_everywhere_lock = ForkLock()
+_stores: weakref.WeakSet[BaseStore] = weakref.WeakSet()
+
+
+def observing(observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    """A client's observers, and those of the process."""
+    return (*(observer for observer in observers if observer not in _everywhere), *_everywhere)
+
+
+def observe_everywhere(observer: Observer) -> None:
+    """Call ``observer`` for every operation of every store in this process, from now on."""
+    _change((*_everywhere, observer), (observer,))
+
+
+def stop_observing_everywhere(observer: Observer) -> None:
+    """Take back ``observe_everywhere``. Operations that run now may still be told."""
+    _change(tuple(other for other in _everywhere if other != observer), ())
+
+
+def _change(everywhere: tuple[Observer, ...], new: tuple[Observer, ...]) -> None:
+    global _everywhere
+    with _everywhere_lock:
+        before, _everywhere = _everywhere, everywhere
+        for store in list(_stores):
+            own = tuple(observer for observer in store.observers if observer not in (*before, *new))
+            store.observers = observing(own)
 
 
 def tell(observers: Sequence[Observer], seen: Observation) -> None:

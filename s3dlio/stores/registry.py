@@ -17,6 +17,7 @@ from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
+from s3dlio.stores.call import observing
 from s3dlio.types import Observer
 from s3dlio.uri import LOCAL_SCHEMES, Location, as_uri, parse, parse_container
 
@@ -180,7 +181,7 @@ class Stores:
         store = self._by_root.get(location.root)
         if store is None:
             store = self._by_root.setdefault(location.root, open_store(location, self.settings, self.observers))
-            store.observers = self.observers  # one may have been added meanwhile
+            store.observers = observing(self.observers)  # one may have been added meanwhile
             store.spare = self._spare
         before = uri[: len(uri) - len(location.key)]
         if location.scheme in LOCAL_SCHEMES:
@@ -215,7 +216,7 @@ class Stores:
     def _observe(self, observers: tuple[Observer, ...]) -> None:
         self.observers = observers
         for store in list(self._by_root.values()):
-            store.observers = observers
+            store.observers = observing(observers)
 
 
 def _spare_of(stores: weakref.ref[Stores]) -> Callable[[int], Any]:

@@ -36,7 +36,7 @@ ROOMS = """
     client
     api coroutines
     aio api_formats
-    checkpoint loader
+    checkpoint loader oplog
     torch jax_tf gpu
     fsspec
     upath

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import s3dlio
-from s3dlio.compat.missing import NOT_YET
 from tests.servers.scripted import Expect, ScriptedServer, respond
 
 HEAVY = ("boto3", "botocore", "azure", "google", "numpy", "asyncio", "torch", "urllib3", "zstandard", "tqdm", "dotenv")
@@ -90,17 +89,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         s3dlio.no_such_name  # noqa: B018
     with pytest.raises(ImportError):
         exec("from s3dlio import no_such_name")
-
-
-def test_a_name_that_is_still_to_come_says_so() -> None:
-    with pytest.raises(AttributeError, match="'set_client_id': the op-log: not in this release yet"):
-        s3dlio.set_client_id  # noqa: B018
-    to_come = {name for names in NOT_YET.values() for name in names.split()}
-    assert not to_come & set(s3dlio.__all__)
-    for name in to_come:
-        assert not hasattr(s3dlio, name)
-    with pytest.raises(ImportError):
-        exec("from s3dlio import set_client_id")
 
 
 def test_dir_shows_what_is_public_and_nothing_else() -> None:

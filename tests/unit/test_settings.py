@@ -262,6 +262,7 @@ def test_the_documents_variables_are_all_known() -> None:
     known = {variable for _, _, entry in EVERY for variable in entry.variables}
     known |= set(environment.IGNORED_VARIABLES) | {environment.DOTENV_SWITCH, environment.CONFIG_FILE}
     known |= {"S3_ENDPOINT_URIS", "S3_ENDPOINT_TEMPLATE", "S3_ENDPOINT_FILE", "S3_LOAD_BALANCE_STRATEGY"}  # read late
+    known |= environment.OPLOG_VARIABLES
     documented = """
         AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION
         AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_CA_BUNDLE AWS_CA_BUNDLE_PATH AZURE_STORAGE_ACCOUNT
@@ -328,9 +329,9 @@ def test_endpoints_of_variables_can_be_ignored() -> None:
 
 
 def test_variables_without_meaning_are_told(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("S3DLIO_OPLOG_LEVEL=1\n")
+    (tmp_path / ".env").write_text("S3DLIO_TOKIO_CONSOLE=1\n")
     found = environment.ignored_variables({"S3DLIO_USE_OPTIMIZED_HTTP": "true", "AWS_REGION": "x"})
-    assert set(found) == {"S3DLIO_USE_OPTIMIZED_HTTP", "S3DLIO_OPLOG_LEVEL"}
+    assert set(found) == {"S3DLIO_USE_OPTIMIZED_HTTP", "S3DLIO_TOKIO_CONSOLE"}
     assert environment.ignored("S3DLIO_H2_STREAM_WINDOW_MB") is not None
     assert environment.ignored("S3DLIO_H2") is None
 
