@@ -22,6 +22,7 @@ import zstandard
 
 import s3dlio
 from s3dlio import errors
+from s3dlio.config import environment
 from s3dlio.oplog import control, log_file, options, rows, sorting
 from s3dlio.oplog.identity import identity
 from s3dlio.types import Observation
@@ -386,6 +387,7 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("S3DLIO_OPLOG_LOSSLESS", "0")
     monkeypatch.setenv("S3DLIO_OPLOG_SORT", "true")
     assert options.resolve() == options.OpLogOptions(1024, 4096, 5, False, True)
+    assert set(options._VARIABLES.values()) == environment.OPLOG_VARIABLES
     assert options.resolve(buffer=64, lossless=True, sort=False) == options.OpLogOptions(64, 4096, 5, True, False)
     for name, value in (("LEVEL", "23"), ("BUF", "1"), ("SORT", "maybe")):
         monkeypatch.setenv(f"S3DLIO_OPLOG_{name}", value)
