@@ -47,7 +47,7 @@ class RowFormatter:
     """Makes lines of records. The text of a second is made once: most times are in the one before."""
 
     def __init__(self) -> None:
-        self._second = -1
+        self._base = -_SECOND
         self._text = ""
 
     def line(self, number: int, record: tuple[int, str, str, int, int, str, str, int, int, int]) -> str:
@@ -55,22 +55,33 @@ class RowFormatter:
         thread, client_id, operation, objects, size, uri, error, start, first_byte, end = record
         if "?" in uri or "@" in uri:
             uri = redact(uri)
-        if "\\" in uri or not uri.isprintable():
+        if not uri.isprintable() or "\\" in uri:
             uri = escaped(uri)
-        name = uri.partition("://")[2]
-        endpoint = uri[: len(uri) - len(name)] + name.partition("/")[0]
+        if client_id:
+            client_id = escaped(client_id)
+        if error:
+            error = escaped(error)
+        scheme, _, name = uri.partition("://")
+        place = f"{scheme}://{name[: name.find('/')] if '/' in name else name}"
+        base = self._base
+        if base <= start <= first_byte <= end < base + _SECOND:  # a read within the second of the row before
+            text = self._text
+            return (
+                f"{number}\t{thread}\t{operation}\t{client_id}\t{objects}\t{size}\t{place}\t{name}\t{error}\t"
+                f"{text}{start - base:09}Z\t{text}{first_byte - base:09}Z\t{text}{end - base:09}Z\t{end - start}\n"
+            )
         first = self._time(first_byte) if first_byte else ""
         return (
-            f"{number}\t{thread}\t{operation}\t{escaped(client_id) if client_id else ''}\t{objects}\t{size}\t{endpoint}"
-            f"\t{name}\t{escaped(error) if error else ''}\t{self._time(start)}\t{first}\t{self._time(end)}"
-            f"\t{max(0, end - start)}\n"
+            f"{number}\t{thread}\t{operation}\t{client_id}\t{objects}\t{size}\t{place}\t{name}\t{error}\t"
+            f"{self._time(start)}\t{first}\t{self._time(end)}\t{max(0, end - start)}\n"
         )
 
     def _time(self, epoch_ns: int) -> str:
-        second, nanos = divmod(epoch_ns, _SECOND)
-        if second != self._second:
-            self._text = rfc3339(second * _SECOND)[:20]
-            self._second = second
+        nanos = epoch_ns - self._base
+        if not 0 <= nanos < _SECOND:
+            second, nanos = divmod(epoch_ns, _SECOND)
+            self._base = second * _SECOND
+            self._text = rfc3339(self._base)[:20]
         return f"{self._text}{nanos:09}Z"
 
 
