@@ -88,6 +88,8 @@ def put_generated(
         TransferCancelledError: the awaited call around it was cancelled.
     """
     width, processes = check_width(max_in_flight), several(procs)
+    if not isinstance(num, int):
+        raise TypeError(f"num must be an int, got {type(num).__name__}; put_bytes(uri, data) stores data of your own")
     if num < 0:
         raise ConfigError(f"num must be 0 or more, got {shown(num)}")
     if processes and seed is None:

@@ -144,3 +144,8 @@ def test_failures_are_in_the_summary_and_stop_the_rest_unless_asked(client: Clie
     assert summary.failures[0].uri == f"file://{tmp_path}/object-1"
     summary = put_generated(client, f"file://{tmp_path}/", 4, size=10, max_in_flight=1)
     assert (summary.attempted, summary.succeeded, summary.failed) == (2, 1, 1)
+
+
+def test_bytes_of_ones_own_are_for_put_bytes() -> None:
+    with Client() as client, pytest.raises(TypeError, match="put_bytes"):
+        client.put("memory://own/k", b"data")  # type: ignore[arg-type]
