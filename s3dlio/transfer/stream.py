@@ -355,7 +355,7 @@ class Stream:
         may come from a finaliser."""
         self._cancel.cancel("nobody reads on")
         self._forget_idle()
-        self._arrived.clear()
+        self._arrived = {}  # the reader may be looking at the old one
         if os.getpid() == self._process:
             for lane in self._lanes:
                 lane.post(partial(self._stop, lane))
@@ -376,7 +376,7 @@ class Stream:
         """Give up what a lane has in flight, on its thread."""
         self.go_on(lane)
         with self._changed:
-            self._arrived.clear()
+            self._arrived = {}
             running = [read for read in self._in_flight if read.lane is lane]
         for read in running:
             lane.cancel(read, "nobody reads on")

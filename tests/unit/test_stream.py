@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
+import sys
 import threading
+import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -339,3 +342,38 @@ def test_one_that_is_awaited_too_long_is_an_error() -> None:
             asyncio.run(main())
     finally:
         gate.set()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_signal_handler_may_end_it_at_any_point_of_taking(ordered: bool) -> None:
+    for point in itertools.count():
+        many = Slow().iterate([f"memory://slow/{i}" for i in range(4)], ordered=ordered)
+        next(many)
+        with _at(point, Stream.take.__code__, many._stream.end) as reached:
+            next(many, None)
+        assert next(many, None) is None or not reached
+        if not reached:
+            break
+    assert point > 20
+
+
+@contextlib.contextmanager
+def _at(point: int, code: types.CodeType, act: Callable[[], Any]) -> Iterator[list[int]]:
+    """Act once before an instruction of a function, as a handler may; gives where it did."""
+    left, reached = itertools.count(point, -1), list[int]()
+
+    def trace(frame: types.FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is not code:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(left) == 0:
+            reached.append(frame.f_lasti)
+            act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield reached
+    finally:
+        sys.settrace(before)
