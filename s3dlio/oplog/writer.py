@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from s3dlio.oplog.log_file import LogFile
@@ -23,8 +24,7 @@ _ROWS = 64
 class Writer:
     """Takes records from the left of ``queue`` and writes them to ``file``, until it is closed.
 
-    Threads that append take no lock, and may be interrupted anywhere by others that append: they wake this one by
-    releasing a lock that only it takes.
+    Threads that append take no lock, and may be interrupted anywhere by code that appends, too.
 
     Args:
         file: where rows go; the writer closes it.
@@ -43,8 +43,7 @@ class Writer:
         self.is_asleep = False
         self._is_closing = False
         self._formatter = RowFormatter()
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._wakes: SimpleQueue[None] = SimpleQueue()  # whose put may be interrupted by another one
         self._thread = threading.Thread(target=self._run, name="s3dlio-oplog", daemon=True)
         self._thread.start()
 
@@ -55,8 +54,8 @@ class Writer:
 
     def wake(self) -> None:
         """Have it look at the queue now."""
-        with suppress(RuntimeError):  # it is released: it will look anyway
-            self._wake.release()
+        self.is_asleep = False
+        self._wakes.put(None)
 
     def close(self) -> None:
         """Write what is in the queue, end the file and the thread."""
@@ -71,10 +70,10 @@ class Writer:
                 self._guard(self._file.flush)
                 self.is_asleep = True
                 if not self._queue:  # what came before the flag wakes nobody
-                    self._wake.acquire()
+                    self._wakes.get()
                 self.is_asleep = False
             if not self._is_closing and len(self._queue) < self.half:
-                self._wake.acquire(timeout=_GATHER)
+                self._wait(_GATHER)
             self._drain()
         self._drain()
         if self.error is None:
@@ -82,6 +81,12 @@ class Writer:
         else:
             with suppress(OSError):
                 self._file.abandon()
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(Empty):
+            self._wakes.get(timeout=seconds)
+            while True:
+                self._wakes.get_nowait()  # several threads may have woken it for the same reason
 
     def _drain(self) -> None:
         since = time.monotonic()
