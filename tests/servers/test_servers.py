@@ -244,7 +244,8 @@ def test_scripted_server_over_tls(authority: Authority) -> None:
         server.assert_consumed()
 
 
-def test_scripted_server_reports_what_was_not_used() -> None:
+def test_scripted_server_reports_what_was_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.servers.scripted.PATIENCE", 0.2)
     with ScriptedServer([[Expect(b"GET /a"), respond()], [Expect()]]) as server:
         connection = http.client.HTTPConnection(LOOPBACK, server.port)
         connection.request("GET", "/a")

@@ -267,6 +267,7 @@ def test_a_service_that_fails_is_asked_twice_and_then_another(monkeypatch: pytes
         assert [each["bytes_written"] for each in store.get_endpoint_stats()] == [0, 1]
 
 
+@pytest.mark.usefixtures("fresh_settings")
 def test_settings_that_change_later_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def signed_for(region: str) -> Expect:
         return Expect(lambda request: f"/{region}/s3/aws4_request".encode() in request.head)
