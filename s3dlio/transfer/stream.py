@@ -101,6 +101,7 @@ class Stream:
     def _fill(self) -> None:
         """Ask for as many objects as there is room for."""
         found: list[StreamRead] = []
+        failure: BaseException | None = None
         try:
             while not self._cancel.cancelled:
                 if self._held is None:
@@ -118,26 +119,21 @@ class Stream:
                 if len(found) >= _TOGETHER:
                     self._begin(found)
         except StopIteration:
-            failure = None
+            pass
         except BaseException as error:  # what is in flight goes on; this comes after it
             if self._is_at_hand and not isinstance(error, Exception):  # an interrupt of the reader
                 self._interrupted(found)
                 raise
             failure = error
-        else:
-            failure = None
         self._begin(found)
         self._end_input(failure)
 
     def _interrupted(self, found: list[StreamRead]) -> None:
-        lost = {read.position for read in found}
-        if self._room.has(self._position):
-            lost.add(self._position)
-        self.drop()
+        lost = {read.position for read in found} | ({self._position} if self._room.has(self._position) else set())
+        self._break()
         with self._changed:
             self._asked -= len(lost)
             self._is_filling, self._is_input_over = False, True
-            self.is_broken = True
 
     def _end_input(self, failure: BaseException | None) -> None:
         close = getattr(self._entries, "close", None)
@@ -254,8 +250,7 @@ class Stream:
             lane.begin(begins)
 
     def lane_for(self, pending: PendingRequest) -> ResidentLane | None:
-        """The lane for a body that turns out to be large; None where it stays: it lands in memory, so that one of the
-        CPUs is left to the kernel."""
+        """The lane for a body that turns out to be large, or None. One of the CPUs is left to the kernel."""
         exchange, cpus = pending.exchange, usable_cpus() - 1
         if cpus < 2 or exchange is None or exchange.remaining < _LARGE or self._cancel.cancelled:
             return None
@@ -319,31 +314,39 @@ class Stream:
         """
         if os.getpid() != self._process:
             raise S3dlioError("this iterator belongs to another process", hint="make one after the fork")
-        with self._changed:
-            if not self._is_there():
-                self._changed.wait_for(self._is_there, wait)
-            if not self._is_there():
-                self._listener = listener
-                return None
-            position = self._next if self._ordered else next(iter(self._arrived), None)
-            outcome = None if position is None else self._arrived.pop(position, None)
-            if outcome is None or position is None:
-                self._end()
-            self._next += 1
-            self._room.give_back(position)
-            more = self._wants_more()
-        if more:
-            self._fill_soon()
-        return position, outcome
+        taking = False
+        try:
+            with self._changed:
+                if not (self._is_there() or self._changed.wait_for(self._is_there, wait)):
+                    self._listener = listener
+                    return None
+                position = self._next if self._ordered else next(iter(self._arrived), None)
+                taking = True
+                outcome = None if position is None else self._arrived.pop(position, None)
+                if outcome is None or position is None:
+                    self._end()
+                self._next += 1
+                self._room.give_back(position)
+                more = self._wants_more()
+            if more:
+                self._fill_soon()
+            return position, outcome
+        except BaseException as error:
+            if taking and not isinstance(error, Exception):  # an interrupt: an outcome is lost, or nobody asks for more
+                self._break()
+            raise
+
+    def _break(self) -> None:
+        self.is_broken = True
+        self._failure = self._failure or S3dlioError("reading was interrupted; begin again", operation="GET")
+        self.drop()
 
     def _end(self) -> NoReturn:
         self._forget_idle()
         if self._recalled is not None:
             self._admission.remember(self._recalled, "GET")
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        raise StopIteration
+        failure, self._failure = self._failure or StopIteration(), None
+        raise failure
 
     def _is_there(self) -> bool:
         if self._next in self._arrived if self._ordered else self._arrived:
@@ -393,7 +396,4 @@ class Stream:
         if ends:
             self._end_input(None)
         with self._changed:
-            self._changed.wait_for(self._is_idle, LEAVE_SECONDS)
-
-    def _is_idle(self) -> bool:
-        return not (self._asked or self._is_filling)
+            self._changed.wait_for(lambda: not (self._asked or self._is_filling), LEAVE_SECONDS)

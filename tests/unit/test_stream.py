@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dis
 import gc
 import itertools
 import os
@@ -230,10 +231,14 @@ def test_one_that_is_late_is_an_error() -> None:
 # -- leaving early
 
 
+def is_idle(stream: Stream) -> bool:
+    return not (stream._asked or stream._is_filling)
+
+
 def is_over(stream: Stream) -> bool:
     """Nothing of it is in flight, and nobody asks its input; waits for that."""
     with stream._changed:
-        return stream._changed.wait_for(stream._is_idle, 10)
+        return stream._changed.wait_for(lambda: is_idle(stream), 10)
 
 
 @pytest.mark.parametrize("generated", [True, False])
@@ -267,7 +272,7 @@ def test_closing_waits_until_nothing_is_in_flight() -> None:
     store = Slow()
     with store.iterate(itertools.cycle(names(3))) as found:
         keys(found, 5)
-    assert found._stream._is_idle()
+    assert is_idle(found._stream)
     assert list(found) == []
 
 
@@ -352,6 +357,31 @@ def test_a_signal_handler_may_end_it_at_any_point_of_taking(ordered: bool) -> No
         with _at(point, Stream.take.__code__, many._stream.end) as reached:
             next(many, None)
         assert next(many, None) is None or not reached
+        if not reached:
+            break
+    assert point > 20
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_interrupt_at_any_point_of_taking_loses_nothing_in_silence(ordered: bool) -> None:
+    """Who goes on after it has all, or an error."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    uris = [f"memory://slow/{i}" for i in range(4)]
+    for point in itertools.count():
+        many = Slow().iterate(uris, ordered=ordered, timeout=20)
+        had = [next(many)]
+        with _at(point, Stream.take.__code__, interrupt) as reached, contextlib.suppress(KeyboardInterrupt):
+            had.append(next(many))
+        told = None
+        try:
+            had += many
+        except S3dlioError as error:
+            told = str(error)
+        given = reached and dis.opname[Stream.take.__code__.co_code[reached[0]]] == "RETURN_VALUE"
+        assert given or [uri for uri, _ in had] == uris or (told and "interrupted" in told)
         if not reached:
             break
     assert point > 20

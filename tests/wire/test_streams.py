@@ -178,9 +178,12 @@ def test_an_interrupt_of_the_reader_ends_it_at_once(near: DelayedServer, monkeyp
         with pytest.raises(KeyboardInterrupt):
             for _ in found:
                 pass
+        with pytest.raises(s3dlio.S3dlioError, match="interrupted"):
+            list(found)
         assert list(found) == []
         found.close()
-        assert found._stream._is_idle()
+        assert found._stream._asked == 0
+        assert not found._stream._is_filling
 
 
 def test_where_no_lane_can_be_had_each_is_an_error(near: DelayedServer, monkeypatch: pytest.MonkeyPatch) -> None:
