@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +10,7 @@ from s3dlio.engine.lanes import Lanes
 from s3dlio.memory.pool import default_pool
 from s3dlio.stores.base import ObjectStore
 from tests.conformance.stores import CASES, ENCODERS, Case
+from tests.leases import assert_returned
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +50,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 def _no_buffer_is_lost(case: Case) -> Iterator[None]:
     before = default_pool().stats().leased
     yield
-    if default_pool().stats().leased > before:
-        gc.collect()  # tracebacks of expected errors are cycles
-        assert default_pool().stats().leased <= before
+    assert_returned(before)
 
 
 @pytest.fixture(scope="session")

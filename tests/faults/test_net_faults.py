@@ -29,6 +29,7 @@ from s3dlio.net import tls
 from s3dlio.net.lane import Lane
 from s3dlio.stores.s3 import S3Store
 from tests.faults.connect_proxy import ConnectRelay
+from tests.leases import assert_returned
 from tests.servers import Server
 from tests.servers.certs import Authority, make_authority
 from tests.servers.delayed import DelayedServer
@@ -318,7 +319,7 @@ def test_an_interrupt_in_the_middle_of_a_range_read(lane: bool) -> None:
         assert bytes(store.get("k")) == b"hello"
         server.assert_consumed()
     gc.collect()
-    assert default_pool().stats().leased <= before
+    assert_returned(before)
 
 
 # -- proxies

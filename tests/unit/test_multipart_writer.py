@@ -12,6 +12,7 @@ import pytest
 import s3dlio
 from s3dlio.client import Client
 from s3dlio.memory.pool import default_pool
+from tests.leases import assert_returned
 from tests.servers.moto_server import MotoServer
 
 
@@ -47,7 +48,7 @@ def test_reserved_memory_is_pooled_and_lives_as_long_as_a_view_of_it() -> None:
     assert array.sum() == 700_000
     del array, writer
     gc.collect()
-    assert default_pool().stats().leased == before
+    assert_returned(before)
     assert s3dlio.get("memory://multipart-unit/reserved") == b"\7" * 100_000
 
 

@@ -26,6 +26,7 @@ from s3dlio.errors import (
 from s3dlio.formats.safetensors import build_header
 from s3dlio.memory.pool import default_pool
 from s3dlio.types import Observation
+from tests.leases import assert_returned
 from tests.servers import Server
 from tests.stopped_stores import Stop, Stopped
 
@@ -189,7 +190,7 @@ def test_opening_reads_headers_and_tensors_are_one_request_each(client: Client) 
     assert same(found, {name: tensors[name] for name in found})
     assert len(seen) == 5  # the small ones together
     del found
-    assert default_pool().stats().leased <= before
+    assert_returned(before)
 
 
 def test_long_headers(client: Client) -> None:

@@ -30,6 +30,7 @@ from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.many_iterator import ManyIterator, check_room
 from s3dlio.transfer.stream import Stream
 from s3dlio.types import Conditions, ObjectMetadata
+from tests.leases import assert_returned
 
 MIB = 1 << 20
 
@@ -265,7 +266,7 @@ def test_leaving_the_loop_ends_the_work_and_gives_the_buffers_back(generated: bo
     assert len(store.asked) <= 1 + 8 + 2
     assert not generated or closed.wait(10)
     del _
-    assert default_pool().stats().leased == before
+    assert_returned(before)
 
 
 def test_closing_waits_until_nothing_is_in_flight() -> None:

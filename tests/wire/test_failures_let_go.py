@@ -18,6 +18,7 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.net.attempts import found_stale, retry_after_drop
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.stores.cloud.write_outcome import may_be_done
+from tests.leases import assert_returned
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, respond
 from tests.sinks import WriterSink
 from tests.wire.harness import get, put, service_of
@@ -70,7 +71,7 @@ def test_a_failed_read_gives_its_buffer_back_with_its_error(lane: bool) -> None:
         failed = fails(server.endpoint, lane)
         assert isinstance(failed, S3dlioError)
         del failed
-    assert default_pool().stats().leased == before
+    assert_returned(before)
 
 
 def fails(endpoint: str, lane: bool) -> BaseException | None:

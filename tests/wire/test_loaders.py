@@ -32,6 +32,7 @@ from s3dlio.loader.pool_config import PoolConfig
 from s3dlio.loader.pool_loader import AsyncPoolDataLoader
 from s3dlio.memory.pool import default_pool
 from tests.faults.test_forks import in_child
+from tests.leases import assert_returned
 from tests.servers.delayed import DelayedServer
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, Send, Until, respond
 
@@ -61,7 +62,7 @@ def _no_buffer_is_lost() -> Iterator[None]:
     before = default_pool().stats().leased
     yield
     gc.collect()
-    assert default_pool().stats().leased <= before
+    assert_returned(before)
 
 
 def names(count: int) -> list[str]:

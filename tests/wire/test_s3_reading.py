@@ -16,6 +16,7 @@ from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sinks import BufferSink, FileSink, MemorySink
 from s3dlio.memory.sources import landed
 from s3dlio.types import ObjectMetadata
+from tests.leases import assert_returned
 from tests.servers.scripted import (
     Close,
     Expect,
@@ -47,7 +48,7 @@ def _no_buffer_is_lost() -> Iterator[None]:
     import gc
 
     gc.collect()
-    assert default_pool().stats().leased <= before
+    assert_returned(before)
 
 
 def range_of(seen: ReceivedRequest) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from s3dlio.client import Client
 from s3dlio.memory.pool import default_pool
 from s3dlio.transfer import stream as stream_module
 from s3dlio.verbs.batches import iter_many_async
+from tests.leases import assert_returned
 from tests.servers.delayed import DelayedServer
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, Send, Until, respond
 
@@ -93,12 +94,12 @@ def test_what_is_in_flight_is_given_up_when_nobody_reads_on(how: str) -> None:
             event.set()
         if how == "close":
             found.close()
-            assert default_pool().stats().leased == before
+            assert_returned(before)
         del found
         server.assert_consumed()
         client.close()
     gc.collect()
-    assert default_pool().stats().leased == before
+    assert_returned(before)
 
 
 def test_large_bodies_are_spread_over_lanes_that_leave_a_cpu_to_the_kernel(
@@ -112,7 +113,7 @@ def test_large_bodies_are_spread_over_lanes_that_leave_a_cpu_to_the_kernel(
         with client.iter_many(itertools.cycle(names(8)), max_in_flight=4) as found:
             next(found)
     gc.collect()
-    assert default_pool().stats().leased == 0
+    assert_returned(0)
 
 
 def test_a_lane_that_fails_is_an_error_and_the_next_one_goes_on(near: DelayedServer) -> None:

@@ -24,6 +24,7 @@ from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import StoreToFile
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import RouteOptions
+from tests.leases import assert_returned
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import read, store_of
 
@@ -37,7 +38,7 @@ def _helps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = default_pool().stats().leased
     yield
     gc.collect()
-    assert default_pool().stats().leased <= before
+    assert_returned(before)
 
 
 @pytest.fixture
