@@ -32,7 +32,7 @@ _homes_read: dict[str, str] | None = None
 
 def __getattr__(name: str) -> object:
     if name == "__all__":
-        return sorted(_homes())
+        return sorted(set(_homes()) - {"torch"})  # a star import neither needs torch nor hides it
     if name.startswith("__"):  # asked for by the interpreter and by tools, of every module
         raise AttributeError(f"module 's3dlio' has no attribute {name!r}")
     import importlib

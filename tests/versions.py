@@ -39,7 +39,7 @@ def environment(version: str, python: str) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(inner), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, "-e", ".[test]"], cwd=ROOT, check=True)
+        subprocess.run([*pip, "-e", ".[test,demo]"], cwd=ROOT, check=True)
         stamp.write_text(wanted)
     return inner
 

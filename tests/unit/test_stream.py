@@ -273,7 +273,7 @@ def test_closing_waits_until_nothing_is_in_flight() -> None:
     store = Slow()
     with store.iterate(itertools.cycle(names(3))) as found:
         keys(found, 5)
-    assert is_idle(found._stream)
+    assert is_over(found._stream)
     assert list(found) == []
 
 
@@ -350,6 +350,11 @@ def test_one_that_is_awaited_too_long_is_an_error() -> None:
         gate.set()
 
 
+#: Python 3.12 does not always trace the instructions of a function that was called before.
+traced = pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="not all instructions are traced")
+
+
+@traced
 @pytest.mark.parametrize("ordered", [True, False])
 def test_a_signal_handler_may_end_it_at_any_point_of_taking(ordered: bool) -> None:
     for point in itertools.count():
@@ -363,6 +368,7 @@ def test_a_signal_handler_may_end_it_at_any_point_of_taking(ordered: bool) -> No
     assert point > 20
 
 
+@traced
 @pytest.mark.parametrize("ordered", [True, False])
 def test_an_interrupt_at_any_point_of_taking_loses_nothing_in_silence(ordered: bool) -> None:
     """Who goes on after it has all, or an error."""
