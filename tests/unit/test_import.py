@@ -92,7 +92,8 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_dir_shows_what_is_public_and_nothing_else() -> None:
-    assert {name for name in dir(s3dlio) if not name.startswith("__")} == set(s3dlio.__all__) - {"__version__"} | {"torch"}
+    public = set(s3dlio.__all__) - {"__version__"} | {"torch"}
+    assert {name for name in dir(s3dlio) if not name.startswith("__")} == public
 
 
 def test_a_star_import_brings_every_name() -> None:
