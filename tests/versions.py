@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.12", "3.13", "3.14")
 TESTS = ("tests/unit", "tests/properties", "tests/wire/test_tls_bodies.py", "tests/wire/test_tls_ends.py")
 #: What decides about the installed packages.
-_REQUIREMENTS = ("setup.cfg", "setup.py", "pyproject.toml")
+_REQUIREMENTS = ("setup.cfg", "setup.py", "pyproject.toml", "tests/versions.py")
 
 
 def interpreter(version: str) -> str | None:
