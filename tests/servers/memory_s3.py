@@ -94,7 +94,7 @@ class _Body:
         buffer = self._connection.buffer
         while self._left or self._next_chunk():
             count = self._connection.read_into(buffer[: min(self._left, len(buffer))])
-            os.pwrite(fd, buffer[:count], offset)
+            _write(fd, buffer[:count], offset)
             offset += count
             self._left -= count
             if self._chunked and not self._left:
@@ -120,6 +120,10 @@ class _Body:
             pass
         self._chunked = False
         return False
+
+
+class _FullError(Exception):
+    """The folder has no room left."""
 
 
 class _Connection:
@@ -180,7 +184,15 @@ class _Connection:
         self.served.count(method)
         body = _Body(self, headers)
         self.served.count("received", body.size)
-        getattr(self, f"_{method.lower()}")(unquote(url.path), query, headers, body)
+        try:
+            getattr(self, f"_{method.lower()}")(unquote(url.path), query, headers, body)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            if method in ("PUT", "POST"):  # the client's error says what went wrong here
+                text = f"<Error><Code>InternalError</Code><Message>{error!r}</Message></Error>"
+                self.answer("500 Internal Server Error", text.encode(), "Connection: close")
+            raise
         return True
 
     def _put(self, name: str, query: dict[str, str], headers: dict[str, str], body: _Body) -> None:
@@ -228,7 +240,7 @@ class _Connection:
             size, data = upload.parts[number]
             assert data is not None or offset == (number - 1) * upload.size
             if data is not None:
-                os.pwrite(upload.fd, data, offset)
+                _write(upload.fd, data, offset)
             offset += size
         os.close(upload.fd)
         path = served.path(name)
@@ -270,6 +282,11 @@ class _Connection:
                     start += os.sendfile(self.sock.fileno(), file.fileno(), start, end - start)
 
 
+def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
+    if os.pwrite(fd, data, offset) != len(data):
+        raise _FullError
+
+
 def _etag(path: Path) -> str:
     found = path.stat()
     return f'"{found.st_mtime_ns:x}-{found.st_ino:x}"'
@@ -280,7 +297,7 @@ def _serve(port: int, root: Path) -> None:
     listener = socket.create_server((LOOPBACK, port), backlog=1024)
 
     def run(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConnectionError):  # all else is told by the thread's traceback in the server's log
             _Connection(sock, served).run()
 
     while True:
