@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dlio.cli.parser import OBJECT_TYPES
+from s3dlio.cli.parser_objects import OBJECT_TYPES
 from s3dlio.client import Client
 from s3dlio.datagen import DataSource
 from s3dlio.errors import ConfigError, InvalidURIError

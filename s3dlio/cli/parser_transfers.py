@@ -1,0 +1,83 @@
+"""The command line of the commands that carry files and objects from place to place."""
+
+from __future__ import annotations
+
+import argparse
+
+from s3dlio.cli import argument_types
+from s3dlio.cli.argument_parser import CommandParser, Commands
+from s3dlio.cli.parser_options import (
+    PREFIX,
+    URI,
+    continue_on_error,
+    create_bucket,
+    jobs,
+    part_size,
+    pattern,
+    procs,
+    recursive,
+)
+
+
+def transfers(commands: Commands) -> None:
+    """The commands that carry files and objects from place to place."""
+    upload = commands.add("upload", "transfers:upload", "Copy local files and directories to a storage")
+    upload.add_argument("sources", nargs="+", metavar="FILES", help="files, directories (with -r), or quoted globs")
+    upload.add_argument("dest", metavar="DEST", help=PREFIX)
+    recursive(upload, "directories with everything in them")
+    upload.add_argument("--regex", action="store_true",
+                        help="the last segment of each source is a regular expression")  # fmt: skip
+    create_bucket(upload)
+    part_size(upload)
+    _transfer_options(upload, 32)
+    procs(upload, "transfer")
+
+    download = commands.add("download", "transfers:download", "Copy objects to a local directory")
+    download.add_argument("source", metavar="SRC", help=f"{URI}, a prefix ending in '/', or a glob")
+    download.add_argument("dest", metavar="DEST_DIR", help="the directory; it is made if it is missing")
+    recursive(download, "everything below the prefix")
+    _transfer_options(download, 64)
+    procs(download, "transfer")
+
+    for name, summary in (
+        ("cp", "Copy files or objects from anywhere to anywhere; '-' is standard input or output"),
+        ("mv", "Move files or objects from anywhere to anywhere"),
+    ):
+        command = commands.add(name, f"transfers:{name}", summary,
+                               details="Within one service no byte passes through this machine")  # fmt: skip
+        command.add_argument("sources", nargs="+", metavar="SRC", help="URIs, local paths, or quoted globs")
+        command.add_argument("dest", metavar="DEST", help="a URI or local path; it names a directory if it ends in '/'")
+        recursive(command, "a directory with everything beneath it")
+        create_bucket(command)
+        part_size(command)
+        if name == "cp":
+            command.add_argument("--expected-size", type=argument_types.size, metavar="BYTES",
+                                 help="how long standard input will be: all parts are then equal, as some services "
+                                 "want it")  # fmt: skip
+        _transfer_options(command, 32, preserve=name == "mv")
+
+    sync = commands.add("sync", "transfers:sync", "Make one directory like another, on any two storages",
+                        details="What is missing, has another size or is older than its source is copied")  # fmt: skip
+    sync.add_argument("source", metavar="SRC", help="a directory: a URI or local path")
+    sync.add_argument("dest", metavar="DEST", help="likewise")
+    sync.add_argument("--delete", action="store_true", help="delete what DEST has and SRC has not")
+    sync.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
+    sync.add_argument("--checksum", action="store_true", help="compare the CRC32C instead of the time")
+    create_bucket(sync)
+    _transfer_options(sync, 32, journal=False)
+
+
+def _transfer_options(command: CommandParser, in_flight: int, *, preserve: bool = False, journal: bool = True) -> None:
+    jobs(command, in_flight)
+    pattern(command, "only objects")
+    for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
+        command.add_argument(name, action="append", default=[], metavar="GLOB",
+                             help=f"{which} this glob: without '/' the last segment, with '/' all of it, with '/' "
+                             "at the end a directory; may be given several times")  # fmt: skip
+    command.add_argument("--verify", action="store_true", help="compare the CRC32C of what is read and what is stored")
+    command.add_argument("--preserve", action=argparse.BooleanOptionalAction, default=preserve,
+                         help=f"keep the time of the last change (default: {'yes' if preserve else 'no'})")  # fmt: skip
+    if journal:
+        command.add_argument("--journal", metavar="FILE",
+                             help="record what is done; after an interruption the same command resumes")  # fmt: skip
+    continue_on_error(command)
