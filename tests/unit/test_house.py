@@ -12,7 +12,7 @@ PACKAGE = Path(s3dlio.__file__).parent
 #: From the ground up. A room is a module, or a package with all that has no line of its own.
 ROOMS = """
     _version records errors foreign_errors
-    types uri forking hardware
+    types uri forking hardware histogram
     uri_templates reentrancy
     memory
     config
