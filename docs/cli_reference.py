@@ -56,7 +56,8 @@ def _command(parser: argparse.ArgumentParser, aliases: list[str]) -> Iterator[st
 
 def _operand(action: argparse.Action) -> str:
     nargs = action.nargs if isinstance(action.nargs, str) else None
-    return {None: "{}", "?": "[{}]", "+": "{}...", argparse.PARSER: "{} ..."}[nargs].format(action.metavar)
+    form = {None: "{}", "?": "[{}]", "+": "{}...", "*": "[{}...]", argparse.PARSER: "{} ..."}[nargs]
+    return form.format(action.metavar)
 
 
 def _table(actions: list[argparse.Action]) -> Iterator[str]:

@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from s3dlio.transfer.progress import Progress
     from s3dlio.types import Observation
 
-
 log = logging.getLogger("s3dlio.cli")
+
+T = TypeVar("T")
 
 
 class Context:
@@ -38,6 +40,8 @@ class Context:
         self.args = args
         self.out = out
         self.counted: CountingBar | Counter | None = None
+        #: Something failed, and was told already: the exit code is 1.
+        self.failed = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -79,6 +83,24 @@ class Context:
         command = build_parser().commands()[self.args.command]
         command.commands().get(getattr(self.args, "subcommand", ""), command).error(message)
 
+    def each(self, operands: Iterable[T], do: Callable[[T], None]) -> None:
+        """Do something with every operand. One that fails is told, and does not stop the others; the only one raises
+        its error."""
+        operands = list(operands)
+        for operand in operands:
+            try:
+                do(operand)
+            except S3dlioError as error:
+                if len(operands) == 1:
+                    raise
+                self.tell(error)
+
+    def tell(self, error: S3dlioError) -> None:
+        """Tell an error, and go on; the command fails in the end."""
+        self.out.stdout.flush()  # what was done comes before what was not
+        self.out.error(error)
+        self.failed = True
+
     def bar(self, title: str, *, by_objects: bool = False) -> Progress:
         """A progress bar on stderr where one is wanted, otherwise nobody's; ``progress.reporting`` closes it."""
         from s3dlio.cli.counting import Counter, CountingBar
@@ -98,15 +120,18 @@ class Context:
             raise
 
     def check_matched(self, uri: str, count: int, operation: str) -> None:
-        """Where a glob selected nothing, say so: a wildcard that is mistyped must not look like an empty directory.
+        """Where a name or a glob selected nothing, say so: what is mistyped must not look like an empty directory.
 
         Raises:
             ObjectNotFoundError: it did.
         """
         from s3dlio.transfer.glob import is_glob
 
-        if count or not is_glob(self.client.store_for(uri)[1]):
+        store, key = self.client.store_for(uri)
+        if count or is_directory_like(key) or (store.scheme in LOCAL_SCHEMES and os.path.isdir(key)):
             return
+        if not is_glob(key):
+            raise ObjectNotFoundError("there is no object and no directory of this name", uri=uri, operation=operation)
         raise ObjectNotFoundError(
             "nothing matches the glob", uri=uri, operation=operation,
             hint="'*' and '?' match no '/', '**' does; in brackets a special character is itself: [*], [?], [[], [{]",

@@ -80,7 +80,7 @@ def _run(context: Context) -> int:
     try:
         getattr(importlib.import_module(f"s3dlio.cli.commands.{module}"), function)(context)
         context.out.stdout.flush()
-        return OK
+        return FAILED if context.failed else OK
     except UsageError as error:
         _print_usage(context.out, error)
         return USAGE

@@ -43,18 +43,27 @@ class Output:
         self.on_terminal = self.stdout.isatty()
         self.progress = self.stderr.isatty() if progress is None else progress
 
-    def result(self, record: Mapping[str, Any], text: str | None = None) -> None:
+    def result(self, record: Mapping[str, Any], text: str | None = None, *, end: str = "\n") -> None:
         """One result: ``record`` as JSON, ``text`` for people (None: nothing)."""
         if self.as_json:
             print(_json(record), file=self.stdout)
         elif text is not None:
-            print(text, file=self.stdout)
+            print(text, end=end, file=self.stdout)
 
-    def results(self, records: Iterable[Mapping[str, Any]], lines: Iterable[str]) -> None:
-        """Many results with one write; only the form that is printed is computed."""
-        chosen = map(_json, records) if self.as_json else lines
-        if text := "\n".join(chosen):
-            self.stdout.write(text + "\n")
+    def results(self, records: Iterable[Mapping[str, Any]], lines: Iterable[str], *, end: str = "\n") -> None:
+        """Many results with one write; only the form that is printed is computed. ``end`` ends each of the lines."""
+        chosen, end = (map(_json, records), "\n") if self.as_json else (lines, end)
+        if text := end.join(chosen):
+            self.stdout.write(text + end)
+
+    def done(self, record: Mapping[str, Any], text: str) -> None:
+        """Something was done that has no data: the record as JSON on stdout, the words for people on stderr."""
+        self.result(record)
+        self.note(text)
+
+    def total(self, record: Mapping[str, Any], text: str) -> None:
+        """What stands below a listing: on stderr, so that stdout has nothing but its entries."""
+        print(_json(record) if self.as_json else text, file=self.stderr)
 
     def data(self, record: Mapping[str, Any], data: BytesView) -> None:
         """Bytes of an object: as they are, or as JSON with the bytes in base64."""

@@ -36,8 +36,8 @@ def reading(commands: Commands) -> None:
     cat = commands.add("cat", "cat:cat", "Write the bytes of objects to standard output, one after another")
     cat.add_argument("uris", nargs="+", metavar="URI", help=URI)
     for name, which in (("head", "first"), ("tail", "last")):
-        part = commands.add(name, f"cat:{name}", f"Write the {which} bytes of an object to standard output")
-        part.add_argument("uri", metavar="URI", help=URI)
+        part = commands.add(name, f"cat:{name}", f"Write the {which} bytes of objects to standard output")
+        part.add_argument("uris", nargs="+", metavar="URI", help=URI)
         part.add_argument("-b", "--bytes", type=argument_types.size, default=1024, metavar="N",
                           help="how many bytes (default: 1024)")  # fmt: skip
 
@@ -88,13 +88,15 @@ def writing(commands: Commands) -> None:
 def removing(commands: Commands) -> None:
     """The commands that delete objects."""
     rm = commands.add("rm", "rm:run", "Delete objects", aliases=["delete"])
-    rm.add_argument("uri", metavar="URI", help=f"{URI}; with -r a prefix or a glob")
+    rm.add_argument("uris", nargs="+", metavar="URI", help=f"{URI}; with -r a prefix or a glob")
     recursive(rm, "everything below the prefix")
     pattern(rm, "with -r: only objects")
     rm.add_argument("-j", "--jobs", type=argument_types.jobs, default=8, metavar="N",
                     help="requests in flight, of up to 1,000 objects each; fewer while the service throttles "
                     "(default: 8)")  # fmt: skip
     rm.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
+    rm.add_argument("-f", "--force", action="store_true",
+                    help="do not ask, and where a glob or name selects nothing, that is no error")  # fmt: skip
     rm.add_argument("-y", "--yes", action="store_true",
                     help="do not ask; without it more than 100 objects are asked for on a terminal")  # fmt: skip
 

@@ -27,6 +27,12 @@ def pattern(command: CommandParser, what: str) -> None:
                          help=f"{what} whose name below the prefix this regular expression finds")  # fmt: skip
 
 
+def null(command: CommandParser) -> None:
+    """Lines that end in a NUL, which no name holds."""
+    command.add_argument("-0", "--null", "--print0", dest="end", action="store_const", const="\0", default="\n",
+                         help="end each line with a NUL, for names with line breaks (xargs -0)")  # fmt: skip
+
+
 def recursive(command: CommandParser, help: str) -> None:
     """What is deeper, too."""
     command.add_argument("-r", "--recursive", action="store_true", help=help)

@@ -72,7 +72,7 @@ def delete(
     tell = on_key or (lambda uri: None)
     whole = recursive and pattern is None and not include and not exclude
     if not recursive or (whole and _is_link(store, key)):
-        keys: Iterator[str] = iter([_one(store, key)])
+        keys: Iterator[str] = iter([check_one(store, key)])
         whole = False
     else:
         keys = _selected(Selection(store, key, recursive=True, pattern=pattern), keep, store.scheme in LOCAL_SCHEMES)
@@ -89,7 +89,12 @@ def delete(
     return summary
 
 
-def _one(store: ObjectStore, key: str) -> str:
+def check_one(store: ObjectStore, key: str) -> str:
+    """The key, if it can only mean one object.
+
+    Raises:
+        IsDirectoryError, InvalidURIError: as of :func:`delete`.
+    """
     try:
         store.check_key(key, "DELETE")
     except InvalidURIError as error:
@@ -97,12 +102,21 @@ def _one(store: ObjectStore, key: str) -> str:
             error.hint = "use -r / recursive=True to delete everything in it (nothing was deleted)"
         raise
     check_names_one(store, key, "DELETE")
-    if _is_directory(store, key):
+    if _is_directory(store, key) or (key.endswith("/") and _is_prefix(store, key)):
         raise IsDirectoryError(
             "it is a directory", uri=store.uri(key), operation="DELETE",
             hint="use -r / recursive=True to delete everything under it (nothing was deleted)",
         )  # fmt: skip
     return key
+
+
+def _is_prefix(store: ObjectStore, key: str) -> bool:
+    """Whether there are objects under a key that ends in ``/``, and none of that very name (a folder marker)."""
+    if store.scheme in LOCAL_SCHEMES:
+        return False
+    pages = (page for page in store.list(key, recursive=False) if page.keys or page.prefixes)
+    first = next(pages, None)
+    return first is not None and key not in first.keys
 
 
 def _is_link(store: ObjectStore, key: str) -> bool:

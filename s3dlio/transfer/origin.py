@@ -113,7 +113,7 @@ class Origin(Record):
         name = self.key.rpartition("/")[2]
         return Item(name, self.key, about.size, about.etag, about.last_modified) if self.keep(name) else None
 
-    def check_recursive(self) -> None:
+    def check_recursive(self, operation: str = "COPY") -> None:
         """Refuse a directory where only objects are wanted.
 
         Raises:
@@ -122,13 +122,13 @@ class Origin(Record):
         if self.recursive:
             return
         if self.roots is None and is_directory_like(self.key) and self.pattern is None:
-            raise self._directory()
+            raise self._directory(operation)
         if any(root.is_directory for root in self.roots or ()):
-            raise self._directory()
+            raise self._directory(operation)
 
-    def _directory(self) -> IsDirectoryError:
+    def _directory(self, operation: str = "COPY") -> IsDirectoryError:
         return IsDirectoryError(
-            "it is a directory", uri=self.uri, operation="COPY", hint="use -r / recursive=True; nothing was copied"
+            "it is a directory", uri=self.uri, operation=operation, hint="use -r / recursive=True; nothing was copied"
         )
 
     def check_apart(self, target: ObjectStore, prefix: str) -> None:

@@ -59,7 +59,7 @@ def keys(uri: str) -> list[str]:
 
 def test_buckets_come_and_go(cli: Cli, bucket: Bucket):
     name = bucket.removeprefix("s3://").rstrip("/")
-    assert cli("create-bucket", bucket.rstrip("/")).out == f"Successfully created or verified '{bucket.rstrip('/')}'.\n"
+    assert cli("create-bucket", bucket.rstrip("/")).err == f"Successfully created or verified '{bucket.rstrip('/')}'.\n"
     rows = [line.split() for line in cli("list-buckets").lines]
     assert [name, f"s3://{name}"] in [row[:2] for row in rows]
     cli("put", bucket, "-s", 1)
@@ -174,7 +174,7 @@ def test_rm(cli: Cli, bucket: Bucket):
     run = cli("rm", bucket + "r/object_0_of_12.dat")
     assert run.out == ""
     assert run.err.startswith(f"Delete request succeeded: {bucket}r/object_0_of_12.dat (S3 does not report")
-    assert "(use -r to delete everything under a prefix))" in cli("rm", bucket + "r/").err
+    assert "it is a directory; use -r" in cli("rm", bucket + "r/", code=1).err
     for glob in ("object_[01]_of_12.dat", "object_{0,1}_of_12.dat", "object_?_of_12.dat"):
         assert "not what matches it as a glob (use -r to delete that))" in cli("rm", f"{bucket}r/{glob}").err
     run = cli("rm", "-r", "-p", "_1_", "--dry-run", bucket + "r/")
@@ -225,8 +225,8 @@ def test_the_endpoint_may_come_from_the_command_line(
 ):
     cli("put", bucket, "-s", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is there
-    assert "Total objects: 1 " in cli("ls", bucket, "--endpoint-url", moto_server.endpoint).out
-    assert "Total objects: 1 " in cli("--no-sign-request", "--endpoint", moto_server.endpoint, "ls", bucket).out
+    assert "Total objects: 1 " in cli("ls", bucket, "--endpoint-url", moto_server.endpoint).err
+    assert "Total objects: 1 " in cli("--no-sign-request", "--endpoint", moto_server.endpoint, "ls", bucket).err
 
 
 def test_presign(cli: Cli, bucket: Bucket, tmp_path: Path):
@@ -269,11 +269,12 @@ def test_tags(cli: Cli, bucket: Bucket, tmp_path: Path):
 
 def test_directories_are_not_pretended(cli: Cli, bucket: Bucket, tmp_path: Path):
     Client().put_bytes(bucket + "d/k", b"x")
-    assert cli("mkdir", bucket + "d/").out.startswith(f"Nothing to create for '{bucket}d/': object stores have no")
-    assert cli("rmdir", bucket + "d/").out.startswith(f"Nothing to delete for '{bucket}d/': object stores have no")
+    assert cli("mkdir", bucket + "d/").err.startswith(f"Nothing to create for '{bucket}d/': object stores have no")
+    assert "the directory is not empty; use -r" in cli("rmdir", bucket + "d/", code=1).err
+    assert cli("rmdir", bucket + "e/").err.startswith(f"Nothing to delete for '{bucket}e/': object stores have no")
     assert cli("rmdir", "-r", bucket + "d/", "--json").records == [{"uri": bucket + "d/", "deleted": True}]
     assert keys(bucket) == []
-    assert cli("mkdir", f"file://{tmp_path}/a/b").out == f"Successfully created or verified 'file://{tmp_path}/a/b'.\n"
+    assert cli("mkdir", f"file://{tmp_path}/a/b").err == f"Successfully created or verified 'file://{tmp_path}/a/b'.\n"
     assert "not empty" in cli("rmdir", f"file://{tmp_path}/a", code=1).err
     cli("rmdir", "-r", f"file://{tmp_path}/a")
     assert not (tmp_path / "a").exists()
@@ -332,7 +333,7 @@ def test_a_glob_needs_r_to_be_deleted(cli: Cli, bucket: Bucket):
 EVERY_COMMAND = """
 list-buckets | create-bucket {b} | put {b}p/ -n 3 -s 10 | ls -r {b} | stat {b}p/object_0_of_3.dat | du {b} -d 1
 get {b}p/ | get {b}p/ -o {t}/got/ | cat {b}p/object_0_of_3.dat | head {b}p/object_0_of_3.dat
-tail {b}p/object_0_of_3.dat | mkdir {b}d/ | mkdir file://{t}/d | rmdir file://{t}/d | download {b}p/ {t}/down
+tail {b}p/object_0_of_3.dat | mkdir {b}d/ | mkdir file://{t}/d | rmdir file://{t}/d | download -r {b}p/ {t}/down
 upload -r {t}/down {b}up/ | cp -r {b}p/ {b}c/ | mv {b}c/object_0_of_3.dat {b}c/moved | sync {b}p/ {b}s/ --dry-run
 sync {b}p/ {b}s/ | presign {b}c/moved | tags {b}c/moved --set a=b | rm {b}c/moved | rm -r {b}s/ --dry-run
 rm -r {b} | delete-bucket {b} | config | completion bash
@@ -346,7 +347,7 @@ def test_every_command_prints_json(cli: Cli, bucket: Bucket, tmp_path: Path):
     for line in lines:
         run = cli(*line.format(b=bucket, t=tmp_path).split(), "--json")
         assert run.records, line
-        assert run.err == "", line
+        assert all("operation" in record for record in run.errors), line
         if line.split()[0] in ("put", "get", "upload", "download", "cp", "mv", "sync", "rm"):
             assert run.records[-1]["attempted"] == (1 if "moved" in line else 11 if line == "rm -r {b}" else 3), line
 

@@ -66,7 +66,7 @@ def test_options_may_stand_among_the_operands():
 def test_short_options_cluster_and_take_values_in_every_way():
     for words in (["-rp", "x", "u"], ["-r", "-px", "u"], ["u", "-rpx"], ["-r", "--pattern=x", "u"]):
         args = parse(["ls", *words])
-        assert (args.recursive, args.pattern, args.uri) == (True, "x", "u")
+        assert (args.recursive, args.pattern, args.uris) == (True, "x", ["u"])
 
 
 def test_a_value_may_begin_with_a_dash():
@@ -169,7 +169,7 @@ def test_typos_are_named_and_corrected(words: str, hint: str):
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [("", "COMMAND"), ("stat", "URI"), ("upload a", "DEST"), ("download u", "DEST_DIR"), ("stat u extra", "extra"),
+    [("", "COMMAND"), ("stat", "URI"), ("upload a", "DEST"), ("download u", "DEST_DIR"), ("presign u extra", "extra"),
      ("put u -n", "-n/--num"), ("put u --size", "-s/--size"), ("completion tcsh", "SHELL"),
      ("put u -o CSV", "-o/--object-type"), ("ls u --recursive=yes", "--recursive"), ("put u -d -1", "-d/--dedup")],
 )  # fmt: skip

@@ -22,18 +22,20 @@ _HINT = "name an object in it, as ls shows them"
 
 def cat(context: Context) -> None:
     """All bytes of every object."""
-    for uri in context.args.uris:
-        print_object(context, uri)
+    context.each(context.args.uris, lambda uri: print_object(context, uri))
 
 
 def head(context: Context) -> None:
     """The first bytes."""
-    print_object(context, context.args.uri, 0, context.args.bytes)
+    context.each(context.args.uris, lambda uri: print_object(context, uri, 0, context.args.bytes))
 
 
 def tail(context: Context) -> None:
     """The last bytes."""
-    uri, count = context.args.uri, context.args.bytes
+    context.each(context.args.uris, lambda uri: _print_end(context, uri, context.args.bytes))
+
+
+def _print_end(context: Context, uri: str, count: int) -> None:
     store, key = context.client.store_for(uri)
     sink = MemorySink()
     with context.one_object(uri, _HINT):

@@ -1,4 +1,4 @@
-"""``du``: how much is under a prefix."""
+"""``du``: how much is under prefixes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from s3dlio.cli.output import human_size
 
 def run(context: Context) -> None:
     """A line for each directory down to the wanted depth, then the total: bytes, objects, URI."""
+    context.each(context.args.uris, lambda uri: _add_up(context, uri))
+
+
+def _add_up(context: Context, uri: str) -> None:
     args = context.args
-    store, _ = context.client.store_for(args.uri)
+    store, _ = context.client.store_for(uri)
     sizes: defaultdict[str, int] = defaultdict(int)
     counts: defaultdict[str, int] = defaultdict(int)
-    for base, page in context.client.select(args.uri, recursive=True, pattern=args.pattern):
+    for base, page in context.client.select(uri, recursive=True, pattern=args.pattern):
         for entry in page.entries:
             for directory in _directories(entry.key, len(base), args.depth):
                 sizes[directory] += entry.size
                 counts[directory] += 1
             sizes[""] += entry.size
             counts[""] += 1
+    context.check_matched(uri, counts[""], "LIST")
     for directory in sorted(counts.keys() - {""}):
         _print(context, store.uri(directory), sizes[directory], counts[directory])
-    _print(context, args.uri, sizes[""], counts[""])
-    context.check_matched(args.uri, counts[""], "LIST")
+    _print(context, uri, sizes[""], counts[""])
 
 
 def _directories(key: str, start: int, depth: int) -> list[str]:
@@ -40,4 +44,4 @@ def _print(context: Context, uri: str, size: int, count: int) -> None:
     shown = human_size(size) if context.args.human_readable else str(size)
     unit = "object " if count == 1 else "objects"
     text = f"{shown:>14}  {count:>9} {unit}  {context.out.name(uri)}"
-    context.out.result({"uri": uri, "bytes": size, "objects": count}, text)
+    context.out.result({"uri": uri, "bytes": size, "objects": count}, text, end=context.args.end)

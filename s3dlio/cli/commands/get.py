@@ -92,7 +92,8 @@ def _calls(context: Context, progress: Progress) -> Iterator[Read]:
 
 
 def _keylist(path: str) -> list[str]:
-    """The URIs in a file, one a line, as they are or as ``uri`` of a JSON object, where a URI may hold a line break.
+    """The URIs in a file, one a line or each before a NUL, as they are or as ``uri`` of a JSON object, where a URI may
+    hold a line break.
 
     Blank lines, comments and the last line of ``ls`` do not count.
 
@@ -102,18 +103,18 @@ def _keylist(path: str) -> list[str]:
     """
     try:
         if path == "-":
-            lines = standard_input().readlines()
+            text = standard_input().read()
         else:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                lines = file.readlines()
+                text = file.read()
     except OSError as exc:
         raise from_os_error(exc, uri=os.path.abspath(path), operation="read") from exc
     uris: list[str] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\0" if "\0" in text else "\n"), 1):
         if line.startswith("{"):
             uris += _from_json(line, number)
         elif line.strip() and not line.startswith(_NOT_URIS):
-            uris.append(line.rstrip("\r\n"))
+            uris.append(line if "\0" in text else line.rstrip("\r"))
     return uris
 
 

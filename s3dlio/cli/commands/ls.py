@@ -1,4 +1,4 @@
-"""``ls``: what a URI selects, as it arrives."""
+"""``ls``: what URIs select, as it arrives."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
+from s3dlio.cli.commands.buckets import is_service, print_buckets
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output, human_size
+from s3dlio.errors import S3dlioError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import ListPage
 
@@ -19,38 +21,49 @@ _REDRAW_SECONDS = 0.2
 
 
 def run(context: Context) -> None:
-    """One line for each entry unless only the count is wanted, then the count and the rate."""
+    """One line for each entry unless only the count is wanted, then the count and the rate; without a URI, buckets."""
     args, out = context.args, context.out
     if args.count_only and (args.long or args.human_readable):
         context.refuse("-c/--count-only prints no entries: leave out -l and -H")
     if args.fan_out > 1 and not args.recursive:
         context.refuse("--fan-out lists sub-directories side by side: it needs -r")
-    store, _ = context.client.store_for(args.uri)
     live = _LiveCount(out, wanted=args.count_only)
-    selection = context.client.select(
-        args.uri, recursive=args.recursive, pattern=args.pattern, fan_out=args.fan_out
-    )
-    for _, page in selection:
-        live.add(len(page.keys) + len(page.prefixes))
-        if not args.count_only:
-            _print_page(context, store, page)
+    context.each(args.uris or ["s3://"], lambda uri: _list(context, uri, live))
     live.clear()
     count, seconds = live.count, live.seconds
-    out.result(
+    (out.result if args.count_only else out.total)(
         {"operation": "LIST", "objects": count, "seconds": round(seconds, 6)},
         f"{TOTAL} {count} ({seconds:.3f}s, rate: {count / seconds:,.0f} objects/s)",
     )
-    context.check_matched(args.uri, count, "LIST")
+
+
+def _list(context: Context, uri: str, live: _LiveCount) -> None:
+    args = context.args
+    if is_service(context, uri):
+        live.add(print_buckets(context, uri))
+        return
+    store, _ = context.client.store_for(uri)
+    before = live.count
+    selection = context.client.select(uri, recursive=args.recursive, pattern=args.pattern, fan_out=args.fan_out)
+    try:
+        for _, page in selection:
+            live.add(len(page.keys) + len(page.prefixes))
+            if not args.count_only:
+                _print_page(context, store, page)
+    except S3dlioError:
+        live.clear()
+        raise
+    context.check_matched(uri, live.count - before, "LIST")
 
 
 def _print_page(context: Context, store: ObjectStore, page: ListPage) -> None:
     args, out = context.args, context.out
     if out.as_json or args.long or args.human_readable:
         details = sorted(_details(store, page), key=itemgetter("uri")) if page.prefixes else list(_details(store, page))
-        out.results(details, (_long_line(out, told, args.human_readable) for told in details))
+        out.results(details, (_long_line(out, told, args.human_readable) for told in details), end=args.end)
     else:
         names = sorted([*page.keys, *page.prefixes]) if page.prefixes else page.keys
-        out.results((), (out.name(store.uri(name)) for name in names))
+        out.results((), (out.name(store.uri(name)) for name in names), end=args.end)
 
 
 def _details(store: ObjectStore, page: ListPage) -> Iterator[dict[str, Any]]:

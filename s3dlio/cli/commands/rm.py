@@ -1,4 +1,4 @@
-"""``rm``: delete one object, or everything below a prefix."""
+"""``rm``: delete objects, or everything below prefixes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from s3dlio.cli.context import Context
 from s3dlio.cli.output import counted
 from s3dlio.cli.summary import finish_failed
 from s3dlio.errors import BatchError, TransferCancelledError
-from s3dlio.transfer.delete import delete
+from s3dlio.transfer.delete import check_one, delete, delete_many
+from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.uri import parse
 
 #: More objects than this are asked for on a terminal.
 ASK_ABOVE = 100
+#: So many are counted for the question; more take too long.
+COUNT_TO = 100_000
 
 
 def run(context: Context) -> None:
@@ -21,43 +24,70 @@ def run(context: Context) -> None:
     args = context.args
     if args.pattern and not args.recursive:
         context.refuse("-p/--pattern selects below a prefix: give -r too")
-    if args.recursive and not (args.yes or args.dry_run):
+    if args.recursive and not (args.yes or args.force or args.dry_run):
         _ask(context)
+    if len(args.uris) > 1 and not args.recursive:
+        _delete_objects(context)
+    else:
+        context.each(args.uris, lambda uri: _delete(context, uri))
+
+
+def _delete(context: Context, uri: str) -> None:
+    """What one operand names."""
+    args = context.args
     try:
         summary = delete(
             context.client,
-            args.uri,
+            uri,
             recursive=args.recursive,
             pattern=args.pattern,
             dry_run=args.dry_run,
             max_in_flight=args.jobs,
             progress=context.bar("DELETE", by_objects=True) if args.recursive else None,
-            on_key=(lambda uri: _would_delete(context, uri)) if args.dry_run else None,
+            on_key=(lambda one: _would_delete(context, one)) if args.dry_run else None,
         )
     except BatchError as error:
         finish_failed(context.out, "DELETE", error)
-    _report(context, summary)
-    if args.recursive:
-        context.check_matched(args.uri, summary.attempted, "DELETE")
+    _report(context, uri, summary)
+    if args.recursive and not args.force and is_glob(context.client.store_for(uri)[1]):
+        context.check_matched(uri, summary.attempted, "DELETE")
+
+
+def _delete_objects(context: Context) -> None:
+    """Several objects, in as few requests as the services allow. All names are checked before the first is deleted."""
+    args, client = context.args, context.client
+    for uri in args.uris:
+        check_one(*client.store_for(uri))
+    if args.dry_run:
+        for uri in args.uris:
+            _would_delete(context, uri)
+        context.out.note(f"{counted(len(args.uris))} would be deleted")
+        return
+    try:
+        summary = delete_many(client, args.uris, max_in_flight=args.jobs)
+    except BatchError as error:
+        finish_failed(context.out, "DELETE", error)
+    context.out.done(_counts(summary), f"Sent delete requests for {counted(summary.attempted)}")
 
 
 def _would_delete(context: Context, uri: str) -> None:
     context.out.result({"uri": uri, "dry_run": True}, context.out.name(uri))
 
 
-def _report(context: Context, summary: TransferSummary) -> None:
+def _counts(summary: TransferSummary) -> dict[str, object]:
+    counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
+    return {"operation": "DELETE", **counts, "seconds": round(summary.seconds, 6)}
+
+
+def _report(context: Context, uri: str, summary: TransferSummary) -> None:
     args, out = context.args, context.out
     if args.dry_run:
-        out.result({"operation": "DELETE", "uri": args.uri, "dry_run": True, "attempted": summary.attempted})
+        out.result({"operation": "DELETE", "uri": uri, "dry_run": True, "attempted": summary.attempted})
         out.note(f"{counted(summary.attempted)} would be deleted")
-        return
-    if out.as_json:
-        counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
-        out.result({"operation": "DELETE", "uri": args.uri, **counts, "seconds": round(summary.seconds, 6)})
     elif args.recursive:
-        out.note(_below_prefix(out.name(args.uri), args.pattern, summary.attempted))
+        out.done({**_counts(summary), "uri": uri}, _below_prefix(out.name(uri), args.pattern, summary.attempted))
     else:
-        out.note(_single(args.uri, out.name(args.uri)))
+        out.done({**_counts(summary), "uri": uri}, _single(uri, out.name(uri)))
 
 
 def _below_prefix(uri: str, pattern: str | None, count: int) -> str:
@@ -76,9 +106,7 @@ def _below_prefix(uri: str, pattern: str | None, count: int) -> str:
 def _single(uri: str, shown: str) -> str:
     backend = "S3" if parse(uri).scheme == "s3" else "this backend"
     more = ""
-    if uri.endswith("/"):
-        more = "not what is under it (use -r to delete everything under a prefix)"
-    elif set(uri) & set("?[{"):
+    if set(uri) & set("?[{"):
         more = "not what matches it as a glob (use -r to delete that)"
     if more:
         more = f"; only the object named by this exact URI was targeted, {more}"
@@ -95,13 +123,15 @@ def _ask(context: Context) -> None:
     if not (sys.stdin is not None and sys.stdin.isatty() and out.stderr.isatty()):
         return
     count = 0
-    for _, page in context.client.select(args.uri, recursive=True, pattern=args.pattern):
-        count += len(page.keys)
-        if count > ASK_ABOVE:
-            break
-    else:
+    for uri in args.uris:
+        for _, page in context.client.select(uri, recursive=True, pattern=args.pattern):
+            count += len(page.keys)
+            if count > COUNT_TO:
+                break
+    if count <= ASK_ABOVE:
         return
-    question = f"Delete more than {ASK_ABOVE} objects under {out.name(args.uri)}? [y/N] "
-    print(question, end="", file=out.stderr, flush=True)
+    number = f"{count:,}" if count <= COUNT_TO else f"more than {COUNT_TO:,}"
+    places = ", ".join(out.name(uri) for uri in args.uris[:3]) + (" and others" if len(args.uris) > 3 else "")
+    print(f"Delete {number} objects under {places}? [y/N] ", end="", file=out.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise TransferCancelledError("nothing was deleted", uri=args.uri, hint="answer y, or give --yes")
+        raise TransferCancelledError("nothing was deleted", uri=args.uris[0], hint="answer y, or give --yes")

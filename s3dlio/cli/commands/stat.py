@@ -1,4 +1,4 @@
-"""``stat``: what the store tells about one object."""
+"""``stat``: what the store tells about objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ _LABELS = {
 
 def run(context: Context) -> None:
     """One labelled line for each field that the store filled in."""
-    out, uri = context.out, context.args.uri
+    context.each(context.args.uris, lambda uri: _print(context, uri))
+
+
+def _print(context: Context, uri: str) -> None:
+    out = context.out
     with context.one_object(uri, "ls and du tell what is in it"):
         told = context.client.stat(uri)
     if out.as_json:

@@ -13,6 +13,7 @@ from s3dlio.records import replace
 from s3dlio.transfer import copy as copying
 from s3dlio.transfer.download import download as download_objects
 from s3dlio.transfer.options import TransferOptions
+from s3dlio.transfer.origin import Origin
 from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.select_local import expand
 from s3dlio.transfer.summary import TransferSummary
@@ -43,6 +44,8 @@ def upload(context: Context) -> None:
 def download(context: Context) -> None:
     """Objects into a directory."""
     args = context.args
+    if not args.recursive:
+        Origin.at(context.client, args.source, recursive=False, pattern=args.pattern).check_recursive("DOWNLOAD")
     _run(context, "DOWNLOAD", lambda how: download_objects(context.client, args.source, args.dest, how))
 
 
