@@ -20,6 +20,7 @@ from s3dlio.loader.dataset import Dataset, Options
 from s3dlio.loader.items import name_sample
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
+from s3dlio.loader.worker_tensors import for_program
 from s3dlio.memory.reader import BytesReader
 from s3dlio.memory.view import BytesView
 from s3dlio.records import replace
@@ -91,7 +92,9 @@ class ToSample:
 
     def __call__(self, data: Any) -> Any:
         sample = self._converted(data)
-        return sample if self._transform is None else self._transform(sample)
+        if self._transform is not None:
+            return self._transform(sample)
+        return for_program(sample) if isinstance(sample, torch.Tensor) else sample
 
     def _converted(self, data: Any) -> Any:
         if isinstance(data, BytesView):

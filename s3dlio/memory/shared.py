@@ -34,7 +34,7 @@ class Segment(NamedTuple):
     length: int
 
 
-class _Mapping:
+class Mapping:
     """A segment as one process has it mapped; unmapped when nothing refers to it any more."""
 
     __slots__ = ("address", "length", "number")
@@ -62,7 +62,7 @@ class Lease(NamedTuple):
     capacity: int
 
 
-def _exporters(name: str, over: Callable[[Any], None]) -> Callable[[int], Any]:
+def exporters(name: str, over: Callable[[Any], None]) -> Callable[[int], Any]:
     """Makes exporters, by capacity; ``over`` is called with one whose memory nobody sees any more."""
     kinds: dict[int, Any] = {}
 
@@ -75,7 +75,7 @@ def _exporters(name: str, over: Callable[[Any], None]) -> Callable[[int], Any]:
     return exporter_of
 
 
-def _capacity(size: int) -> int:
+def capacity_of(size: int) -> int:
     """The size class: the next 2**n or 1.5 * 2**n, whole pages."""
     if size <= _PAGE:
         return _PAGE
@@ -91,7 +91,7 @@ def _free(exporter: Any, addressof: Callable[[Any], int] = ctypes.addressof) -> 
     exporter.home.free[exporter.token].append((exporter.mapping, addressof(exporter)))
 
 
-_own_exporter = _exporters("SharedLease", _free)
+_own_exporter = exporters("SharedLease", _free)
 
 
 class SharedMemory:
@@ -104,9 +104,9 @@ class SharedMemory:
     def __init__(self, max_idle_bytes: int) -> None:
         self.max_idle_bytes = max_idle_bytes
         #: Size class -> what of it nobody sees: mapping, address. A stack: what was used last is in the CPU's cache.
-        self.free: dict[int, deque[tuple[_Mapping, int]]] = {}
+        self.free: dict[int, deque[tuple[Mapping, int]]] = {}
         #: The same, without pages.
-        self._cold: dict[int, deque[tuple[_Mapping, int]]] = {}
+        self._cold: dict[int, deque[tuple[Mapping, int]]] = {}
         #: Segments that the peer has not heard of.
         self.unannounced: deque[Segment] = deque()
         self._count = 0
@@ -118,7 +118,7 @@ class SharedMemory:
         Raises:
             OutOfMemoryError: there is none.
         """
-        capacity = _capacity(size)
+        capacity = capacity_of(size)
         if capacity not in self.free:
             with self._lock:
                 self._cold.setdefault(capacity, deque())
@@ -130,7 +130,7 @@ class SharedMemory:
         view = memoryview(exporter).cast("B")
         return Lease(view[:size], mapping.number, address - mapping.address, capacity)
 
-    def _pop(self, capacity: int) -> tuple[_Mapping, int]:
+    def _pop(self, capacity: int) -> tuple[Mapping, int]:
         while True:
             for kept in (self.free[capacity], self._cold[capacity]):
                 try:
@@ -150,7 +150,7 @@ class SharedMemory:
             raise OutOfMemoryError(f"cannot make shared memory: {error.strerror}", hint=hint) from error
         try:
             os.ftruncate(fd, length)
-            mapping = _Mapping(self._count, fd, length)
+            mapping = Mapping(self._count, fd, length)
         except BaseException:
             os.close(fd)
             raise
@@ -199,7 +199,7 @@ def _over(
     home.released.append(exporter.token)  # last: the peer, once it is told, writes there again
 
 
-_peer_exporter = _exporters("PeerLease", _over)
+_peer_exporter = exporters("PeerLease", _over)
 
 
 class PeerMemory:
@@ -218,7 +218,7 @@ class PeerMemory:
         #: view of this process has gone, and the child's.
         self.kept = False
         self._viewed = self._told = 0  # leases: how many were seen here, and of how many the end was told to the peer
-        self._mappings: dict[int, _Mapping] = {}
+        self._mappings: dict[int, Mapping] = {}
 
     def attach(self, segment: Segment) -> None:
         """Map a segment of the peer's. The descriptor stays the caller's.
@@ -226,7 +226,7 @@ class PeerMemory:
         Raises:
             OutOfMemoryError: it cannot be mapped.
         """
-        self._mappings[segment.number] = _Mapping(*segment)
+        self._mappings[segment.number] = Mapping(*segment)
 
     def view(self, token: int, segment: int, offset: int, capacity: int) -> memoryview:
         """The memory of one lease, all of it. When nothing sees it any more, ``token`` is among the released ones."""
