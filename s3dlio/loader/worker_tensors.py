@@ -1,9 +1,9 @@
 """Batches of a torch ``DataLoader`` on their way from a worker to the program, in memory that is used again.
 
-torch gives each batch new shared memory: its pages cost several times as much as the copy that fills them. Samples of a
-worker are tensors that torch's ``default_collate`` stacks into slabs of a :class:`HandoverPool` instead; the program gets
-plain tensors over them, and the worker the memory when these are gone. A sample that is not collated goes there, too.
-In the worker a sample is a tensor as any other: whatever is done to it gives plain tensors.
+torch gives each batch new shared memory: its pages cost several times as much as the copy that fills them. Samples of
+a worker are tensors that torch's ``default_collate`` stacks into slabs of a :class:`HandoverPool` instead; the program
+gets plain tensors over them, and the worker the memory when these are gone. A sample that is not collated goes there,
+too. In the worker a sample is a tensor as any other: whatever is done to it gives plain tensors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from s3dlio.memory.handover import Handed, HandoverPool, can_be_taken_by, take_o
 _LEAST = 64 << 10
 
 
-class WorkerTensor(torch.Tensor):
+class WorkerTensor(torch.Tensor):  # type: ignore[misc]
     """A sample, or a batch, in a worker."""
 
     #: The slab that it lies in.
@@ -41,11 +41,28 @@ class WorkerTensor(torch.Tensor):
                 return _stacked(args, kwargs)
             return function(*args, **kwargs)
 
+    def _typed_storage(self) -> Any:
+        """What ``default_collate`` asks for new shared memory. torch would write to each of its pages now."""
+        return _Storage(self.as_subclass(torch.Tensor))
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.as_subclass(torch.Tensor).__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: Any) -> Any:
         return self.as_subclass(torch.Tensor).__deepcopy__(memo)
+
+
+class _Storage:
+    """The storage of a sample, but for new memory that is shared: what is stacked goes to a slab anyway."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+
+    def _new_shared(self, size: int, **_: Any) -> Any:
+        return self._tensor.new_empty(size)._typed_storage()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tensor._typed_storage(), name)
 
 
 def for_program(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """Memory that one process fills and another one takes over, and that comes back to be filled again.
 
-A worker process leases a slab from its :class:`HandoverPool`, fills it, and sends a few numbers, in any way, to a process
-of the same user; :func:`take_over` gives the memory there. When nothing sees it there any more, the worker leases it
-again: pages that are there already cost nothing, new ones cost more than a copy of what they hold.
+A worker process leases a slab from its :class:`HandoverPool`, fills it, and sends a few numbers, in any way, to a
+process of the same user; :func:`take_over` gives the memory there. When nothing sees it there any more, the worker
+leases it again: pages that are there already cost nothing, new ones cost more than a copy of what they hold.
 
 A slab is a memory file without a name (memfd). Whoever takes it over opens it beneath ``/proc``, so nothing travels but
 numbers, and nothing is left when both processes are gone. A word behind the data tells who has it: zero, the worker; or
