@@ -1,116 +1,238 @@
-"""Reads op-logs: compressed or not, rows by the names of their columns."""
+"""Reads op-logs of this library, of warp and of others: tables and JSON lines, by the names of their columns."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
 
-import zstandard
+import numpy as np
 
+from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import CorruptDataError
-from s3dlio.foreign_errors import from_exception
-from s3dlio.oplog.rows import parse_time, unescaped
+from s3dlio.oplog.batch import Batch
+from s3dlio.oplog.columns import COLUMNS, Match, match
+from s3dlio.oplog.delimited import Table
+from s3dlio.oplog.fields import MISSING
+from s3dlio.oplog.json_lines import JsonLines, names_of
+from s3dlio.oplog.log_text import BLOCK, Block, blocks, truncated
 
-_MAGIC = b"\x28\xb5\x2f\xfd"
-_CHUNK = 64 << 10
-#: No row is longer.
-_MAX_LINE = 1 << 20
-_NUMBERS = frozenset({"idx", "thread", "n_objects", "bytes", "duration_ns"})
-_TIMES = frozenset({"start", "first_byte", "end"})
-#: Without these columns a table is no op-log.
-_NEEDED = ("op", "file", "start", "end")
+#: Blocks that wait for who reads them.
+_AHEAD = 4
 
 
-def read_op_log(path: str | os.PathLike[str], *, allow_truncated: bool = False) -> Iterator[dict[str, Any]]:
-    """The rows of an op-log, one dictionary each, by the names in its first line.
+class Note(NamedTuple):
+    """Something about a log that a reader may want to know.
+
+    Attributes:
+        kind: ``bad-row``, ``truncated``, ``damaged``, ``unknown-columns``, and those of the analysis.
+        path: the log.
+        line: where in it; 0 if nowhere in particular.
+        text: the same in words.
+        times: how often that was found; ``line`` and ``text`` are those of the first.
+    """
+
+    kind: str
+    path: str
+    line: int
+    text: str
+    times: int = 1
+
+
+class LogReader:
+    """One log. Its batches are read once.
 
     Args:
-        path: a local file, compressed with zstd or not.
-        allow_truncated: a log that ends in the middle, since its process still writes it or was killed, is no error.
-
-    Returns:
-        An iterator. ``idx``, ``thread``, ``n_objects``, ``bytes`` and ``duration_ns`` are int; ``start``,
-        ``first_byte`` and ``end`` nanoseconds since 1970; an empty number or time is None. All else is str, columns
-        that are unknown here too.
+        path: a local file: a table with tabs or commas, or JSON lines; plain, or compressed with zstd or gzip.
+        wanted: the columns to read, by our names; None: all, those that are unknown too.
+        strict: what is wrong with it is raised; otherwise it is noted, and the rows that are good are given.
+        allow_truncated: a log that ends in the middle is no error.
 
     Raises:
         ObjectNotFoundError, LocalIOError: the file is not there, or cannot be read.
-        CorruptDataError: it is no op-log; or, behind the rows that are whole, it ends in the middle.
+        CorruptDataError: it is no op-log.
     """
-    lines = read_lines(os.fspath(path), allow_truncated=allow_truncated)
-    names = next(lines, "").split("\t")
-    for number, line in enumerate(lines, 2):
-        fields = line.split("\t")
-        if len(fields) != len(names):
-            raise CorruptDataError(
-                f"line {number} of the op-log has {len(fields)} columns instead of {len(names)}", uri=os.fspath(path)
-            )
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        wanted: Collection[str] | None = None,
+        *,
+        strict: bool = True,
+        allow_truncated: bool = False,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._wanted = None if wanted is None else {*wanted, "op", "start", "end", "duration_ns"}
+        self._strict = strict
+        self._allow_truncated = allow_truncated
+        #: The columns that are unknown here.
+        self.unknown: tuple[str, ...] = ()
+        #: Whose the names of the columns are; see ``columns.DIALECTS``. ``jsonl`` for JSON lines.
+        self.dialect = ""
+        self._notes: dict[str, Note] = {}
+        self._blocks = blocks(self.path, BLOCK, allow_truncated=allow_truncated)
+        self._first: Block | None = None
+        self._form: Table | JsonLines | None = None
+        self._line = 1
+        self._begin()
+
+    @property
+    def notes(self) -> list[Note]:
+        """What was found so far."""
+        return list(self._notes.values())
+
+    def _begin(self) -> None:
+        """Read the first line: it says what this is."""
         try:
-            yield {name: _value(name, field) for name, field in zip(names, fields, strict=True)}
-        except ValueError as error:
-            raise CorruptDataError(f"line {number} of the op-log: {error}", uri=os.fspath(path)) from error
+            block = next(self._blocks, None)
+        except CorruptDataError as error:
+            self._note_end(error)
+            block = None
+        if block is None:
+            if not self._allow_truncated and not self._notes:
+                raise CorruptDataError("this is no op-log: it is empty", uri=self.path)
+            return
+        head, _, rest = block.data.partition(b"\n")
+        text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").rstrip("\r")
+        if text.lstrip().startswith("{"):
+            names = names_of(head)
+            if names is None and not block.is_unended:
+                raise CorruptDataError("this is no op-log: its first line is no JSON object", uri=self.path)
+            if names is not None:
+                found = match(names, path=self.path)
+                self._note_unknown(found)
+            self.dialect = "jsonl"
+            self._form = JsonLines(self._wanted)
+            self._first = block
+            return
+        separator = "\t" if "\t" in text or "," not in text else ","
+        found = match([name.strip().strip('"') for name in text.split(separator)], path=self.path)
+        self._note_unknown(found)
+        self.dialect = found.dialect
+        self._form = Table(found, separator, self._wanted)
+        self._line = 2
+        self._first = Block(rest, block.is_unended) if rest else None
+
+    def _note_unknown(self, found: Match) -> None:
+        self.unknown = found.unknown
+        if found.unknown:
+            names = ", ".join(map(repr, found.unknown[:8]))
+            self._note("unknown-columns", 1, f"columns that mean nothing here: {names}")
+
+    def _note(self, kind: str, line: int, text: str, count: int = 1) -> None:
+        before = self._notes.get(kind)
+        if before is not None:
+            self._notes[kind] = before._replace(times=before.times + count)
+        else:
+            self._notes[kind] = Note(kind, self.path, line, text, count)
+
+    def _guarded(self, found: Iterator[Block]) -> Iterator[Block]:
+        """The blocks; unless ``strict``, what is wrong with the file is noted where it ends early."""
+        try:
+            yield from found
+        except CorruptDataError as error:
+            self._note_end(error)
+
+    def _note_end(self, error: CorruptDataError) -> None:
+        if self._strict or "no op-log" in error.reason:
+            raise error
+        self._note("damaged" if "damaged" in error.reason else "truncated", self._line, error.reason)
+
+    def batches(self) -> Iterator[Batch]:
+        """The rows, some thousands at a time; the text is read and decompressed on another thread.
+
+        Raises:
+            CorruptDataError: behind the good rows, where ``strict``: a row is none, or the file ends in the middle.
+        """
+        if self._form is None:
+            return
+        if self._first is not None:
+            yield from self._read(self._first, self._form)
+        ahead = Prefetcher(self._blocks, _AHEAD)
+        with closing(ahead):
+            for block in self._guarded(iter(ahead)):  # type: ignore[arg-type]
+                yield from self._read(block, self._form)
+
+    def _read(self, block: Block, form: Table | JsonLines) -> Iterator[Batch]:
+        first = self._line
+        self._line += block.data.count(b"\n")
+        batch, wrong = form.read(block.data, first)
+        if isinstance(form, JsonLines) and form.unknown and "unknown-columns" not in self._notes:
+            self._note("unknown-columns", first, f"keys that mean nothing here: {', '.join(list(form.unknown)[:8])}")
+        batch = _completed(batch)
+        if block.is_unended and len(batch) and batch.lines[-1] == self._line - 1 and _is_cut(batch):
+            batch = batch.taken(slice(0, -1))
+            wrong.append((self._line - 1, "its last field is cut"))
+        if block.is_unended and wrong and wrong[-1][0] == self._line - 1:  # half a line
+            line, _ = wrong.pop()
+            if not self._strict:
+                self._note("truncated", line, truncated(self.path).reason)
+            elif not self._allow_truncated:
+                yield _before(batch, wrong)
+                self._refuse(wrong)
+                raise truncated(self.path)
+        if wrong and self._strict:
+            yield _before(batch, wrong)
+            self._refuse(wrong)
+        for line, text in wrong[:1]:
+            self._note("bad-row", line, f"line {line} of the op-log: {text}", len(wrong))
+        if len(batch):
+            yield batch
+
+    def _refuse(self, wrong: list[tuple[int, str]]) -> None:
+        for line, text in wrong:
+            raise CorruptDataError(f"line {line} of the op-log: {text}", uri=self.path)
 
 
-def _value(name: str, field: str) -> Any:
-    if name in _NUMBERS:
-        return int(field) if field else None
-    if name in _TIMES:
-        return parse_time(field) if field else None
-    return unescaped(field)
+def _before(batch: Batch, wrong: list[tuple[int, str]]) -> Batch:
+    return batch.taken(batch.lines < wrong[0][0]) if wrong else batch
 
 
-def read_lines(path: str, *, allow_truncated: bool = False) -> Iterator[str]:
-    """The lines of an op-log without their ends, the one with the names first; errors as of ``read_op_log``."""
-    rest = b""
-    is_first = True
-    for data in _plain(path, allow_truncated):
-        *lines, rest = (rest + (data or b"\n")).split(b"\n")
-        if len(rest) > _MAX_LINE:
-            raise CorruptDataError("this is no op-log: it has a line of more than 1 MiB", uri=path)
-        for line in filter(None, lines):
-            text = line.decode("utf-8", "surrogateescape")
-            if is_first:
-                is_first = False
-                _check_header(text, path)
-            yield text
-    if is_first and not allow_truncated:
-        raise CorruptDataError("this is no op-log: it is empty", uri=path)
+def _completed(batch: Batch) -> Batch:
+    """The batch with starts, ends and durations: each follows from the other two."""
+    start, end, took = batch.number("start"), batch.number("end"), batch.number("duration_ns")
+    has_start, has_end, has_took = start != MISSING, end != MISSING, took != MISSING
+    batch.numbers["start"] = np.where(~has_start & has_end & has_took, end - took, start)
+    batch.numbers["end"] = np.where(~has_end & has_start & has_took, start + took, end)
+    batch.numbers["duration_ns"] = np.where(~has_took & has_start & has_end, end - start, took)
+    return batch
 
 
-def _check_header(text: str, path: str) -> None:
-    names = text.split("\t")
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise CorruptDataError(f"this is no op-log: its first line has no column {missing[0]!r}", uri=path)
+def _is_cut(batch: Batch) -> bool:
+    """Whether the duration in the last row is not what lies between its times: digits of it are missing."""
+    start, end, took = (int(batch.number(name)[-1]) for name in ("start", "end", "duration_ns"))
+    return MISSING not in (start, end, took) and end >= start and 0 <= took < end - start
 
 
-def _plain(path: str, allow_truncated: bool) -> Iterator[bytes]:
-    """The content piece by piece; an empty piece behind the last one where it ends with its last line."""
+def read_op_log(
+    path: str | os.PathLike[str], *, allow_truncated: bool = False, notes: list[Note] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of an op-log, one dictionary each, by the names in its first line.
+
+    Args:
+        path: a local file: a table with tabs or commas, or JSON lines, as this library, the Rust package, warp and
+            warp-replay write them; plain, or compressed with zstd or gzip.
+        allow_truncated: a log that ends in the middle, since its process still writes it or was killed, is no error.
+        notes: what is wrong with the file is added to this list instead of raised, and the good rows are given:
+            ``kind``, ``path``, ``line``, ``text`` and ``times`` of each kind of fault.
+
+    Returns:
+        An iterator. Columns that other programs name otherwise have our names. ``idx``, ``thread``, ``n_objects``,
+        ``bytes``, ``duration_ns``, ``cat``, ``attempts`` and ``status`` are int; ``start``, ``first_byte``,
+        ``last_byte`` and ``end`` nanoseconds since 1970; an empty number or time is None. All else is str, columns
+        that are unknown here too. ``start``, ``end`` and ``duration_ns`` are always there.
+
+    Raises:
+        ObjectNotFoundError, LocalIOError: the file is not there, or cannot be read.
+        CorruptDataError: it is no op-log; or, behind the rows that are whole, a row is none or it ends in the middle.
+    """
+    reader = LogReader(path, strict=notes is None, allow_truncated=allow_truncated)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_CHUNK)
-            if not data.startswith(_MAGIC):
-                while data:
-                    yield data
-                    data = file.read(_CHUNK)
-                yield b""
-                return
-            frame = zstandard.ZstdDecompressor().decompressobj()
-            while data:
-                if frame.eof:
-                    frame = zstandard.ZstdDecompressor().decompressobj()
-                if found := frame.decompress(data):
-                    yield found
-                data = frame.unused_data if frame.eof and frame.unused_data else file.read(_CHUNK)
-            if frame.eof:
-                yield b""
-            elif not allow_truncated:
-                raise CorruptDataError(
-                    "the op-log ends in the middle", uri=path,
-                    hint="its process writes it still or was killed; allow_truncated=True reads what is there",
-                )  # fmt: skip
-    except zstandard.ZstdError as error:
-        raise CorruptDataError(f"the op-log is damaged: {error}", uri=path) from error
-    except OSError as error:
-        raise from_exception(error, uri=path, operation="OPLOG") from error
+        for batch in reader.batches():
+            names = [column.name for column in COLUMNS if column.name in batch.numbers or column.name in batch.texts]
+            names += [name for name in batch.texts if name not in names]
+            yield from batch.rows([(name, name) for name in names])
+    finally:
+        if notes is not None:
+            notes += reader.notes

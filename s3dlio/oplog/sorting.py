@@ -13,7 +13,7 @@ from typing import IO
 import zstandard
 
 from s3dlio.foreign_errors import from_exception
-from s3dlio.oplog.reader import read_lines
+from s3dlio.oplog.log_text import read_lines
 from s3dlio.oplog.rows import parse_time
 
 #: Rows that are sorted in memory (about 60 MB); more are sorted in runs, which are merged.
