@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, MissingDependencyError
-from s3dlio.loader.batch import get_batch
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.consumer import Consumer
 from s3dlio.loader.dataset import Dataset, Options
@@ -205,10 +204,7 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
             IndexError: there is none; a negative index names none.
             S3dlioError: the object could not be read.
         """
-        entry = self._entries([index])[0]
-        if isinstance(entry, str):
-            return self._sample(entry, self.dataset.session.get(entry))
-        return self._samples([entry])[0]
+        return self.__getitems__([index])[0]
 
     def __iter__(self) -> Iterator[Any]:
         """All samples, one by one. Without it, a loop would take an IndexError of a transform for the end."""
@@ -220,26 +216,14 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
         Raises:
             IndexError, S3dlioError: as of ``dataset[index]``.
         """
-        return self._samples(self._entries(indices))
-
-    def _entries(self, indices: Sequence[int]) -> list[Any]:
-        """What is read for these samples."""
         for index in indices:
             if index_of(index) < 0:
                 raise IndexError(f"Index {index} out of range for a data set of {len(self)} samples")
-        return list(self.dataset.entries_at(indices))
+        return [self._sample(index, entry, data) for index, entry, data in self.dataset.read(indices)]
 
-    def _samples(self, entries: list[Any]) -> list[Any]:
-        samples = []
-        for entry, data in get_batch(entries, client=self.dataset.session):
-            if isinstance(data, BaseException):
-                raise data
-            samples.append(self._sample(entry, data))
-        return samples
-
-    def _sample(self, entry: Any, data: BytesView) -> Any:
+    def _sample(self, index: int, entry: Any, data: BytesView) -> Any:
         try:
-            return self._to_sample(self.dataset.decoded(entry, data))
+            return self._to_sample(self.dataset.sample(index, entry, data))
         except Exception as error:
             name_sample(error, entry)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,7 +19,8 @@ class Ranks:
     Args:
         rank: which this one is, from 0.
         world_size: how many there are.
-        exchange: called by all of them with a value that JSON can have; gives the values of all, by rank.
+        exchange: called by all of them with a value; gives the values of all, by rank. Values of checkpoints are those
+            that JSON can have, those of loaders pickle.
     """
 
     def __init__(self, rank: int, world_size: int, exchange: Callable[[Any], list[Any]]) -> None:
@@ -66,6 +68,37 @@ def torch_ranks(group: Any = None) -> Ranks:
         return values
 
     return Ranks(dist.get_rank(group), dist.get_world_size(group), exchange)
+
+
+def mpi_ranks() -> Ranks:
+    """The ranks of MPI, by an mpi4py that the program has imported; a job of one where it has not."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is None or not mpi.Is_initialized() or mpi.Is_finalized():
+        return alone()
+    world = mpi.COMM_WORLD
+    return Ranks(world.Get_rank(), world.Get_size(), world.allgather)
+
+
+def job_ranks() -> Ranks:
+    """The ranks of ``torch.distributed`` where it is initialized, or else of MPI; a job of one where neither is."""
+    ranks = torch_ranks()
+    return ranks if ranks.world_size > 1 else mpi_ranks()
+
+
+#: What launchers tell a process: its rank, and how many there are. Of torchrun, Open MPI, MPICH and Intel MPI, Slurm.
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)  # fmt: skip
+
+
+def launched_rank() -> tuple[int, int]:
+    """This process's rank and how many there are, as its launcher tells; one of one where none does."""
+    for rank, world_size in _LAUNCHERS:
+        found, of = os.environ.get(rank, ""), os.environ.get(world_size, "")
+        if found.isdecimal() and of.isdecimal() and int(found) < int(of):
+            return int(found), int(of)
+    return 0, 1
 
 
 def jax_ranks() -> Ranks:

@@ -7,6 +7,7 @@ from typing import Any
 
 from s3dlio.errors import ConfigError
 from s3dlio.loader.dataset import Dataset, Options
+from s3dlio.loader.entries import SizesAhead
 from s3dlio.loader.fetching import fetch_with
 from s3dlio.loader.iterators import AsyncBatches, Batches, ObjectItems, Samples, Views
 from s3dlio.loader.option_fields import LoaderValues
@@ -49,9 +50,10 @@ class BytesLoader(Resumable):
     def _samples(self, *, in_order: bool, here: bool = True) -> Samples:
         values, dataset = self._values, self.dataset
         begun = self.progress.begin(self.consumer)
-        entries = dataset.entries_at(begun.order)
+        sizes = SizesAhead(dataset.sizes) if values.check_sizes and dataset.sizes is not None else None
+        entries = dataset.entries_at(begun.order if sizes is None else sizes.noting(begun.order))
         fetched = fetch_with(self._session, entries, values, in_order=in_order, here=here, near=dataset.has_stretches)
-        return Samples(fetched, self._make, begun)
+        return Samples(fetched, self._make, begun, sizes)
 
     def _maker(self) -> Callable[[Any, Any], Any] | None:
         """What makes a sample of what was read and its bytes; None: these are the sample."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError
-from s3dlio.loader.entries import Entry, StretchEntries, uri_of
+from s3dlio.loader.entries import Entry, StretchEntries, check_size, uri_of
 from s3dlio.loader.fetching import fetch
 from s3dlio.loader.key_listing import keys_below
 from s3dlio.loader.key_manifest import open_manifest
@@ -51,8 +51,10 @@ class Dataset(Sequence[Any]):
         self._client = client
         self._bound: Client | None = None
         self._root = as_uri(uri)
-        self._base, uris = keys_below(self.session, self._root, self.options.values)
-        self._look_into(uris)
+        self._base, uris, sizes = keys_below(self.session, self._root, self.options.values)
+        if not isinstance(self.options.values.list_once, bool):  # it is for this process alone
+            self.options = self.options.replace(list_once=True)
+        self._look_into(uris, sizes)
 
     @classmethod
     def from_manifest(cls, manifest: URI, opts: Options = None, *, client: Client | None = None) -> Self:
@@ -99,7 +101,7 @@ class Dataset(Sequence[Any]):
         other = copy(self)
         other.options, other._bound = LoaderOptions.from_any(opts), None
         if _samples_of(other.options.values) != _samples_of(self.options.values):
-            other._look_into(self._objects)
+            other._look_into(self._objects, self._sizes)
         return other
 
     @property
@@ -112,10 +114,10 @@ class Dataset(Sequence[Any]):
         """Whether samples are parts of objects."""
         return isinstance(self._entries, StretchEntries)
 
-    def _look_into(self, uris: Sequence[str]) -> None:
-        """Find the samples of these objects."""
+    def _look_into(self, uris: Sequence[str], sizes: Sequence[int] | None = None) -> None:
+        """Find the samples of these objects, whose sizes are known or not."""
         values = self.options.values
-        self._objects = uris
+        self._objects, self._sizes = uris, sizes
         self._format: Format | None = None
         self._entries: Sequence[Entry] = uris
         if values.format or values.columns or values.decode:
@@ -185,8 +187,25 @@ class Dataset(Sequence[Any]):
         """What tells these samples from others, as far as it is known: that of their manifest."""
         return self._entries.identity if isinstance(self._entries, BlockedKeys) else ""
 
+    @property
+    def sizes(self) -> Sequence[int] | None:
+        """Bytes of each sample, as its object was listed, where that is known."""
+        return None if self.has_stretches or not self.options.values.check_sizes else self._sizes
+
+    def sample(self, index: int, entry: Entry, data: BytesView) -> Any:
+        """The sample at an index, whose bytes have been read.
+
+        Raises:
+            ObjectChangedError: the object has another size than when it was listed.
+            CorruptDataError: the bytes are damaged.
+        """
+        sizes = self.sizes
+        if sizes is not None:
+            check_size(entry, sizes[index], len(data))
+        return self.decoded(entry, data)
+
     def decoded(self, entry: Entry, data: BytesView) -> Any:
-        """The sample of an entry whose bytes have been read.
+        """What the bytes of an entry are, as :meth:`sample` has it, without a look at their number.
 
         Raises:
             CorruptDataError: they are damaged.
@@ -205,39 +224,48 @@ class Dataset(Sequence[Any]):
             S3dlioError: it could not be read.
         """
         if isinstance(index, slice):
-            return self._read(self._entries[index])
-        return self._read([self.entry(index)])[0]
+            return self._read(range(len(self))[index])
+        return self._read([index])[0]
 
-    def _read(self, entries: Sequence[Entry]) -> list[Any]:
+    def _read(self, indices: Sequence[int]) -> list[Any]:
         """Samples, all at a time."""
+        return [self.sample(index, entry, data) for index, entry, data in self.read(indices)]
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, Entry, BytesView]]:
+        """Each of these indices, its entry and its bytes, which are read at the same time. They are no samples yet.
+
+        Raises:
+            IndexError: there is no such sample; nothing was read.
+            S3dlioError: one could not be read.
+        """
+        entries = list(self.entries_at(indices)) if len(indices) != 1 else [self.entry(indices[0])]
         if len(entries) == 1 and isinstance(entries[0], str):
-            return [self.decoded(entries[0], self.session.get(entries[0]))]
+            yield indices[0], entries[0], self.session.get(entries[0])
+            return
         from s3dlio.loader.batch import get_batch
 
-        samples = []
-        for entry, data in get_batch(entries, client=self.session):
+        for index, (entry, data) in zip(indices, get_batch(entries, client=self.session), strict=True):
             if isinstance(data, BaseException):
                 raise data
-            samples.append(self.decoded(entry, data))
-        return samples
+            yield index, entry, data
 
     def __iter__(self) -> Iterator[Any]:
         """All samples in order, the next ones while the program works on those before."""
-        return self._all(self.entries_at(range(len(self))))
+        return self._all(range(len(self)))
 
     def __reversed__(self) -> Iterator[Any]:
-        return self._all(self.entries_at(reversed(range(len(self)))))
+        return self._all(range(len(self))[::-1])
 
-    def _all(self, entries: Iterable[Entry]) -> Iterator[Any]:
-        with fetch(self.session, entries, near=self.has_stretches) as fetched:
+    def _all(self, indices: Sequence[int]) -> Iterator[Any]:
+        with fetch(self.session, self.entries_at(indices), near=self.has_stretches) as fetched:
             while True:
                 try:
-                    _, (entry, data) = fetched.take()
+                    position, (entry, data) = fetched.take()
                 except StopIteration:
                     return
                 if isinstance(data, BaseException):
                     raise data
-                yield self.decoded(entry, data)
+                yield self.sample(indices[position], entry, data)
 
     def __contains__(self, value: object) -> bool:
         """Whether an object of this URI is in it, or a stretch of one."""
@@ -274,11 +302,11 @@ class Dataset(Sequence[Any]):
             data = await awaited.get(self.session, uri, NO_CONDITIONS)
         else:
             data = await awaited.get_range(self.session, uri, offset, length, NO_CONDITIONS)
-        return self.decoded(entry, data)
+        return self.sample(index, entry, data)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The samples at these indices, all at a time: what a ``torch`` loader asks a worker for."""
-        return self._read(list(self.entries_at(indices)))
+        return self._read(indices)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_bound": None}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import index as index_of
 from typing import Any, overload
+
+from s3dlio.errors import ObjectChangedError
 
 #: A URI, or (URI, offset, length).
 Entry = Any
@@ -16,6 +18,42 @@ def uri_of(entry: Entry) -> str:
     """The URI of the object that an entry is of."""
     uri: str = entry[0] if isinstance(entry, tuple) else entry
     return uri
+
+
+def check_size(entry: Entry, listed: int, read: int) -> None:
+    """Compare the bytes of an object that was read with its size when it was listed.
+
+    Raises:
+        ObjectChangedError: it is another one.
+    """
+    if listed != read:
+        raise ObjectChangedError(
+            f"the object has {read} bytes, and had {listed} when it was listed", uri=uri_of(entry), operation="GET",
+            hint="it was replaced, or cut short: make the data set anew, or say check_sizes=False",
+        )  # fmt: skip
+
+
+class SizesAhead:
+    """The sizes of the samples of a pass, from when these are asked for until they are delivered.
+
+    Args:
+        sizes: of all samples, by their index.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
+        self._by_position: dict[int, int] = {}
+
+    def noting(self, indices: Iterable[int]) -> Iterator[int]:
+        """The indices of a pass, as they are asked for."""
+        for position, index in enumerate(indices):
+            self._by_position[position] = self._sizes[index]
+            yield index
+
+    def check(self, position: int, entry: Entry, read: int) -> None:
+        """See :func:`check_size`, of the sample that was asked for at this position."""
+        listed = self._by_position.pop(position, read)  # again after an interrupt: that was done
+        check_size(entry, listed, read)
 
 
 class StretchEntries(Sequence[Entry]):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from s3dlio.errors import S3dlioError
 from s3dlio.forking import ForkLock
-from s3dlio.loader.entries import uri_of
+from s3dlio.loader.entries import SizesAhead, uri_of
 from s3dlio.loader.fetching import Fetch
 from s3dlio.loader.items import item_of, name_sample
 from s3dlio.loader.progress import Pass
@@ -34,12 +34,16 @@ class Samples:
         fetched: what reads them.
         make: makes the sample of what was read and its bytes; None: these are the sample.
         begun: the pass over the data set that keeps what was delivered.
+        sizes: those that the objects must have, where they are known.
     """
 
-    def __init__(self, fetched: Fetch, make: Callable[[Any, Any], Any] | None, begun: Pass) -> None:
+    def __init__(
+        self, fetched: Fetch, make: Callable[[Any, Any], Any] | None, begun: Pass, sizes: SizesAhead | None = None
+    ) -> None:
         self._fetched = fetched
         self._make = make
         self._pass = begun
+        self._sizes = sizes
         self._lock = ForkLock()
         self._is_whole = True  # nothing has kept it from its end
         self._failure = ""
@@ -80,6 +84,8 @@ class Samples:
         position, (entry, data) = taken
         if isinstance(data, BaseException):
             raise data
+        if self._sizes is not None:
+            self._sizes.check(position, entry, len(data))
         if self._make is None:
             return Sample(position, entry, len(data), data)
         try:

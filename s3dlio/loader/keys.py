@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import threading
+from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from operator import index as index_of
 from typing import Any, overload
 
@@ -21,11 +22,13 @@ from s3dlio.forking import ForkLock
 BLOCK = 128
 #: So many names are not packed.
 _FEW = 100_000
+#: Of so many objects, the sizes are kept (8 bytes each).
+_SIZED = 4_000_000
 #: Blocks that are kept as names: 15 KiB each.
 _KEPT = 128
 
 
-class BlockedKeys(Sequence[str]):
+class BlockedKeys(Sequence[str], ABC):
     """URIs by their position. A subclass knows where the blocks are.
 
     Args:
@@ -44,9 +47,9 @@ class BlockedKeys(Sequence[str]):
         self._kept: OrderedDict[int, list[bytes]] = OrderedDict()
         self._lock = ForkLock()
 
+    @abstractmethod
     def _data(self, blocks: Sequence[int]) -> Iterable[tuple[int, bytes | memoryview]]:
         """Blocks as :func:`packed` made them, in any order."""
-        raise NotImplementedError
 
     def prepare(self, positions: Sequence[int]) -> None:
         """Have the blocks of these positions at hand, all fetched at the same time."""
@@ -121,13 +124,16 @@ class MemoryKeys(BlockedKeys):
         count: how many there are.
         data: all blocks, one behind the other.
         lengths: bytes of each.
+        sizes: of the objects, where they are known.
     """
 
     def __init__(
-        self, root: str, count: int, data: bytes | bytearray, lengths: Iterable[int], block: int = BLOCK
-    ) -> None:
+        self, root: str, count: int, data: bytes | bytearray, lengths: Iterable[int], block: int = BLOCK,
+        sizes: array[int] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(root, count, block)
         self.data = data
+        self.sizes = sizes
         self.ends = ends_of(lengths)
 
     def plain(self) -> Sequence[str]:
@@ -164,45 +170,67 @@ class KeyPacker:
         self.root = root
         self._count = 0
         self._few: list[str] = []  # until there are too many
+        self._sizes: list[int] = []  # of these
         self._runs: list[_Run] = []
+        self._is_sized = True
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, names: Sequence[str]) -> None:
-        """Some more."""
+    @property
+    def wants_sizes(self) -> bool:
+        """Whether sizes are kept: those of all objects, and not of too many."""
+        return self._is_sized
+
+    def add(self, names: Sequence[str], sizes: Sequence[int] | None = None) -> None:
+        """Some more, and the sizes of these objects, where they are known."""
         self._count += len(names)
+        self._is_sized = self._is_sized and sizes is not None and self._count <= _SIZED
         if self._runs:
-            self._pack(names)
+            self._pack(names, sizes or ())
             return
         self._few += names
+        self._sizes += sizes or ()
         if self._count > _FEW:
-            self._pack(self._few)
-            self._few = []
+            self._pack_few()
 
-    def _pack(self, names: Sequence[str]) -> None:
-        page = sorted(name.encode("utf-8", "surrogateescape") for name in names)
+    def _pack_few(self) -> None:
+        self._pack(self._few, self._sizes)
+        self._few, self._sizes = [], []
+
+    def _pack(self, names: Sequence[str], sizes: Sequence[int]) -> None:
+        page = [name.encode("utf-8", "surrogateescape") for name in names]
+        if self._is_sized:
+            pairs = sorted(zip(page, sizes, strict=True))
+            page, sizes = [name for name, _ in pairs], [size for _, size in pairs]
+        else:
+            page.sort()
         if page:
             if not self._runs or page[0] < self._runs[-1].last:
                 self._runs.append(_Run(self.root))
-            self._runs[-1].extend(page)
-
-    def uris(self) -> Sequence[str]:
-        """All of them, sorted: a list where they are few."""
-        return self.finish() if self._runs else sorted(self.root + name for name in self._few)
+            self._runs[-1].extend(page, sizes)
 
     def finish(self) -> MemoryKeys:
         """All of them, sorted, in blocks."""
-        self._pack(self._few)
-        self._few = []
+        self._pack_few()
         if len(self._runs) == 1:
-            return self._runs[0].finish()
-        runs = [run.finish() for run in self._runs]
+            return self._runs[0].finish(sized=self._is_sized)
+        runs = [run.finish(sized=self._is_sized) for run in self._runs]
         merged = _Run(self.root)
-        names = heapq.merge(*(run.names() for run in runs))
+        names = heapq.merge(*(zip(run.names(), run.sizes or repeat(0), strict=False) for run in runs))
         while page := list(islice(names, 64 * BLOCK)):
-            merged.extend(page)
-        return merged.finish()
+            merged.extend([name for name, _ in page], [size for _, size in page])
+        return merged.finish(sized=self._is_sized)
+
+    def uris(self) -> tuple[Sequence[str], array[int] | None]:
+        """All of them, sorted, as a list where they are few; and the sizes of the objects, where they are known."""
+        if self._runs:
+            keys = self.finish()
+            return keys, keys.sizes
+        if not self._is_sized:
+            return sorted(self.root + name for name in self._few), None
+        few = sorted(zip(self._few, self._sizes, strict=True))
+        return [self.root + name for name, _ in few], array("Q", (size for _, size in few))
 
 
 class _Run:
@@ -214,9 +242,11 @@ class _Run:
         self._data = bytearray()
         self._lengths = array("L")
         self._rest: list[bytes] = []
+        self._sizes = array("Q")
         self.last = b""
 
-    def extend(self, names: list[bytes]) -> None:
+    def extend(self, names: list[bytes], sizes: Sequence[int]) -> None:
+        self._sizes.extend(sizes)
         self.last = names[-1]
         self._count += len(names)
         rest = [*self._rest, *names] if self._rest else names
@@ -230,11 +260,13 @@ class _Run:
         self._data += data
         self._lengths.append(len(data))
 
-    def finish(self) -> MemoryKeys:
+    def finish(self, *, sized: bool) -> MemoryKeys:
         if self._rest:
             self._put(self._rest)
             self._rest = []
-        return MemoryKeys(self._root, self._count, self._data, self._lengths)
+        return MemoryKeys(
+            self._root, self._count, self._data, self._lengths, sizes=self._sizes if sized else None
+        )  # fmt: skip
 
 
 _local = threading.local()  # a context of zstd serves one thread at a time

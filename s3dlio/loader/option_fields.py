@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from s3dlio.checkpoint.ranks import Ranks
 from s3dlio.config.fields import choice, flag, integer, size, timeout
 from s3dlio.datagen.checks import whole_number
 from s3dlio.engine.cancel import CancelToken
@@ -49,7 +50,8 @@ class LoaderValues(Record):
     skip_head: bool = True
     pattern: str | None = None
     manifest: str | None = None
-    list_once: bool = False
+    list_once: bool | Ranks = False
+    check_sizes: bool = True
     format: str | None = None
     columns: tuple[int | str, ...] | None = None
     footer_cap: int = 4 << 20
@@ -136,7 +138,8 @@ READERS: dict[str, Reader] = {
     "skip_head": flag,
     "pattern": _of(str),
     "manifest": lambda _, value: as_uri(value),
-    "list_once": flag,
+    "list_once": lambda name, value: value if isinstance(value, Ranks) else flag(name, value),
+    "check_sizes": flag,
     "format": choice(*FORMATS),
     "columns": _columns,
     "footer_cap": size(1),

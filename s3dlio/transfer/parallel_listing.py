@@ -18,6 +18,32 @@ from s3dlio.types import ListPage
 
 #: Pages of one directory that wait for their turn.
 _AHEAD = 4
+#: Keys of a page that has others behind it.
+_FULL = 1000
+#: Sub-directories with fewer keys are quicker listed together.
+_WORTH = 250
+_WIDTH = 16
+
+
+def list_quickly(store: ObjectStore, directory: str) -> Iterator[ListPage]:
+    """The pages of ``store.list(directory)``, in its order: several sub-directories at a time where the first page
+    says that they are large, and all in a row otherwise, which takes no request more.
+
+    Raises:
+        S3dlioError: a page could not be listed; the listing is never short.
+    """
+    pages = store.list(directory)
+    first = next(pages, None)
+    if first is None:
+        return
+    if len(first.keys) >= _FULL:
+        begin = len(directory)
+        below = {key[begin : key.find("/", begin) + 1] for key in first.keys}
+        if below != {""} and len(first.keys) // len(below) >= _WORTH:
+            yield from fan_out(store, directory, _WIDTH)
+            return
+    yield first
+    yield from pages
 
 
 def fan_out(store: ObjectStore, directory: str, width: int) -> Iterator[ListPage]:

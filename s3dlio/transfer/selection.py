@@ -24,7 +24,7 @@ from typing import NamedTuple
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.glob import Glob, glob_regex, is_glob
-from s3dlio.transfer.parallel_listing import fan_out
+from s3dlio.transfer.parallel_listing import fan_out, list_quickly
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
@@ -44,7 +44,8 @@ class Selection:
         key: see the table above.
         recursive: also what is in sub-directories.
         pattern: a regular expression, found anywhere in the relative name; a glob is recognised (``pattern_finder``).
-        fan_out: how many sub-directories of a recursive cloud listing are listed at a time.
+        fan_out: how many sub-directories of a recursive cloud listing are listed at a time; None: several, where that
+            pays.
 
     Raises:
         ConfigError: the pattern is neither a regular expression nor a glob, or ``fan_out`` is below 1; the braces of
@@ -59,9 +60,9 @@ class Selection:
         *,
         recursive: bool = False,
         pattern: str | None = None,
-        fan_out: int = 1,
+        fan_out: int | None = 1,
     ) -> None:
-        if isinstance(fan_out, bool) or not isinstance(fan_out, int) or fan_out < 1:
+        if fan_out is not None and (isinstance(fan_out, bool) or not isinstance(fan_out, int) or fan_out < 1):
             raise ConfigError(f"fan_out must be an integer of at least 1, got {fan_out!r}", uri=store.uri(key))
         self._fan_out = fan_out
         self._store = store
@@ -95,8 +96,11 @@ class Selection:
         return self._exact(key)
 
     def _under(self, directory: str) -> Iterator[Selected]:
-        if self._fan_out > 1 and self._recursive and self._store.is_cloud:
-            pages = fan_out(self._store, directory, self._fan_out)
+        if self._fan_out != 1 and self._recursive and self._store.is_cloud:
+            width = self._fan_out
+            pages = (
+                list_quickly(self._store, directory) if width is None else fan_out(self._store, directory, width)
+            )  # fmt: skip
         else:
             pages = self._store.list(directory, recursive=self._recursive)
         for page in pages:

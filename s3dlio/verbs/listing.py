@@ -11,7 +11,7 @@ from s3dlio.uri import URI, as_uri
 
 
 def select(
-    session: Session, uri: URI, *, recursive: bool = False, pattern: str | None = None, fan_out: int = 1
+    session: Session, uri: URI, *, recursive: bool = False, pattern: str | None = None, fan_out: int | None = 1
 ) -> Selection:
     """The objects that a URI selects, page by page (:class:`s3dlio.transfer.selection.Selection`)."""
     store, key = session.store_for(uri)

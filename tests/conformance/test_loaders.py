@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.errors import ObjectNotFoundError
+from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.dataset import Dataset
 from s3dlio.loader.key_listing import create_key_manifest
+from s3dlio.uri import LOCAL_SCHEMES
 from tests.conformance.stores import Case
 
 BODIES = {f"{number:02d}": bytes([number]) * (number * 1000) for number in range(7)} | {"sub/7": b"seven"}
@@ -125,3 +127,23 @@ def test_other_ranks_go_on_with_an_epoch(case: Case, dataset: Dataset) -> None:
         loader.load_state_dict(states)
         read += map(bytes, loader)
     assert sorted(read) == sorted(BODIES.values())
+
+
+def test_an_object_of_another_size_than_it_was_listed_with_is_an_error(case: Case, dataset: Dataset) -> None:
+    uri = case.store.uri(case.key("data/03"))
+    case.store.put(case.key("data/03"), b"cut short")
+    unchecked = list(BytesLoader(dataset, {"check_sizes": False, "shuffle": True, "seed": 1}))
+    assert sorted(map(len, unchecked)) == sorted(9 if name == "03" else len(BODIES[name]) for name in BODIES)
+    if case.store.scheme in LOCAL_SCHEMES:  # whose listings tell no sizes
+        assert dataset[3] == b"cut short"
+        return
+    reads: list[Callable[[], Any]] = [
+        lambda: dataset[3], lambda: dataset[2:4], lambda: list(dataset), lambda: list(reversed(dataset)),
+        lambda: list(BytesLoader(dataset, {"shuffle": True, "seed": 1})), lambda: list(BytesLoader(dataset).items()),
+        lambda: asyncio.run(_item(dataset, 3)), lambda: list(BytesLoader(pickle.loads(pickle.dumps(dataset)))),
+    ]  # fmt: skip
+    for read in reads:
+        with pytest.raises(ObjectChangedError, match="has 9 bytes, and had 3000 when it was listed") as caught:
+            read()
+        assert caught.value.uri == uri
+    assert Dataset(case.store.uri(case.key("data/")), client=Client())[3] == b"cut short"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from s3dlio.errors import NetworkError
 from s3dlio.stores.memory import MemoryStore
-from s3dlio.transfer.parallel_listing import fan_out
+from s3dlio.transfer import parallel_listing
+from s3dlio.transfer.parallel_listing import fan_out, list_quickly
 from s3dlio.types import ListPage
 
 
@@ -60,3 +61,21 @@ def test_a_branch_that_fails_is_raised_in_its_place() -> None:
     assert [next(pages).keys for _ in range(3)] == [["d0/x"], ["d1/x"], ["d2/x"]]
     with pytest.raises(NetworkError, match="cut"):
         next(pages)
+
+
+@pytest.mark.parametrize(("directories", "each", "several"), [(4, 600, True), (600, 4, False), (1, 999, False)])
+def test_sub_directories_are_listed_at_a_time_where_they_are_large(
+    monkeypatch: pytest.MonkeyPatch, directories: int, each: int, several: bool
+) -> None:
+    store = MemoryStore(f"memory://fanout-quickly-{directories}")
+    wanted = [f"d{directory:03}/{number:04}" for directory in range(directories) for number in range(each)]
+    for name in [*wanted, "a", "z"] if several else wanted:
+        store.put(name, b"")
+    fanned = []
+    monkeypatch.setattr(parallel_listing, "fan_out", lambda *given: fanned.append(given) or fan_out(*given))
+    assert keys_of(list_quickly(store, "")) == keys_of(store.list(""))
+    assert bool(fanned) == several
+
+
+def test_nothing_is_listed_quickly() -> None:
+    assert keys_of(list_quickly(MemoryStore("memory://fanout-nothing"), "")) == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s3dlio
-from s3dlio.checkpoint.ranks import Ranks
+from s3dlio.checkpoint.ranks import Ranks, job_ranks, launched_rank
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, IntegrityError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
 from s3dlio.loader import key_listing, key_manifest, keys
@@ -43,7 +45,7 @@ class TestPacked:
     def test_any_names_in_any_order_are_sorted(self, pages: list[list[str]]) -> None:
         packer = KeyPacker("s3://bucket/")
         for page in pages:
-            packer._pack(page)
+            packer._pack(page, [len(name) for name in page])
         wanted = sorted("s3://bucket/" + name for page in pages for name in page)
         found = packer.finish()
         assert list(found) == wanted
@@ -84,9 +86,35 @@ class TestPacked:
             for page in (names[50:], names[:50]):
                 packer.add(page)
             assert len(packer) == count
-            found = packer.uris()
+            found, sizes = packer.uris()
             assert isinstance(found, kind)
             assert list(found) == ["r/" + name for name in names]
+            assert sizes is None
+
+    @pytest.mark.parametrize("most", [50, 100, 1000])
+    def test_sizes_stay_with_their_names(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        monkeypatch.setattr(keys, "_FEW", most)
+        names = [f"{number:04}" for number in range(900)]
+        packer = KeyPacker("r/")
+        for first in (300, 0, 600):
+            page = names[first : first + 300]
+            packer.add(page[::-1], [int(name) for name in page[::-1]])
+        found, sizes = packer.uris()
+        assert list(found) == ["r/" + name for name in names]
+        assert sizes is not None
+        assert list(sizes) == list(range(900))
+
+    def test_of_too_many_and_where_some_are_not_known_there_are_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keys, "_FEW", 2)
+        monkeypatch.setattr(keys, "_SIZED", 5)
+        for pages in ([(["a", "b", "c"], [1, 2, 3]), (["d"], None)], [(list("abc"), [1] * 3), (list("def"), [1] * 3)]):
+            packer = KeyPacker("r/")
+            for names, known in pages:
+                assert packer.wants_sizes
+                packer.add(names, known)
+            found, sizes = packer.uris()
+            assert list(found) == ["r/" + name for some, _ in pages for name in some]
+            assert sizes is None
 
     def test_a_damaged_block_is_found(self) -> None:
         found = sample_keys(1000)
@@ -262,7 +290,7 @@ class TestRanksThatAreTold:
                 except Exception as error:
                     return error
 
-            monkeypatch.setattr(key_listing, "torch_ranks", lambda: Ranks(this.rank, 2, exchange))
+            monkeypatch.setattr(key_listing, "job_ranks", lambda: Ranks(this.rank, 2, exchange))
             with ThreadPoolExecutor(2) as threads:
                 return list(threads.map(rank, range(2)))
 
@@ -271,14 +299,67 @@ class TestRanksThatAreTold:
     def test_one_lists(self, root: str, as_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
         listed = []
         inner = key_listing._listing
-        monkeypatch.setattr(key_listing, "_listing", lambda *given: listed.append(given) or inner(*given))
+
+
+        def listing(*given: Any, **named: Any) -> Any:
+            listed.append(given)
+            return inner(*given, **named)
+
+        monkeypatch.setattr(key_listing, "_listing", listing)
         one, other = as_ranks(lambda: Dataset(root, {"list_once": True}))
         assert one.uris() == other.uris() == Dataset(root).uris()
         assert one.keys() == other.keys() == Dataset(root).keys()
         assert len(listed) == 1 + 2
+
+    def test_ranks_of_ones_own(self) -> None:
+        given = Ranks(1, 2, lambda value: [{"result": (7, sample_keys(3)), "error": None}, value])
+        dataset = Dataset("memory://bucket/", {"list_once": given})
+        assert dataset.uris() == list(sample_keys(3))
+        assert pickle.loads(pickle.dumps(dataset)).uris() == dataset.uris()
 
     def test_where_that_fails_all_do(self, tmp_path: Path, as_ranks: Callable[..., list[Any]]) -> None:
         one, other = as_ranks(lambda: Dataset((tmp_path / "nothing").as_uri() + "/", {"list_once": True}))
         assert isinstance(one, ObjectNotFoundError)
         assert isinstance(other, S3dlioError)
         assert "nothing is there" in str(other)
+
+
+class TestRanksWithoutTorch:
+    """MPI, and what launchers tell."""
+
+    def test_the_ranks_of_mpi(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = SimpleNamespace(Get_rank=lambda: 1, Get_size=lambda: 3, allgather=lambda value: [value] * 3)
+        mpi = SimpleNamespace(COMM_WORLD=world, Is_initialized=lambda: True, Is_finalized=lambda: False)
+        monkeypatch.setitem(sys.modules, "mpi4py.MPI", mpi)
+        ranks = job_ranks()
+        assert (ranks.rank, ranks.world_size) == (1, 3)
+        assert ranks.all_do(lambda: "x") == ["x"] * 3
+        mpi.Is_finalized = lambda: True
+        assert job_ranks().world_size == 1
+
+    @pytest.mark.parametrize(
+        ("rank", "of"),
+        [("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"),
+         ("SLURM_PROCID", "SLURM_NTASKS")],
+    )  # fmt: skip
+    def test_the_rank_that_a_launcher_tells_waits_for_the_manifest(
+        self, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, of: str
+    ) -> None:
+        monkeypatch.setattr(key_listing, "_PATIENCE", 0.0)
+        manifest = {"manifest": (tmp_path / "keys").as_uri()}
+        assert launched_rank() == (0, 1)
+        monkeypatch.setenv(rank, "1")
+        monkeypatch.setenv(of, "2")
+        assert launched_rank() == (1, 2)
+        with pytest.raises(TransferTimeoutError, match="rank 0 made no manifest"):
+            Dataset(root, manifest)
+        monkeypatch.setenv(rank, "0")
+        assert Dataset(root, manifest).identity
+
+    def test_a_job_in_which_none_can_tell_the_others_says_so(
+        self, root: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setenv("SLURM_PROCID", "1")
+        monkeypatch.setenv("SLURM_NTASKS", "4")
+        assert Dataset(root, {"list_once": True}).uris() == Dataset(root).uris()
+        assert "each of 4 ranks lists" in caplog.text
