@@ -11,36 +11,44 @@ from s3dlio import (
     hardware as hardware, integrations as integrations, jax_tf as jax_tf, torch as torch,
 )
 from s3dlio.aio import (
+    abort_uploads_async as abort_uploads_async,
     copy_async as copy_async, create_bucket_async as create_bucket_async,
     create_stream_writer_async as create_stream_writer_async, delete_async as delete_async,
     delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
+    delete_versions_async as delete_versions_async,
     download_async as download_async, exists_async as exists_async, get_async as get_async,
     get_into_async as get_into_async, get_many_async as get_many_async,
     get_many_outcomes_async as get_many_outcomes_async, get_many_stats_async as get_many_stats_async,
     get_object_async as get_object_async, get_range_async as get_range_async, get_tags_async as get_tags_async,
     head_async as head_async, iter_many_async as iter_many_async, iterate_async as iterate_async,
     list_async as list_async, list_containers_async as list_containers_async,
-    list_full_uris_async as list_full_uris_async, list_keys_async as list_keys_async, mkdir_async as mkdir_async,
+    list_full_uris_async as list_full_uris_async, list_keys_async as list_keys_async,
+    list_uploads_async as list_uploads_async, list_versions_async as list_versions_async, mkdir_async as mkdir_async,
     move_async as move_async, pre_stat_and_cache_async as pre_stat_and_cache_async, presign_async as presign_async,
     put_async as put_async, put_bytes_async as put_bytes_async, put_many_async as put_many_async,
-    put_tags_async as put_tags_async, rmdir_async as rmdir_async, stat_async as stat_async,
+    put_tags_async as put_tags_async, restore_version_async as restore_version_async, rmdir_async as rmdir_async,
+    stat_async as stat_async,
     stat_many_async as stat_many_async, stat_object_async as stat_object_async, sync_async as sync_async,
     upload_async as upload_async,
 )
 from s3dlio.api import (
-    configure as configure, configure_s3 as configure_s3, copy as copy, create_azure_writer as create_azure_writer,
+    abort_uploads as abort_uploads, configure as configure, configure_s3 as configure_s3, copy as copy,
+    create_azure_writer as create_azure_writer,
     create_bucket as create_bucket, create_direct_filesystem_writer as create_direct_filesystem_writer,
     create_filesystem_writer as create_filesystem_writer, create_gcs_writer as create_gcs_writer,
     create_s3_writer as create_s3_writer, create_stream_writer as create_stream_writer, create_writer as create_writer,
     default_client as default_client, delete as delete, delete_bucket as delete_bucket, delete_many as delete_many,
+    delete_versions as delete_versions,
     download as download, exists as exists, get as get, get_into as get_into, get_many as get_many,
     get_many_outcomes as get_many_outcomes, get_many_stats as get_many_stats, get_object as get_object,
     get_range as get_range, get_tags as get_tags, get_writer as get_writer,
     get_writer_with_compression as get_writer_with_compression, head as head, init_logging as init_logging,
     iter_many as iter_many, iterate as iterate, list as list, list_containers as list_containers,
-    list_full_uris as list_full_uris, list_keys as list_keys, mkdir as mkdir, move as move, open as open,
+    list_full_uris as list_full_uris, list_keys as list_keys,
+    list_uploads as list_uploads, list_versions as list_versions, mkdir as mkdir, move as move, open as open,
     pre_stat_and_cache as pre_stat_and_cache, presign as presign, put as put, put_bytes as put_bytes,
-    put_many as put_many, put_tags as put_tags, rmdir as rmdir, stat as stat, stat_many as stat_many,
+    put_many as put_many, put_tags as put_tags, restore_version as restore_version, rmdir as rmdir,
+    stat as stat, stat_many as stat_many,
     stat_object as stat_object, sync as sync, upload as upload,
 )
 from s3dlio.checkpoint.legacy import (
@@ -284,6 +292,9 @@ from s3dlio.transfer.summary import (
 from s3dlio.types import (
     Conditions as Conditions, ListEntry as ListEntry, ObjectMetadata as ObjectMetadata, Observation as Observation,
     PutOptions as PutOptions,
+)
+from s3dlio.verbs.history import (
+    IncompleteUpload as IncompleteUpload, ObjectVersion as ObjectVersion,
 )
 from s3dlio.uri_templates import (
     expand_uri_template as expand_uri_template, parse_uri_list as parse_uri_list, translate_uri as translate_uri,

@@ -17,7 +17,7 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
-from s3dlio.verbs import batches, containers, files, generated, listing, objects, trees, writers
+from s3dlio.verbs import batches, containers, files, generated, history, listing, objects, trees, writers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -232,6 +232,12 @@ rmdir = function_of(containers.rmdir)
 create_bucket = function_of(containers.create_bucket)
 delete_bucket = function_of(containers.delete_bucket)
 list_containers = function_of(containers.list_containers)
+
+list_versions = function_of(history.list_versions)
+restore_version = function_of(history.restore_version)
+delete_versions = function_of(history.delete_versions)
+list_uploads = function_of(history.list_uploads)
+abort_uploads = function_of(history.abort_uploads)
 
 upload = function_of(trees.upload)
 download = function_of(trees.download)

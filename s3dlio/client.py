@@ -17,7 +17,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.records import replace
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import Observer
-from s3dlio.verbs import batches, containers, files, generated, listing, objects, trees, writers
+from s3dlio.verbs import batches, containers, files, generated, history, listing, objects, trees, writers
 
 
 class Client(Session):
@@ -139,6 +139,12 @@ class Client(Session):
     create_bucket = containers.create_bucket
     delete_bucket = containers.delete_bucket
     list_containers = containers.list_containers
+
+    list_versions = history.list_versions
+    restore_version = history.restore_version
+    delete_versions = history.delete_versions
+    list_uploads = history.list_uploads
+    abort_uploads = history.abort_uploads
 
     get_many = batches.get_many
     get_many_outcomes = batches.get_many_outcomes

@@ -126,6 +126,35 @@ class ListEntry(NamedTuple):
     storage_class: str | None = None
 
 
+class VersionEntry(NamedTuple):
+    """One version of an object, or the marker of its deletion, which has no bytes. ``is_latest``: a read without a
+    version finds it (or that there is nothing any more)."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool = False
+    size: int = 0
+    etag: str | None = None
+    last_modified: str | None = None
+    storage_class: str | None = None
+
+
+class VersionPage(NamedTuple):
+    """One page of a listing of versions; ``prefixes`` are the sub-directories, as of :class:`ListPage`."""
+
+    versions: Sequence[VersionEntry]
+    prefixes: Sequence[str] = ()
+
+
+class UploadEntry(NamedTuple):
+    """An upload in parts that was neither completed nor aborted, and when it was begun (RFC 3339)."""
+
+    key: str
+    upload_id: str
+    initiated: str | None = None
+
+
 class ListPage:
     """One page of a listing.
 

@@ -101,3 +101,14 @@ def tag(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"invalid tag '{text}': write NAME=VALUE")
     return name, value
+
+
+def moment(text: str) -> str:
+    """An age or a date, checked before anything is done with it; the library reads it."""
+    from s3dlio.config.durations import parse_moment
+
+    try:
+        parse_moment(text)
+    except ConfigError as exc:
+        raise argparse.ArgumentTypeError(f"{exc.reason}; {exc.hint}") from None
+    return text

@@ -83,7 +83,7 @@ class Context:
         command = build_parser().commands()[self.args.command]
         command.commands().get(getattr(self.args, "subcommand", ""), command).error(message)
 
-    def each(self, operands: Iterable[T], do: Callable[[T], None]) -> None:
+    def each(self, operands: Iterable[T], do: Callable[[T], object]) -> None:
         """Do something with every operand. One that fails is told, and does not stop the others; the only one raises
         its error."""
         operands = list(operands)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from s3dlio._version import __version__
 from s3dlio.cli.argument_parser import CommandParser, Commands
 from s3dlio.cli.parser_checkpoint import checkpoints
+from s3dlio.cli.parser_history import history
 from s3dlio.cli.parser_looking import buckets, looking
 from s3dlio.cli.parser_objects import reading, removing, sharing, writing
 from s3dlio.cli.parser_transfers import transfers
@@ -43,7 +44,7 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     _global_options(parser)
     commands = Commands(parser)
     for define in (
-        buckets, looking, reading, writing, transfers, removing, checkpoints, sharing, _this_command
+        buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, _this_command
     ):  # fmt: skip
         define(commands)
     asked = {command for name, command in parser.commands().items() if words is None or name in words}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import Commands
-from s3dlio.cli.parser_options import PREFIX, URI, null, pattern, recursive
+from s3dlio.cli.parser_options import PREFIX, URI, null, pattern, recursive, version_id
 
 
 def buckets(commands: Commands) -> None:
@@ -35,10 +35,13 @@ def looking(commands: Commands) -> None:
     ls.add_argument("-c", "--count-only", action="store_true", help="print only the count")
     ls.add_argument("-l", "--long", action="store_true", help="with size in bytes and time of last change")
     ls.add_argument("-H", "--human-readable", action="store_true", help="like -l, with sizes as 1.5 MiB")
+    ls.add_argument("--versions", action="store_true",
+                    help="every version of objects, with size, time and id; * marks the latest")  # fmt: skip
     null(ls)
 
     stat = commands.add("stat", "stat:run", "Show what the store tells about objects")
     stat.add_argument("uris", nargs="+", metavar="URI", help=URI)
+    version_id(stat)
 
     du = commands.add("du", "du:run", "Add up the sizes of the objects under prefixes")
     du.add_argument("uris", nargs="+", metavar="URI", help=PREFIX)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import Commands
-from s3dlio.cli.parser_options import PREFIX, URI, continue_on_error, create_bucket, jobs, pattern, procs, recursive
+from s3dlio.cli.parser_options import (
+    PREFIX,
+    URI,
+    continue_on_error,
+    create_bucket,
+    jobs,
+    pattern,
+    procs,
+    recursive,
+    version_id,
+)
 
 OBJECT_TYPES = ("RAW", "ZEROS", "NPY", "NPZ", "TFRECORD", "HDF5")
 METHODS = ("GET", "PUT", "HEAD", "DELETE")
@@ -32,14 +42,17 @@ def reading(commands: Commands) -> None:
                      help="read a range that starts here (default: 0)")  # fmt: skip
     get.add_argument("--length", type=argument_types.size, metavar="BYTES",
                      help="read a range of so many bytes (default: to the end)")  # fmt: skip
+    version_id(get)
 
     cat = commands.add("cat", "cat:cat", "Write the bytes of objects to standard output, one after another")
     cat.add_argument("uris", nargs="+", metavar="URI", help=URI)
+    version_id(cat)
     for name, which in (("head", "first"), ("tail", "last")):
         part = commands.add(name, f"cat:{name}", f"Write the {which} bytes of objects to standard output")
         part.add_argument("uris", nargs="+", metavar="URI", help=URI)
         part.add_argument("-b", "--bytes", type=argument_types.size, default=1024, metavar="N",
                           help="how many bytes (default: 1024)")  # fmt: skip
+        version_id(part)
 
 
 def writing(commands: Commands) -> None:
@@ -95,6 +108,9 @@ def removing(commands: Commands) -> None:
                     help="requests in flight, of up to 1,000 objects each; fewer while the service throttles "
                     "(default: 8)")  # fmt: skip
     rm.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
+    rm.add_argument("--versions", action="store_true",
+                    help="delete all versions, so that nothing can be restored")  # fmt: skip
+    version_id(rm, "delete this version only")
     rm.add_argument("-f", "--force", action="store_true",
                     help="do not ask, and where a glob or name selects nothing, that is no error")  # fmt: skip
     rm.add_argument("-y", "--yes", action="store_true",
@@ -109,8 +125,7 @@ def sharing(commands: Commands) -> None:
                          help=f"what the URL is for: {', '.join(METHODS)} (default: GET)")  # fmt: skip
     presign.add_argument("--expires", type=argument_types.count, default=3600, metavar="SECONDS",
                          help="how long it can be used, up to a week (default: 3600)")  # fmt: skip
-    presign.add_argument("--version-id", type=argument_types.version, metavar="ID",
-                         help="one version of the object, as stat shows it")  # fmt: skip
+    version_id(presign)
 
     tags = commands.add("tags", "tags:run", "Show or change the tags of an object")
     tags.add_argument("uri", metavar="URI", help=URI)

@@ -53,3 +53,13 @@ def continue_on_error(command: CommandParser) -> None:
     """A failure does not stop the others."""
     command.add_argument("--continue-on-error", action="store_true",
                          help="go on after a failure; otherwise nothing more is started")  # fmt: skip
+
+
+def dry_run(command: CommandParser, help: str) -> None:
+    """Nothing is changed."""
+    command.add_argument("-n", "--dry-run", action="store_true", help=help)
+
+
+def version_id(command: CommandParser, help: str = "this version of the object, as 'ls --versions' shows it") -> None:
+    """One version of an object."""
+    command.add_argument("--version-id", type=argument_types.version, metavar="ID", help=help)

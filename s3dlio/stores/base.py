@@ -22,8 +22,9 @@ from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
 from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.net import system
-from s3dlio.stores.call import BaseStore, Call
+from s3dlio.stores.call import Call
 from s3dlio.stores.checks import check_range, unsupported, writable_memory
+from s3dlio.stores.history import HistoryStore
 from s3dlio.stores.paging import Paging
 from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState, part_options
 from s3dlio.types import (
@@ -44,11 +45,11 @@ T = TypeVar("T")
 KeyErrors = list[tuple[str, S3dlioError]]
 
 
-class ObjectStore(BaseStore):
+class ObjectStore(HistoryStore):
     """One container of objects. Cheap to make, safe to share among threads, usable in a forked child.
 
     Keys are data: any str but the empty one; stores add nothing and normalise nothing. Sizes and offsets are bytes.
-    The parameters are those of :class:`BaseStore`.
+    The parameters are those of :class:`s3dlio.stores.call.BaseStore`.
     """
 
     #: The metadata of a read are complete; otherwise only those of a head are.
@@ -338,10 +339,6 @@ class ObjectStore(BaseStore):
                 raise error
 
     # -- what a store fills in: each returns its result, or (cloud) the Steps that lead to it
-
-    @abstractmethod
-    def execute(self, call: Call[T]) -> T:
-        """Run one call to its end on the calling thread."""
 
     @abstractmethod
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> Any: ...

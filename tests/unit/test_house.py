@@ -23,6 +23,7 @@ ROOMS = """
     stores.writer stores.paging
     stores.call
     stores.checks
+    stores.history
     stores.base
     stores.blocking
     stores.memory stores.local stores.cloud

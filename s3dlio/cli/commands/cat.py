@@ -9,6 +9,7 @@ from s3dlio.cli.context import Context
 from s3dlio.errors import S3dlioError
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.view import BytesView
+from s3dlio.records import replace
 from s3dlio.types import Conditions
 
 #: Bytes of one read; while one is written the next is on its way.
@@ -40,7 +41,8 @@ def _print_end(context: Context, uri: str, count: int) -> None:
     sink = MemorySink()
     with context.one_object(uri, _HINT):
         # A long tail is read in pieces. Reading the last byte gives the size, and so where it begins.
-        size = store.execute(store.tail_call(key, sink, count if count <= TAIL_AT_ONCE else 1)).size
+        last = count if count <= TAIL_AT_ONCE else 1
+        size = store.execute(store.tail_call(key, sink, last, conditions=version_of(context))).size
         begin = max(0, size - count)
         if count > TAIL_AT_ONCE:
             _print_pieces(context, uri, begin, count)
@@ -62,6 +64,11 @@ def _print_pieces(context: Context, uri: str, offset: int, length: int | None) -
         offset += len(piece)
 
 
+def version_of(context: Context) -> Conditions:
+    """The version that the command line names, where it names one."""
+    return Conditions(version_id=getattr(context.args, "version_id", None))
+
+
 def pieces(context: Context, uri: str, offset: int, length: int | None) -> Iterator[BytesView]:
     """The bytes from ``offset`` on, in order, ``PIECE`` at a time, all of one version of the object.
 
@@ -79,9 +86,9 @@ def pieces(context: Context, uri: str, offset: int, length: int | None) -> Itera
         except S3dlioError as error:
             error.operation = "GET"  # the user asked for one read: the pieces are not shown
             raise
-        return sink.view(), told.size, Conditions(if_match=told.etag)
+        return sink.view(), told.size, replace(conditions, if_match=told.etag)
 
-    view, size, same = read(offset, PIECE if left is None else min(PIECE, left), Conditions())
+    view, size, same = read(offset, PIECE if left is None else min(PIECE, left), version_of(context))
     end = size if length is None else min(size, offset + length)
     while True:
         offset += len(view)

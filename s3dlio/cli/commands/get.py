@@ -20,7 +20,7 @@ from s3dlio.stores.call import Call
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress, reporting
 from s3dlio.transfer.summary import Tally, TransferSummary
-from s3dlio.types import ObjectMetadata
+from s3dlio.types import Conditions, ObjectMetadata
 from s3dlio.uri import is_directory_like
 
 Read = Call[ObjectMetadata]
@@ -41,9 +41,14 @@ def run(context: Context) -> None:
         context.refuse("--offset and --length read a range of one object: give its URI alone")
     if args.procs > 1 and (ranged or args.output is not None):
         context.refuse("--procs reads whole objects and drops their bytes; to keep them: download --procs")
+    if args.version_id is not None and (args.keylist or args.recursive or args.pattern or args.procs > 1):
+        context.refuse("--version-id names one version of one object: give its URI alone")
     if args.output is not None:
         if ranged or args.keylist:
             context.refuse("-o keeps what a URI selects, and neither a range nor a --keylist")
+        if args.version_id is not None:
+            _keep_version(context)
+            return
         from s3dlio.cli.commands.transfers import keep  # a benchmark does not wait for what it does not use
 
         keep(context)
@@ -70,6 +75,14 @@ def run(context: Context) -> None:
         finish(context.out, "GET", summary)
 
 
+def _keep_version(context: Context) -> None:
+    """One version of an object, to a file."""
+    args, tally = context.args, Tally()
+    tally.start()
+    tally.succeed(context.client.get_to_file(args.uri, args.output, version_id=args.version_id))
+    finish(context.out, "GET", tally.summary())
+
+
 def _calls(context: Context, progress: Progress) -> Iterator[Read]:
     args, client = context.args, context.client
     if args.keylist is not None:
@@ -80,9 +93,13 @@ def _calls(context: Context, progress: Progress) -> Iterator[Read]:
             yield store.read_call(key, DiscardSink())
         return
     store, key = client.store_for(args.uri)
-    if not (args.recursive or args.pattern or is_directory_like(key) or is_glob(key)):
+    one = not (args.recursive or args.pattern or is_directory_like(key) or is_glob(key))
+    if one or args.version_id is not None:
         progress.add(1, args.length or 0)
-        yield store.read_call(key, DiscardSink(), offset=args.offset or 0, length=args.length)
+        conditions = Conditions(version_id=args.version_id)
+        yield store.read_call(
+            key, DiscardSink(), offset=args.offset or 0, length=args.length, conditions=conditions
+        )
         return
     recursive = args.recursive or is_directory_like(key)
     for _, page in client.select(args.uri, recursive=recursive, pattern=args.pattern):

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from s3dlio.cli.commands.buckets import is_service, print_buckets
+from s3dlio.cli.commands.versions import print_versions
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output, human_size
 from s3dlio.errors import S3dlioError
@@ -27,6 +28,8 @@ def run(context: Context) -> None:
         context.refuse("-c/--count-only prints no entries: leave out -l and -H")
     if args.fan_out > 1 and not args.recursive:
         context.refuse("--fan-out lists sub-directories side by side: it needs -r")
+    if args.versions and (args.count_only or args.fan_out > 1):
+        context.refuse("--versions lists versions one after the other: leave out -c and --fan-out")
     live = _LiveCount(out, wanted=args.count_only)
     context.each(args.uris or ["s3://"], lambda uri: _list(context, uri, live))
     live.clear()
@@ -41,6 +44,9 @@ def _list(context: Context, uri: str, live: _LiveCount) -> None:
     args = context.args
     if is_service(context, uri):
         live.add(print_buckets(context, uri))
+        return
+    if args.versions:
+        live.add(print_versions(context, uri))
         return
     store, _ = context.client.store_for(uri)
     before = live.count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from s3dlio.cli.commands import versions
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import counted
 from s3dlio.cli.summary import finish_failed
@@ -24,9 +25,16 @@ def run(context: Context) -> None:
     args = context.args
     if args.pattern and not args.recursive:
         context.refuse("-p/--pattern selects below a prefix: give -r too")
+    if args.version_id is not None:
+        if args.recursive or args.versions or len(args.uris) > 1:
+            context.refuse("--version-id names one version of one object")
+        versions.delete_one(context, args.uris[0], args.version_id)
+        return
     if args.recursive and not (args.yes or args.force or args.dry_run):
         _ask(context)
-    if len(args.uris) > 1 and not args.recursive:
+    if args.versions:
+        context.each(args.uris, lambda uri: versions.delete_all(context, uri))
+    elif len(args.uris) > 1 and not args.recursive:
         _delete_objects(context)
     else:
         context.each(args.uris, lambda uri: _delete(context, uri))

@@ -32,7 +32,7 @@ def run(context: Context) -> None:
 def _print(context: Context, uri: str) -> None:
     out = context.out
     with context.one_object(uri, "ls and du tell what is in it"):
-        told = context.client.stat(uri)
+        told = context.client.stat(uri, version_id=context.args.version_id)
     if out.as_json:
         out.result({"uri": uri, **told})
         return

@@ -7,7 +7,7 @@ from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.paging import check_listing
-from s3dlio.types import ListPage
+from s3dlio.types import ListPage, VersionPage
 
 #: In a flat account directories may be empty blobs with a mark in their metadata: a page with an empty blob is asked
 #: for again with metadata, which other pages need not carry. Listings of a hierarchical namespace have the kind of
@@ -44,6 +44,21 @@ def page(
     check_listing(found, prefix)
     if start_after:
         found = yield from _after(service, found, start_after, page_size)
+    return found, marker
+
+
+def versions_page(
+    service: AzureService, prefix: str, recursive: bool, token: str | None
+) -> Steps[tuple[VersionPage, str | None]]:
+    """One page of all versions, and the marker of the next."""
+    parameters = [("comp", "list"), ("include", "versions"), ("restype", "container"), ("prefix", prefix)]
+    if not recursive:
+        parameters.append(("delimiter", "/"))
+    if token is not None:
+        parameters.append(("marker", token))
+    response = yield from service.send(service.request("GET", "", encode_query(sorted(parameters))), "")
+    found, marker = service.parsed(response, xml.parse_versions)
+    check_listing(ListPage([version.key for version in found.versions], found.prefixes), prefix)
     return found, marker
 
 

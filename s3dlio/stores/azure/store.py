@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
+from s3dlio.errors import UnsupportedOperationError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.azure import batch_delete, containers, copying, crc64, listing, multipart, presign, tags, uploads
@@ -18,7 +19,7 @@ from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
 from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
-from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutResult
+from s3dlio.types import Conditions, ObjectMetadata, Observer, PutOptions, PutResult, VersionPage
 
 
 class AzureStore(BatchingStore):
@@ -75,6 +76,17 @@ class AzureStore(BatchingStore):
     def _writer(self, key: str, options: PutOptions, parts: PartOptions) -> StoreWriter:
         upload = multipart.BlockUpload(self.service, key, options)
         return CloudWriter(self, key, options, upload, parts)
+
+    # -- versions and unfinished uploads
+
+    def _versions_page(self, prefix: str, recursive: bool, token: str | None) -> Steps[tuple[VersionPage, str | None]]:
+        return listing.versions_page(self.service, prefix, recursive, token)
+
+    def _uploads_page(self, prefix: str, token: str | None) -> Steps[NoReturn]:
+        raise UnsupportedOperationError(
+            "Azure has no uploads to list: blocks that were never committed are invisible",
+            hint="the service drops them after a week; no request removes them sooner",
+        )
 
     # -- copying
 

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.azure.headers import rfc3339_of_http_date
 from s3dlio.stores.cloud.markup import child_text, children, decoded, local, tree
-from s3dlio.types import ListEntry, ListPage
+from s3dlio.types import ListEntry, ListPage, VersionEntry, VersionPage
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -104,6 +104,27 @@ def _listed(listing: Element) -> tuple[ListPage, str | None]:
                 entries.append(_entry_of(item))
     page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
     return page, child_text(listing, "NextMarker") or None
+
+
+def parse_versions(body: bytes | bytearray) -> tuple[VersionPage, str | None]:
+    """A page of List Blobs with versions, and the marker of the next. Of a blob that was deleted none is current.
+
+    Raises:
+        ProtocolError: the body is not a whole listing.
+    """
+    listing = tree(decoded(body), "EnumerationResults")
+    versions: list[VersionEntry] = []
+    prefixes: list[str] = []
+    for group in children(listing, "Blobs"):
+        for item in group:
+            if local(item) == "BlobPrefix":
+                prefixes.append(_named(item))
+            elif local(item) == "Blob" and not _is_directory(item):
+                key, size, etag, modified, tier = _entry_of(item)
+                version = child_text(item, "VersionId") or ""
+                current = (child_text(item, "IsCurrentVersion") or str(not version)).strip().lower() == "true"
+                versions.append(VersionEntry(key, version, current, False, size, etag, modified, tier))
+    return VersionPage(versions, prefixes), child_text(listing, "NextMarker") or None
 
 
 def _named(item: Element) -> str:

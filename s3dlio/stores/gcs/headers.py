@@ -18,7 +18,16 @@ from s3dlio.net.message import Headers
 from s3dlio.net.response import Response
 from s3dlio.stores.cloud import customer_keys
 from s3dlio.stores.cloud.write_outcome import MARK
-from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Conditions, ListEntry, ObjectMetadata, PutOptions, PutResult
+from s3dlio.types import (
+    NO_CONDITIONS,
+    NO_OPTIONS,
+    Conditions,
+    ListEntry,
+    ObjectMetadata,
+    PutOptions,
+    PutResult,
+    VersionEntry,
+)
 
 Fields = list[tuple[str, str]]
 #: The header fields of a JSON body.
@@ -35,6 +44,8 @@ _PROPERTIES = {
 }
 #: What the entries of a listing need; a whole resource is three times as long.
 LIST_FIELDS = "items(name,size,etag,updated,storageClass),prefixes,nextPageToken"
+#: Likewise with the generations that were replaced or deleted.
+VERSION_FIELDS = "items(name,size,etag,updated,storageClass,generation,timeDeleted),prefixes,nextPageToken"
 #: What a write needs to know of its result.
 PART_FIELDS = "items(name,size,generation,crc32c),nextPageToken"
 RESULT_FIELDS = "etag,generation,size,crc32c"
@@ -230,6 +241,15 @@ def crc32c_of(response: Response) -> int | None:
     if stored == "gzip" and response.header(b"content-encoding") != "gzip":
         return None
     return crc32c.from_base64(found[1].decode())
+
+
+def version_of(item: dict[str, Any]) -> VersionEntry:
+    """An item of a listing with all generations; those that are no longer live say when they ended."""
+    latest = "timeDeleted" not in item
+    return VersionEntry(
+        item["name"], item["generation"], latest, False, int(item["size"]), item.get("etag"), item.get("updated"),
+        item.get("storageClass"),
+    )  # fmt: skip
 
 
 def entry_of(item: dict[str, Any]) -> ListEntry:

@@ -9,7 +9,7 @@ from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.stores.paging import Paging, check_listing
-from s3dlio.types import ListEntry, ListPage
+from s3dlio.types import ListEntry, ListPage, VersionPage
 
 
 def page(
@@ -34,6 +34,21 @@ def page(
     listed = ListPage([item["name"] for item in items], found.get("prefixes", []), entries)
     check_listing(listed, prefix)
     return listed, found.get("nextPageToken")
+
+
+def versions_page(
+    service: GcsService, prefix: str, recursive: bool, token: str | None, size: int
+) -> Steps[tuple[VersionPage, str | None]]:
+    """One page of all generations, and the token of the next."""
+    query = [("maxResults", str(size)), ("fields", headers.VERSION_FIELDS), ("versions", "true"), ("prefix", prefix)]
+    if not recursive:
+        query.append(("delimiter", "/"))
+    if token is not None:
+        query.append(("pageToken", token))
+    found = yield from service.ask(service.request("GET", service.path(""), encode_query(query)), "")
+    page = VersionPage([headers.version_of(item) for item in found.get("items", ())], found.get("prefixes", []))
+    check_listing(ListPage([version.key for version in page.versions], page.prefixes), prefix)
+    return page, found.get("nextPageToken")
 
 
 def parts(service: GcsService, prefix: str) -> Steps[list[dict[str, Any]]]:

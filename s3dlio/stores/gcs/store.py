@@ -13,12 +13,22 @@ from s3dlio.stores.cloud.batching import BatchingStore, Listing
 from s3dlio.stores.cloud.spooled import SpooledWriter
 from s3dlio.stores.cloud.store import Containers
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.gcs import batch_delete, buckets, copying, listing, multipart, presign, resumable, uploads
+from s3dlio.stores.gcs import (
+    batch_delete,
+    buckets,
+    copying,
+    left_parts,
+    listing,
+    multipart,
+    presign,
+    resumable,
+    uploads,
+)
 from s3dlio.stores.gcs.account import GcsAccount
 from s3dlio.stores.gcs.names import SHORT_NAME, check_object
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
-from s3dlio.types import NO_OPTIONS, Observer, PutOptions, PutResult
+from s3dlio.types import NO_OPTIONS, Observer, PutOptions, PutResult, UploadEntry, VersionPage
 
 
 class GcsStore(BatchingStore):
@@ -70,6 +80,17 @@ class GcsStore(BatchingStore):
             return SpooledWriter(self, key, options)
         upload = multipart.CompositeUpload(self.service, self._batches, key, options)
         return CloudWriter(self, key, options, upload, parts)
+
+    # -- versions and unfinished uploads
+
+    def _versions_page(self, prefix: str, recursive: bool, token: str | None) -> Steps[tuple[VersionPage, str | None]]:
+        return listing.versions_page(self.service, prefix, recursive, token, self.page_size or 1000)
+
+    def _uploads_page(self, prefix: str, token: str | None) -> Steps[tuple[list[UploadEntry], str | None]]:
+        return left_parts.page(self.service, prefix, token, self.page_size or 1000)
+
+    def _abort_upload(self, key: str, upload_id: str) -> Steps[None]:
+        return left_parts.remove(self.service, self._batches, upload_id)
 
     # -- copying
 

@@ -12,18 +12,28 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Steps
+from s3dlio.stores.checks import unsupported
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.store import CloudStore, Containers
 from s3dlio.stores.cloud.writer import CloudWriter
-from s3dlio.stores.s3 import batch_delete, buckets, copying, headers, listing, multipart, tags
+from s3dlio.stores.s3 import batch_delete, buckets, copying, headers, history, listing, multipart, tags
 from s3dlio.stores.s3.access_points import is_arn
 from s3dlio.stores.s3.account import S3Account
 from s3dlio.stores.s3.presign import check_link, link
 from s3dlio.stores.s3.service import S3Service
 from s3dlio.stores.writer import PartOptions, StoreWriter, UploadState
-from s3dlio.types import Conditions, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
+from s3dlio.types import (
+    Conditions,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+    UploadEntry,
+    VersionPage,
+)
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
 EXPECT_CONTINUE = 8 * 1024 * 1024
@@ -93,6 +103,17 @@ class S3Store(CloudStore):
         self, prefix: str, recursive: bool, token: str | None, start_after: str | None
     ) -> Steps[tuple[ListPage, str | None]]:
         return listing.list_page(self.service, prefix, recursive, token, start_after)
+
+    def _versions_page(self, prefix: str, recursive: bool, token: str | None) -> Steps[tuple[VersionPage, str | None]]:
+        if self.service.is_directory:
+            raise unsupported(self, prefix, "keep versions in directory buckets")
+        return history.versions_page(self.service, prefix, recursive, token)
+
+    def _uploads_page(self, prefix: str, token: str | None) -> Steps[tuple[list[UploadEntry], str | None]]:
+        return history.uploads_page(self.service, prefix, token)
+
+    def _abort_upload(self, key: str, upload_id: str) -> Steps[None]:
+        return history.abort_upload(self.service, key, upload_id)
 
     # -- deleting, copying
 

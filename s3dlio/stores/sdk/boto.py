@@ -33,10 +33,21 @@ from s3dlio.stores.s3.xml import parse_delete
 from s3dlio.stores.sdk.answers import check_answer, response_of
 from s3dlio.stores.sdk.base import SdkStore
 from s3dlio.stores.sdk.bodies import SourceFile, file_over
-from s3dlio.stores.sdk.boto_answers import error_of, metadata_of, page_of, time_of
+from s3dlio.stores.sdk.boto_answers import error_of, metadata_of, page_of, time_of, uploads_of, versions_of
 from s3dlio.stores.sdk.boto_arguments import conditions_of, copy_arguments, put_arguments
 from s3dlio.stores.sdk.boto_client import DOCUMENT, boto_client
-from s3dlio.types import NO_OPTIONS, Conditions, Container, ListPage, ObjectMetadata, Observer, PutOptions, PutResult
+from s3dlio.types import (
+    NO_OPTIONS,
+    Conditions,
+    Container,
+    ListPage,
+    ObjectMetadata,
+    Observer,
+    PutOptions,
+    PutResult,
+    UploadEntry,
+    VersionPage,
+)
 from s3dlio.uri import Location, bucket_beside
 
 log = logging.getLogger("s3dlio.s3")
@@ -234,6 +245,28 @@ class BotoStore(SdkStore):
             answer = (self.client.list_objects if by_marker else self.client.list_objects_v2)(**arguments)
         return page_of(answer, prefix)
 
+    # -- versions and unfinished uploads
+
+    def _versions_page(self, prefix: str, recursive: bool, token: str | None) -> tuple[VersionPage, str | None]:
+        arguments = {"Bucket": self.container, "Prefix": prefix, **_markers(token, "VersionIdMarker")}
+        if not recursive:
+            arguments["Delimiter"] = "/"
+        with self._translated(""):
+            return versions_of(self.client.list_object_versions(**arguments))
+
+    def _uploads_page(self, prefix: str, token: str | None) -> tuple[list[UploadEntry], str | None]:
+        arguments = {"Bucket": self.container, "Prefix": prefix, **_markers(token, "UploadIdMarker")}
+        with self._translated(""):
+            return uploads_of(self.client.list_multipart_uploads(**arguments))
+
+    def _abort_upload(self, key: str, upload_id: str) -> None:
+        try:
+            with self._translated(key):
+                self.client.abort_multipart_upload(Bucket=self.container, Key=key, UploadId=upload_id)
+        except S3dlioError as error:
+            if error.code != "NoSuchUpload":
+                raise
+
     # -- deleting, copying
 
     def _delete(self, key: str, version_id: str | None) -> None:
@@ -325,6 +358,13 @@ class BotoStore(SdkStore):
             found = ask().get("Buckets", ())
         named = ((item["Name"], time_of(item.get("CreationDate"))) for item in found)
         return [Container(name, bucket_beside(self.root, self.container, name), created) for name, created in named]
+
+
+def _markers(token: str | None, second: str) -> dict[str, str]:
+    if token is None:
+        return {}
+    key, _, other = token.partition("\0")
+    return {"KeyMarker": key, **({second: other} if other else {})}
 
 
 def open_store(location: Location, settings: Settings, observers: Sequence[Observer] = ()) -> BotoStore:

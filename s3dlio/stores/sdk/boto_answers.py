@@ -12,7 +12,35 @@ from s3dlio.stores.s3.headers import crc32c_of
 from s3dlio.stores.s3.listing import MARKER
 from s3dlio.stores.s3.xml import parse_list
 from s3dlio.stores.sdk.boto_client import DOCUMENT
-from s3dlio.types import ListPage, ObjectMetadata
+from s3dlio.types import ListPage, ObjectMetadata, UploadEntry, VersionEntry, VersionPage
+
+
+def versions_of(answer: dict[str, Any]) -> tuple[VersionPage, str | None]:
+    """A page of ListObjectVersions, and the markers of the next as one text."""
+    marked = [(item, False) for item in answer.get("Versions", ())]
+    marked += [(item, True) for item in answer.get("DeleteMarkers", ())]
+    marked.sort(key=lambda one: (bool(one[0].get("IsLatest")), one[0]["LastModified"]), reverse=True)
+    marked.sort(key=lambda one: one[0]["Key"])  # the newest of each key first
+    versions = [
+        VersionEntry(
+            item["Key"], item["VersionId"], bool(item.get("IsLatest")), deleted, item.get("Size", 0), item.get("ETag"),
+            time_of(item.get("LastModified")), item.get("StorageClass"),
+        )
+        for item, deleted in marked
+    ]  # fmt: skip
+    folders = [folder["Prefix"] for folder in answer.get("CommonPrefixes", ())]
+    following = f"{answer['NextKeyMarker']}\0{answer.get('NextVersionIdMarker', '')}" if answer["IsTruncated"] else None
+    return VersionPage(versions, folders), following
+
+
+def uploads_of(answer: dict[str, Any]) -> tuple[list[UploadEntry], str | None]:
+    """A page of ListMultipartUploads, and the markers of the next as one text."""
+    uploads = [
+        UploadEntry(item["Key"], item["UploadId"], time_of(item.get("Initiated")))
+        for item in answer.get("Uploads", ())
+    ]  # fmt: skip
+    following = f"{answer['NextKeyMarker']}\0{answer.get('NextUploadIdMarker', '')}" if answer["IsTruncated"] else None
+    return uploads, following
 
 
 def time_of(moment: Any) -> str | None:
