@@ -19,6 +19,8 @@ from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
 from s3dlio.verbs import batches, containers, files, generated, history, listing, objects, trees, writers
 
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,12 +28,28 @@ _default: Client | None = None
 _lock = ForkLock()
 
 
+#: Where services are, by the environment, when that was last read.
+_endpoints: list[str | None] = []
+_ENDPOINTS = (
+    "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_BLOB_ENDPOINT_URL", "AZURE_STORAGE_ENDPOINT", "GCS_ENDPOINT_URL",
+    "STORAGE_EMULATOR_HOST",
+)  # fmt: skip
+
+
 def default_client() -> Client:
     """The client behind the functions of the package, made at the first call."""
     global _default
     if _default is None:
         with _lock:
+            _endpoints[:] = map(os.environ.get, _ENDPOINTS)
             _default = _default or Client()
+    elif _endpoints and (now := list(map(os.environ.get, _ENDPOINTS))) != _endpoints:
+        changed = [name for name, old, new in zip(_ENDPOINTS, _endpoints, now, strict=True) if old != new]
+        _endpoints[:] = now
+        log.warning(
+            "%s changed after the first use of s3dlio, which keeps to what it has read; s3dlio.configure_s3() reads "
+            "the environment again, a Client has an endpoint of its own", ", ".join(changed),
+        )  # fmt: skip
     return _default
 
 
@@ -76,6 +94,7 @@ def configure_s3(
 
 def _reload() -> None:
     with _lock:
+        _endpoints[:] = map(os.environ.get, _ENDPOINTS)
         if _default is not None:
             _default.reconfigure(settings.Settings.resolve())
 

@@ -271,3 +271,23 @@ def test_an_unknown_argument_is_refused_with_the_near_name(verb: str, wrong: str
 
 def test_a_client_has_an_argument_for_every_section_of_the_settings() -> None:
     assert set(SECTIONS) <= inspect.signature(s3dlio.Client).parameters.keys()
+
+
+def test_an_endpoint_that_the_environment_gets_too_late_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Older scripts set it anywhere; loaders and classes that are given no client use the one that is there."""
+    (tmp_path / "x").write_bytes(b"x")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    s3dlio.create_dataset(f"file://{tmp_path}/")
+    assert caplog.text == ""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
+    s3dlio.create_dataset(f"file://{tmp_path}/")
+    assert "AWS_ENDPOINT_URL changed after the first use" in caplog.text
+    assert api.default_client().settings.s3.endpoint_url == "http://127.0.0.1:1"
+    caplog.clear()
+    s3dlio.create_dataset(f"file://{tmp_path}/")
+    s3dlio.configure_s3()
+    assert api.default_client().settings.s3.endpoint_url == "http://127.0.0.1:2"
+    assert caplog.text == ""
