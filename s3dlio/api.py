@@ -43,7 +43,7 @@ def default_client() -> Client:
         with _lock:
             _endpoints[:] = map(os.environ.get, _ENDPOINTS)
             _default = _default or Client()
-    elif _endpoints and (now := list(map(os.environ.get, _ENDPOINTS))) != _endpoints:
+    elif _endpoints and (now := [os.environ.get(name) for name in _ENDPOINTS]) != _endpoints:
         changed = [name for name, old, new in zip(_ENDPOINTS, _endpoints, now, strict=True) if old != new]
         _endpoints[:] = now
         log.warning(
