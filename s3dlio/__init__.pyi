@@ -238,6 +238,18 @@ from s3dlio.oplog.identity import (
 from s3dlio.oplog.reader import (
     read_op_log as read_op_log,
 )
+from s3dlio.oplog.replay.config import (
+    ReplayConfig as ReplayConfig,
+)
+from s3dlio.oplog.replay.executor import (
+    OpExecutor as OpExecutor, S3dlioExecutor as S3dlioExecutor,
+)
+from s3dlio.oplog.replay.replaying import (
+    replay_op_log as replay_op_log, replay_workload as replay_workload,
+)
+from s3dlio.oplog.replay.report import (
+    ReplayReport as ReplayReport,
+)
 from s3dlio.oplog.sorting import (
     sort_op_log as sort_op_log,
 )

@@ -112,3 +112,28 @@ def moment(text: str) -> str:
     except ConfigError as exc:
         raise argparse.ArgumentTypeError(f"{exc.reason}; {exc.hint}") from None
     return text
+
+
+def speed(text: str) -> float:
+    """A factor above 0; ``max`` is infinite."""
+    if text in ("max", "inf"):
+        return float("inf")
+    if not re.fullmatch(r"\d*\.?\d+", text, re.ASCII) or not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"invalid speed '{text}': write a factor such as 2 or 0.5, or max")
+    return float(text)
+
+
+def names(text: str) -> list[str]:
+    """Names, separated by commas."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"invalid list '{text}': write names, separated by commas")
+    return found
+
+
+def mapping(text: str) -> tuple[str, list[str]]:
+    """``FROM=TO``, or ``FROM=TO,TO``; each TO is a URI."""
+    found = re.fullmatch(r"(.+?)=([a-z0-9]+://.*)", text, re.DOTALL)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"invalid mapping '{text}': write FROM=TO, such as s3://old=s3://new")
+    return found[1], re.split(r",(?=[a-z0-9]+://)", found[2])

@@ -15,6 +15,7 @@ from s3dlio.cli.parser_checkpoint import checkpoints
 from s3dlio.cli.parser_history import history
 from s3dlio.cli.parser_looking import buckets, looking
 from s3dlio.cli.parser_objects import reading, removing, sharing, writing
+from s3dlio.cli.parser_replay import replaying
 from s3dlio.cli.parser_transfers import transfers
 
 PROG = "s3-cli"
@@ -44,7 +45,8 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     _global_options(parser)
     commands = Commands(parser)
     for define in (
-        buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, _this_command
+        buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, replaying,
+        _this_command,
     ):  # fmt: skip
         define(commands)
     asked = {command for name, command in parser.commands().items() if words is None or name in words}
