@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def refuses_unknown(
-    kind: type[Exception], subject: str | None = None, hint: str | None = None
+    kind: type[Exception], subject: str | None = None, hint: str | None = None, more: frozenset[str] = frozenset()
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Have a method refuse unknown keywords with a suggestion; its signature stays as it is.
 
@@ -21,11 +21,12 @@ def refuses_unknown(
         kind: the error that is raised.
         subject: what the message is about; default: the name of the method.
         hint: follows the message.
+        more: keywords that it takes as ``**more``.
     """
 
     def decorated(method: Callable[P, T]) -> Callable[P, T]:
         code: Any = getattr(method, "__code__")  # noqa: B009 - a Callable need have none
-        known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        known = more | frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
         @functools.wraps(method)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -44,6 +44,8 @@ class ObjectMetadata(Record):
     crc32c: int | None = field(default=None, repr=False)
     #: The MD5 of the whole object in base64, where the store keeps one.
     md5: str | None = field(default=None, repr=False)
+    #: How many tags the object has, where the store tells it with the rest.
+    tag_count: int | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ObjectMetadata):
@@ -268,7 +270,8 @@ class PutOptions(_WithoutKey):
     """What a write may carry besides its bytes; what a store cannot keep is an UnsupportedOperationError.
 
     ``durable`` asks local stores for fsync of the file and its directory. ``sse_customer_key`` is the raw 32-byte key,
-    which a pickle does not have: where the options are used again, it has to be given again.
+    which a pickle does not have: where the options are used again, it has to be given again. ``expires`` is the date
+    of the header field Expires, which only S3 keeps.
     """
 
     content_type: str | None = None
@@ -284,6 +287,7 @@ class PutOptions(_WithoutKey):
     sse_customer_key: bytes | None = field(default=None, repr=False)
     conditions: Conditions = NO_CONDITIONS
     durable: bool = False
+    expires: str | None = None
 
     def __post_init__(self) -> None:
         for name in _TEXTS:
@@ -302,7 +306,9 @@ class PutOptions(_WithoutKey):
 
 
 #: What an object keeps when it is copied, besides its metadata.
-_CARRIED = ("content_type", "content_encoding", "content_language", "content_disposition", "cache_control")
+_CARRIED = (
+    "content_type", "content_encoding", "content_language", "content_disposition", "cache_control", "expires"
+)  # fmt: skip
 
 _TEXTS = (*_CARRIED, "storage_class", "server_side_encryption", "ssekms_key_id")
 

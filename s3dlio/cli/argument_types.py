@@ -95,6 +95,35 @@ def version(text: str) -> str:
     return text
 
 
+def age(text: str) -> str:
+    """An age (``7d``) or a date, checked before anything is done with it."""
+    from s3dlio.config.durations import parse_moment
+
+    try:
+        parse_moment(text)
+    except ConfigError as exc:
+        raise argparse.ArgumentTypeError(f"invalid age '{text}': {exc.hint or exc.reason}") from None
+    return text
+
+
+def http_date(text: str) -> str:
+    """A date, as a header field has it."""
+    from s3dlio.transfer.object_options import http_date
+
+    try:
+        return http_date(text)
+    except ConfigError as exc:
+        raise argparse.ArgumentTypeError(f"invalid date '{text}': write 2026-11-28 or an HTTP date") from exc
+
+
+def metadata(text: str) -> tuple[str, str]:
+    """``NAME=VALUE`` of metadata."""
+    name, equals, value = text.partition("=")
+    if not name.strip() or not equals:
+        raise argparse.ArgumentTypeError(f"invalid metadata '{text}': write NAME=VALUE")
+    return name.strip(), value
+
+
 def tag(text: str) -> tuple[str, str]:
     """``NAME=VALUE``; the value may be empty."""
     name, equals, value = text.partition("=")

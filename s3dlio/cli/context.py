@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("s3dlio.cli")
 
+#: Commands that tell with ``-v`` of every object, and only with ``-vv`` of every operation.
+OBJECT_BY_OBJECT = ("upload", "download", "cp", "mv", "sync")
+
 T = TypeVar("T")
 
 
@@ -70,7 +73,7 @@ class Context:
         from s3dlio.client import Client
 
         client = Client(self.settings)
-        if self.out.verbosity:
+        if self.out.verbosity > (self.args.command in OBJECT_BY_OBJECT):
             client.add_observer(_log_operation)
         return client
 
@@ -82,6 +85,10 @@ class Context:
         """
         command = build_parser().commands()[self.args.command]
         command.commands().get(getattr(self.args, "subcommand", ""), command).error(message)
+
+    def would(self, record: dict[str, Any], text: str) -> None:
+        """What a dry run would do: a line on stdout."""
+        self.out.result({**record, "dry_run": True}, self.out.name(text))
 
     def each(self, operands: Iterable[T], do: Callable[[T], object]) -> None:
         """Do something with every operand. One that fails is told, and does not stop the others; the only one raises

@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except UsageError as error:
         _print_usage(out, error)
         return USAGE
-    out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose)
+    out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose, quiet=args.quiet)
     _start_logging(args.verbose)
     with _signals_like_ctrl_c(), warnings.catch_warnings():
         if args.verbose < 2:

@@ -24,6 +24,7 @@ class Output:
         as_json: one JSON object per line instead of text.
         progress: bars on stderr; None: if it is a terminal.
         verbosity: how often ``-v`` was given; 2 adds tracebacks to errors.
+        quiet: results and errors only: no notes, no summaries, no bars.
         stdout, stderr: the streams; the process's own by default.
     """
 
@@ -33,6 +34,7 @@ class Output:
         as_json: bool = False,
         progress: bool | None = None,
         verbosity: int = 0,
+        quiet: bool = False,
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
     ) -> None:
@@ -40,8 +42,9 @@ class Output:
         self.stderr = stderr or sys.stderr
         self.as_json = as_json
         self.verbosity = verbosity
+        self.quiet = quiet
         self.on_terminal = self.stdout.isatty()
-        self.progress = self.stderr.isatty() if progress is None else progress
+        self.progress = not quiet and (self.stderr.isatty() if progress is None else progress)
 
     def result(self, record: Mapping[str, Any], text: str | None = None, *, end: str = "\n") -> None:
         """One result: ``record`` as JSON, ``text`` for people (None: nothing)."""
@@ -58,12 +61,19 @@ class Output:
 
     def done(self, record: Mapping[str, Any], text: str) -> None:
         """Something was done that has no data: the record as JSON on stdout, the words for people on stderr."""
-        self.result(record)
+        if not self.quiet:
+            self.result(record)
         self.note(text)
+
+    def summary(self, record: Mapping[str, Any], text: str) -> None:
+        """How a command ended, on stdout."""
+        if not self.quiet:
+            self.result(record, text)
 
     def total(self, record: Mapping[str, Any], text: str) -> None:
         """What stands below a listing: on stderr, so that stdout has nothing but its entries."""
-        print(_json(record) if self.as_json else text, file=self.stderr)
+        if not self.quiet:
+            print(_json(record) if self.as_json else text, file=self.stderr)
 
     def data(self, record: Mapping[str, Any], data: BytesView) -> None:
         """Bytes of an object: as they are, or as JSON with the bytes in base64."""
@@ -76,7 +86,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """What a person may want to know besides the result; names in it cannot move the cursor of a terminal."""
-        if not self.as_json:
+        if not self.as_json and not self.quiet:
             print("\n".join(map(escaped, text.split("\n"))), file=self.stderr)
 
     def name(self, text: str) -> str:

@@ -81,6 +81,9 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
         default=argparse.SUPPRESS if of_command else 0,
         help="tell on stderr what is done; -vv: every detail, and tracebacks of errors",
     )
+    group.add_argument("-q", "--quiet", action="store_true", default=no,
+                       help="tell only what failed: no summaries, notes and bars; what was asked for as data "
+                       "stays")  # fmt: skip
     group.add_argument("--json", action="store_true", default=no, help="print one JSON object per line")
     group.add_argument(
         "--progress",

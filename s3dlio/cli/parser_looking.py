@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import Commands
-from s3dlio.cli.parser_options import PREFIX, URI, null, pattern, recursive, version_id
+from s3dlio.cli.parser_options import PREFIX, URI, dry_run, null, pattern, recursive, version_id
 
 
 def buckets(commands: Commands) -> None:
@@ -19,6 +19,8 @@ def buckets(commands: Commands) -> None:
                           aliases=["rb"])  # fmt: skip
     delete.add_argument("uris", nargs="+", metavar="URI", help="scheme://bucket")
     delete.add_argument("--force", action="store_true", help="delete everything in it first")
+    for command in (create, delete):
+        dry_run(command)
 
 
 def looking(commands: Commands) -> None:

@@ -9,10 +9,13 @@ from s3dlio.cli.parser_options import (
     URI,
     continue_on_error,
     create_bucket,
+    dry_run,
     jobs,
+    object_options,
     pattern,
     procs,
     recursive,
+    selection,
     version_id,
 )
 
@@ -89,6 +92,8 @@ def writing(commands: Commands) -> None:
     put.add_argument("--data-gen-algorithm", choices=("random", "prand"), default="random",
                      help="prand: less CPU time, one megabyte under many masks (default: random)")  # fmt: skip
     continue_on_error(put)
+    object_options(put, guess=False)
+    dry_run(put, short=False)
     put.add_argument("--seed", type=argument_types.seed, metavar="N", help="the same N makes the same bytes again")
 
     mkdir = commands.add("mkdir", "mkdir:mkdir", "Make a directory and its parents (object stores need none)")
@@ -96,6 +101,8 @@ def writing(commands: Commands) -> None:
     rmdir = commands.add("rmdir", "mkdir:rmdir", "Remove an empty directory")
     rmdir.add_argument("uri", metavar="URI", help="scheme://bucket/directory/")
     recursive(rmdir, "with everything in it")
+    for command in (mkdir, rmdir):
+        dry_run(command)
 
 
 def removing(commands: Commands) -> None:
@@ -104,10 +111,11 @@ def removing(commands: Commands) -> None:
     rm.add_argument("uris", nargs="+", metavar="URI", help=f"{URI}; with -r a prefix or a glob")
     recursive(rm, "everything below the prefix")
     pattern(rm, "with -r: only objects")
+    selection(rm, only="with -r: ")
     rm.add_argument("-j", "--jobs", type=argument_types.jobs, default=8, metavar="N",
                     help="requests in flight, of up to 1,000 objects each; fewer while the service throttles "
                     "(default: 8)")  # fmt: skip
-    rm.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
+    dry_run(rm, "print what would be deleted, and delete nothing")
     rm.add_argument("--versions", action="store_true",
                     help="delete all versions, so that nothing can be restored")  # fmt: skip
     version_id(rm, "delete this version only")
@@ -133,3 +141,4 @@ def sharing(commands: Commands) -> None:
                       help="set this tag; may be given several times")  # fmt: skip
     tags.add_argument("--remove", action="append", default=[], metavar="NAME",
                       help="remove this tag; may be given several times")  # fmt: skip
+    dry_run(tags)

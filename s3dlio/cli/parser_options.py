@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import CommandParser
 
+ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 URI = "scheme://bucket/key"
 PREFIX = "scheme://bucket/prefix/"
 
@@ -55,11 +58,61 @@ def continue_on_error(command: CommandParser) -> None:
                          help="go on after a failure; otherwise nothing more is started")  # fmt: skip
 
 
-def dry_run(command: CommandParser, help: str) -> None:
+def dry_run(
+    command: CommandParser, help: str = "print what would be done, and do nothing", *, short: bool = True
+) -> None:
     """Nothing is changed."""
-    command.add_argument("-n", "--dry-run", action="store_true", help=help)
+    command.add_argument(*(["-n"] if short else []), "--dry-run", action="store_true", help=help)
 
 
 def version_id(command: CommandParser, help: str = "this version of the object, as 'ls --versions' shows it") -> None:
     """One version of an object."""
     command.add_argument("--version-id", type=argument_types.version, metavar="ID", help=help)
+
+
+def selection(command: CommandParser, *, only: str = "") -> None:
+    """Which objects of those that are named; ``only`` says when that makes sense."""
+    for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
+        command.add_argument(name, action="append", default=[], metavar="GLOB",
+                             help=f"{only}{which} this glob: without '/' the last segment, with '/' all of it, with "
+                             "'/' at the end a directory; may be given several times")  # fmt: skip
+    for name in ("include", "exclude"):
+        command.add_argument(f"--{name}-from", action="append", default=[], metavar="FILE",
+                             help=f"the globs of --{name}, one a line in FILE; # and ; begin comments")  # fmt: skip
+    for name, which in (("min", "at least"), ("max", "at most")):
+        command.add_argument(f"--{name}-size", type=argument_types.size, metavar="BYTES",
+                             help=f"{only}only objects of {which} so many bytes")  # fmt: skip
+    for name, which in (("min", "at least"), ("max", "at most")):
+        command.add_argument(f"--{name}-age", type=argument_types.age, metavar="AGE",
+                             help=f"{only}only what was changed {which} so long ago: 30m, 12h, 7d, 1d12h, 2w, 3M, 1y, "
+                             "or at a date: 2026-11-28")  # fmt: skip
+
+
+def object_options(command: CommandParser, *, guess: bool = True) -> None:
+    """What new objects carry besides their bytes."""
+    group = command.add_argument_group(
+        "options of new objects",
+        "What is not given, a copy within a service keeps. Local files keep none of it: to ask for it is an error",
+    )
+    group.add_argument("--content-type", metavar="TYPE", help="such as image/png")
+    if guess:
+        group.add_argument("--guess-content-type", action=argparse.BooleanOptionalAction, default=None,
+                           help="take the content type of a file from the end of its name "
+                           "(default: transfer.guess_content_type, which is yes)")  # fmt: skip
+    group.add_argument("--metadata", type=argument_types.metadata, action="append", metavar="NAME=VALUE",
+                       help="metadata of one's own; may be given several times, and replaces what a copied object "
+                       "has")  # fmt: skip
+    group.add_argument("--cache-control", metavar="TEXT", help="such as max-age=3600")
+    group.add_argument("--content-disposition", metavar="TEXT", help="such as attachment")
+    group.add_argument("--content-encoding", metavar="TEXT", help="such as gzip")
+    group.add_argument("--content-language", metavar="TEXT", help="such as en")
+    group.add_argument("--expires", type=argument_types.http_date, metavar="DATE",
+                       help="the header field Expires, of s3://: 2026-11-28, or a whole HTTP date")  # fmt: skip
+    group.add_argument("--storage-class", metavar="CLASS",
+                       help="such as STANDARD_IA or GLACIER; az:// takes access tiers (Hot, Cool, Cold, Archive), "
+                       "gs:// NEARLINE and the like")  # fmt: skip
+    group.add_argument("--sse", choices=ENCRYPTIONS, metavar="KIND",
+                       help=f"encryption on the server of s3://: {', '.join(ENCRYPTIONS)}")  # fmt: skip
+    group.add_argument("--sse-kms-key-id", metavar="ID", help="the key of KMS, for s3:// and gs://")
+    group.add_argument("--tags", type=argument_types.tag, action="append", metavar="NAME=VALUE",
+                       help="a tag of s3:// or az://; may be given several times, ten at most")  # fmt: skip

@@ -11,11 +11,14 @@ from s3dlio.cli.parser_options import (
     URI,
     continue_on_error,
     create_bucket,
+    dry_run,
     jobs,
+    object_options,
     part_size,
     pattern,
     procs,
     recursive,
+    selection,
 )
 
 
@@ -36,7 +39,7 @@ def transfers(commands: Commands) -> None:
     download.add_argument("source", metavar="SRC", help=f"{URI}, a prefix ending in '/', or a glob")
     download.add_argument("dest", metavar="DEST_DIR", help="the directory; it is made if it is missing")
     recursive(download, "everything below the prefix")
-    _transfer_options(download, 64)
+    _transfer_options(download, 64, objects=False)
     procs(download, "transfer")
 
     for name, summary in (
@@ -61,19 +64,25 @@ def transfers(commands: Commands) -> None:
     sync.add_argument("source", metavar="SRC", help="a directory: a URI or local path")
     sync.add_argument("dest", metavar="DEST", help="likewise")
     sync.add_argument("--delete", action="store_true", help="delete what DEST has and SRC has not")
-    sync.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
-    sync.add_argument("--checksum", action="store_true", help="compare the CRC32C instead of the time")
+    compared = sync.add_mutually_exclusive_group()
+    compared.add_argument("--checksum", action="store_true", help="compare the CRC32C instead of the time")
+    compared.add_argument("--size-only", action="store_true", help="what has the same size is the same")
+    compared.add_argument("--exact-timestamps", action="store_true",
+                          help="a file with another time than its object differs, also if it is newer; without, if "
+                          "it is older")  # fmt: skip
     create_bucket(sync)
     _transfer_options(sync, 32, journal=False)
 
 
-def _transfer_options(command: CommandParser, in_flight: int, *, preserve: bool = False, journal: bool = True) -> None:
+def _transfer_options(
+    command: CommandParser, in_flight: int, *, preserve: bool = False, journal: bool = True, objects: bool = True
+) -> None:
     jobs(command, in_flight)
     pattern(command, "only objects")
-    for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
-        command.add_argument(name, action="append", default=[], metavar="GLOB",
-                             help=f"{which} this glob: without '/' the last segment, with '/' all of it, with '/' "
-                             "at the end a directory; may be given several times")  # fmt: skip
+    selection(command)
+    dry_run(command)
+    command.add_argument("--no-clobber", action="store_true",
+                         help="leave alone what is at its destination already, also if it comes meanwhile")  # fmt: skip
     command.add_argument("--verify", action="store_true", help="compare the CRC32C of what is read and what is stored")
     command.add_argument("--preserve", action=argparse.BooleanOptionalAction, default=preserve,
                          help=f"keep the time of the last change (default: {'yes' if preserve else 'no'})")  # fmt: skip
@@ -81,3 +90,5 @@ def _transfer_options(command: CommandParser, in_flight: int, *, preserve: bool 
         command.add_argument("--journal", metavar="FILE",
                              help="record what is done; after an interruption the same command resumes")  # fmt: skip
     continue_on_error(command)
+    if objects:
+        object_options(command)

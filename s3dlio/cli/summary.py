@@ -10,7 +10,13 @@ from s3dlio.transfer.summary import TransferSummary
 
 
 def finish(
-    out: Output, operation: str, summary: TransferSummary, *, label: str = "", dry_run: bool = False
+    out: Output,
+    operation: str,
+    summary: TransferSummary,
+    *,
+    label: str = "",
+    dry_run: bool = False,
+    done: str = "copied",
 ) -> None:
     """Print what was done: how fast on stderr, the counts on stdout.
 
@@ -20,6 +26,7 @@ def finish(
         summary: the end of the transfer.
         label: stands behind ``summary`` in the line.
         dry_run: nothing was done; ``attempted`` is what would be.
+        done: what would be done.
 
     Raises:
         BatchError: objects failed; it carries them all. The only object's own error, where there is one object.
@@ -29,7 +36,9 @@ def finish(
     if dry_run:
         would = {"attempted": summary.attempted, "bytes": summary.bytes, "deleted": summary.deleted}
         out.result({"operation": operation, "dry_run": True, **would})
-        out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be copied, {summary.deleted} deleted")
+        deleted = f", {summary.deleted} deleted" if summary.deleted or operation == "SYNC" else ""
+        skipped = f"; {summary.skipped} skipped" if summary.skipped else ""
+        out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be {done}{deleted}{skipped}")
         return
     out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
     _print(out, operation, label, counts, {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)})
@@ -57,7 +66,7 @@ def finish_failed(out: Output, operation: str, error: BatchError, *, label: str 
 
 def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: dict[str, float]) -> None:
     words = ", ".join(f"{name}={count}" for name, count in counts.items())
-    out.result({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
+    out.summary({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
 
 
 def speed(objects: int, size: int, seconds: float) -> str:

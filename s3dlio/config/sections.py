@@ -150,6 +150,10 @@ class TransferSettings(Section):
         "written", "S3DLIO_PUT_MAX_RETRIES"
     )  # fmt: skip
     verify_delay: float = setting(1.0, seconds, "seconds before such a put is done again", "S3DLIO_PUT_RETRY_DELAY_MS")
+    guess_content_type: bool = setting(
+        True, flag, "files that are uploaded get the content type that the end of their name tells, where no other is "
+        "given", "S3DLIO_GUESS_CONTENT_TYPE"
+    )  # fmt: skip
 
 
 class FileSettings(Section):

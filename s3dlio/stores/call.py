@@ -16,7 +16,7 @@ from s3dlio.foreign_errors import from_exception, must_convert
 from s3dlio.forking import ForkLock
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import Sink
-from s3dlio.types import ListPage, Observation, Observer
+from s3dlio.types import ListPage, Observation, Observer, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
 log = logging.getLogger("s3dlio.stores")
@@ -70,6 +70,15 @@ class BaseStore(ABC):
         """Refuse a key that names no object, before any I/O."""
         if not key:
             raise InvalidURIError("the URI names a container, not an object", uri=self.uri(key), operation=operation)
+
+    def check_options(self, options: PutOptions) -> None:
+        """Refuse options of writes that this store cannot keep, before any I/O; here none are.
+
+        Raises:
+            ConfigError: a value that cannot be sent.
+            UnsupportedOperationError: there is nothing like it here.
+        """
+        return
 
     def check_keys(self, keys: Sequence[str], operation: str) -> None:
         """:meth:`check_key` for many."""

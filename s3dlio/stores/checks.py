@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from s3dlio.config.sizes import shown
 from s3dlio.errors import (
     BufferRefusedError,
+    ConfigError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     UnsupportedOperationError,
@@ -46,6 +48,28 @@ def check_conditions(etag: str | None, conditions: Conditions) -> None:
         raise PreconditionFailedError(f"the object's ETag is {etag}, not {conditions.if_match}")
     if conditions.if_none_match is not None and conditions.if_none_match in ("*", etag):
         raise PreconditionFailedError(f"the object's ETag is still {etag}")
+
+
+#: As many tags as an object has on S3 and on Azure, and the characters of their names and values.
+_MOST_TAGS, _TAG_NAME, _TAG_VALUE = 10, 128, 256
+
+
+def check_tags(store: BaseStore, tags: Mapping[str, str] | None) -> None:
+    """Refuse tags that neither S3 nor Azure keeps.
+
+    Raises:
+        ConfigError: they are too many or too long.
+    """
+    if not tags:
+        return
+    if len(tags) > _MOST_TAGS:
+        raise ConfigError(f"an object of {store.scheme}:// has at most {_MOST_TAGS} tags, not {len(tags)}")
+    for name, value in tags.items():
+        if not 0 < len(name) <= _TAG_NAME or len(value) > _TAG_VALUE:
+            raise ConfigError(
+                f"the tag {shown(name)} is too long or has no name",
+                hint=f"a name has 1 to {_TAG_NAME} characters, a value up to {_TAG_VALUE}",
+            )
 
 
 def check_etag(found: ObjectMetadata, etag: str) -> None:

@@ -119,9 +119,12 @@ class MemoryStore(BlockingStore):
         self._refuse_versions(key, options.conditions)
         return self._store(key, _all_bytes(source), options)
 
-    def _store(self, key: str, data: bytes, options: PutOptions) -> PutResult:
+    def check_options(self, options: PutOptions, key: str = "") -> None:
         if options.sse_customer_key is not None or options.tags:
             raise unsupported(self, key, "keep tags or encrypt objects")
+
+    def _store(self, key: str, data: bytes, options: PutOptions) -> PutResult:
+        self.check_options(options, key)
         container = self._container
         checksum = crc32c(data)
         with container.lock:
@@ -135,6 +138,7 @@ class MemoryStore(BlockingStore):
                 content_encoding=options.content_encoding,
                 cache_control=options.cache_control,
                 content_disposition=options.content_disposition,
+                expires=options.expires,
                 storage_class=options.storage_class or "STANDARD",
                 server_side_encryption=options.server_side_encryption,
                 ssekms_key_id=options.ssekms_key_id,

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from enum import Enum
 from typing import NamedTuple
 
 from s3dlio.engine.executor import BaseExecutor
+from s3dlio.errors import ConfigError
 from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
@@ -31,6 +33,33 @@ class StoredItem(NamedTuple):
 
     store: ObjectStore
     item: Item
+
+
+class By(Enum):
+    """What tells whether objects of one size are the same.
+
+    ``EXACT_TIME`` is that of the AWS CLI: a local file whose time is another than that of its object differs, whichever
+    is older. Objects that are written have the time of their writing, so for them it is ``TIME``.
+    """
+
+    TIME = "time"
+    EXACT_TIME = "exact time"
+    SIZE = "size"
+    CHECKSUM = "checksum"
+
+    @classmethod
+    def of(cls, *, checksum: bool = False, size_only: bool = False, exact_timestamps: bool = False) -> By:
+        """The one that is wanted.
+
+        Raises:
+            ConfigError: several are.
+        """
+        given = {"checksum": checksum, "size_only": size_only, "exact_timestamps": exact_timestamps}
+        names = [name for name, wanted in given.items() if wanted]
+        if len(names) > 1:
+            raise ConfigError(f"{names[0]} and {names[1]} are two ways to compare", hint="leave one of them out")
+        wanted = {"checksum": cls.CHECKSUM, "size_only": cls.SIZE, "exact_timestamps": cls.EXACT_TIME}
+        return wanted[names[0]] if names else cls.TIME
 
 
 #: Whether an object of the source and one of the destination are the same; the executor as of :func:`read_aside`.
@@ -73,6 +102,17 @@ def by_metadata(
     assert about is not None
     size, crc32c, md5 = source.item.size, about.crc32c, _md5(store, about)
     return (yield from read_aside(executor, size, lambda: _file_is(path, size, crc32c, md5)))
+
+
+def by_kept_time(
+    task: Call[Transferred], source: StoredItem, target: StoredItem, executor: BaseExecutor | None
+) -> Steps[bool]:
+    """Whether a file has exactly the time that is kept with its object; of objects, see :func:`by_metadata`."""
+    if target.store.scheme not in LOCAL_SCHEMES:
+        return (yield from by_metadata(task, source, target, executor))
+    about = yield from within(task, _about(*source))
+    kept, found = None if about is None else metadata_mtime(about), target.item.mtime_ns
+    return kept is not None and found is not None and kept // 1_000_000_000 == found // 1_000_000_000
 
 
 def _about(store: ObjectStore, item: Item) -> Steps[ObjectMetadata | None]:

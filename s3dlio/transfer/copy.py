@@ -17,7 +17,7 @@ from s3dlio.transfer.plan import Item, Plan
 from s3dlio.transfer.route import Route, RouteOptions
 from s3dlio.transfer.runner import Transfer
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.types import NO_OPTIONS
+from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def copy(
     Raises:
         IsDirectoryError: the source is a directory and ``recursive`` is not set; nothing was copied.
         ObjectNotFoundError: nothing was selected.
-        InvalidURIError: the destination is the source or inside it; two sources have one name.
+        InvalidURIError: the destination is the source or inside it; two sources have one name. One object may be copied
+            onto itself where the service does it and ``how.options`` change something.
+        UnsupportedOperationError: the destination cannot keep what the options say.
         BatchError: objects failed; it has every one of them.
     """
     operation = "MOVE" if delete_source else "COPY"
@@ -57,7 +59,7 @@ def copy(
     source.check_recursive()
     destination = destination_uri(dst)
     store, key = session.store_for(destination)
-    prefix, plan = _placed(source, store, key)
+    prefix, plan = _placed(source, store, key, onto_itself=not delete_source and _changes(how.options))
     nothing = "No objects matched for copy"
     transfer = Transfer(operation, plan, source.store, source.uri, store, prefix, destination, nothing)
     if delete_source:
@@ -65,15 +67,28 @@ def copy(
     return transfer.run(session, how)
 
 
-def _placed(source: Origin, store: ObjectStore, key: str) -> tuple[str, Plan]:
+def _changes(options: PutOptions) -> bool:
+    """Whether a copy onto itself makes sense: the service gives the object what the options say."""
+    return options.replaces_metadata() or any(
+        (options.storage_class, options.server_side_encryption, options.ssekms_key_id, options.tags is not None)
+    )
+
+
+def _placed(source: Origin, store: ObjectStore, key: str, *, onto_itself: bool = False) -> tuple[str, Plan]:
     """The directory of ``store`` that objects go into, and what goes there, under the names it gets.
+
+    Args:
+        source: what is copied.
+        store, key: where to.
+        onto_itself: the destination may be the source.
 
     Raises:
         InvalidURIError: the destination is the source or inside it.
     """
     single = source.single()
     if isinstance(single, Item) and not _is_directory(store, key):
-        check_not_itself(source.store, single.key, store, key)
+        if not (onto_itself and store.can_copy_from(source.store)):
+            check_not_itself(source.store, single.key, store, key)
         name = key.rpartition("/")[2]
         return key[: len(key) - len(name)], iter([single._replace(name=name)])
     prefix = as_directory(key)
@@ -88,7 +103,7 @@ def moving(
 
     def change(route: Route, options: RouteOptions) -> Route:
         moving = Moving(route, source)
-        if source.root == target.root and how.options == NO_OPTIONS and not how.verify:
+        if source.root == target.root and how.options == NO_OPTIONS and not how.verify and not how.no_clobber:
             return Renaming(target, as_directory(prefix), options, otherwise=moving)
         return moving
 

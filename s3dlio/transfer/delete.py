@@ -16,11 +16,14 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
-from s3dlio.transfer.plan import Filter
+from s3dlio.transfer.limits import NO_LIMITS, Limits
+from s3dlio.transfer.pattern_file import PatternFiles, read_patterns
+from s3dlio.transfer.plan import Filter, parse_time, several_patterns
 from s3dlio.transfer.progress import NoProgress, Progress, reporting
 from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.transfer_token import LinkedToken
+from s3dlio.types import ListPage
 from s3dlio.uri import LOCAL_SCHEMES, as_uri
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ def delete(
     pattern: str | None = None,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    include_from: PatternFiles = (),
+    exclude_from: PatternFiles = (),
+    limits: Limits = NO_LIMITS,
     dry_run: bool = False,
     max_in_flight: int = 8,
     progress: Progress | None = None,
@@ -46,11 +52,13 @@ def delete(
     Args:
         session: whose stores and threads are used.
         uri: exactly this object; with ``recursive`` what a recursive listing of it shows, but nothing behind links to
-            local directories. A local directory that is deleted whole (no pattern, include or exclude) goes with its
+            local directories. A local directory that is deleted whole (nothing below selects) goes with its
             sub-directories and links; of a link to one, the link.
         recursive: see above.
         pattern: a regular expression, found anywhere in the name relative to the directory.
         include, exclude: globs for names, see :class:`s3dlio.transfer.plan.Filter`.
+        include_from, exclude_from: files of such globs.
+        limits: of size and age.
         dry_run: delete nothing; ``on_key`` is called with what would be deleted.
         max_in_flight: how many batches (1,000 keys each, where the service takes so many) are in flight at most; fewer
             while the service asks to slow down.
@@ -67,15 +75,18 @@ def delete(
         BatchError: objects could not be deleted; it has every one of them that was tried.
     """
     width = check_width(max_in_flight)
+    include = [*several_patterns(include), *read_patterns(include_from)]
+    exclude = [*several_patterns(exclude), *read_patterns(exclude_from)]
     keep = Filter(include, exclude)
     store, key = session.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
     tell = on_key or (lambda uri: None)
-    whole = recursive and pattern is None and not include and not exclude
+    whole = recursive and pattern is None and not include and not exclude and not limits
     if not recursive or (whole and _is_link(store, key)):
         keys: Iterator[str] = iter([check_one(store, key)])
         whole = False
     else:
-        keys = _selected(Selection(store, key, recursive=True, pattern=pattern), keep, store.scheme in LOCAL_SCHEMES)
+        selection = Selection(store, key, recursive=True, pattern=pattern)
+        keys = _selected(selection, keep, limits, store.scheme in LOCAL_SCHEMES)
     if dry_run:
         return _rehearse(store, keys, tell)
     with reporting(progress) as watcher:
@@ -128,11 +139,19 @@ def _is_directory(store: ObjectStore, key: str) -> bool:
     return store.scheme in LOCAL_SCHEMES and os.path.isdir(key) and not os.path.islink(key.rstrip("/"))
 
 
-def _selected(selection: Selection, keep: Filter, local: bool) -> Iterator[str]:
+def _selected(selection: Selection, keep: Filter, limits: Limits, local: bool) -> Iterator[str]:
     for base, page in selection:
         start = len(base)
-        keys = (key for key in page.keys if keep(key[start:]))
+        keys = (key for key in (_within(page, limits) if limits else page.keys) if keep(key[start:]))
         yield from _before_links(keys, start) if local else keys
+
+
+def _within(page: ListPage, limits: Limits) -> Iterator[str]:
+    """The keys of a page whose size and time ``limits`` allow. What tells no time is not deleted for its age."""
+    for entry in page.entries:
+        mtime = parse_time(entry.last_modified) if entry.last_modified is not None else None
+        if limits.refusal(entry.size, mtime) is None and (mtime is not None or not limits.of_age):
+            yield entry.key
 
 
 def _before_links(paths: Iterable[str], start: int) -> Iterator[str]:

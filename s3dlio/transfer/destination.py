@@ -9,11 +9,14 @@ from s3dlio.records import Record, replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.file import FileStore
 from s3dlio.stores.local.store import LocalStore
+from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import FileToStore, StoreToFile
+from s3dlio.transfer.no_clobber import NoClobber
 from s3dlio.transfer.places import as_directory
 from s3dlio.transfer.route import Route, RouteOptions
 from s3dlio.transfer.store_routes import Relay, ServerCopy
+from s3dlio.types import Conditions
 from s3dlio.uri import LOCAL_SCHEMES
 
 
@@ -26,7 +29,13 @@ class Destination(Record):
 
     def route_from(self, source: ObjectStore, how: RouteOptions) -> Route:
         """The way from ``source`` to here."""
-        return choose_route(source, self.store, self.prefix, how, self.directory)
+        if not how.no_clobber:
+            return choose_route(source, self.store, self.prefix, how, self.directory)
+        plain = choose_route(source, self.store, self.prefix, how, self.directory)
+        once = create_only(how)
+        return NoClobber(
+            choose_route(source, self.store, self.prefix, once, self.directory), plain, self.store, self.prefix
+        )
 
 
 @contextlib.contextmanager
@@ -49,6 +58,12 @@ def open_destination(
     if create:
         store.create_container()
     yield Destination(store, prefix, None)
+
+
+def create_only(how: RouteOptions) -> RouteOptions:
+    """The same, with writes that create only."""
+    options = replace(how.options, conditions=Conditions(if_none_match="*"))
+    return replace(how, options=options, typed=None if how.typed is None else TypedOptions(options))
 
 
 def choose_route(

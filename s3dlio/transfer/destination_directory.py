@@ -235,21 +235,21 @@ class NewFile:
         segments: as of :meth:`DestinationDirectory.claim`.
         uri: the object, for messages.
         durable: the content and the name are on the disk when this ends (fsync of file and directory).
-        earlier: as of :class:`Replacement`.
+        earlier, create_only: as of :class:`Replacement`.
 
     Raises:
         IsDirectoryError, AlreadyExistsError: a directory, or what is no file at all, has the name.
         S3dlioError: any other refusal of the file system.
     """
 
-    __slots__ = ("_directory", "_durable", "_earlier", "_new", "_parent", "_segments", "_uri")
+    __slots__ = ("_create_only", "_directory", "_durable", "_earlier", "_new", "_parent", "_segments", "_uri")
 
     def __init__(
         self, directory: DestinationDirectory, segments: list[str], uri: str, *, durable: bool = False,
-        earlier: str | None = None,
+        earlier: str | None = None, create_only: bool = False,
     ) -> None:  # fmt: skip
         self._directory, self._segments, self._uri = directory, segments, uri
-        self._durable, self._earlier = durable, earlier
+        self._durable, self._earlier, self._create_only = durable, earlier, create_only
 
     def open(self) -> Replacement:
         """Make the file, without its name.
@@ -260,7 +260,10 @@ class NewFile:
         segments = self._segments
         parent = self._parent = self._directory.open_parent(segments, self._uri)
         try:
-            self._new = Replacement(segments[-1], beneath=parent, durable=self._durable, earlier=self._earlier)
+            self._new = Replacement(
+                segments[-1], beneath=parent, durable=self._durable, earlier=self._earlier,
+                create_only=self._create_only,
+            )  # fmt: skip
         except BaseException as error:
             close_parent(parent, segments)
             if isinstance(error, Exception) and (typed := self._refused(error)) is not error:

@@ -9,11 +9,9 @@ from s3dlio.errors import (
     LengthMismatchError,
     LocalIOError,
     ObjectChangedError,
-    UnsupportedOperationError,
 )
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import FileSource
-from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.file import FileStore, advise_after, advise_before
@@ -26,7 +24,6 @@ from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferre
 from s3dlio.transfer.source_file import FileVersion, crc_aside, open_file
 from s3dlio.transfer.task import Task, opened, perform, written
 from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
-from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES
 
 
@@ -51,7 +48,7 @@ class FileToStore(BetweenStores):
             plain = FileSource(descriptor, 0, size, about)
             monitor = how.monitor()
             source = plain if monitor.idle else MonitoredSource(plain, monitor)
-            options = how.write_options(about.st_mtime_ns)
+            options = how.write_options(about.st_mtime_ns, item.name)
             resume = upload_state(how.journal, item, about, options)
             try:
                 result = yield from perform(store.write_call(key, source, options=options, resume=resume))
@@ -80,10 +77,6 @@ class StoreToFile(Route):
     """
 
     def __init__(self, store: ObjectStore, directory: DestinationDirectory, how: RouteOptions) -> None:
-        if replace(how.options, durable=False) != NO_OPTIONS:
-            raise UnsupportedOperationError(
-                "a file cannot keep a content type, metadata or other options of an object", uri=directory.uri
-            )
         self._store = store
         self._directory = directory
         self._how = how
@@ -114,7 +107,9 @@ class StoreToFile(Route):
             how.journal, item, how.executor if store.is_cloud else None
         )
         earlier = resumable.earlier if resumable is not None else None
-        file = NewFile(self._directory, segments, uri, durable=how.options.durable, earlier=earlier)
+        file = NewFile(
+            self._directory, segments, uri, durable=how.options.durable, earlier=earlier, create_only=how.no_clobber
+        )
         new = yield from opened(file.open, on_lane=store.is_cloud)
         with (
             file,

@@ -22,11 +22,12 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
+from s3dlio.transfer.actions import Act, Action, nothing
 from s3dlio.transfer.generated_sources import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.transfer_token import LinkedToken
-from s3dlio.types import PutResult
+from s3dlio.types import NO_OPTIONS, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def put_generated(
     continue_on_error: bool = False,
     progress: Progress | None = None,
     procs: int | None = None,
+    options: PutOptions = NO_OPTIONS,
+    dry_run: bool = False,
+    on_action: Act | None = None,
 ) -> TransferSummary:
     """Write ``num`` generated objects, each with different bytes.
 
@@ -78,6 +82,8 @@ def put_generated(
         continue_on_error: go on after a failure; otherwise nothing more is started.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         procs: how many processes make and write them; None or 1: this one.
+        options: content type, storage class and the like, for every object.
+        dry_run: write nothing; ``on_action`` is called with what would be written, and the summary tells how much.
 
     Returns:
         What was done, failures included; ``summary.raise_for_failures("PUT")`` raises them.
@@ -99,20 +105,34 @@ def put_generated(
     }  # fmt: skip
     objects = GeneratedObjects(object_type, size, dedup, compress, **data)
     store, name = _names(session, prefix, template, num)
+    store.check_options(options)
+    if dry_run:
+        return _look(store, name, num, objects.size, on_action or nothing)
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
         store.create_container()
-    put = _Put(store, name, objects, progress or NoProgress(), continue_on_error)
+    put = _Put(store, name, objects, progress or NoProgress(), continue_on_error, options)
     if processes:
         from s3dlio.transfer.process_work import GenerateWork, refuse_memory
 
         refuse_memory(store)
         work = GenerateWork(
-            session, lambda index: store.uri(name(index)), object_type, size, dedup, compress, data
+            session, lambda index: store.uri(name(index)), object_type, size, dedup, compress, data, options
         )
         put.run_processes(num, width, session, work, processes)
         return put.tally.summary()
     put.run(num, width, session)
     return put.tally.summary()
+
+
+def _look(store: ObjectStore, name: Callable[[int], str], num: int, size: int, act: Act) -> TransferSummary:
+    """The summary of a dry run."""
+    tally = Tally()
+    for index in range(num):
+        store.check_key(name(index), "PUT")
+        tally.start()
+        tally.bytes += size
+        act(Action("put", None, store.uri(name(index)), size))
+    return tally.summary()
 
 
 class _Put:
@@ -125,6 +145,7 @@ class _Put:
         objects: GeneratedObjects,
         progress: Progress,
         continue_on_error: bool,
+        options: PutOptions,
     ) -> None:
         self.tally = Tally(progress)
         self._store = store
@@ -132,6 +153,7 @@ class _Put:
         self._objects = objects
         self._progress = progress
         self._continue = continue_on_error
+        self._options = options
         self._cancel = LinkedToken(surrounding_token())
 
     def run(self, num: int, width: int, session: Session) -> None:
@@ -169,7 +191,7 @@ class _Put:
             raise TransferCancelledError(f"cancelled with {self.tally.succeeded} objects written", operation="PUT")
 
     def _call(self, index: int) -> Call[PutResult]:
-        call = self._store.write_call(self._name(index), self._objects.source(index))
+        call = self._store.write_call(self._name(index), self._objects.source(index), options=self._options)
         call.held = self._objects.held
         return call
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from s3dlio.config.durations import parse_moment
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
 from s3dlio.records import Record
+from s3dlio.transfer.plan import Item, Plan, Skipped
 
 
 class Limits(Record):
@@ -26,6 +28,11 @@ class Limits(Record):
     def __bool__(self) -> bool:
         return self != NO_LIMITS
 
+    @property
+    def of_age(self) -> bool:
+        """There are bounds of age."""
+        return self.before is not None or self.since is not None
+
     def refusal(self, size: int, mtime_ns: int | None) -> str | None:
         """Why an object is not wanted; None: it is. One whose time is unknown has no age that is refused."""
         if self.min_size is not None and size < self.min_size:
@@ -41,6 +48,13 @@ class Limits(Record):
 
 
 NO_LIMITS = Limits()
+
+
+def bounded(plan: Plan, limits: Limits, uri: Callable[[str], str]) -> Plan:
+    """``plan`` with what ``limits`` refuse skipped; ``uri`` makes the URI of a key."""
+    for entry in plan:
+        reason = limits.refusal(entry.size, entry.mtime_ns) if isinstance(entry, Item) else None
+        yield entry if reason is None else Skipped(uri(entry.key), reason, expected=True)  # type: ignore[union-attr]
 
 
 def limits(*, min_size: Any = None, max_size: Any = None, min_age: Any = None, max_age: Any = None) -> Limits:

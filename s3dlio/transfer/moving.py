@@ -33,6 +33,8 @@ class Moving(RouteAround):
         if self._source.scheme in LOCAL_SCHEMES:
             file = FileVersion.at(item.key)
             moved = yield from perform(carry)
+            if moved.same:
+                return moved
             if FileVersion.at(item.key) != file:
                 raise self._kept(item)
             yield from within(carry, perform(self._source.delete_call(item.key)))
@@ -45,6 +47,8 @@ class Moving(RouteAround):
                 uri=self.source_uri(item), hint="copy it, and delete it yourself",
             )  # fmt: skip
         moved = yield from perform(carry)
+        if moved.same:  # there was something of this name, which stays, and so does the source
+            return moved
         try:
             yield from within(carry, perform(self._source.delete_call(item.key, if_match=etag)))
         except PreconditionFailedError as error:

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from s3dlio.engine.admission import check_width, several
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.records import Record
-from s3dlio.transfer.plan import Filter
+from s3dlio.transfer.actions import Act
+from s3dlio.transfer.limits import NO_LIMITS, Limits
+from s3dlio.transfer.pattern_file import PatternFiles, read_patterns
+from s3dlio.transfer.plan import Filter, several_patterns
 from s3dlio.transfer.progress import Progress
 from s3dlio.types import NO_OPTIONS, PutOptions
 
@@ -21,6 +24,10 @@ class TransferOptions(Record):
         create_bucket: make the destination's bucket first.
         pattern: a regular expression, found anywhere in the name.
         include, exclude: globs for names, see :class:`s3dlio.transfer.plan.Filter`.
+        include_from, exclude_from: files of such globs, see :func:`s3dlio.transfer.pattern_file.read_patterns`.
+        limits: of size and age.
+        dry_run: transfer nothing; ``on_action`` is called with what would be.
+        no_clobber: what is at its destination already is left as it is.
         verify: compare the CRC32C of what is read and what is stored.
         preserve_mtime: keep the time of files: on objects as user metadata ``mtime``.
         continue_on_error: go on after every failure. What lies in one object never stops the others.
@@ -28,7 +35,11 @@ class TransferOptions(Record):
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from another thread.
         options: content type, storage class and the like, for every object that is written.
+        guess_content_type: files get the content type that the end of their name tells, where ``options`` has none;
+            None: as the settings say.
         procs: how many processes transfer; None or 1: this one.
+        on_action: is called with what a dry run would do; by a sync always, before it does it.
+        on_done: is called with every object that is at its destination, one call at a time.
 
     Raises:
         ConfigError: ``max_in_flight`` or ``procs`` is less than 1.
@@ -49,6 +60,14 @@ class TransferOptions(Record):
     cancel: CancelToken | None = None
     options: PutOptions = NO_OPTIONS
     procs: int | None = None
+    include_from: PatternFiles = ()
+    exclude_from: PatternFiles = ()
+    limits: Limits = NO_LIMITS
+    dry_run: bool = False
+    no_clobber: bool = False
+    guess_content_type: bool | None = None
+    on_action: Act | None = None
+    on_done: Act | None = None
 
     def __post_init__(self) -> None:
         check_width(self.max_in_flight)
@@ -56,7 +75,11 @@ class TransferOptions(Record):
 
     def filter(self, *, with_pattern: bool = False) -> Filter:
         """Which names are wanted; the pattern is that of the selection, or else of this filter."""
-        return Filter(self.include, self.exclude, self.pattern if with_pattern else None)
+        include, exclude = (
+            [*several_patterns(given), *read_patterns(files)]
+            for given, files in ((self.include, self.include_from), (self.exclude, self.exclude_from))
+        )
+        return Filter(include, exclude, self.pattern if with_pattern else None)
 
 
 DEFAULTS = TransferOptions()

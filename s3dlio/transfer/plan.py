@@ -96,8 +96,8 @@ class Filter:
     def __init__(
         self, include: Iterable[str] = (), exclude: Iterable[str] = (), pattern: str | None = None
     ) -> None:
-        exclude = list(_several(exclude))
-        self._include = [_matcher(glob) for glob in _several(include)]
+        exclude = list(several_patterns(exclude))
+        self._include = [_matcher(glob) for glob in several_patterns(include)]
         self._exclude = [_matcher(glob) for glob in exclude]
         self._prune = [_matcher(glob) for glob in exclude if glob.endswith(("/", "*"))]
         self._find = pattern_finder(pattern) if pattern is not None else None
@@ -115,7 +115,8 @@ class Filter:
         return any(match(directory) for match in self._prune)
 
 
-def _several(patterns: Iterable[str]) -> Iterable[str]:
+def several_patterns(patterns: Iterable[str]) -> Iterable[str]:
+    """Globs; a single one may be given as it is."""
     return (patterns,) if isinstance(patterns, str) else patterns
 
 

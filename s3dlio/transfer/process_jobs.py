@@ -10,6 +10,7 @@ from s3dlio.memory.sinks import DiscardSink
 from s3dlio.memory.sources import MemorySource
 from s3dlio.stores.call import Call
 from s3dlio.transfer.generated_sources import GeneratedObjects
+from s3dlio.types import PutOptions
 
 
 class GetJob(Job):
@@ -49,19 +50,20 @@ class PutJob(Job):
 
 
 class GenerateJob(Job):
-    """Writes generated objects. Arguments are those of :class:`GeneratedObjects`."""
+    """Writes generated objects. Arguments are those of :class:`GeneratedObjects`, and the options of the writes."""
 
     def __init__(
         self, session: Session, results: ResultMemory, note: Note, object_type: str, size: int, dedup: int,
-        compress: int, options: dict[str, Any],
+        compress: int, data: dict[str, Any], options: PutOptions,
     ) -> None:  # fmt: skip
         super().__init__(session, results, note)
-        self._objects = GeneratedObjects(object_type, size, dedup, compress, **options)
+        self._objects = GeneratedObjects(object_type, size, dedup, compress, **data)
+        self._options = options
 
     def call(self, item: tuple[str, int]) -> tuple[Call[Any], None]:
         uri, index = item
         store, key = self.session.store_for(uri)
-        call = store.write_call(key, self._objects.source(index))
+        call = store.write_call(key, self._objects.source(index), options=self._options)
         call.held = self._objects.held
         return call, None
 

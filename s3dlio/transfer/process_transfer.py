@@ -40,10 +40,11 @@ class TransferWork(Work):
         refuse_memory(target)
         super().__init__(
             "s3dlio.transfer.process_transfer_job", "TransferJob", any_uri(source), any_uri(target), destination.prefix,
-            how.verify, how.preserve_mtime, how.options, how.stamp, how.meter is not None, how.journal is not None,
+            how.verify, how.preserve_mtime, how.options, how.stamp, how.no_clobber, how.typed is not None,
+            how.meter is not None, how.journal is not None,
         )  # fmt: skip
         self.operation = operation
-        self.is_repeatable = how.options.conditions == NO_CONDITIONS
+        self.is_repeatable = how.options.conditions == NO_CONDITIONS and not how.no_clobber
         self._route = route
         self._directory = destination.directory
         self._meter = how.meter

@@ -11,6 +11,7 @@ from s3dlio.engine.process_job import Job, Note, ResultMemory
 from s3dlio.engine.session import Session
 from s3dlio.net import system
 from s3dlio.stores.call import Call
+from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.journal import State, Unfinished
 from s3dlio.transfer.plan import Item
@@ -27,14 +28,15 @@ class TransferJob(Job):
     Args:
         source, target: URIs in the two stores.
         prefix: where to, in the target.
+        is_typed: names tell content types.
         is_metered: the parent wants to know of bytes as they pass.
         has_journal: the parent has one; items come with how far they were before.
     """
 
     def __init__(
         self, session: Session, results: ResultMemory, note: Note, source: str, target: str,
-        prefix: str, verify: bool, preserve_mtime: bool, options: PutOptions, stamp: bool, is_metered: bool,
-        has_journal: bool,
+        prefix: str, verify: bool, preserve_mtime: bool, options: PutOptions, stamp: bool, no_clobber: bool,
+        is_typed: bool, is_metered: bool, has_journal: bool,
     ) -> None:  # fmt: skip
         super().__init__(session, results, note)
         self._cleanup = contextlib.ExitStack()
@@ -44,8 +46,9 @@ class TransferJob(Job):
         self._told = system.monotonic()
         self._lock = threading.Lock()
         how = RouteOptions(
-            verify, preserve_mtime, options, self._meter if is_metered else None, stamp, self._states, session.executor
-        )
+            verify, preserve_mtime, options, self._meter if is_metered else None, stamp, self._states, session.executor,
+            no_clobber, TypedOptions(options) if is_typed else None,
+        )  # fmt: skip
         destination = self._cleanup.enter_context(
             open_destination(session.store_for(target)[0], prefix, ignores_case=False)  # the parent looks after that
         )

@@ -16,6 +16,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import BaseStore
 from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer import many
+from s3dlio.types import PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
 _JOBS = "s3dlio.transfer.process_jobs"
@@ -93,14 +94,15 @@ class GenerateWork(_WriteWork):
     Args:
         session: whose stores they are in.
         uri_of: gives the URI of an object.
-        object_type, size, dedup, compress, options: as of :class:`GeneratedObjects`, with a seed.
+        object_type, size, dedup, compress, data: as of :class:`GeneratedObjects`, with a seed.
+        options: of the writes.
     """
 
     def __init__(
         self, session: Session, uri_of: Callable[[int], str], object_type: str, size: int, dedup: int, compress: int,
-        options: dict[str, Any],
+        data: dict[str, Any], options: PutOptions,
     ) -> None:  # fmt: skip
-        super().__init__(session, "GenerateJob", object_type, size, dedup, compress, options)
+        super().__init__(session, "GenerateJob", object_type, size, dedup, compress, data, options)
         self._uri_of = uri_of
 
     def uri(self, item: int) -> str:

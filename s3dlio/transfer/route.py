@@ -25,6 +25,7 @@ from s3dlio.records import Record, replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.body_monitor import BodyMonitor
+from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.file_times import MTIME, original_mtime
 from s3dlio.transfer.journal import ItemStates
 from s3dlio.transfer.plan import Item
@@ -41,6 +42,8 @@ class RouteOptions(Record):
         meter: is called with the bytes that pass.
         stamp: files get the time of their source's last change, where none was kept.
         journal: keeps how far large objects are.
+        no_clobber: what is at its destination already is left as it is.
+        typed: new objects get the content type that their name tells, where no other is given.
         executor: its threads do what would hold up an event loop; without, it is done in place.
     """
 
@@ -51,6 +54,8 @@ class RouteOptions(Record):
     stamp: bool = False
     journal: ItemStates | None = None
     executor: BaseExecutor | None = None
+    no_clobber: bool = False
+    typed: TypedOptions | None = None
 
     def monitor(self) -> BodyMonitor:
         return BodyMonitor(self.meter, self.verify)
@@ -61,12 +66,13 @@ class RouteOptions(Record):
             return original_mtime(item, metadata)
         return item.mtime_ns if self.stamp else None
 
-    def write_options(self, mtime_ns: int | None) -> PutOptions:
-        """The options of a write that also keeps ``mtime_ns``."""
+    def write_options(self, mtime_ns: int | None, name: str = "") -> PutOptions:
+        """The options of a write of a file ``name``, which also keeps ``mtime_ns``."""
+        options = self.options if self.typed is None else self.typed.of(name)
         if not self.preserve_mtime or mtime_ns is None:
-            return self.options
+            return options
         seconds, nanos = divmod(mtime_ns, 1_000_000_000)
-        return replace(self.options, metadata={**(self.options.metadata or {}), MTIME: f"{seconds}.{nanos:09d}"})
+        return replace(options, metadata={**(options.metadata or {}), MTIME: f"{seconds}.{nanos:09d}"})
 
 
 class Transferred(NamedTuple):

@@ -18,12 +18,17 @@ from s3dlio.errors import (
     UnsupportedOperationError,
     redact,
 )
+from s3dlio.foreign_errors import of_caller
 from s3dlio.records import Record, field
 from s3dlio.stores.base import ObjectStore
+from s3dlio.transfer.actions import Act, Action, DryRun, Verb, nothing
+from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination import Destination, open_destination
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
 from s3dlio.transfer.journal import Journal, journal_at
+from s3dlio.transfer.limits import bounded
 from s3dlio.transfer.options import TransferOptions
+from s3dlio.transfer.places import as_directory
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import NoProgress, Progress, byte_meter, reporting
 from s3dlio.transfer.route import Route, RouteOptions, Transferred
@@ -51,6 +56,8 @@ class RunOptions(Record):
         journal: what it has is skipped; it records what is done.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops the transfer from outside.
+        on_done: is called with every object that is at its destination.
+        verb: what is done to it.
         work: of worker processes, which transfer the items; None: this one does.
         procs: how many of these.
     """
@@ -63,6 +70,8 @@ class RunOptions(Record):
     cancel: CancelToken | None = None
     work: Work | None = None
     procs: int = 0
+    on_done: Act | None = None
+    verb: Verb = "copy"
 
 
 def run_options(
@@ -70,8 +79,9 @@ def run_options(
 ) -> RunOptions:
     """How a transfer with these options is run, observed by ``progress``."""
     return RunOptions(
-        operation, how.max_in_flight, how.continue_on_error, journal, progress, how.cancel, work, several(how.procs)
-    )
+        operation, how.max_in_flight, how.continue_on_error, journal, progress, how.cancel, work, several(how.procs),
+        None if how.dry_run else how.on_done, "move" if operation == "MOVE" else "copy",
+    )  # fmt: skip
 
 
 def route_options(
@@ -79,8 +89,16 @@ def route_options(
 ) -> RouteOptions:
     """What the routes of a transfer with these options do besides moving the bytes."""
     return RouteOptions(
-        how.verify, how.preserve_mtime, how.options, byte_meter(progress), journal=journal, executor=session.executor
-    )
+        how.verify, how.preserve_mtime, how.options, byte_meter(progress), journal=journal, executor=session.executor,
+        no_clobber=how.no_clobber, typed=typed_options(session, how),
+    )  # fmt: skip
+
+
+def typed_options(session: Session, how: TransferOptions) -> TypedOptions | None:
+    """What guesses content types, where that is wanted."""
+    guess = how.guess_content_type
+    wanted = session.settings.transfer.guess_content_type if guess is None else guess
+    return TypedOptions(how.options) if wanted and how.options.content_type is None else None
 
 
 class Transfer(Record):
@@ -116,9 +134,13 @@ class Transfer(Record):
         Raises:
             ObjectNotFoundError: nothing was selected.
             BatchError: objects failed; it has every one of them.
-            UnsupportedOperationError: worker processes are wanted, and cannot do it.
+            UnsupportedOperationError: worker processes are wanted, and cannot do it; or the destination cannot keep
+                what the options say.
         """
         operation = self.operation
+        self.target.check_options(how.options)
+        if how.dry_run:
+            return self._look(session, how)
         if several(how.procs) and not self.takes_processes:
             raise UnsupportedOperationError(
                 "it runs on one process", uri=self.source_name, operation=operation, hint="leave procs out"
@@ -135,8 +157,23 @@ class Transfer(Record):
             options = route_options(session, how, progress, journal)
             route = self.change_route(destination.route_from(self.source, options), options)
             work = self._work(destination, route, options) if several(how.procs) else None
-            tally = run_plan(session, self.plan, route, run_options(how, operation, progress, journal, work))
+            plan = self._bounded(how)
+            tally = run_plan(session, plan, route, run_options(how, operation, progress, journal, work))
             return conclude(tally, operation, self.nothing, self.source_name)
+
+    def _bounded(self, how: TransferOptions) -> Plan:
+        return bounded(self.plan, how.limits, self.source.uri) if how.limits else self.plan
+
+    def _look(self, session: Session, how: TransferOptions) -> TransferSummary:
+        """The summary of a dry run: ``attempted`` are the objects that would be transferred."""
+        route = DryRun(
+            self.source, self.target, as_directory(self.prefix), how.on_action or nothing,
+            "move" if self.operation == "MOVE" else "copy", no_clobber=how.no_clobber,
+        )  # fmt: skip
+        with reporting(how.progress) as progress:
+            tally = run_plan(session, self._bounded(how), route, run_options(how, self.operation, progress))
+        tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
+        return conclude(tally, self.operation, self.nothing, self.source_name)
 
     def _work(self, destination: Destination, route: Route, options: RouteOptions) -> Work:
         from s3dlio.transfer.process_transfer import TransferWork  # most programs need one process
@@ -234,6 +271,8 @@ class _RunningPlan:
                 self.tally.unchanged(self._route.source_uri(item), item.size)
             else:
                 self.tally.succeed(moved.bytes, moved.metered)
+                if self._how.on_done is not None:
+                    self._tell(self._how.on_done, item, moved)
             if self._how.journal is not None:
                 self._how.journal.add(item)
         elif isinstance(error, TransferCancelledError) and self.token.cancelled:
@@ -244,6 +283,13 @@ class _RunningPlan:
             if not self._how.continue_on_error and self._reaches_all(error):
                 self.tally.stopped_at = self.tally.stopped_at or redact(self._route.source_uri(item))
                 self.token.cancel("another object failed")
+
+    def _tell(self, on_done: Act, item: Item, moved: Transferred) -> None:
+        route, verb = self._route, self._how.verb
+        try:
+            on_done(Action(verb, route.source_uri(item), route.target_uri(item), moved.bytes))
+        except Exception as error:
+            raise of_caller(error)  # noqa: B904 - it is the same
 
     def _reaches_all(self, error: BaseException) -> bool:
         """Whether the other objects would fail as this one did."""

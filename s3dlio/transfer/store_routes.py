@@ -177,12 +177,14 @@ class Relay(_Compared):
 
     def _options(self, item: Item, metadata: ObjectMetadata) -> PutOptions:
         """What the source tells of the object goes with it, as far as the target keeps such things."""
-        options = self._how.write_options(original_mtime(item, metadata) if self._how.preserve_mtime else None)
+        typed = item.name if metadata.content_type is None else ""  # that of an object goes with it
+        options = self._how.write_options(original_mtime(item, metadata) if self._how.preserve_mtime else None, typed)
         if self._target.scheme in LOCAL_SCHEMES:
             return self._how.options
         own = options.metadata or {}
         kept = {name: value for name, value in restored(metadata.metadata).items() if name not in own}
-        fields = {name: value for name in _FIELDS if (value := getattr(metadata, name)) and not getattr(options, name)}
+        names = (*_FIELDS, "expires") if self._target.scheme == "s3" else _FIELDS
+        fields = {name: value for name in names if (value := getattr(metadata, name)) and not getattr(options, name)}
         if (rules := RULES.get(self._target.scheme)) is not None:
             spent = sum(len(text.encode()) for entry in own.items() for text in entry)
             kept, dropped = fitted(kept, rules, spent)

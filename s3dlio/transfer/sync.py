@@ -6,44 +6,34 @@ Both sides are listed in the order of their names and merged, so memory does not
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.errors import ObjectNotFoundError, ProtocolError
 from s3dlio.records import Record, replace
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.call import Call, Steps
-from s3dlio.transfer.compare import IfDifferent, by_checksum, by_metadata
+from s3dlio.transfer.actions import Act, DryRun, nothing
+from s3dlio.transfer.actions import Action as Action
+from s3dlio.transfer.compare import By, IfDifferent, by_checksum, by_kept_time, by_metadata
 from s3dlio.transfer.delete import delete_keys
 from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.limits import Limits
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.overlap import check_apart
 from s3dlio.transfer.places import as_directory, destination_uri, place_uri
 from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import reporting
-from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferred
+from s3dlio.transfer.route import Route
 from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
 from s3dlio.transfer.select_local import Root, select_local
 from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.stream_entry import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
-from s3dlio.transfer.task import Task
 from s3dlio.uri import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
     from s3dlio.engine.session import Session
-
-
-class Action(NamedTuple):
-    """One thing that a sync does, or with ``dry_run`` would do: ``copy`` from ``source`` to ``target``, or ``delete``
-    the ``target``. ``size`` is in bytes."""
-
-    verb: Literal["copy", "delete"]
-    source: str | None
-    target: str
-    size: int
 
 
 _NOTHING = "there is nothing in the source; nothing was deleted"
@@ -56,17 +46,15 @@ def sync(
     how: TransferOptions = DEFAULTS,
     *,
     delete: bool = False,
-    dry_run: bool = False,
-    checksum: bool = False,
-    on_action: Callable[[Action], None] | None = None,
+    by: By = By.TIME,
 ) -> TransferSummary:
     """Make the directory ``dst`` like the directory ``src``, on any two schemes.
 
     An object is transferred if it is missing, has another size, or is older than the source (in whole seconds, since
     services keep no more), unless what is known of both says that they are the same: the time kept with
-    ``preserve_mtime``, or the checksum that a service keeps. With ``checksum``, instead of the time, the CRC32C of both
-    is compared, as the services tell it or by reading. Files get the time of their source. A sync that was interrupted
-    resumes when it is run again.
+    ``preserve_mtime``, or the checksum that a service keeps. ``by`` tells another way to
+    compare: the CRC32C of both, as the services tell it or by reading; the exact time; or only the size. Files get the
+    time of their source. A sync that was interrupted resumes when it is run again.
 
     Args:
         session: whose stores and threads are used.
@@ -75,15 +63,15 @@ def sync(
         how: see :class:`TransferOptions`; names that are not wanted are left alone on both sides. A sync is recursive,
             and needs no journal.
         delete: when everything is transferred, delete what is in ``dst`` and not in ``src``. Nothing is deleted after a
-            failure, nor where the source has something that could not be read.
-        dry_run: transfer and delete nothing. After it, ``attempted`` of the summary says how many objects would be
-            transferred, ``bytes`` how large they are, ``deleted`` how many would go.
-        checksum: see above.
-        on_action: is called for every transfer before it is started, and every deletion, also of a dry run.
+            failure, nor where the source has something that could not be read. After a dry run,
+            ``attempted`` of the summary says how many objects would be transferred, ``bytes`` how large they are,
+            ``deleted`` how many would go.
+        by: what objects of one size are compared by.
 
     Raises:
         ObjectNotFoundError: there is nothing in the source; nothing was deleted.
         InvalidURIError: one directory is inside the other.
+        UnsupportedOperationError: the destination cannot keep what the options say.
         BatchError: objects failed; it has every one of them.
     """
     keep = how.filter(with_pattern=True)
@@ -91,13 +79,9 @@ def sync(
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
-    act = on_action or (lambda action: None)
-    differences = _Differences(here, there, session.executor, by_time=not checksum)
-    return (_look if dry_run else _carry_out)(session, differences, how, delete, act)
-
-
-#: Is called with every action.
-Act = Callable[[Action], None]
+    there.store.check_options(how.options)
+    differences = _Differences(here, there, session.executor, how, by)
+    return (_look if how.dry_run else _carry_out)(session, differences, how, delete, how.on_action or nothing)
 
 
 def _carry_out(
@@ -115,7 +99,7 @@ def _carry_out(
         tally = run_plan(session, plan, route, run_options(how, "SYNC", progress))
         deleted = 0
         if delete and _may_delete(tally):
-            surplus = _surplus(here, there, act)
+            surplus = _surplus(here, there, act, how.limits)
             deletion = delete_keys(session, there.store, surplus, max_in_flight=8, cancel=how.cancel)
             deleted = deletion.succeeded
             tally.failures += deletion.failures
@@ -129,10 +113,11 @@ def _look(
     """The summary of a dry run."""
     here, there = differences.here, differences.there
     with reporting(how.progress) as progress:
-        route = differences.route_around(_DryRun(here.store, there.store, there.key, act))
+        dry = DryRun(here.store, there.store, there.key, act, no_clobber=how.no_clobber)
+        route = differences.route_around(dry)
         tally = run_plan(session, differences.plan(), route, run_options(how, "SYNC", progress))
     tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
-    surplus = sum(1 for _ in _surplus(here, there, act)) if delete and _may_delete(tally) else 0
+    surplus = sum(1 for _ in _surplus(here, there, act, how.limits)) if delete and _may_delete(tally) else 0
     return conclude(tally, "SYNC", _NOTHING, here.uri, surplus)
 
 
@@ -225,13 +210,20 @@ class _Differences:
         here: the source.
         there: the destination.
         executor: its threads read files to compare them.
-        by_time: compare times: only what seems older than its source is looked at; otherwise all of one size.
+        how: what is wanted of it.
+        by: what objects of one size are compared by. Only what seems older than its source is looked at by time, all
+            by checksum.
     """
 
-    def __init__(self, here: _Directory, there: _Directory, executor: BaseExecutor, *, by_time: bool) -> None:
+    def __init__(
+        self, here: _Directory, there: _Directory, executor: BaseExecutor, how: TransferOptions, by: By
+    ) -> None:
         self.here = here
         self.there = there
-        self.by_time = by_time
+        self._by = by
+        self._limits = how.limits
+        self._no_clobber = how.no_clobber
+        self._kept_times = how.preserve_mtime
         self._executor = executor
         #: What the destination has under names that are to be looked at. Each is taken out when its task is made, so
         #: there are as many as are read ahead.
@@ -239,26 +231,50 @@ class _Differences:
 
     def route_around(self, route: Route) -> Route:
         """``route``, after a look at what may be the same on both sides."""
-        comparison = by_metadata if self.by_time else by_checksum
+        comparison = {By.CHECKSUM: by_checksum, By.EXACT_TIME: by_kept_time}.get(self._by, by_metadata)
         return IfDifferent(route, self.here.store, self.there.store, self.in_both, comparison, self._executor)
 
     def plan(self) -> Plan:
+        uri = self.here.store.uri
         for entry, other in _merge(self.here, self.there):
             if not isinstance(entry, Item):
                 if entry is not None:
                     yield entry
-            elif other is None or entry.size != other.size:
+            elif self._limits and (reason := self._limits.refusal(entry.size, entry.mtime_ns)) is not None:
+                yield Skipped(uri(entry.key), reason, expected=True)
+            elif other is None:
                 yield entry
-            elif not self.by_time or _is_older(other, entry):
-                self.in_both[entry.name] = other
+            elif self._no_clobber:
+                yield Skipped(uri(entry.key), "something is at its destination", expected=True)
+            elif entry.size != other.size:
+                yield entry
+            elif (looked := self._differs(entry, other)) is not None:
+                if looked:
+                    self.in_both[entry.name] = other
                 yield entry
             else:
-                yield Skipped(self.here.store.uri(entry.key), "it is at its destination already", expected=True)
+                yield Skipped(uri(entry.key), "it is at its destination already", expected=True)
+
+    def _differs(self, entry: Item, other: Item) -> bool | None:
+        """Whether objects of one size seem to differ: None: no; True: a look at both tells; False: they do."""
+        if self._by is By.SIZE:
+            return None
+        if self._by is By.CHECKSUM:
+            return True
+        if self._by is By.EXACT_TIME and self.there.store.scheme in LOCAL_SCHEMES:
+            if _seconds(entry) == _seconds(other):
+                return None
+            return self._kept_times and self.here.store.scheme not in LOCAL_SCHEMES
+        return True if _is_older(other, entry) else None
+
+
+def _seconds(item: Item) -> int | None:
+    return None if item.mtime_ns is None else item.mtime_ns // 1_000_000_000
 
 
 def _is_older(copy: Item, original: Item) -> bool:
-    then, now = copy.mtime_ns, original.mtime_ns
-    return then is not None and now is not None and then // 1_000_000_000 < now // 1_000_000_000
+    then, now = _seconds(copy), _seconds(original)
+    return then is not None and now is not None and then < now
 
 
 def _announced(plan: Plan, route: Route, act: Act) -> Plan:
@@ -268,9 +284,9 @@ def _announced(plan: Plan, route: Route, act: Act) -> Plan:
         yield entry
 
 
-def _surplus(here: _Directory, there: _Directory, act: Act) -> Iterator[str]:
+def _surplus(here: _Directory, there: _Directory, act: Act, limits: Limits) -> Iterator[str]:
     """The keys that are only in the destination. Listed when the transfers have ended, so nothing has to be kept.
-    What is behind a link to a directory belongs elsewhere, and is left alone.
+    What is behind a link to a directory belongs elsewhere, and is left alone; so is what ``limits`` refuse.
 
     Raises:
         S3dlioError: something in the source cannot be read: what looks like surplus may have its original there.
@@ -278,25 +294,6 @@ def _surplus(here: _Directory, there: _Directory, act: Act) -> Iterator[str]:
     for entry, other in _merge(here, there, into_links=False):
         if isinstance(entry, Refused):
             raise entry.error
-        if entry is None and other is not None:
+        if entry is None and other is not None and limits.refusal(other.size, other.mtime_ns) is None:
             act(Action("delete", None, there.store.uri(other.key), other.size))
             yield other.key
-
-
-class _DryRun(BetweenStores):
-    """A route on which nothing moves: ``act`` is called with what would."""
-
-    def __init__(self, source: ObjectStore, target: ObjectStore, prefix: str, act: Act) -> None:
-        super().__init__(source, target, prefix, RouteOptions())
-        self._act = act
-        self._lock = threading.Lock()
-
-    def task(self, item: Item) -> Call[Transferred]:
-        store = self._source if self._source.is_cloud else self._target
-        return Task(store, "SYNC", item.key, lambda: self._would(item))
-
-    def _would(self, item: Item) -> Steps[Transferred]:
-        with self._lock:
-            self._act(Action("copy", self.source_uri(item), self.target_uri(item), item.size))
-        yield from ()
-        return Transferred(item.size)

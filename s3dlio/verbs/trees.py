@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Unpack
 
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.session import Session
 from s3dlio.signatures import either, refuses_unknown
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import URI
+from s3dlio.verbs.keywords import DOWNLOAD, UPLOAD, DownloadKeywords, UploadKeywords, transfer_options
 
 if TYPE_CHECKING:
     from s3dlio.transfer.progress import Progress
     from s3dlio.transfer.summary import TransferSummary
-    from s3dlio.transfer.sync import Action
 
 Sources = URI | Iterable[URI]
 
 
-@refuses_unknown(TypeError)
+@refuses_unknown(TypeError, more=UPLOAD)
 def upload(
     session: Session,
     src_patterns: Sources | None = None,
@@ -43,6 +43,7 @@ def upload(
     cancel: CancelToken | None = None,
     options: PutOptions = NO_OPTIONS,
     procs: int | None = None,
+    **more: Unpack[UploadKeywords],
 ) -> TransferSummary:
     """Write local files as objects under ``dest_prefix``, by their names.
 
@@ -64,18 +65,18 @@ def upload(
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
         procs: how many processes write; None or 1: this one.
+        **more: see :class:`s3dlio.verbs.keywords.UploadKeywords`.
 
     Raises:
         ObjectNotFoundError: no file matched.
         BatchError: files failed; it has every one of them.
     """
-    from s3dlio.transfer.options import TransferOptions
     from s3dlio.transfer.upload import upload
 
     sources = either("src_patterns", src_patterns, "src_uri", src_uri)
     dest = either("dest_prefix", dest_prefix, "dest_uri", dest_uri)
-    how = TransferOptions(
-        max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
+    how = transfer_options(
+        more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
         include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
         continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
         options=options, procs=procs,
@@ -83,7 +84,7 @@ def upload(
     return upload(session, sources, dest, how, regex=regex)
 
 
-@refuses_unknown(TypeError)
+@refuses_unknown(TypeError, more=DOWNLOAD)
 def download(
     session: Session,
     src_uri: URI,
@@ -101,6 +102,7 @@ def download(
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     procs: int | None = None,
+    **more: Unpack[DownloadKeywords],
 ) -> TransferSummary:
     """Write the objects that a URI selects (see :func:`list`) as files beneath a local directory.
 
@@ -118,23 +120,23 @@ def download(
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         procs: how many processes read; None or 1: this one.
+        **more: see :class:`s3dlio.verbs.keywords.DownloadKeywords`.
 
     Raises:
         ObjectNotFoundError: no object matched.
         BatchError: objects failed or were refused; it has every one of them.
     """
     from s3dlio.transfer.download import download
-    from s3dlio.transfer.options import TransferOptions
 
-    how = TransferOptions(
-        max_in_flight=max_in_flight, recursive=recursive, pattern=pattern, include=include, exclude=exclude,
+    how = transfer_options(
+        more, max_in_flight=max_in_flight, recursive=recursive, pattern=pattern, include=include, exclude=exclude,
         verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error, journal=journal,
         progress=progress, cancel=cancel or surrounding_token(), procs=procs,
     )  # fmt: skip
     return download(session, src_uri, dest_dir, how)
 
 
-@refuses_unknown(TypeError)
+@refuses_unknown(TypeError, more=UPLOAD)
 def copy(
     session: Session,
     src: Sources,
@@ -153,6 +155,7 @@ def copy(
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     options: PutOptions = NO_OPTIONS,
+    **more: Unpack[UploadKeywords],
 ) -> TransferSummary:
     """Copy objects or files between any two schemes, inside the service where it can.
 
@@ -171,16 +174,16 @@ def copy(
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
         options: content type, storage class and the like, for every object.
+        **more: see :class:`s3dlio.verbs.keywords.UploadKeywords`.
 
     Raises:
         ObjectNotFoundError: there is nothing to copy.
         BatchError: objects failed; it has every one of them.
     """
     from s3dlio.transfer.copy import copy
-    from s3dlio.transfer.options import TransferOptions
 
-    how = TransferOptions(
-        max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
+    how = transfer_options(
+        more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
         include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
         continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
         options=options,
@@ -188,7 +191,7 @@ def copy(
     return copy(session, src, dst, how)
 
 
-@refuses_unknown(TypeError)
+@refuses_unknown(TypeError, more=UPLOAD)
 def move(
     session: Session,
     src: Sources,
@@ -207,13 +210,13 @@ def move(
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     options: PutOptions = NO_OPTIONS,
+    **more: Unpack[UploadKeywords],
 ) -> TransferSummary:
     """:func:`copy`, and delete each source when its copy is complete; times are kept by default."""
     from s3dlio.transfer.copy import move
-    from s3dlio.transfer.options import TransferOptions
 
-    how = TransferOptions(
-        max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
+    how = transfer_options(
+        more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
         include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
         continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
         options=options,
@@ -221,7 +224,7 @@ def move(
     return move(session, src, dst, how)
 
 
-@refuses_unknown(TypeError)
+@refuses_unknown(TypeError, more=UPLOAD)
 def sync(
     session: Session,
     src: URI,
@@ -229,8 +232,9 @@ def sync(
     max_in_flight: int = 32,
     delete: bool = False,
     *,
-    dry_run: bool = False,
     checksum: bool = False,
+    size_only: bool = False,
+    exact_timestamps: bool = False,
     create_bucket: bool = False,
     pattern: str | None = None,
     include: Iterable[str] = (),
@@ -240,8 +244,8 @@ def sync(
     continue_on_error: bool = False,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
-    on_action: Callable[[Action], None] | None = None,
     options: PutOptions = NO_OPTIONS,
+    **more: Unpack[UploadKeywords],
 ) -> TransferSummary:
     """Make one directory like another, on any two schemes: transfer what is missing, has another size or is older.
 
@@ -250,8 +254,9 @@ def sync(
         dst: likewise.
         max_in_flight: how many objects at a time.
         delete: when all is transferred, delete what only ``dst`` has.
-        dry_run: transfer and delete nothing; ``on_action`` is called with what would be done.
         checksum: compare the CRC32C instead of the time.
+        size_only: what has the same size is the same.
+        exact_timestamps: a local file whose time is another than that of its object differs, also if it is newer.
         create_bucket: create the destination's bucket first.
         pattern: only names in which this regular expression is found; a glob works too.
         include, exclude: globs: only names that match, no names that match.
@@ -260,20 +265,21 @@ def sync(
         continue_on_error: go on after every failure; what lies in one object never stops the others.
         progress: an observer of the counts of objects and bytes (``transfer.progress.Progress``).
         cancel: stops it from another thread.
-        on_action: called with every transfer before it starts, and with every deletion.
         options: content type, storage class and the like, for every object.
+        **more: see :class:`s3dlio.verbs.keywords.UploadKeywords`.
 
     Raises:
         ObjectNotFoundError: there is nothing in ``src``; nothing was deleted.
         InvalidURIError: one directory is inside the other.
         BatchError: objects failed; it has every one of them.
     """
-    from s3dlio.transfer.options import TransferOptions
+    from s3dlio.transfer.compare import By
     from s3dlio.transfer.sync import sync
 
-    how = TransferOptions(
-        max_in_flight=max_in_flight, create_bucket=create_bucket, pattern=pattern, include=include, exclude=exclude,
-        verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error, progress=progress,
-        cancel=cancel or surrounding_token(), options=options,
+    how = transfer_options(
+        more, max_in_flight=max_in_flight, create_bucket=create_bucket, pattern=pattern, include=include,
+        exclude=exclude, verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error,
+        progress=progress, cancel=cancel or surrounding_token(), options=options,
     )  # fmt: skip
-    return sync(session, src, dst, how, delete=delete, dry_run=dry_run, checksum=checksum, on_action=on_action)
+    by = By.of(checksum=checksum, size_only=size_only, exact_timestamps=exact_timestamps)
+    return sync(session, src, dst, how, delete=delete, by=by)

@@ -33,7 +33,7 @@ class Case:
         refuses: characters that keys cannot hold there.
         resolves_dots: ``.`` and ``..`` are not taken literally in keys, and therefore refused.
         lacks: what the server is too simple for: "pages" (and positions in them), "conditions" of reads, "versions"
-            told by reads, "literal" keys.
+            told by reads, "literal" keys, "properties" that a copy gets.
     """
 
     store: ObjectStore
@@ -159,7 +159,7 @@ def _azure(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
 def _gcs_emulator(request: pytest.FixtureRequest, backend: str) -> Iterator[Case]:
     request.getfixturevalue("monkeypatch").setenv("S3DLIO_GCS_BACKEND", backend)
     features = {"creates_only": False, "replaces_if_match": False, "refuses": "\\"}
-    lacks = frozenset({"pages", "conditions", "versions", "literal"})
+    lacks = frozenset({"pages", "conditions", "versions", "literal", "properties"})
     yield from _cloud(request, "gcs_server", f"gs://conformance-{backend}-{{}}", lacks=lacks, **features)
 
 

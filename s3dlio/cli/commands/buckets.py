@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s3dlio.cli.context import Context
 from s3dlio.errors import InvalidURIError
+from s3dlio.transfer.places import as_directory
 from s3dlio.transfer.selection import pattern_finder
 from s3dlio.uri import LOCAL_SCHEMES, parse_container
 
@@ -58,6 +59,9 @@ def create_bucket(context: Context) -> None:
 
 
 def _create(context: Context, uri: str) -> None:
+    if context.args.dry_run:
+        context.would({"uri": uri, "created": True}, f"create {uri}")
+        return
     context.client.create_bucket(uri)
     context.out.done({"uri": uri, "created": True}, f"Successfully created or verified '{uri}'.")
 
@@ -68,7 +72,21 @@ def delete_bucket(context: Context) -> None:
 
 
 def _delete(context: Context, uri: str) -> None:
+    if context.args.dry_run:
+        if context.args.force:
+            _would_empty(context, uri)
+        context.would({"uri": uri, "deleted": True}, f"delete {uri}")
+        return
     if context.args.force:
-        context.client.delete(uri if uri.endswith("/") else f"{uri}/", recursive=True)
+        context.client.delete(as_directory(uri), recursive=True)
     context.client.delete_bucket(uri)
     context.out.done({"uri": uri, "deleted": True}, f"Successfully deleted '{uri}'.")
+
+
+def _would_empty(context: Context, uri: str) -> None:
+    from s3dlio.transfer.delete import delete
+
+    def would(one: str) -> None:
+        context.would({"uri": one, "deleted": True}, f"delete {one}")
+
+    delete(context.client, as_directory(uri), recursive=True, dry_run=True, on_key=would)

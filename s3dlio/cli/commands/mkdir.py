@@ -13,8 +13,11 @@ _NONE = "object stores have no directories"
 def mkdir(context: Context) -> None:
     """With its parents; one that is there already is no error."""
     uri, shown = context.args.uri, context.out.name(context.args.uri)
-    context.client.mkdir(uri)
     local = _is_local(uri)
+    if context.args.dry_run:
+        context.would({"uri": uri, "created": local}, f"create {uri}")
+        return
+    context.client.mkdir(uri)
     text = f"Successfully created or verified '{shown}'." if local else f"Nothing to create for '{shown}': {_NONE}."
     context.out.done({"uri": uri, "created": local}, text)
 
@@ -26,6 +29,9 @@ def rmdir(context: Context) -> None:
     done = recursive or _is_local(uri)
     if not done:
         _check_empty(context, uri)
+    if context.args.dry_run:
+        context.would({"uri": uri, "deleted": done}, f"delete {uri}")
+        return
     context.client.rmdir(uri, recursive=recursive)
     text = f"Successfully deleted '{shown}'." if done else f"Nothing to delete for '{shown}': {_NONE}."
     context.out.done({"uri": uri, "deleted": done}, text)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from s3dlio.cli.context import Context
+from s3dlio.cli.keywords import given_keywords
 from s3dlio.cli.summary import finish
+from s3dlio.transfer.actions import Action
 from s3dlio.transfer.generate import put_generated
+from s3dlio.transfer.object_options import object_options
 from s3dlio.transfer.progress import reporting
+from s3dlio.verbs.keywords import OBJECT
 
 DEFAULT_TEMPLATE = "object_{}_of_{}.dat"
 
@@ -38,5 +42,13 @@ def run(context: Context) -> None:
             continue_on_error=args.continue_on_error,
             progress=progress,
             procs=args.procs,
+            options=object_options(**given_keywords(args, OBJECT)),
+            dry_run=args.dry_run,
+            on_action=lambda action: _would(context, action),
         )
-    finish(context.out, "PUT", summary)
+    finish(context.out, "PUT", summary, dry_run=args.dry_run, done="written")
+
+
+def _would(context: Context, action: Action) -> None:
+    record = {"verb": action.verb, "target": action.target, "size": action.size}
+    context.would(record, f"{action.verb} {action.target}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from s3dlio.cli.commands import versions
 from s3dlio.cli.context import Context
@@ -11,9 +12,13 @@ from s3dlio.cli.summary import finish_failed
 from s3dlio.errors import BatchError, TransferCancelledError
 from s3dlio.transfer.delete import check_one, delete, delete_many
 from s3dlio.transfer.glob import is_glob
+from s3dlio.transfer.limits import limits
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.uri import parse
 
+_LIMITS = ("min_size", "max_size", "min_age", "max_age")
+#: What only selects below prefixes.
+_SELECTING = ("pattern", "include", "exclude", "include_from", "exclude_from", *_LIMITS)
 #: More objects than this are asked for on a terminal.
 ASK_ABOVE = 100
 #: So many are counted for the question; more take too long.
@@ -23,8 +28,10 @@ COUNT_TO = 100_000
 def run(context: Context) -> None:
     """What is done is said on stderr; with ``--json`` on stdout."""
     args = context.args
-    if args.pattern and not args.recursive:
-        context.refuse("-p/--pattern selects below a prefix: give -r too")
+    if not args.recursive and (given := [name for name in _SELECTING if getattr(args, name)]):
+        context.refuse(f"--{given[0].replace('_', '-')} selects below a prefix: give -r too")
+    if args.versions and (given := [name for name in _SELECTING[1:] if getattr(args, name)]):
+        context.refuse(f"--versions selects by -p/--pattern only, not by --{given[0].replace('_', '-')}")
     if args.version_id is not None:
         if args.recursive or args.versions or len(args.uris) > 1:
             context.refuse("--version-id names one version of one object")
@@ -40,6 +47,14 @@ def run(context: Context) -> None:
         context.each(args.uris, lambda uri: _delete(context, uri))
 
 
+def _selected(context: Context) -> dict[str, Any]:
+    """What of it is wanted."""
+    args = vars(context.args)
+    names = ("pattern", "include", "exclude", "include_from", "exclude_from")
+    bounds = limits(**{name: args[name] for name in _LIMITS})
+    return {name: args[name] for name in names} | {"limits": bounds}
+
+
 def _delete(context: Context, uri: str) -> None:
     """What one operand names."""
     args = context.args
@@ -48,7 +63,7 @@ def _delete(context: Context, uri: str) -> None:
             context.client,
             uri,
             recursive=args.recursive,
-            pattern=args.pattern,
+            **_selected(context),
             dry_run=args.dry_run,
             max_in_flight=args.jobs,
             progress=context.bar("DELETE", by_objects=True) if args.recursive else None,
@@ -132,10 +147,7 @@ def _ask(context: Context) -> None:
         return
     count = 0
     for uri in args.uris:
-        for _, page in context.client.select(uri, recursive=True, pattern=args.pattern):
-            count += len(page.keys)
-            if count > COUNT_TO:
-                break
+        count += _count(context, uri)
     if count <= ASK_ABOVE:
         return
     number = f"{count:,}" if count <= COUNT_TO else f"more than {COUNT_TO:,}"
@@ -143,3 +155,15 @@ def _ask(context: Context) -> None:
     print(f"Delete {number} objects under {places}? [y/N] ", end="", file=out.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise TransferCancelledError("nothing was deleted", uri=args.uris[0], hint="answer y, or give --yes")
+
+
+def _count(context: Context, uri: str) -> int:
+    """How many objects would be deleted; of very many, only that they are."""
+    args, count = context.args, 0
+    if any(getattr(args, name) for name in _SELECTING if name != "pattern"):
+        return delete(context.client, uri, recursive=True, **_selected(context), dry_run=True).attempted
+    for _, page in context.client.select(uri, recursive=True, pattern=args.pattern):
+        count += len(page.keys)
+        if count > COUNT_TO:
+            break
+    return count

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from s3dlio.cli.context import Context
+from s3dlio.errors import S3dlioError
+from s3dlio.types import ObjectMetadata
 
 #: The label of each field, in the order of printing.
 _LABELS = {
@@ -21,6 +25,7 @@ _LABELS = {
     "server_side_encryption": "SSE",
     "ssekms_key_id": "SSE-KMS Key ID",
     "sse_customer_algorithm": "SSE-C Algorithm",
+    "tag_count": "Tags",
 }
 
 
@@ -32,7 +37,8 @@ def run(context: Context) -> None:
 def _print(context: Context, uri: str) -> None:
     out = context.out
     with context.one_object(uri, "ls and du tell what is in it"):
-        told = context.client.stat(uri, version_id=context.args.version_id)
+        about = context.client.head(uri, version_id=context.args.version_id)
+    told = {**about.as_dict(), "tag_count": _tag_count(context, uri, about)}
     if out.as_json:
         out.result({"uri": uri, **told})
         return
@@ -42,3 +48,12 @@ def _print(context: Context, uri: str) -> None:
         rows.append("User Metadata:")
         rows += [f"  {name} = {value}" for name, value in sorted(told["metadata"].items())]
     out.results((), map(out.name, rows))
+
+
+def _tag_count(context: Context, uri: str, about: ObjectMetadata) -> int | None:
+    """How many tags the object has; None where the store keeps none, or they may not be read."""
+    if about.tag_count is not None:
+        return about.tag_count
+    with contextlib.suppress(S3dlioError):
+        return len(context.client.get_tags(uri))
+    return None

@@ -11,7 +11,8 @@ def run(context: Context) -> None:
     found = context.client.get_tags(args.uri)
     if args.set or args.remove:
         found = {name: value for name, value in found.items() if name not in args.remove} | dict(args.set)
-        context.client.put_tags(args.uri, found)
-    out.result({"uri": args.uri, "tags": found})
+        if not args.dry_run:
+            context.client.put_tags(args.uri, found)
+    out.result({"uri": args.uri, "tags": found} | ({"dry_run": True} if args.dry_run else {}))
     if not out.as_json:
         out.results((), (out.name(f"{name} = {value}") for name, value in sorted(found.items())))

@@ -7,20 +7,25 @@ from collections.abc import Callable
 from s3dlio.cli.commands import pipe
 from s3dlio.cli.commands.pipe import PIPE
 from s3dlio.cli.context import Context
+from s3dlio.cli.keywords import given_keywords
+from s3dlio.cli.output import Output
 from s3dlio.cli.summary import finish, finish_failed
 from s3dlio.errors import BatchError, IsDirectoryError
 from s3dlio.records import replace
 from s3dlio.transfer import copy as copying
+from s3dlio.transfer.actions import Action
+from s3dlio.transfer.compare import By
 from s3dlio.transfer.download import download as download_objects
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.origin import Origin
 from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.select_local import expand
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.transfer.sync import Action
 from s3dlio.transfer.sync import sync as sync_directories
 from s3dlio.transfer.upload import upload as upload_files
+from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, is_directory_like
+from s3dlio.verbs.keywords import UPLOAD, transfer_options
 
 #: Option of the command line -> option of a transfer.
 _WORDS = {
@@ -79,20 +84,11 @@ def keep(context: Context) -> None:
 
 def sync(context: Context) -> None:
     """One directory becomes like another; a dry run prints what would be done."""
-    args, out = context.args, context.out
-
-    def tell(action: Action) -> None:
-        what = {name: value for name, value in action._asdict().items() if value is not None}
-        text = " ".join(out.name(place) for place in (action.verb, action.source, action.target) if place)
-        out.result({**what, "dry_run": True}, text)
-
+    args = context.args
+    by = By.of(checksum=args.checksum, size_only=args.size_only, exact_timestamps=args.exact_timestamps)
     _run(
         context, "SYNC",
-        lambda how: sync_directories(
-            context.client, args.source, args.dest, how, delete=args.delete, dry_run=args.dry_run,
-            checksum=args.checksum, on_action=tell if args.dry_run else None,
-        ),
-        dry_run=args.dry_run,
+        lambda how: sync_directories(context.client, args.source, args.dest, how, delete=args.delete, by=by),
     )  # fmt: skip
 
 
@@ -119,8 +115,35 @@ def _copy(context: Context, operation: str, function: Callable[..., TransferSumm
 def _options(context: Context, operation: str) -> TransferOptions:
     """What the command line says of the transfer; a command that has no such option leaves it as it is."""
     args = vars(context.args)
-    given = {name: args[word] for word, name in _WORDS.items() if word in args}
-    return TransferOptions(**given, progress=context.bar(operation))
+    known = {name: args[word] for word, name in _WORDS.items() if word in args}
+    more = given_keywords(context.args, UPLOAD)
+    dry_run, verbose = bool(more.get("dry_run")), bool(context.out.verbosity)
+    if dry_run or verbose:
+        more["on_action"] = lambda action: _tell_planned(context.out, action, dry_run)
+    if verbose:
+        more["on_done"] = lambda action: _tell(context.out, action)
+    return transfer_options(more, **known, options=NO_OPTIONS, progress=context.bar(operation))
+
+
+def _tell_planned(out: Output, action: Action, dry_run: bool) -> None:
+    """What would be done is data; of what will be, only deletions are told, since all else is when it is done."""
+    if dry_run:
+        out.result({**_record(action), "dry_run": True}, _line(out, action))
+    elif action.verb == "delete":
+        _tell(out, action)
+
+
+def _tell(out: Output, action: Action) -> None:
+    """With ``-v``: a line for each object."""
+    out.done(_record(action), _line(out, action))
+
+
+def _record(action: Action) -> dict[str, object]:
+    return {name: value for name, value in action._asdict().items() if value is not None}
+
+
+def _line(out: Output, action: Action) -> str:
+    return " ".join(out.name(place) for place in (action.verb, action.source, action.target) if place)
 
 
 def _run(
@@ -129,9 +152,9 @@ def _run(
     transfer: Callable[[TransferOptions], TransferSummary],
     *,
     label: str = "",
-    dry_run: bool = False,
 ) -> None:
     """Do it, and print what was done; of a dry run that failed there is nothing to print but the failures."""
+    dry_run = getattr(context.args, "dry_run", False)
     try:
         summary = transfer(_options(context, operation))
     except BatchError as error:
@@ -139,7 +162,8 @@ def _run(
             raise
         finish_failed(context.out, operation, error, label=label)
     else:
-        finish(context.out, operation, summary, label=label, dry_run=dry_run)
+        done = {"MV": "moved", "UPLOAD": "uploaded", "DOWNLOAD": "downloaded"}.get(operation, "copied")
+        finish(context.out, operation, summary, label=label, dry_run=dry_run, done=done)
 
 
 def _direction(source: str, dest: str) -> str:

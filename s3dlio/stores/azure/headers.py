@@ -25,7 +25,14 @@ PROPERTIES = (
     ("content_disposition", "x-ms-blob-content-disposition"),
     ("cache_control", "x-ms-blob-cache-control"),
 )
-_UNSUPPORTED = ("server_side_encryption", "ssekms_key_id", "sse_customer_key")
+#: Option -> what to use instead.
+_UNSUPPORTED = {
+    **dict.fromkeys(
+        ("server_side_encryption", "ssekms_key_id", "sse_customer_key"),
+        "Azure encrypts every blob; scopes are set on containers",
+    ),
+    "expires": "say it as cache_control: max-age=SECONDS",
+}
 _TIER = re.compile(r"(Hot|Cool|Cold|Archive|Premium|P\d{1,2})\Z")
 _MONTHS = {name: f"{number:02}" for number, name in enumerate(
     ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)}  # fmt: skip
@@ -66,11 +73,9 @@ def property_fields(options: PutOptions | ObjectMetadata) -> Fields:
 
 def attached_fields(options: PutOptions) -> Fields:
     """Metadata, tags and access tier."""
-    for attribute in _UNSUPPORTED:
+    for attribute, hint in _UNSUPPORTED.items():
         if getattr(options, attribute) is not None:
-            raise UnsupportedOperationError(
-                f"az:// stores cannot take {attribute}", hint="Azure encrypts every blob; scopes are set on containers"
-            )
+            raise UnsupportedOperationError(f"az:// stores cannot take {attribute}", hint=hint)
     fields: Fields = []
     for name, value in (options.metadata or {}).items():
         check_metadata_name(name)
@@ -155,7 +160,12 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
         server_side_encryption="AES256" if header(b"x-ms-server-encrypted") == "true" else None,
         metadata=user,
         md5=md5_of(response),
+        tag_count=_count(header(b"x-ms-tag-count")),
     )
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
 def result_of(response: Response, size: int) -> PutResult:

@@ -8,12 +8,24 @@ from typing import ClassVar, NoReturn
 from s3dlio.errors import UnsupportedOperationError
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
-from s3dlio.stores.azure import batch_delete, containers, copying, crc64, listing, multipart, presign, tags, uploads
+from s3dlio.stores.azure import (
+    batch_delete,
+    containers,
+    copying,
+    crc64,
+    headers,
+    listing,
+    multipart,
+    presign,
+    tags,
+    uploads,
+)
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.azure.names import MAX_NAME, check_blob
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Steps
+from s3dlio.stores.checks import check_tags
 from s3dlio.stores.cloud.batching import BatchingStore, Listing
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.store import Containers
@@ -67,6 +79,10 @@ class AzureStore(BatchingStore):
         return steps
 
     # -- writing
+
+    def check_options(self, options: PutOptions) -> None:
+        headers.put_fields(options)
+        check_tags(self, options.tags)
 
     def _write_on(self, key: str, source: Source, options: PutOptions, resume: UploadState | None) -> Steps[PutResult]:
         if source.size <= min(self.settings.multipart.threshold, uploads.MAX_PUT):

@@ -92,10 +92,28 @@ def properties(options: PutOptions) -> dict[str, Any]:
             "Google Cloud Storage always encrypts; it takes no server_side_encryption",
             hint="name a key of Cloud KMS as ssekms_key_id, or give your own as sse_customer_key",
         )
+    if options.expires:
+        raise UnsupportedOperationError(
+            "Google Cloud Storage keeps no field Expires", hint="say it as cache_control: max-age=SECONDS"
+        )
     found = {name: value for field, name in _PROPERTIES.items() if (value := getattr(options, field)) is not None}
     if options.metadata is not None:
         found["metadata"] = dict(options.metadata)
+        for name, value in options.metadata.items():
+            _check_text(name, name)
+            _check_text(name, value)
+    for name in _PROPERTIES.values():
+        _check_text(name, found.get(name, ""))
     return found
+
+
+#: A property becomes a header field when the object is read.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _check_text(name: str, value: str) -> None:
+    if _CONTROL.search(value):
+        raise ConfigError(f"the text of {name!r} has a control character: {value!r}", hint="leave it out, or encode it")
 
 
 def marked(properties: dict[str, Any], mark: str | None) -> dict[str, Any]:

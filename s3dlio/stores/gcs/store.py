@@ -17,6 +17,7 @@ from s3dlio.stores.gcs import (
     batch_delete,
     buckets,
     copying,
+    headers,
     left_parts,
     listing,
     multipart,
@@ -65,6 +66,9 @@ class GcsStore(BatchingStore):
             check_object(key, self.uri(key), operation)
 
     # -- writing
+
+    def check_options(self, options: PutOptions) -> None:
+        headers.properties(options)
 
     def _write_on(
         self, key: str, source: Source, options: PutOptions, resume: UploadState | None

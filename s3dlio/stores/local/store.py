@@ -141,7 +141,7 @@ class LocalStore(BlockingStore):
     ) -> Replacement:
         """The file that will take the place of ``key``, after a look at what the options ask."""
         if options is not NO_OPTIONS:
-            self._check_options(key, options)
+            self.check_options(options, key)
         return Replacement(
             key if beneath is None else key.rpartition("/")[2],
             beneath=beneath,
@@ -150,13 +150,13 @@ class LocalStore(BlockingStore):
             durable=options.durable or self.settings.durable,
         )
 
-    def _check_options(self, key: str, options: PutOptions) -> None:
+    def check_options(self, options: PutOptions, key: str = "") -> None:
         for name in (
-            "content_type", "content_encoding", "content_language", "content_disposition", "cache_control",
+            "content_type", "content_encoding", "content_language", "content_disposition", "cache_control", "expires",
             "metadata", "storage_class", "tags", "server_side_encryption", "ssekms_key_id", "sse_customer_key",
         ):  # fmt: skip
             if getattr(options, name):
-                raise unsupported(self, key, f"keep {name} with a file")
+                raise unsupported(self, key, f"keep the {name.replace('_', ' ')} of an object: a file has none")
         conditions = options.conditions
         if conditions.if_none_match not in (None, "*") or any(
             (conditions.if_match, conditions.version_id, conditions.generation is not None)

@@ -126,7 +126,7 @@ def _whole(
     fields += headers.sse_customer_fields(options.conditions.sse_customer_key, of_source=True)
     if found is not None and options.replaces_metadata():
         options = options.completed_from(found)
-        fields += [("x-amz-metadata-directive", "REPLACE"), *headers.carried_fields(found)]
+        fields.append(("x-amz-metadata-directive", "REPLACE"))
     fields += headers.put_fields(options)
     if options.tags is not None and not more:
         fields.append(("x-amz-tagging-directive", "REPLACE"))
@@ -160,7 +160,7 @@ def _in_parts(
         tags = None
     size = part_size_for(found.size, COPY_PART, MAX_PARTS)
     completed = replace(options.completed_from(found), tags=tags)
-    upload = MultipartUpload(target, key, completed, headers.carried_fields(found))
+    upload = MultipartUpload(target, key, completed)
 
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, found.size, size), 1):

@@ -17,14 +17,18 @@ Fields = list[tuple[str, str]]
 
 _MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
 
+_ENCRYPTION = "x-amz-server-side-encryption"
+#: What a key of KMS encrypts with.
+KMS = "aws:kms"
 _PLAIN_OPTIONS = (
     ("content_type", "content-type"),
     ("content_encoding", "content-encoding"),
     ("content_language", "content-language"),
     ("content_disposition", "content-disposition"),
     ("cache_control", "cache-control"),
+    ("expires", "expires"),
     ("storage_class", "x-amz-storage-class"),
-    ("server_side_encryption", "x-amz-server-side-encryption"),
+    ("server_side_encryption", _ENCRYPTION),
     ("ssekms_key_id", "x-amz-server-side-encryption-aws-kms-key-id"),
 )
 
@@ -38,6 +42,8 @@ def put_fields(options: PutOptions) -> Fields:
     if options is NO_OPTIONS:
         return []
     fields = [(name, value) for attribute, name in _PLAIN_OPTIONS if (value := getattr(options, attribute))]
+    if options.ssekms_key_id and not options.server_side_encryption:
+        fields.append((_ENCRYPTION, KMS))
     metadata = {f"x-amz-meta-{name.lower()}": value for name, value in (options.metadata or {}).items()}
     if "x-amz-meta-" in metadata:
         raise ConfigError("a name of metadata is empty")
@@ -56,18 +62,6 @@ def put_fields(options: PutOptions) -> Fields:
 def mark_fields(mark: str | None) -> Fields:
     """The field of the mark of a conditional write (:mod:`s3dlio.stores.cloud.write_outcome`), if it has one."""
     return [] if mark is None else [(f"x-amz-meta-{MARK}", mark)]
-
-
-def carried_fields(source: ObjectMetadata) -> Fields:
-    """What a copy keeps of its source besides what options can say: the field Expires, which only S3 knows.
-
-    Raises:
-        ConfigError: a value that a header cannot carry.
-    """
-    if not source.expires:
-        return []
-    check_field("expires", source.expires)
-    return [("expires", source.expires)]
 
 
 #: What the name of a field is made of (RFC 9110, section 5.6.2).
@@ -149,7 +143,13 @@ def metadata_of(response: Response, size: int) -> ObjectMetadata:
         replication_status=header("x-amz-replication-status"),
         metadata=user,
         crc32c=crc32c_of(header("x-amz-checksum-crc32c"), header("x-amz-checksum-type")),
+        tag_count=count_of(header("x-amz-tagging-count")),
     )
+
+
+def count_of(text: str | None) -> int | None:
+    """The number that a field tells; None where it tells none."""
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
 def md5_of(about: ObjectMetadata) -> str | None:

@@ -14,7 +14,7 @@ from s3dlio.memory import crc32c
 from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.sources import MemorySource, Source
 from s3dlio.net import system
-from s3dlio.net.message import Headers, Request
+from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
@@ -41,14 +41,12 @@ class MultipartUpload:
         service: where.
         key: of what.
         options: what the object carries besides its bytes.
-        carried: fields of the source of a copy that options do not know.
     """
 
     most_parts = MAX_PARTS
 
-    def __init__(self, service: S3Service, key: str, options: PutOptions, carried: Headers = ()) -> None:
+    def __init__(self, service: S3Service, key: str, options: PutOptions) -> None:
         self._service = service
-        self._carried = carried
         self._key = key
         self._options = options
         self._mark = write_outcome.new_mark(options)
@@ -84,7 +82,7 @@ class MultipartUpload:
 
     def begin(self) -> Steps[None]:
         fields = [pair for pair in headers.put_fields(self._options) if not pair[0].startswith("if-")]
-        fields += [*headers.mark_fields(self._mark), *self._carried]
+        fields += headers.mark_fields(self._mark)
         if self._service.sends_checksums:
             fields += [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
         request = self._service.request("POST", self._key, "uploads=", fields)

@@ -12,7 +12,7 @@ from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Steps
-from s3dlio.stores.checks import unsupported
+from s3dlio.stores.checks import check_tags, unsupported
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import md5_compared
 from s3dlio.stores.cloud.percent import encode_key
@@ -77,6 +77,10 @@ class S3Store(CloudStore):
         return steps
 
     # -- writing
+
+    def check_options(self, options: PutOptions) -> None:
+        headers.put_fields(options)
+        check_tags(self, options.tags)
 
     def _write(self, key: str, source: Source, options: PutOptions) -> Steps[PutResult]:
         write = multipart.write if source.size > self.settings.multipart.threshold else _put

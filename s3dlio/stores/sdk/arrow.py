@@ -238,7 +238,8 @@ class ArrowStore(BotoStore):
         sink.end(done)
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
-        plain = not (options.server_side_encryption or options.sse_customer_key or options.ssekms_key_id)
+        encrypts = options.server_side_encryption or options.sse_customer_key or options.ssekms_key_id
+        plain = not (encrypts or options.expires)
         # A conditional write is looked for after a lost answer, which object_store's own attempts would hide.
         if not plain or options.tags or write_outcome.is_conditional(options) or not self._carries(key):
             return super()._write(key, source, options)

@@ -17,6 +17,7 @@ from s3dlio.stores.azure.account import AzureAccount, account_of
 from s3dlio.stores.azure.headers import MARK_NAME
 from s3dlio.stores.azure.names import check_blob
 from s3dlio.stores.base import KeyErrors, ObjectStore
+from s3dlio.stores.checks import check_tags
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.checksums import verify_md5
 from s3dlio.stores.cloud.percent import encode_key
@@ -27,6 +28,7 @@ from s3dlio.stores.sdk.azure_objects import (
     entry_of,
     error_of,
     is_directory,
+    keep_others,
     make_client,
     metadata_of,
     put_arguments,
@@ -113,6 +115,10 @@ class AzureSdkStore(SdkStore):
         return metadata_of(found, found.size)
 
     # -- writing
+
+    def check_options(self, options: PutOptions) -> None:
+        put_arguments(options)
+        check_tags(self, options.tags)
 
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         mark = write_outcome.new_mark(options)
@@ -212,7 +218,10 @@ class AzureSdkStore(SdkStore):
             if answer["copy_status"] != "success":
                 raise ServiceError(f"the copy {answer['copy_status']}", uri=self.uri(key), operation="COPY")
             if settings is not None:
-                answer = target.set_http_headers(settings)
+                found = target.get_blob_properties()
+                keep_others(settings, found.content_settings)  # which would be cleared
+                same = condition_arguments(Conditions(if_match=found.etag))
+                answer = target.set_http_headers(settings, **same)
         return result_of(answer, 0)
 
     # -- links and tags

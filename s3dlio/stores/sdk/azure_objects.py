@@ -115,6 +115,13 @@ def put_arguments(options: PutOptions) -> dict[str, Any]:
     return arguments
 
 
+def keep_others(settings: Any, found: Any) -> None:
+    """Add to content settings what a blob has, and they do not say."""
+    for name, value in vars(found).items():
+        if getattr(settings, name, None) is None:
+            setattr(settings, name, value)
+
+
 def metadata_of(found: Any, size: int) -> ObjectMetadata:
     """The metadata in BlobProperties."""
     content = found.content_settings
@@ -132,6 +139,7 @@ def metadata_of(found: Any, size: int) -> ObjectMetadata:
         server_side_encryption="AES256" if found.server_encrypted else None,
         metadata={name: value for name, value in (found.metadata or {}).items() if name != headers.MARK_NAME},
         md5=base64.b64encode(content.content_md5).decode() if content.content_md5 else None,
+        tag_count=found.tag_count,
     )
 
 

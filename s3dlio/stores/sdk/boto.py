@@ -15,6 +15,7 @@ from s3dlio.memory.sources import Source
 from s3dlio.net import blocking
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Steps
+from s3dlio.stores.checks import check_tags
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.answer_check import S3_API
 from s3dlio.stores.cloud.failures import create_only_error
@@ -165,6 +166,10 @@ class BotoStore(SdkStore):
 
     # -- writing
 
+    def check_options(self, options: PutOptions) -> None:
+        put_arguments(options)
+        check_tags(self, options.tags)
+
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         if write_outcome.is_conditional(options):
             result: PutResult = blocking.drive(
@@ -293,7 +298,7 @@ class BotoStore(SdkStore):
         place = {"Bucket": source.container, "Key": source_key, **version}
         pinned = Conditions(version_id=wanted.version_id, sse_customer_key=wanted.sse_customer_key)
         found = source._head(source_key, pinned)
-        arguments = copy_arguments(options, found, source.uri(source_key), replace=found.size > MAX_COPY)
+        arguments = copy_arguments(options, found, replace=found.size > MAX_COPY)
         with self._translated(key, options):
             told: str | None = None
             if found.size > MAX_COPY:

@@ -61,6 +61,7 @@ def metadata_of(answer: Any, size: int) -> ObjectMetadata:
         cache_control=answer.get("CacheControl"),
         content_disposition=answer.get("ContentDisposition"),
         expires=answer.get("ExpiresString"),
+        tag_count=answer.get("TagCount"),
         storage_class=answer.get("StorageClass"),
         server_side_encryption=answer.get("ServerSideEncryption"),
         ssekms_key_id=answer.get("SSEKMSKeyId"),

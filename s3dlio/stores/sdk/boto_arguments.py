@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from s3dlio import records
 from s3dlio.net.dates import moment_of
-from s3dlio.stores.s3.headers import put_fields, read_fields
+from s3dlio.stores.s3.headers import KMS, put_fields, read_fields
 from s3dlio.types import Conditions, ObjectMetadata, PutOptions
 
 log = logging.getLogger("s3dlio.s3")
@@ -59,16 +59,19 @@ def put_arguments(options: PutOptions) -> dict[str, Any]:
         arguments["Metadata"] = dict(options.metadata)
     if options.tags:
         arguments["Tagging"] = urlencode(dict(options.tags))
+    if options.ssekms_key_id:
+        arguments.setdefault("ServerSideEncryption", KMS)
+    if options.expires:
+        arguments["Expires"] = _date(options.expires)
     return arguments
 
 
-def copy_arguments(options: PutOptions, source: ObjectMetadata, source_uri: str, *, replace: bool) -> dict[str, Any]:
+def copy_arguments(options: PutOptions, source: ObjectMetadata, *, replace: bool) -> dict[str, Any]:
     """What a copy says: all that ``options`` do not is that of its source.
 
     Args:
         options: of the copy.
         source: what is known of its source.
-        source_uri: for messages.
         replace: nothing is carried over by the service, so all is said.
     """
     arguments = put_arguments(options.completed_from(source))
@@ -77,17 +80,15 @@ def copy_arguments(options: PutOptions, source: ObjectMetadata, source_uri: str,
         arguments["CopySourceSSECustomerAlgorithm"] = "AES256"
     if options.replaces_metadata() or replace:
         arguments["MetadataDirective"] = "REPLACE"
-        if source.expires:
-            arguments["Expires"] = _date(source.expires, source_uri)
     if options.tags is not None:
         arguments["TaggingDirective"] = "REPLACE"
     of_target = records.replace(options.conditions, version_id=None, sse_customer_key=None)
     return arguments | conditions_of(of_target)
 
 
-def _date(expires: str, uri: str) -> datetime:
+def _date(expires: str) -> datetime:
     """The field Expires. What is no date, such as 0, has passed (RFC 9111, section 5.3)."""
     if (moment := moment_of(expires)) is not None:
         return moment
-    log.warning("the field Expires of %s is no date: its copy gets one that has passed", uri)
+    log.warning("the field Expires %r is no date: what is written gets one that has passed", expires)
     return datetime.fromtimestamp(0, UTC)

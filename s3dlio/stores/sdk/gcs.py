@@ -130,6 +130,9 @@ class GcsSdkStore(SdkStore):
 
     # -- writing
 
+    def check_options(self, options: PutOptions) -> None:
+        headers.properties(options)
+
     def _write(self, key: str, source: Source, options: PutOptions) -> PutResult:
         mark = write_outcome.new_mark(options)
         blob = self._new_blob(key, options)
