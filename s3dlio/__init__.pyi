@@ -11,7 +11,7 @@ from s3dlio import (
     hardware as hardware, integrations as integrations, jax_tf as jax_tf, torch as torch,
 )
 from s3dlio.aio import (
-    abort_uploads_async as abort_uploads_async,
+    abort_uploads_async as abort_uploads_async, check_async as check_async, find_async as find_async,
     copy_async as copy_async, create_bucket_async as create_bucket_async,
     create_stream_writer_async as create_stream_writer_async, delete_async as delete_async,
     delete_bucket_async as delete_bucket_async, delete_many_async as delete_many_async,
@@ -32,7 +32,8 @@ from s3dlio.aio import (
     upload_async as upload_async,
 )
 from s3dlio.api import (
-    abort_uploads as abort_uploads, configure as configure, configure_s3 as configure_s3, copy as copy,
+    abort_uploads as abort_uploads, check as check, configure as configure,
+    configure_s3 as configure_s3, copy as copy, find as find,
     create_azure_writer as create_azure_writer,
     create_bucket as create_bucket, create_direct_filesystem_writer as create_direct_filesystem_writer,
     create_filesystem_writer as create_filesystem_writer, create_gcs_writer as create_gcs_writer,
@@ -294,6 +295,12 @@ from s3dlio.streams.writer_options import (
 )
 from s3dlio.streams.writer_stats import (
     WriterStats as WriterStats,
+)
+from s3dlio.transfer.check import (
+    Checked as Checked, CheckSummary as CheckSummary,
+)
+from s3dlio.transfer.find import (
+    FoundObject as FoundObject,
 )
 from s3dlio.transfer.many_iterator import (
     ManyIterator as ManyIterator,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from s3dlio import api
@@ -20,6 +20,7 @@ from s3dlio.verbs.objects import put_options, verifies_puts
 
 if TYPE_CHECKING:
     from s3dlio.streams.async_writer import AsyncObjectWriter
+    from s3dlio.transfer.find import FoundObject
     from s3dlio.verbs.writers import Options
 
 _URIS_AT_ONCE = 1000
@@ -53,6 +54,7 @@ download_async = coroutine_of(api.download)
 copy_async = coroutine_of(api.copy)
 move_async = coroutine_of(api.move)
 sync_async = coroutine_of(api.sync)
+check_async = coroutine_of(api.check)
 
 
 async def get_async(
@@ -170,6 +172,31 @@ async def create_stream_writer_async(uri: URI, options: Options = None) -> Async
 
 
 iter_many_async = api.function_of(batches.iter_many_async, __name__)
+
+
+async def find_async(
+    uri: URI,
+    *,
+    name: str | Iterable[str] = (),
+    iname: str | Iterable[str] = (),
+    path: str | Iterable[str] = (),
+    regex: str | None = None,
+    min_size: int | str | None = None,
+    max_size: int | str | None = None,
+    min_age: Any = None,
+    max_age: Any = None,
+    max_depth: int | None = None,
+) -> AsyncIterator[FoundObject]:
+    """The objects of ``find``, while the store lists them."""
+    looked: Iterator[FoundObject] = await run(
+        lambda: api.find(
+            uri, name=name, iname=iname, path=path, regex=regex, min_size=min_size, max_size=max_size,
+            min_age=min_age, max_age=max_age, max_depth=max_depth,
+        )
+    )  # fmt: skip
+    while some := await run(lambda: builtins.list(itertools.islice(looked, _URIS_AT_ONCE))):
+        for found in some:
+            yield found
 
 
 async def iterate_async(uri: URI, recursive: bool = False, pattern: str | None = None) -> AsyncIterator[str]:

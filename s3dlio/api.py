@@ -17,7 +17,7 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
-from s3dlio.verbs import batches, containers, files, generated, history, listing, objects, trees, writers
+from s3dlio.verbs import batches, containers, files, generated, history, listing, looking, objects, trees, writers
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +237,8 @@ list = function_of(listing.list)
 list_keys = function_of(listing.list_keys)
 list_full_uris = function_of(listing.list_full_uris)
 iterate = function_of(listing.iterate)
+find = function_of(looking.find)
+check = function_of(looking.check)
 
 head = function_of(objects.head)
 stat = function_of(objects.stat)

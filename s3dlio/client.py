@@ -17,7 +17,7 @@ from s3dlio.errors import ConfigError
 from s3dlio.records import replace
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import Observer
-from s3dlio.verbs import batches, containers, files, generated, history, listing, objects, trees, writers
+from s3dlio.verbs import batches, containers, files, generated, history, listing, looking, objects, trees, writers
 
 
 class Client(Session):
@@ -163,6 +163,8 @@ class Client(Session):
     list = listing.list
     list_keys = listing.list_keys
     list_full_uris = listing.list_full_uris
+    find = looking.find
+    check = looking.check
 
     upload = trees.upload
     download = trees.download

@@ -7,6 +7,7 @@ and cannot read ``upload a -j 4 b DEST``. Here the words are sorted before it se
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -70,6 +71,10 @@ class CommandParser(argparse.ArgumentParser):
     def _long(self, word: str, rest: Iterator[str]) -> Iterator[str]:
         name, equals, _ = word.partition("=")
         action = self._option(name)
+        if isinstance(action, Words) and not equals:
+            command = list(itertools.takewhile(lambda one: one != ";", _to_end(rest)))
+            yield _joined(action, word, "\0".join(command) if command else None)
+            return
         yield word if equals or action.nargs == 0 else _joined(action, word, next(rest, None))
 
     def _short(self, word: str, rest: Iterator[str]) -> Iterator[str]:
@@ -101,6 +106,16 @@ class CommandParser(argparse.ArgumentParser):
         return {}
 
 
+class Words(argparse.Action):
+    """An option whose value is a whole command: all words up to a ``;`` or ``+``, or to the end of the line.
+
+    They come as one text with a NUL between two words, which no word holds, and end as a list.
+    """
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, str(values).split("\0"))
+
+
 class Commands:
     """Adds commands to a parser, or to a group of commands.
 
@@ -124,6 +139,14 @@ class Commands:
         if run:
             command.set_defaults(run=run)
         return command
+
+
+def _to_end(words: Iterator[str]) -> Iterator[str]:
+    """The words of a command; behind a ``+`` none follows."""
+    for word in words:
+        yield word
+        if word == "+":
+            return
 
 
 def _joined(action: argparse.Action, word: str, value: str | None) -> str:

@@ -132,17 +132,6 @@ def tag(text: str) -> tuple[str, str]:
     return name, value
 
 
-def moment(text: str) -> str:
-    """An age or a date, checked before anything is done with it; the library reads it."""
-    from s3dlio.config.durations import parse_moment
-
-    try:
-        parse_moment(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"{exc.reason}; {exc.hint}") from None
-    return text
-
-
 def speed(text: str) -> float:
     """A factor above 0; ``max`` is infinite."""
     if text in ("max", "inf"):
@@ -166,3 +155,11 @@ def mapping(text: str) -> tuple[str, list[str]]:
     if found is None:
         raise argparse.ArgumentTypeError(f"invalid mapping '{text}': write FROM=TO, such as s3://old=s3://new")
     return found[1], re.split(r",(?=[a-z0-9]+://)", found[2])
+
+
+def size_bound(text: str) -> tuple[int | None, int | None]:
+    """``+10M``, ``-10M`` or ``10M``: the fewest and the most bytes that are meant."""
+    number = size(text.lstrip("+-") if text[:1] in ("+", "-") else text)
+    if text[:1] == "+":
+        return number + 1, None
+    return (None, number - 1) if text[:1] == "-" else (number, number)

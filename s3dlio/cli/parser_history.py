@@ -58,5 +58,5 @@ def _uploads(commands: Commands) -> None:
 
 def _where(command: CommandParser) -> None:
     command.add_argument("uris", nargs="+", metavar="URI", help="scheme://bucket, a prefix, a glob or an object")
-    command.add_argument("--older-than", type=argument_types.moment, metavar="AGE",
+    command.add_argument("--older-than", type=argument_types.age, metavar="AGE",
                          help="only those begun before: 2d, 12h, or a date")  # fmt: skip

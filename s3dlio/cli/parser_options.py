@@ -36,6 +36,15 @@ def null(command: CommandParser) -> None:
                          help="end each line with a NUL, for names with line breaks (xargs -0)")  # fmt: skip
 
 
+def names(command: CommandParser) -> None:
+    """Which names of a directory are meant."""
+    pattern(command, "only objects")
+    for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
+        command.add_argument(name, action="append", default=[], metavar="GLOB",
+                             help=f"{which} this glob: without '/' the last segment, with '/' all of it, with '/' "
+                             "at the end a directory; may be given several times")  # fmt: skip
+
+
 def recursive(command: CommandParser, help: str) -> None:
     """What is deeper, too."""
     command.add_argument("-r", "--recursive", action="store_true", help=help)

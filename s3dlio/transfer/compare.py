@@ -100,8 +100,8 @@ def by_metadata(
         return _same_metadata(source.store, one, target.store, two)
     store, about, path = (source.store, one, target.item.key) if one else (target.store, two, source.item.key)
     assert about is not None
-    size, crc32c, md5 = source.item.size, about.crc32c, _md5(store, about)
-    return (yield from read_aside(executor, size, lambda: _file_is(path, size, crc32c, md5)))
+    size, crc32c, md5 = source.item.size, about.crc32c, md5_in(store, about)
+    return (yield from read_aside(executor, size, lambda: file_is(path, size, crc32c, md5)))
 
 
 def by_kept_time(
@@ -128,13 +128,13 @@ def _same_metadata(source: ObjectStore, one: ObjectMetadata, target: ObjectStore
         return False
     if one.crc32c is not None and two.crc32c is not None:
         return one.crc32c == two.crc32c
-    md5 = _md5(source, one)
-    if md5 is not None and md5 == _md5(target, two):
+    md5 = md5_in(source, one)
+    if md5 is not None and md5 == md5_in(target, two):
         return True
     return source.scheme == target.scheme == "s3" and one.etag is not None and one.etag == two.etag
 
 
-def _md5(store: ObjectStore, about: ObjectMetadata) -> str | None:
+def md5_in(store: ObjectStore, about: ObjectMetadata) -> str | None:
     """The MD5 of an object in base64, where the service keeps it; S3 as the ETag."""
     if store.scheme != "s3":
         return about.md5
@@ -143,7 +143,7 @@ def _md5(store: ObjectStore, about: ObjectMetadata) -> str | None:
     return md5_of(about)
 
 
-def _file_is(path: str, size: int, crc32c: int | None, md5: str | None) -> bool:
+def file_is(path: str, size: int, crc32c: int | None, md5: str | None) -> bool:
     """Whether a file has this content, of which one checksum is known."""
     if crc32c is None and md5 is None:
         return False

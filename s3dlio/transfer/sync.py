@@ -6,29 +6,25 @@ Both sides are listed in the order of their names and merged, so memory does not
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from s3dlio.engine.executor import BaseExecutor
-from s3dlio.errors import ObjectNotFoundError, ProtocolError
-from s3dlio.records import Record, replace
-from s3dlio.stores.base import ObjectStore
+from s3dlio.records import replace
 from s3dlio.transfer.actions import Act, DryRun, nothing
 from s3dlio.transfer.actions import Action as Action
 from s3dlio.transfer.compare import By, IfDifferent, by_checksum, by_kept_time, by_metadata
 from s3dlio.transfer.delete import delete_keys
 from s3dlio.transfer.destination import open_destination
 from s3dlio.transfer.limits import Limits
+from s3dlio.transfer.merging import Directory, merge
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.overlap import check_apart
-from s3dlio.transfer.places import as_directory, destination_uri, place_uri
-from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
+from s3dlio.transfer.places import destination_uri, place_uri
+from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import reporting
 from s3dlio.transfer.route import Route
 from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
-from s3dlio.transfer.select_local import Root, select_local
-from s3dlio.transfer.select_remote import select_remote
-from s3dlio.transfer.stream_entry import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -75,7 +71,7 @@ def sync(
         BatchError: objects failed; it has every one of them.
     """
     keep = how.filter(with_pattern=True)
-    here, there = _Directory.at(session, place_uri(src), keep), _Directory.at(session, destination_uri(dst), keep)
+    here, there = Directory.at(session, place_uri(src), keep), Directory.at(session, destination_uri(dst), keep)
     check_apart(here.store, here.key, there.store, there.key)
     check_apart(there.store, there.key, here.store, here.key)
     here.check_exists()
@@ -126,83 +122,6 @@ def _may_delete(tally: Tally) -> bool:
     return not tally.failures and bool(tally.attempted or tally.skipped)
 
 
-class _Directory(Record):
-    """A directory that can be listed in the order of its names."""
-
-    store: ObjectStore
-    key: str
-    keep: Filter
-
-    @classmethod
-    def at(cls, session: Session, uri: str, keep: Filter) -> _Directory:
-        store, key = session.store_for(uri)
-        return cls(store, as_directory(key), keep)
-
-    @property
-    def uri(self) -> str:
-        return self.store.uri(self.key)
-
-    def check_exists(self) -> None:
-        if self.store.scheme in LOCAL_SCHEMES and not os.path.isdir(self.key):
-            path = self.key.rstrip("/")
-            what = "it is no directory" if os.path.lexists(path) else "there is no such directory"
-            hint = "to copy one file use copy (s3-cli cp)" if os.path.isfile(path) else None
-            raise ObjectNotFoundError(f"{what}; nothing was deleted", uri=self.uri, operation="SYNC", hint=hint)
-
-    def plan(self, into_links: bool = True) -> Plan:
-        """What is there; ``into_links`` as of :func:`s3dlio.transfer.select_local.walk`.
-
-        Raises:
-            ProtocolError: the order is not that of the names: merging would go wrong silently.
-        """
-        if self.store.scheme in LOCAL_SCHEMES:
-            if not os.path.isdir(self.key):
-                return iter(())
-            root = Root(self.key.rstrip("/") or "/", "", True)
-            plan = select_local([root], recursive=True, keep=self.keep, into_links=into_links)
-        else:
-            plan = select_remote(self.store, self.key, recursive=True, keep=self.keep)
-        return self._ordered(plan)
-
-    def _ordered(self, plan: Plan) -> Plan:
-        last = ""
-        for entry in plan:
-            if isinstance(entry, Item):
-                if entry.name < last:
-                    raise ProtocolError(
-                        f"the listing is not sorted ('{entry.name}' after '{last}'), so it cannot be compared",
-                        uri=self.uri, operation="SYNC", hint="copy the whole directory instead",
-                    )  # fmt: skip
-                last = entry.name
-            yield entry
-
-
-def _merge(
-    here: _Directory, there: _Directory, *, into_links: bool = True
-) -> Generator[tuple[Entry | None, Item | None], None, None]:
-    """Pairs of what has one name on both sides; None where it is missing. What is no item here comes alone.
-
-    Without ``into_links`` nothing is ``there`` behind a link to a directory.
-    """
-    others = (entry for entry in there.plan(into_links) if isinstance(entry, Item))
-    other = next(others, None)
-    for entry in here.plan():
-        if not isinstance(entry, Item):
-            yield entry, None
-            continue
-        while other is not None and other.name < entry.name:
-            yield None, other
-            other = next(others, None)
-        if other is not None and other.name == entry.name:
-            yield entry, other
-            other = next(others, None)
-        else:
-            yield entry, None
-    while other is not None:
-        yield None, other
-        other = next(others, None)
-
-
 class _Differences:
     """What has to be transferred.
 
@@ -216,7 +135,7 @@ class _Differences:
     """
 
     def __init__(
-        self, here: _Directory, there: _Directory, executor: BaseExecutor, how: TransferOptions, by: By
+        self, here: Directory, there: Directory, executor: BaseExecutor, how: TransferOptions, by: By
     ) -> None:
         self.here = here
         self.there = there
@@ -236,7 +155,7 @@ class _Differences:
 
     def plan(self) -> Plan:
         uri = self.here.store.uri
-        for entry, other in _merge(self.here, self.there):
+        for entry, other in merge(self.here, self.there):
             if not isinstance(entry, Item):
                 if entry is not None:
                     yield entry
@@ -284,14 +203,14 @@ def _announced(plan: Plan, route: Route, act: Act) -> Plan:
         yield entry
 
 
-def _surplus(here: _Directory, there: _Directory, act: Act, limits: Limits) -> Iterator[str]:
+def _surplus(here: Directory, there: Directory, act: Act, limits: Limits) -> Iterator[str]:
     """The keys that are only in the destination. Listed when the transfers have ended, so nothing has to be kept.
     What is behind a link to a directory belongs elsewhere, and is left alone; so is what ``limits`` refuse.
 
     Raises:
         S3dlioError: something in the source cannot be read: what looks like surplus may have its original there.
     """
-    for entry, other in _merge(here, there, into_links=False):
+    for entry, other in merge(here, there, into_links=False):
         if isinstance(entry, Refused):
             raise entry.error
         if entry is None and other is not None and limits.refusal(other.size, other.mtime_ns) is None:

@@ -44,6 +44,11 @@ def checksum_of(store: ObjectStore, key: str, size: int, told: int | None = None
     check_length(store.uri(key), size, metadata.size)
     if metadata.crc32c is not None:
         return metadata.crc32c
+    return (yield from read_checksum(store, key, size))
+
+
+def read_checksum(store: ObjectStore, key: str, size: int) -> Steps[int]:
+    """The CRC32C of the bytes of an object, which must be ``size``: all of them are read."""
     monitor = BodyMonitor(None, checksum=True)
     sink = MonitoredSink(DiscardSink(), monitor)
     yield from perform(store.read_call(key, sink))
