@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-scale clean
+.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-scale perf-loaders perf-torch perf-fsspec clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -63,6 +63,15 @@ perf-tools: $(VENV)/.dev    ## s3-cli beside s5cmd, rclone and aws, bulk verbs b
 
 perf-scale: $(VENV)/.dev    ## over the CPUs of the client, with a model of what this machine has not (SCALE_ARGS)
 	$(BIN)/python -m perf.scale $(SCALE_ARGS)
+
+perf-loaders: $(VENV)/.dev  ## epochs of torch's DataLoader (PERF_ARGS: --others PYTHON)
+	$(BIN)/python -m perf.loaders $(PERF_ARGS)
+
+perf-torch: $(VENV)/.dev    ## torch.save, torch.load and safetensors (PERF_ARGS: --s3torch PYTHON)
+	$(BIN)/python -m perf.torch_files $(PERF_ARGS)
+
+perf-fsspec: $(VENV)/.dev   ## file systems of fsspec: parquet, CSV, many files (PERF_ARGS: --s3fs PYTHON)
+	$(BIN)/python -m perf.fsspec_files $(PERF_ARGS)
 
 clean:          ## remove what the targets above made in this folder
 	rm -rf $(VENV) $(VENV)-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import statistics
-import subprocess
-import sys
 from typing import Any
 
 import numpy
 import pyarrow
 import pyarrow.parquet
 
-from perf.contenders import ROOT
+from perf.library_process import LibraryProcess, libraries, rounds_of
 from s3dlio.client import Client
 from tests.servers.memory_s3 import MemoryS3
 
@@ -64,47 +61,9 @@ def rows(client: Client) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-class Library:
-    """One library's process."""
-
-    def __init__(self, name: str, python: str, server: MemoryS3) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3DLIO_"))}
-        environment |= server.env | {"PYTHONPATH": str(ROOT) if name == "s3dlio" else ""}
-        self.name = name
-        self._process = subprocess.Popen(
-            [python, str(ROOT / "perf/workers/fsspec_file.py"), name],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._answer()
-
-    def do(self, job: dict[str, Any]) -> Any:
-        """Do one row once."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._answer())
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process of {self.name} ended with {self._process.wait()}")
-        return line
-
-
-def measure(libraries: list[Library], row: str, job: dict[str, Any], rounds: int) -> None:
+def measure(processes: list[LibraryProcess], row: str, job: dict[str, Any], rounds: int) -> None:
     """Run one row and say what came."""
-    found: dict[str, list[Any]] = {library.name: [] for library in libraries}
-    for turn in range(rounds + 1):
-        for library in libraries:
-            result = library.do(job)
-            if turn:
-                found[library.name].append(result)
+    found = rounds_of(processes, {process.name: job for process in processes}, rounds)
     for name, results in found.items():
         walls = [result["wall"] for result in results]
         cpu = statistics.median(result["cpu"] for result in results)
@@ -119,19 +78,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="rows with this text in their names")
     arguments = parser.parse_args()
-    pythons = {"s3dlio": sys.executable} | ({"s3fs": arguments.s3fs} if arguments.s3fs else {})
     with MemoryS3() as server:
         os.environ.update(server.env)
         with Client() as client:
             jobs = rows(client)
-        libraries = [Library(name, python, server) for name, python in pythons.items()]
-        try:
+        with libraries({"s3fs": arguments.s3fs}, "fsspec_file.py", server) as processes:
             for row, job in jobs.items():
                 if arguments.only in row:
-                    measure(libraries, row, job, arguments.rounds)
-        finally:
-            for library in libraries:
-                library.close()
+                    measure(processes, row, job, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -7,27 +7,10 @@ never carries a secret: credentials inside a URI are masked and control characte
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# Compiled when an error is first shown.
-_USERINFO = r"(://)[^/@\s]*:[^/@\s]*@"
-_SECRET_QUERY = (
-    r"(?i)\b((?:X-(?:Amz|Goog)-)?Signature|X-(?:Amz|Goog)-Credential|X-Amz-Security-Token|sig|AccountKey|"
-    r"SharedAccessSignature|access_token)=[^&\s;]+"
-)
-
-
-def mask(text: str) -> str:
-    """``text`` without its credentials: ``user:password@``, signatures and tokens are ``***``."""
-    return re.sub(_SECRET_QUERY, r"\1=***", re.sub(_USERINFO, r"\1***@", text))
-
-
-def redact(text: str) -> str:
-    """Mask credentials in ``text`` (user:password@, signatures, tokens) and escape its control characters."""
-    text = mask(text)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+from s3dlio.masking import mask, redact
 
 
 class S3dlioError(RuntimeError):

@@ -1,4 +1,4 @@
-"""torch.save and torch.load over one library's files: ``torch_file.py LIBRARY``, with jobs as lines of JSON."""
+"""Tensors saved and loaded by one library: ``torch_file.py LIBRARY``, with jobs as lines of JSON."""
 
 from __future__ import annotations
 
@@ -28,6 +28,39 @@ def opener(library: str) -> Callable[[str, str], Any]:
     return lambda uri, mode: checkpoint.reader(uri) if mode == "rb" else checkpoint.writer(uri)
 
 
+def safetensors_of(library: str, opened: Callable[[str, str], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What saves and loads a dictionary of tensors as safetensors."""
+    if library == "s3dlio":
+        import s3dlio
+
+        return lambda state, uri: s3dlio.save_safetensors(state, uri, overwrite=True), s3dlio.load_safetensors
+    import safetensors.torch
+
+    def save(state: dict[str, Any], uri: str) -> None:
+        with opened(uri, "wb") as file:
+            file.write(safetensors.torch.save(state))
+
+    def load(uri: str) -> Any:
+        with opened(uri, "rb") as file:
+            return safetensors.torch.load(file.read())
+
+    return save, load
+
+
+def pickles_of(opened: Callable[[str, str], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What saves and loads by torch itself."""
+
+    def save(state: dict[str, Any], uri: str) -> None:
+        with opened(uri, "wb") as file:
+            torch.save(state, file)
+
+    def load(uri: str) -> Any:
+        with opened(uri, "rb") as file:
+            return torch.load(file, weights_only=True)
+
+    return save, load
+
+
 def used() -> float:
     """CPU seconds of this process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -40,16 +73,18 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         tensors = job["tensors"]
-        torch.serialization.set_crc32_options(job["crc"])
+        torch.serialization.set_crc32_options(job.get("crc", True))
+        is_torch = job.get("format") != "safetensors"
+        save, load = pickles_of(opened) if is_torch else safetensors_of(sys.argv[1], opened)
         state = {f"layer.{n}": torch.full((job["bytes"] // tensors // 4,), n + 0.5) for n in range(tensors)}
         found = {}
-        for mode, name in (("wb", "save"), ("rb", "load")):
+        loaded: Any = None
+        for name in ("save", "load"):
             cpu, begun = used(), time.perf_counter()
-            with opened(job["uri"], mode) as file:
-                if mode == "wb":
-                    torch.save(state, file)
-                else:
-                    loaded = torch.load(file, weights_only=True)
+            if name == "save":
+                save(state, job["uri"])
+            else:
+                loaded = load(job["uri"])
             found[name] = {"wall": time.perf_counter() - begun, "cpu": used() - cpu}
         assert all(torch.equal(state[name], loaded[name]) for name in state)
         del loaded

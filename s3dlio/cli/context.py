@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
-from s3dlio.errors import IsDirectoryError, ObjectNotFoundError, S3dlioError, redact
+from s3dlio.errors import IsDirectoryError, ObjectNotFoundError, S3dlioError
+from s3dlio.masking import redact
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 if TYPE_CHECKING:

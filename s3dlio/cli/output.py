@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from s3dlio.cli.argument_parser import UsageError
-from s3dlio.errors import BatchError, S3dlioError, redact
+from s3dlio.errors import BatchError, S3dlioError
+from s3dlio.masking import redact
 
 if TYPE_CHECKING:
     from s3dlio.memory.view import BytesView

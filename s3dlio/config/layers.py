@@ -12,7 +12,8 @@ from s3dlio.config.endpoints import Endpoint, read_endpoints
 from s3dlio.config.environment import Layer, config_file, variable_layers
 from s3dlio.config.fields import OFF, ON, Section, fields_of, find_field, leaves
 from s3dlio.config.sizes import shown
-from s3dlio.errors import ConfigError, redact
+from s3dlio.errors import ConfigError
+from s3dlio.masking import redact
 
 log = logging.getLogger("s3dlio.config.settings")
 

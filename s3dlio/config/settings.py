@@ -27,8 +27,9 @@ from s3dlio.config.sections import (
     TransferSettings,
 )
 from s3dlio.config.sizes import format_size
-from s3dlio.errors import ConfigError, redact
+from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
+from s3dlio.masking import redact
 from s3dlio.records import Record, field, replace
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from s3dlio.errors import S3dlioError, redact
+from s3dlio.errors import S3dlioError
+from s3dlio.masking import redact
 from s3dlio.net.faults import ConnectionDropped, final_error
 from s3dlio.net.message import Request
 from s3dlio.net.response import Response

@@ -11,7 +11,7 @@ import re
 import time
 from typing import NamedTuple
 
-from s3dlio.errors import redact
+from s3dlio.masking import redact
 from s3dlio.types import rfc3339
 
 COLUMNS = (

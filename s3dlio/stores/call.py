@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from s3dlio.config.endpoints import name_of
-from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError, redact
+from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError
 from s3dlio.foreign_errors import from_exception, must_convert
 from s3dlio.forking import ForkLock
+from s3dlio.masking import redact
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, Observation, Observer, PutOptions

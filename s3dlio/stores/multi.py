@@ -19,9 +19,9 @@ from s3dlio.errors import (
     S3dlioError,
     ThrottledError,
     TransferTimeoutError,
-    redact,
 )
 from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.masking import redact
 from s3dlio.net import system
 from s3dlio.uri import SCHEMES, has_scheme
 

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import (
@@ -42,7 +42,27 @@ def part_options(part_size: Any, expected_size: Any, max_in_flight: Any) -> Part
     )
 
 
-class StoreWriter(ABC):
+class _Ends(Protocol):
+    def close(self) -> Any:
+        """Store what was written."""
+
+    def abort(self) -> None:
+        """Give up: nothing is stored."""
+
+
+class ClosesOrAborts:
+    """Its ``with`` ends by ``close``, or, after an exception in it, by ``abort``."""
+
+    def __exit__(
+        self: _Ends, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class StoreWriter(ClosesOrAborts, ABC):
     """A streaming write: the object appears whole on ``close``, or not at all on ``abort`` or an exception.
 
     It belongs to one thread at a time, and to the process that opened it. One that is dropped leaves nothing either,
@@ -112,14 +132,6 @@ class StoreWriter(ABC):
 
     def __enter__(self) -> StoreWriter:
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
 
 class UploadState:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from operator import index
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 from s3dlio.config.sizes import parse_size, shown
 from s3dlio.engine.session import Session
-from s3dlio.errors import ConfigError, S3dlioError, redact
+from s3dlio.errors import ConfigError, S3dlioError
+from s3dlio.masking import redact
 from s3dlio.memory.caller_buffer import lent
 from s3dlio.memory.sources import as_memory
+from s3dlio.streams.block_end import BlockEnd
 from s3dlio.streams.reserved_buffer import ReservedBuffer
 from s3dlio.types import NO_OPTIONS, Payload, PutOptions
 from s3dlio.uri import URI
-
-log = logging.getLogger("s3dlio.writer")
 
 #: Smaller pieces are copied into the part, whoever owns them: handing them on would cost more.
 _WORTH_HANDING_ON = 64 << 10
 
 
-class MultipartWriter:
+class MultipartWriter(BlockEnd):
     """Writes an object in parts, on every store. It appears whole on ``close``, or not at all.
 
     A context manager: the end of the block closes, an exception in it aborts and stays as it is. For one thread at a
@@ -158,20 +156,9 @@ class MultipartWriter:
             self._end()
             self._target.abort()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            if not self.closed:
-                self.close()
-            return
-        try:
-            self.abort()
-        except Exception:  # what happened in the block is what the caller learns
-            log.warning("a write to %s could not be aborted", redact(self.uri), exc_info=True)
+    def _complete(self) -> None:
+        if not self.closed:
+            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -7,7 +7,7 @@ import io
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from s3dlio.stores.writer import StoreWriter
+from s3dlio.stores.writer import ClosesOrAborts, StoreWriter
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -102,7 +102,7 @@ class UnbufferedObjectWriter(RawObjectWriter):
         self.close()
 
 
-class ObjectFileWriter(io.BufferedWriter):
+class ObjectFileWriter(ClosesOrAborts, io.BufferedWriter):
     """A file whose object appears on ``close``. After an exception in its ``with``, and when it is dropped, nothing is
     stored."""
 
@@ -124,20 +124,12 @@ class ObjectFileWriter(io.BufferedWriter):
             self.raw.abort()
             super().close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, ValueError):  # it was detached, or never made
             self.raw.drop()
 
 
-class ObjectTextWriter(io.TextIOWrapper):
+class ObjectTextWriter(ClosesOrAborts, io.TextIOWrapper):
     """The text layer of :class:`ObjectFileWriter`."""
 
     buffer: ObjectFileWriter
@@ -145,14 +137,6 @@ class ObjectTextWriter(io.TextIOWrapper):
     def abort(self) -> None:
         """Give up: nothing is stored. More than once is no error."""
         self.buffer.abort()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, ValueError):

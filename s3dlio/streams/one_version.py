@@ -39,8 +39,6 @@ class OneVersion(ABC):
     size: int
     etag: str | None = None
     first: memoryview = memoryview(b"")
-    #: ``start`` reads in the background.
-    reads_ahead = False
 
     @abstractmethod
     def read_into(self, offset: int, view: memoryview) -> None:
@@ -51,16 +49,23 @@ class OneVersion(ABC):
             NetworkError, ...
         """
 
-    def start(self, offset: int, view: memoryview) -> Future[ObjectMetadata]:
-        """Begin to fill ``view``, in the background. Only where ``reads_ahead``."""
-        raise NotImplementedError
-
-    def finish(self, started: Future[ObjectMetadata]) -> None:
-        """Wait for what was started; raises as :meth:`read_into` does."""
-        raise NotImplementedError
-
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what is held."""
+
+
+class VersionAhead(OneVersion):
+    """One of which stretches can be read in the background."""
+
+    #: That is quicker than to read them when they are wanted.
+    reads_ahead = False
+
+    @abstractmethod
+    def start(self, offset: int, view: memoryview) -> Future[ObjectMetadata]:
+        """Begin to fill ``view``, in the background."""
+
+    @abstractmethod
+    def finish(self, started: Future[ObjectMetadata]) -> None:
+        """Wait for what was started; raises as :meth:`read_into` does."""
 
 
 def open_version(session: Session, store: ObjectStore, key: str, conditions: Conditions) -> OneVersion:
@@ -93,7 +98,7 @@ class _FileVersion(OneVersion):
         self._file.close()
 
 
-class _StoreVersion(OneVersion):
+class _StoreVersion(VersionAhead):
     """An object of a store whose calls block: of an SDK, or in memory."""
 
     def __init__(self, session: Session, store: ObjectStore, key: str, conditions: Conditions) -> None:

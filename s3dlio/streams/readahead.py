@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from s3dlio.memory.buffers import address_of
 from s3dlio.memory.pool import default_pool
-from s3dlio.streams.one_version import OneVersion
+from s3dlio.streams.one_version import OneVersion, VersionAhead
 from s3dlio.types import ObjectMetadata
 
 #: Bytes of one request that reads ahead, at least and at most.
@@ -53,6 +53,7 @@ class Readahead:
 
     def __init__(self, version: OneVersion) -> None:
         self._version = version
+        self._ahead = version if isinstance(version, VersionAhead) and version.reads_ahead else None
         self._ends = [_Block(0, version.first, None)] if version.first else []
         self._blocks: deque[_Block] = deque()  # what is read ahead, in order
         self._next = _NOWHERE  # where a reader would read on
@@ -68,9 +69,9 @@ class Readahead:
         try:
             self._settle(offset)
             end = offset + len(view)
-            if self._version.reads_ahead:
+            if self._ahead is not None:
                 if self._reads_on(offset, len(view)):
-                    self._read_ahead(end)
+                    self._read_ahead(self._ahead, end)
                 elif offset >= self._version.size - _TAIL and self._at(offset) is None:
                     self._read_tail()
             done = self._take(offset, view)
@@ -100,19 +101,19 @@ class Readahead:
         self._run += length
         return True
 
-    def _read_ahead(self, start: int) -> None:
+    def _read_ahead(self, version: VersionAhead, start: int) -> None:
         """Have what follows ``start`` read: about twice of what has been read in a row."""
         if _on_lane():
             return
         window = max(_WINDOW, min(_WIDEST, 2 * self._run))
         step = max(_LEAST, min(_MOST, window // 4) & -_LEAST)
-        until = min(start + window, self._version.size)
+        until = min(start + window, version.size)
         for block in (*self._ends, *self._blocks):
             if block.start <= start:
                 start = max(start, block.end)
-        while until - start >= step or start < until == self._version.size:
+        while until - start >= step or start < until == version.size:
             data = default_pool().lease(min(step, until - start))
-            self._blocks.append(_Block(start, data, self._version.start(start, data)))
+            self._blocks.append(_Block(start, data, version.start(start, data)))
             start += len(data)
 
     def _read_tail(self) -> None:
@@ -133,10 +134,10 @@ class Readahead:
         """Copy what is at hand, from the beginning of ``view`` on; how many bytes that was."""
         done = 0
         while done < len(view) and (block := self._at(offset + done)) is not None:
-            if block.coming is not None:
+            if block.coming is not None and self._ahead is not None:
                 if not block.coming.done() and _on_lane():
                     break
-                self._version.finish(block.coming)
+                self._ahead.finish(block.coming)
                 block.coming = None
             at = offset + done - block.start
             piece = block.data[at : at + len(view) - done]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn
 
-from s3dlio.errors import S3dlioError, redact
+from s3dlio.errors import S3dlioError
+from s3dlio.masking import redact
 from s3dlio.memory.caller_buffer import lent, let_go
 from s3dlio.memory.crc32c import HOT, combine, crc32c, format_crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import as_memory
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.writer import StoreWriter
+from s3dlio.streams.block_end import BlockEnd
 from s3dlio.streams.writer_options import WriterOptions
 from s3dlio.streams.writer_stats import WriterStats
 from s3dlio.types import Payload, PutResult
@@ -29,7 +30,7 @@ _LEAST_BUFFER = 4 << 10
 _WORTH_HANDING_ON = 64 << 10
 
 
-class ObjectWriter:
+class ObjectWriter(BlockEnd):
     """Writes an object piece by piece. It appears whole when the writer is finalized, or not at all.
 
     A context manager: the end of the block finalizes, an exception in it aborts and stays as it is. A writer that is
@@ -161,19 +162,8 @@ class ObjectWriter:
         """Whether the writer has ended: finalized, aborted or failed."""
         return self._stats is not None or self._aborted or self._failure is not None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-            return
-        try:
-            self.abort()
-        except Exception:  # what happened in the block is what the caller learns
-            log.warning("a write to %s could not be aborted", redact(self.uri), exc_info=True)
+    def _complete(self) -> None:
+        self.close()
 
     # -- what it knows, also after its end
 

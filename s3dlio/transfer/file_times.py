@@ -6,7 +6,7 @@ import logging
 import os
 import re
 
-from s3dlio.errors import redact
+from s3dlio.masking import redact
 from s3dlio.transfer.plan import Item
 from s3dlio.types import ObjectMetadata
 

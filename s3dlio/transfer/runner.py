@@ -11,14 +11,9 @@ from s3dlio.engine.admission import Admission, several
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.prefetch import Prefetcher
-from s3dlio.errors import (
-    ObjectNotFoundError,
-    S3dlioError,
-    TransferCancelledError,
-    UnsupportedOperationError,
-    redact,
-)
+from s3dlio.errors import ObjectNotFoundError, S3dlioError, TransferCancelledError, UnsupportedOperationError
 from s3dlio.foreign_errors import of_caller
+from s3dlio.masking import redact
 from s3dlio.records import Record, field
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.actions import Act, Action, DryRun, Verb, nothing

@@ -6,7 +6,8 @@ import contextlib
 import logging
 from typing import NamedTuple, cast
 
-from s3dlio.errors import ObjectChangedError, PreconditionFailedError, redact
+from s3dlio.errors import ObjectChangedError, PreconditionFailedError
+from s3dlio.masking import redact
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.sources import MemorySource

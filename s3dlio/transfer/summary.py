@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError, redact
+from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
+from s3dlio.masking import redact
 from s3dlio.records import Record, field
 from s3dlio.transfer.progress import NoProgress, Progress
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.errors import ConfigError, redact
+from s3dlio.errors import ConfigError
+from s3dlio.masking import redact
 from tests.servers.scripted import ScriptedServer
 from tests.wire.s3_harness import store_of
 

@@ -18,9 +18,9 @@ from s3dlio.errors import (
     ObjectNotFoundError,
     PermissionDeniedError,
     S3dlioError,
-    redact,
 )
 from s3dlio.foreign_errors import from_os_error
+from s3dlio.masking import redact
 from s3dlio.stores.gcs import headers as gcs_headers
 from s3dlio.stores.s3 import headers as s3_headers
 from s3dlio.types import Conditions, PutOptions

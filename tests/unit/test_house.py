@@ -11,7 +11,8 @@ import s3dlio
 PACKAGE = Path(s3dlio.__file__).parent
 #: From the ground up. A room is a module, or a package with all that has no line of its own.
 ROOMS = """
-    _version records errors foreign_errors
+    _version records masking
+    errors foreign_errors
     types uri forking hardware histogram
     uri_templates reentrancy
     memory

@@ -11,14 +11,14 @@ import pytest
 
 from s3dlio.errors import NetworkError
 from s3dlio.streams.object_reader import ObjectReader
-from s3dlio.streams.one_version import FIRST, OneVersion
+from s3dlio.streams.one_version import FIRST, VersionAhead
 from s3dlio.types import ObjectMetadata
 
 SIZE = 40 << 20
 CONTENT = random.Random(3).randbytes(1 << 20) * (SIZE >> 20)
 
 
-class _Recorded(OneVersion):
+class _Recorded(VersionAhead):
     """An object in memory that keeps what was asked for; what reads ahead ends when it is waited for."""
 
     reads_ahead = True

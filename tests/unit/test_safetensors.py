@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from s3dlio.checkpoint.safetensors import SafetensorsReader, load_safetensors, o
 from s3dlio.checkpoint.safetensors_writer import save_safetensors, save_sharded_safetensors, split
 from s3dlio.checkpoint.tensor_parts import TensorPart
 from s3dlio.client import Client
-from s3dlio.config.settings import Settings
 from s3dlio.errors import (
     AlreadyExistsError,
     BatchError,
@@ -27,31 +25,7 @@ from s3dlio.formats.safetensors import build_header
 from s3dlio.memory.pool import default_pool
 from s3dlio.types import Observation
 from tests.leases import assert_returned
-from tests.servers import Server
 from tests.stopped_stores import Stop, Stopped
-
-CLOUDS = {"s3": ("moto_server", "s3://tensors"), "az": ("azurite_server", "az://devstoreaccount1/tensors"),
-          "gs": ("gcs_full_server", "gs://tensors")}  # fmt: skip
-
-
-@pytest.fixture(params=["file", "memory", *CLOUDS])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Client, str]]:
-    if request.param in CLOUDS:
-        fixture, container = CLOUDS[request.param]
-        server: Server = request.getfixturevalue(fixture)
-        with Client(Settings.resolve(server.env)) as client:
-            client.create_bucket(container)
-            yield client, f"{container}/{request.node.name}"
-    else:
-        with Client() as client:
-            scheme = f"file://{tmp_path}" if request.param == "file" else f"memory://tensors-{id(client)}"
-            yield client, f"{scheme}/at"
-
-
-@pytest.fixture
-def client() -> Iterator[Client]:
-    with Client() as client:
-        yield client
 
 
 def model() -> dict[str, Any]:

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from s3dlio.checkpoint.tree_files import checksum_of
 from s3dlio.checkpoint.tree_loader import load_tree, tree_metadata
 from s3dlio.checkpoint.trees import save_tree
 from s3dlio.client import Client
-from s3dlio.config.settings import Settings
 from s3dlio.errors import (
     AlreadyExistsError,
     BatchError,
@@ -28,34 +26,9 @@ from s3dlio.errors import (
     ObjectNotFoundError,
     S3dlioError,
 )
-from tests.servers import Server
 from tests.stopped_stores import Stop, Stopped
 
 Pair = collections.namedtuple("Pair", "a b")
-
-
-CLOUDS = {"s3": ("moto_server", "s3://trees"), "az": ("azurite_server", "az://devstoreaccount1/trees"),
-          "gs": ("gcs_full_server", "gs://trees")}  # fmt: skip
-
-
-@pytest.fixture(params=["file", "memory", *CLOUDS])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Client, str]]:
-    if request.param in CLOUDS:
-        fixture, container = CLOUDS[request.param]
-        server: Server = request.getfixturevalue(fixture)
-        with Client(Settings.resolve(server.env)) as client:
-            client.create_bucket(container)
-            yield client, f"{container}/{request.node.name}"
-    else:
-        with Client() as client:
-            scheme = f"file://{tmp_path}" if request.param == "file" else f"memory://trees-{id(client)}"
-            yield client, f"{scheme}/at"
-
-
-@pytest.fixture
-def client() -> Iterator[Client]:
-    with Client() as client:
-        yield client
 
 
 def tree() -> dict[str, Any]:

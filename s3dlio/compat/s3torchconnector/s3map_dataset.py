@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch.utils.data
 
 from s3dlio.compat.s3torchconnector.ahead import ReadAhead
-from s3dlio.compat.s3torchconnector.config import S3ClientConfig
-from s3dlio.compat.s3torchconnector.datasets import GetObjects, S3DatasetBase, identity
+from s3dlio.compat.s3torchconnector.datasets import S3DatasetBase
 from s3dlio.compat.s3torchconnector.results import S3BucketKeyData
-from s3dlio.compat.s3torchconnector.s3reader.protocol import S3ReaderConstructorProtocol
-from s3dlio.compat.s3torchconnector.s3reader.s3reader import S3Reader
 
 
 class S3MapDataset(S3DatasetBase, torch.utils.data.Dataset):
@@ -22,18 +19,7 @@ class S3MapDataset(S3DatasetBase, torch.utils.data.Dataset):
     """
 
     _kind = "map"
-
-    def __init__(
-        self,
-        region: str | None,
-        get_dataset_objects: GetObjects,
-        endpoint: str | None = None,
-        transform: Callable[[S3Reader], Any] = identity,
-        s3client_config: S3ClientConfig | None = None,
-        reader_constructor: S3ReaderConstructorProtocol | None = None,
-    ) -> None:
-        super().__init__(region, get_dataset_objects, endpoint, transform, s3client_config, reader_constructor)
-        self._bucket_key_pairs: list[S3BucketKeyData] | None = None
+    _bucket_key_pairs: list[S3BucketKeyData] | None = None
 
     @property
     def _dataset_bucket_key_pairs(self) -> list[S3BucketKeyData]:

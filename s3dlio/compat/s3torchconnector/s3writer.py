@@ -7,7 +7,7 @@ import logging
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from s3dlio.errors import redact
+from s3dlio.masking import redact
 from s3dlio.memory.sources import as_memory
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import PutOptions
