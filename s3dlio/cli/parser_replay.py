@@ -34,6 +34,9 @@ def _where(replay: CommandParser) -> None:
                        "several times, and the longest FROM counts")  # fmt: skip
     group.add_argument("--in-place", action="store_true",
                        help="write and delete where that was recorded")  # fmt: skip
+    group.add_argument("--prepare", action="store_true",
+                       help="first write the objects that are read before the log writes them, with their recorded "
+                       "sizes")  # fmt: skip
 
 
 def _when(replay: CommandParser) -> None:

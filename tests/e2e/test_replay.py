@@ -15,6 +15,7 @@ import pytest
 import s3dlio
 from s3dlio.client import Client
 from tests.e2e.conftest import Cli
+from tests.servers import Server
 from tests.servers.memory_s3 import MemoryS3
 
 S3_CLI = [sys.executable, "-m", "s3dlio"]
@@ -123,6 +124,39 @@ def test_a_log_of_files_is_replayed_on_s3(cli: Cli, tree: Path, client: Client, 
     counts = server.counts()
     assert (counts["PUT"], counts["GET"]) == (6, 6)
     assert counts["received"] == counts["sent"] == 6 * 70_000
+
+
+def test_objects_are_made_that_are_read_before_they_are_written(
+    cli: Cli, tree: Path, client: Client, server: MemoryS3
+) -> None:
+    mapped = ("--map", f"file://{tree}/data=s3://bucket/made", "--ops", "GET", "--prepare")
+    run = cli("replay", tree / "get.zst", *mapped)
+    assert "note: 6 objects were written before (420000 bytes" in run.out
+    assert "GET: 6, 420000 bytes\n" in run.out
+    server.counts()
+    cli("replay", tree / "put.zst", tree / "get.zst", *mapped[:2], "--prepare", "--ops", "PUT,GET", "--closed-loop")
+    counts = server.counts()
+    assert (counts["PUT"], counts["GET"]) == (6, 6)  # the log writes them itself
+    before = {path.name: path.stat().st_mtime_ns for path in (tree / "data").iterdir()}
+    assert "--in-place" in cli("replay", tree / "get.zst", "--prepare", code=1).err
+    assert {path.name: path.stat().st_mtime_ns for path in (tree / "data").iterdir()} == before
+
+
+def test_listings_and_heads_on_a_real_service(
+    cli: Cli, moto_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    cli("create-bucket", "s3://replayed")
+    cli("put", "s3://replayed/a/", "-n", 3, "-s", 1000)
+    cli("--op-log", tmp_path / "ls.zst", "ls", "-r", "s3://replayed/a/")
+    cli("--op-log", tmp_path / "stat.zst", "stat", "s3://replayed/a/object_0_of_3.dat")
+    cli("--op-log", tmp_path / "missing.zst", "stat", "s3://replayed/a/none", code=1)
+    logs = [tmp_path / f"{name}.zst" for name in ("ls", "stat", "missing")]
+    (report,) = cli("replay", *logs, "--speed", "max", "--json").records
+    assert report["failed"] == 0
+    assert (report["operations"]["HEAD"]["count"], report["operations"]["HEAD"]["failed_as_recorded"]) == (2, 1)
+    assert report["operations"]["LIST"]["count"] >= 1
 
 
 def test_more_operations_in_flight_than_a_lane_has_connections(client: Client, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def _config(context: Context) -> ReplayConfig:
     for prefix, targets in args.mapping:
         mapping.setdefault(prefix, []).extend(targets)
     return ReplayConfig(
-        op_log_path=args.logs, target_uri=args.target, mapping=mapping, in_place=args.in_place, speed=args.speed,
+        op_log_path=args.logs, target_uri=args.target, mapping=mapping, in_place=args.in_place,
+        prepare=args.prepare, speed=args.speed,
         closed_loop=args.closed_loop, think_time=args.think_time, remap_clients=args.clients, filter_ops=args.ops,
         pattern=args.pattern, min_size=args.min_size, max_size=args.max_size, since=args.since, until=args.until,
         clients=args.client, max_in_flight=args.jobs, continue_on_error=args.continue_on_error,

@@ -40,6 +40,7 @@ class ReplayConfig(Record):
             thread that ended last before it began, and what was done with its object before.
         think_time: with ``closed_loop``: the pauses between operations are kept, as ``speed`` says.
         in_place: write and delete where that was recorded. Without, only elsewhere.
+        prepare: first write the objects that are read before the log writes them, with their recorded sizes.
         max_in_flight: so many operations at a time; others begin late.
         max_errors: with ``continue_on_error``: stop after so many failures.
         strict: a row that cannot be replayed is an error, instead of being counted.
@@ -66,6 +67,7 @@ class ReplayConfig(Record):
     closed_loop: bool = False
     think_time: bool = False
     in_place: bool = False
+    prepare: bool = False
     max_in_flight: int = 1024
     max_errors: int | None = None
     strict: bool = False

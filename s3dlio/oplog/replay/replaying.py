@@ -19,6 +19,7 @@ from s3dlio.oplog.replay.execution import CustomExecution, Execution, StoreExecu
 from s3dlio.oplog.replay.executor import OpExecutor
 from s3dlio.oplog.replay.item import Item
 from s3dlio.oplog.replay.plan import check_places
+from s3dlio.oplog.replay.preparing import prepare_objects
 from s3dlio.oplog.replay.report import ReplayReport
 from s3dlio.oplog.replay.retarget import Places
 from s3dlio.oplog.replay.schedule import OpenLoop, Schedule
@@ -74,6 +75,8 @@ class Replay:
         self._session = session
         self._clock = clock or Clock()
         self._progress = progress or NoProgress()
+        if config.prepare and executor is not None:
+            raise ConfigError("prepare writes to stores, and an executor takes their place")
         self._places = Places(config)
         self._execution = self._make_execution(executor)
         self._schedule = self._make_schedule()
@@ -104,6 +107,8 @@ class Replay:
             CorruptDataError: a log is none, ends in the middle, or is out of order. What began before has ended.
         """
         check_places(self.config)
+        if self.config.prepare and (self.config.share is None or not self.config.share[0]):
+            self._prepare()
         try:
             with quiet():
                 self._run(together)
@@ -146,6 +151,12 @@ class Replay:
                 self._clock.sleep_until(due)
         while self._wait_for_end():  # what has begun ends
             pass
+
+    def _prepare(self) -> None:
+        made = prepare_objects(self.config, self._session, self._progress)
+        made.raise_for_failures("PUT")
+        took = f"{made.bytes} bytes in {made.seconds:.3f} s"
+        self.report.notes.append(f"{made.succeeded} objects were written before ({took})")
 
     def _begin(self, item: Item) -> None:
         if self.config.closed_loop:

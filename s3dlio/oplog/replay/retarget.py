@@ -69,10 +69,10 @@ class Places:
 _ANY = ("utf-8", "surrogateescape")
 
 
-def refusal(operation: Operation) -> ConfigError:
+def refusal(operation: Operation, what: str = "would change what is stored where it was recorded") -> ConfigError:
     """Why what is stored there is left alone."""
     return ConfigError(
-        f"the log has a {operation.kind}, which would change what is stored where it was recorded",
+        f"the log has a {operation.kind}, which {what}",
         uri=operation.uri,
         hint="--target URI replays it elsewhere, --ops GET,HEAD,LIST leaves it out, --in-place does it there",
     )
