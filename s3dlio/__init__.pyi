@@ -228,6 +228,15 @@ from s3dlio.loader.tar_shards import (
 from s3dlio.memory.view import (
     BytesView as BytesView,
 )
+from s3dlio.oplog.analysis.comparison import (
+    compare_op_logs as compare_op_logs,
+)
+from s3dlio.oplog.analysis.perfetto import (
+    write_op_log_trace as write_op_log_trace,
+)
+from s3dlio.oplog.analysis.run import (
+    analyze_op_logs as analyze_op_logs,
+)
 from s3dlio.oplog.control import (
     finalize_op_log as finalize_op_log, init_op_log as init_op_log, is_op_log_active as is_op_log_active,
     op_log_stats as op_log_stats,

@@ -75,6 +75,10 @@ class CommandParser(argparse.ArgumentParser):
             command = list(itertools.takewhile(lambda one: one != ";", _to_end(rest)))
             yield _joined(action, word, "\0".join(command) if command else None)
             return
+        if isinstance(action.nargs, int) and action.nargs > 1 and not equals:
+            yield word
+            yield from itertools.islice(rest, action.nargs)
+            return
         yield word if equals or action.nargs == 0 else _joined(action, word, next(rest, None))
 
     def _short(self, word: str, rest: Iterator[str]) -> Iterator[str]:

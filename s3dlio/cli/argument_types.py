@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from s3dlio.config.durations import parse_duration
 from s3dlio.config.sizes import MAX_SIZE, parse_size
 from s3dlio.errors import ConfigError
 
@@ -42,6 +43,30 @@ def percentage(text: str) -> float:
     if not re.fullmatch(r"\d+(\.\d+)?", digits, re.ASCII) or not 0 <= float(digits) <= 100:
         raise argparse.ArgumentTypeError(f"invalid share '{text}': write 0% to 100%, such as 10%")
     return float(digits)
+
+
+def duration(text: str) -> float:
+    """Seconds: ``90``, ``90s``, ``5m``, ``1h30m``."""
+    try:
+        return parse_duration(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"invalid duration '{text}': {error.hint}") from None
+
+
+def clock_offset(text: str) -> tuple[str, float]:
+    """A log, and how many seconds its clock is ahead: ``b.tsv.zst=0.35``, ``b.tsv.zst=-1h``."""
+    path, equals, offset = text.rpartition("=")
+    sign = -1.0 if offset.startswith("-") else 1.0
+    if not equals or not path:
+        raise argparse.ArgumentTypeError(f"invalid clock offset '{text}': write LOG=SECONDS, such as b.tsv.zst=0.35")
+    return path, sign * duration(offset.removeprefix("-"))
+
+
+def confidence(text: str) -> float:
+    """A probability from 0.5 to below 1."""
+    if not re.fullmatch(r"0?\.\d+", text, re.ASCII) or not 0.5 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"invalid confidence '{text}': write 0.5 to 0.999, such as 0.95")
+    return float(text)
 
 
 def factor(text: str) -> int:

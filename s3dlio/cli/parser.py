@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from s3dlio._version import __version__
 from s3dlio.cli.argument_parser import CommandParser, Commands
+from s3dlio.cli.parser_analysis import analysis
 from s3dlio.cli.parser_checkpoint import checkpoints
 from s3dlio.cli.parser_history import history
 from s3dlio.cli.parser_looking import buckets, looking
@@ -45,7 +46,7 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     _global_options(parser)
     commands = Commands(parser)
     for define in (
-        buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, replaying,
+        buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, replaying, analysis,
         _this_command,
     ):  # fmt: skip
         define(commands)

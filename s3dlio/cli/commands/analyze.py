@@ -1,0 +1,67 @@
+"""``analyze``: what op-logs show, as text, JSON, a page or trace events."""
+
+from __future__ import annotations
+
+import os
+from glob import glob
+
+from s3dlio.cli.context import Context
+from s3dlio.foreign_errors import from_exception
+from s3dlio.oplog.analysis import Report, analyze, compare, write_trace
+from s3dlio.oplog.analysis.html import report_page
+from s3dlio.oplog.analysis.html_comparison import comparison_page
+from s3dlio.oplog.analysis.text import comparison_text, report_text
+
+
+def run(context: Context) -> None:
+    """The report on standard output, and the files that are asked for."""
+    args = context.args
+    if bool(args.logs) == bool(args.compare):
+        context.refuse("name the logs to analyze, or two with --compare")
+    if args.compare:
+        if args.perfetto:
+            context.refuse("--perfetto takes the logs of one run: leave --compare out")
+        found = compare(*(_report(context, _logs([name])) for name in args.compare), confidence=args.confidence)
+        context.out.result(found.to_dict(), context.out.name(comparison_text(found)))
+        if args.html:
+            _write(args.html, comparison_page(found))
+        return
+    logs = _logs(args.logs)
+    report = _report(context, logs)
+    context.out.result(report.to_dict(), report_text(report))
+    if args.html:
+        _write(args.html, report_page(report))
+    if args.perfetto:
+        events = write_trace(args.perfetto, logs, clock_offsets=_offsets(context, logs))
+        context.out.note(f"{args.perfetto}: {events:,} events")
+
+
+def _report(context: Context, logs: list[str]) -> Report:
+    return analyze(logs, skip_warmup=context.args.skip_warmup, clock_offsets=_offsets(context, logs))
+
+
+def _logs(names: list[str]) -> list[str]:
+    """The files that are meant: a glob that the shell left, since it was quoted, is all that it matches."""
+    return [path for name in names for path in (sorted(glob(name)) if not os.path.lexists(name) else []) or [name]]
+
+
+def _offsets(context: Context, logs: list[str]) -> dict[str, float]:
+    """The clock offsets of these logs.
+
+    Raises:
+        UsageError: one is of a log that is not named.
+    """
+    given = dict(context.args.clock_offset)
+    every = logs if context.args.logs else _logs(context.args.compare)
+    for path in given:
+        if path not in every:
+            context.refuse(f"--clock-offset names {path!r}, which is none of the logs")
+    return {path: offset for path, offset in given.items() if path in logs}
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise from_exception(error, uri=path, operation="ANALYZE") from error
