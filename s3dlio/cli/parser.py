@@ -16,6 +16,7 @@ from s3dlio.cli.parser_checkpoint import checkpoints
 from s3dlio.cli.parser_history import history
 from s3dlio.cli.parser_looking import buckets, looking
 from s3dlio.cli.parser_objects import reading, removing, sharing, writing
+from s3dlio.cli.parser_options import dry_run, jobs
 from s3dlio.cli.parser_replay import replaying
 from s3dlio.cli.parser_transfers import transfers
 
@@ -103,6 +104,14 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
 
 
 def _this_command(commands: Commands) -> None:
+    run = commands.add(
+        "run", "run:run", "Run the commands of a file side by side, in one process",
+        details="A line is a command without the program's name, with quotes as in a shell; # begins a comment. One "
+        "that fails is told with its number, the others go on, and the exit code is 1. Its output comes at its end",
+    )  # fmt: skip
+    run.add_argument("file", metavar="FILE", help="the commands; '-': standard input")
+    jobs(run, 32, "--numworkers")
+    dry_run(run, "print the commands, and run none")
     commands.add("config", "config:run", "Show every setting, its value and where it comes from",
                  details="Secrets are masked. Below stand how large bodies cross TLS, and variables that have no "
                          "effect here; --json adds what each setting does")  # fmt: skip
