@@ -188,3 +188,16 @@ def size_bound(text: str) -> tuple[int | None, int | None]:
     if text[:1] == "+":
         return number + 1, None
     return (None, number - 1) if text[:1] == "-" else (number, number)
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, or as ``30s``, ``5m``: more than 0."""
+    from s3dlio.config.durations import parse_duration
+
+    try:
+        value = parse_duration(text)
+    except ConfigError as exc:
+        raise argparse.ArgumentTypeError(f"invalid time '{text}': {exc.hint or exc.reason}") from None
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"invalid time '{text}': it must be more than 0")
+    return value

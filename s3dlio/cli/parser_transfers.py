@@ -70,6 +70,12 @@ def transfers(commands: Commands) -> None:
     compared.add_argument("--exact-timestamps", action="store_true",
                           help="a file with another time than its object differs, also if it is newer; without, if "
                           "it is older")  # fmt: skip
+    sync.add_argument("--watch", action="store_true",
+                      help="go on until it is interrupted: sync again whenever SRC changes (a local directory tells; "
+                      "another is looked at every --interval seconds)")  # fmt: skip
+    sync.add_argument("--interval", type=argument_types.seconds, default=30.0, metavar="SECONDS",
+                      help="of --watch: how often a remote SRC is looked at, and what failed is tried again "
+                      "(default: 30)")  # fmt: skip
     create_bucket(sync)
     _transfer_options(sync, 32, journal=False)
 

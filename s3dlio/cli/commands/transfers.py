@@ -86,6 +86,17 @@ def sync(context: Context) -> None:
     """One directory becomes like another; a dry run prints what would be done."""
     args = context.args
     by = By.of(checksum=args.checksum, size_only=args.size_only, exact_timestamps=args.exact_timestamps)
+    if args.watch:
+        if args.dry_run:
+            context.refuse("--watch goes on until it is interrupted: leave out -n")
+        from s3dlio.cli.commands.watch import watch_source
+
+        watch_source(
+            context,
+            lambda: sync_directories(
+                context.client, args.source, args.dest, _options(context, "SYNC"), delete=args.delete, by=by
+            ),
+        )
     _run(
         context, "SYNC",
         lambda how: sync_directories(context.client, args.source, args.dest, how, delete=args.delete, by=by),
