@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -124,6 +126,26 @@ def test_a_log_of_files_is_replayed_on_s3(cli: Cli, tree: Path, client: Client, 
     counts = server.counts()
     assert (counts["PUT"], counts["GET"]) == (6, 6)
     assert counts["received"] == counts["sent"] == 6 * 70_000
+
+
+def test_ctrl_c_gives_up_what_a_service_does_not_answer(tmp_path: Path) -> None:
+    lines = ["op\tendpoint\tfile\tbytes\tstart\tduration_ns\tthread"]
+    lines += [f"GET\ts3://b\tb/{number}\t9\t2026-11-28T00:00:00Z\t1000\t{number}" for number in range(5)]
+    (tmp_path / "ops.tsv").write_text("\n".join(lines) + "\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent, contextlib.ExitStack() as stack:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [*S3_CLI, "replay", str(tmp_path / "ops.tsv"), "--endpoint", url, "--no-sign-request"]
+        process = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        for _ in range(5):
+            connection, _ = silent.accept()
+            stack.enter_context(connection)
+            assert connection.recv(3) == b"GET"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped: interrupted; 5 operations in flight were given up" in out
 
 
 def test_objects_are_made_that_are_read_before_they_are_written(

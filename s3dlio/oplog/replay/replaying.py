@@ -209,8 +209,10 @@ class Replay:
             while any(not item.ended for item in execution.in_flight):
                 execution.ended.get(timeout=_PATIENCE)
         for item in execution.in_flight:
-            if item.ended and not item.error and not item.over:  # what is given up is not what failed
+            if item.ended and not item.error and not item.over:
                 self.report.add(item)
+            else:
+                self.report.given_up += not item.over
 
     def _finish(self) -> None:
         report, trace = self.report, self.trace

@@ -51,6 +51,7 @@ class ReplayReport:
         recorded_span, span: from the first start to the last, when it was recorded and now.
         elapsed: from the first start to the last end.
         stopped: why it ended before the log did; empty if it did not.
+        given_up: how many operations were in flight then, and were given up; they are counted nowhere else.
         held_up: how many operations had to wait since ``max_in_flight`` others were in flight.
         notes: what else a reader should know.
     """
@@ -66,7 +67,7 @@ class ReplayReport:
         self.failures: list[ItemFailure] = []
         self.recorded_span = self.span = self.elapsed = 0
         self.stopped = ""
-        self.held_up = 0
+        self.held_up = self.given_up = 0
         self.notes: list[str] = []
         self._first_recorded: int | None = None
         self._first = 0
@@ -150,6 +151,7 @@ class ReplayReport:
         self.span, self.elapsed = max(self.span, other.span), max(self.elapsed, other.elapsed)
         self.stopped = self.stopped or other.stopped
         self.held_up += other.held_up
+        self.given_up += other.given_up
         self.notes += [note for note in other.notes if note not in self.notes]
 
     def raise_for_failures(self) -> None:
@@ -186,6 +188,7 @@ class ReplayReport:
             "skipped": dict(self.skipped.most_common()),
             "held_up": self.held_up,
             "stopped": self.stopped,
+            "given_up": self.given_up,
             "notes": self.notes,
         }
 

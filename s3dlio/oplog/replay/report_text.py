@@ -22,7 +22,10 @@ def report_lines(report: ReplayReport) -> Iterator[str]:
         f"{report.attempted / elapsed * 1e9:.0f} operations/s, {report.bytes / elapsed * 1e3:.2f} MB/s"
     )
     if report.stopped:
-        yield f"stopped: {report.stopped}"
+        given_up = f"; {report.given_up} operations in flight were given up" if report.given_up else ""
+        yield f"stopped: {report.stopped}{given_up}"
+    if not report.attempted:
+        return
     shares = ", ".join(f"{limit // 1_000_000} ms {report.within(limit):.2f} %" for limit in LATE)
     yield f"began late by   {_percentiles(report.lateness)}   within {shares}"
     if report.held_up:
