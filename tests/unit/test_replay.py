@@ -264,6 +264,24 @@ def test_bad_logs_are_refused_before_anything_is_done(log: Callable[..., Path], 
     assert replay(log(), noting, MovedClock()).attempted == 0
 
 
+def test_logs_of_other_programs(tmp_path: Path) -> None:
+    warp = ("idx", "thread", "op", "client_id", "n_objects", "bytes", "endpoint", "file", "error", "start",
+            "first_byte", "last_byte", "end", "duration_ns", "cat")  # fmt: skip
+    moments = [f"2026-11-28T00:00:0{second}Z" for second in range(3)]
+    row = ("0", "3", "STAT", "host-1", "1", "100", "http://host:9000", "dir/key", "", *moments, moments[2], "2", "0")
+    (tmp_path / "warp.csv").write_text("\t".join(warp) + "\n" + "\t".join(row) + "\n")
+    (found,) = Trace(ReplayConfig(op_log_path=tmp_path / "warp.csv"))
+    assert (found.kind, found.uri, found.client, found.thread) == ("HEAD", "http://host:9000/dir/key", "host-1", 3)
+    (tmp_path / "lines.jsonl").write_text(
+        '{"op": "GET_RANGE", "file": "s3://b/k", "endpoint": "h:9000", "bytes": 100, "range": "500-599", '
+        '"start": "2026-11-28T00:00:00Z", "duration_ns": 5}\n'
+        '{"operation": "get", "file": "/data/f", "bytes": 7, "t_start_ns": 1795824000000000000}\n'
+    )
+    ranged, whole = Trace(ReplayConfig(op_log_path=tmp_path / "lines.jsonl"))
+    assert (ranged.uri, ranged.place, ranged.offset, ranged.length) == ("s3://b/k", "s3://b", 500, 100)
+    assert (whole.kind, whole.uri, whole.size) == ("GET", "file:///data/f", 7)
+
+
 # -- where
 
 
