@@ -26,7 +26,7 @@ _PAGE = 4096
 #: In the word: somebody has taken it over.
 _TAKEN = 1 << 63
 #: Bytes of slabs that nobody has, at most; more are given back to the system.
-_IDLE = 512 << 20
+_IDLE = 256 << 20
 
 
 class Handed(NamedTuple):

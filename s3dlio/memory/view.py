@@ -159,6 +159,22 @@ class BytesView(_Exporter):
 
     __bytes__ = tobytes = to_bytes
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The memory of the host: ``kDLCPU``."""
+        return 1, 0
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory as uint8 for ``torch.from_dlpack(view)`` and ``numpy.from_dlpack(view)``: no copy, and read-only
+        to those that know that of DLPack (1.0).
+
+        Raises:
+            BufferError: the consumer, or numpy (before 2.1), knows no read-only memory.
+        """
+        import numpy
+
+        array = numpy.frombuffer(self, numpy.uint8) if len(self) else numpy.empty(0, numpy.uint8)
+        return array.__dlpack__(**options)
+
     def __len__(self) -> int:
         return len(self._view)
 

@@ -139,6 +139,20 @@ def test_torch_sees_its_memory() -> None:
     assert tensor.tolist() == [9, 2, 3, 4]
 
 
+def test_dlpack_shares_its_memory() -> None:
+    torch = pytest.importorskip("torch")
+    source = bytearray(b"abc" * 1000)
+    for view in (BytesView(source), BytesView(source, writable=True)):
+        tensor, array = torch.from_dlpack(view), np.from_dlpack(view)
+        assert tensor.dtype == torch.uint8
+        assert bytes(array) == bytes(source)
+        assert tensor.data_ptr() == array.ctypes.data == np.frombuffer(source, np.uint8).ctypes.data
+        assert array.flags.writeable != view.readonly
+    assert torch.from_dlpack(BytesView(b"")).shape == (0,)
+    with pytest.raises(BufferError, match="readonly"):
+        BytesView(source).__dlpack__(stream=None)
+
+
 def test_where_bytes_are_taken(view: BytesView, tmp_path: Path) -> None:
     with open(tmp_path / "file", "wb") as file:
         assert file.write(view) == 11
