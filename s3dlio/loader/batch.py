@@ -19,7 +19,7 @@ from s3dlio.errors import (
 )
 from s3dlio.formats.tar import tar_members
 from s3dlio.formats.tar_index import Place, TarIndex
-from s3dlio.loader.stretches import Found, Stretch, read_stretches
+from s3dlio.loader.stretches import NO_PINS, Found, Pins, Stretch, read_stretches
 from s3dlio.loader.tar_shards import known_indexes
 from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.view import BytesView
@@ -55,7 +55,13 @@ def get_batch(
     Raises:
         InvalidURIError, TypeError, RangeNotSatisfiableError: an entry is none; nothing was read.
     """
-    session = client or api.default_client()
+    return read_batch(client or api.default_client(), entries, max_in_flight)
+
+
+def read_batch(
+    session: Session, entries: Iterable[BatchEntry], max_in_flight: int = 64, pins: Pins = NO_PINS
+) -> list[tuple[Any, BytesView | BaseException]]:
+    """As :func:`get_batch`; ``pins``: the versions of objects that stretches are meant of."""
     width = check_width(max_in_flight)
     given = [_checked(session, number, entry) for number, entry in enumerate(_several(entries))]
     unique = dict.fromkeys(given)
@@ -66,7 +72,7 @@ def get_batch(
     if members := [entry for entry in unique if isinstance(entry, tuple) and len(entry) == 2]:
         found |= _read_members(session, members, width)
     if stretches := [entry for entry in unique if isinstance(entry, tuple) and len(entry) == 3]:
-        found |= read_stretches(session, stretches, width)
+        found |= read_stretches(session, stretches, width, pins)
     return [(entry, found[entry]) for entry in given]
 
 

@@ -52,7 +52,9 @@ class BytesLoader(Resumable):
         begun = self.progress.begin(self.consumer)
         sizes = SizesAhead(dataset.sizes) if values.check_sizes and dataset.sizes is not None else None
         entries = dataset.entries_at(begun.order if sizes is None else sizes.noting(begun.order))
-        fetched = fetch_with(self._session, entries, values, in_order=in_order, here=here, near=dataset.has_stretches)
+        fetched = fetch_with(
+            self._session, entries, values, in_order=in_order, here=here, near=dataset.has_stretches, pins=dataset.pins
+        )  # fmt: skip
         return Samples(fetched, self._make, begun, sizes)
 
     def _maker(self) -> Callable[[Any, Any], Any] | None:

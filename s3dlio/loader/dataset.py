@@ -18,6 +18,7 @@ from s3dlio.loader.key_manifest import open_manifest
 from s3dlio.loader.keys import BlockedKeys, ahead
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
+from s3dlio.loader.stretches import NO_PINS, Pins
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS
 from s3dlio.uri import URI, as_uri
@@ -188,6 +189,11 @@ class Dataset(Sequence[Any]):
         return self._entries.identity if isinstance(self._entries, BlockedKeys) else ""
 
     @property
+    def pins(self) -> Pins:
+        """The versions of objects that stretches are meant of, by URI."""
+        return self._entries.pins if isinstance(self._entries, StretchEntries) else NO_PINS
+
+    @property
     def sizes(self) -> Sequence[int] | None:
         """Bytes of each sample, as its object was listed, where that is known."""
         return None if self.has_stretches or not self.options.values.check_sizes else self._sizes
@@ -242,9 +248,9 @@ class Dataset(Sequence[Any]):
         if len(entries) == 1 and isinstance(entries[0], str):
             yield indices[0], entries[0], self.session.get(entries[0])
             return
-        from s3dlio.loader.batch import get_batch
+        from s3dlio.loader.batch import read_batch
 
-        for index, (entry, data) in zip(indices, get_batch(entries, client=self.session), strict=True):
+        for index, (entry, data) in zip(indices, read_batch(self.session, entries, pins=self.pins), strict=True):
             if isinstance(data, BaseException):
                 raise data
             yield index, entry, data
@@ -257,7 +263,7 @@ class Dataset(Sequence[Any]):
         return self._all(range(len(self))[::-1])
 
     def _all(self, indices: Sequence[int]) -> Iterator[Any]:
-        with fetch(self.session, self.entries_at(indices), near=self.has_stretches) as fetched:
+        with fetch(self.session, self.entries_at(indices), near=self.has_stretches, pins=self.pins) as fetched:
             while True:
                 try:
                     position, (entry, data) = fetched.take()
@@ -301,7 +307,7 @@ class Dataset(Sequence[Any]):
         if length is None:
             data = await awaited.get(self.session, uri, NO_CONDITIONS)
         else:
-            data = await awaited.get_range(self.session, uri, offset, length, NO_CONDITIONS)
+            data = await awaited.get_range(self.session, uri, offset, length, self.pins.get(uri, NO_CONDITIONS))
         return self.sample(index, entry, data)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:

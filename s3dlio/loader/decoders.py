@@ -7,12 +7,12 @@ and the row groups of a Parquet file are one each, read by a range of their own,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from s3dlio.engine.session import Session
-from s3dlio.errors import ConfigError, CorruptDataError, S3dlioError
+from s3dlio.errors import BatchError, ConfigError, CorruptDataError, S3dlioError
 from s3dlio.formats.npz import read_npy_bytes, read_npz_arrays
 from s3dlio.formats.parquet_read import (
     FOOTER_CAP,
@@ -30,10 +30,17 @@ from s3dlio.loader.stretches import each
 from s3dlio.loader.tar_shards import load_indexes
 from s3dlio.loader.tfrecord_shards import load_record_indexes
 from s3dlio.memory.view import BytesView
+from s3dlio.transfer import many
+from s3dlio.types import Conditions, ObjectMetadata
 from s3dlio.verbs import objects
+
+if TYPE_CHECKING:
+    from s3dlio.stores.cloud.store import CloudStore
 
 #: Objects whose indexes are in memory at a time: each takes ten times what is kept of it.
 _AT_ONCE = 256
+#: What stores tell about objects, by URI.
+Abouts = Mapping[str, ObjectMetadata]
 #: Any format: the stored bytes of a sample, as they are.
 RAW = "raw"
 
@@ -113,12 +120,13 @@ class StretchFormat(Format, ABC):
         entries = StretchEntries()
         for first in range(0, len(wanted), _AT_ONCE):
             some = wanted[first : first + _AT_ONCE]
-            found = self._stretches(session, some)
+            abouts = _versions(session, some)  # first, so that what is replaced meanwhile is another version later
+            found = self._stretches(session, abouts)
             for uri in some:
                 stretches = found.pop(uri)
                 if isinstance(stretches, BaseException):
                     raise stretches
-                entries.add(uri, stretches)
+                entries.add(uri, stretches, _pin_of(session, uri, abouts[uri]))
         return entries
 
     def samples_of(self, uris: Sequence[str]) -> list[str]:
@@ -126,8 +134,28 @@ class StretchFormat(Format, ABC):
         return list(uris)
 
     @abstractmethod
-    def _stretches(self, session: Session, uris: Sequence[str]) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
+    def _stretches(self, session: Session, abouts: Abouts) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
         """(offset, length) of each sample of each object, or the error in their place."""
+
+
+def _versions(session: Session, uris: Sequence[str]) -> Abouts:
+    """What the stores tell about objects.
+
+    Raises:
+        ObjectNotFoundError, ...: one is not there.
+    """
+    try:
+        return dict(zip(uris, many.stat_many(session, uris, 64), strict=True))
+    except BatchError as error:
+        raise error.failures[0].error from error
+
+
+def _pin_of(session: Session, uri: str, about: ObjectMetadata) -> Conditions | None:
+    """What holds a read to this version of an object; None where its store has nothing."""
+    store, _ = session.store_for(uri)
+    if store.is_cloud:
+        return cast("CloudStore", store).service.pin_of(about)
+    return None if about.etag is None else Conditions(if_match=about.etag)
 
 
 class TFRecordFormat(StretchFormat):
@@ -139,8 +167,8 @@ class TFRecordFormat(StretchFormat):
         known = set(uris)
         return [uri for uri in uris if not (uri.endswith(".idx") and uri.removesuffix(".idx") in known)]
 
-    def _stretches(self, session: Session, uris: Sequence[str]) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
-        return {**load_record_indexes(session, uris)}
+    def _stretches(self, session: Session, abouts: Abouts) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
+        return {**load_record_indexes(session, {uri: about.size for uri, about in abouts.items()})}
 
     def _sample(self, entry: Entry, data: BytesView) -> Any:
         return BytesView(record_data(data, verify=self._decode != "unverified"))
@@ -156,11 +184,11 @@ class TarFormat(StretchFormat):
         known = set(uris)
         return [uri for uri in uris if not (uri.endswith(".idx") and f"{uri.removesuffix('.idx')}.tar" in known)]
 
-    def _stretches(self, session: Session, uris: Sequence[str]) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
+    def _stretches(self, session: Session, abouts: Abouts) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
         return {
             uri: known if isinstance(known, BaseException)
             else ((sample.start, sample.end - sample.start) for sample in known.members.samples())
-            for uri, known in load_indexes(session, uris).items()
+            for uri, known in load_indexes(session, list(abouts)).items()
         }  # fmt: skip
 
     def _sample(self, entry: Entry, data: BytesView) -> Any:
@@ -190,8 +218,8 @@ class ParquetFormat(StretchFormat):
         """All but those whose names begin with ``_`` or ``.``: notes of the programs that write data sets."""
         return [uri for uri in uris if uri.rpartition("/")[2][:1] not in ("_", ".")]
 
-    def _stretches(self, session: Session, uris: Sequence[str]) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
-        return {**each(session, partial(self._row_groups, _Reader(session)), uris, 16)}
+    def _stretches(self, session: Session, abouts: Abouts) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
+        return {**each(session, partial(self._row_groups, _Reader(session, abouts)), abouts, 16)}
 
     def _row_groups(self, reader: _Reader, uri: str) -> list[tuple[int, int]]:
         footer = fetch_footer(reader, uri, self._footer_cap)
@@ -223,11 +251,12 @@ class ParquetFormat(StretchFormat):
 class _Reader:
     """Reads stored objects for footers (``formats.RangeReader``)."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, abouts: Abouts) -> None:
         self._session = session
+        self._abouts = abouts
 
     def size(self, uri: str) -> int:
-        return objects.head(self._session, uri).size
+        return self._abouts[uri].size
 
     def read(self, uri: str, offset: int, length: int) -> BytesView:
         return objects.get_range(self._session, uri, offset, length)

@@ -9,6 +9,7 @@ from operator import index as index_of
 from typing import Any, overload
 
 from s3dlio.errors import ObjectChangedError
+from s3dlio.types import Conditions
 
 #: A URI, or (URI, offset, length).
 Entry = Any
@@ -60,12 +61,22 @@ class StretchEntries(Sequence[Entry]):
     """(URI, offset, length) of each, in the order in which they were added."""
 
     def __init__(self) -> None:
+        #: The version of each object that was looked into, where its store can be held to one.
+        self.pins: dict[str, Conditions] = {}
         self._uris: list[str] = []
         self._first: list[int] = []
         self._offsets, self._lengths = array("Q"), array("Q")
 
-    def add(self, uri: str, stretches: Iterable[tuple[int, int]]) -> None:
-        """The stretches (offset, length) of one more object; it may have none."""
+    def add(self, uri: str, stretches: Iterable[tuple[int, int]], pin: Conditions | None = None) -> None:
+        """The stretches (offset, length) of one more object; it may have none.
+
+        Args:
+            uri: the object.
+            stretches: what lies where in it.
+            pin: the version that this is true of.
+        """
+        if pin is not None:
+            self.pins[uri] = pin
         first = len(self._offsets)
         for offset, length in stretches:
             self._offsets.append(offset)

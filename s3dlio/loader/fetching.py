@@ -18,6 +18,7 @@ from s3dlio.loader.cancelling import CancelToken
 from s3dlio.loader.consumer import torch_worker
 from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.runs import MOST, Runs
+from s3dlio.loader.stretches import NO_PINS, Pins
 from s3dlio.transfer.many_iterator import check_room
 from s3dlio.transfer.stream import Stream
 from s3dlio.transfer.stream_entry import Entry, Outcome
@@ -195,6 +196,7 @@ def fetch(
     width: int = _WIDTH,
     here: bool = True,
     near: bool = False,
+    pins: Pins = NO_PINS,
 ) -> Fetch:
     """Read objects ahead of whoever takes them.
 
@@ -211,6 +213,7 @@ def fetch(
             while in coming.
         near: small stretches that follow each other in one object are read by one request, of a quarter of
             ``prefetch_items`` at most.
+        pins: the versions of objects that are meant, by URI.
 
     Returns:
         An iterator of (position in ``uris``, bytes or the error in their place); an error of one stops no other.
@@ -223,14 +226,15 @@ def fetch(
         most = MOST if prefetch_items is None else max(1, min(MOST, objects // 4))
         uris, objects = (runs := Runs(uris, most)), max(1, objects // most if prefetch_items else objects)
     stream = Stream(
-        session, uris, min(width, objects), objects=objects, size=size, ordered=in_order, here=here, at_hand=True
+        session, uris, min(width, objects), objects=objects, size=size, ordered=in_order, here=here, at_hand=True,
+        pins=pins,
     )  # fmt: skip
     return FetchRuns(stream, cancel, timeout, runs) if near else Fetch(stream, cancel, timeout)
 
 
 def fetch_with(
     session: Session, uris: Iterable[Entry], values: LoaderValues, *, in_order: bool = True, here: bool = True,
-    near: bool = False,
+    near: bool = False, pins: Pins = NO_PINS,
 ) -> Fetch:  # fmt: skip
     """:func:`fetch` as the options of a loader say; ``in_order`` counts where they say nothing of it."""
     width, prefetch, timeout = _WIDTH, values.prefetch or None, values.timeout
@@ -249,5 +253,5 @@ def fetch_with(
     return fetch(
         session, uris, prefetch_items=prefetch, prefetch_bytes=size,
         in_order=in_order if values.in_order is None else values.in_order,
-        cancel=values.cancel, timeout=timeout, width=width, here=here, near=near,
+        cancel=values.cancel, timeout=timeout, width=width, here=here, near=near, pins=pins,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from s3dlio.engine.cancel import CancelToken, surrounding_token
@@ -13,15 +13,21 @@ from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer.range_reads import RangeRead, read_ranges
+from s3dlio.types import NO_CONDITIONS, Conditions
 
 #: (URI, offset, length).
 Stretch = tuple[str, int, int]
 Found = BytesView | BaseException
+#: The versions that are meant, by URI.
+Pins = Mapping[str, Conditions]
+NO_PINS: Pins = {}
 T = TypeVar("T")
 
 
-def read_stretches(session: Session, stretches: Sequence[Stretch], width: int) -> dict[Any, Found]:
-    """The bytes of each of these stretches, which differ, or the error in their place."""
+def read_stretches(
+    session: Session, stretches: Sequence[Stretch], width: int, pins: Pins = NO_PINS
+) -> dict[Any, Found]:
+    """The bytes of each of these stretches, which differ, or the error in their place; ``pins``: of these versions."""
     found: dict[Any, Found] = {}
     reads: list[RangeRead] = []
     entry_of: dict[RangeRead, Stretch] = {}
@@ -35,7 +41,7 @@ def read_stretches(session: Session, stretches: Sequence[Stretch], width: int) -
             found[entry] = without_frames(out)
             continue
         store, key = session.store_for(uri)
-        read = RangeRead(store, key, offset, length, place=place)
+        read = RangeRead(store, key, offset, length, place=place, conditions=pins.get(uri, NO_CONDITIONS))
         reads.append(read)
         entry_of[read] = entry
         found[entry] = BytesView(place)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from s3dlio.engine.session import Session
-from s3dlio.errors import BatchError, CorruptDataError, ObjectNotFoundError, S3dlioError
+from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
 from s3dlio.formats.tfrecord import FRAMING, Entry, parse_index, truncated_record
 from s3dlio.loader.stretches import each
 from s3dlio.memory.view import BytesView
@@ -20,17 +20,15 @@ _LENGTH = 8
 _GZIP = b"\x1f\x8b\x08"
 
 
-def load_record_indexes(session: Session, uris: Sequence[str]) -> dict[str, list[Entry] | BaseException]:
+def load_record_indexes(session: Session, sizes: Mapping[str, int]) -> dict[str, list[Entry] | BaseException]:
     """(offset, size with framing) of the records of each file, or the error in their place: by the index of
     ``create_tfrecord_index``, ``uri + ".idx"``, if it is that of all of the file; otherwise by the file's frames.
 
-    Raises:
-        ObjectNotFoundError, ...: a file is not there.
+    Args:
+        session: what reads them.
+        sizes: bytes of each file, by URI.
     """
-    try:
-        sizes = {uri: about.size for uri, about in zip(uris, many.stat_many(session, uris, 64), strict=True)}
-    except BatchError as error:
-        raise error.failures[0].error from error
+    uris = list(sizes)
     texts = many.get_many(session, [f"{uri}.idx" for uri in uris], 64, keep_going=True)
     found: dict[str, list[Entry] | BaseException] = {}
     for uri, (_, text) in zip(uris, texts, strict=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -30,6 +30,7 @@ from s3dlio.net.resident import ResidentLane
 from s3dlio.transfer.stream_blocking import BlockingReads
 from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, Taken, parts_of
 from s3dlio.transfer.stream_room import Room
+from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import as_uri
 
 #: So many reads that are at hand begin together.
@@ -50,13 +51,15 @@ class Stream:
         ordered: outcomes come in the order of ``entries``, otherwise as they arrive.
         here: the reader's thread may make calls, which takes a moment; False for an event loop.
         at_hand: no entry is a while in coming, so the reader's thread asks for them itself; default: those of lists.
+        pins: the versions of objects that are meant, by URI.
     """
 
     def __init__(
         self, session: Session, entries: Iterable[Entry], width: int, *, objects: int, size: int, ordered: bool,
-        here: bool = True, at_hand: bool | None = None,
+        here: bool = True, at_hand: bool | None = None, pins: Mapping[str, Conditions] | None = None,
     ) -> None:  # fmt: skip
         self._session = session
+        self._pins = pins or {}
         self._width = width
         self._ordered = ordered
         self._cancel = CancelToken()
@@ -170,15 +173,12 @@ class Stream:
 
     def _read(self, entry: Entry, position: int) -> StreamRead | None:
         """The read of one entry; None for one that cannot be read, whose error has its place among the outcomes."""
-
-        def begun(size: int) -> None:
-            self._correct(position, size)
-
-        sink = EntrySink(begun)
+        sink = EntrySink(partial(self._correct, position))
         try:
             uri, offset, length = parts_of(entry)
             store, key = self._session.store_for(as_uri(uri))
-            call = store.read_call(key, sink, offset=offset, length=length)
+            conditions = self._pins.get(uri, NO_CONDITIONS) if self._pins else NO_CONDITIONS
+            call = store.read_call(key, sink, offset=offset, length=length, conditions=conditions)
         except (S3dlioError, TypeError, ValueError) as error:
             self._put(position, (entry, error))
             return None

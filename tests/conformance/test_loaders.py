@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
+from s3dlio.errors import ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
+from s3dlio.formats.tfrecord import build_tfrecord
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.dataset import Dataset
 from s3dlio.loader.key_listing import create_key_manifest
@@ -147,3 +149,25 @@ def test_an_object_of_another_size_than_it_was_listed_with_is_an_error(case: Cas
             read()
         assert caught.value.uri == uri
     assert Dataset(case.store.uri(case.key("data/")), client=Client())[3] == b"cut short"
+
+
+def test_samples_within_an_object_are_of_the_version_that_was_looked_into(case: Case) -> None:
+    if "conditions" in case.lacks:
+        pytest.skip("the server knows no conditions")
+    uri = case.store.uri(case.key("records/0.tfrecord"))
+    records = [bytes([number]) * 100_000 for number in range(4)]
+    case.store.put(case.key("records/0.tfrecord"), build_tfrecord(records))
+    options = {"format": "tfrecord", "decode": "unverified"}
+    dataset = Dataset(case.store.uri(case.key("records/")), options, client=Client())
+    assert list(dataset) == list(BytesLoader(dataset, {"shuffle": False})) == records
+    case.store.put(case.key("records/0.tfrecord"), build_tfrecord(records[::-1]))
+    if case.store.scheme in LOCAL_SCHEMES:
+        os.utime(case.key("records/0.tfrecord"), (1, 1))  # files tell their versions by the second
+    reads: list[Callable[[], Any]] = [
+        lambda: dataset[1], lambda: dataset[1:3], lambda: list(dataset), lambda: list(BytesLoader(dataset)),
+        lambda: asyncio.run(_item(dataset, 3)),
+    ]  # fmt: skip
+    for read in reads:
+        with pytest.raises((PreconditionFailedError, ObjectNotFoundError)) as caught:
+            read()
+        assert caught.value.uri == uri
