@@ -65,6 +65,24 @@ def test_dask_reads_a_table_in_blocks(base: str) -> None:
     assert len(dd.read_parquet(f"s3dlio://{base}/set").compute(scheduler="sync")) == 500
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_ray_reads_and_writes_data_sets(tmp_path: Any, fs: Any) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed: 79 MB, and processes of its own")
+    data = pytest.importorskip("ray.data")
+    base = f"file{tmp_path}"
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
+    try:
+        data.range(1000, override_num_blocks=2).write_parquet(f"{base}/set", filesystem=fs)
+        found = data.read_parquet(f"{base}/set", filesystem=fs)
+        assert found.count() == 1000
+        assert found.sum("id") == sum(range(1000))
+        fs.pipe(f"{base}/raw/a", b"abc")
+        files = data.read_binary_files(f"{base}/raw/", filesystem=fs)
+        assert [row["bytes"] for row in files.take_all()] == [b"abc"]
+    finally:
+        ray.shutdown()
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_torch_saves_and_loads_distributed_checkpoints(base: str, fs: Any) -> None:
     torch = pytest.importorskip("torch")
