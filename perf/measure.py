@@ -85,6 +85,12 @@ class Servers:
             server = self._running[row.server] = self._start(row.server)
         return Target(scheme, server.endpoint, row.container, str(server.tls.bundle) if server.tls else None)
 
+    def server(self, row: Row) -> NginxServer:
+        """The server of a row that was asked for."""
+        server = self._running[row.server]
+        assert isinstance(server, NginxServer)
+        return server
+
     def _start(self, kind: str) -> Server:
         if kind == "far":
             return self._stack.enter_context(DelayedServer(delay=DELAY, size=SMALL))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from s3dlio._version import __version__
 from s3dlio.cli.argument_parser import CommandParser, Commands
 from s3dlio.cli.parser_analysis import analysis
+from s3dlio.cli.parser_bench import benchmarks
 from s3dlio.cli.parser_checkpoint import checkpoints
 from s3dlio.cli.parser_history import history
 from s3dlio.cli.parser_looking import buckets, looking
@@ -48,9 +49,10 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     commands = Commands(parser)
     for define in (
         buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, replaying, analysis,
-        _this_command,
     ):  # fmt: skip
         define(commands)
+    benchmarks(commands, whole=words is None or "bench" in words)
+    _this_command(commands)
     asked = {command for name, command in parser.commands().items() if words is None or name in words}
     for group in asked:  # last, so that a command's own options come first in its help
         for command in (group, *group.every_command()):
@@ -112,9 +114,12 @@ def _this_command(commands: Commands) -> None:
     run.add_argument("file", metavar="FILE", help="the commands; '-': standard input")
     jobs(run, 32, "--numworkers")
     dry_run(run, "print the commands, and run none")
-    commands.add("config", "config:run", "Show every setting, its value and where it comes from",
-                 details="Secrets are masked. Below stand how large bodies cross TLS, and variables that have no "
-                         "effect here; --json adds what each setting does")  # fmt: skip
+    config = commands.add("config", "config:run", "Show every setting, its value and where it comes from",
+                          details="Secrets are masked. Below stand how large bodies cross TLS, and variables that have "
+                          "no effect here; --json adds what each setting does")  # fmt: skip
+    config.add_argument("--changed", action="store_true",
+                        help="show only settings that are not the defaults, versions, the machine, and which fast "
+                        "paths are open: what belongs to a figure")  # fmt: skip
     completion = commands.add("completion", "completion:run", "Print the completion script of a shell",
                               details="For bash: eval \"$(s3-cli completion bash)\" in ~/.bashrc")  # fmt: skip
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.session import Session
 from s3dlio.memory.pool import SMALL
 from s3dlio.memory.shared import Segment, SharedMemory
@@ -85,7 +86,12 @@ class Job(ABC):
         session: with the settings of the parent's.
         results: shared memory.
         note: tells the parent's half something.
+
+    Attributes:
+        cancel: is cancelled when the parent stops the batch.
     """
+
+    cancel: CancelToken
 
     def __init__(self, session: Session, results: ResultMemory, note: Note) -> None:
         self.session = session

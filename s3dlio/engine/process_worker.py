@@ -99,6 +99,7 @@ class Worker:
         try:
             kind: Callable[..., Job] = getattr(importlib.import_module(home), name)
             batch.job = kind(self._session, self._results, batch.note, *arguments)
+            batch.job.cancel = batch.cancel
             with contextlib.closing(batch.job):
                 batch.run(self._session)
         finally:

@@ -85,6 +85,11 @@ def _native_extend() -> Callable[[int, int, int], int] | None:
     return None
 
 
+def has_native() -> bool:
+    """Whether large data is hashed where it lies, without the GIL."""
+    return _native_extend() is not None
+
+
 def combine(crc1: int, crc2: int, len2: int) -> int:
     """The CRC32C of A + B from those of A and B and the length of B in bytes; the bytes are not needed.
 

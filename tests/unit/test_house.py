@@ -39,6 +39,8 @@ ROOMS = """
     api coroutines
     aio api_formats
     checkpoint loader oplog
+    bench
+    bench
     torch jax_tf gpu
     fsspec
     upath

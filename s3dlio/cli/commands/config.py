@@ -20,6 +20,9 @@ def run(context: Context) -> None:
         line._replace(value="***", origin=keys) if keys and line.name == "s3.access_key_id" else line
         for line in settings.describe()
     ]
+    if context.args.changed:
+        _show_changed(context, settings, shown)
+        return
     wrong = {problem.name: problem for problem in problems}
     shown = [_wrong(line, wrong.pop(line.name)) if line.name in wrong else line for line in shown]
     names = max(len(line.name) for line in shown)
@@ -38,6 +41,14 @@ def run(context: Context) -> None:
     for problem in problems:
         text = f"{context.out.name(problem.name)} cannot be used: {problem.reason}"
         context.out.result({"invalid": problem.name, "origin": problem.origin, "reason": problem.reason}, text)
+
+
+def _show_changed(context: Context, settings: Settings, shown: list[Shown]) -> None:
+    """What a figure depends on; a benchmark has the same in its result."""
+    from s3dlio.bench.environment import environment, lines
+
+    found = environment(settings, shown)
+    context.out.result(found, "\n".join(map(context.out.name, lines(found))))
 
 
 def _show_tls(context: Context, settings: Settings) -> None:
