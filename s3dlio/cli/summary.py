@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from s3dlio.cli.output import Output, counted
@@ -41,7 +42,11 @@ def finish(
         out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be {done}{deleted}{skipped}")
         return
     out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
-    _print(out, operation, label, counts, {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)})
+    more: dict[str, float] = {"skipped": summary.skipped}
+    if operation == "SYNC":
+        more["deleted"] = summary.deleted
+    more |= {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)}
+    _print(out, operation, label, counts, more)
     if summary.attempted == len(summary.failures) == 1:
         raise summary.failures[0].error
     given_up = summary.attempted - summary.succeeded - summary.failed
@@ -58,13 +63,13 @@ def finish_failed(out: Output, operation: str, error: BatchError, *, label: str 
     counts = {"attempted": error.attempted, "succeeded": error.succeeded, "failed": len(error.failures)}
     if error.skipped:
         counts["skipped"] = error.skipped
-    _print(out, operation, label, counts, {})
+    _print(out, operation, label, counts, {"skipped": error.skipped})
     if error.attempted == len(error.failures) == 1:
         raise error.failures[0].error
     raise error
 
 
-def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: dict[str, float]) -> None:
+def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: Mapping[str, float]) -> None:
     words = ", ".join(f"{name}={count}" for name, count in counts.items())
     out.summary({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
 

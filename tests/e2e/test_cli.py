@@ -292,7 +292,8 @@ def test_failures_of_a_batch_are_all_listed_as_json_and_with_v(cli: Cli, tree: P
     words = ["get", "--keylist", tmp_path / "keys", "--continue-on-error"]
     run = cli(*words, "--json", code=1)
     assert run.records[0] | {"seconds": 0} == {
-        "operation": "GET", "attempted": 6, "succeeded": 1, "failed": 5, "bytes": 5, "seconds": 0}  # fmt: skip
+        "operation": "GET", "attempted": 6, "succeeded": 1, "failed": 5, "skipped": 0, "bytes": 5,
+        "seconds": 0}  # fmt: skip
     *failures, last = run.errors
     assert [failure["failure"]["uri"] for failure in failures] == missing
     assert last["error"]["type"] == "BatchError"

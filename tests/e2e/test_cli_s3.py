@@ -120,7 +120,7 @@ def test_copies_between_all_places_say_what_they_are(cli: Cli, bucket: Bucket, t
     assert "a/a.txt" not in keys(bucket)
     assert Client().get(bucket + "moved.txt") == b"alpha"
     assert cli("cp", "-r", "-p", "txt$", "--exclude", "c*", bucket + "b/", tmp_path / "d", "--json").records[0] == {
-        "operation": "CP", "attempted": 2, "succeeded": 2, "failed": 0, "bytes": 5,
+        "operation": "CP", "attempted": 2, "succeeded": 2, "failed": 0, "skipped": 0, "bytes": 5,
         "seconds": pytest.approx(0, abs=60)}  # fmt: skip
 
 
