@@ -327,7 +327,8 @@ class Observation:
     """One finished operation, as observers (statistics, op-log) see it.
 
     Times are nanoseconds of ``time.time_ns``; ``first_byte_ns`` is 0 where no body was read. ``bytes`` is 0 after an
-    error; ``objects`` counts the entries of a listing and the keys of a batch delete, and is 1 elsewhere.
+    error, and for ``HEAD`` the size of the object; ``objects`` counts the entries of a listing and the keys of a batch
+    delete, and is 1 elsewhere.
 
     Attributes:
         range: the offset and length (None: to the end) that were asked for, in bytes; None for whole objects.

@@ -66,7 +66,7 @@ def _run_recorded(context: Context) -> int:
     from s3dlio.oplog.control import finalize_op_log, init_op_log
 
     try:
-        init_op_log(context.args.op_log)
+        init_op_log(context.args.op_log, format=context.args.op_log_format)
         code = _run(context)
         finalize_op_log()
     except Exception as error:

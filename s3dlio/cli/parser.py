@@ -102,7 +102,10 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
     group.add_argument("--profile", metavar="NAME", default=none, help="the profile of the AWS configuration to use")
     group.add_argument("--no-sign-request", action="store_true", default=no, help="send requests without credentials")
     group.add_argument("--op-log", metavar="FILE", default=none,
-                       help="record every operation in this file, a table compressed with zstd")  # fmt: skip
+                       help="record every operation in this file, compressed with zstd")  # fmt: skip
+    group.add_argument("--op-log-format", choices=("tsv", "warp", "jsonl"), default=none,
+                       help="of --op-log: a table of 13 columns (the default), of warp's 15, or JSON lines with "
+                       "attempts, status and server too")  # fmt: skip
 
 
 def _this_command(commands: Commands) -> None:

@@ -34,7 +34,8 @@ IGNORED_VARIABLES = {
 
 #: Read where an op-log begins (``oplog.options``).
 OPLOG_VARIABLES = frozenset({
-    "S3DLIO_OPLOG_BUF", "S3DLIO_OPLOG_LEVEL", "S3DLIO_OPLOG_LOSSLESS", "S3DLIO_OPLOG_SORT", "S3DLIO_OPLOG_WBUFCAP",
+    "S3DLIO_OPLOG_BUF", "S3DLIO_OPLOG_FORMAT", "S3DLIO_OPLOG_LEVEL", "S3DLIO_OPLOG_LOSSLESS", "S3DLIO_OPLOG_SORT",
+    "S3DLIO_OPLOG_WBUFCAP",
 })  # fmt: skip
 #: Read elsewhere in the project, so not a misspelling: the interpreter that benchmarks find the replaced package in.
 _KNOWN_ELSEWHERE = OPLOG_VARIABLES | {"S3DLIO_REFERENCE_PYTHON"}

@@ -179,7 +179,7 @@ class _Awaited(Submission):
         self._home = home
         self._lanes = lanes
         self._away = False  # it goes on elsewhere, and has its place in the window still
-        self._context = copy_context() if call.store.observers else None
+        self._context = copy_context() if call.store.watched else None
 
     def steps(self) -> Any:
         steps = super().steps()

@@ -62,7 +62,7 @@ class _Submitted(Submission):
         super().__init__(call, width, started_of(call))
         self._future = future
         self._waiting = waiting
-        self._context = copy_context() if call.store.observers else None
+        self._context = copy_context() if call.store.watched else None
         future.give_up = self.give_up
         waiting.add(future)
 

@@ -30,11 +30,12 @@ def init_op_log(
     level: int | None = None,
     lossless: bool | None = None,
     sort: bool | None = None,
+    format: str | None = None,
 ) -> None:
     """Record every operation that ends from now on in this process, of any client, in a file.
 
-    The file is a table that zstd compresses, whatever its name (docs/oplog.md); one that is there is replaced. It is
-    whole after ``finalize_op_log``, which the interpreter's end calls, too. While a log is recorded, this does nothing.
+    The file is compressed by zstd, whatever its name (docs/oplog.md); one that is there is replaced. It is whole after
+    ``finalize_op_log``, which the interpreter's end calls, too. While a log is recorded, this does nothing.
 
     Args:
         path: the file, a path or ``file://``; its directory exists.
@@ -44,6 +45,8 @@ def init_op_log(
         lossless: operations wait where the buffer is full (S3DLIO_OPLOG_LOSSLESS, yes); otherwise their records are
             dropped, and counted.
         sort: sort the file by start times in the end (S3DLIO_OPLOG_SORT, no).
+        format: ``tsv``: a table with the 13 columns of the Rust package; ``warp``: the 15 of warp 1.6; ``jsonl``: JSON
+            lines, with the attempts, status, server and range of each operation, too (S3DLIO_OPLOG_FORMAT, ``tsv``).
 
     Raises:
         ConfigError: an option cannot be used, or the path names no local file.
@@ -51,7 +54,9 @@ def init_op_log(
     """
     global _recorder, _last
     target = _local_path(path)
-    options = resolve(buffer=buffer, write_buffer=write_buffer, level=level, lossless=lossless, sort=sort)
+    options = resolve(
+        buffer=buffer, write_buffer=write_buffer, level=level, lossless=lossless, sort=sort, format=format
+    )
     with _lock:
         if _recorder is not None:
             if target != _recorder.path:

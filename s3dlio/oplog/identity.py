@@ -6,21 +6,18 @@ from s3dlio.errors import ConfigError
 
 
 class Identity:
-    """What every row of this process has in common.
+    """What the rows of this process have in common until it is changed; a forked child begins with its parent's.
 
     Attributes:
-        client_id: stands in each row.
-        clock_offset: nanoseconds that are taken off every time.
+        current: the client id, which is in each row, and the nanoseconds that are taken off every time.
     """
 
-    __slots__ = ("client_id", "clock_offset")
+    __slots__ = ("current",)
 
     def __init__(self) -> None:
-        self.client_id = ""
-        self.clock_offset = 0
+        self.current = "", 0
 
 
-#: That of this process; a forked child begins with its parent's.
 identity = Identity()
 
 
@@ -32,12 +29,12 @@ def set_client_id(client_id: str) -> None:
     """
     if not isinstance(client_id, str):
         raise ConfigError(f"a client id is a str, not a {type(client_id).__name__}")
-    identity.client_id = client_id
+    identity.current = client_id, identity.current[1]
 
 
 def get_client_id() -> str:
     """The name of this client; empty where none was set."""
-    return identity.client_id
+    return identity.current[0]
 
 
 def set_clock_offset(offset_ns: int) -> None:
@@ -52,9 +49,9 @@ def set_clock_offset(offset_ns: int) -> None:
     """
     if not isinstance(offset_ns, int) or isinstance(offset_ns, bool):
         raise ConfigError(f"a clock offset is a whole number of nanoseconds, not a {type(offset_ns).__name__}")
-    identity.clock_offset = offset_ns
+    identity.current = identity.current[0], offset_ns
 
 
 def get_clock_offset() -> int:
     """What is taken off the times of all rows (nanoseconds)."""
-    return identity.clock_offset
+    return identity.current[1]

@@ -6,8 +6,6 @@ import os
 
 import zstandard
 
-from s3dlio.oplog.rows import HEADER
-
 
 class LogFile:
     """An op-log that is being written. For one thread.
@@ -18,31 +16,28 @@ class LogFile:
         path: the file.
         level: of zstd.
         write_buffer: compressed bytes that are gathered before a write.
+        header: its first line, with its end; empty where there is none.
         flags: more of ``os.open``; without ``O_EXCL`` a file that is there is replaced.
 
     Raises:
         OSError: it cannot be created.
     """
 
-    def __init__(self, path: str, level: int, write_buffer: int, flags: int = 0) -> None:
+    def __init__(self, path: str, level: int, write_buffer: int, header: str = "", flags: int = 0) -> None:
         self.path = path
         self._write_buffer = write_buffer
         self._waiting = bytearray()
         self._frame = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | flags, 0o666)
-        self.write(HEADER)
+        self.write(header.encode())
 
-    def write(self, rows: str) -> None:
-        """Add rows.
+    def write(self, lines: bytes) -> None:
+        """Add lines.
 
         Raises:
             OSError: the file cannot take them; it has what was written before.
         """
-        try:
-            data = rows.encode("utf-8", "surrogateescape")  # names of local files are bytes
-        except UnicodeEncodeError:
-            data = rows.encode("utf-8", "backslashreplace")
-        self._waiting += self._frame.compress(data)
+        self._waiting += self._frame.compress(lines)
         if len(self._waiting) >= self._write_buffer:
             self._write_out()
 

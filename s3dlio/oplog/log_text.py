@@ -11,6 +11,7 @@ import zstandard
 from s3dlio.errors import CorruptDataError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.oplog.columns import match
+from s3dlio.oplog.json_lines import names_of
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP = b"\x1f\x8b"
@@ -70,14 +71,15 @@ def blocks(path: str, size: int, *, allow_truncated: bool = False) -> Iterator[B
 
 
 def read_lines(path: str, *, allow_truncated: bool = False) -> Iterator[str]:
-    """The lines of a table without their ends, the one with the names first; errors as of ``read_op_log``."""
+    """The lines of a log without their ends, first the one with the names, where it is no JSON; errors as of
+    ``read_op_log``."""
     is_first = True
     for block in blocks(path, BLOCK, allow_truncated=allow_truncated):
         for line in filter(None, block.data.split(b"\n")):
             text = line.decode("utf-8", "surrogateescape")
             if is_first:
                 is_first = False
-                match(text.split("\t"), path=path)
+                match(names_of(line) or () if text.startswith("{") else text.split("\t"), path=path)
             yield text
     if is_first and not allow_truncated:
         raise CorruptDataError("this is no op-log: it is empty", uri=path)

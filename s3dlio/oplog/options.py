@@ -9,6 +9,9 @@ from s3dlio.config.fields import OFF, ON
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
 
+#: What an op-log can look like: the 13 columns of the Rust package, the 15 of warp 1.6, or JSON lines.
+FORMATS = ("tsv", "warp", "jsonl")
+
 
 class OpLogOptions(NamedTuple):
     """How the op-log is written.
@@ -19,6 +22,7 @@ class OpLogOptions(NamedTuple):
         level: of zstd, 1 to 22.
         lossless: a full buffer holds operations up until there is room; otherwise it costs their records.
         sort: sort the file by start times when the log is finalized.
+        format: one of ``FORMATS``.
     """
 
     buffer: int = 8192
@@ -26,6 +30,7 @@ class OpLogOptions(NamedTuple):
     level: int = 1
     lossless: bool = True
     sort: bool = False
+    format: str = "tsv"
 
 
 _VARIABLES = {
@@ -34,6 +39,7 @@ _VARIABLES = {
     "level": "S3DLIO_OPLOG_LEVEL",
     "lossless": "S3DLIO_OPLOG_LOSSLESS",
     "sort": "S3DLIO_OPLOG_SORT",
+    "format": "S3DLIO_OPLOG_FORMAT",
 }
 #: The smallest and the largest value.
 _BOUNDS = {"buffer": (64, 1 << 24), "write_buffer": (1, 1 << 30), "level": (1, 22)}
@@ -54,8 +60,20 @@ def resolve(**given: int | str | bool | None) -> OpLogOptions:
             value = next((found for layer in layers if (found := layer.get(variable, "").strip())), None)
             shown = variable
         if value is not None:
-            values[name] = _whole(value, name, shown) if name in _BOUNDS else _flag(value, shown)
+            values[name] = _parsed(value, name, shown)
     return OpLogOptions(**values)
+
+
+def _parsed(value: Any, name: str, shown: str) -> Any:
+    if name == "format":
+        return _format(value, shown)
+    return _whole(value, name, shown) if name in _BOUNDS else _flag(value, shown)
+
+
+def _format(value: Any, shown: str) -> str:
+    if str(value).lower() not in FORMATS:
+        raise ConfigError(f"{shown}={value!r} is no format of op-logs", hint=f"choose of {', '.join(FORMATS)}")
+    return str(value).lower()
 
 
 def _whole(value: Any, name: str, shown: str) -> int:

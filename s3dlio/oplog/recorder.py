@@ -9,17 +9,20 @@ import re
 import sys
 import threading
 import time
-from collections import deque
+from time import time_ns
 from typing import Any
 
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.forking import ForkLock, renewed_in_child
+from s3dlio.oplog.forms import FORMS
 from s3dlio.oplog.identity import identity
 from s3dlio.oplog.log_file import LogFile
 from s3dlio.oplog.options import OpLogOptions
+from s3dlio.oplog.records import Details, Record, Records
 from s3dlio.oplog.sorting import sort_op_log
 from s3dlio.oplog.writer import Writer
+from s3dlio.stores.call import BaseStore
 from s3dlio.types import Observation
 
 log = logging.getLogger("s3dlio.oplog")
@@ -54,46 +57,68 @@ class Recorder:
     def __init__(self, path: str, options: OpLogOptions) -> None:
         self.path = path
         self.options = options
+        self.wants_answers = FORMS[options.format].wants_answers
         self._named = path
         self._lock = ForkLock()
         self._begin(self._open(path))
         renewed_in_child(self)
 
     def _begin(self, file: LogFile | None) -> None:
-        self._queue: deque[Any] = deque()
+        self._queue = Records()
         self._is_closed = False
         self._is_opening = False
         self._failed: OSError | None = None
         self._dropped = self._rejected = self._changed_texts = 0
-        self._writer = None if file is None else Writer(file, self._queue, self.options.buffer)
+        self._writer = None if file is None else self._start(file)
+
+    def _start(self, file: LogFile) -> Writer:
+        return Writer(file, self._queue, FORMS[self.options.format](), self.options.buffer)
 
     def _open(self, path: str, flags: int = 0) -> LogFile:
         try:
-            return LogFile(path, self.options.level, self.options.write_buffer, flags)
+            header = FORMS[self.options.format].header
+            return LogFile(path, self.options.level, self.options.write_buffer, header, flags)
         except OSError as error:
             failed = from_exception(error, uri=path, operation="OPLOG")
             failed.reason = f"failed to create op-log file '{path}': {failed.reason}"
             raise failed from error
 
+    def note(
+        self, store: BaseStore, operation: str, key: str, objects: int, size: int, start_ns: int, first_byte_ns: int
+    ) -> None:
+        """Note an operation that has ended just now, without an error."""
+        queue = self._queue
+        record = (
+            _thread.number, identity.current, operation, objects, store, key, size, start_ns, first_byte_ns, time_ns(),
+            None,
+        )  # fmt: skip
+        if len(queue) < queue.mark:
+            queue.extend(record)
+        else:
+            self._attend(record)
+
     def __call__(self, seen: Observation) -> None:
         """Note an operation that has ended."""
+        error = "" if seen.error is None else self._text(seen.error)
+        details = Details(error, seen.endpoint, seen.status, seen.attempts, seen.range)
+        self._attend((
+            _thread.number, identity.current, seen.operation, seen.objects, None, seen.uri, seen.bytes, seen.start_ns,
+            seen.first_byte_ns, seen.end_ns, details,
+        ))  # fmt: skip
+
+    def _attend(self, record: Record) -> None:
+        """Add a record where that may not be all: the log has ended, the writer waits or is not there, or no room."""
         queue, writer = self._queue, self._writer
         if self._is_closed:
             self._count_rejected()
             return
         if writer is None and (writer := self._open_in_child()) is None:
             return
-        if len(queue) >= self.options.buffer and not self._has_room(writer):
+        if queue.waiting() >= self.options.buffer and not self._has_room(writer):
             return
-        offset = identity.clock_offset
-        first = seen.first_byte_ns
-        queue.append((
-            _thread.number, identity.client_id, seen.operation, seen.objects, seen.bytes, seen.uri,
-            "" if seen.error is None else self._text(seen.error), seen.start_ns - offset, first and first - offset,
-            seen.end_ns - offset,
-        ))  # fmt: skip
-        if writer.is_asleep or len(queue) == writer.half:
-            writer.wake()
+        queue.extend(record)
+        if len(queue) > queue.mark:
+            writer.attend()
 
     def _text(self, error: BaseException) -> str:
         text = str(error) or type(error).__name__
@@ -109,7 +134,7 @@ class Recorder:
                 self._dropped += 1
             writer.wake()
             return False
-        while len(self._queue) >= self.options.buffer and not writer.is_here and not self._is_closed:
+        while self._queue.waiting() >= self.options.buffer and not writer.is_here and not self._is_closed:
             writer.wake()
             time.sleep(_PAUSE)
         return True
@@ -130,7 +155,7 @@ class Recorder:
                     self._failed = OSError(str(error))
                 else:
                     self.path = file.path
-                    self._writer = Writer(file, self._queue, self.options.buffer)
+                    self._writer = self._start(file)
                     _at_process_end(self.close)
             if self._writer is None:
                 self._rejected += 1
@@ -164,7 +189,8 @@ class Recorder:
         if self._writer is None:
             return
         self._writer.close()
-        self._rejected += len(self._queue)  # by threads that were in the middle of it
+        self._queue.mark = 0
+        self._rejected += self._queue.waiting()  # by threads that were in the middle of it
         if self._writer.error is not None:
             failed = from_exception(self._writer.error, uri=self.path, operation="OPLOG")
             failed.hint = f"the log has {self._writer.written} of {self._writer.taken} operations"
@@ -179,7 +205,7 @@ class Recorder:
         failure = writer.error if writer is not None else self._failed
         return {
             "path": self.path,
-            "accepted": taken + (0 if self._is_closed else len(self._queue)),
+            "accepted": taken + (0 if self._is_closed else self._queue.waiting()),
             "written": written,
             "dropped_full": self._dropped,
             "rejected_closed": self._rejected,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import IO
 
 import zstandard
@@ -16,6 +18,8 @@ from s3dlio.foreign_errors import from_exception
 from s3dlio.oplog.log_text import read_lines
 from s3dlio.oplog.rows import parse_time
 
+#: When the operation of a line began.
+Start = Callable[[str], int]
 #: Rows that are sorted in memory (about 60 MB); more are sorted in runs, which are merged.
 _RUN = 100_000
 
@@ -37,10 +41,13 @@ def sort_op_log(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
     try:
         with ExitStack() as stack:
             lines = read_lines(source)
-            header = next(lines)
-            runs = _runs(lines, header.split("\t").index("start"), stack, os.path.dirname(target) or ".")
+            first = next(lines)
+            is_json = first.startswith("{")
+            start = _json_start if is_json else partial(_field_start, first.split("\t").index("start"))
+            runs = _runs(chain([first], lines) if is_json else lines, start, stack, os.path.dirname(target) or ".")
             with open(hidden, "wb") as file, zstandard.ZstdCompressor(write_checksum=True).stream_writer(file) as out:
-                out.write(f"{header}\n".encode())
+                if not is_json:
+                    out.write(f"{first}\n".encode())
                 for _, line in heapq.merge(*runs):
                     out.write(f"{line}\n".encode("utf-8", "surrogateescape"))
         os.replace(hidden, target)
@@ -51,10 +58,10 @@ def sort_op_log(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
             os.unlink(hidden)
 
 
-def _runs(lines: Iterator[str], column: int, stack: ExitStack, directory: str) -> list[Iterator[tuple[int, str]]]:
+def _runs(lines: Iterator[str], start: Start, stack: ExitStack, directory: str) -> list[Iterator[tuple[int, str]]]:
     """Each run sorted; all but the last one in a file without a name, in ``directory``."""
     runs: list[Iterator[tuple[int, str]]] = []
-    while run := [(_start(line, column), line) for line in islice(lines, _RUN)]:
+    while run := [(start(line), line) for line in islice(lines, _RUN)]:
         run.sort(key=lambda row: row[0])
         if len(run) < _RUN:
             runs.append(iter(run))
@@ -65,22 +72,29 @@ def _runs(lines: Iterator[str], column: int, stack: ExitStack, directory: str) -
             for _, line in run:
                 out.write(f"{line}\n".encode("utf-8", "surrogateescape"))
         file.seek(0)
-        runs.append(_read_back(file, column))
+        runs.append(_read_back(file, start))
     return runs
 
 
-def _read_back(file: IO[bytes], column: int) -> Iterator[tuple[int, str]]:
+def _read_back(file: IO[bytes], start: Start) -> Iterator[tuple[int, str]]:
     rest = b""
     with zstandard.ZstdDecompressor().stream_reader(file, closefd=False) as reader:
         while data := reader.read(64 << 10):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 text = line.decode("utf-8", "surrogateescape")
-                yield _start(text, column), text
+                yield start(text), text
 
 
-def _start(line: str, column: int) -> int:
+def _field_start(column: int, line: str) -> int:
     try:
         return parse_time(line.split("\t", column + 1)[column])
     except (IndexError, ValueError):
         return 0  # a row that says nothing comes first
+
+
+def _json_start(line: str) -> int:
+    try:
+        return parse_time(json.loads(line)["start"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return 0

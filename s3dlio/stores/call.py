@@ -8,7 +8,7 @@ import weakref
 from abc import ABC
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError
@@ -17,13 +17,32 @@ from s3dlio.forking import ForkLock
 from s3dlio.masking import redact
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import Sink
-from s3dlio.types import ListPage, Observation, Observer, PutOptions
+from s3dlio.types import ListPage, ObjectMetadata, Observation, Observer, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
 log = logging.getLogger("s3dlio.stores")
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+#: Operations whose results say what observers want to know of them.
+_TOLD_BY_RESULT = ("LIST", "HEAD")
+
+
+class Journal(Protocol):
+    """An observer that wants no more of an operation that went well than can be told without watching its requests."""
+
+    #: It wants what the answers to requests say; then it is an observer like any other.
+    wants_answers: bool
+
+    def __call__(self, observation: Observation, /) -> None: ...
+
+    def note(
+        self, store: BaseStore, operation: str, key: str, objects: int, size: int, start_ns: int, first_byte_ns: int
+    ) -> None:
+        """An operation has ended, without an error, just now."""
+
 
 #: A cloud operation: yields a Request (or an iterable of them, run concurrently), is sent the Response(s), returns T.
 Steps = Generator[Any, Any, T]
@@ -46,13 +65,29 @@ class BaseStore(ABC):
 
     def __init__(self, root: str, observers: Sequence[Observer] = ()) -> None:
         self.root = root
+        #: The only observer, where that is a journal, which is told of what goes well without an Observation.
+        self.journal: Journal | None = None
+        #: There are observers that want Observations of all operations.
+        self.watched = False
         with _everywhere_lock:
-            self.observers: tuple[Observer, ...] = observing(observers)
+            self.observers = observing(observers)
             _stores.add(self)
         #: Where large bodies find more event loops (``net.balancer``).
         self.spare: Callable[[int], Any] | None = None
         #: How many operations of each kind have paid in batches, and until when that is believed.
         self.widths: dict[str, tuple[int, float]] = {}
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Called once for every finished operation, those of the process last."""
+        return self._observers
+
+    @observers.setter
+    def observers(self, observers: tuple[Observer, ...]) -> None:
+        only: Any = observers[0] if len(observers) == 1 else None
+        self._observers = observers
+        self.journal = only if getattr(only, "wants_answers", True) is False else None
+        self.watched = bool(observers) and self.journal is None
 
     @property
     def endpoint(self) -> str | None:
@@ -143,22 +178,54 @@ class Call(Generic[T]):
 
     def run(self) -> T:
         """Do the work of a blocking store."""
+        journal = self.store.journal
+        if journal is not None:
+            return self._noted(journal)
         with self:
             result: T = self.start()
-            if self.operation == "LIST":
-                self._count(result)
+            if self.operation in _TOLD_BY_RESULT:
+                self._take_in(result)
             return result
+
+    def _noted(self, journal: Journal) -> T:
+        started = time.time_ns()
+        try:
+            result: T = self.start()
+        except BaseException as error:
+            if started:
+                self._observation = Observation(self.operation, self.uri, started)
+            self.__exit__(type(error), error, None)
+            raise
+        self._note(journal, started, result)
+        return result
 
     def steps(self) -> Steps[T]:
         """The requests of a cloud store, for a driver."""
-        if self.store.observers:
+        store = self.store
+        if store.watched:
             return (yield from self._observed_steps())
+        journal = store.journal
+        started = 0 if journal is None else time.time_ns()
         try:
             result: T = yield from self.start()
-            return result
         except BaseException as error:
+            if started:
+                self._observation = Observation(self.operation, self.uri, started)
             self.__exit__(type(error), error, None)
             raise
+        if journal is not None:
+            self._note(journal, started, result)
+        return result
+
+    def _note(self, journal: Journal, started: int, result: Any) -> None:
+        """Tell the journal that it went well."""
+        if self.operation in _TOLD_BY_RESULT:
+            self._take_in(result)
+        if (sink := self.sink) is None:
+            journal.note(self.store, self.operation, self.key, self.objects, self.size, started, 0)
+        else:
+            first = sink.first_byte_ns
+            journal.note(self.store, self.operation, self.key, self.objects, sink.size or 0, started, first)
 
     def _observed_steps(self) -> Steps[T]:
         with self:
@@ -166,8 +233,8 @@ class Call(Generic[T]):
             if self._observation is not None:
                 steps = self.store.observed(steps, self._observation)
             result: T = yield from steps
-            if self.operation == "LIST":
-                self._count(result)
+            if self.operation in _TOLD_BY_RESULT:
+                self._take_in(result)
             return result
 
     def observe(self, steps: Steps[U]) -> Steps[U]:
@@ -180,9 +247,13 @@ class Call(Generic[T]):
         """What observers get when it has ended, for answers that come outside of steps; None without observers."""
         return self._observation
 
-    def _count(self, listed: Any) -> None:
-        page: ListPage = listed[0]
-        self.objects = len(page.keys) + len(page.prefixes)
+    def _take_in(self, result: Any) -> None:
+        """What observers are told of a listing, how many entries it has, and of a head, the size of the object."""
+        if self.operation == "LIST":
+            page: ListPage = result[0]
+            self.objects = len(page.keys) + len(page.prefixes)
+        elif isinstance(result, ObjectMetadata):
+            self.size = result.size
 
     def __enter__(self) -> None:
         if self.store.observers:

@@ -32,7 +32,7 @@ def test_every_operation_is_one_row(case: Case, store: ObjectStore, tmp_path: Pa
     rows = list(s3dlio.read_op_log(path))
     name = store.uri(key).partition("://")[2]
     assert [(row["op"], row["bytes"], row["n_objects"]) for row in rows] == [
-        ("PUT", 10, 1), ("GET", 10, 1), ("GET_RANGE", 3, 1), ("HEAD", 0, 1), ("PUT", 3, 1), ("GET", 0, 1),
+        ("PUT", 10, 1), ("GET", 10, 1), ("GET_RANGE", 3, 1), ("HEAD", 10, 1), ("PUT", 3, 1), ("GET", 0, 1),
         ("LIST", 0, 1), ("DELETE", 0, 1),
     ]  # fmt: skip
     assert [row["file"] for row in rows[:5]] == [name] * 5

@@ -23,7 +23,7 @@ import zstandard
 import s3dlio
 from s3dlio import errors
 from s3dlio.config import environment
-from s3dlio.oplog import control, log_file, options, rows, sorting
+from s3dlio.oplog import control, forms, log_file, options, rows, sorting
 from s3dlio.oplog.identity import identity
 from s3dlio.types import Observation
 
@@ -35,7 +35,7 @@ def _ends() -> Iterator[None]:
     yield
     with contextlib.suppress(errors.S3dlioError):  # a test that broke its log has looked at that
         s3dlio.finalize_op_log()
-    identity.client_id, identity.clock_offset = "", 0
+    identity.current = "", 0
 
 
 @pytest.fixture
@@ -219,8 +219,8 @@ class _Gate:
         self.open = threading.Event()
         write = log_file.LogFile.write
 
-        def gated(file: log_file.LogFile, text: str) -> None:
-            if not text.startswith("idx"):
+        def gated(file: log_file.LogFile, text: bytes) -> None:
+            if not text.startswith(b"idx"):
                 assert self.open.wait(30)
             write(file, text)
 
@@ -275,9 +275,9 @@ def test_an_operation_within_the_writer_thread_does_not_wait_for_itself(
     write = log_file.LogFile.write
     more = [200]
 
-    def calls_back(file: log_file.LogFile, text: str) -> None:
+    def calls_back(file: log_file.LogFile, text: bytes) -> None:
         write(file, text)
-        if not text.startswith("idx"):
+        if not text.startswith(b"idx"):
             count, more[0] = more[0], 0
             ended(count)  # as a finaliser may that the collector runs here
 
@@ -386,10 +386,13 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("S3DLIO_OPLOG_WBUFCAP", "4096")
     monkeypatch.setenv("S3DLIO_OPLOG_LOSSLESS", "0")
     monkeypatch.setenv("S3DLIO_OPLOG_SORT", "true")
-    assert options.resolve() == options.OpLogOptions(1024, 4096, 5, False, True)
+    monkeypatch.setenv("S3DLIO_OPLOG_FORMAT", "Warp")
+    assert options.resolve() == options.OpLogOptions(1024, 4096, 5, False, True, "warp")
     assert set(options._VARIABLES.values()) == environment.OPLOG_VARIABLES
-    assert options.resolve(buffer=64, lossless=True, sort=False) == options.OpLogOptions(64, 4096, 5, True, False)
-    for name, value in (("LEVEL", "23"), ("BUF", "1"), ("SORT", "maybe")):
+    assert options.resolve(buffer=64, lossless=True, sort=False, format="tsv") == options.OpLogOptions(
+        64, 4096, 5, True, False
+    )
+    for name, value in (("LEVEL", "23"), ("BUF", "1"), ("SORT", "maybe"), ("FORMAT", "csv")):
         monkeypatch.setenv(f"S3DLIO_OPLOG_{name}", value)
         with pytest.raises(errors.ConfigError, match=f"S3DLIO_OPLOG_{name}"):
             options.resolve()
@@ -477,9 +480,9 @@ def iter_into(read: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
 def test_times() -> None:
     assert rows.parse_time("1970-01-01T00:00:01Z") == 1_000_000_000
     assert rows.parse_time("1970-01-01T01:00:00.123456789012+01:00") == 123_456_789
-    formatter = rows.RowFormatter()
+    form = forms.TsvForm()
     for epoch in (0, 999_999_999, 1_795_823_572_285_294_030, 1_000_000_000):
-        assert rows.parse_time(formatter._time(epoch)) == epoch
+        assert rows.parse_time(form.time(epoch)) == epoch
 
 
 _PROGRAM = """
@@ -548,7 +551,9 @@ def test_the_command(path: Path, data: str) -> None:
 
     s3dlio.put_bytes(f"{data}/a", b"x")
     assert main(["--op-log", str(path), "stat", f"{data}/a"]) == 0
-    assert [row["op"] for row in s3dlio.read_op_log(path)] == ["HEAD"]
+    assert next(iter(s3dlio.read_op_log(path)))["op"] == "HEAD"
+    assert main(["--op-log", str(path), "--op-log-format", "jsonl", "stat", f"{data}/a"]) == 0
+    assert plain(path).startswith('{"idx": 0')
     assert main(["stat", f"{data}/nope", "--op-log", str(path)]) == 1
     (row,) = s3dlio.read_op_log(path)
     assert "nope" in row["error"]

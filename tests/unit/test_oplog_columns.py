@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from s3dlio import errors
-from s3dlio.oplog import columns, rows
+from s3dlio.oplog import columns, forms
 
 
 def test_the_log_that_is_written_here_is_a_dialect() -> None:
-    assert columns.DIALECTS["s3dlio"] == rows.COLUMNS
-    assert columns.match(rows.COLUMNS).dialect == "s3dlio"
+    for dialect, form in (("s3dlio", forms.TsvForm), ("warp", forms.WarpForm)):
+        assert form.header == "\t".join(columns.DIALECTS[dialect]) + "\n"
+        assert columns.match(form.header.split()).dialect == dialect
 
 
 @pytest.mark.parametrize("dialect", columns.DIALECTS)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import ClassVar
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
@@ -18,6 +18,7 @@ from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.sinks import FileSink, Sink
 from s3dlio.memory.sources import FileSource, Source, differs
 from s3dlio.memory.view import BytesView
+from s3dlio.stores.call import Journal
 from s3dlio.stores.local.atomic import Replacement, check_regular
 from s3dlio.stores.local.store import READ_FLAGS, LocalStore, etag_of, result_of
 from s3dlio.stores.local.writer import Output
@@ -51,20 +52,20 @@ class FileStore(LocalStore):
     def get(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> BytesView:
         # Small files are read without the machinery of a call, which takes longer than the system calls do; where
         # anything is out of the ordinary, the call finds out and says what. 4 KiB: 7 us instead of 11.
-        if conditions is NO_CONDITIONS and not self.observers and self.settings.page_cache == "normal":
-            data = _read_small(key)
+        if conditions is NO_CONDITIONS and not self.watched and self.settings.page_cache == "normal":
+            data = _read_small(key) if self.journal is None else self._read_noted(key, self.journal)
             if data is not None:
                 return BytesView(data)
         return super().get(key, conditions=conditions)
 
     def read_small(self, keys: Sequence[str], seconds: float) -> list[bytes]:
         found: list[bytes] = []
-        if self.observers or self.settings.page_cache != "normal":
+        if self.watched or self.settings.page_cache != "normal":
             return found
-        clock, take = perf_counter, found.append
+        clock, take, journal = perf_counter, found.append, self.journal
         until = clock() + seconds
         for key in keys:
-            data = _read_small(key)
+            data = _read_small(key) if journal is None else self._read_noted(key, journal)
             if data is None:
                 return found
             take(data)
@@ -73,11 +74,19 @@ class FileStore(LocalStore):
         return found
 
     def drain(self, key: str) -> int:
-        if not self.observers and self.settings.page_cache == "normal":
-            data = _read_small(key)
+        if not self.watched and self.settings.page_cache == "normal":
+            data = _read_small(key) if self.journal is None else self._read_noted(key, self.journal)
             if data is not None:
                 return len(data)
         return super().drain(key)
+
+    def _read_noted(self, key: str, journal: Journal) -> bytes | None:
+        """``_read_small``, noted where there is something."""
+        started = time_ns()
+        data = _read_small(key)
+        if data is not None:
+            journal.note(self, "GET", key, 1, len(data), started, time_ns())
+        return data
 
     def _read(self, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions) -> ObjectMetadata:
         fd = os.open(key, READ_FLAGS)
