@@ -358,6 +358,21 @@ def test_tensors_of_a_device_are_saved_as_those_of_the_host(torch_gpu: Any, mode
     assert (tmp_path / "raw").read_bytes() == expected
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_distributed_checkpoints_copy_tensors_of_a_device_by_pinned_memory(
+    torch_gpu: Any, model: Any, tmp_path: Path, library: CudaLibrary
+) -> None:
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    dcp = pytest.importorskip("s3dlio.checkpoint.dcp")
+    _, tensors = model
+    before = library.calls.count("cudaMemcpyAsync")
+    checkpoint.save(dict(tensors), storage_writer=dcp.S3dlioStorageWriter(tmp_path / "dcp"))
+    assert library.calls.count("cudaMemcpyAsync") - before >= len(tensors) - 1  # one is empty
+    loaded = {name: torch_gpu.zeros_like(tensor) for name, tensor in tensors.items()}
+    checkpoint.load(loaded, storage_reader=dcp.S3dlioStorageReader(tmp_path / "dcp"))
+    assert all(loaded[name].equal(tensor) for name, tensor in tensors.items())
+
+
 def test_torch_is_asked_for_a_gpu_only_where_one_is_named(library: CudaLibrary, model: Any) -> None:
     """torch without CUDA: the device is refused, and the host is as ever."""
     torch = pytest.importorskip("torch")

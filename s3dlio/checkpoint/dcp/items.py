@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 
+from s3dlio.checkpoint.device_tensors import tensor_pieces
 from s3dlio.errors import CorruptDataError, MissingDependencyError
 from s3dlio.memory.crc32c import crc32c
 
@@ -164,8 +165,12 @@ def has_plain_memory(tensor: torch.Tensor) -> bool:
 
 
 def pieces(tensor: torch.Tensor) -> Iterator[memoryview]:
-    """The bytes of a tensor in C order: its own memory where that is so, else copies of some of it at a time."""
+    """The bytes of a tensor in C order: its own memory where that is so, else copies of some of it at a time, those of
+    a GPU by way of pinned memory."""
     if not tensor.numel():
+        return
+    if tensor.is_contiguous() and (copied := tensor_pieces(tensor)) is not None:
+        yield from copied
         return
     plain = tensor.is_contiguous() and tensor.device.type == "cpu" and not (tensor.is_conj() or tensor.is_neg())
     if not plain and tensor.nbytes > _COPIED and max(tensor.shape) > 1:
