@@ -17,7 +17,19 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
-from s3dlio.verbs import batches, containers, files, generated, history, listing, looking, objects, trees, writers
+from s3dlio.verbs import (
+    batches,
+    containers,
+    endpoints,
+    files,
+    generated,
+    history,
+    listing,
+    looking,
+    objects,
+    trees,
+    writers,
+)
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +228,7 @@ def get_object(
     return default_client().get(uri, version_id=version_id, conditions=conditions)
 
 
+get_endpoint_stats = function_of(endpoints.get_endpoint_stats)
 get_tags = function_of(objects.get_tags)
 put_tags = function_of(objects.put_tags)
 presign = function_of(objects.presign)

@@ -6,7 +6,7 @@ The functions of the package (``s3dlio.get`` and the others) are the methods of 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from s3dlio.config.endpoints import with_secrets
@@ -17,7 +17,19 @@ from s3dlio.errors import ConfigError
 from s3dlio.records import replace
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import Observer
-from s3dlio.verbs import batches, containers, files, generated, history, listing, looking, objects, trees, writers
+from s3dlio.verbs import (
+    batches,
+    containers,
+    endpoints,
+    files,
+    generated,
+    history,
+    listing,
+    looking,
+    objects,
+    trees,
+    writers,
+)
 
 
 class Client(Session):
@@ -29,6 +41,11 @@ class Client(Session):
     Args:
         settings: all of them, ready; without, they are resolved (``Settings.resolve``).
         endpoint_url, region, profile, access_key_id, secret_access_key, session_token, anonymous: of ``s3://``.
+        endpoints: several doors to one S3 store instead of ``endpoint_url``, URLs or templates of them
+            (``http://10.0.0.{1...8}:9000``), 32 at most: all requests are spread over them.
+        load_balance_strategy: how: ``round_robin`` (the default), ``least_connections``, ``shortest_expected_wait``, or
+            ``rank`` (that of MPI or Slurm).
+        source_addresses: addresses of this machine that connections are made from, each in its turn.
         ca_bundle: a PEM file of the certificates to trust.
         http, retry, range, multipart, executor, transfer, file, s3, azure, gcs: any other settings, one mapping for
             each section: ``http={"read_timeout": 5}``.
@@ -43,6 +60,8 @@ class Client(Session):
         settings: Settings | None = None,
         *,
         endpoint_url: str | None = None,
+        endpoints: Sequence[str] | str | None = None,
+        load_balance_strategy: str | None = None,
         region: str | None = None,
         profile: str | None = None,
         access_key_id: str | None = None,
@@ -50,6 +69,7 @@ class Client(Session):
         session_token: str | None = None,
         anonymous: bool | None = None,
         ca_bundle: str | None = None,
+        source_addresses: Sequence[str] | str | None = None,
         http: Mapping[str, Any] | None = None,
         retry: Mapping[str, Any] | None = None,
         range: Mapping[str, Any] | None = None,
@@ -66,17 +86,20 @@ class Client(Session):
                 f"the first argument of a Client is its Settings, not a {type(settings).__name__}",
                 hint="name what you give: Client(endpoint_url=...)",
             )
+        if endpoint_url is not None and endpoints is not None:
+            raise ConfigError("endpoint_url and endpoints exclude each other", hint="leave one of them out")
         sections = {
             "http": http, "retry": retry, "range": range, "multipart": multipart, "executor": executor,
             "transfer": transfer, "file": file, "s3": s3, "azure": azure, "gcs": gcs,
         }  # fmt: skip
         given = {name: _section(name, values) for name, values in sections.items() if values is not None}
         service = {
-            "endpoint_url": endpoint_url, "region": region, "profile": profile, "access_key_id": access_key_id,
+            "endpoint_url": endpoint_url, "endpoints": endpoints, "load_balance_strategy": load_balance_strategy,
+            "region": region, "profile": profile, "access_key_id": access_key_id,
             "secret_access_key": secret_access_key, "session_token": session_token, "anonymous": anonymous,
         }  # fmt: skip
         given["s3"] = service | given.get("s3", {})
-        given["http"] = {"ca_bundle": ca_bundle} | given.get("http", {})
+        given["http"] = {"ca_bundle": ca_bundle, "source_addresses": source_addresses} | given.get("http", {})
         super().__init__(Settings.resolve(**given) if settings is None else settings.replace(**given))
 
     def close(self) -> None:
@@ -104,6 +127,8 @@ class Client(Session):
 
     def __repr__(self) -> str:
         service = self.settings.s3.endpoint_url
+        if self.settings.s3.endpoints:
+            return f"Client(endpoints={[*self.settings.s3.endpoints]})"
         return f"Client(endpoint_url={service!r})" if service else "Client()"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -139,6 +164,9 @@ class Client(Session):
     create_bucket = containers.create_bucket
     delete_bucket = containers.delete_bucket
     list_containers = containers.list_containers
+
+    get_endpoint_stats = endpoints.get_endpoint_stats
+    get_total_stats = endpoints.get_total_stats
 
     list_versions = history.list_versions
     restore_version = history.restore_version

@@ -24,6 +24,11 @@ def expand_uri_template(template: str) -> list[str]:
         ConfigError: a range runs backwards, or there are more than a million URIs.
         InvalidURIError: it has no scheme.
     """
+    return same_scheme(expand_template(template), template)
+
+
+def expand_template(template: str) -> list[str]:
+    """As :func:`expand_uri_template`, of any text."""
     parts = _RANGE.split(template)  # text, first, last, text, first, last, ..., text
     ends = [*zip(parts[1::3], parts[2::3], strict=True)]
     ranges = [range(int(first), int(last) + 1) for first, last in ends]
@@ -37,13 +42,10 @@ def expand_uri_template(template: str) -> list[str]:
     texts = parts[::3]
     widths = [max(len(end) if end.startswith("0") else 1 for end in both) for both in ends]
     written = [[f"{number:0{width}}" for number in numbers] for numbers, width in zip(ranges, widths, strict=True)]
-    return same_scheme(
-        [
-            "".join(itertools.chain(*zip(texts, chosen, strict=False), texts[-1:]))
-            for chosen in itertools.product(*written)
-        ],
-        template,
-    )
+    return [
+        "".join(itertools.chain(*zip(texts, chosen, strict=False), texts[-1:]))
+        for chosen in itertools.product(*written)
+    ]
 
 
 def parse_uri_list(text: str) -> list[str]:

@@ -59,11 +59,14 @@ class Context:
         """The settings of the command line."""
         args = self.args
         endpoint = {"endpoint_url": args.endpoint_url}
+        if args.endpoints is not None and args.endpoint_url is not None:
+            self.refuse("--endpoint and --endpoints exclude each other")
+        several = {"endpoints": args.endpoints, "load_balance_strategy": args.load_balance}
         anonymous = {"anonymous": args.no_sign_request or None}
         return {
             "http": {"ca_bundle": args.ca_bundle},
             "multipart": {"part_size": getattr(args, "part_size", None)},
-            "s3": {**endpoint, **anonymous, "region": args.region, "profile": args.profile},
+            "s3": {**endpoint, **several, **anonymous, "region": args.region, "profile": args.profile},
             "azure": endpoint,
             "gcs": {**endpoint, **anonymous},
         }

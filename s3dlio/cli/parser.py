@@ -22,6 +22,8 @@ from s3dlio.cli.parser_replay import replaying
 from s3dlio.cli.parser_transfers import transfers
 
 PROG = "s3-cli"
+#: As in ``config.endpoint_list``, which is not imported here.
+STRATEGIES = ("round_robin", "least_connections", "shortest_expected_wait", "rank")
 SHELLS = ("bash", "zsh", "fish")
 DESCRIPTION = (
     "Work with objects and files on any storage: s3://, az://, gs://, file:// and direct:// behind one command. "
@@ -97,6 +99,11 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
     )
     group.add_argument("--endpoint", "--endpoint-url", dest="endpoint_url", metavar="URL", default=none,
                        help="the address of the service, for s3://, az:// and gs:// alike")  # fmt: skip
+    group.add_argument("--endpoints", metavar="URLS", default=none,
+                       help="several doors to one S3 service, over which requests are spread: with commas, as a "
+                       "template (http://10.0.0.{1...8}:9000), or in a file with one a line (@FILE)")  # fmt: skip
+    group.add_argument("--load-balance", type=str.lower, choices=STRATEGIES, metavar="HOW", default=none,
+                       help=f"how they are spread: {', '.join(STRATEGIES)}")  # fmt: skip
     group.add_argument("--region", metavar="NAME", default=none, help="the region of the service")
     group.add_argument("--ca-bundle", metavar="FILE", default=none, help="trust the certificates in this PEM file")
     group.add_argument("--profile", metavar="NAME", default=none, help="the profile of the AWS configuration to use")

@@ -133,7 +133,7 @@ def _values(
 ) -> Iterator[Value]:
     for section, name, written in leaves(allowed, table, origin):
         entry = find_field(allowed, section, name, origin)
-        if (section, name) in (("s3", "endpoint_url"), ("s3", "tls_ports")):
+        if section == "s3" and name in ("endpoint_url", "endpoints", "load_balance_strategy", "tls_ports"):
             raise ConfigError(f"{section}.{name} cannot be set there ({origin})", hint="the table is called by its URL")
         yield Value(section, name, entry.read(f"{section}.{name} in {origin}", written), entry.secret)
 

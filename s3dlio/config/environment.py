@@ -154,10 +154,12 @@ def unknown_variables(known: Iterable[str], layers: Iterable[Layer]) -> dict[str
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the known one that is most like it, if there is one."""
+    """The end of a message about an unknown name: the known one that is most like it, or longer by words, if there is
+    one."""
     import difflib
 
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    longer = sorted(other for other in known if other.startswith(f"{name}_"))
+    close = longer[:1] or difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -131,6 +131,19 @@ def url_or_host(name: str, value: Any) -> str:
     return url(name, written if "://" in written else f"http://{written}")
 
 
+def addresses(name: str, value: Any) -> tuple[str, ...]:
+    """IP addresses: a list, or a text with commas."""
+    import ipaddress
+
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"{name} must be a list of IP addresses, not {shown(value)}")
+    try:
+        return tuple(str(ipaddress.ip_address(item.strip())) for item in items if item.strip())
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}", hint="write the addresses of this machine as numbers") from None
+
+
 def choice(*choices: str) -> Reader:
     def read(name: str, value: Any) -> str:
         written = value.strip().lower() if isinstance(value, str) else value

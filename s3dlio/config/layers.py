@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from s3dlio.config import environment
+from s3dlio.config.endpoint_list import FILE_VARIABLE, TEMPLATE_VARIABLE, URIS_VARIABLE, of_variable, url_of
 from s3dlio.config.endpoints import Endpoint, read_endpoints
 from s3dlio.config.environment import Layer, config_file, variable_layers
 from s3dlio.config.fields import OFF, ON, Section, fields_of, find_field, leaves
@@ -92,12 +93,33 @@ class Reading:
             self.values[section][name] = find_field(self._sections, section, name, origin).read(label, value)
             self.origins[f"{section}.{name}"] = origin
 
-    def drop_ignored_endpoint(self) -> None:
-        """Drop an endpoint that a variable gave, where ``ignore_configured_endpoint_urls`` is set."""
-        from_variable = self.origins.get("s3.endpoint_url", "").partition(" ")[0] not in ("configuration", *PROGRAM)
-        if self.values["s3"].get("ignore_configured_endpoint_urls") and from_variable:
-            self.values["s3"].pop("endpoint_url", None)
-            self.origins.pop("s3.endpoint_url", None)
+    def settle_endpoints(self) -> None:
+        """Let one of ``s3.endpoints`` and ``s3.endpoint_url`` be in force: that of the higher layer, and of one layer
+        the list. Those that a variable gave are dropped, where ``ignore_configured_endpoint_urls`` is set."""
+        s3, origins = self.values["s3"], self.origins
+        for name in ("endpoint_url", "endpoints"):
+            from_variable = _height(origins.get(f"s3.{name}", "")) in _OF_VARIABLES
+            if s3.get("ignore_configured_endpoint_urls") and from_variable:
+                s3.pop(name, None)
+                origins.pop(f"s3.{name}", None)
+        if not s3.get("endpoints"):
+            return
+        if _height(origins.get("s3.endpoint_url", "")) > _height(origins["s3.endpoints"]):
+            del s3["endpoints"], origins["s3.endpoints"]
+        else:
+            s3["endpoint_url"] = url_of(s3["endpoints"][0], s3.get("tls_ports", "443"))
+            origins["s3.endpoint_url"] = origins["s3.endpoints"]
+
+
+#: What the origins of the layers begin with, the one that wins last; ``trusted`` is a .env file, too.
+_LAYERS = ("configuration", "dotenv", "environment", *PROGRAM)
+_OF_VARIABLES = (1, 2)
+
+
+def _height(origin: str) -> int:
+    """How high the layer is that a value comes from; -1: it comes from none."""
+    kind = origin.removeprefix("trusted ").partition(" ")[0]
+    return _LAYERS.index(kind) if kind in _LAYERS else -1
 
 
 def _variables(
@@ -123,6 +145,8 @@ def _as_setting(variable: str, written: str) -> str:
         return "false" if written.lower() in ON else "true" if written.lower() in OFF else written
     if variable == "S3DLIO_DISABLE_MULTIPART":
         return "5000MiB" if written.lower() in ON else ""  # Azure takes no more in one request, S3 hardly more
+    if variable in (URIS_VARIABLE, TEMPLATE_VARIABLE, FILE_VARIABLE) and written:
+        return of_variable(variable, written)
     return written
 
 

@@ -8,8 +8,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from s3dlio.config.endpoint_list import (
+    FILE_VARIABLE,
+    ROUND_ROBIN,
+    STRATEGY_VARIABLE,
+    TEMPLATE_VARIABLE,
+    URIS_VARIABLE,
+    endpoint_list,
+    strategy,
+)
 from s3dlio.config.fields import (
     Section,
+    addresses,
     choice,
     flag,
     flag_or_off,
@@ -46,6 +56,10 @@ class HttpSettings(Section):
     read_timeout: float = setting(60.0, timeout, "seconds without a byte from the service", "S3DLIO_READ_TIMEOUT_SECS")
     operation_timeout: float | None = setting(
         None, seconds, "seconds for an operation, all requests and retries", "S3DLIO_OPERATION_TIMEOUT_SECS"
+    )  # fmt: skip
+    source_addresses: tuple[str, ...] = setting(
+        (), addresses, "addresses of this machine (comma) that connections are made from, each in its turn; unset: the "
+        "system's choice", "S3DLIO_SOURCE_ADDRESSES"
     )  # fmt: skip
     ca_bundle: str | None = setting(
         None, text, "a PEM file of the certificates to trust instead of the system's",
@@ -184,6 +198,18 @@ class S3Settings(Section):
     """``s3://``. What is not set here, boto3 finds: profiles, SSO, web identity, instance roles."""
 
     endpoint_url: str | None = setting(None, url, "the service; unset: AWS", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    endpoints: tuple[str, ...] = setting(
+        (), endpoint_list, "several doors to one service (comma), instead of endpoint_url: requests are spread over "
+        "them", URIS_VARIABLE, TEMPLATE_VARIABLE, FILE_VARIABLE
+    )  # fmt: skip
+    load_balance_strategy: str = setting(
+        ROUND_ROBIN, strategy, "which of the endpoints gets a request: round_robin, least_connections, "
+        "shortest_expected_wait, or rank (that of MPI or Slurm)", STRATEGY_VARIABLE
+    )  # fmt: skip
+    endpoint_max_in_flight: int | None = setting(
+        None, integer(1), "requests that this process has in flight at each of the endpoints, at most; unset: any "
+        "number", "S3DLIO_S3_ENDPOINT_MAX_IN_FLIGHT"
+    )  # fmt: skip
     ignore_configured_endpoint_urls: bool | None = setting(
         None, flag, "take no endpoint from variables and profiles, only from the program and the configuration file; "
         "unset: the profile's", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"

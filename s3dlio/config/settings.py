@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from s3dlio.config import environment, layers
+from s3dlio.config.endpoint_list import url_of
 from s3dlio.config.endpoints import Endpoint
 from s3dlio.config.environment import Layer, variable_layers
 from s3dlio.config.fields import Section, SettingField, fields_of, find_field, leaves
@@ -91,7 +92,7 @@ class Settings(Record):
         reading.variables(environ)
         reading.tables(configured(), PROGRAM[0])
         reading.tables(arguments, PROGRAM[1])
-        reading.drop_ignored_endpoint()
+        reading.settle_endpoints()
         sections: dict[str, Any] = {name: kind(**reading.values[name]) for name, kind in SECTIONS.items()}
         return cls(**sections, endpoints=endpoints, origins=reading.origins)
 
@@ -104,6 +105,8 @@ class Settings(Record):
             changed = sections.get(section, getattr(self, section))
             sections[section] = replace(changed, **{name: value})
             origins[f"{section}.{name}"] = "argument"
+        if (s3 := sections.get("s3")) is not None:
+            sections["s3"] = _settled(s3, arguments["s3"])
         return replace(self, **sections, origins=origins)
 
     def at(self, endpoint: str) -> Self:
@@ -153,6 +156,13 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
+def _settled(s3: S3Settings, given: Mapping[str, Any]) -> S3Settings:
+    """Let the endpoint, or the endpoints, that were given be in force."""
+    if given.get("endpoints"):
+        return replace(s3, endpoint_url=url_of(s3.endpoints[0], s3.tls_ports))
+    return replace(s3, endpoints=()) if given.get("endpoint_url") and s3.endpoints else s3
+
+
 def _shown(value: Any, entry: SettingField, default: Any) -> str:
     if value is None:
         return "-"
@@ -160,6 +170,8 @@ def _shown(value: Any, entry: SettingField, default: Any) -> str:
         return "***"
     if isinstance(default, int) and default >= MiB:
         return format_size(value)
+    if isinstance(value, tuple):
+        return ",".join(map(redact, value)) or "-"
     return str(value).lower() if isinstance(value, bool) else redact(str(value))
 
 
@@ -186,6 +198,8 @@ def configure(section: str, values: Mapping[str, Any]) -> None:
         entry = find_field(SECTIONS, section, name, "configure()")
         if value is not None:
             entry.read(f"{section}.{name}", value)
+    if section == "s3" and values.get("endpoint_url") and not values.get("endpoints"):
+        values = {**values, "endpoints": None}  # the later call wins
     with _lock:
         _configured[section] = {**_configured.get(section, {}), **values}
 

@@ -16,7 +16,10 @@ from s3dlio.forking import ForkLock
 OF_FSSPEC = frozenset({"use_listings_cache", "listings_expiry_time", "max_paths", "asynchronous", "loop"})
 
 #: Option -> (section, setting): the names that the arguments of a Client and the packages for each service have.
-_SERVICE = {"endpoint_url", "region", "profile", "access_key_id", "secret_access_key", "session_token", "anonymous"}
+_SERVICE = {
+    "endpoint_url", "endpoints", "load_balance_strategy", "region", "profile", "access_key_id", "secret_access_key",
+    "session_token", "anonymous",
+}  # fmt: skip
 _S3 = {
     **{name: ("s3", name) for name in _SERVICE},
     "key": ("s3", "access_key_id"),

@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterable
 
 from s3dlio.compat.forms import load_uris_from_file
+from s3dlio.config.endpoint_list import FILE_VARIABLE, STRATEGY_VARIABLE, TEMPLATE_VARIABLE, URIS_VARIABLE
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.multi_endpoint.store import MultiEndpointStore
 from s3dlio.signatures import either
 from s3dlio.uri import URI
 from s3dlio.uri_templates import expand_uri_template, parse_uri_list
-
-URIS_VARIABLE, TEMPLATE_VARIABLE, FILE_VARIABLE = "S3_ENDPOINT_URIS", "S3_ENDPOINT_TEMPLATE", "S3_ENDPOINT_FILE"
-STRATEGY_VARIABLE = "S3_LOAD_BALANCE_STRATEGY"
 
 
 def create_multi_endpoint_store(

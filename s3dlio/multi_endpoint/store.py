@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 from s3dlio import api
 from s3dlio.client import Client
+from s3dlio.config.endpoint_list import ROUND_ROBIN
 from s3dlio.config.settings import Settings
 from s3dlio.coroutines import run
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, ItemFailure, S3dlioError
 from s3dlio.memory.sources import as_memory
-from s3dlio.stores.multi import ROUND_ROBIN, Attempt, EndpointGroup
+from s3dlio.stores.multi import Attempt, EndpointGroup
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Payload
 from s3dlio.uri import URI, as_uri, parse
 from s3dlio.uri_templates import same_scheme
@@ -72,7 +73,7 @@ class MultiEndpointStore:
         self._client = client
         self._secure, roots = _roots(self._names)
         self._group = EndpointGroup(roots, self._names, ROUND_ROBIN if strategy is None else strategy)
-        for endpoint in self._group.endpoints:
+        for endpoint in self._group.placed:
             parse(f"{endpoint.root}/name/name")  # refuses what is no URI
         self._made: tuple[Any, Any, Session, Session] | None = None
 

@@ -21,6 +21,7 @@ def delay_after(request: Request, response: Response, attempt: int, started: flo
     if delay is not None:
         if response.status not in THROTTLED:
             request.perhaps_done = True
+        delay = _unless_elsewhere(request, delay)
         _report(request, f"answered {response.status} {response.reason}".rstrip(), attempt, delay)
     return delay
 
@@ -55,17 +56,28 @@ def retry_after_drop(
     policy = request.service.policy
     delay = policy.after_drop(fault, attempt, started, request.idempotent)
     if delay is not None:
+        delay = _unless_elsewhere(request, delay)
         _report(request, fault.reason, attempt, delay)
     rest = rest_of(request, fault)
     if delay is None or rest is None:
         raise _final(request, fault, sent) from fault
+    if rest is not request and request.service.spread is not None:
+        rest.flight = request.flight
     if not fault.never_sent:
         rest.perhaps_done = True
     return rest, delay
 
 
+def _unless_elsewhere(request: Request, delay: float) -> float:
+    """The pause before another attempt: none where it goes to a server that has not failed it."""
+    spread = request.service.spread
+    return 0.0 if spread is not None and spread.has_other(request) else delay
+
+
 def _final(request: Request, fault: ConnectionDropped, sent: int) -> S3dlioError:
     error = final_error(fault, request.service.pool.name, sent)
+    if request.service.spread is not None and (states := request.service.spread.states()):
+        error.reason += f"; {states}"
     if getattr(request, "perhaps_done", False):
         fault.never_sent = False  # the last attempt was not, but an earlier one
     return error

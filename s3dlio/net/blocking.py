@@ -6,7 +6,10 @@ nothing is handed from thread to thread. A call that becomes several requests (r
 
 from __future__ import annotations
 
+import contextlib
+import queue
 from collections import deque
+from functools import partial
 from typing import Any
 
 from s3dlio.net import faults, system
@@ -17,9 +20,12 @@ from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.lane import Lane
-from s3dlio.net.message import Pause, Request
+from s3dlio.net.message import Pause, Request, Spreader
 from s3dlio.net.pool import with_room
 from s3dlio.net.response import Response
+
+#: Seconds after which a thread that waits for room at a server looks again, unasked.
+_GATE_SECONDS = 1.0
 
 #: Scratch memory that no exchange uses. It does not belong to a thread: a signal handler, a finaliser or a sink may
 #: make a call in the middle of another one on the same thread. Taking and giving back are atomic steps of a deque.
@@ -112,11 +118,17 @@ def _perform(
         return _gather([request], window, began, spare)[0]  # a blocking receive has no deadline but its own
     attempt = 1
     fresh = False
+    spread, exchange = service.spread, _exchange
+    if spread is not None:
+        exchange = _exchange_at_one
     while True:
+        if spread is not None:
+            _begin_at_one(spread, request, scope)
+            service = request.service
         connection = service.pool.acquire_fresh() if fresh else service.pool.acquire()
         reused = connection.ready
         try:
-            response = _exchange(request, connection, window, scope, spare)
+            response = exchange(request, connection, window, scope, spare)
         except ConnectionDropped as fault:
             if scope is not None:
                 scope.check()
@@ -168,7 +180,7 @@ def _exchange(
                 break
         reusable = exchange.done and exchange.reusable
     except OSError as error:
-        fault: Exception = connection.opening_fault(error) if exchange is None else exchange.fault(error)
+        fault: Exception = _unopened(request, connection, error) if exchange is None else exchange.fault(error)
         try:
             if fault is error:
                 raise
@@ -185,6 +197,46 @@ def _exchange(
         return _finish_in_lane(exchange, connection, window, spare)
     response = exchange.response
     assert response is not None
+    return response
+
+
+def _unopened(request: Request, connection: Connection, error: OSError) -> Exception:
+    fault: Exception = connection.opening_fault(error)
+    spread = request.service.spread
+    return fault if spread is None else spread.end(request, None, fault, opened=False) or fault
+
+
+def _begin_at_one(spread: Spreader, request: Request, scope: CancelScope | None) -> None:
+    """Choose the server of the next attempt, and wait until one has room."""
+    if spread.begin(request):
+        return
+    gate = system.mailbox()
+    wake = partial(gate.put, None)
+    if scope is not None:
+        scope.enter(wake)
+    try:
+        while not spread.begin(request, wake):
+            with contextlib.suppress(queue.Empty):
+                gate.get(timeout=_GATE_SECONDS)
+            if scope is not None:
+                scope.check()
+    finally:
+        if scope is not None:
+            scope.leave(wake)
+
+
+def _exchange_at_one(
+    request: Request, connection: Connection, window: int, scope: CancelScope | None, spare: Spare | None
+) -> Response:
+    """As ``_exchange``, where several servers would do: what became of it is noted for this one."""
+    spread, reused = request.service.spread, connection.ready
+    assert spread is not None
+    try:
+        response = _exchange(request, connection, window, scope, spare)
+    except BaseException as error:
+        spread.end(request, None, error if isinstance(error, Exception) else None, reused=reused)
+        raise
+    spread.end(request, response, None)
     return response
 
 

@@ -156,6 +156,8 @@ class Connection:
     def _opened(self) -> int:
         self._phase = _READY
         self.ready = True
+        if self._address is not None:
+            self.server.reached(self._address)
         self._look = _looker(self.sock)
         if self.secure:
             http = self.server.http

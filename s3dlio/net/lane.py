@@ -6,7 +6,9 @@ one thread with 32 connections under epoll reaches 46,000. A lane runs operation
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.net import system
@@ -59,6 +61,7 @@ class Lane(TaskRunner):
         self._cancel = cancel
         self._multiplexer = HoldingMultiplexer(self._on_end, self._on_more)
         self._multiplexer.hold = self._hold
+        self._multiplexer.wait = self._wait
         self._aside = aside
         self._preparing: set[Service] = set()
         self._shortage = 0  # so much of the window has no descriptors at present
@@ -157,6 +160,8 @@ class Lane(TaskRunner):
         self._multiplexer.expire(now)
         for pending in self._queue.take_overdue(now):
             self._report(pending, overdue(pending.request.service.policy.total_timeout))
+        if self._queue.held:
+            self._look_again()
         self._fill()  # perhaps nothing is in flight any more
         if self._grace_ends is not None and now > self._grace_ends:
             self._abandon(self._tasks)
@@ -175,13 +180,13 @@ class Lane(TaskRunner):
     def _room(self) -> int:
         """How many requests may be in flight here."""
         window = self.window if self._limit is None else self._limit.current
-        return max(1, window - self._shortage) - len(self._multiplexer.lent)
+        return max(1, window - self._shortage) - len(self._multiplexer.lent) - len(self._queue.held)
 
     def _fill(self) -> None:
         """Start requests while the window has room: ready ones, then the rest of sets, then new operations."""
-        multiplexer, limit, ready = self._multiplexer, self._limit, self._queue.ready
+        multiplexer, limit, ready, held = self._multiplexer, self._limit, self._queue.ready, self._queue.held
         window = (self.window if limit is None else limit.current) - len(multiplexer.lent)
-        if self._shortage:
+        if self._shortage or held:
             window = self._room()
         in_flight = multiplexer.in_flight
         while len(in_flight) < window:
@@ -192,7 +197,7 @@ class Lane(TaskRunner):
                     self._report(pending, overdue(seconds))
                     continue
                 multiplexer.start(pending)
-                if self._shortage:
+                if self._shortage or held:
                     window = self._room()
             elif self._sets:
                 self._pull(self._sets[0])
@@ -212,12 +217,17 @@ class Lane(TaskRunner):
         """A request has ended, with a complete answer or a fault: send it again, or report to its task."""
         exchange, pending.exchange = pending.exchange, None
         if error is not None:
+            if (spread := pending.request.service.spread) is not None:
+                opened, reused = exchange is not None, pending.reused
+                error = spread.end(pending.request, None, error, reused=reused, opened=opened) or error
             self._failed(pending, error)
             del error
             return
         assert exchange is not None
         request, response = pending.request, exchange.response
         assert response is not None
+        if (spread := request.service.spread) is not None:
+            spread.end(request, response, None)
         response.attempts = pending.attempt + pending.fresh
         if response.status >= 400 or request.wary:
             delay = delay_after(request, response, pending.attempt, pending.started)
@@ -324,11 +334,36 @@ class Lane(TaskRunner):
         self._queue.held.append(pending)
         return True
 
+    def _wait(self, pending: PendingRequest) -> bool:
+        """No server has room for a request: it waits until one has, unless that is so now."""
+        spread, look = pending.request.service.spread, partial(self._look_again, pending)
+        assert spread is not None
+        with contextlib.suppress(OSError):  # no descriptor: it is looked at ten times a second
+            post = self._multiplexer.open_inbox().post
+            if spread.begin(pending.request, lambda: post(look)):
+                return True
+        self._queue.held.append(pending)
+        return False
+
+    def _look_again(self, pending: PendingRequest | None = None) -> None:
+        """A server may have room for a request that waits for it, or (None) for any of those."""
+        held = self._queue.held
+        if pending is not None and pending not in held:  # it was given up
+            spread = pending.request.service.spread
+            assert spread is not None
+            spread.wake_one()
+            return
+        for waiting in held[:] if pending is None else [pending]:
+            service = waiting.request.service
+            if service.spread is not None and service not in self._preparing:
+                held.remove(waiting)
+                self._queue.ready.append(waiting)
+
     def _go_on(self, service: Service, error: BaseException | None) -> None:
         """The credentials are there, or are not to be had."""
         self._preparing.discard(service)
         held = [pending for pending in self._queue.held if pending.request.service is service]
-        self._queue.held = [pending for pending in self._queue.held if pending.request.service is not service]
+        self._queue.held[:] = [pending for pending in self._queue.held if pending.request.service is not service]
         if isinstance(error, Exception):
             for pending in held:
                 self._on_end(pending, error)

@@ -32,10 +32,35 @@ class Signer(Protocol):
         """Request line, header fields and the empty line."""
 
 
+class Spreader(Protocol):
+    """Several services that one is a member of: each attempt of a request goes to one of them (``net.spreading``)."""
+
+    #: The one that requests are made for.
+    entry: Service
+
+    def begin(self, request: Request, wake: Callable[[], object] | None = None) -> bool:
+        """Have the next attempt go to one of them; False: none has room, and ``wake`` is called when one may have."""
+
+    def end(
+        self, request: Request, response: Response | None, error: Exception | None,
+        *, reused: bool = False, opened: bool = True,
+    ) -> Exception | None:  # fmt: skip
+        """An attempt has ended; returns its error."""
+
+    def has_other(self, request: Request) -> bool:
+        """Whether one is up where the request has not been."""
+
+    def states(self) -> str:
+        """What an error says of those that are down; nothing where all are up."""
+
+    def wake_one(self) -> None:
+        """One that was woken has no use for it."""
+
+
 class Service:
     """Where the requests of a store go, and how: connections, signature, retries."""
 
-    __slots__ = ("_source", "policy", "pool", "signer")
+    __slots__ = ("_source", "policy", "pool", "signer", "spread")
 
     def __init__(self, pool: ConnectionPool, signer: Signer, policy: RetryPolicy) -> None:
         self.pool = pool
@@ -43,6 +68,13 @@ class Service:
         self.policy = policy
         #: Where the signer's credentials come from; None: they are there.
         self._source: CredentialSource | None = getattr(signer, "source", None)
+        #: What this is a member of; None: it is the only one.
+        self.spread: Spreader | None = None
+
+    @property
+    def entry(self) -> Service:
+        """The service that requests are made for which this one gets."""
+        return self if self.spread is None else self.spread.entry
 
     def ready(self) -> bool:
         """Whether a request can be sent without fetching credentials or reading certificates first."""
@@ -81,12 +113,14 @@ class Request:
     """
 
     __slots__ = (
-        "again", "begins", "body", "check", "expect_continue", "headers", "idempotent", "method", "on_head", "path",
-        "perhaps_done", "query", "resume", "service", "sink", "start", "wary",
+        "again", "begins", "body", "check", "expect_continue", "flight", "headers", "idempotent", "method", "on_head",
+        "path", "perhaps_done", "query", "resume", "service", "sink", "start", "wary",
     )  # fmt: skip
 
     #: An attempt that failed may have been done all the same; not set while none may.
     perhaps_done: bool
+    #: The attempt at one of several services; not set where there is only one.
+    flight: Any
 
     def __init__(
         self,

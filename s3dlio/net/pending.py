@@ -71,7 +71,7 @@ class PendingQueue:
         self.ready: deque[PendingRequest] = deque()
         #: A heap of (moment, order, task, request): the next attempt of a request, or the end of a pause (None).
         self.timers: list[tuple[float, int, Any, PendingRequest | None]] = []
-        #: Requests that wait for what their service fetches first.
+        #: Requests that wait for what their service fetches first, or until a server has room.
         self.held: list[PendingRequest] = []
         self._order = itertools.count()
 
@@ -87,20 +87,20 @@ class PendingQueue:
         return task, pending
 
     def take_overdue(self, now: float) -> list[PendingRequest]:
-        """Take out what has had the time of its operation while it waited for room."""
+        """Take out what has had the time of its operation while it waited."""
         found = []
-        for pending in self.ready:
+        for pending in (*self.ready, *self.held):
             limit = pending.request.service.policy.total_timeout
             if limit is not None and pending.task.started and now >= pending.task.started + limit:
                 found.append(pending)
         for pending in found:
-            self.ready.remove(pending)
+            (self.held if pending in self.held else self.ready).remove(pending)
         return found
 
     def remove(self, task: Any) -> int:
         """Forget everything of a task; returns how much there was."""
         before = len(self.timers) + len(self.ready) + len(self.held)
-        self.held = [pending for pending in self.held if pending.task is not task]
+        self.held[:] = [pending for pending in self.held if pending.task is not task]
         self.timers = [timer for timer in self.timers if timer[2] is not task]
         heapq.heapify(self.timers)
         for pending in [pending for pending in self.ready if pending.task is task]:

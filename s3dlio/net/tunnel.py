@@ -6,6 +6,7 @@ urllib3 blocks while it speaks with the proxy, so each connection is opened on a
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import urllib.parse
@@ -45,6 +46,7 @@ class Proxy:
         if context is not None:
             manager.connection_pool_kw["ssl_context"] = context
         self._pool = manager.connection_from_host(host, port, scheme)
+        self._sources = itertools.cycle(http.source_addresses)
 
     def tunnel(self) -> Tunnel:
         """Start to open a connection."""
@@ -52,6 +54,8 @@ class Proxy:
 
     def make(self) -> Any:
         """urllib3's connection, not open yet."""
+        if (source := next(self._sources, None)) is not None:
+            self._pool.conn_kw["source_address"] = source, 0
         return self._pool._new_conn()
 
     def connect(self, connection: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.config.settings import Settings
-from s3dlio.errors import S3dlioError
+from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
@@ -47,10 +47,28 @@ def _cloud(backend: Callable[[Location, Settings], str], **modules: str) -> Stor
     """Open stores with the module of the transport that ``backend`` picks: with its function ``open_store``."""
 
     def factory(location: Location, settings: Settings, observers: Sequence[Observer]) -> ObjectStore:
-        module = importlib.import_module(modules[backend(location, settings)])
+        chosen = backend(location, settings)
+        if chosen != "native":
+            _check_one_way(location, settings, chosen)
+        module = importlib.import_module(modules[chosen])
         return cast(StoreFactory, module.open_store)(location, settings, observers)
 
     return factory
+
+
+def _check_one_way(location: Location, settings: Settings, transport: str) -> None:
+    """Refuse to spread over endpoints or interfaces what an SDK sends its own way.
+
+    Raises:
+        ConfigError: that was asked for.
+    """
+    several = location.scheme == "s3" and location.endpoint is None and len(settings.s3.endpoints) > 1
+    asked = "s3.endpoints" if several else "http.source_addresses" if settings.http.source_addresses else None
+    if asked is not None:
+        raise ConfigError(
+            f"the transport {transport} does not know {asked}",
+            hint=f"leave {asked} unset, or have the native transport do it",
+        )
 
 
 def _s3_backend(location: Location, settings: Settings) -> str:

@@ -63,6 +63,23 @@ def test_keys_from_elsewhere_are_not_sent_to_its_endpoint(folder: Path, backend:
         opened("s3://b/", s3={"backend": backend})
 
 
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("line", ["S3_ENDPOINT_URIS=http://a.example,http://b.test", "S3_ENDPOINT_TEMPLATE=h{1...2}:9"])
+def test_nor_are_they_to_its_endpoints(folder: Path, line: str) -> None:
+    write(folder, line)
+    with pytest.raises(ConfigError, match=r"s3\.endpoint_url comes from the dotenv file"):
+        opened("s3://b/")
+    with pytest.raises(ConfigError, match=r"s3\.endpoint_url comes from the dotenv file"):
+        opened("s3://b/k", s3={"load_balance_strategy": "least_connections"})
+
+
+@pytest.mark.usefixtures("keys")
+def test_nor_without_tls_where_the_file_says_so(folder: Path) -> None:
+    write(folder, "S3DLIO_S3_ENDPOINT_TLS_PORTS=9")
+    with pytest.raises(ConfigError, match=r"s3\.tls_ports comes from the dotenv file"):
+        opened("s3://b/", s3={"endpoints": "a:443,b:443"})
+
+
 def test_keys_of_a_profile_are_not_sent_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "credentials").write_text("[default]\naws_access_key_id = A\naws_secret_access_key = S\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))

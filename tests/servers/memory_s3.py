@@ -1,8 +1,9 @@
 """A small S3 in memory, quick enough that clients are what is measured, whose uploads in parts become objects.
 
-It knows PUT, uploads in parts, copies, HEAD, GET (ranges too) and DELETE of objects; it checks no signatures. It counts
-what it is asked for: ``GET /.counts`` answers with how many requests of each method there were, and how many bytes went
-each way, since the last such request.
+It knows PUT, uploads in parts, copies, HEAD, GET (ranges too), DELETE (also of many) and listings of objects; it checks
+no signatures. Several may serve one folder: they are doors to one store. It may be held back to a rate. It counts what
+it is asked for: ``GET /.counts`` answers with how many requests of each method there were, and how many bytes went each
+way, since the last such request.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape, unescape
 
 from tests.servers.base import LOOPBACK, Server
 
@@ -26,6 +30,12 @@ class MemoryS3(Server):
     """The server in a process of its own; objects are files of a folder in memory."""
 
     name = "memory-s3"
+
+    def __init__(self, beside: MemoryS3 | None = None, rate: int = 0) -> None:
+        """With *beside*, another door to the objects of that one. *rate*: bytes of bodies a second, at most."""
+        super().__init__()
+        self._root = beside._root if beside is not None else None
+        self._rate = rate
 
     @property
     def env(self) -> dict[str, str]:
@@ -38,35 +48,82 @@ class MemoryS3(Server):
 
     def clear(self) -> None:
         """Remove all objects."""
-        for path in (self.folder / "root").iterdir():
+        assert self._root is not None
+        for path in self._root.iterdir():
             if not path.name.startswith("\x02"):  # an upload that goes on
                 path.unlink()
 
     def _launch(self) -> None:
         port = self._reserve_port()
-        root = self.folder / "root"
-        root.mkdir()
-        self._spawn([sys.executable, "-m", "tests.servers.memory_s3", str(port), root], log="memory-s3")
+        if self._root is None:
+            self._root = self.folder / "root"
+            self._root.mkdir()
+        command = [sys.executable, "-m", "tests.servers.memory_s3", str(port), self._root, str(self._rate)]
+        self._spawn(command, log="memory-s3")
         self._set_port(port)
 
 
 class _Upload:
-    """An upload in parts: parts of the size of the first one go where they belong, others beside."""
+    """An upload in parts: parts of the size of the first one go where they belong, others beside. Any server of the
+    folder may get any of them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        self.size = 0
-        self.parts: dict[int, tuple[int, bytes | None]] = {}
-        self.lock = threading.Lock()
+        self.fd = os.open(path, os.O_RDWR)
+        self._size = 0
+
+    def part_size(self, size: int = 0) -> int:
+        """The size of the first part, which is this one if it was the first."""
+        if not self._size:
+            mark = self.beside("size")
+            new = self.beside(f"{os.getpid()}-{threading.get_ident()}")
+            new.write_text(str(size))
+            with contextlib.suppress(FileExistsError):
+                os.link(new, mark)
+            new.unlink()
+            self._size = int(mark.read_text())
+        return self._size
+
+    def beside(self, what: object) -> Path:
+        """A file of this upload."""
+        return self.path.with_name(f"{self.path.name}.{what}")
+
+    def end(self) -> None:
+        """Forget it; its object, if there is one, has another name by now."""
+        os.close(self.fd)
+        for path in self.path.parent.glob(f"{self.path.name}.*"):
+            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 class _Served:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, rate: int) -> None:
         self.root = root
         self.uploads: dict[str, _Upload] = {}
         self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self._rate = rate
+        self._free_at = 0.0
+
+    def upload(self, name: str) -> _Upload:
+        """An upload that has begun, here or at another server of the folder."""
+        path = self.root / f"\x02{name}"
+        if not path.exists():
+            raise KeyError(name)
+        with self.lock:
+            found = self.uploads.get(name)
+            if found is None:
+                found = self.uploads[name] = _Upload(path)
+            return found
+
+    def pace(self, size: int) -> None:
+        """Wait until *size* bytes more may pass."""
+        if self._rate:
+            with self.lock:
+                now = time.monotonic()
+                begin = max(now, self._free_at)
+                self._free_at = begin + size / self._rate
+            time.sleep(begin - now)
 
     def path(self, name: str) -> Path:
         return self.root / name.strip("/").replace("/", "\x01")
@@ -94,6 +151,7 @@ class _Body:
         buffer = self._connection.buffer
         while self._left or self._next_chunk():
             count = self._connection.read_into(buffer[: min(self._left, len(buffer))])
+            self._connection.served.pace(count)
             _write(fd, buffer[:count], offset)
             offset += count
             self._left -= count
@@ -198,7 +256,7 @@ class _Connection:
     def _put(self, name: str, query: dict[str, str], headers: dict[str, str], body: _Body) -> None:
         path = self.served.path(name)
         if "uploadId" in query:
-            self._part(self.served.uploads[query["uploadId"]], int(query["partNumber"]), body)
+            self._part(self.served.upload(query["uploadId"]), int(query["partNumber"]), body)
         elif source := headers.get("x-amz-copy-source"):
             path.unlink(missing_ok=True)
             os.link(self.served.path(unquote(source)), path)
@@ -215,43 +273,46 @@ class _Connection:
             self.answer("200 OK", b"", f"ETag: {_etag(path)}")
 
     def _part(self, upload: _Upload, number: int, body: _Body) -> None:
-        with upload.lock:
-            upload.size = upload.size or body.size
-        if body.size == upload.size:
+        if body.size == upload.part_size(body.size):
             body.save(upload.fd, (number - 1) * body.size)
-            upload.parts[number] = body.size, None
         else:
-            data = body.read()
-            upload.parts[number] = len(data), data
+            upload.beside(number).write_bytes(body.read())
         self.answer("200 OK", b"", f'ETag: "part-{number}"')
 
     def _post(self, name: str, query: dict[str, str], headers: dict[str, str], body: _Body) -> None:
         served = self.served
-        body.read()
+        document = body.read()
+        if "delete" in query:
+            for key in re.findall(rb"<Key>(.*?)</Key>", document):
+                served.path(f"{name}/{unescape(key.decode())}").unlink(missing_ok=True)
+            self.answer("200 OK", b"<DeleteResult></DeleteResult>")
+            return
         if "uploads" in query:
             number = str(len(served.uploads) + 1) + os.urandom(8).hex()
-            served.uploads[number] = _Upload(served.root / f"\x02{number}")
+            (served.root / f"\x02{number}").touch()
             text = f"<InitiateMultipartUploadResult><UploadId>{number}</UploadId></InitiateMultipartUploadResult>"
             self.answer("200 OK", text.encode())
             return
-        upload = served.uploads.pop(query["uploadId"])
-        offset = 0
-        for number in sorted(upload.parts):
-            size, data = upload.parts[number]
-            assert data is not None or offset == (number - 1) * upload.size
-            if data is not None:
-                _write(upload.fd, data, offset)
-            offset += size
-        os.close(upload.fd)
+        upload = served.upload(query["uploadId"])
+        size, offset = upload.part_size(), 0
+        for number in sorted(map(int, re.findall(rb"<PartNumber>(\d+)</PartNumber>", document))):
+            other = upload.beside(number)
+            if other.exists():
+                _write(upload.fd, data := other.read_bytes(), offset)
+                offset += len(data)
+            else:
+                assert offset == (number - 1) * size
+                offset += size
         path = served.path(name)
         upload.path.rename(path)
+        upload.end()
         self.answer("200 OK", f"<CompleteMultipartUploadResult><ETag>{_etag(path)}</ETag>"
                     "</CompleteMultipartUploadResult>".encode())  # fmt: skip
 
     def _delete(self, name: str, query: dict[str, str], headers: dict[str, str], body: _Body) -> None:
-        if "uploadId" in query and (upload := self.served.uploads.pop(query["uploadId"], None)):
-            os.close(upload.fd)
-            upload.path.unlink()
+        if "uploadId" in query:
+            with contextlib.suppress(KeyError):
+                self.served.upload(query["uploadId"]).end()
         else:
             self.served.path(name).unlink(missing_ok=True)
         self.answer("204 No Content")
@@ -262,6 +323,9 @@ class _Connection:
     def _get(
         self, name: str, query: dict[str, str], headers: dict[str, str], body: _Body, with_body: bool = True
     ) -> None:
+        if "list-type" in query:
+            self._list(name.strip("/"), query)
+            return
         path = self.served.path(name)
         if not path.is_file():
             text = b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
@@ -279,7 +343,41 @@ class _Connection:
             self.served.count("sent", end - start)
             with path.open("rb") as file:
                 while start < end:
-                    start += os.sendfile(self.sock.fileno(), file.fileno(), start, end - start)
+                    count = end - start if not self.served._rate else min(end - start, _BUFFER // 8)
+                    self.served.pace(count)
+                    start += os.sendfile(self.sock.fileno(), file.fileno(), start, count)
+
+    def _list(self, bucket: str, query: dict[str, str]) -> None:
+        """A page of a listing (ListObjectsV2)."""
+        prefix, after = query.get("prefix", ""), query.get("continuation-token") or query.get("start-after", "")
+        delimiter, most = query.get("delimiter", ""), int(query.get("max-keys", 1000))
+        keys = sorted(path.name.removeprefix(f"{bucket}\x01").replace("\x01", "/")
+                      for path in self.served.root.iterdir() if path.name.startswith(f"{bucket}\x01"))  # fmt: skip
+        found, seen, last = [], set(), ""
+        for key in keys:
+            skipped = key <= after or (delimiter and after.endswith("/") and key.startswith(after))
+            if skipped or not key.startswith(prefix):
+                continue
+            if len(found) + len(seen) >= most:
+                break
+            cut = key.find(delimiter, len(prefix)) + 1 if delimiter else 0
+            last = key[:cut] if cut else key
+            if cut:
+                seen.add(last)
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                path = self.served.path(f"{bucket}/{key}")
+                found.append(f"<Contents><Key>{escape(key)}</Key><Size>{path.stat().st_size}</Size><ETag>"
+                             f"{escape(_etag(path))}</ETag><LastModified>2026-11-27T21:00:00.000Z</LastModified>"
+                             "</Contents>")  # fmt: skip
+        else:
+            last = ""
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{escape(last)}</NextContinuationToken>"
+        common = [f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in sorted(seen)]
+        text = (f"<ListBucketResult><Name>{bucket}</Name><KeyCount>{len(found) + len(seen)}</KeyCount>"
+                f"{more if last else '<IsTruncated>false</IsTruncated>'}{''.join(found)}{''.join(common)}"
+                "</ListBucketResult>")  # fmt: skip
+        self.answer("200 OK", text.encode(), "Content-Type: application/xml")
 
 
 def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
@@ -292,8 +390,8 @@ def _etag(path: Path) -> str:
     return f'"{found.st_mtime_ns:x}-{found.st_ino:x}"'
 
 
-def _serve(port: int, root: Path) -> None:
-    served = _Served(root)
+def _serve(port: int, root: Path, rate: int) -> None:
+    served = _Served(root, rate)
     listener = socket.create_server((LOOPBACK, port), backlog=1024)
 
     def run(sock: socket.socket) -> None:
@@ -306,4 +404,4 @@ def _serve(port: int, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), Path(sys.argv[2]))
+    _serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -191,9 +191,11 @@ def test_every_option_and_operand_says_what_it_does():
             assert action.help, (name, action.dest)
 
 
-def test_no_command_has_an_option_whose_machinery_is_missing():
-    for command in commands().values():
-        assert not {"--endpoints"} & set(command._option_string_actions)  # type: ignore[attr-defined]
+def test_ways_to_spread_requests_are_those_of_the_settings():
+    from s3dlio.cli import parser
+    from s3dlio.config import endpoint_list
+
+    assert parser.STRATEGIES == endpoint_list.STRATEGIES
 
 
 def test_version_and_help_exit_with_0(capsys: pytest.CaptureFixture[str]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import random
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 import s3dlio
 from s3dlio import Client, MultiEndpointStore
+from s3dlio.config.endpoint_list import RANK_VARIABLES
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, NetworkError, ObjectNotFoundError, ThrottledError
 from s3dlio.net import system
+from s3dlio.net.endpoints import NOTHING, Endpoint, EndpointChoice
 from s3dlio.stores.multi import EndpointGroup
 from tests.servers.certs import Authority
 from tests.servers.scripted import Action, Expect, ScriptedServer, respond
@@ -336,3 +339,53 @@ def test_a_store_pickles_by_its_endpoints(roots: list[str]) -> None:
     other = pickle.loads(pickle.dumps(store))
     assert other.get("x") == b"1"
     assert (other.strategy(), other.get_total_stats()["requests"]) == ("least_connections", 1)
+
+
+def test_the_endpoint_with_the_shortest_expected_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    choice = EndpointChoice([Endpoint("slow"), Endpoint("quick")], "shortest_expected_wait")
+    slow, quick = choice.endpoints
+    for endpoint, seconds in ((slow, 0.8), (quick, 0.1)):  # nobody knows anything yet: each is asked once
+        assert choice.begin() is endpoint
+        clock.now += seconds
+        choice.succeeded(endpoint, clock.now - seconds, 1, 0)
+    flying = [choice.begin() for _ in range(18)]
+    assert flying.count(quick) == 16  # 16 in flight of 0.1 s, and 2 of 0.8 s
+    for each in flying:
+        assert each is not None
+        choice.end(each, NOTHING)
+    asked = []
+    while slow not in asked:  # what was long ago says nothing: it is tried again
+        asked.append(choice.begin())
+        clock.now += 0.1
+        choice.succeeded(quick, clock.now - 0.1, 1, 0)
+    assert 20 < len(asked) < 100
+
+
+@pytest.mark.parametrize("variable", RANK_VARIABLES)
+def test_a_rank_has_an_endpoint_of_its_own_while_that_is_up(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "5")
+    group = EndpointGroup([f"memory://{name}" for name in "abc"], ["a", "b", "c"], "rank")
+    assert [targets_of(group, set(), NetworkError("")) for _ in range(3)] == [["c"]] * 3
+    assert targets_of(group, {"c"}, NetworkError("gone")) == ["c", "a"]
+    assert targets_of(group, set(), NetworkError("")) == ["b"]
+
+
+def test_without_a_rank_endpoints_are_used_in_turn(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    group = EndpointGroup(["memory://a", "memory://b"], ["a", "b"], "RANK")
+    assert [targets_of(group, set(), NetworkError("")) for _ in range(2)] == [["a"], ["b"]]
+    assert "rank of this process" in caplog.text
+
+
+def test_rounds_in_another_order_are_even(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "uniform", random.Random(7).uniform)
+    choice = EndpointChoice([Endpoint(name) for name in "abc"], "round_robin", shuffled=True)
+    rounds = ["".join(each.name for _ in range(3) if (each := choice.begin())) for _ in range(40)]
+    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
+    assert len(set(rounds)) == 3

@@ -221,7 +221,8 @@ def sample(section: str, name: str) -> str:
         "addressing": "path", "backend": "sdk", "list_version": "1", "direct_fallback": "error",
         "page_cache": "auto",
         "request_checksum_calculation": "when_required", "response_checksum_validation": "when_supported",
-        "endpoint_url": "http://127.0.0.1:9", "alignment": "4096",
+        "endpoint_url": "http://127.0.0.1:9", "alignment": "4096", "endpoints": "http://h{1...2}:9",
+        "load_balance_strategy": "rank", "endpoint_max_in_flight": "8", "source_addresses": "127.0.0.2, ::1",
         "operation_timeout": "7", "tls_ports": "443,8443", "ignore_configured_endpoint_urls": "true",
         "credential": "none", "disable_multiregion_access_points": "true", "disable_express_session_auth": "true",
     }  # fmt: skip
@@ -238,13 +239,42 @@ def sample(section: str, name: str) -> str:
     ("section", "name", "variable"),
     [(section, name, variable) for section, name, entry in EVERY for variable in entry.variables],
 )
-def test_every_variable_sets_its_setting_and_shows_as_origin(section: str, name: str, variable: str) -> None:
-    special = {"S3DLIO_DISABLE_MULTIPART": "1", "S3DLIO_UNSIGNED_PAYLOAD": "0"}
+def test_every_variable_sets_its_setting_and_shows_as_origin(
+    section: str, name: str, variable: str, tmp_path: Path
+) -> None:
+    special = {
+        "S3DLIO_DISABLE_MULTIPART": "1", "S3DLIO_UNSIGNED_PAYLOAD": "0", "S3_ENDPOINT_FILE": f"{tmp_path}/endpoints"
+    }  # fmt: skip
+    (tmp_path / "endpoints").write_text("# one\nhttp://h:9000\n")
     found = resolve({variable: special.get(variable, sample(section, name))})
     assert getattr(getattr(found, section), name) != getattr(SECTIONS[section](), name)
     assert found.origin(f"{section}.{name}") == f"environment {variable}"
     shown = {line.name: line for line in found.describe()}[f"{section}.{name}"]
     assert variable in shown.origin
+
+
+def test_one_endpoint_or_several_by_the_higher_layer() -> None:
+    several = {"S3_ENDPOINT_URIS": "http://a:1, http://b:2"}
+    found = resolve({**several, "AWS_ENDPOINT_URL": "http://c"})
+    assert (found.s3.endpoints, found.s3.endpoint_url) == (("http://a:1", "http://b:2"), "http://a:1")
+    assert found.origin("s3.endpoint_url") == "environment S3_ENDPOINT_URIS"
+    for changed in (resolve(several, s3={"endpoint_url": "http://c"}), found.replace(s3={"endpoint_url": "http://c"})):
+        assert (changed.s3.endpoints, changed.s3.endpoint_url) == ((), "http://c")
+    changed = resolve({"AWS_ENDPOINT_URL": "http://c"}, s3={"endpoints": "d:443,e:443"})
+    assert (changed.s3.endpoints, changed.s3.endpoint_url) == (("s3://d:443", "s3://e:443"), "https://d:443")
+    assert changed.replace(s3={"endpoints": ["http://f"]}).s3.endpoint_url == "http://f"
+    assert resolve({**several, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "1"}).s3.endpoint_url is None
+    settings.configure("s3", {"endpoints": ["http://d"]})
+    settings.configure("s3", {"endpoint_url": "http://e"})
+    assert resolve(several).s3.endpoints == ()
+
+
+def test_variables_that_name_places_beneath_servers_are_not_for_every_client() -> None:
+    for uris in ("s3://bucket-1/data,s3://bucket-2/data", "file:///a,file:///b", "s3://h:9000/bucket"):
+        assert resolve({"S3_ENDPOINT_URIS": uris, "AWS_ENDPOINT_URL": "http://c"}).s3.endpoint_url == "http://c"
+    assert resolve({"S3_ENDPOINT_TEMPLATE": "s3://10.0.0.{08...11}:9000"}).s3.endpoints == (
+        "s3://10.0.0.08:9000", "s3://10.0.0.09:9000", "s3://10.0.0.10:9000", "s3://10.0.0.11:9000",
+    )  # fmt: skip
 
 
 def test_no_two_settings_share_a_variable() -> None:
@@ -261,7 +291,6 @@ def test_the_documents_variables_are_all_known() -> None:
     """The variables that scripts of the reference set: each has a setting, or a reason why it has none."""
     known = {variable for _, _, entry in EVERY for variable in entry.variables}
     known |= set(environment.IGNORED_VARIABLES) | {environment.DOTENV_SWITCH, environment.CONFIG_FILE}
-    known |= {"S3_ENDPOINT_URIS", "S3_ENDPOINT_TEMPLATE", "S3_ENDPOINT_FILE", "S3_LOAD_BALANCE_STRATEGY"}  # read late
     known |= environment.OPLOG_VARIABLES
     documented = """
         AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION

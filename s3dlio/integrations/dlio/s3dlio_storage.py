@@ -13,6 +13,10 @@ import s3dlio
 
 #: DLIO's option -> the variables that say the same, of which the first is set where none is.
 _OPTIONS = {
+    "endpoint_uris": ("S3_ENDPOINT_URIS",),
+    "endpoint_template": ("S3_ENDPOINT_TEMPLATE", "S3_ENDPOINT_URIS"),
+    "endpoint_file": ("S3_ENDPOINT_FILE", "S3_ENDPOINT_URIS", "S3_ENDPOINT_TEMPLATE"),
+    "load_balance_strategy": ("S3_LOAD_BALANCE_STRATEGY",),
     "endpoint_url": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "S3_ENDPOINT_URIS"),
     "access_key_id": ("AWS_ACCESS_KEY_ID",),
     "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
@@ -24,7 +28,8 @@ class S3dlioStorage(DataStorage):
     """What DLIO asks of a storage, on ``s3://``, ``az://``, ``gs://``, ``file://`` and ``direct://``.
 
     ``storage_options`` with ``endpoint_url``, ``access_key_id``, ``secret_access_key`` and ``region`` count where the
-    environment says nothing else: DLIO's worker processes have them from there.
+    environment says nothing else: DLIO's worker processes have them from there. So do those of several endpoints:
+    ``endpoint_uris``, ``endpoint_template`` or ``endpoint_file``, and ``load_balance_strategy``.
 
     Args:
         namespace: DLIO's ``storage_root``: a URI; a name without a scheme is of ``storage_options.uri_scheme`` (s3).
@@ -36,7 +41,8 @@ class S3dlioStorage(DataStorage):
         options = getattr(self._args, "storage_options", None) or {}
         for option, variables in _OPTIONS.items():
             if options.get(option) and not any(os.environ.get(variable) for variable in variables):
-                os.environ[variables[0]] = str(options[option])
+                value = options[option]
+                os.environ[variables[0]] = value if isinstance(value, str) else ",".join(map(str, value))
         self.namespace = Namespace(namespace, NamespaceType.FLAT)
         scheme = options.get("uri_scheme", "s3")
         self.root = (namespace if "://" in namespace else f"{scheme}://{namespace}").rstrip("/")

@@ -7,15 +7,21 @@ there is a file; keys, region and endpoint from the environment need no file and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from s3dlio._version import __version__
 from s3dlio.config import trust
+from s3dlio.config.endpoint_list import url_of
 from s3dlio.config.settings import Settings
+from s3dlio.net.endpoints import Endpoint, EndpointChoice
 from s3dlio.net.message import Service, Signer
 from s3dlio.net.pool import ConnectionPool, pool_for_url
 from s3dlio.net.retry import RetryPolicy
+from s3dlio.net.spreading import Spread
+from s3dlio.records import replace
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.credentials import CredentialProvider
 from s3dlio.stores.s3.endpoint import S3Endpoint
@@ -62,6 +68,11 @@ class S3Account:
             trust.check(settings, self.endpoint.steering, self.credentials.setting_names())
         self.policy = RetryPolicy(settings.retry, settings.http.operation_timeout, TRANSIENT_CODES)
         self._services: dict[Place, Service] = {}
+        #: The other endpoints of the same store, and which of all a request goes to; none where there is only one.
+        self._others: Sequence[S3Account] = ()
+        self._choice: EndpointChoice | None = None
+        if len(settings.s3.endpoints) > 1 and endpoint is None:
+            self._open_endpoints()
 
     def root_of(self, container: str) -> str:
         """The URI of one of its buckets."""
@@ -95,8 +106,34 @@ class S3Account:
         service = self._services.get(place)
         if service is None:
             pool = pool_for_url(place.url, self.settings.http)
-            service = self._services.setdefault(place, Service(pool, self._signer(pool, place), self.policy))
+            service = Service(pool, self._signer(pool, place), self.policy)
+            if self._choice is not None:
+                Spread(self._choice, [service, *(other.service_at(self._at(place, other)) for other in self._others)])
+            service = self._services.setdefault(place, service)
         return service
+
+    def _open_endpoints(self) -> None:
+        """An account for each endpoint, with what the configuration file says of it; this one is of the first."""
+        settings, s3 = self.settings, self._s3
+        urls = [url_of(endpoint, s3.tls_ports) for endpoint in s3.endpoints]
+        for url in urls[1:]:
+            own = replace(settings, s3=replace(s3, endpoint_url=url, endpoints=())).at(url)
+            self._others = (*self._others, S3Account(own))
+        limits = [each.settings.s3.endpoint_max_in_flight for each in (self, *self._others)]
+        endpoints = [Endpoint(url, limit) for url, limit in zip(urls, limits, strict=True)]
+        self._choice = EndpointChoice(endpoints, s3.load_balance_strategy, shuffled=True)
+
+    def _at(self, place: Place, other: S3Account) -> Place:
+        """The same place at another endpoint."""
+        assert self.endpoint_url is not None
+        assert other.endpoint_url is not None
+        ours, theirs = urlsplit(self.endpoint_url).netloc, urlsplit(other.endpoint_url).netloc
+        return place._replace(url=place.url.removesuffix(ours) + theirs)
+
+    @property
+    def choice(self) -> EndpointChoice | None:
+        """The endpoints that requests are spread over; None where there is one."""
+        return self._choice
 
     def _signer(self, pool: ConnectionPool, place: Place) -> Signer:
         if self._s3.anonymous:
@@ -128,9 +165,14 @@ def account_of(location: Location, settings: Settings) -> S3Account:
     Raises:
         ConfigError: as of :class:`S3Account`.
     """
-    if endpoint := location.endpoint or settings.s3.endpoint_url:
+    return account_for(settings, location.endpoint)
+
+
+def account_for(settings: Settings, named: str | None = None) -> S3Account:
+    """As :func:`account_of`; ``named`` is the ``host:port`` of a URI that names its server."""
+    if endpoint := named or settings.s3.endpoint_url:
         settings = settings.at(endpoint)
-    return _account(settings, location.endpoint, frozenset(settings.origins.items()))
+    return _account(settings, named, frozenset(settings.origins.items()))
 
 
 @lru_cache(maxsize=64)

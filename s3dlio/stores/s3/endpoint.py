@@ -50,6 +50,8 @@ class S3Endpoint:
             port = named.rpartition(":")[2]
             tls = port in {item.strip() for item in settings.tls_ports.split(",")}
             self.url = f"{'https' if tls else 'http'}://{named}"
+        elif any(endpoint.startswith("s3://") for endpoint in settings.endpoints):
+            self.steering.append("s3.tls_ports")
         self.is_aws = self.url is None
         self.variant = Variant()
         if self.is_aws:

@@ -91,7 +91,7 @@ def _second_try(
 def _in_region(route: Route, request: Request, region: str) -> Request | None:
     """The request for the region that an answer names, unless that is where it went."""
     # Of many requests in flight the first has moved us already: what counts is where this one went.
-    misplaced = region != route.region or request.service is not route.home_of(request)
+    misplaced = region != route.region or request.service.entry is not route.home_of(request)
     if not (misplaced and route.is_movable and _REGION.fullmatch(region)):
         return None
     log.info("bucket %s is in region %s", route.bucket, region)
