@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from s3dlio.bench.plan import Plan, Share
 from s3dlio.bench.recorder import Recorder
 from s3dlio.bench.result import Result
-from s3dlio.bench.workload import WORKLOADS, Entry, Place, Workload, prepared_key
+from s3dlio.bench.workload import WORKLOADS, Entry, Place, Workload, prepared_key, touch
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
@@ -48,10 +48,11 @@ class Measurement:
         """Do it.
 
         Args:
-            start: when to begin, by ``time.perf_counter_ns``.
+            start: when to begin, by ``time.perf_counter_ns``; at once, if that is past.
         """
         plan, place = self._workload.plan, self._workload.place
         result = self._result = Result(place.concurrent)
+        start = max(start, _clock())
         begin = self._begin = start + int(plan.lead_in * 1e9)
         until = None if plan.seconds is None else begin + int(plan.seconds * 1e9)
         recorder = self._recorder = Recorder(result, begin, until)
@@ -188,6 +189,8 @@ def run_task(session: Session, task: Task, share: Share, cancel: CancelToken, st
     plan, concurrent = task.plan, share.part(task.concurrent)
     store, _ = session.store_for(plan.uri)
     place = Place(plan, store, task.base, task.run, share, concurrent)
-    workload = WORKLOADS[plan.operation](place, task.entries(share))
+    entries = task.entries(share)
+    touch(plan, entries, concurrent)
+    workload = WORKLOADS[plan.operation](place, entries)
     count = None if plan.count is None else share.part(plan.count)
     return Measurement(session, workload, count, cancel).run(start)

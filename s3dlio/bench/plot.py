@@ -67,37 +67,48 @@ def _charts(found: Mapping[str, Any]) -> list[str]:
             Line(percentile, [(run["concurrent"], run["total"]["latency_ns"][percentile] / 1e6) for run in known])
             for percentile in ("p50", "p90", "p99", "p99.9")
         ]
-        charts.append(chart("Latency (ms)", "operations in flight", latency, powers=True))
+        charts.append(chart("Latency (ms)", "operations in flight", latency, powers=True, steep=True))
     return charts
 
 
-def chart(title: str, below: str, lines: Sequence[Line], *, powers: bool = False) -> str:
-    """One chart of lines as SVG elements; ``powers``: the lower axis is logarithmic."""
+def chart(title: str, below: str, lines: Sequence[Line], *, powers: bool = False, steep: bool = False) -> str:
+    """One chart of lines as SVG elements; ``powers``: the lower axis is logarithmic; ``steep``: the other one, too."""
     points = [point for line in lines for point in line.points]
     xs = [_x(point[0], powers) for point in points] or [0.0]
     low, high = (min(xs), max(xs)) if powers else (0.0, max(xs))
     high = high if high > low else low + 1
-    top = _nice(max((point[1] for point in points), default=1.0) or 1.0)
+    heights = _decades([point[1] for point in points]) if steep else _steps([point[1] for point in points])
+    floor, top = _y(heights[0], steep), _y(heights[-1], steep)
 
     def at(point: tuple[float, float]) -> tuple[float, float]:
         across = (_x(point[0], powers) - low) / (high - low)
-        return (
-            _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - point[1] / top * (_HEIGHT - _TOP - _BOTTOM)
-        )  # fmt: skip
+        up = (_y(max(point[1], heights[0]), steep) - floor) / (top - floor)
+        return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
     drawn = [_text(_LEFT, 22, title, "start", "font-weight='bold'")]
-    for step in range(6):
-        value = top * step / 5
+    for value in heights:
         _, y = at((1, value))
         drawn.append(f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#e5e7eb'/>")
         drawn.append(_text(_LEFT - 8, y + 4, f"{value:,.4g}" if value < 1000 else f"{value:,.0f}", "end"))
     for mark in _marks(points, powers, high):
-        x, _ = at((mark, 0))
+        x, _ = at((mark, heights[0]))
         drawn.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{mark:g}", "middle"))
     drawn.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, below, "middle"))
     for number, line in enumerate(lines):
         drawn += _drawn(line, _COLOURS[number % len(_COLOURS)], number, list(map(at, line.points)))
     return "".join(drawn)
+
+
+def _steps(values: Sequence[float]) -> list[float]:
+    top = _nice(max(values, default=1.0) or 1.0)
+    return [top * step / 5 for step in range(6)]
+
+
+def _decades(values: Sequence[float]) -> list[float]:
+    """Powers of ten around the values."""
+    known = [value for value in values if value > 0] or [1.0]
+    first, last = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    return [10.0**power for power in range(first, max(last, first + 1) + 1)]
 
 
 def _drawn(line: Line, colour: str, number: int, places: Sequence[tuple[float, float]]) -> list[str]:
@@ -119,6 +130,10 @@ def _marks(points: Sequence[tuple[float, float]], powers: bool, high: float) -> 
 
 def _x(value: float, powers: bool) -> float:
     return math.log2(value) if powers else value
+
+
+def _y(value: float, steep: bool) -> float:
+    return math.log10(value) if steep else value
 
 
 def _nice(value: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from s3dlio.bench.measure import LEAD_NS, Task, run_task
 from s3dlio.bench.plan import Share
 from s3dlio.bench.result import Result
+from s3dlio.bench.workload import touch
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.process_batch import run_processes
 from s3dlio.engine.process_job import Job, Note, ResultMemory, Work
@@ -77,6 +78,7 @@ class ShareJob(Job):
         super().__init__(session, results, note)
         self._task = task
         self._here = _Here(task.plan.uri)
+        touch(task.plan, task.entries(Share()), Share(0, task.plan.procs).part(task.concurrent))
         note(_READY)
 
     def call(self, item: _Item) -> tuple[Call[Result], None]:

@@ -141,12 +141,6 @@ class Workload(ABC):
 class Gets(Workload):
     """Reads objects, or ranges of them."""
 
-    def __init__(self, place: Place, entries: Sequence[Entry]) -> None:
-        super().__init__(place, entries)
-        if not self.plan.discard:
-            largest = max((size for _, size in entries), default=0)
-            touch(min(largest, self.plan.range_size or largest), place.concurrent + 1)
-
     def calls(self) -> Iterator[Call[Any]]:
         entries, read = self.entries, self.read()
         for number in self.numbers(len(entries)):
@@ -285,10 +279,15 @@ class Mixed(Workload):
                     del self._users[key]
 
 
-def touch(size: int, count: int) -> None:
-    """Have memory for so many objects in the pool: the first touch of it takes the system longer than a read does."""
+def touch(plan: Plan, entries: Sequence[Entry], concurrent: int) -> None:
+    """Have the memory in the pool into which objects will be read: the first touch of it takes the system longer than a
+    read does."""
     import numpy as np
 
+    if plan.operation not in ("get", "mixed") or plan.discard:
+        return
+    size = max((size for _, size in entries), default=0)
+    size, count = min(size, plan.range_size or size), concurrent + 1
     pool = default_pool()
     if size >= SMALL:
         leases = [pool.lease(size) for _ in range(min(count, pool.max_idle_bytes // size))]

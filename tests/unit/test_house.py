@@ -40,7 +40,6 @@ ROOMS = """
     aio api_formats
     checkpoint loader oplog
     bench
-    bench
     torch jax_tf gpu
     fsspec
     upath
