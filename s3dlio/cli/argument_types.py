@@ -131,6 +131,17 @@ def age(text: str) -> str:
     return text
 
 
+def bandwidth(text: str) -> str:
+    """A limit of bandwidth, checked before anything is done with it."""
+    from s3dlio.config.bandwidth import parse_timetable
+
+    try:
+        parse_timetable(text)
+    except ConfigError as exc:
+        raise argparse.ArgumentTypeError(f"{exc.reason}: {exc.hint}") from None
+    return text
+
+
 def http_date(text: str) -> str:
     """A date, as a header field has it."""
     from s3dlio.transfer.object_options import http_date

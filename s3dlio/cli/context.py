@@ -64,7 +64,7 @@ class Context:
         several = {"endpoints": args.endpoints, "load_balance_strategy": args.load_balance}
         anonymous = {"anonymous": args.no_sign_request or None}
         return {
-            "http": {"ca_bundle": args.ca_bundle},
+            "http": {"ca_bundle": args.ca_bundle, "bwlimit": args.bwlimit},
             "multipart": {"part_size": getattr(args, "part_size", None)},
             "s3": {**endpoint, **several, **anonymous, "region": args.region, "profile": args.profile},
             "azure": endpoint,

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Sequence
 
 from s3dlio._version import __version__
+from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import CommandParser, Commands
 from s3dlio.cli.parser_analysis import analysis
 from s3dlio.cli.parser_bench import benchmarks
@@ -108,6 +109,9 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
     group.add_argument("--ca-bundle", metavar="FILE", default=none, help="trust the certificates in this PEM file")
     group.add_argument("--profile", metavar="NAME", default=none, help="the profile of the AWS configuration to use")
     group.add_argument("--no-sign-request", action="store_true", default=no, help="send requests without credentials")
+    group.add_argument("--bwlimit", type=argument_types.bandwidth, metavar="RATE", default=none,
+                       help="bytes a second over the network, at most: 10MiB, 10MB:1MB (up:down), or by the time of "
+                       "the day: '08:00,512k 19:00,10M 23:00,off' (default: http.bwlimit, which is off)")  # fmt: skip
     group.add_argument("--op-log", metavar="FILE", default=none,
                        help="record every operation in this file, compressed with zstd")  # fmt: skip
     group.add_argument("--op-log-format", choices=("tsv", "warp", "jsonl"), default=none,

@@ -96,6 +96,15 @@ def text(name: str, value: Any) -> str:
     return value.strip()
 
 
+def bandwidth(name: str, value: Any) -> str | None:
+    """A limit of bandwidth, in one form for all ways to write it; None where there is none."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in OFF):
+        return None
+    from s3dlio.config.bandwidth import parse_timetable  # few have one
+
+    return str(parse_timetable(value, name=name))
+
+
 def region_name(name: str, value: Any) -> str:
     """The name of a region: part of every signature, and on AWS of a host name."""
     written = text(name, value)

@@ -20,6 +20,7 @@ from s3dlio.config.endpoint_list import (
 from s3dlio.config.fields import (
     Section,
     addresses,
+    bandwidth,
     choice,
     flag,
     flag_or_off,
@@ -68,6 +69,11 @@ class HttpSettings(Section):
     tls_direct: bool = setting(
         True, flag, "large bodies cross TLS by OpenSSL's own loop, many records a call, where that is known to be "
         "safe; no: by Python's ssl, record by record", "S3DLIO_TLS_DIRECT"
+    )  # fmt: skip
+    bwlimit: str | None = setting(
+        None, bandwidth, "bytes a second that go and come at most, over all connections of a process with the same "
+        "limit: 10MiB, or up:down, or by the time of the day or week: 08:00,512k 19:00,off; unset: no limit",
+        "S3DLIO_BWLIMIT"
     )  # fmt: skip
     follow_redirects: bool = setting(True, flag, "follow redirects of a service", "S3DLIO_FOLLOW_REDIRECTS")
     redirect_max: int = setting(5, integer(0), "redirects followed in one operation", "S3DLIO_REDIRECT_MAX")

@@ -119,6 +119,11 @@ class LoopLane(ResidentLane):
         self._due = loop.time() + pause
         self._timer = loop.call_at(self._due, self._on_timer)
 
+    def _timeout(self) -> float:
+        due = self._multiplexer.due  # of what waits for bandwidth
+        pause = super()._timeout()
+        return pause if due > pause + system.monotonic() else max(0.0, due - system.monotonic())
+
     def _on_timer(self) -> None:
         self._timer = None
         self._on_ready()

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sized
 from contextlib import suppress
 from typing import Any
 
+from s3dlio.config.settings import Settings
 from s3dlio.engine.batch_input import SlowInput
 from s3dlio.engine.blocking_calls import Done
 from s3dlio.engine.cancel import CancelToken
@@ -40,6 +41,15 @@ _DEATHS = 3  # so often an item is tried on workers that die
 _STOP_SECONDS = 30.0  # so long a worker has to end what it is in the middle of, once the batch was cancelled
 _TOGETHER = 8  # so many items that a worker died with are tried together once more; then each alone
 
+def of_each(settings: Settings, procs: int) -> Settings:
+    """The settings of each of so many workers: they divide a limit of bandwidth."""
+    if settings.http.bwlimit is None:
+        return settings
+    from s3dlio.config.bandwidth import parse_timetable
+
+    return settings.replace(http={"bwlimit": str(parse_timetable(settings.http.bwlimit).divided(procs))})
+
+
 class ProcessBatch:
     """One batch. Parameters are those of :func:`run_processes`."""
 
@@ -57,6 +67,7 @@ class ProcessBatch:
         budget = session.settings.transfer.max_in_flight_bytes
         procs = min(procs, width, max(1, expected if expected is not None else procs))
         self._budget = max(1, budget // procs)
+        self._settings = of_each(session.settings, procs)
         self._widths = [width // procs + (number < width % procs) for number in range(procs)]
         self._members: dict[int, Member] = {}  # by the descriptor of the channel
         self._poll = system.poll()
@@ -97,7 +108,7 @@ class ProcessBatch:
         session, surroundings = self._session, self._surroundings
         level = logging.getLogger("s3dlio").getEffectiveLevel()
         told = (
-            None if worker.settings is session.settings else session.settings,
+            None if worker.settings is self._settings else self._settings,
             None if worker.surroundings == surroundings else surroundings,
         )
         width = self._widths[number]
@@ -107,7 +118,7 @@ class ProcessBatch:
         about = level, len(self._widths), width, max_bytes, bool(observing(session.stores.observers))
         with suppress(OSError):  # it has died: that is seen when its channel is read
             worker.channel.send(("job", *about, *told, *self._work.job))
-            worker.settings, worker.surroundings = session.settings, surroundings
+            worker.settings, worker.surroundings = self._settings, surroundings
 
     def _loop(self) -> None:
         while not self._is_stopped:

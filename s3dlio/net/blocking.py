@@ -21,6 +21,7 @@ from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Pause, Request, Spreader
+from s3dlio.net.paused import Paused
 from s3dlio.net.pool import with_room
 from s3dlio.net.response import Response
 
@@ -264,6 +265,8 @@ def _await_continue(exchange: Exchange, connection: Connection) -> None:
     while exchange.awaiting_continue:
         try:
             exchange.received(connection.receive(exchange.room(), 0))
+        except Paused as error:
+            system.sleep(error.seconds)
         except faults.would_block:
             left = deadline - system.monotonic()
             if left <= 0 or not system.wait_for_read(connection.sock, left):

@@ -52,7 +52,7 @@ class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
     __slots__ = ("_address", "_blocking", "_far", "_look", "_phase", "_resolution", "_tls", "_tunnel", "fd",
-                 "home", "idle_since", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
+                 "home", "idle_since", "layered", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -62,6 +62,8 @@ class Connection:
         #: The events that a selector reports of it; 0: it is not registered.
         self.watched = 0
         self.secure = server.secure
+        #: Bytes come by ``receive``, and not by the socket itself.
+        self.layered = server.secure
         #: It is open.
         self.ready = False
         self.used = False

@@ -19,8 +19,8 @@ from s3dlio.net.cancellation import GRACE_SECONDS, Cancellation, Cleanup, Cleanu
 from s3dlio.net.connection import Connection
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
-from s3dlio.net.holding import HoldingMultiplexer
 from s3dlio.net.message import Request, Service
+from s3dlio.net.pacing import PacingMultiplexer
 from s3dlio.net.pending import PendingQueue, PendingRequest
 from s3dlio.net.response import Response
 from s3dlio.net.retry import CAPACITY, THROTTLED
@@ -51,6 +51,8 @@ class Lane(TaskRunner):
         aside: runs on another thread what blocks: fetching credentials. Without, this lane does it.
     """
 
+    _multiplexer: PacingMultiplexer
+
     def __init__(
         self, *, window: int, cancel: Cancellation | None = None, limit: AdaptiveLimit | None = None,
         started: float = 0.0, spare: Spare | None = None, aside: Aside | None = None,
@@ -59,7 +61,7 @@ class Lane(TaskRunner):
         #: May be changed while the lane runs, also by another thread.
         self.window = max(1, window)
         self._cancel = cancel
-        self._multiplexer = HoldingMultiplexer(self._on_end, self._on_more)
+        self._multiplexer = PacingMultiplexer(self._on_end, self._on_more)
         self._multiplexer.hold = self._hold
         self._multiplexer.wait = self._wait
         self._aside = aside

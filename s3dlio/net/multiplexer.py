@@ -311,12 +311,12 @@ class Multiplexer:
             connection.watched = 0
 
     def _receive(self, pending: PendingRequest, connection: Connection, exchange: Exchange) -> None:
-        secure = connection.secure
-        receive = connection.receive if secure else connection.sock.recv_into
+        layered = connection.layered
+        receive = connection.receive if layered else connection.sock.recv_into
         try:
             if exchange.receive(receive) and exchange.response is not None:
                 exchange.receive(receive)
-            while secure and not exchange.done and connection.holds_more():
+            while layered and not exchange.done and connection.holds_more():
                 exchange.receive(receive)
         except faults.would_block:
             pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -40,6 +41,12 @@ class ConnectionPool(Server):
         #: Bytes of the last body of an object; the next one is expected to be about as large.
         self.last_body = 0
         super().__init__(scheme, host, port, http)
+        self._connect: Callable[[Server], Connection] = Connection
+        if http.bwlimit is not None:
+            from s3dlio.net.bandwidth import bandwidth_of  # few have a limit
+            from s3dlio.net.paced_connection import PacedConnection
+
+            self._connect = partial(PacedConnection, bandwidth=bandwidth_of(http.bwlimit))
         renewed_in_child(self)
 
     def __repr__(self) -> str:
@@ -69,7 +76,7 @@ class ConnectionPool(Server):
 
     def acquire_fresh(self) -> Connection:
         """A new connection, not open yet: for a request whose idle connection was stale."""
-        connection = Connection(self)
+        connection = self._connect(self)
         connection.home = self._home
         return connection
 

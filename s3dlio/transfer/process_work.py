@@ -16,7 +16,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.stores.call import BaseStore
 from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer import many
-from s3dlio.types import PutOptions
+from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
 
 _JOBS = "s3dlio.transfer.process_jobs"
@@ -100,7 +100,7 @@ class GenerateWork(_WriteWork):
 
     def __init__(
         self, session: Session, uri_of: Callable[[int], str], object_type: str, size: int, dedup: int, compress: int,
-        data: dict[str, Any], options: PutOptions,
+        data: dict[str, Any], options: PutOptions = NO_OPTIONS,
     ) -> None:  # fmt: skip
         super().__init__(session, "GenerateJob", object_type, size, dedup, compress, data, options)
         self._uri_of = uri_of

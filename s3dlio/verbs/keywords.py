@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from datetime import date, datetime, timedelta
 
+    from s3dlio.engine.session import Session
     from s3dlio.transfer.actions import Act
     from s3dlio.transfer.options import TransferOptions
     from s3dlio.transfer.pattern_file import PatternFiles
@@ -41,12 +43,15 @@ class DownloadKeywords(SelectionKeywords, total=False):
             summary tell how much it would be.
         no_clobber: leave alone what is at its destination already; it counts as skipped. New objects are written on
             the condition that nothing is there, where the store knows that.
+        bwlimit: bytes a second over the network, at most, for this call alone, as of the setting ``http.bwlimit``:
+            ``"10MiB"``, ``"10MB:1MB"`` (up:down), ``"08:00,512k 19:00,off"``.
         on_action: see ``dry_run``; a sync calls it always, before it does something.
         on_done: called with every object that is at its destination, one call at a time.
     """
 
     dry_run: bool
     no_clobber: bool
+    bwlimit: str | int | None
     on_action: Act | None
     on_done: Act | None
 
@@ -97,6 +102,28 @@ OBJECT = ObjectKeywords.__optional_keys__
 UPLOAD = UploadKeywords.__optional_keys__
 
 _LIMITS = ("min_size", "max_size", "min_age", "max_age")
+
+
+@contextlib.contextmanager
+def limited(session: Session, more: DownloadKeywords | UploadKeywords) -> Iterator[Session]:
+    """The session that a call runs in: one with a limit of bandwidth, if it has one of its own.
+
+    Raises:
+        ConfigError: the limit cannot be understood.
+    """
+    limit = more.pop("bwlimit", None)
+    if limit is None:
+        yield session
+        return
+    from s3dlio.engine.session import Session
+
+    own = Session(session.settings.replace(http={"bwlimit": limit}), session.stores.observers)
+    try:
+        yield own
+    finally:
+        own.executor.shutdown()
+        own.stores.close_lanes()
+        own.close_processes()
 
 
 def transfer_options(more: Mapping[str, Any], **known: Any) -> TransferOptions:

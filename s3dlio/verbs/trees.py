@@ -11,7 +11,7 @@ from s3dlio.engine.session import Session
 from s3dlio.signatures import either, refuses_unknown
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import URI
-from s3dlio.verbs.keywords import DOWNLOAD, UPLOAD, DownloadKeywords, UploadKeywords, transfer_options
+from s3dlio.verbs.keywords import DOWNLOAD, UPLOAD, DownloadKeywords, UploadKeywords, limited, transfer_options
 
 if TYPE_CHECKING:
     from s3dlio.transfer.progress import Progress
@@ -75,13 +75,14 @@ def upload(
 
     sources = either("src_patterns", src_patterns, "src_uri", src_uri)
     dest = either("dest_prefix", dest_prefix, "dest_uri", dest_uri)
-    how = transfer_options(
-        more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
-        include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
-        continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
-        options=options, procs=procs,
-    )  # fmt: skip
-    return upload(session, sources, dest, how, regex=regex)
+    with limited(session, more) as session:
+        how = transfer_options(
+            more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
+            include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
+            continue_on_error=continue_on_error, journal=journal, progress=progress,
+            cancel=cancel or surrounding_token(), options=options, procs=procs,
+        )  # fmt: skip
+        return upload(session, sources, dest, how, regex=regex)
 
 
 @refuses_unknown(TypeError, more=DOWNLOAD)
@@ -128,12 +129,13 @@ def download(
     """
     from s3dlio.transfer.download import download
 
-    how = transfer_options(
-        more, max_in_flight=max_in_flight, recursive=recursive, pattern=pattern, include=include, exclude=exclude,
-        verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error, journal=journal,
-        progress=progress, cancel=cancel or surrounding_token(), procs=procs,
-    )  # fmt: skip
-    return download(session, src_uri, dest_dir, how)
+    with limited(session, more) as session:
+        how = transfer_options(
+            more, max_in_flight=max_in_flight, recursive=recursive, pattern=pattern, include=include, exclude=exclude,
+            verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error, journal=journal,
+            progress=progress, cancel=cancel or surrounding_token(), procs=procs,
+        )  # fmt: skip
+        return download(session, src_uri, dest_dir, how)
 
 
 @refuses_unknown(TypeError, more=UPLOAD)
@@ -182,13 +184,14 @@ def copy(
     """
     from s3dlio.transfer.copy import copy
 
-    how = transfer_options(
-        more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
-        include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
-        continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
-        options=options,
-    )  # fmt: skip
-    return copy(session, src, dst, how)
+    with limited(session, more) as session:
+        how = transfer_options(
+            more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
+            include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
+            continue_on_error=continue_on_error, journal=journal, progress=progress,
+            cancel=cancel or surrounding_token(), options=options,
+        )  # fmt: skip
+        return copy(session, src, dst, how)
 
 
 @refuses_unknown(TypeError, more=UPLOAD)
@@ -215,13 +218,14 @@ def move(
     """:func:`copy`, and delete each source when its copy is complete; times are kept by default."""
     from s3dlio.transfer.copy import move
 
-    how = transfer_options(
-        more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
-        include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
-        continue_on_error=continue_on_error, journal=journal, progress=progress, cancel=cancel or surrounding_token(),
-        options=options,
-    )  # fmt: skip
-    return move(session, src, dst, how)
+    with limited(session, more) as session:
+        how = transfer_options(
+            more, max_in_flight=max_in_flight, recursive=recursive, create_bucket=create_bucket, pattern=pattern,
+            include=include, exclude=exclude, verify=verify, preserve_mtime=preserve_mtime,
+            continue_on_error=continue_on_error, journal=journal, progress=progress,
+            cancel=cancel or surrounding_token(), options=options,
+        )  # fmt: skip
+        return move(session, src, dst, how)
 
 
 @refuses_unknown(TypeError, more=UPLOAD)
@@ -276,10 +280,11 @@ def sync(
     from s3dlio.transfer.compare import By
     from s3dlio.transfer.sync import sync
 
-    how = transfer_options(
-        more, max_in_flight=max_in_flight, create_bucket=create_bucket, pattern=pattern, include=include,
-        exclude=exclude, verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error,
-        progress=progress, cancel=cancel or surrounding_token(), options=options,
-    )  # fmt: skip
     by = By.of(checksum=checksum, size_only=size_only, exact_timestamps=exact_timestamps)
-    return sync(session, src, dst, how, delete=delete, by=by)
+    with limited(session, more) as session:
+        how = transfer_options(
+            more, max_in_flight=max_in_flight, create_bucket=create_bucket, pattern=pattern, include=include,
+            exclude=exclude, verify=verify, preserve_mtime=preserve_mtime, continue_on_error=continue_on_error,
+            progress=progress, cancel=cancel or surrounding_token(), options=options,
+        )  # fmt: skip
+        return sync(session, src, dst, how, delete=delete, by=by)

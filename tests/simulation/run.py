@@ -28,15 +28,16 @@ class Found(NamedTuple):
     faults: Counter[str]
 
 
-def replay_command(seed: int, *, streams: bool = False) -> str:
-    return f"python -m tests.simulation.run --seeds {seed} --trace{' --streams' if streams else ''}"
+def replay_command(seed: int, *, streams: bool = False, paced: int | None = None) -> str:
+    more = (" --streams" if streams else "") + ("" if paced is None else f" --paced {paced}")
+    return f"python -m tests.simulation.run --seeds {seed} --trace{more}"
 
 
-def run_seeds(seeds: Iterable[int], *, streams: bool = False) -> Found:
+def run_seeds(seeds: Iterable[int], *, streams: bool = False, paced: int | None = None) -> Found:
     failures, count, operations, requests = [], 0, 0, 0
     faults: Counter[str] = Counter()
     for seed in seeds:
-        result = schedule.run(seed, streams=streams)
+        result = schedule.run(seed, streams=streams, paced=paced)
         count += 1
         operations += result.operations
         requests += result.requests
@@ -56,17 +57,18 @@ def main() -> int:
     parser.add_argument("--seeds", default="0..999", help="one seed, or A..B")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     parser.add_argument("--streams", action="store_true", help="most operations are streaming writes")
+    parser.add_argument("--paced", type=int, metavar="N", help="N bytes a second go and come at most")
     parser.add_argument("--trace", action="store_true", help="print what happens (one seed)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at 20 failing seeds")
     wanted = parser.parse_args()
     first, _, last = wanted.seeds.partition("..")
     if wanted.trace:
-        return _show(int(first), streams=wanted.streams)
+        return _show(int(first), streams=wanted.streams, paced=wanted.paced)
     began = real_seconds()
     failures, total, operations, requests = 0, 0, 0, 0
     faults: Counter[str] = Counter()
     with multiprocessing.get_context("spawn").Pool(wanted.jobs) as pool:
-        work = partial(run_seeds, streams=wanted.streams)
+        work = partial(run_seeds, streams=wanted.streams, paced=wanted.paced)
         for found in pool.imap_unordered(work, _stretches(int(first), int(last or first))):
             total += found.schedules
             operations += found.operations
@@ -74,7 +76,7 @@ def main() -> int:
             faults += found.faults
             for seed, violations in found.failures:
                 failures += 1
-                again = replay_command(seed, streams=wanted.streams)
+                again = replay_command(seed, streams=wanted.streams, paced=wanted.paced)
                 print(f"seed {seed}: {violations[0][:300]}\n    {again}", flush=True)
             if failures > 20 and not wanted.keep_going:
                 print("and so on", flush=True)
@@ -86,8 +88,8 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _show(seed: int, *, streams: bool) -> int:
-    result = schedule.run(seed, streams=streams)
+def _show(seed: int, *, streams: bool, paced: int | None) -> int:
+    result = schedule.run(seed, streams=streams, paced=paced)
     for moment, *what in result.trace:
         print(f"{moment - 1000:12.6f}  {' '.join(map(str, what))}")
     print(f"seed {seed}: {len(result.violations)} violations, trace {result.digest}")

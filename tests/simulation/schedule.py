@@ -95,10 +95,12 @@ class Schedule:
     Args:
         seed: all of it comes from this.
         streams: most operations are streaming writes.
+        paced: so many bytes a second go and come at most.
     """
 
-    def __init__(self, seed: int, *, streams: bool = False) -> None:
+    def __init__(self, seed: int, *, streams: bool = False, paced: int | None = None) -> None:
         self.world = world = World(seed)
+        self._paced = paced
         self._streams = streams
         chance = world.chance
         self.faults = faults_module.drawn(world)
@@ -137,6 +139,7 @@ class Schedule:
                 plain.http, read_timeout=read_timeout, connect_timeout=chance.choice((1.0, 5.0)),
                 operation_timeout=chance.choice((None, None, None, 0.5, 5.0)),
                 pool_idle_seconds=chance.choice((0.5, 30.0)), max_connections=chance.choice((1, 4, 256)),
+                bwlimit=None if self._paced is None else str(self._paced),
             ),
             retry=_with(
                 plain.retry, max_attempts=chance.choice((1, 3, 5)), base_delay=chance.choice((0.0, 0.1, 1.0))
@@ -525,6 +528,6 @@ class Schedule:
             self.world.violate(f"uploads are left: {sorted(self.service.uploads)}")
 
 
-def run(seed: int, *, streams: bool = False) -> Result:
+def run(seed: int, *, streams: bool = False, paced: int | None = None) -> Result:
     """Run the schedule of a seed."""
-    return Schedule(seed, streams=streams).run()
+    return Schedule(seed, streams=streams, paced=paced).run()

@@ -39,6 +39,18 @@ def test_whatever_happens_to_streaming_writes() -> None:
         assert not result.violations, "\n".join([*result.violations, replay_command(seed, streams=True)])
 
 
+#: Likewise, with 100,000 bytes a second.
+FOUND_PACED = (15, 27, 562)
+
+
+@pytest.mark.parametrize("rate", [100_000, 5_000_000])
+def test_whatever_happens_under_a_limit_of_bandwidth(rate: int) -> None:
+    for seed in (*range(SEEDS // 10), *FOUND_PACED):
+        streams = not seed % 3
+        result = schedule.run(seed, streams=streams, paced=rate)
+        assert not result.violations, "\n".join([*result.violations, replay_command(seed, streams=streams, paced=rate)])
+
+
 @pytest.mark.parametrize("seed", [3, 8, 57, 101])
 def test_a_seed_replays_exactly(seed: int) -> None:
     first, second = schedule.run(seed), schedule.run(seed)

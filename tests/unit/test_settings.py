@@ -223,7 +223,8 @@ def sample(section: str, name: str) -> str:
         "request_checksum_calculation": "when_required", "response_checksum_validation": "when_supported",
         "endpoint_url": "http://127.0.0.1:9", "alignment": "4096", "endpoints": "http://h{1...2}:9",
         "load_balance_strategy": "rank", "endpoint_max_in_flight": "8", "source_addresses": "127.0.0.2, ::1",
-        "operation_timeout": "7", "tls_ports": "443,8443", "ignore_configured_endpoint_urls": "true",
+        "operation_timeout": "7", "bwlimit": "1000", "tls_ports": "443,8443",
+        "ignore_configured_endpoint_urls": "true",
         "credential": "none", "disable_multiregion_access_points": "true", "disable_express_session_auth": "true",
     }  # fmt: skip
     if section == "s3" and name == "backend":

@@ -51,8 +51,9 @@ def _print(context: Context, uri: str) -> None:
 
 
 def _tag_count(context: Context, uri: str, about: ObjectMetadata) -> int | None:
-    """How many tags the object has; None where the store keeps none, or they may not be read."""
-    if about.tag_count is not None:
+    """How many tags the object has; None where the store keeps none, or they may not be read. Programs get the number
+    also where it takes a request of its own."""
+    if about.tag_count is not None or not context.out.as_json:
         return about.tag_count
     with contextlib.suppress(S3dlioError):
         return len(context.client.get_tags(uri))

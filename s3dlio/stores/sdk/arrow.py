@@ -220,8 +220,7 @@ class ArrowStore(BotoStore):
         if answer.range != (offset, size if length is None else min(size, offset + length)):
             raise ProtocolError("the server answered another range than was asked for")
 
-    @staticmethod
-    def _collect(answer: Any, sink: Sink) -> None:
+    def _collect(self, answer: Any, sink: Sink) -> None:
         first, last = answer.range
         sink.begin(last - first)
         place = sink.at(0, last - first)
@@ -233,6 +232,7 @@ class ArrowStore(BotoStore):
             else:
                 place(data)
             done += len(data)
+            self.receiving(len(data))
         if done != last - first:
             raise NetworkError(f"{done} of {last - first} bytes arrived")
         sink.end(done)
@@ -249,11 +249,11 @@ class ArrowStore(BotoStore):
         multipart = self.settings.multipart
         large = source.size > multipart.threshold
         whole = source.whole()
-        with file_over(source) as file, self._arrow_errors(key, options):
+        with file_over(source, self.sending) as file, self._arrow_errors(key, options):
             answer = self._renewing(lambda: self._obstore().put(
                 self.arrow,
                 key,
-                file if whole is None else whole,
+                file if whole is None or self.settings.http.bwlimit is not None else whole,
                 attributes=attributes or None,
                 use_multipart=large,
                 chunk_size=multipart.part_size,

@@ -97,10 +97,11 @@ class AzureSdkStore(SdkStore):
             sink.begin(size)
             place = sink.at(0, size)
             if isinstance(place, memoryview):
-                stream.readinto(MemoryFile(place))
+                stream.readinto(MemoryFile(place, self.receiving))
             else:
                 for chunk in stream.chunks():
                     place(memoryview(chunk))
+                    self.receiving(len(chunk))
             sink.end(size)
         about = metadata_of(stream.properties, total_of(stream.properties, size))
         if self.settings.azure.verify_md5 and offset == 0 and length is None:
@@ -126,7 +127,7 @@ class AzureSdkStore(SdkStore):
         if mark is not None:
             arguments["metadata"] = {**arguments.get("metadata", {}), MARK_NAME: mark}
         try:
-            with file_over(source) as file, self._translated(key, options):
+            with file_over(source, self.sending) as file, self._translated(key, options):
                 answer = self.blob(key).upload_blob(
                     file,
                     length=source.size,

@@ -8,6 +8,7 @@ from typing import Any
 
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.memory.sinks import Sink
+from s3dlio.net.bandwidth import bandwidth_of
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.cloud.account import Account
 from s3dlio.stores.cloud.spooled import SpooledWriter
@@ -37,6 +38,16 @@ class SdkStore(BlockingStore):
         self._client: Any = None
         self._lock = ForkLock()
         renewed_in_child(self)
+
+    def sending(self, count: int) -> None:
+        """So many bytes go: the next wait for their turn, where bandwidth is limited."""
+        if self.settings.http.bwlimit is not None:
+            bandwidth_of(self.settings.http.bwlimit).up.spend_and_wait(count)
+
+    def receiving(self, count: int) -> None:
+        """So many bytes have come."""
+        if self.settings.http.bwlimit is not None:
+            bandwidth_of(self.settings.http.bwlimit).down.spend_and_wait(count)
 
     @abstractmethod
     def _make_client(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.errors import S3dlioError
@@ -12,11 +12,17 @@ from s3dlio.memory.sources import Source
 
 
 class MemoryFile(PositionedFile):
-    """A file to write, over memory that is there already; parts may come in any order."""
+    """A file to write, over memory that is there already; parts may come in any order.
 
-    def __init__(self, place: memoryview) -> None:
+    Args:
+        place: the memory.
+        pace: called with the bytes of every write; may wait.
+    """
+
+    def __init__(self, place: memoryview, pace: Callable[[int], None]) -> None:
         super().__init__(len(place))
         self._place = place
+        self._pace = pace
 
     def writable(self) -> bool:
         return True
@@ -24,16 +30,23 @@ class MemoryFile(PositionedFile):
     def write(self, data: Any) -> int:
         end = self._position + len(data)
         self._place[self._position : end] = data
+        self._pace(len(data))
         self._position = end
         return len(data)
 
 
 class SourceFile(PositionedFile):
-    """A file to read, over a source."""
+    """A file to read, over a source.
 
-    def __init__(self, source: Source) -> None:
+    Args:
+        source: the bytes.
+        pace: called with the bytes of every read; may wait. An SDK that hashes a body first reads it twice.
+    """
+
+    def __init__(self, source: Source, pace: Callable[[int], None]) -> None:
         super().__init__(source.size)
         self._source = source
+        self._pace = pace
         #: Why it could not be read.
         self.failure: S3dlioError | None = None
 
@@ -48,13 +61,14 @@ class SourceFile(PositionedFile):
             self.failure = error
             raise
         self._position += len(data)
+        self._pace(len(data))
         return data
 
 
 @contextlib.contextmanager
-def file_over(source: Source) -> Iterator[SourceFile]:
+def file_over(source: Source, pace: Callable[[int], None]) -> Iterator[SourceFile]:
     """A file for the time of a write by an SDK. Why it could not be read is raised, whatever the SDK makes of that."""
-    file = SourceFile(source)
+    file = SourceFile(source, pace)
     try:
         yield file
     except Exception as error:

@@ -157,6 +157,7 @@ class BotoStore(SdkStore):
                 else:
                     place(memoryview(piece))
                 done += len(piece)
+                self.receiving(len(piece))
         sink.end(size)
 
     def _head(self, key: str, conditions: Conditions) -> ObjectMetadata:
@@ -179,13 +180,13 @@ class BotoStore(SdkStore):
         arguments = put_arguments(options)
         if source.size <= self.settings.multipart.threshold:
             return self._put(key, source, arguments)
-        with file_over(source) as file, self._translated(key):
+        with file_over(source, self.sending) as file, self._translated(key):
             self._upload(key, file, arguments)
         about = self._head(key, Conditions(sse_customer_key=options.sse_customer_key))
         return PutResult(about.etag, about.version_id, source.size)
 
     def _put(self, key: str, source: Source, arguments: dict[str, Any]) -> PutResult:
-        with file_over(source) as file, self._translated(key):
+        with file_over(source, self.sending) as file, self._translated(key):
             # A small file is read before anything is sent: one that changes meanwhile begins no request.
             body: Any = file.read() if source.size <= _AT_ONCE or source.whole() is not None else file
             answer = self.client.put_object(

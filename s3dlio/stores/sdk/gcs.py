@@ -119,6 +119,7 @@ class GcsSdkStore(SdkStore):
         bare = replace(conditions, if_match=None, if_none_match=None, generation=None)
         if ranged and not data:
             return beyond_end(sink, offset, self._head(key, bare))
+        self.receiving(len(data))
         sink.take(data if length is None else data[:length])  # where ranges are ignored, all of the object comes
         return self._head(key, bare) if ranged else metadata_of(blob, len(data))
 
@@ -139,7 +140,7 @@ class GcsSdkStore(SdkStore):
         describe(blob, options, mark)
         generation = self._generation(key, options)
         try:
-            with file_over(source) as file, self._translated(key, options):
+            with file_over(source, self.sending) as file, self._translated(key, options):
                 blob.upload_from_file(
                     file,
                     size=source.size,
