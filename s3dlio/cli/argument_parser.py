@@ -120,16 +120,47 @@ class Words(argparse.Action):
         setattr(namespace, self.dest, str(values).split("\0"))
 
 
+class _Unread(CommandParser):
+    """A command that the command line does not name: it takes part in lists of commands only. To define the options
+    of all the others would take most of the time of a short command."""
+
+    def __init__(self, prog: str = "", **kwargs: Any) -> None:
+        self.prog = prog
+        self.aliases: list[str] = []
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """Nobody will ask for it."""
+
+    def add_argument_group(self, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    def add_mutually_exclusive_group(self, **kwargs: Any) -> Any:
+        return self
+
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        return None
+
+    def set_defaults(self, **kwargs: Any) -> None:
+        pass
+
+    def commands(self) -> dict[str, CommandParser]:
+        return {}
+
+
 class Commands:
     """Adds commands to a parser, or to a group of commands.
 
     Args:
         parser: which.
         title: of the list of commands in its help.
+        words: commands that are not among these are listed only; None: all are defined.
     """
 
-    def __init__(self, parser: CommandParser, title: str = "commands") -> None:
-        self._commands = parser.add_subparsers(
+    def __init__(
+        self, parser: CommandParser, title: str = "commands", words: Sequence[str] | None = None
+    ) -> None:
+        self._words = words
+        self._commands: argparse._SubParsersAction[Any] | None = parser.add_subparsers(
             dest="command" if title == "commands" else "subcommand", metavar="COMMAND", title=title,
             parser_class=CommandParser, required=True, prog=parser.prog, help="what to do",
         )  # fmt: skip
@@ -139,7 +170,13 @@ class Commands:
     ) -> CommandParser:
         """A command. ``run`` is ``module:function`` under ``s3dlio.cli.commands``; empty for a group of commands."""
         description = " ".join(f"{sentence}." for sentence in (summary, details) if sentence)
-        command = self._commands.add_parser(name, aliases=list(aliases), help=summary, description=description)
+        if self._commands is None:
+            return _Unread()
+        unread = self._words is not None and not any(known in self._words for known in (name, *aliases))
+        self._commands._parser_class = _Unread if unread else CommandParser
+        command: CommandParser = self._commands.add_parser(
+            name, aliases=list(aliases), help=summary, description=description
+        )
         if run:
             command.set_defaults(run=run)
         return command

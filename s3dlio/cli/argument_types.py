@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 
-from s3dlio.config.durations import parse_duration
 from s3dlio.config.sizes import MAX_SIZE, parse_size
 from s3dlio.errors import ConfigError
 
@@ -47,6 +46,8 @@ def percentage(text: str) -> float:
 
 def duration(text: str) -> float:
     """Seconds: ``90``, ``90s``, ``5m``, ``1h30m``."""
+    from s3dlio.config.durations import parse_duration
+
     try:
         return parse_duration(text)
     except ConfigError as error:

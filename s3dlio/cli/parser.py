@@ -43,13 +43,12 @@ def build_parser(words: Sequence[str] | None = None) -> CommandParser:
     """The whole command line. ``args.run`` names the function that carries the command out.
 
     Args:
-        words: what is to be parsed: other commands than those named there go without the global options, which take
-            half the time. None: all of it is wanted.
+        words: what is to be parsed: other commands than those named there have no options. None: all of it is wanted.
     """
     parser = CommandParser(prog=PROG, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     _global_options(parser)
-    commands = Commands(parser)
+    commands = Commands(parser, words=words)
     for define in (
         buckets, looking, reading, writing, transfers, removing, history, checkpoints, sharing, replaying, analysis,
     ):  # fmt: skip

@@ -13,6 +13,8 @@ from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError
 from tests.e2e.conftest import Cli
 from tests.servers import Server
+from tests.servers.azurite import AzuriteServer
+from tests.servers.gcs import GcsServer
 
 FILES = {"a.txt": b"alpha", "B.TXT": b"", "sub/c.bin": bytes(2048), "sub/deep/d e.txt": b"d"}
 
@@ -144,3 +146,19 @@ def test_what_cannot_be_compared_is_an_error(cli: Cli, tree: Path, bucket: str):
     assert "two ways to compare" in cli("check", "--download", "--size-only", tree, bucket, code=2).err
     with pytest.raises(ObjectNotFoundError):
         s3dlio.check(tree / "none", tree)
+
+
+def test_clouds_are_compared_with_each_other(
+    cli: Cli, tree: Path, gcs_server: GcsServer, azurite_server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in {**gcs_server.env, **azurite_server.env}.items():
+        monkeypatch.setenv(name, value)
+    azure, google = f"az://{azurite_server.env['AZURE_STORAGE_ACCOUNT']}/compared/d/", "gs://compared/d/"
+    for place in (azure, google):
+        Client().upload(tree, place, recursive=True, create_bucket=True)
+        assert cli("check", tree, place).err == "4 objects the same\n"
+        assert cli("find", place, "--name", "*.bin").lines == [f"{place}sub/c.bin"]
+    assert cli("check", azure, google).err == "4 objects the same\n"
+    Client().put_bytes(f"{google}a.txt", b"ALPHA")
+    assert cli("check", azure, google, code=1).lines == ["* a.txt"]
+    assert "never committed are invisible" in cli("uploads", "ls", azure, code=1).err

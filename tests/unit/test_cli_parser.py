@@ -217,3 +217,11 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_commands_that_are_not_named_are_listed_and_cost_nothing():
+    whole, quick = build_parser(), build_parser(["ls"])
+    assert quick.format_help() == whole.format_help()
+    assert quick.commands().keys() == whole.commands().keys()
+    assert quick.commands()["ls"].format_help() == whole.commands()["ls"].format_help()
+    assert not hasattr(quick.commands()["put"], "_actions")
