@@ -61,6 +61,9 @@ perf-backends: $(VENV)/.dev     ## the S3 transports of S3DLIO_BACKEND side by s
 perf-tools: $(VENV)/.dev    ## s3-cli beside s5cmd, rclone and aws, bulk verbs beside the Rust package
 	$(BIN)/python -m perf.compare_tools
 
+perf-oplog: $(VENV)/.dev    ## what the op-log costs: the same reads with and without it, in turns
+	$(BIN)/python -m perf.oplog_cost
+
 perf-scale: $(VENV)/.dev    ## over the CPUs of the client, with a model of what this machine has not (SCALE_ARGS)
 	$(BIN)/python -m perf.scale $(SCALE_ARGS)
 

@@ -192,8 +192,7 @@ class Call(Generic[T]):
         try:
             result: T = self.start()
         except BaseException as error:
-            if started:
-                self._observation = Observation(self.operation, self.uri, started)
+            self._began(started)
             self.__exit__(type(error), error, None)
             raise
         self._note(journal, started, result)
@@ -210,12 +209,16 @@ class Call(Generic[T]):
             result: T = yield from self.start()
         except BaseException as error:
             if started:
-                self._observation = Observation(self.operation, self.uri, started)
+                self._began(started)
             self.__exit__(type(error), error, None)
             raise
         if journal is not None:
             self._note(journal, started, result)
         return result
+
+    def _began(self, started: int) -> None:
+        """Have it observed after all, since it fails."""
+        self._observation = Observation(self.operation, self.uri, started)
 
     def _note(self, journal: Journal, started: int, result: Any) -> None:
         """Tell the journal that it went well."""

@@ -227,6 +227,8 @@ class _OnThread:
     is_cloud = False
     waits = True
     observers = ()
+    journal = None
+    watched = False
 
     def __init__(self, store: ObjectStore) -> None:
         self.uri = store.uri

@@ -15,7 +15,7 @@ from s3dlio.errors import S3dlioError
 from s3dlio.net import system
 from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.message import Pause
-from s3dlio.stores.call import BaseStore, Call, Steps
+from s3dlio.stores.call import BaseStore, Call, Journal, Steps
 
 T = TypeVar("T")
 
@@ -66,6 +66,12 @@ class Task(Call[T]):
         super().__init__(store, operation, key, start, size=size, load=load)
 
     def __enter__(self) -> None:
+        return None
+
+    def _began(self, started: int) -> None:
+        return None
+
+    def _note(self, journal: Journal, started: int, result: Any) -> None:
         return None
 
 
