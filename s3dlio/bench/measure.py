@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from s3dlio.bench.plan import Plan, Share
-from s3dlio.bench.recorder import Recorder
+from s3dlio.bench.recorder import CODES, Recorder, pack
 from s3dlio.bench.result import Result
 from s3dlio.bench.workload import WORKLOADS, Entry, Place, Workload, prepared_key, touch
 from s3dlio.engine.admission import Admission
@@ -39,6 +39,7 @@ class Measurement:
         self._workload = workload
         self._count = count
         self._cancel = cancel
+        self._listens = workload.listens
         self._in_flight: dict[int, tuple[int, Call[Any]]] = {}
         self._cpu = 0.0
         self._exhausted = False
@@ -60,7 +61,10 @@ class Measurement:
         began_ns = time.time_ns() + begin - _clock()
         self._cpu = time.process_time()
         try:
-            self._drive(self._timed(begin, until), place.concurrent)
+            if place.concurrent > 1:
+                self._together(until, place.concurrent)
+            else:
+                self._one_by_one(until)
         finally:
             stopped = _clock()
             result.cpu_seconds = time.process_time() - self._cpu
@@ -74,67 +78,74 @@ class Measurement:
             result.seconds = max(0, end - begin) / 1e9
         return result
 
-    def _timed(self, begin: int, until: int | None) -> Iterator[Call[Any]]:
-        """The calls of the workload, each with the time when it begins, until the run is over."""
-        in_flight, clock, rotate = self._in_flight, _clock, self._recorder.rotate
+    def _timed(self, until: int | None) -> Iterator[Call[Any]]:
+        """The calls of the workload until the run is over; each is noted with the time when it begins."""
+        in_flight = self._in_flight
+        clock, begin, rotate = _clock, self._begin, self._recorder.rotate
         end = 1 << 63 if until is None else until
         left = -1 if self._count is None else self._count
         warm = False
         calls = self._workload.calls()
         for number in itertools.count():
-            now = clock()
-            if not warm and now >= begin:
-                warm = True
-                self._cpu = time.process_time()
-            if now >= end or (warm and not left):
+            if warm and not left:
                 return
             if (call := next(calls, None)) is None:
                 break
+            now = clock()
+            if now >= end:
+                return
+            if not warm and now >= begin:
+                warm = True
+                self._cpu = time.process_time()
             left -= warm
-            in_flight[number] = clock(), call
             if not number & 1023:
                 rotate()
+            in_flight[number] = now, call
             yield call
             del call  # a large object in memory is not kept while the next one is waited for
         self._exhausted = True
 
-    def _drive(self, calls: Iterator[Call[Any]], width: int) -> None:
-        if width > 1:
-            run_calls(
-                calls, admission=Admission(width, adaptive=False), on_done=self._done, cancel=self._cancel,
-                executor=self._session.executor,
-            )  # fmt: skip
-            return
-        done, cancel = self._done, self._cancel
-        for number, call in enumerate(calls):  # one client: on this thread, as a single call is
+    def _together(self, until: int | None, width: int) -> None:
+        """Many clients: on an event loop, or threads where files want them."""
+        run_calls(
+            self._timed(until), admission=Admission(width, adaptive=False), on_done=self._done, cancel=self._cancel,
+            executor=self._session.executor,
+        )  # fmt: skip
+
+    def _one_by_one(self, until: int | None) -> None:
+        """One client: on this thread, as a single call is."""
+        cancel, done = self._cancel, self._done
+        for number, call in enumerate(self._timed(until)):
             if cancel.cancelled:
                 return
             try:
-                result = call.store.execute(call)  # type: ignore[attr-defined]
+                answer = call.store.execute(call)  # type: ignore[attr-defined]
             except S3dlioError as error:
                 done(number, None, error)
             else:
-                done(number, result, None)
-                del result
+                done(number, answer, None)
+                del answer
             del call
 
     def _done(self, number: int, answer: Any, error: BaseException | None) -> None:
         end = _clock()
         start, call = self._in_flight.pop(number)
-        workload = self._workload
-        refused = workload.done(call, answer, error) if workload.listens else None
+        refused = self._workload.done(call, answer, error) if self._listens else None
         if error is not None:
             if not (self._cancel.cancelled and isinstance(error, TransferCancelledError)):
                 self._fail(call.operation, start, error)
             return
-        for _, refusal in refused or ():
-            call.objects -= 1
-            self._fail(call.operation, start, refusal)
+        if refused:
+            for _, refusal in refused:
+                call.objects -= 1
+                self._fail(call.operation, start, refusal)
         sink = call.sink
         if sink is None:
-            self._recorder.add(call.operation, start, end, 0, call.size, call.objects)
+            self._recorder.add(pack(start, end - start, 0, call.size, call.objects, CODES[call.operation]))
         else:
-            self._recorder.add(call.operation, start, end, sink.first_byte_ns, sink.size or 0, 1)
+            self._recorder.add(
+                pack(start, end - start, sink.first_byte_ns, sink.size or 0, 1, CODES[call.operation])
+            )
 
     def _fail(self, operation: str, start: int, error: BaseException) -> None:
         if start >= self._begin:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 #: Operations as records name them.
 OPERATIONS = ("GET", "GET_RANGE", "PUT", "HEAD", "LIST", "DELETE", "DELETE_BATCH")
-_CODES = {name: code for code, name in enumerate(OPERATIONS)}
+CODES = {name: code for code, name in enumerate(OPERATIONS)}
 _FIELDS = [("start", "<i8"), ("took", "<i8"), ("first", "<i8"), ("size", "<i8"), ("objects", "<i4"), ("code", "<i4")]
-_pack = struct.Struct("<4q2i").pack
+pack = struct.Struct("<4q2i").pack
 #: So many records wait until they are added up, on another thread.
 _MANY = 1 << 18
 
@@ -41,10 +41,10 @@ class Recorder:
         self._offset = time.time_ns() - time.perf_counter_ns()  # the first byte's time is that of the other clock
         self.last = begin
 
-    def add(self, operation: str, start: int, end: int, first_ns: int, size: int, objects: int) -> None:
-        """An operation has ended well: ``start`` and ``end`` are of ``perf_counter_ns``, ``first_ns`` is of
-        ``time_ns`` or 0."""
-        self._records.extend(_pack(start, end - start, first_ns, size, objects, _CODES[operation]))
+    def add(self, record: bytes) -> None:
+        """Take what ``pack`` has made of an operation that ended well: its start by ``perf_counter_ns`` and how long it
+        took; the first byte's time by ``time_ns``, or 0; bytes, objects, and its number in ``CODES``."""
+        self._records.extend(record)
 
     def rotate(self) -> None:
         """Add up what has come together, if that is much. What another thread may be adding to stays."""

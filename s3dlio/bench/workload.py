@@ -98,11 +98,6 @@ class Workload(ABC):
         """A call has ended, on any thread; returns how many of its objects failed, and why, where it ended well."""
         return None
 
-    def numbers(self, below: int) -> Iterator[int]:
-        """Numbers by chance."""
-        while True:
-            yield from self.random.integers(0, below, _AT_ONCE).tolist()
-
     def sizes(self) -> Iterator[int]:
         """Sizes of objects to write."""
         while True:
@@ -143,8 +138,9 @@ class Gets(Workload):
 
     def calls(self) -> Iterator[Call[Any]]:
         entries, read = self.entries, self.read()
-        for number in self.numbers(len(entries)):
-            yield read(entries[number])
+        while True:
+            for number in self.random.integers(0, len(entries), _AT_ONCE).tolist():
+                yield read(entries[number])
 
 
 class Puts(Workload):
@@ -164,8 +160,9 @@ class Stats(Workload):
 
     def calls(self) -> Iterator[Call[Any]]:
         entries, head_call = self.entries, self.store.head_call
-        for number in self.numbers(len(entries)):
-            yield head_call(entries[number][0])
+        while True:
+            for number in self.random.integers(0, len(entries), _AT_ONCE).tolist():
+                yield head_call(entries[number][0])
 
 
 class Lists(Workload):

@@ -15,7 +15,7 @@ from s3dlio.bench.environment import environment, lines
 from s3dlio.bench.payloads import Payloads
 from s3dlio.bench.plan import Plan, Share
 from s3dlio.bench.plot import plot
-from s3dlio.bench.recorder import Recorder
+from s3dlio.bench.recorder import CODES, Recorder, pack
 from s3dlio.bench.report import table
 from s3dlio.bench.result import Result
 from s3dlio.bench.sizes import Sizes
@@ -102,17 +102,21 @@ def test_an_object_larger_than_the_buffer_is_whole() -> None:
 # -- what is measured
 
 
+def add(recorder: Recorder, operation: str, start: int, end: int, first_ns: int, size: int) -> None:
+    recorder.add(pack(start, end - start, first_ns, size, 1, CODES[operation]))
+
+
 def test_operations_count_in_the_slices_in_which_they_ran() -> None:
     result = Result(2)
     begin = time.perf_counter_ns()
     first_byte = time.time_ns() - begin  # of this clock, at the other one
     recorder = Recorder(result, begin, begin + 4 * SECOND)
     at = [begin + int(place * SECOND) for place in (-1, -0.5, 0.25, 0.5, 0.75, 2.75, 3.5, 5.5)]
-    recorder.add("GET", at[0], at[1], 0, 50, 1)  # of the warm-up
-    recorder.add("GET", at[1], at[3], 0, 100, 1)  # half of it
-    recorder.add("GET", at[2], at[3], at[2] + first_byte + 1000, 200, 1)
-    recorder.add("GET", at[4], at[5], 0, 800, 1)  # 1/8, 1/2, 3/8
-    recorder.add("GET", at[6], at[7], 0, 400, 1)  # a quarter, before the clock stops
+    add(recorder, "GET", at[0], at[1], 0, 50)  # of the warm-up
+    add(recorder, "GET", at[1], at[3], 0, 100)  # half of it
+    add(recorder, "GET", at[2], at[3], at[2] + first_byte + 1000, 200)
+    add(recorder, "GET", at[4], at[5], 0, 800)  # 1/8, 1/2, 3/8
+    add(recorder, "GET", at[6], at[7], 0, 400)  # a quarter, before the clock stops
     recorder.finish()
     measured = result.of("GET")
     assert (measured.operations, measured.bytes) == (3, 1400)
@@ -131,7 +135,7 @@ def test_what_many_records_add_up_to_is_what_few_at_a_time_do(monkeypatch: pytes
         result = Result(1)
         recorder = Recorder(result, 1, None)
         for start, took, size in records:
-            recorder.add("PUT", start + 1, start + 1 + took, 0, size, 1)
+            add(recorder, "PUT", start + 1, start + 1 + took, 0, size)
             if rotate:
                 recorder.rotate()
         recorder.finish()
@@ -154,7 +158,7 @@ def run(concurrent: int, rates: list[int]) -> Result:
     for second, count in enumerate(rates):
         for number in range(count):
             start = begin + second * SECOND + number * SECOND // count
-            recorder.add("GET", start, start + SECOND // count - 1, 0, 1 << 20, 1)
+            add(recorder, "GET", start, start + SECOND // count - 1, 0, 1 << 20)
     recorder.finish()
     result.seconds = len(rates)
     result.began_ns = time.time_ns()
