@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from perf.rows import KEYS, LARGE, MEDIUM, SMALL
 from s3dlio.aio import get_async
 from s3dlio.client import Client
 
 BATCH = 1000
+VERSIONING = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 NAMES = {LARGE: "large", SMALL: "small"}
 
 sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["4KiB", "64MiB"])
@@ -325,6 +327,52 @@ def test_download(benchmark: Any, moto: Client, files: Path, tmp_path_factory: p
     benchmark.extra_info["operations"] = 200
     summary = benchmark.pedantic(moto.download, ("s3://bucket/tree/", target), rounds=3)
     assert summary.succeeded == 200
+
+
+@pytest.mark.benchmark(group="trees of 200 files of 4 KiB")
+def test_check(benchmark: Any, moto: Client, files: Path) -> None:
+    moto.upload(str(files), "s3://bucket/checked/")
+    benchmark.extra_info["operations"] = 200
+    summary = benchmark.pedantic(moto.check, (str(files), "s3://bucket/checked/"), rounds=3)
+    assert summary.identical
+
+
+@pytest.mark.benchmark(group="trees of 200 files of 4 KiB")
+def test_find(benchmark: Any, moto: Client, files: Path) -> None:
+    moto.upload(str(files), "s3://bucket/found/")
+    benchmark.extra_info["operations"] = 200
+    found = benchmark.pedantic(lambda: list(moto.find("s3://bucket/found/", max_size=1 << 20)), rounds=3)
+    assert len(found) == 200
+
+
+# -- versions and open uploads
+
+
+@pytest.mark.benchmark(group="versions and uploads")
+def test_versions(benchmark: Any, moto: Client) -> None:
+    bucket = f"{moto.settings.s3.endpoint_url}/versions"
+    assert urllib3.request("PUT", bucket).status == 200
+    assert urllib3.request("PUT", bucket + "?versioning", body=VERSIONING).status == 200
+    uri = "s3://versions/object"
+
+    def fresh() -> tuple[tuple[()], dict[str, Any]]:
+        for number in range(2):
+            moto.put_bytes(uri, bytes(number))
+        return (), {}
+
+    def all_three() -> int:
+        moto.restore_version(uri, moto.list_versions(uri)[-1].version_id)
+        return moto.delete_versions(uri).succeeded
+
+    assert benchmark.pedantic(all_three, setup=fresh, rounds=20) >= 1
+
+
+@pytest.mark.benchmark(group="versions and uploads")
+def test_uploads(benchmark: Any, moto: Client) -> None:
+    def both() -> int:
+        return len(moto.list_uploads("s3://bucket/")) + len(moto.abort_uploads("s3://bucket/"))
+
+    assert benchmark(both) == 0
 
 
 @pytest.mark.parametrize("changed", [0, 200])

@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "perf" / "bench_s3.py"
 #: What is no verb on objects or containers, what select and the others are made of, and other names of one verb.
 NO_VERBS = {
     "add_observer", "remove_observer", "close", "close_loops", "close_processes", "reconfigure", "store_for", "select",
+    "get_endpoint_stats", "get_total_stats",
 }  # fmt: skip
 WRITERS = {"create_writer", "get_writer", "get_writer_with_compression"} | {
     f"create_{kind}_writer" for kind in ("s3", "azure", "gcs", "filesystem", "direct_filesystem")
