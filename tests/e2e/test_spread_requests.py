@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -235,6 +236,37 @@ def test_a_server_that_dies_is_routed_around_and_used_again() -> None:
             one.stop()
             with pytest.raises(NetworkError, match="none of 2 endpoints answers"):
                 client.get(uris[0])
+
+
+def test_awaited_calls_wait_for_room_and_may_be_given_up(counts: Counts) -> None:
+    s3dlio.put_many([(f"s3://bucket/{number}", b"1") for number in range(20)])
+    s3dlio.configure("s3", endpoint_max_in_flight=2)
+
+    async def some() -> None:
+        calls = [asyncio.create_task(s3dlio.get_async(f"s3://bucket/{number % 20}")) for number in range(100)]
+        await asyncio.sleep(0)
+        for call in calls[::2]:
+            call.cancel()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(each) for each in ended[::2]] == [asyncio.CancelledError] * 50
+        assert ended[1::2] == [b"1"] * 50
+        assert await asyncio.gather(*(s3dlio.get_async(f"s3://bucket/{number}") for number in range(20)))
+
+    asyncio.run(some())
+    assert [each["active_requests"] for each in s3dlio.get_endpoint_stats()] == [0, 0]
+
+
+def test_a_client_travels_with_its_endpoints(counts: Counts) -> None:
+    with Client(endpoints=[door.endpoint for door in counts._doors]) as client:
+        other = pickle.loads(pickle.dumps(client))
+        assert other.settings.s3.endpoints == client.settings.s3.endpoints
+        other.put_many([(f"s3://bucket/{number}", b"1") for number in range(20)])
+        counts.check("PUT")
+        if (child := os.fork()) == 0:
+            done = [other.get(f"s3://bucket/{number}") for number in range(20)]
+            os._exit(0 if done == [b"1"] * 20 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        counts.check("GET")
 
 
 def test_a_process_pool_spreads_too(counts: Counts) -> None:

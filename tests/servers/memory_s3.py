@@ -71,18 +71,19 @@ class _Upload:
         self.path = path
         self.fd = os.open(path, os.O_RDWR)
         self._size = 0
+        self._lock = threading.Lock()
 
     def part_size(self, size: int = 0) -> int:
         """The size of the first part, which is this one if it was the first."""
-        if not self._size:
-            mark = self.beside("size")
-            new = self.beside(f"{os.getpid()}-{threading.get_ident()}")
-            new.write_text(str(size))
-            with contextlib.suppress(FileExistsError):
-                os.link(new, mark)
-            new.unlink()
-            self._size = int(mark.read_text())
-        return self._size
+        with self._lock:
+            if not self._size:
+                mark, new = self.beside("size"), self.beside(f"new-{os.getpid()}")
+                new.write_text(str(size))
+                with contextlib.suppress(FileExistsError):
+                    os.link(new, mark)
+                new.unlink()
+                self._size = int(mark.read_text())
+            return self._size
 
     def beside(self, what: object) -> Path:
         """A file of this upload."""
@@ -295,14 +296,17 @@ class _Connection:
             return
         upload = served.upload(query["uploadId"])
         size, offset = upload.part_size(), 0
+        moved: list[tuple[int, bytes]] = []
         for number in sorted(map(int, re.findall(rb"<PartNumber>(\d+)</PartNumber>", document))):
-            other = upload.beside(number)
+            other, place = upload.beside(number), (number - 1) * size
             if other.exists():
-                _write(upload.fd, data := other.read_bytes(), offset)
-                offset += len(data)
-            else:
-                assert offset == (number - 1) * size
-                offset += size
+                moved.append((offset, other.read_bytes()))
+            elif offset != place:  # the last part, which is shorter, came first
+                moved.append((offset, os.pread(upload.fd, size, place)))
+            offset += size if not moved or moved[-1][0] != offset else len(moved[-1][1])
+        for place, data in moved:
+            _write(upload.fd, data, place)
+        os.ftruncate(upload.fd, offset)
         path = served.path(name)
         upload.path.rename(path)
         upload.end()
