@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-scale perf-loaders perf-torch perf-fsspec clean
+.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22

@@ -333,13 +333,14 @@ class Observation:
     Attributes:
         range: the offset and length (None: to the end) that were asked for, in bytes; None for whole objects.
         endpoint: ``host:port`` of the server; None for local stores.
+        service: the URL of the service that the store is of; None for local stores.
         attempts: how often the request was sent that took the most tries; 1 where nothing was tried again.
         status: the HTTP status of the last answer; None where there was none, or an SDK keeps it to itself.
     """
 
     __slots__ = (
         "attempts", "bytes", "end_ns", "endpoint", "error", "first_byte_ns", "objects", "operation", "range",
-        "start_ns", "status", "uri",
+        "service", "start_ns", "status", "uri",
     )  # fmt: skip
 
     def __init__(self, operation: str, uri: str, start_ns: int) -> None:
@@ -352,6 +353,7 @@ class Observation:
         self.objects = 1
         self.range: tuple[int, int | None] | None = None
         self.endpoint: str | None = None
+        self.service: str | None = None
         self.attempts = 1
         self.status: int | None = None
         self.error: BaseException | None = None

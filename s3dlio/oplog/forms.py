@@ -82,10 +82,8 @@ class WarpForm(Form):
     def line(self, number: int, record: Record) -> str:
         thread, (client_id, offset), operation, objects, store, _, size, start, first, end, details = record
         place, name = place_of(uri_of(record))
-        endpoint = _endpoint_of(store, details)
-        url = place if endpoint is None else f"http://{endpoint}"
-        if store is not None and store.endpoint is not None:
-            url = store.endpoint
+        service = details.service if details is not None else None if store is None else store.endpoint
+        url = service or place
         error = escaped(details.error) if details is not None and details.error else ""
         first_byte = self.time(first - offset) if first else ""
         over = self.time(end - offset)

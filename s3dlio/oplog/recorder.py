@@ -100,7 +100,7 @@ class Recorder:
     def __call__(self, seen: Observation) -> None:
         """Note an operation that has ended."""
         error = "" if seen.error is None else self._text(seen.error)
-        details = Details(error, seen.endpoint, seen.status, seen.attempts, seen.range)
+        details = Details(error, seen.endpoint, seen.service, seen.status, seen.attempts, seen.range)
         self._attend((
             _thread.number, identity.current, seen.operation, seen.objects, None, seen.uri, seen.bytes, seen.start_ns,
             seen.first_byte_ns, seen.end_ns, details,
@@ -163,7 +163,7 @@ class Recorder:
 
     def _open_beside(self) -> LogFile:
         """A new file for this process; other ones may have had its number."""
-        stem, suffix = re.fullmatch(r"(.*?)((?:\.tsv)?(?:\.zst)?)", self._named, re.DOTALL).groups()  # type: ignore[union-attr]
+        stem, suffix = re.fullmatch(r"(.*?)((?:\.(?:tsv|csv|jsonl))?(?:\.zst)?)", self._named, re.DOTALL).groups()  # type: ignore[union-attr]
         for count in itertools.count(1):
             again = f"-{count}" if count > 1 else ""
             path = f"{stem}.{os.getpid()}{again}{suffix}"

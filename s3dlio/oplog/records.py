@@ -14,6 +14,7 @@ class Details(NamedTuple):
     Attributes:
         error: the text of its error; empty after success.
         endpoint: ``host:port`` of the server; None for local stores.
+        service: the URL of the service; None for local stores.
         status: of the last answer; None where there was none.
         attempts: requests, those that were tried again too; 1 where nothing was tried again.
         range: offset and length (None: to the end) in bytes that were asked for; None for whole objects.
@@ -21,6 +22,7 @@ class Details(NamedTuple):
 
     error: str
     endpoint: str | None
+    service: str | None
     status: int | None
     attempts: int
     range: tuple[int, int | None] | None

@@ -115,7 +115,10 @@ class Writer:
         while self._queue:
             fields = self._queue.take()
             count = len(fields) // FIELDS
-            chunk = -(-count // max(1, count // _ROWS)) * FIELDS  # no short rest
+            if count < 2 * _ROWS:
+                self._write(fields, count)
+                continue
+            chunk = -(-count // (count // _ROWS)) * FIELDS  # no short rest
             for start in range(0, len(fields), chunk):
                 some = fields[start : start + chunk]
                 self._write(some, len(some) // FIELDS)

@@ -310,7 +310,8 @@ class Call(Generic[T]):
         if isinstance(error, S3dlioError):
             seen.attempts = max(seen.attempts, error.attempts)
             seen.status = error.status if error.status is not None else seen.status
-        if seen.endpoint is None and (url := self.store.endpoint) is not None:
+        seen.service = url = self.store.endpoint
+        if seen.endpoint is None and url is not None:
             seen.endpoint = name_of(url)
         if self.sink is not None:
             seen.first_byte_ns = self.sink.first_byte_ns

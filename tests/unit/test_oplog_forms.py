@@ -56,7 +56,7 @@ def one_by_one(fields: list[Any], first: int) -> bytes:
 
 
 def test_columns_give_the_same_lines_as_rows(stores: tuple[Any, Any]) -> None:
-    for fields in (records(stores), records(stores, 60, first=0)):
+    for fields in (records(stores), records(stores, 60, first=0), records(stores, 60, end=START)):
         assert columnar.plain_lines(7, fields) == one_by_one(fields, 7)
 
 
@@ -66,7 +66,7 @@ def test_columns_give_the_same_lines_as_rows(stores: tuple[Any, Any]) -> None:
         {"key": "a\tb"}, {"key": "a\nb"}, {"key": "a\\b"}, {"key": "\udcff"},
         {"key": "k?X-Amz-Signature=0123456789abcdef"},
         {"client": ("a\tb", 5)}, {"client": ("a", 6)}, {"start": 5}, {"store": None, "key": "s3://bucket/key"},
-        {"details": Details("it failed", None, None, 1, None)},
+        {"details": Details("it failed", None, None, None, 1, None)},
     ],
 )  # fmt: skip
 def test_what_is_odd_is_looked_at_row_by_row(stores: tuple[Any, Any], odd: dict[str, Any]) -> None:

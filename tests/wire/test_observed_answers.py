@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s3dlio.errors import NetworkError, S3dlioError
 from s3dlio.memory.sinks import MemorySink
+from s3dlio.oplog.control import finalize_op_log, init_op_log
+from s3dlio.oplog.reader import read_op_log
 from s3dlio.stores.s3 import S3Store
 from s3dlio.types import Observation
 from tests.servers.scripted import Close, Expect, ScriptedServer, respond
@@ -78,3 +81,33 @@ def test_an_operation_is_the_same_with_observers() -> None:
         (told,) = seen
         assert told.status is None
         assert "given up" in str(told.error)
+
+
+@pytest.mark.parametrize("form", ["tsv", "warp", "jsonl"])
+@pytest.mark.parametrize("lane", [False, True])
+def test_the_op_log_has_each_read_once_with_what_it_took(tmp_path: Path, form: str, lane: bool) -> None:
+    busy, part = error("503 Slow Down", "SlowDown"), respond("206 Partial Content", body=b"xy", headers=[
+        ("Content-Range", "bytes 3-4/10")])  # fmt: skip
+    script = [Expect(b"GET /b/k "), busy, Expect(b"GET /b/k "), respond(body=b"x"), Expect(b"GET /b/k "), part,
+              Expect(b"GET /b/k "), error("404 Not Found", "NoSuchKey")]  # fmt: skip
+    with ScriptedServer([script]) as server:
+        store = store_of(server.endpoint)
+        init_op_log(tmp_path / "log", format=form)
+        try:
+            read(store, "k", MemorySink(), lane=lane)
+            read(store, "k", MemorySink(), lane=lane, offset=3, length=2)
+            with pytest.raises(S3dlioError) as caught:
+                read(store, "k", MemorySink(), lane=lane)
+        finally:
+            finalize_op_log()
+        server.assert_consumed()
+    rows = list(read_op_log(tmp_path / "log"))
+    assert [(row["op"], row["bytes"]) for row in rows] == [("GET", 1), ("GET_RANGE", 2), ("GET", 0)]
+    assert [row["error"] for row in rows] == ["", "", str(caught.value)]
+    assert all(row["start"] <= row["first_byte"] <= row["end"] for row in rows[:2])
+    place = f"127.0.0.1:{server.port}"
+    expected = {"tsv": "s3://b", "warp": f"http://{place}", "jsonl": place}
+    assert {row["endpoint"] for row in rows} == {expected[form]}
+    if form == "jsonl":
+        assert [(row["attempts"], row["status"]) for row in rows] == [(2, 200), (1, 206), (1, 404)]
+        assert [row["range"] for row in rows] == ["", "3-4", ""]
