@@ -97,6 +97,7 @@ class ResidentLane(Lane):
         self._calls = self._submitted()
         self._ending: dict[Task, float] = {}  # operations that clean up, and until when they may
         self._told: deque[tuple[Submission, Any, BaseException | None]] = deque()  # what has ended in this turn
+        self._after: dict[Callable[[], None], None] = {}
         self._closing = self._has_failed = False
         self._idle_until: float | None = None  # when it has something to do about its idle connections
         self._keeps = True
@@ -222,6 +223,15 @@ class ResidentLane(Lane):
             submission.over = True
             submission.end(result, error)
             del submission, result, error
+        if self._after:
+            after, self._after = self._after, {}
+            for function in after:
+                function()
+
+    def after_turn(self, function: Callable[[], None]) -> None:
+        """Have a function called, once, when the end of all that has ended in this turn was told. On the lane's
+        thread."""
+        self._after[function] = None
 
     def serve(self) -> None:
         """Run until it is closed."""
@@ -283,6 +293,7 @@ class ResidentLane(Lane):
             while self._waiting:
                 self._tell(self._waiting.popleft(), None, failed)
             self._deliver()
+        self._deliver()  # what was to be told after a turn that failed
 
 
 def _nothing() -> None:

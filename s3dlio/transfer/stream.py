@@ -28,15 +28,13 @@ from s3dlio.memory.view import BytesView
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane
 from s3dlio.transfer.stream_blocking import BlockingReads
-from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, Taken, parts_of
+from s3dlio.transfer.stream_entry import Entry, EntrySink, Outcome, StreamRead, Taken, is_large, parts_of
 from s3dlio.transfer.stream_room import Room
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import as_uri
 
 #: So many reads that are at hand begin together.
 _TOGETHER = 16
-#: A body of which so much (bytes) is still to come is worth another lane.
-_LARGE = 8 << 20
 
 
 class Stream:
@@ -76,7 +74,7 @@ class Stream:
         self._wanted: deque[StreamRead] = deque()  # those of clouds that have not begun
         self._in_flight: set[StreamRead] = set()
         self._others = BlockingReads(width, self._cancel, session.executor)
-        self._lanes: list[ResidentLane] = []
+        self._lanes: set[ResidentLane] = set()
         self._moved = 0
         self._arrived: dict[int, Outcome] = {}  # position in the input -> outcome; insertion order is that of arrival
         self._next = 0  # of the input: what comes next, where that matters
@@ -192,8 +190,6 @@ class Stream:
         if more:
             background.run(self._fill)
 
-    # -- reading
-
     def _begin(self, found: list[StreamRead]) -> None:
         """Have objects read, and forget the list."""
         clouds = others = False
@@ -220,19 +216,15 @@ class Stream:
             try:
                 lane = self._session.lanes.beside()
             except (RuntimeError, S3dlioError) as error:  # no more threads, or descriptors
-                self._refuse(error if isinstance(error, S3dlioError) else from_exception(error, operation="GET"))
+                refused = error if isinstance(error, S3dlioError) else from_exception(error, operation="GET")
+                with self._changed:
+                    wanted, self._wanted = self._wanted, deque()
+                for read in wanted:
+                    self.over(read, refused)
                 return
-            if lane not in self._lanes:
-                self._lanes.append(lane)
+            self._lanes.add(lane)
             if lane.post(partial(self.go_on, lane)):
                 return
-
-    def _refuse(self, error: S3dlioError) -> None:
-        """Nothing that is wanted can be read."""
-        with self._changed:
-            wanted, self._wanted = self._wanted, deque()
-        for read in wanted:
-            self.over(read, error)
 
     def go_on(self, lane: ResidentLane) -> None:
         """Begin what is wanted, as far as it may be in flight. On the lane's thread."""
@@ -251,13 +243,12 @@ class Stream:
 
     def lane_for(self, pending: PendingRequest) -> ResidentLane | None:
         """The lane for a body that turns out to be large, or None. One of the CPUs is left to the kernel."""
-        exchange, cpus = pending.exchange, usable_cpus() - 1
-        if cpus < 2 or exchange is None or exchange.remaining < _LARGE or self._cancel.cancelled:
+        cpus = usable_cpus() - 1
+        if cpus < 2 or not is_large(pending) or self._cancel.cancelled:
             return None
         self._moved += 1
         lane: ResidentLane = self._session.lanes.numbered(self._moved % cpus)
-        if lane not in self._lanes:
-            self._lanes.append(lane)
+        self._lanes.add(lane)
         return lane
 
     def fail(self, error: BaseException) -> None:
@@ -280,6 +271,7 @@ class Stream:
 
     def _put(self, position: int, outcome: Outcome, read: StreamRead | None = None) -> None:
         data = outcome[1]
+        lane = None if read is None else read.lane
         with self._changed:
             if read is not None:
                 self._in_flight.discard(read)
@@ -288,9 +280,17 @@ class Stream:
             if not self._cancel.cancelled:
                 self._arrived[position] = outcome
             more = freed and self._lacks_bytes and self._wants_more()
-            self._tell()
+            if not isinstance(lane, ResidentLane):
+                self._tell()
+            else:  # who waits would take turns with the lane at the interpreter's lock
+                lane.after_turn(self._tell_now)
         if more:
             background.run(self._fill)
+
+    def _tell_now(self) -> None:
+        with self._changed:
+            if not self._asked or self._is_there():
+                self._tell()
 
     def _tell(self) -> None:
         """Wake who waits. Called under the lock."""
@@ -360,7 +360,7 @@ class Stream:
         self._forget_idle()
         self._arrived = {}  # the reader may be looking at the old one
         if os.getpid() == self._process:
-            for lane in self._lanes:
+            for lane in tuple(self._lanes):
                 lane.post(partial(self._stop, lane))
 
     def end(self) -> None:

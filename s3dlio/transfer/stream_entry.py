@@ -14,6 +14,7 @@ from s3dlio.net.pending import PendingRequest
 from s3dlio.net.resident import ResidentLane, Submission
 from s3dlio.stores.call import Call
 
+_LARGE = 8 << 20
 #: A URI, or a stretch of an object: (URI, offset, length).
 Entry = Any
 #: What was asked for, and its bytes, or the error in their place.
@@ -54,6 +55,11 @@ def parts_of(entry: Entry) -> tuple[Any, int, int | None]:
     if len(entry) != 3:
         raise TypeError(f"an entry is a URI, or (uri, offset, length), not {len(entry)} items")
     return entry
+
+
+def is_large(pending: PendingRequest) -> bool:
+    """Whether so much of a body is still to come that it is worth another lane."""
+    return pending.exchange is not None and pending.exchange.remaining >= _LARGE
 
 
 class Reader(Protocol):

@@ -206,3 +206,24 @@ def test_a_call_whose_credentials_are_fetched_holds_up_no_other(near: DelayedSer
     assert not waiting.done()
     go_on.set()
     waiting.result(30)
+
+
+def test_who_waits_hears_of_all_that_ended_in_a_turn_at_its_end(near: DelayedServer) -> None:
+    lane, store = ResidentLane(window=4), store_of(near.endpoint)
+    told: list[str] = []
+
+    def after() -> None:
+        told.append("after")
+
+    class Told(Submission):
+        def end(self, result: Any, error: BaseException | None) -> None:
+            told.append("end")
+            lane.after_turn(after)
+
+    lane.begin(Told(reading(store, str(number))[0], 1) for number in range(3))
+    while told.count("end") < 3:
+        seen = len(told)
+        lane.turn(1.0)
+        this_turn = told[seen:]
+        assert this_turn == ["end"] * (len(this_turn) - 1) + ["after"] * bool(this_turn)
+    lane.close()
