@@ -226,4 +226,4 @@ def test_who_waits_hears_of_all_that_ended_in_a_turn_at_its_end(near: DelayedSer
         lane.turn(1.0)
         this_turn = told[seen:]
         assert this_turn == ["end"] * (len(this_turn) - 1) + ["after"] * bool(this_turn)
-    lane.close()
+    lane._close()
