@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from s3dlio.oplog.columns import BY_NAME
-from s3dlio.oplog.fields import MISSING, PAD, Flags, Ints, Text, Words, hashes
+from s3dlio.oplog.fields import MISSING, Flags, Ints, Text, Words, hashes
+from s3dlio.oplog.log_text import PAD, PADDING
 from s3dlio.oplog.rows import escaped, unescaped
 
 
@@ -123,14 +124,16 @@ class Rows:
 
     Args:
         numbers, texts: the names of the columns.
-        before: text that the rows of :meth:`beside` are in.
+        before: text that the rows of :meth:`beside` are in, between ``PADDING``.
         escapes: whether these have escapes.
     """
 
-    def __init__(self, numbers: list[str], texts: list[str], before: bytes = b"", *, escapes: bool = False) -> None:
+    def __init__(
+        self, numbers: list[str], texts: list[str], before: bytes = PADDING + PADDING, *, escapes: bool = False
+    ) -> None:
         self._numbers: dict[str, list[int]] = {name: [] for name in numbers}
         self._texts: dict[str, list[tuple[int, int]]] = {name: [] for name in texts}
-        self._data = bytearray(before)
+        self._data = bytearray(memoryview(before)[:-PAD])
         self._escapes = escapes
         self._lines: list[int] = []
 
@@ -145,13 +148,13 @@ class Rows:
             numbers.append(MISSING if value is None else value if value < 1 << 63 else value - (1 << 64))
         for name, places in self._texts.items():
             text = values.get(name) or ""
-            start = PAD + len(self._data)
+            start = len(self._data)
             self._data += (escaped(text) if self._escapes else text).encode("utf-8", "surrogateescape")
-            places.append((start, PAD + len(self._data)))
+            places.append((start, len(self._data)))
 
     def batch(self) -> Batch:
         """What has been added."""
-        text = Text(bytes(self._data))
+        text = Text(bytes(self._data) + PADDING)
         texts = {}
         for name, places in self._texts.items():
             found = np.array(places, np.int64).reshape(-1, 2)

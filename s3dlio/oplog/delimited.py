@@ -11,6 +11,7 @@ import numpy as np
 from s3dlio.oplog.batch import Batch, Rows, Texts
 from s3dlio.oplog.columns import BY_NAME, Match
 from s3dlio.oplog.fields import Flags, Ints, Text, find, numbers, times
+from s3dlio.oplog.log_text import Block
 from s3dlio.oplog.rows import unescaped
 from s3dlio.oplog.values import from_text
 
@@ -41,13 +42,13 @@ class Table:
         self._texts = [name for name in places if name not in self._numbers]
         self._places = places
 
-    def read(self, data: bytes, first_line: int) -> tuple[Batch, list[tuple[int, str]]]:
+    def read(self, block: Block, first_line: int) -> tuple[Batch, list[tuple[int, str]], int]:
         """The rows of whole lines.
 
         Returns:
-            The rows, and for each line that is none its number and what is wrong with it.
+            The rows, for each line that is none its number and what is wrong with it, and how many lines there are.
         """
-        text = Text(data)
+        text = Text(block.padded)
         table = find(text, ord(self._separator), len(self._match.names))
         bad: Flags | None = None
         columns: dict[str, Ints] = {}
@@ -64,26 +65,26 @@ class Table:
             bad = odd if bad is None else bad if odd is None else bad | odd
         texts = {name: Texts(text, table.starts[self._places[name]], table.ends[self._places[name]],
                              escapes=self._escapes) for name in self._texts}  # fmt: skip
-        if self._quotes and b'"' in data:
+        if self._quotes and b'"' in block.padded:
             for one in texts.values():
                 quoted = text.bytes[one.starts] == _QUOTE
                 bad = quoted if bad is None else bad | quoted
         batch = Batch(table.lines + first_line, columns, texts)
         if not table.odd and (bad is None or not bad.any()):
-            return batch, []
+            return batch, [], table.size
         spans = [(line + first_line, start, end) for line, start, end in table.odd]
         if bad is not None and bad.any():
             rows = np.flatnonzero(bad)
             firsts, lasts = table.starts[0][rows], table.ends[-1][rows]
             spans += zip(batch.lines[rows].tolist(), firsts.tolist(), lasts.tolist(), strict=True)
             batch = batch.taken(~bad)
-        return self._with_odd(batch, data, text, sorted(spans))
+        return *self._with_odd(batch, text, sorted(spans)), table.size
 
     def _with_odd(
-        self, batch: Batch, data: bytes, text: Text, spans: list[tuple[int, int, int]]
+        self, batch: Batch, text: Text, spans: list[tuple[int, int, int]]
     ) -> tuple[Batch, list[tuple[int, str]]]:
         """The rows, and those of lines that are read one by one."""
-        rows = Rows(self._numbers, self._texts, data, escapes=self._escapes)
+        rows = Rows(self._numbers, self._texts, text.padded, escapes=self._escapes)
         wrong: list[tuple[int, str]] = []
         for line, content in self._joined(text, spans):
             if not content.strip() or content.startswith("#"):  # warp ends its logs with comments

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from s3dlio.oplog.log_text import PAD
 from s3dlio.oplog.rows import parse_time
 
 Ints = npt.NDArray[np.int64]
@@ -22,9 +23,6 @@ Flags = npt.NDArray[np.bool_]
 
 #: A number or time that a row does not have.
 MISSING = int(np.iinfo(np.int64).min)
-#: Bytes before and behind the text, so that a word at either end of a field is one of the buffer's.
-PAD = 40
-
 _U = np.uint64
 _ZEROS = _U(0x3030303030303030)
 _HIGH = _U(0xF0F0F0F0F0F0F0F0)
@@ -34,22 +32,20 @@ _EVEN = _U(0x000000FF000000FF)
 _FIRST = np.array([(1 << (8 * n)) - 1 for n in range(9)], _U)
 #: Of a word, the last n characters.
 _LAST = np.array([((1 << (8 * n)) - 1) << (64 - 8 * n) for n in range(9)], _U)
-_SHIFTS = np.array([64 - 8 * n if n else 0 for n in range(9)], _U)
 _SECOND = 1_000_000_000
 
 
 class Text:
-    """A piece of text with room around it.
+    """A piece of text.
 
     Args:
-        data: the text.
+        padded: the text, between ``PADDING``.
     """
 
-    __slots__ = ("bytes", "words")
+    __slots__ = ("bytes", "padded", "words")
 
-    def __init__(self, data: bytes) -> None:
-        padded = bytearray(PAD + len(data) + PAD)
-        padded[PAD : PAD + len(data)] = data
+    def __init__(self, padded: bytes) -> None:
+        self.padded = padded
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(padded, np.uint8)
         #: The eight characters from each place on, the first one lowest.
         self.words: Words = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
@@ -62,12 +58,14 @@ class Table(NamedTuple):
         starts, ends: for each column the places of its fields, one for each row.
         lines: the number of each row's line in the text, from 0.
         odd: lines with another number of fields: number, start, end.
+        size: how many lines there are.
     """
 
     starts: list[Ints]
     ends: list[Ints]
     lines: Ints
     odd: list[tuple[int, int, int]]
+    size: int
 
 
 def find(text: Text, separator: int, columns: int) -> Table:
@@ -96,7 +94,7 @@ def find(text: Text, separator: int, columns: int) -> Table:
     last = list(ends)
     if ends.size and data[ends[-1][0] - 1] == 13:  # lines that end as on Windows
         last[-1] = ends[-1] - (data[ends[-1] - 1] == 13)
-    return Table(starts, last, lines, odd)
+    return Table(starts, last, lines, odd, counts.size)
 
 
 def _eight(words: Words) -> Words:
@@ -231,29 +229,26 @@ def _zone(text: bytes) -> int | None:
 
 
 def hashes(text: Text, starts: Ints, ends: Ints) -> Words:
-    """A 64-bit hash of each field."""
+    """A 64-bit hash of each field: of its words of eight characters, the last one of which ends where it does."""
     lengths = ends - starts
     found = lengths.astype(_U) * _U(0xD6E8FEB86659FD93)
+    if not lengths.size:
+        return found
+    least, most = int(lengths.min()), int(lengths.max())
+    words = text.words
+    last = ends - 8
+    found = _mixed(found, words[starts] if least >= 8 else words[starts] & _FIRST[np.minimum(lengths, 8)])
     rows: Ints | None = None  # those that are not at their ends, where these are few
-    for place in range(0, int(lengths.max(initial=0)), 8):
-        if rows is None and place >= 64:
-            rows = np.flatnonzero(lengths > place)
-        if rows is not None:
-            rows = rows[lengths[rows] > place]
-            kept = np.minimum(lengths[rows] - place, 8)
-            found[rows] = _mixed(found[rows], text.words[starts[rows] + place] << _SHIFTS[kept])
+    for place in range(8, most, 8):
+        if place < least:
+            found = _mixed(found, words[np.minimum(starts + place, last)])
             continue
-        kept = np.minimum(lengths - place, 8)
-        if int(kept.min()) > 0:
-            found = _mixed(found, text.words[starts + place] << _SHIFTS[kept])
-        else:
-            there = kept > 0
-            word = text.words[np.minimum(starts + place, text.words.size - 1)] << _SHIFTS[np.maximum(kept, 0)]
-            found = np.where(there, _mixed(found, word), found)
+        rows = np.flatnonzero(lengths > place) if rows is None else rows[lengths[rows] > place]
+        found[rows] = _mixed(found[rows], words[np.minimum(starts[rows] + place, last[rows])])
     return found
 
 
 def _mixed(found: Words, word: Words) -> Words:
     found = (found ^ word) * _U(0x9E3779B97F4A7C15)
-    mixed: Words = found ^ (found >> _U(29))
-    return mixed
+    found ^= found >> _U(29)
+    return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from s3dlio.oplog.batch import Batch, Rows
 from s3dlio.oplog.columns import COLUMNS, Column, known
+from s3dlio.oplog.log_text import Block
 from s3dlio.oplog.values import from_json
 
 
@@ -24,15 +25,16 @@ class JsonLines:
         #: The keys that mean nothing here, in the order in which they came.
         self.unknown: dict[str, None] = {}
 
-    def read(self, data: bytes, first_line: int) -> tuple[Batch, list[tuple[int, str]]]:
+    def read(self, block: Block, first_line: int) -> tuple[Batch, list[tuple[int, str]], int]:
         """The rows of whole lines.
 
         Returns:
-            The rows, and for each line that is none its number and what is wrong with it.
+            The rows, for each line that is none its number and what is wrong with it, and how many lines there are.
         """
         found: list[tuple[int, dict[str, Any]]] = []
         wrong: list[tuple[int, str]] = []
-        for line, text in enumerate(data.split(b"\n")[:-1], first_line):
+        lines = block.data.split(b"\n")[:-1]
+        for line, text in enumerate(lines, first_line):
             if text.strip() and not text.startswith(b"#"):
                 try:
                     found.append((line, self._values(json.loads(text))))
@@ -44,7 +46,7 @@ class JsonLines:
         rows = Rows([column.name for column in columns if column.kind != "text"], texts + list(self.unknown))
         for line, values in found:
             rows.add(line, values)
-        return rows.batch(), wrong
+        return rows.batch(), wrong, len(lines)
 
     def _values(self, record: Any) -> dict[str, Any]:
         if not isinstance(record, dict):

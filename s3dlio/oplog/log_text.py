@@ -15,10 +15,13 @@ from s3dlio.oplog.json_lines import names_of
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP = b"\x1f\x8b"
+#: What is before and behind the lines of a block: whoever looks at eight characters at a time may look beyond them.
+PAD = 40
+PADDING = bytes(PAD)
 #: Bytes that are read at a time.
 _CHUNK = 64 << 10
-#: Bytes of a block: the columns of its rows stay in the CPU's cache.
-BLOCK = 1 << 20
+#: Bytes of a block: enough that threads seldom wait for each other, few enough that several are in memory.
+BLOCK = 4 << 20
 #: No line is longer.
 MAX_LINE = 1 << 20
 
@@ -27,12 +30,17 @@ class Block(NamedTuple):
     """Whole lines.
 
     Attributes:
-        data: each line with its end.
+        padded: each line with its end, between ``PADDING``.
         is_unended: the last one had none: it is the last of the file, and the file may have been cut there.
     """
 
-    data: bytes
+    padded: bytes
     is_unended: bool
+
+    @property
+    def data(self) -> bytes:
+        """The lines alone."""
+        return self.padded[PAD:-PAD]
 
 
 def blocks(path: str, size: int, *, allow_truncated: bool = False) -> Iterator[Block]:
@@ -67,7 +75,7 @@ def blocks(path: str, size: int, *, allow_truncated: bool = False) -> Iterator[B
     if not is_whole and not allow_truncated:
         raise truncated(path)
     if is_whole and waiting[0]:
-        yield Block(waiting[0] + b"\n", is_unended=True)
+        yield Block(b"".join((PADDING, waiting[0], b"\n", PADDING)), is_unended=True)
 
 
 def read_lines(path: str, *, allow_truncated: bool = False) -> Iterator[str]:
@@ -95,11 +103,15 @@ def truncated(path: str) -> CorruptDataError:
 
 def _whole_lines(waiting: list[bytes]) -> Iterator[Block]:
     """The whole lines of what waits; the rest of it stays, as one piece."""
-    data = b"".join(waiting)
-    cut = data.rfind(b"\n") + 1
-    waiting[:] = [data[cut:]]
+    last = waiting.pop() if waiting else b""
+    cut = last.rfind(b"\n") + 1
+    if not cut:  # a long line, or the end
+        last = b"".join((*waiting, last))
+        waiting.clear()
+        cut = last.rfind(b"\n") + 1
     if cut:
-        yield Block(data[:cut], is_unended=False)
+        yield Block(b"".join((PADDING, *waiting, last[:cut], PADDING)), is_unended=False)
+    waiting[:] = [last[cut:]]
 
 
 def _plain(path: str) -> Iterator[bytes | None]:

@@ -16,7 +16,7 @@ from s3dlio.oplog.columns import COLUMNS, Match, match
 from s3dlio.oplog.delimited import Table
 from s3dlio.oplog.fields import MISSING
 from s3dlio.oplog.json_lines import JsonLines, names_of
-from s3dlio.oplog.log_text import BLOCK, Block, blocks, truncated
+from s3dlio.oplog.log_text import BLOCK, PADDING, Block, blocks, truncated
 
 #: Blocks that wait for who reads them.
 _AHEAD = 4
@@ -110,9 +110,11 @@ class LogReader:
         found = match([name.strip().strip('"') for name in text.split(separator)], path=self.path)
         self._note_unknown(found)
         self.dialect = found.dialect
+        if self._wanted is not None and {"start", "end"} <= found.places.keys():
+            self._wanted.discard("duration_ns")  # it follows
         self._form = Table(found, separator, self._wanted)
         self._line = 2
-        self._first = Block(rest, block.is_unended) if rest else None
+        self._first = Block(PADDING + rest + PADDING, block.is_unended) if rest else None
 
     def _note_unknown(self, found: Match) -> None:
         self.unknown = found.unknown
@@ -156,8 +158,8 @@ class LogReader:
 
     def _read(self, block: Block, form: Table | JsonLines) -> Iterator[Batch]:
         first = self._line
-        self._line += block.data.count(b"\n")
-        batch, wrong = form.read(block.data, first)
+        batch, wrong, lines = form.read(block, first)
+        self._line += lines
         if isinstance(form, JsonLines) and form.unknown and "unknown-columns" not in self._notes:
             self._note("unknown-columns", first, f"keys that mean nothing here: {', '.join(list(form.unknown)[:8])}")
         batch = _completed(batch)

@@ -22,18 +22,23 @@ def run(context: Context) -> None:
         if args.perfetto:
             context.refuse("--perfetto takes the logs of one run: leave --compare out")
         found = compare(*(_report(context, _logs([name])) for name in args.compare), confidence=args.confidence)
-        context.out.result(found.to_dict(), context.out.name(comparison_text(found)))
+        context.out.result(found.to_dict(), _safe(context, comparison_text(found)))
         if args.html:
             _write(args.html, comparison_page(found))
         return
     logs = _logs(args.logs)
     report = _report(context, logs)
-    context.out.result(report.to_dict(), report_text(report))
+    context.out.result(report.to_dict(), _safe(context, report_text(report)))
     if args.html:
         _write(args.html, report_page(report))
     if args.perfetto:
         events = write_trace(args.perfetto, logs, clock_offsets=_offsets(context, logs))
         context.out.note(f"{args.perfetto}: {events:,} events")
+
+
+def _safe(context: Context, text: str) -> str:
+    """Lines whose names cannot move the cursor of a terminal."""
+    return "\n".join(map(context.out.name, text.split("\n")))
 
 
 def _report(context: Context, logs: list[str]) -> Report:

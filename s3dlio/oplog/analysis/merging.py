@@ -19,6 +19,8 @@ _SECOND = 1e9
 #: Rows may come out of order by so much: threads that end at one moment wait for each other (nanoseconds).
 _TOLERANCE = 50_000_000
 _CLIENTS = 64
+#: Jumps that are followed in a batch: rows without an order have many.
+_JUMPS = 16
 
 
 class Log:
@@ -70,19 +72,20 @@ class Log:
 
     def _follow(self, client: int, lines: Ints, starts: Ints, ends: Ints) -> None:
         """Rows are in the order of their starts, or of their ends: if both go back, so did the clock."""
-        before = self._latest.get(client, (int(starts[0]), int(ends[0])))
-        latest_start = np.maximum.accumulate(np.maximum(starts, before[0]))
-        latest_end = np.maximum.accumulate(np.maximum(ends, before[1]))
-        back = np.minimum(latest_start - starts, latest_end - ends)
-        rows = np.flatnonzero(back > _TOLERANCE)
-        if rows.size:
-            fresh = rows[np.concatenate(([True], np.diff(rows) > 1))]
-            self.note(
-                "clock-backwards", lines[fresh], f"the time goes back by {duration(int(back[rows[0]]) / _SECOND)}"
-            )
-            self._latest[client] = int(starts[-1]), int(ends[-1])
-        else:
-            self._latest[client] = int(latest_start[-1]), int(latest_end[-1])
+        latest = self._latest.get(client, (int(starts[0]), int(ends[0])))
+        for _ in range(_JUMPS):
+            latest_starts = np.maximum.accumulate(np.maximum(starts, latest[0]))
+            latest_ends = np.maximum.accumulate(np.maximum(ends, latest[1]))
+            back = np.minimum(latest_starts - starts, latest_ends - ends)
+            row = int(np.argmax(back > _TOLERANCE))
+            if back[row] <= _TOLERANCE:
+                self._latest[client] = int(latest_starts[-1]), int(latest_ends[-1])
+                return
+            text = f"the time goes back by {duration(int(back[row]) / _SECOND)}"
+            self.note("clock-backwards", lines[row : row + 1], text)
+            latest = int(starts[row]), int(ends[row])  # from there on it goes on
+            lines, starts, ends = lines[row:], starts[row:], ends[row:]
+        self._latest[client] = int(starts.max()), int(ends.max())
 
     def to_dict(self) -> dict[str, Any]:
         """The log as JSON takes it."""

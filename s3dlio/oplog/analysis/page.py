@@ -23,8 +23,9 @@ def page(title: str, body: Iterable[str]) -> str:
     """A whole page."""
     style = resources.files("s3dlio.oplog.analysis").joinpath("page.css").read_text("utf-8")
     made = f"Made by s3-cli analyze, s3dlio {__version__}. The same figures as JSON: s3-cli analyze --json"
+    content = "".join(body).replace(" %", "\u00a0%")  # a figure stays with its unit
     return f"{_HEAD}<title>{escape(title)}</title><style>{style}</style></head>" + (
-        f"<body><main>{''.join(body)}<footer>{made}</footer></main></body></html>\n"
+        f"<body><main>{content}<footer>{made}</footer></main></body></html>\n"
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import heapq
 import json
 import os
+import sys
+from bisect import bisect_right, insort
 from typing import IO, Any
 
 from s3dlio.foreign_errors import from_exception
@@ -18,22 +19,22 @@ _US = 1000
 
 
 class _Tracks:
-    """The tracks of one client. Events of a track never overlap, so each operation goes to one that is free."""
+    """The tracks of one client. Events of a track never overlap, so each operation goes to one that is free: the one
+    that became so last, which makes the fewest tracks of rows in the order of their ends, too."""
 
     def __init__(self, process: int) -> None:
         self.process = process
-        self.count = 0
         self._free: list[tuple[int, int]] = []  # when each is free again, and its number
+
+    def __len__(self) -> int:
+        return len(self._free)
 
     def place(self, start: int, end: int) -> int:
         """The track of an operation."""
-        if self._free and self._free[0][0] <= start:
-            track = self._free[0][1]
-            heapq.heapreplace(self._free, (end, track))
-            return track
-        self.count += 1
-        heapq.heappush(self._free, (end, self.count))
-        return self.count
+        found = bisect_right(self._free, (start, sys.maxsize))
+        track = self._free.pop(found - 1)[1] if found else len(self._free) + 1
+        insort(self._free, (end, track))
+        return track
 
 
 class _Writer:
@@ -69,9 +70,9 @@ class _Writer:
             client = self._clients[texts["client_id"]] = _Tracks(len(self._clients) + 1)
             self._event({"ph": "M", "name": "process_name", "pid": client.process,
                          "args": {"name": texts["client_id"] or "client"}})  # fmt: skip
-        before = client.count
+        before = len(client)
         track = client.place(start, end)
-        if client.count > before:
+        if len(client) > before:
             self._event({"ph": "M", "name": "thread_name", "pid": client.process, "tid": track,
                          "args": {"name": f"in flight {track}"}})  # fmt: skip
         args: dict[str, Any] = {"file": texts["file"], "bytes": max(numbers["bytes"], 0), "endpoint": texts["endpoint"]}
