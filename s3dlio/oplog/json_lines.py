@@ -69,12 +69,3 @@ class JsonLines:
         if self._wanted is not None:
             values = {name: value for name, value in values.items() if name in self._wanted}
         return values
-
-
-def names_of(text: bytes) -> list[str] | None:
-    """The keys of a line; None if it is no JSON object."""
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return list(record) if isinstance(record, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,7 +12,6 @@ import zstandard
 from s3dlio.errors import CorruptDataError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.oplog.columns import match
-from s3dlio.oplog.json_lines import names_of
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP = b"\x1f\x8b"
@@ -91,6 +91,15 @@ def read_lines(path: str, *, allow_truncated: bool = False) -> Iterator[str]:
             yield text
     if is_first and not allow_truncated:
         raise CorruptDataError("this is no op-log: it is empty", uri=path)
+
+
+def names_of(text: bytes) -> list[str] | None:
+    """The keys of a line of JSON; None if it is no JSON object."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return list(record) if isinstance(record, dict) else None
 
 
 def truncated(path: str) -> CorruptDataError:

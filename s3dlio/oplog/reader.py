@@ -15,8 +15,8 @@ from s3dlio.oplog.batch import Batch
 from s3dlio.oplog.columns import COLUMNS, Match, match
 from s3dlio.oplog.delimited import Table
 from s3dlio.oplog.fields import MISSING
-from s3dlio.oplog.json_lines import JsonLines, names_of
-from s3dlio.oplog.log_text import BLOCK, PADDING, Block, blocks, truncated
+from s3dlio.oplog.json_lines import JsonLines
+from s3dlio.oplog.log_text import BLOCK, PADDING, Block, blocks, names_of, truncated
 
 #: Blocks that wait for who reads them.
 _AHEAD = 4
