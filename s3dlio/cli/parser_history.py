@@ -29,6 +29,7 @@ def _versions(commands: Commands) -> None:
                         details="It is copied inside the service, and nothing is lost")  # fmt: skip
     restore.add_argument("uri", metavar="URI", help=URI)
     version_id(restore, "this version, as 'versions ls' shows it (default: the newest of an object that was deleted)")
+    dry_run(restore, "print what would be restored, and restore nothing")
 
     rm = inner.add("rm", "versions:rm", "Delete versions for good")
     rm.add_argument("uris", nargs="+", metavar="URI", help=f"{URI}; with -r {PREFIX} or a glob")

@@ -89,13 +89,23 @@ def restore_version(session: Session, uri: URI, version_id: str | None = None) -
     store.check_key(key, "RESTORE")
     size: int | None = None
     if version_id is None:
-        newest = _newest(store, key)
+        newest = version_to_restore(store, key)
         version_id, size = newest.version_id, newest.size
+    elif _is_latest(store, key, version_id):  # S3 refuses to copy an object to itself
+        return version_id
     options = PutOptions(conditions=Conditions(version_id=version_id))
     return store.execute(store.copy_call(store, key, key, options=options, size=size)).version_id
 
 
-def _newest(store: ObjectStore, key: str) -> VersionEntry:
+def _is_latest(store: ObjectStore, key: str, version_id: str) -> bool:
+    try:
+        return (store.head(key).version_id or "null") == version_id
+    except ObjectNotFoundError:
+        return False
+
+
+def version_to_restore(store: ObjectStore, key: str) -> VersionEntry:
+    """The newest version of an object that was deleted; raises as of :func:`restore_version`."""
     from s3dlio.transfer.history import versions_of
 
     found = versions_of(store, key)

@@ -81,12 +81,18 @@ def test_an_older_version_is_read(cli: Cli, bucket: Bucket, tmp_path: Path):
 
 def test_a_version_is_restored_and_nothing_is_lost(cli: Cli, bucket: Bucket):
     first, _ = write(f"{bucket}k", b"one", b"three")
+    assert cli("versions", "restore", "-n", f"{bucket}k", "--version-id", first).out == f"restore {bucket}k\n"
+    assert Client().get(f"{bucket}k") == b"three"
     cli("versions", "restore", f"{bucket}k", "--version-id", first)
     assert Client().get(f"{bucket}k") == b"one"
     assert len(Client().list_versions(f"{bucket}k")) == 3
+    latest = str(Client().head(f"{bucket}k").version_id)
+    assert Client().restore_version(f"{bucket}k", latest) == latest
     with pytest.raises(ConfigError, match="nothing of it has to be restored"):
         Client().restore_version(f"{bucket}k")
     Client().delete(f"{bucket}k")
+    (record,) = cli("versions", "restore", "-n", f"{bucket}k", "--json").records
+    assert record.keys() == {"uri", "restored", "dry_run"}
     restored = Client().restore_version(f"{bucket}k")
     assert (Client().get(f"{bucket}k"), Client().head(f"{bucket}k").version_id) == (b"one", restored)
     with pytest.raises(ObjectNotFoundError):

@@ -11,8 +11,9 @@ from s3dlio.errors import BatchError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.delete import check_one
 from s3dlio.transfer.history import select_versions, versions_of
-from s3dlio.types import VersionEntry, VersionPage
+from s3dlio.types import Conditions, VersionEntry, VersionPage
 from s3dlio.uri import is_directory_like
+from s3dlio.verbs.history import version_to_restore
 
 
 def ls(context: Context) -> None:
@@ -59,6 +60,13 @@ def _lines(context: Context, store: ObjectStore, page: VersionPage) -> list[str]
 def restore(context: Context) -> None:
     """An older version becomes the latest one."""
     args, out = context.args, context.out
+    if args.dry_run:
+        store, key = context.client.store_for(args.uri)
+        version = args.version_id
+        named = Conditions(version_id=version)
+        found = store.head(key, conditions=named) if version else version_to_restore(store, key)
+        context.would({"uri": args.uri, "restored": found.version_id or version}, f"restore {args.uri}")
+        return
     version = context.client.restore_version(args.uri, args.version_id)
     record = {"uri": args.uri, "restored": args.version_id, "version_id": version}
     text = f"Restored {out.name(args.uri)}" + (f" from version {args.version_id}" if args.version_id else "")
