@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from s3dlio.cli.output import Output, counted
 from s3dlio.errors import BatchError
 from s3dlio.transfer.summary import TransferSummary
+from s3dlio.transfer.times import told
 
 
 def finish(
@@ -42,10 +43,13 @@ def finish(
         out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be {done}{deleted}{skipped}")
         return
     out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
-    more: dict[str, float] = {"skipped": summary.skipped}
+    times = {} if summary.times is None else summary.times.as_dict()
+    if times:
+        out.note(told(times))
+    more: dict[str, Any] = {"skipped": summary.skipped}
     if operation == "SYNC":
         more["deleted"] = summary.deleted
-    more |= {"bytes": summary.bytes, "seconds": round(summary.seconds, 6)}
+    more |= {"bytes": summary.bytes, "seconds": round(summary.seconds, 6), **times}
     _print(out, operation, label, counts, more)
     if summary.attempted == len(summary.failures) == 1:
         raise summary.failures[0].error
@@ -69,7 +73,7 @@ def finish_failed(out: Output, operation: str, error: BatchError, *, label: str 
     raise error
 
 
-def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: Mapping[str, float]) -> None:
+def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: Mapping[str, Any]) -> None:
     words = ", ".join(f"{name}={count}" for name, count in counts.items())
     out.summary({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
 

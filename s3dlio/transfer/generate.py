@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,7 @@ from s3dlio.transfer.actions import Act, Action, nothing
 from s3dlio.transfer.generated_sources import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.transfer.times import Times
 from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.types import NO_OPTIONS, PutOptions, PutResult
 from s3dlio.uri import LOCAL_SCHEMES
@@ -155,6 +157,7 @@ class _Put:
         self._continue = continue_on_error
         self._options = options
         self._cancel = LinkedToken(surrounding_token())
+        self._begun: dict[int, int] = {}  # when those in flight began, by position
 
     def run(self, num: int, width: int, session: Session) -> None:
         """Write ``num`` objects, ``width`` at a time."""
@@ -170,6 +173,7 @@ class _Put:
                 ahead = Prefetcher(made, depth, stopped=lambda: self._cancel.cancelled)
                 calls = cleanup.enter_context(contextlib.closing(ahead))
             admission = Admission.of(session.settings.transfer, width, bounded=True)
+            self.tally.times = Times()
             run_calls(
                 self._counted(calls), ahead=ahead, admission=admission,
                 on_done=self._done, cancel=self._cancel, executor=session.executor,
@@ -196,13 +200,17 @@ class _Put:
         return call
 
     def _counted(self, calls: Iterable[T]) -> Iterator[T]:
+        begun = self._begun
         for call in calls:
             if call is not None:
-                self.tally.start()
+                begun[self.tally.start()] = time.time_ns()
             yield call
 
     def _done(self, index: int, result: PutResult | None, error: BaseException | None) -> None:
+        start = self._begun.pop(index)
         if error is None:
+            if self.tally.times is not None:
+                self.tally.times.add(start)
             self.tally.succeed(self._objects.size)
         elif self._cancel.cancelled and isinstance(error, TransferCancelledError):
             self.tally.give_up()

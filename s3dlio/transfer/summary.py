@@ -11,6 +11,7 @@ from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
 from s3dlio.masking import redact
 from s3dlio.records import Record, field
 from s3dlio.transfer.progress import NoProgress, Progress
+from s3dlio.transfer.times import Times
 
 log = logging.getLogger("s3dlio.transfer")
 
@@ -29,6 +30,7 @@ class TransferSummary(Record):
         seconds: from start to end.
         failures: every failed object and its error.
         deleted: objects that a sync removed at the destination.
+        times: how long its operations took, where that was measured.
     """
 
     attempted: int
@@ -39,6 +41,7 @@ class TransferSummary(Record):
     seconds: float
     failures: Sequence[ItemFailure] = field(default=(), repr=False)
     deleted: int = 0
+    times: Times | None = field(default=None, repr=False, compare=False)
 
     def raise_for_failures(self, operation: str, *, cancelled: int = 0, hint: str | None = None) -> None:
         """Raise the BatchError that carries every failure, if there is one."""
@@ -67,6 +70,7 @@ class Tally:
         self.cancelled = 0
         self.bytes = 0
         self.failures: list[ItemFailure] = []
+        self.times: Times | None = None
         self.stopped_at = ""  # the object whose failure ended the transfer early
 
     def start(self, objects: int = 1) -> int:
@@ -120,4 +124,5 @@ class Tally:
                 seconds=time.monotonic() - self._started,
                 failures=tuple(sorted(self.failures, key=lambda failure: failure.index)),
                 deleted=deleted,
+                times=self.times,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 from s3dlio.cli.commands.ls import TOTAL
@@ -20,6 +21,7 @@ from s3dlio.stores.call import Call
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress, reporting
 from s3dlio.transfer.summary import Tally, TransferSummary
+from s3dlio.transfer.times import Times
 from s3dlio.types import Conditions, ObjectMetadata
 from s3dlio.uri import is_directory_like
 
@@ -155,19 +157,21 @@ def _read_all(
     args, client = context.args, context.client
     executor, admission = client.executor, Admission.of(client.settings.transfer, args.jobs)  # before the clock starts
     tally = Tally(progress)
+    times = tally.times = Times()
     cancel = CancelToken()
-    in_flight: dict[int, Read] = {}
+    in_flight: dict[int, tuple[int, Read]] = {}
 
     def counted() -> Iterator[Read | None]:
         for call in calls:
             if call is not None:
-                in_flight[tally.start()] = call
+                in_flight[tally.start()] = time.time_ns(), call
             yield call
 
     def done(index: int, told: ObjectMetadata | None, error: BaseException | None) -> None:
-        call = in_flight.pop(index)
+        start, call = in_flight.pop(index)
         if error is None:
             assert call.sink is not None
+            times.add(start, call.sink.first_byte_ns)
             tally.succeed(call.sink.size or 0)
         elif cancel.cancelled and isinstance(error, TransferCancelledError):
             tally.give_up()

