@@ -104,6 +104,7 @@ class Bench:
             if self.plan.clean:
                 with _named("clean-up"):
                     self._clean()
+                    self._remove_directory()
             elif self._is_begun or self._written:
                 self._note(f"what was written stays: {self.directory}")
         return self.results
@@ -171,9 +172,9 @@ class Bench:
 
     def _measure(self, task: Task) -> None:
         plan, group = self.plan, self._group
-        of = group.size * plan.procs
-        numbers = range(group.rank * plan.procs, (group.rank + 1) * plan.procs)
-        shares = [Share(number, of) for number in numbers if Share(number, of).part(task.concurrent)]
+        of = min(group.size * plan.procs, task.concurrent)  # others have nothing to do
+        first = group.rank * plan.procs
+        shares = [Share(number, of) for number in range(first, min(of, first + plan.procs))]
         self._note(_announcement(plan, task.concurrent))
         self._written |= {(task.run, share.number): -1 for share in shares}
         with _named(None):
@@ -210,9 +211,12 @@ class Bench:
         summary = tally.summary()
         self.cleaned.objects, self.cleaned.seconds = summary.succeeded, time.monotonic() - began
         summary.raise_for_failures("DELETE", cancelled=tally.cancelled, hint=f"what is left is below {self.directory}")
+
+    def _remove_directory(self) -> None:
+        """Once all have deleted what they have written: a local directory goes with it."""
         self._group.barrier()
         if self._store.scheme in LOCAL_SCHEMES and not self._group.rank:
-            with contextlib.suppress(S3dlioError):  # somebody else put something there
+            with contextlib.suppress(S3dlioError):  # somebody else put something there, or nothing was written
                 self._store.rmdir(self._base)
 
     def _own_keys(self) -> Iterable[str]:

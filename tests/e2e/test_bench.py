@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from s3dlio.bench.sizes import Sizes
 from s3dlio.client import Client
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError, ObjectNotFoundError
+from s3dlio.oplog.identity import set_client_id
 from s3dlio.oplog.reader import read_op_log
 from tests.e2e.conftest import Cli
 from tests.servers import Server
@@ -125,6 +127,60 @@ def test_clients_may_be_processes(cli: Cli, folder: str) -> None:
     assert (run["concurrent"], run["operations"]["PUT"]["operations"]) == (5, 41)
     assert record["cleaned"]["objects"] == 41
     assert keys(folder) == []
+
+
+class Threads:
+    """A group of threads, as MPI makes one of processes."""
+
+    size = 3
+
+    def __init__(self, rank: int, meeting: threading.Barrier, board: dict[int, Any]) -> None:
+        self.rank, self._meeting, self._board = rank, meeting, board
+
+    def barrier(self) -> None:
+        self._meeting.wait()
+
+    def share(self, value: Any) -> Any:
+        return self._all(value)[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        found = self._all(value)
+        return [] if self.rank else found
+
+    def _all(self, value: Any) -> list[Any]:
+        self._board[self.rank] = value
+        self._meeting.wait()
+        found = [self._board[rank] for rank in range(self.size)]
+        self._meeting.wait()
+        return found
+
+
+@pytest.mark.parametrize(("operation", "width"), [("get", 7), ("put", 2), ("delete", 3)])
+def test_a_group_shares_the_work_and_merges_what_it_measured(folder: str, operation: str, width: int) -> None:
+    meeting = threading.Barrier(Threads.size)
+    board: dict[int, Any] = {}
+    plan = Plan(operation=operation, uri=folder, sizes=Sizes.parse("1KiB"), objects=20, concurrent=(width,),
+                seconds=None, count=40, warm_up=0.0)  # fmt: skip
+    benches: dict[int, Bench] = {}
+
+    def work(rank: int) -> None:
+        benches[rank] = Bench(Client(), plan, group=Threads(rank, meeting, board))
+        benches[rank].run()
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(Threads.size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    set_client_id("")  # of all of them: it is the process's
+    (result,) = benches[0].results
+    assert benches[1].results == benches[2].results == []
+    assert len({bench.directory for bench in benches.values()}) == 1
+    assert (result.concurrent, result.errors) == (width, 0)
+    assert result.total.operations == (20 if operation == "delete" else 40)
+    if operation != "put":
+        assert [bench.prepared.objects for bench in benches.values()] in ([7, 7, 6], [7, 6, 7], [6, 7, 7])
+    assert os.listdir(folder.removeprefix("file://")) == []
 
 
 def test_an_op_log_tells_what_was_measured_from_what_was_not(cli: Cli, folder: str, tmp_path: Path) -> None:
