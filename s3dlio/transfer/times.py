@@ -46,6 +46,21 @@ class Times:
                     for value in values:
                         histogram.add(value)
 
+    def merge(self, other: Times) -> None:
+        """Add those of another process, which has ended."""
+        other._add_up()
+        with self._lock:
+            self._latency.merge(other._latency)
+            self._first_byte.merge(other._first_byte)
+
+    def __getstate__(self) -> tuple[Histogram, Histogram]:
+        self._add_up()
+        return self._latency, self._first_byte
+
+    def __setstate__(self, state: tuple[Histogram, Histogram]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self._latency, self._first_byte = state
+
     def as_dict(self) -> dict[str, dict[str, int]]:
         """``latency_ns`` and ``first_byte_ns``, each with ``p50``, ``p90``, ``p99`` and ``max``; what nothing is known
         of is left out."""

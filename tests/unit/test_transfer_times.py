@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def test_a_clock_that_goes_backwards_does_no_harm(monkeypatch: pytest.MonkeyPatc
     times = Times()
     times.add(5000, 4000)
     assert times.as_dict()["latency_ns"] == {"p50": 0, "p90": 0, "p99": 0, "max": 0}
+
+
+def test_those_of_other_processes_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1000)
+    one, other = Times(), Times()
+    one.add(900)
+    other.add(500, 700)
+    one.merge(pickle.loads(pickle.dumps(other)))
+    assert one.as_dict()["latency_ns"] == {"p50": 100, "p90": 500, "p99": 500, "max": 500}
+    assert one.as_dict()["first_byte_ns"]["max"] == 200
 
 
 def test_get_and_put_tell_them(cli: Cli, tmp_path: Path) -> None:  # noqa: F811
