@@ -56,7 +56,9 @@ def one_by_one(fields: list[Any], first: int) -> bytes:
 
 
 def test_columns_give_the_same_lines_as_rows(stores: tuple[Any, Any]) -> None:
-    for fields in (records(stores), records(stores, 60, first=0), records(stores, 60, end=START)):
+    every: list[dict[str, Any]] = [{}, {"first": 0}, {"end": START}, {"client": ("%d", 5), "key": "a%b"}]
+    for changes in every:
+        fields = records(stores, **changes)
         assert columnar.plain_lines(7, fields) == one_by_one(fields, 7)
 
 
