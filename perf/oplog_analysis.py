@@ -91,8 +91,10 @@ def read_polars(path: str) -> int:
 
 
 def analyze(path: str) -> int:
+    from s3dlio.cli.commands.analyze import SWITCH
     from s3dlio.oplog.analysis import analyze_op_logs
 
+    sys.setswitchinterval(SWITCH)  # as the command does
     return int(analyze_op_logs(path).to_dict()["records"])
 
 

@@ -46,6 +46,9 @@ class Log:
         self.notes: list[Note] = []
         self._clients = Codes(_CLIENTS)
         self._latest: dict[int, tuple[int, int]] = {}
+        #: The latest start and end of all rows, while these are in order; from then on each client is followed.
+        self._all: tuple[int, int] | None = None
+        self._is_mixed = False
 
     def note(self, kind: str, lines: Ints, text: str) -> None:
         """Note what is odd about some lines."""
@@ -65,14 +68,26 @@ class Log:
         if backwards.any():
             text = "the operation ends before it begins, so its latency does not count: the clock went back"
             self.note("negative-duration", batch.lines[backwards], text)
-        clients = self._clients.of(batch.texts.get("client_id"), len(batch))
-        for client in np.unique(clients).tolist():
-            rows = np.flatnonzero(clients == client)
-            self._follow(client, batch.lines[rows], starts[rows], ends[rows])
+        if self._is_mixed or not self._is_in_order(starts, ends):
+            self._is_mixed = True
+            clients = self._clients.of(batch.texts.get("client_id"), len(batch))
+            for client in np.unique(clients).tolist():
+                rows = np.flatnonzero(clients == client)
+                self._follow(client, batch.lines[rows], starts[rows], ends[rows])
+
+    def _is_in_order(self, starts: Ints, ends: Ints) -> bool:
+        """Whether the rows of all clients together follow each other; most logs need no closer look."""
+        before = self._all or (int(starts[0]), int(ends[0]))
+        latest_starts = np.maximum.accumulate(np.maximum(starts, before[0]))
+        latest_ends = np.maximum.accumulate(np.maximum(ends, before[1]))
+        if (np.minimum(latest_starts - starts, latest_ends - ends) > _TOLERANCE).any():
+            return False
+        self._all = int(latest_starts[-1]), int(latest_ends[-1])
+        return True
 
     def _follow(self, client: int, lines: Ints, starts: Ints, ends: Ints) -> None:
         """Rows are in the order of their starts, or of their ends: if both go back, so did the clock."""
-        latest = self._latest.get(client, (int(starts[0]), int(ends[0])))
+        latest = self._latest.get(client) or self._all or (int(starts[0]), int(ends[0]))
         for _ in range(_JUMPS):
             latest_starts = np.maximum.accumulate(np.maximum(starts, latest[0]))
             latest_ends = np.maximum.accumulate(np.maximum(ends, latest[1]))
