@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def refuses_unknown(
-    kind: type[Exception], subject: str | None = None, hint: str | None = None, more: frozenset[str] = frozenset()
+    kind: type[Exception], subject: str | None = None, hint: str | None = None, more: Any = None
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Have a method refuse unknown keywords with a suggestion; its signature stays as it is.
 
@@ -21,12 +21,13 @@ def refuses_unknown(
         kind: the error that is raised.
         subject: what the message is about; default: the name of the method.
         hint: follows the message.
-        more: keywords that it takes as ``**more``.
+        more: the ``TypedDict`` of the keywords that it takes as ``**more``; its signature tells them one by one.
     """
 
     def decorated(method: Callable[P, T]) -> Callable[P, T]:
         code: Any = getattr(method, "__code__")  # noqa: B009 - a Callable need have none
-        known = more | frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        known |= more.__optional_keys__ if more else frozenset()
 
         @functools.wraps(method)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -36,9 +37,41 @@ def refuses_unknown(
                 raise kind(f"{subject or method.__name__ + '()'} has no argument '{name}'{meant}")
             return method(*args, **kwargs)
 
+        if more:
+            checked.__dict__["__wrapped__"] = _Spelled(method, more)
         return checked
 
     return decorated
+
+
+class _Spelled:
+    """Tells a signature with its shared keywords one by one, when ``inspect`` asks: few do, and its import takes time.
+
+    One that is not given is None, or False, or nothing, by its type.
+    """
+
+    def __init__(self, function: Callable[..., Any], more: Any) -> None:
+        self._function = function
+        self._more = more
+        self.__globals__ = getattr(function, "__globals__", {})  # where ``typing.get_type_hints`` looks names up
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        signature = inspect.signature(self._function)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_absent(kind), annotation=kind)
+            for name, kind in ((name, each.__forward_arg__) for name, each in self._more.__annotations__.items())
+        ]
+        return signature.replace(parameters=[*own, *shared])
+
+
+def _absent(kind: str) -> Any:
+    if kind.endswith("None"):
+        return None
+    return False if kind == "bool" else ()
 
 
 def either(name: str, value: Any, alias: str, other: Any) -> Any:

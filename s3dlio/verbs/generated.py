@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 from s3dlio.engine.session import Session
 from s3dlio.signatures import refuses_unknown
 from s3dlio.types import NO_OPTIONS, PutOptions
-from s3dlio.verbs.keywords import OBJECT, ObjectKeywords
+from s3dlio.verbs.keywords import ObjectKeywords
 
 if TYPE_CHECKING:
     from s3dlio.transfer.actions import Act
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = 20 << 20
 
 
-@refuses_unknown(TypeError, more=OBJECT)
+@refuses_unknown(TypeError, more=ObjectKeywords)
 def put(
     session: Session,
     prefix: str,

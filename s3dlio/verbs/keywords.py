@@ -97,7 +97,6 @@ class UploadKeywords(DownloadKeywords, ObjectKeywords, total=False):
     guess_content_type: bool | None
 
 
-DOWNLOAD = DownloadKeywords.__optional_keys__
 OBJECT = ObjectKeywords.__optional_keys__
 UPLOAD = UploadKeywords.__optional_keys__
 

@@ -11,7 +11,7 @@ from s3dlio.engine.session import Session
 from s3dlio.signatures import either, refuses_unknown
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import URI
-from s3dlio.verbs.keywords import DOWNLOAD, UPLOAD, DownloadKeywords, UploadKeywords, limited, transfer_options
+from s3dlio.verbs.keywords import DownloadKeywords, UploadKeywords, limited, transfer_options
 
 if TYPE_CHECKING:
     from s3dlio.transfer.progress import Progress
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Sources = URI | Iterable[URI]
 
 
-@refuses_unknown(TypeError, more=UPLOAD)
+@refuses_unknown(TypeError, more=UploadKeywords)
 def upload(
     session: Session,
     src_patterns: Sources | None = None,
@@ -85,7 +85,7 @@ def upload(
         return upload(session, sources, dest, how, regex=regex)
 
 
-@refuses_unknown(TypeError, more=DOWNLOAD)
+@refuses_unknown(TypeError, more=DownloadKeywords)
 def download(
     session: Session,
     src_uri: URI,
@@ -138,7 +138,7 @@ def download(
         return download(session, src_uri, dest_dir, how)
 
 
-@refuses_unknown(TypeError, more=UPLOAD)
+@refuses_unknown(TypeError, more=UploadKeywords)
 def copy(
     session: Session,
     src: Sources,
@@ -194,7 +194,7 @@ def copy(
         return copy(session, src, dst, how)
 
 
-@refuses_unknown(TypeError, more=UPLOAD)
+@refuses_unknown(TypeError, more=UploadKeywords)
 def move(
     session: Session,
     src: Sources,
@@ -228,7 +228,7 @@ def move(
         return move(session, src, dst, how)
 
 
-@refuses_unknown(TypeError, more=UPLOAD)
+@refuses_unknown(TypeError, more=UploadKeywords)
 def sync(
     session: Session,
     src: URI,
