@@ -186,6 +186,18 @@ def test_options_of_a_storage_count_where_the_environment_says_nothing(
         os.environ.pop("AWS_ENDPOINT_URL", None)
 
 
+def test_several_endpoints_of_a_storage(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("AWS_ENDPOINT_URL", "S3_ENDPOINT_URIS", "S3_ENDPOINT_TEMPLATE", "S3_LOAD_BALANCE_STRATEGY")
+    for name in names:
+        monkeypatch.setenv(name, "")
+    ARGS.storage_options = {
+        "endpoint_uris": ["http://a:1", "http://b:2"], "load_balance_strategy": "least_connections",
+        "endpoint_template": "http://h{1...8}", "endpoint_url": "http://localhost:1",
+    }  # fmt: skip
+    load("s3dlio_storage", "S3dlioStorage")("bucket")
+    assert [os.environ[name] for name in names] == ["", "http://a:1,http://b:2", "", "least_connections"]
+
+
 def test_generated_files_go_to_their_uris(root: str) -> None:
     callback = load("callback", "UseS3dlio")()
     callback.on_job_start(None, task_function=None)
