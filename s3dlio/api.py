@@ -164,7 +164,8 @@ class _WithoutSession:
 
     def __init__(self, verb: Callable[..., Any]) -> None:
         self._verb = verb
-        self.__globals__ = getattr(getattr(verb, "__wrapped__", verb), "__globals__", {})  # where ``typing.get_type_hints`` looks names up
+        # Where ``typing.get_type_hints`` looks names up.
+        self.__globals__ = getattr(getattr(verb, "__wrapped__", verb), "__globals__", {})
 
     @property
     def __signature__(self) -> Any:
