@@ -210,7 +210,7 @@ class Bench:
             raise
         summary = tally.summary()
         self.cleaned.objects, self.cleaned.seconds = summary.succeeded, time.monotonic() - began
-        summary.raise_for_failures("DELETE", cancelled=tally.cancelled, hint=f"what is left is below {self.directory}")
+        summary.raise_for_failures("DELETE", hint=f"what is left is below {self.directory}")
 
     def _remove_directory(self) -> None:
         """Once all have deleted what they have written: a local directory goes with it."""

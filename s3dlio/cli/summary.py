@@ -53,9 +53,9 @@ def finish(
     _print(out, operation, label, counts, more)
     if summary.attempted == len(summary.failures) == 1:
         raise summary.failures[0].error
-    given_up = summary.attempted - summary.succeeded - summary.failed
+    given_up = summary.given_up
     hint = f"{given_up} in flight were given up; to go on past failures use --continue-on-error" if given_up else None
-    summary.raise_for_failures(operation, cancelled=given_up, hint=hint)
+    summary.raise_for_failures(operation, hint=hint)
 
 
 def finish_failed(out: Output, operation: str, error: BatchError, *, label: str = "") -> NoReturn:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from queue import Empty
+from typing import Any, Protocol, TypeVar
 
 from s3dlio.errors import TransferCancelledError
 from s3dlio.net import system
 
+T = TypeVar("T")
+
 #: Seconds that a cancelled operation has to clean up (to abort its multipart upload).
 GRACE_SECONDS = 10.0
+#: The hint of a write that was given up at its end.
+MAY_BE_THERE = "its last request was on its way: the object may be there"
 #: So many requests are refused to an operation that has no time left; then it is closed.
 _LAST_WISHES = 8
 
@@ -41,6 +48,62 @@ class CancelScope(Cancellation, Protocol):
 
 #: The scope of the awaited call that this thread works for; None in a blocking call.
 cancel_scope: ContextVar[CancelScope | None] = ContextVar("s3dlio_cancel_scope", default=None)
+
+
+class AbortScope:
+    """The scope of a write that may be given up from within: by a signal handler on its own thread. It also ends with
+    the awaited call around it."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._lock = threading.RLock()
+        self._ends: set[Callable[[], None]] = set()
+        self._woken: Any = system.mailbox()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Run the write; its requests are given up by ``cancel``.
+
+        Raises:
+            TransferCancelledError: they were, and it is not known whether the service had got enough of them.
+        """
+        around = cancel_scope.get()
+        before = cancel_scope.set(self)
+        if around is not None:
+            around.enter(self.cancel)
+        try:
+            return work()
+        except TransferCancelledError as error:
+            error.hint = error.hint or MAY_BE_THERE
+            raise
+        finally:
+            cancel_scope.reset(before)
+            if around is not None:
+                around.leave(self.cancel)
+
+    def cancel(self) -> None:
+        """Give it up; does not wait."""
+        self.cancelled = True
+        with self._lock:
+            for end in self._ends:
+                end()
+        self._woken.put(None)
+
+    def check(self) -> None:
+        if self.cancelled:
+            raise TransferCancelledError("the write was aborted")
+
+    def sleep(self, seconds: float) -> None:
+        with contextlib.suppress(Empty):
+            self._woken.get(timeout=seconds)
+
+    def enter(self, end: Callable[[], None]) -> None:
+        with self._lock:
+            self._ends.add(end)
+        self.check()
+
+    def leave(self, end: Callable[[], None]) -> None:
+        with self._lock:
+            self._ends.discard(end)
 
 
 class CleanupDeadline:

@@ -181,9 +181,12 @@ class ObjectStore(HistoryStore):
             max_in_flight: parts on their way at a time, at most; None: as the settings say.
 
         Raises:
-            ConfigError: a size or a number that cannot be.
+            ConfigError: a size or a number that cannot be; options that cannot be sent.
+            UnsupportedOperationError: options that the store cannot keep.
         """
         self.check_key(key, "PUT")
+        if options is not NO_OPTIONS:
+            self.check_options(options)
         return self._writer(key, options, part_options(part_size, expected_size, max_in_flight))
 
     # -- listing

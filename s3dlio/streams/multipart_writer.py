@@ -151,10 +151,10 @@ class MultipartWriter(BlockEnd):
         }  # fmt: skip
 
     def abort(self) -> None:
-        """Give up: nothing of the object is left. More than once, and after the end, it does nothing."""
-        if not self.closed:
-            self._end()
-            self._target.abort()
+        """Give up: nothing of the object is left. More than once, and after the end, it does nothing. A signal handler
+        may call it within any call of this writer."""
+        self._end()
+        self._target.abort()
 
     def _complete(self) -> None:
         if not self.closed:

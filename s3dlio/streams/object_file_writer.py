@@ -44,16 +44,19 @@ class RawObjectWriter(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         if self.closed:
             raise ValueError("write to closed file")
-        if self._writer is None:  # given up: what is left in buffers above goes nowhere
+        if (writer := self._writer) is None:  # given up: what is left in buffers above goes nowhere
             return memoryview(data).nbytes
-        written = self._writer.write(data)
+        written = writer.write(data)
         self._position += written
         return written
 
     def commit(self) -> None:
-        """Store the object."""
-        if (writer := self.hand_over()) is not None:
-            writer.close()
+        """Store the object. A signal handler may abort that."""
+        if (writer := self._writer) is not None:
+            try:
+                writer.close()
+            finally:
+                self._writer = None
 
     def abort(self) -> None:
         """Store nothing."""
@@ -119,10 +122,9 @@ class ObjectFileWriter(ClosesOrAborts, io.BufferedWriter):
             super().close()
 
     def abort(self) -> None:
-        """Give up: nothing is stored. More than once is no error."""
-        if not self.closed:
-            self.raw.abort()
-            super().close()
+        """Give up: nothing is stored. More than once is no error. A signal handler may call it within any call of this
+        file, whose lock the interrupted one holds: what is in the buffer is left there."""
+        self.raw.close()
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, ValueError):  # it was detached, or never made

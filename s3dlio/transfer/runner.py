@@ -314,7 +314,7 @@ def conclude(tally: Tally, operation: str, nothing: str, source: str, deleted: i
             f"stopped after the failure of {tally.stopped_at}: {tally.cancelled} in flight were given up and no more "
             "were started; to go on past failures use continue_on_error=True (--continue-on-error)"
         )
-    summary.raise_for_failures(operation, cancelled=tally.cancelled, hint=hint)
+    summary.raise_for_failures(operation, hint=hint)
     if not summary.attempted and not summary.skipped:
         raise ObjectNotFoundError(nothing, uri=source, operation=operation)
     return summary

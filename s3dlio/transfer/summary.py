@@ -43,12 +43,25 @@ class TransferSummary(Record):
     deleted: int = 0
     times: Times | None = field(default=None, repr=False, compare=False)
 
-    def raise_for_failures(self, operation: str, *, cancelled: int = 0, hint: str | None = None) -> None:
-        """Raise the BatchError that carries every failure, if there is one."""
+    @property
+    def given_up(self) -> int:
+        """How many objects were started and neither done nor failed: they were in flight when others failed."""
+        return self.attempted - self.succeeded - self.failed
+
+    def raise_for_failures(self, operation: str, *, hint: str | None = None) -> None:
+        """Raise the BatchError that carries every failure, if there is one.
+
+        Args:
+            operation: the verb.
+            hint: what to do; default: how many were given up.
+        """
         if self.failures:
             error = BatchError(
-                self.failures, attempted=self.attempted, operation=operation, cancelled=cancelled, skipped=self.skipped
-            )
+                self.failures, attempted=self.attempted, operation=operation, cancelled=self.given_up,
+                skipped=self.skipped,
+            )  # fmt: skip
+            if hint is None and self.given_up:
+                hint = f"{self.given_up} in flight were given up, and no more were started"
             error.hint = hint
             raise error
 

@@ -10,6 +10,7 @@ import pytest
 import s3dlio
 from s3dlio import errors
 from s3dlio.client import Client
+from s3dlio.types import PutOptions
 from tests.conformance.stores import Case
 
 MIB = 1 << 20
@@ -130,6 +131,8 @@ def test_metadata_that_cannot_be_sent_are_refused_before_any_request(case: Case,
             client.upload(files, place, **said)
         with pytest.raises(errors.ConfigError):
             client.upload(files, place, dry_run=True, **said)
+        with pytest.raises(errors.ConfigError):
+            case.store.writer(case.key("to/a"), options=PutOptions(**said))  # type: ignore[arg-type]
     assert case.names() == []
 
 

@@ -9,6 +9,7 @@ from typing import IO
 from s3dlio.errors import S3dlioError
 from s3dlio.foreign_errors import local_error
 from s3dlio.memory.sources import FileSource, MemorySource, Source, as_memory
+from s3dlio.net.cancellation import AbortScope
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.writer import StoreWriter
 from s3dlio.types import Payload, PutOptions, PutResult
@@ -30,6 +31,7 @@ class SpooledWriter(StoreWriter):
         self._key = key
         self._options = options
         self._pid = os.getpid()
+        self._scope: AbortScope | None = None  # while the object is stored
         self._failure: BaseException | None = None
         self._spool: IO[bytes] | None = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - abort closes it
 
@@ -51,12 +53,18 @@ class SpooledWriter(StoreWriter):
 
     def close(self) -> PutResult:
         spool = self._opened()
+        scope = self._scope = AbortScope()
         try:
-            return self._store.execute(self._store.write_call(self._key, _source_of(spool), options=self._options))
+            call = self._store.write_call(self._key, _source_of(spool), options=self._options)
+            return scope.run(lambda: self._store.execute(call))
         finally:
+            self._scope = None
             self.abort()
 
     def abort(self) -> None:
+        if self._scope is not None:  # by a signal handler; what is being sent is read from the spool
+            self._scope.cancel()
+            return
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.close()

@@ -18,7 +18,7 @@ from s3dlio.memory.crc32c import HOT, combine, crc32c
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sources import MemorySource, PiecesSource, Source, as_memory
 from s3dlio.net import blocking
-from s3dlio.net.cancellation import GRACE_SECONDS, CleanupDeadline
+from s3dlio.net.cancellation import GRACE_SECONDS, MAY_BE_THERE, AbortScope, CleanupDeadline
 from s3dlio.net.resident import Submission
 from s3dlio.net.task import ignore
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
@@ -131,6 +131,7 @@ class CloudWriter(StoreWriter):
         self._size = 0
         self._open = True
         self._begun = False
+        self._scope: AbortScope | None = None  # of the only request of a small object
         self._pid = os.getpid()
         self._call: Call[PutResult] = Call(store, "PUT", key, ignore)
         self._call.begin()
@@ -218,7 +219,8 @@ class CloudWriter(StoreWriter):
             self._give_up(error)
             raise
         self._call.size = self._size
-        self._finish(None)
+        if self._open:
+            self._finish(None)
         return result
 
     def _make_object(self) -> PutResult:
@@ -227,8 +229,9 @@ class CloudWriter(StoreWriter):
             source = self._filling.source() if self._filling is not None else MemorySource(memoryview(b""))
             if not self._open:  # a signal handler has aborted the writer, and taken what was to be stored
                 raise self._aborted()
-            steps = self._store._write(self._key, source, self._options)
-            result: PutResult = blocking.drive(self._call.observe(steps))
+            steps = self._call.observe(self._store._write(self._key, source, self._options))
+            self._scope = AbortScope()
+            result: PutResult = self._scope.run(lambda: blocking.drive(steps))
             return result
         if self._filling is not None:
             self._send_part()
@@ -237,7 +240,7 @@ class CloudWriter(StoreWriter):
             return self._sender.run(self._upload.complete(self._size))
         except S3dlioError as error:
             if isinstance(error, TransferCancelledError):
-                error.hint = error.hint or "its last request was on its way: the object may be there"
+                error.hint = error.hint or MAY_BE_THERE
             if error.status == 400 and not self._equal and self.parts > _PARTS_BEFORE_DOUBLING:
                 error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
             raise
@@ -278,6 +281,8 @@ class CloudWriter(StoreWriter):
         self._failure = self._failure or error
         self._filling = None
         self._sender.give_up()
+        if self._scope is not None:
+            self._scope.cancel()
 
     def _give_up(self, error: BaseException) -> None:
         self._fail(error)

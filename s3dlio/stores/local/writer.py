@@ -70,16 +70,12 @@ class LocalWriter(StoreWriter):
     def close(self) -> PutResult:
         self._check_open()
         self._call.size = self._run(self._out.finish)
-        try:
-            result = self._result_of(self._target.commit())
-        except BaseException as error:
-            self._give_up(error)
-            raise
+        result = self._result_of(self._run(self._target.commit, "it had its name already: the file is there"))
         self._closed = True
         self._call.end()
         return result
 
-    def _run(self, work: Callable[[], T]) -> T:
+    def _run(self, work: Callable[[], T], hint: str | None = None) -> T:
         """Do what writes to the file. A signal handler may abort the writer meanwhile; the descriptor, which the system
         would give to the next file that is opened, is kept until this has ended."""
         before, self._running = self._running, True
@@ -92,7 +88,7 @@ class LocalWriter(StoreWriter):
         self._running = before
         if self._closed:
             self._target.abort()
-            raise self._aborted()
+            raise self._aborted(hint)
         return result
 
     def _check_open(self) -> None:
@@ -117,8 +113,8 @@ class LocalWriter(StoreWriter):
             self._closed = True
             self._target.abort()  # which leaves the parent's file
 
-    def _aborted(self) -> TransferCancelledError:
-        return TransferCancelledError("the write was aborted", uri=self._call.uri, operation="PUT")
+    def _aborted(self, hint: str | None = None) -> TransferCancelledError:
+        return TransferCancelledError("the write was aborted", uri=self._call.uri, operation="PUT", hint=hint)
 
     def __del__(self) -> None:
         if self._closed:
