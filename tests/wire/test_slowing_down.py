@@ -13,7 +13,7 @@ from s3dlio import Client
 from s3dlio.errors import BatchError
 from s3dlio.stores.s3 import S3Store
 from s3dlio.transfer.delete import delete, delete_many
-from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, Until, respond
+from tests.servers.scripted import Action, Expect, ExpectClose, ScriptedServer, Until, respond
 from tests.threads import serving
 from tests.wire.s3_harness import error, settings_of, store_of
 
@@ -112,7 +112,7 @@ def test_keys_that_a_batch_throttles_are_deleted_alone() -> None:
 def test_batches_that_are_given_up_after_a_failure_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one failed for, the others would fail for, too: those in flight are given up, and counted as that."""
     monkeypatch.setattr(S3Store, "delete_batch_size", 1)
-    listing = "".join(f"<Contents><Key>k{number}</Key><Size>1</Size></Contents>" for number in range(8))
+    listing = "".join(f"<Contents><Key>k/{number}</Key><Size>1</Size></Contents>" for number in range(8))
     body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{listing}</ListBucketResult>".encode()
     second = threading.Event()
 
@@ -120,7 +120,7 @@ def test_batches_that_are_given_up_after_a_failure_are_no_success(monkeypatch: p
         second.set()
         return True
 
-    scripts = [
+    scripts: list[list[Action]] = [
         [Expect(b"GET /b/?"), respond(body=body), Expect(b"POST /b/?delete"), Until(second), error("403 No", "No")],
         [Expect(arrived), ExpectClose()],
     ]
@@ -129,7 +129,7 @@ def test_batches_that_are_given_up_after_a_failure_are_no_success(monkeypatch: p
         Client(settings_of(server.endpoint)) as client,
         pytest.raises(BatchError) as caught,
     ):
-        delete(client, "s3://b/k", recursive=True, max_in_flight=2)
+        delete(client, "s3://b/k/", recursive=True, max_in_flight=2)
     failed = caught.value
     assert (failed.attempted, failed.succeeded, len(failed.failures), failed.cancelled) == (2, 0, 1, 1)
     assert "1 in flight were given up" in str(failed)
