@@ -91,10 +91,8 @@ def read_polars(path: str) -> int:
 
 
 def analyze(path: str) -> int:
-    from s3dlio.cli.commands.analyze import SWITCH
     from s3dlio.oplog.analysis import analyze_op_logs
 
-    sys.setswitchinterval(SWITCH)  # as the command does
     return int(analyze_op_logs(path).to_dict()["records"])
 
 
@@ -110,7 +108,9 @@ def measure(way: str, path: str) -> None:
         print(f"{way:<8} {error}")
         return
     seconds, cpu = time.perf_counter() - before, time.process_time() - cpu
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    both = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    memory = sum(one.ru_maxrss for one in both) / 1024
+    cpu += both[1].ru_utime + both[1].ru_stime
     print(f"{way:<8} {rows / seconds / 1e6:6.2f} M rows/s {seconds:8.2f} s {cpu:8.2f} s CPU {memory:8.0f} MiB at most")
 
 

@@ -25,6 +25,8 @@ def analysis(commands: Commands) -> None:
                          "several times")  # fmt: skip
     command.add_argument("--confidence", type=argument_types.confidence, default=0.99, metavar="P",
                          help="of the intervals of --compare (default: 0.99)")  # fmt: skip
+    command.add_argument("--procs", type=argument_types.procs, metavar="N",
+                         help="share the work among so many processes (default: 2 where logs are large)")  # fmt: skip
     command.add_argument("--html", metavar="FILE", help="write a report with plots, one file that needs no other")
     command.add_argument("--perfetto", metavar="FILE",
                          help="write the operations as trace events, for ui.perfetto.dev; .gz compresses")  # fmt: skip

@@ -20,8 +20,8 @@ PAD = 40
 PADDING = bytes(PAD)
 #: Bytes that are read at a time.
 _CHUNK = 64 << 10
-#: Bytes of a block: enough that threads seldom wait for each other, few enough that several are in memory.
-BLOCK = 4 << 20
+#: Bytes of a block: the columns of its rows stay in the CPU's cache.
+BLOCK = 1 << 20
 #: No line is longer.
 MAX_LINE = 1 << 20
 

@@ -48,6 +48,8 @@ class LogReader:
         wanted: the columns to read, by our names; None: all, those that are unknown too.
         strict: what is wrong with it is raised; otherwise it is noted, and the rows that are good are given.
         allow_truncated: a log that ends in the middle is no error.
+        share: which blocks to read, by their number from 0 on: those that leave the first number when they are divided
+            by the second. Others are decompressed, and their lines counted.
 
     Raises:
         ObjectNotFoundError, LocalIOError: the file is not there, or cannot be read.
@@ -61,11 +63,14 @@ class LogReader:
         *,
         strict: bool = True,
         allow_truncated: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.path = os.fspath(path)
         self._wanted = None if wanted is None else {*wanted, "op", "start", "end", "duration_ns"}
         self._strict = strict
         self._allow_truncated = allow_truncated
+        #: As given; it may change until the second block is read.
+        self.share = share
         #: The columns that are unknown here.
         self.unknown: tuple[str, ...] = ()
         #: Whose the names of the columns are; see ``columns.DIALECTS``. ``jsonl`` for JSON lines.
@@ -142,19 +147,27 @@ class LogReader:
         self._note("damaged" if "damaged" in error.reason else "truncated", self._line, error.reason)
 
     def batches(self) -> Iterator[Batch]:
-        """The rows, some thousands at a time; the text is read and decompressed on another thread.
+        """The rows, some thousands at a time; the text is read and decompressed on another thread, unless other
+        processes have shares.
 
         Raises:
             CorruptDataError: behind the good rows, where ``strict``: a row is none, or the file ends in the middle.
         """
         if self._form is None:
             return
+        mine, _ = self.share
         if self._first is not None:
-            yield from self._read(self._first, self._form)
-        ahead = Prefetcher(self._blocks, _AHEAD)
-        with closing(ahead):
-            for block in self._guarded(iter(ahead)):  # type: ignore[arg-type]
-                yield from self._read(block, self._form)
+            yield from self._read(self._first, self._form) if mine == 0 else self._passed(self._first)
+        source: Any = Prefetcher(self._blocks, _AHEAD) if self.share[1] == 1 else self._blocks
+        with closing(source) as ahead:
+            for number, block in enumerate(self._guarded(iter(ahead)), 1):
+                mine, of = self.share
+                yield from self._read(block, self._form) if number % of == mine else self._passed(block)
+
+    def _passed(self, block: Block) -> tuple[()]:
+        """Leave a block to who has its share."""
+        self._line += block.padded.count(b"\n")
+        return ()
 
     def _read(self, block: Block, form: Table | JsonLines) -> Iterator[Batch]:
         first = self._line

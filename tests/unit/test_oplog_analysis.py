@@ -15,6 +15,7 @@ import zstandard
 
 import s3dlio
 from s3dlio import errors
+from s3dlio.oplog import log_text
 from s3dlio.oplog.analysis import Report, analyze, compare, write_trace
 from s3dlio.oplog.analysis.counts import BUCKETS, columns_of, percentiles
 from s3dlio.oplog.analysis.repeats import Sample
@@ -97,10 +98,28 @@ def test_rows_in_any_order_and_logs_of_parts_give_the_same(tmp_path: Path) -> No
 
 
 def comparable(report: Report) -> Any:
-    found = report.to_dict()
+    found = dict(report.to_dict())
     for key in ("logs", "notes", "overlap", "findings", "errors", "threads"):
         del found[key]
     return json.loads(json.dumps(found), parse_float=lambda number: f"{round(float(number), 4) + 0.0:.6g}")
+
+
+def test_several_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = run(31, count=17_000, workers=32, change=mixed)
+    lines = text(rows).splitlines(keepends=True)
+    lines[7_000] = "half a row\n"
+    path = tmp_path / "log.tsv"
+    path.write_text("".join(lines)[:-50])
+    assert path.stat().st_size > 2 * log_text.BLOCK
+    one = analyze(path, processes=1, skip_warmup=0.1)
+    several = analyze(path, processes=3, skip_warmup=0.1)
+    assert comparable(several) == comparable(one)
+    assert {one.kind for one in several.findings} == {one.kind for one in one.findings}
+    assert noted(several) == noted(one) == {"bad-row": (7_001, 1), "truncated": (17_001, 1)}
+    assert several.to_dict()["logs"] == one.to_dict()["logs"]
+    assert several.to_dict()["threads"] == one.to_dict()["threads"]
+    monkeypatch.setattr("sys.executable", "/nowhere/python")  # what cannot be started is done here
+    assert comparable(analyze(path, processes=2, skip_warmup=0.1)) == comparable(one)
 
 
 @pytest.mark.parametrize("kind", ["lognormal", "pareto", "steps"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from glob import glob
 
 from s3dlio.cli.context import Context
@@ -13,26 +12,12 @@ from s3dlio.oplog.analysis.html import report_page
 from s3dlio.oplog.analysis.html_comparison import comparison_page
 from s3dlio.oplog.analysis.text import comparison_text, report_text
 
-#: Seconds after which a thread asks the one that computes for the interpreter: three threads pass blocks on, and with
-#: the usual 5 ms they wait for each other a sixth of the time.
-SWITCH = 5e-5
-
 
 def run(context: Context) -> None:
     """The report on standard output, and the files that are asked for."""
     args = context.args
     if bool(args.logs) == bool(args.compare):
         context.refuse("name the logs to analyze, or two with --compare")
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH)
-    try:
-        _run(context)
-    finally:
-        sys.setswitchinterval(usual)
-
-
-def _run(context: Context) -> None:
-    args = context.args
     if args.compare:
         if args.perfetto:
             context.refuse("--perfetto takes the logs of one run: leave --compare out")
@@ -57,7 +42,9 @@ def _safe(context: Context, text: str) -> str:
 
 
 def _report(context: Context, logs: list[str]) -> Report:
-    return analyze(logs, skip_warmup=context.args.skip_warmup, clock_offsets=_offsets(context, logs))
+    args = context.args
+    offsets = _offsets(context, logs)
+    return analyze(logs, skip_warmup=args.skip_warmup, clock_offsets=offsets, processes=args.procs)
 
 
 def _logs(names: list[str]) -> list[str]:

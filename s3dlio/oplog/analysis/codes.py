@@ -64,6 +64,10 @@ class Codes:
         sorted_ = np.argsort(known)
         self._known, self._codes = known[sorted_], codes[sorted_]
 
+    def merged(self, other: Codes) -> Ints:
+        """The numbers here of all texts of another one."""
+        return np.array([self._number(name) for name in other.names], np.int64)
+
     def _number(self, name: str) -> int:
         number = self._numbers.get(name)
         if number is None:

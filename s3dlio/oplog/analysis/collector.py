@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -101,6 +102,44 @@ class Collector:
         if mark:
             self._mark(batch, starts, ends, log)
 
+    def take(self, other: Collector) -> None:
+        """Add what another collector has counted."""
+        if not other.rows:
+            return
+        self._fit(*other.clock.span)
+        self.rows += other.rows
+        codes = self.operations.merged(other.operations)
+        every = np.arange(CELLS)
+        cells = np.where(every // SIZES < codes.size, codes[np.minimum(every // SIZES, codes.size - 1)], 0) * SIZES
+        cells += every % SIZES
+        for name, values in other.cells.items():
+            np.add.at(self.cells[name], cells, values)
+        np.add.at(self.first_byte_sum, cells, other.first_byte_sum)
+        np.minimum.at(self.lowest, cells, other.lowest)
+        np.maximum.at(self.highest, cells, other.highest)
+        np.minimum.at(self.span[:, 0], codes, other.span[: codes.size, 0])
+        np.maximum.at(self.span[:, 1], codes, other.span[: codes.size, 1])
+        move = self.clock.move_from(other.clock)
+        other.timeline.move(move.windows)
+        self.timeline.take(other.timeline, codes)
+        self._take_latencies(other, cells, move.blocks)
+        self.clients.take(other.clients, cells)
+        self.endpoints.take(other.endpoints, cells)
+        self.failures.take(other.failures)
+        self.reads.take(other.reads)
+        self.marks.take(other.marks)
+        self.has_attempts |= other.has_attempts
+
+    def _take_latencies(self, other: Collector, cells: Ints, blocks: Ints) -> None:
+        used = np.flatnonzero(other.order >= 0)
+        for cell, place in zip(used.tolist(), self._places(cells[used]).tolist(), strict=True):
+            there = int(other.order[cell])
+            np.add.at(self.latencies.counts[place], blocks, other.latencies.counts[there])
+            self.first_bytes.counts[place] += other.first_bytes.counts[there]
+        for thread, code in other._thread_codes.items():
+            mine = self._thread_codes.setdefault(thread, len(self._thread_codes) % _THREADS)
+            np.logical_or.at(self._threads[:, mine], blocks, other._threads[:, code])
+
     def _fit(self, low: int, high: int) -> None:
         move = self.clock.fit(low, high)
         if move is None:
@@ -181,7 +220,8 @@ class Collector:
         self.timeline.spread(self.clock, codes, starts, ends, sizes)
 
     def _add_threads(self, clients: Ints, threads: Ints, starts: Ints) -> None:
-        mixed = (clients << 48) ^ threads
+        salts = np.array([crc32(name.encode("utf-8", "surrogateescape")) << 31 for name in self.clients.codes.names])
+        mixed = salts[clients] ^ threads
         blocks = self.clock.window(starts) // PER_BLOCK
         kinds, places = np.unique(mixed, return_inverse=True)
         known = self._thread_codes

@@ -19,6 +19,7 @@ _PARTICULAR = re.compile(
     r"\b\w+://\S+|'[^']*'|\"[^\"]*\"|(?<!\S)/\S+|\b[0-9a-fA-F]{8,}\S*|(?<![\w:])(?![45]\d\d\b)\d[\d.]*\b"
 )
 _KINDS = 32
+_OTHERS = "(other errors)"
 _REMEMBERED = 1 << 14
 
 
@@ -53,6 +54,13 @@ class Failures:
             throttled |= failed & ((status == 429) | (status == 503))
         return failed, throttled if throttled.any() else None
 
+    def take(self, other: Failures) -> None:
+        """Count what another one has."""
+        for kind, (number, example) in other.kinds.items():
+            name = kind if kind in self.kinds or len(self.kinds) < _KINDS else _OTHERS
+            count, first = self.kinds.get(name, (0, example))
+            self.kinds[name] = count + number, first
+
     def _count(self, text: str) -> bool:
         known = self._known.get(text)
         if known is None:
@@ -60,7 +68,7 @@ class Failures:
             known = kind, bool(_THROTTLED.search(text))
             if len(self._known) < _REMEMBERED:
                 self._known[text] = known
-        kind = known[0] if known[0] in self.kinds or len(self.kinds) < _KINDS else "(other errors)"
+        kind = known[0] if known[0] in self.kinds or len(self.kinds) < _KINDS else _OTHERS
         count, example = self.kinds.get(kind, (0, text[:300]))
         self.kinds[kind] = count + 1, example
         return known[1]

@@ -19,6 +19,8 @@ _SECOND = 1e9
 #: Rows may come out of order by so much: threads that end at one moment wait for each other (nanoseconds).
 _TOLERANCE = 50_000_000
 _CLIENTS = 64
+#: What every process finds that reads a log, whatever its share.
+_OF_EACH = frozenset({"truncated", "damaged", "unknown-columns", "clock-backwards"})
 #: Jumps that are followed in a batch: rows without an order have many.
 _JUMPS = 16
 
@@ -101,6 +103,23 @@ class Log:
             latest = int(starts[row]), int(ends[row])  # from there on it goes on
             lines, starts, ends = lines[row:], starts[row:], ends[row:]
         self._latest[client] = int(starts.max()), int(ends.max())
+
+    def take(self, other: Log) -> None:
+        """Add what another process has found of the same log."""
+        if other.records:
+            self.begin, self.end = (
+                (min(self.begin, other.begin), max(self.end, other.end)) if self.records else (other.begin, other.end)
+            )
+        self.records += other.records
+        self.skipped += other.skipped
+        for note in other.notes:
+            mine = next((one for one in self.notes if one.kind == note.kind), None)
+            if mine is None:
+                self.notes.append(note)
+                continue
+            first = min(mine, note, key=lambda one: one.line)
+            times = max(mine.times, note.times) if note.kind in _OF_EACH else mine.times + note.times
+            self.notes[self.notes.index(mine)] = first._replace(times=times)
 
     def to_dict(self) -> dict[str, Any]:
         """The log as JSON takes it."""

@@ -85,6 +85,18 @@ class Peers:
         np.maximum.at(self.span[:, 1], who, ends)
 
 
+    def take(self, other: Peers, cells: Ints) -> None:
+        """Add what others have, whose cells have other numbers: ``cells`` has those here."""
+        who = self.codes.merged(other.codes)
+        self._reserve()
+        for name in ("count", "failed", "bytes", "logs", "squares"):
+            np.add.at(getattr(self, name), (who[:, None], cells[None, :]), getattr(other, name)[: who.size])
+        for one, place in enumerate(who.tolist()):
+            self.latencies.counts[place] += other.latencies.counts[one]
+        np.minimum.at(self.span[:, 0], who, other.span[: who.size, 0])
+        np.maximum.at(self.span[:, 1], who, other.span[: who.size, 1])
+
+
 class Row:
     """What the rows of a batch have, as the parts of an analysis take it.
 

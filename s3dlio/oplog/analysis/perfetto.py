@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 from typing import IO, Any
 
 from s3dlio.foreign_errors import from_exception
-from s3dlio.oplog.analysis.run import Offsets, Paths, opened
+from s3dlio.oplog.analysis.counting import Offsets, Paths, opened
 from s3dlio.oplog.batch import Batch
 from s3dlio.oplog.columns import operation
 from s3dlio.oplog.fields import MISSING

@@ -24,7 +24,7 @@ class Sample:
     def __init__(self, limit: int = 1 << 18) -> None:
         self._limit = limit
         self._mask = np.uint64(0)
-        self._waiting: list[tuple[Words, Ints, Ints]] = []
+        self._waiting: list[tuple[Words, Ints, Ints, Ints]] = []
         self._waits = 0
         self.keys: Words = np.empty(0, np.uint64)
         self.counts: Ints = np.empty(0, np.int64)
@@ -44,20 +44,27 @@ class Sample:
             chosen = (hashes & self._mask) == 0
             hashes, amounts, bits = hashes[chosen], amounts[chosen], bits[chosen]
         if hashes.size:
-            self._waiting.append((hashes, amounts, bits))
+            self._waiting.append((hashes, np.ones(hashes.size, np.int64), amounts, bits))
             self._waits += hashes.size
         if self._waits >= self._limit:
             self.merge()
+
+    def take(self, other: Sample) -> None:
+        """Count what another sample of the same limit has."""
+        other.merge()
+        self._mask = max(self._mask, other._mask)
+        self._waiting.append((other.keys, other.counts, other.amounts, other.bits))
+        self._waits += other.keys.size
+        self.merge()
 
     def merge(self) -> None:
         """Count what waits."""
         if not self._waits:
             return
         keys = np.concatenate((self.keys, *(one[0] for one in self._waiting)))
-        ones = np.ones(self._waits, np.int64)
-        counts = np.concatenate((self.counts, ones))
-        amounts = np.concatenate((self.amounts, *(one[1] for one in self._waiting)))
-        bits = np.concatenate((self.bits, *(one[2] for one in self._waiting)))
+        counts = np.concatenate((self.counts, *(one[1] for one in self._waiting)))
+        amounts = np.concatenate((self.amounts, *(one[2] for one in self._waiting)))
+        bits = np.concatenate((self.bits, *(one[3] for one in self._waiting)))
         self._waiting, self._waits = [], 0
         while True:
             if self._mask:

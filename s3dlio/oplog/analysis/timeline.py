@@ -52,6 +52,8 @@ class Clock:
         width = self.width
         while high // width >= _aligned(low // width) + WINDOWS:
             width *= 2
+        before = Clock()
+        before.width, before.base = self.width, self.base
         factor, base = width // self.width, self.base
         inside = high // width < base + WINDOWS and low // width >= base
         was_set, self._is_set = self._is_set, True
@@ -61,9 +63,19 @@ class Clock:
         self.width, self.base = width, _aligned(low // width)
         if not was_set:
             return None
-        windows = (base + np.arange(WINDOWS)) // factor - self.base
-        blocks = (base // PER_BLOCK + np.arange(BLOCKS)) // factor - self.base // PER_BLOCK
+        return self.move_from(before)
+
+    def move_from(self, other: Clock) -> Move:
+        """Where what was counted by another clock goes, all of whose times have been fit in here."""
+        factor = self.width // other.width
+        windows = (other.base + np.arange(WINDOWS)) // factor - self.base
+        blocks = (other.base // PER_BLOCK + np.arange(BLOCKS)) // factor - self.base // PER_BLOCK
         return Move(np.clip(windows, 0, WINDOWS - 1), np.clip(blocks, 0, BLOCKS - 1))
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last time."""
+        return self._low, self._high
 
     def window(self, times: Ints) -> Ints:
         """The window of each time."""
@@ -107,6 +119,11 @@ class Timeline:
             for operation in np.flatnonzero(before.any(axis=1)).tolist():
                 after[operation] = np.bincount(windows, before[operation], WINDOWS)
             setattr(self, name, after)
+
+    def take(self, other: Timeline, codes: Ints) -> None:
+        """Add what another timeline with the same windows has, whose operations have other numbers."""
+        for name in self.NAMES:
+            np.add.at(getattr(self, name), codes, getattr(other, name)[: codes.size])
 
     def count(self, name: str, operations: Ints, windows: Ints) -> None:
         """Add one for each row."""
