@@ -185,7 +185,7 @@ def _heat(report: Report, data: dict[str, Any], operation: dict[str, Any], colou
             plot.hover(left, right, text)
     plot.line(lines["p50"], "var(--ink)", "thin")
     plot.line(lines["p99"], "var(--ink)", "dash")
-    keys = [("operations: darker where there are more", colour, ""), ("median", "var(--ink)", "thin"),
+    keys = [("operations: stronger where there are more", colour, ""), ("median", "var(--ink)", "thin"),
             ("99th percentile", "var(--ink)", "dash")]  # fmt: skip
     return figure(f"Latency of {operation['op']}", keys, plot.render())
 
