@@ -15,6 +15,7 @@ from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
 from s3dlio.forking import ForkLock
 from s3dlio.memory.view import BytesView
+from s3dlio.stores.registry import trace_where_logged
 from s3dlio.types import NO_CONDITIONS, Conditions
 from s3dlio.uri import URI, in_bucket
 from s3dlio.verbs import (
@@ -112,7 +113,7 @@ def _reload() -> None:
 
 
 _LEVELS = {
-    "trace": logging.DEBUG,
+    "trace": 5,
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warn": logging.WARNING,
@@ -129,7 +130,9 @@ def init_logging(level: str = "info") -> None:
     A program that configures ``logging`` itself needs none of this: the loggers are called ``s3dlio...``.
 
     Args:
-        level: ``debug`` (``trace``), ``info``, ``warn``, ``error`` or ``off``.
+        level: ``trace``, ``debug``, ``info``, ``warn``, ``error`` or ``off``. ``debug`` tells of every request: URL,
+            status, attempt, bytes, times; ``trace`` shows the header fields of requests and answers, too. Credentials
+            are masked in both.
 
     Raises:
         ConfigError: another level.
@@ -145,6 +148,7 @@ def init_logging(level: str = "info") -> None:
     _handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.addHandler(_handler)
     logger.setLevel(number)
+    trace_where_logged()
 
 
 def function_of(verb: Callable[Concatenate[Session, P], T], home: str = __name__) -> Callable[P, T]:

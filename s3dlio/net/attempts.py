@@ -21,6 +21,7 @@ def delay_after(request: Request, response: Response, attempt: int, started: flo
     if delay is not None:
         if response.status not in THROTTLED:
             request.perhaps_done = True
+        policy.count_retry()
         delay = _unless_elsewhere(request, delay)
         _report(request, f"answered {response.status} {response.reason}".rstrip(), attempt, delay)
     return delay
@@ -65,6 +66,7 @@ def retry_after_drop(
         rest.flight = request.flight
     if not fault.never_sent:
         rest.perhaps_done = True
+    policy.count_retry()
     return rest, delay
 
 

@@ -172,7 +172,7 @@ def _exchange(
             if scope is not None:
                 scope.check()  # while a name was resolved, say, there was nothing to end
         connection.set_blocking(True)
-        exchange = Exchange(request, *scratch)
+        exchange = Exchange.kind(request, *scratch)
         _send(exchange, connection)
         while not exchange.done:
             exchange.receive(connection.receive)

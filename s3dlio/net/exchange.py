@@ -50,8 +50,7 @@ class Exchange(Outgoing):
 
     Args:
         request: what to send.
-        scratch: where bytes go whose place is not known yet; nothing stays in it between two calls of ``received``,
-            but within one it is this exchange's alone.
+        scratch: where bytes go whose place is not known yet; this exchange's alone within a call of ``received``.
         view: a memoryview of ``scratch``.
     """
 
@@ -59,6 +58,9 @@ class Exchange(Outgoing):
         "_chunks", "_collected", "_due", "_held", "_interim", "_left", "_limited", "_place", "_room", "_stage",
         "_state", "_total", "_view", "_write", "done", "more", "response", "reusable", "scratch",
     )  # fmt: skip
+
+    #: What the drivers make: this class, or one that is traced (``net.tracing``).
+    kind: type[Exchange]
 
     def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
         Outgoing.__init__(self, request)
@@ -124,7 +126,7 @@ class Exchange(Outgoing):
         return count == size and not self.done
 
     def received(self, count: int) -> None:
-        """``count`` bytes have come into ``room``; 0 says that the other end has closed.
+        """``count`` bytes have come into ``room``; 0: the other end has closed.
 
         Raises:
             ConnectionDropped: closed before the answer was complete.
@@ -206,8 +208,7 @@ class Exchange(Outgoing):
         response = self.response = Response(status, head, lower)
         request = self.request
         if self.outgoing or self.expects:
-            # Answered before the body was sent: nothing more is sent, and the connection cannot serve again.
-            if status < 300:
+            if status < 300:  # before the body was sent: nothing more is, and the connection cannot serve again
                 raise ProtocolError("the server accepted a body that it had not received")
             self.outgoing = []
             self.expects = False
@@ -243,11 +244,9 @@ class Exchange(Outgoing):
             self._state, self.done, self.reusable = _DONE, True, self.reusable and not rest
             return
         if kind == IS_CHUNKED:
-            self._state = _CHUNKED
-            self._chunks = ChunkReader()
+            self._state, self._chunks = _CHUNKED, ChunkReader()
         else:
-            self._state = _CLOSE
-            self.reusable = False
+            self._state, self.reusable = _CLOSE, False
         assert self.response is not None
         self._place_body(self.request, self.response, None, rest)
         if rest:
@@ -273,8 +272,7 @@ class Exchange(Outgoing):
             sink.begin(length)
         request.service.pool.last_body = length or 0
         if length and length == len(rest) and request.begins and not self._limited:
-            # A small object comes whole with its head.
-            try:
+            try:  # a small object comes whole with its head
                 sink.whole(rest)
             except S3dlioError:
                 raise
@@ -398,3 +396,6 @@ class Exchange(Outgoing):
         self._state = _DONE
         self.done = True
         self._place = self._stage = None
+
+
+Exchange.kind = Exchange

@@ -114,13 +114,15 @@ class Request:
 
     __slots__ = (
         "again", "begins", "body", "check", "expect_continue", "flight", "headers", "idempotent", "method", "on_head",
-        "path", "perhaps_done", "query", "resume", "service", "sink", "start", "wary",
+        "path", "perhaps_done", "query", "resume", "service", "sink", "start", "tries", "wary",
     )  # fmt: skip
 
     #: An attempt that failed may have been done all the same; not set while none may.
     perhaps_done: bool
     #: The attempt at one of several services; not set where there is only one.
     flight: Any
+    #: How often it was sent; only set while requests are traced.
+    tries: int
 
     def __init__(
         self,

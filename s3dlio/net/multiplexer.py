@@ -268,7 +268,7 @@ class Multiplexer:
 
     def _begin(self, pending: PendingRequest, connection: Connection) -> None:
         try:
-            exchange = pending.exchange = Exchange(pending.request, self._scratch, self._view)
+            exchange = pending.exchange = Exchange.kind(pending.request, self._scratch, self._view)
         except Exception as error:  # it cannot be signed
             self._fail(pending, error)
             return

@@ -8,6 +8,7 @@ a success without a retry gives 1 back, the bucket holds 500).
 from __future__ import annotations
 
 from s3dlio.config.sections import RetrySettings
+from s3dlio.forking import ForkLock
 from s3dlio.net import system
 from s3dlio.net.dates import moment_of
 from s3dlio.net.faults import ConnectionDropped
@@ -67,6 +68,14 @@ class RetryPolicy:
         self.transient_codes = transient_codes
         #: Whether a retry of this store has been logged.
         self.reported = False
+        #: So many requests were sent again.
+        self.retries = 0
+        self._lock = ForkLock()
+
+    def count_retry(self) -> None:
+        """A request is sent again. From any thread."""
+        with self._lock:
+            self.retries += 1
 
     def is_transient(self, response: Response) -> bool:
         """Whether the same request may succeed later."""

@@ -8,7 +8,7 @@ import weakref
 from abc import ABC
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from s3dlio.config.endpoints import name_of
 from s3dlio.errors import InvalidURIError, S3dlioError, TransferCancelledError
@@ -19,6 +19,9 @@ from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import Sink
 from s3dlio.types import ListPage, ObjectMetadata, Observation, Observer, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
+
+if TYPE_CHECKING:
+    from s3dlio.net.retry import RetryPolicy
 
 log = logging.getLogger("s3dlio.stores")
 
@@ -92,6 +95,11 @@ class BaseStore(ABC):
     @property
     def endpoint(self) -> str | None:
         """Where requests go, as a URL; None for local stores."""
+        return None
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """What decides whether its requests are sent again, and counts those that were; None where an SDK does."""
         return None
 
     def observed(self, steps: Steps[U], seen: Observation) -> Steps[U]:

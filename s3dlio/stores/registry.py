@@ -6,7 +6,9 @@ A store's module, and what it needs, is imported when its scheme is first used.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -101,12 +103,21 @@ def open_store(location: Location, settings: Settings, observers: Sequence[Obser
         S3dlioError: no container can have that name, or settings do not fit together; as of the store's module.
         MissingDependencyError: its transport needs a package that is not installed.
     """
+    trace_where_logged()
     try:
         return FACTORIES[location.scheme](location, settings, observers)
     except S3dlioError:
         raise
     except Exception as error:  # of botocore, of files, of what a setting holds
         raise from_exception(error, uri=str(location)) from error
+
+
+def trace_where_logged() -> None:
+    """Have requests traced if the log is to have them, now that its level may have changed."""
+    if logging.getLogger("s3dlio.net").isEnabledFor(logging.DEBUG) or "s3dlio.net.tracing" in sys.modules:
+        from s3dlio.net.tracing import look
+
+        look()
 
 
 def _no_lanes() -> Any:
@@ -136,6 +147,14 @@ class Stores:
         self._seen: dict[str, tuple[ObjectStore, int]] = {}
         # First segments that the container follows: accounts of Azure, servers of S3.
         self._outer: set[str] = set()
+        #: Requests that worker processes have sent again.
+        self.retries_of_workers = 0
+
+    @property
+    def retries(self) -> int:
+        """So many requests were sent again until now, by all stores that were named, and by worker processes."""
+        policies = {store.retry_policy for store in list(self._by_root.values())}
+        return self.retries_of_workers + sum(policy.retries for policy in policies if policy is not None)
 
     def find(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:
         """The store of a URI's container, and the key within it.

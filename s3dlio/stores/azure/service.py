@@ -10,6 +10,7 @@ from s3dlio.memory.sources import Source
 from s3dlio.net.dates import clock_of
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.azure import failures, headers
 from s3dlio.stores.azure.account import AzureAccount
 from s3dlio.stores.call import Steps
@@ -46,6 +47,10 @@ class AzureService(CloudService):
         self.container = container
         self._service = account.service
         self._base = f"{account.base}/{container}" if container else account.base
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return self._service.policy
 
     @property
     def endpoint(self) -> str:

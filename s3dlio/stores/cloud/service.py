@@ -17,6 +17,7 @@ from s3dlio.errors import EndpointError, ProtocolError, S3dlioError
 from s3dlio.memory.sinks import DiscardSink
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.answer_check import Api
 from s3dlio.stores.cloud.part_size import Measured
@@ -54,6 +55,11 @@ class CloudService(ABC):
     @abstractmethod
     def endpoint(self) -> str:
         """Where requests go, for messages."""
+
+    @property
+    @abstractmethod
+    def retry_policy(self) -> RetryPolicy:
+        """What decides whether its requests are sent again."""
 
     def uri(self, key: str) -> str:
         """The URI of ``key``."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from s3dlio.errors import ObjectChangedError, ObjectNotFoundError
 from s3dlio.memory.sinks import Sink
 from s3dlio.net import blocking, system
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
@@ -69,6 +70,10 @@ class CloudStore(ObjectStore):
     @property
     def endpoint(self) -> str:
         return self.service.endpoint
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return self.service.retry_policy
 
     def observed(self, steps: Steps[T], seen: Observation) -> Steps[T]:
         return observed(steps, seen)

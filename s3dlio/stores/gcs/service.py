@@ -12,6 +12,7 @@ from s3dlio.errors import ObjectNotFoundError, S3dlioError
 from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.answer_check import GCS_API
@@ -53,6 +54,10 @@ class GcsService(CloudService):
 
     def __repr__(self) -> str:
         return f"<GcsService {self.root}>"
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return self.account.service.policy
 
     @property
     def endpoint(self) -> str:

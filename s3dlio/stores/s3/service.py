@@ -12,6 +12,7 @@ from s3dlio.memory import crc32c
 from s3dlio.memory.sources import Source
 from s3dlio.net.message import Headers, Request
 from s3dlio.net.response import Response
+from s3dlio.net.retry import RetryPolicy
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
 from s3dlio.stores.cloud.answer_check import S3_API, Api
@@ -63,6 +64,10 @@ class S3Service(CloudService):
             *self.common,
             *((("x-amz-checksum-mode", "ENABLED"),) if self.verifies else ()),
         )
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return self.account.policy
 
     @property
     def endpoint(self) -> str:
