@@ -344,6 +344,8 @@ class BatchError(S3dlioError):
         self.succeeded = attempted - len(self.failures) - cancelled
         self.cancelled = cancelled
         self.skipped = skipped
+        #: The :class:`TransferSummary` of a transfer: bytes, seconds, retries; None for other batches.
+        self.summary: Any = None
         super().__init__(
             f"completed with failures: attempted={attempted}, succeeded={self.succeeded}, failed={len(self.failures)}"
             + (f", skipped={skipped}" if skipped else ""),

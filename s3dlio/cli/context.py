@@ -117,7 +117,7 @@ class Context:
         from s3dlio.cli.counting import Counter, CountingBar
 
         shown = self.out.progress
-        self.counted = CountingBar(title, self.out.stderr, by_objects=by_objects) if shown else Counter()
+        self.counted = CountingBar(title, self.out.stderr, by_objects=by_objects) if shown else Counter(title)
         return self.counted
 
     @contextlib.contextmanager

@@ -6,9 +6,16 @@ from s3dlio.transfer.progress import NoProgress, ProgressBar
 
 
 class Counter(NoProgress):
-    """Counts objects, and shows nothing."""
+    """Counts objects, and shows nothing.
+
+    Args:
+        title: what is done.
+    """
 
     objects = 0
+
+    def __init__(self, title: str) -> None:
+        self.title = title
 
     def advance(self, objects: int, bytes: int) -> None:
         self.objects += objects

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.cli.argument_parser import UsageError
 from s3dlio.cli.context import Context
@@ -20,9 +20,14 @@ from s3dlio.cli.parser import parse
 from s3dlio.cli.streams import prepare as prepare_streams
 from s3dlio.errors import TransferCancelledError
 
+if TYPE_CHECKING:
+    from s3dlio.transfer.summary import TransferSummary
+
 OK, FAILED, USAGE = 0, 1, 2
 #: As shells report it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 where the reader of a pipe has gone.
 _SIGNALLED = 128
+#: The level at which header fields are logged (``net.tracing``).
+HEADERS = 5
 #: Signals that end a command, which cleans up as after Ctrl-C, and the words for it.
 _ENDING = {signal.SIGINT: "\nInterrupted", signal.SIGTERM: "Terminated"}
 if hasattr(signal, "SIGHUP"):
@@ -52,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _print_usage(out, error)
         return USAGE
     out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose, quiet=args.quiet)
-    _start_logging(args.verbose)
+    _start_logging(args.verbose, dump=args.dump)
     with _signals_like_ctrl_c(), warnings.catch_warnings():
         if args.verbose < 2:
             warnings.simplefilter("ignore")  # they are for programmers
@@ -90,19 +95,30 @@ def _run(context: Context) -> int:
         return _SIGNALLED + signal.SIGPIPE
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, _EndedBySignal) else signal.SIGINT
-        done = context.counted.objects if context.counted is not None else 0
-        after = f" after {counted(done)}" if done else ""
         with contextlib.suppress(OSError):  # the terminal may have gone
-            if context.out.as_json:
-                context.out.error(TransferCancelledError(f"ended by {number.name}{after}"))
-            else:
-                context.out.note(_ENDING[number] + after)
+            _tell_interrupted(context, number, getattr(error, "summary", None))
         return _SIGNALLED + number
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):
             context.out.stdout.flush()  # what was done comes before why it ended
         context.out.error(error)
         return FAILED
+
+
+def _tell_interrupted(context: Context, number: signal.Signals, summary: TransferSummary | None) -> None:
+    """Why the command ended, and what was done until then."""
+    counter, out = context.counted, context.out
+    done = summary.succeeded if summary is not None else counter.objects if counter is not None else 0
+    after = f" after {counted(done)}" if done else ""
+    if out.as_json:
+        out.error(TransferCancelledError(f"ended by {number.name}{after}"))
+    else:
+        out.note(_ENDING[number] + after)
+    if summary is not None and counter is not None:
+        from s3dlio.cli.summary import tell
+
+        tell(out, counter.title, summary, interrupted=True)
+        out.stdout.flush()
 
 
 def _print_usage(out: Output, error: UsageError) -> None:
@@ -124,8 +140,10 @@ class _Escaping(logging.Formatter):
         return "\n".join(map(escaped, super().formatMessage(record).split("\n")))
 
 
-def _start_logging(verbosity: int) -> None:
+def _start_logging(verbosity: int, *, dump: str | None = None) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    if dump == "headers":
+        level = HEADERS
     handler = logging.StreamHandler(sys.stderr)
     formatter = _Escaping("%(levelname)s %(name)s: %(message)s")
     formatter.traces = verbosity >= 2

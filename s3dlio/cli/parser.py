@@ -85,8 +85,12 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
         action="count",
         dest="more_verbose" if of_command else "verbose",
         default=argparse.SUPPRESS if of_command else 0,
-        help="tell on stderr what is done; -vv: every detail, and tracebacks of errors",
+        help="tell on stderr what is done, and what is tried again; -vv: every request with its URL, status, bytes and "
+        "times, and tracebacks of errors",
     )
+    group.add_argument("--dump", choices=("headers",), metavar="WHAT", default=none,
+                       help="'headers': as -vv, and the header fields of requests and answers too; credentials are "
+                       "masked")  # fmt: skip
     group.add_argument("-q", "--quiet", action="store_true", default=no,
                        help="tell only what failed: no summaries, notes and bars; what was asked for as data "
                        "stays")  # fmt: skip

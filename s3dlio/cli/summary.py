@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from s3dlio.cli.output import Output, counted
@@ -33,8 +32,6 @@ def finish(
     Raises:
         BatchError: objects failed; it carries them all. The only object's own error, where there is one object.
     """
-    counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
-    counts |= {name: count for name in ("skipped", "deleted") if (count := getattr(summary, name))}
     if dry_run:
         would = {"attempted": summary.attempted, "bytes": summary.bytes, "deleted": summary.deleted}
         out.result({"operation": operation, "dry_run": True, **would})
@@ -42,15 +39,7 @@ def finish(
         skipped = f"; {summary.skipped} skipped" if summary.skipped else ""
         out.note(f"{counted(summary.attempted)} ({summary.bytes} bytes) would be {done}{deleted}{skipped}")
         return
-    out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
-    times = {} if summary.times is None else summary.times.as_dict()
-    if times:
-        out.note(told(times))
-    more: dict[str, Any] = {"skipped": summary.skipped}
-    if operation == "SYNC":
-        more["deleted"] = summary.deleted
-    more |= {"bytes": summary.bytes, "seconds": round(summary.seconds, 6), **times}
-    _print(out, operation, label, counts, more)
+    tell(out, operation, summary, label=label)
     if summary.attempted == len(summary.failures) == 1:
         raise summary.failures[0].error
     given_up = summary.given_up
@@ -64,17 +53,32 @@ def finish_failed(out: Output, operation: str, error: BatchError, *, label: str 
     Raises:
         BatchError: the ``error``, or the only object's own error.
     """
-    counts = {"attempted": error.attempted, "succeeded": error.succeeded, "failed": len(error.failures)}
-    if error.skipped:
-        counts["skipped"] = error.skipped
-    _print(out, operation, label, counts, {"skipped": error.skipped})
+    if error.summary is not None:
+        tell(out, operation, error.summary, label=label)
     if error.attempted == len(error.failures) == 1:
         raise error.failures[0].error
     raise error
 
 
-def _print(out: Output, operation: str, label: str, counts: dict[str, int], more: Mapping[str, Any]) -> None:
+def tell(
+    out: Output, operation: str, summary: TransferSummary, *, label: str = "", interrupted: bool = False
+) -> None:
+    """Print what was done: how fast on stderr, the counts on stdout."""
+    counts = {"attempted": summary.attempted, "succeeded": summary.succeeded, "failed": summary.failed}
+    counts |= {name: count for name in ("skipped", "deleted") if (count := getattr(summary, name))}
+    out.note(speed(summary.succeeded, summary.bytes, summary.seconds))
+    times = {} if summary.times is None else summary.times.as_dict()
+    if times:
+        out.note(told(times))
+    if again := summary.retries:
+        out.note(f"{again} request{'' if again == 1 else 's'} sent again after failures (-v tells why)")
     words = ", ".join(f"{name}={count}" for name, count in counts.items())
+    more: dict[str, Any] = {"skipped": summary.skipped}
+    if operation == "SYNC":
+        more["deleted"] = summary.deleted
+    more |= {"bytes": summary.bytes, "seconds": round(summary.seconds, 6), "retries": summary.retries, **times}
+    if interrupted:
+        more["interrupted"] = True
     out.summary({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
 
 

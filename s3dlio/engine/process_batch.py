@@ -266,8 +266,9 @@ class ProcessBatch:
             del leases[token]
         member.answered([index for index, _ in done + errors])
 
-    def _on_over(self, member: Member, fds: list[int], error: BaseException | None) -> None:
+    def _on_over(self, member: Member, fds: list[int], error: BaseException | None, retries: int) -> None:
         member.is_over = True
+        self._session.stores.retries_of_workers += retries
         if error is not None and not self._is_stopped:
             raise error
         for index in list(member.has):  # it was stopped before these began

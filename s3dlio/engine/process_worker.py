@@ -26,6 +26,7 @@ from s3dlio.hardware import share_cpus
 from s3dlio.memory.shared import PeerMemory, Segment
 from s3dlio.net import system
 from s3dlio.stores.local.atomic import unfinished_token
+from s3dlio.stores.registry import trace_where_logged
 
 log = logging.getLogger("s3dlio.processes")
 
@@ -96,6 +97,8 @@ class Worker:
         logger.addHandler(forwarded)
         if batch.is_observed:
             self._session.stores.add_observer(batch.observe)
+        trace_where_logged()
+        before = self._session.stores.retries
         try:
             kind: Callable[..., Job] = getattr(importlib.import_module(home), name)
             batch.job = kind(self._session, self._results, batch.note, *arguments)
@@ -103,6 +106,7 @@ class Worker:
             with contextlib.closing(batch.job):
                 batch.run(self._session)
         finally:
+            batch.retries = self._session.stores.retries - before
             logger.removeHandler(forwarded)
             if batch.is_observed:
                 self._session.stores.remove_observer(batch.observe)

@@ -60,6 +60,8 @@ class Batch:
         self._sent = system.monotonic()
         self._lock = threading.RLock()  # what is logged in here is sent, too
         self.job: Any = None
+        #: Requests that were sent again.
+        self.retries = 0
 
     # -- what comes in, on the thread of the channel
 
@@ -177,7 +179,7 @@ class Batch:
         with self._lock:
             self._flush()
             self._is_over = True  # what a straggler still tells is of no batch
-            self._channel.send(("over", None if error is None else _sendable(error)))
+            self._channel.send(("over", None if error is None else _sendable(error), self.retries))
 
     def _flush(self) -> None:
         self._sent = system.monotonic()

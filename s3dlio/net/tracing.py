@@ -1,7 +1,8 @@
-"""What the log tells of every request, where it is wanted: a line for each attempt, and the heads of requests and answers.
+"""What the log tells of every request, where it is wanted: a line for each attempt, and the heads of what was sent and
+received.
 
-The drivers make exchanges by ``Exchange.kind``. While nobody wants to know, that is ``Exchange`` itself, so requests pay
-nothing for it. URLs and header fields are logged without credentials.
+The drivers make exchanges by ``Exchange.kind``. While nobody wants to know, that is ``Exchange`` itself, so requests
+pay nothing for it. URLs and header fields are logged without credentials.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ heads = logging.getLogger("s3dlio.net.headers")
 
 #: The level of what is logged of heads; below DEBUG.
 TRACE = 5
+logging.addLevelName(TRACE, "TRACE")
 #: Fields whose values nobody may see: credentials, and the keys that customers keep themselves.
 _SECRET_FIELD = re.compile(r"(?i)authorization|token|secret|cookie|password|(customer|encryption)-key")
 

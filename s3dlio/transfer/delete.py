@@ -292,10 +292,11 @@ class _Deletion:
             TransferCancelledError: the caller's token was cancelled.
         """
         calls = self._calls(batches)
-        run_calls(
-            calls, admission=Admission.of(session.settings.transfer, width), on_done=self._done, cancel=self.token,
-            executor=session.executor, ahead=ahead,
-        )  # fmt: skip
+        with self.tally.running(session.stores):
+            run_calls(
+                calls, admission=Admission.of(session.settings.transfer, width), on_done=self._done, cancel=self.token,
+                executor=session.executor, ahead=ahead,
+            )  # fmt: skip
         self._check()
 
     def run_one(self, store: ObjectStore, keys: list[str]) -> None:

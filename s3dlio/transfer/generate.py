@@ -163,7 +163,7 @@ class _Put:
         """Write ``num`` objects, ``width`` at a time."""
         limit = session.settings.transfer.max_in_flight_bytes
         self._progress.add(num, num * self._objects.size)
-        with contextlib.ExitStack() as cleanup:
+        with self.tally.running(session.stores), contextlib.ExitStack() as cleanup:
             made: Iterator[Call[PutResult]] = map(self._call, range(num))
             calls: Iterable[Call[PutResult] | None] = made
             ahead: Prefetcher[Call[PutResult]] | None = None
@@ -185,9 +185,11 @@ class _Put:
         from s3dlio.engine.process_batch import run_processes
 
         self._progress.add(num, num * self._objects.size)
-        run_processes(
-            session, work, self._counted(range(num)), procs=procs, width=width, on_done=self._done, cancel=self._cancel
-        )
+        with self.tally.running(session.stores):
+            run_processes(
+                session, work, self._counted(range(num)), procs=procs, width=width, on_done=self._done,
+                cancel=self._cancel,
+            )  # fmt: skip
         self._check_cancelled()
 
     def _check_cancelled(self) -> None:

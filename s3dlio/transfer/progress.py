@@ -66,7 +66,7 @@ class ProgressBar:
     """
 
     def __init__(self, title: str, stream: TextIO, *, by_objects: bool = False) -> None:
-        self._title = title
+        self.title = title
         self._stream = stream
         self._by_objects = by_objects
         self._bar: Any = None
@@ -80,7 +80,7 @@ class ProgressBar:
         if self._by_objects:
             unit = {"unit": " objects"}
         return tqdm(
-            desc=self._title, total=0, file=self._stream, dynamic_ncols=True, mininterval=0.2, smoothing=0.1, **unit
+            desc=self.title, total=0, file=self._stream, dynamic_ncols=True, mininterval=0.2, smoothing=0.1, **unit
         )
 
     def add(self, total_objects: int, total_bytes: int) -> None:

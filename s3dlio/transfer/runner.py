@@ -196,7 +196,8 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
         if isinstance(entry, Item):
             how.progress.add(1, entry.size)
 
-    with contextlib.closing(Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)) as entries:
+    ahead = Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)
+    with transfer.tally.running(session.stores), contextlib.closing(ahead) as entries:
         if how.work is not None:
             from s3dlio.engine.process_batch import run_processes
 

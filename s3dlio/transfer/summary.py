@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
 from s3dlio.masking import redact
 from s3dlio.records import Record, field
+from s3dlio.stores.registry import Stores
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.times import Times
 
@@ -27,10 +29,12 @@ class TransferSummary(Record):
         failed: objects that are not.
         skipped: objects that were left out: done before (journal, sync), folder markers, unwanted sub-directories.
         bytes: bytes that were transferred.
-        seconds: from start to end.
+        seconds: from the start of the first object to the end.
         failures: every failed object and its error.
         deleted: objects that a sync removed at the destination.
         times: how long its operations took, where that was measured.
+        retries: requests that were sent again meanwhile by the client, after a failure or because the service asked for
+            a slower pace; those of SDK transports are not known.
     """
 
     attempted: int
@@ -42,6 +46,7 @@ class TransferSummary(Record):
     failures: Sequence[ItemFailure] = field(default=(), repr=False)
     deleted: int = 0
     times: Times | None = field(default=None, repr=False, compare=False)
+    retries: int = field(default=0, repr=False, compare=False)
 
     @property
     def given_up(self) -> int:
@@ -63,6 +68,7 @@ class TransferSummary(Record):
             if hint is None and self.given_up:
                 hint = f"{self.given_up} in flight were given up, and no more were started"
             error.hint = hint
+            error.summary = self
             raise error
 
 
@@ -76,7 +82,7 @@ class Tally:
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress or NoProgress()
         self._lock = threading.Lock()
-        self._started = time.monotonic()
+        self._made, self._started = time.monotonic(), 0.0
         self.attempted = 0
         self.succeeded = 0
         self.skipped = 0
@@ -84,11 +90,26 @@ class Tally:
         self.bytes = 0
         self.failures: list[ItemFailure] = []
         self.times: Times | None = None
+        self._stores: Stores | None = None
+        self._retries = 0
         self.stopped_at = ""  # the object whose failure ended the transfer early
 
+    @contextlib.contextmanager
+    def running(self, stores: Stores) -> Iterator[None]:
+        """While the block runs, requests of these stores that are sent again count. An interrupt that ends it has the
+        summary of what was done until then (``summary``)."""
+        self._stores, self._retries = stores, stores.retries
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            vars(interrupt)["summary"] = self.summary()
+            raise
+
     def start(self, objects: int = 1) -> int:
-        """That many more objects; returns the position of the first in the transfer."""
+        """That many more objects; returns the position of the first in the transfer. The first one starts the clock:
+        what it takes to get ready is not the store's time."""
         with self._lock:
+            self._started = self._started or time.monotonic()
             self.attempted += objects
             return self.attempted - objects
 
@@ -134,8 +155,9 @@ class Tally:
                 failed=len(self.failures),
                 skipped=self.skipped,
                 bytes=self.bytes,
-                seconds=time.monotonic() - self._started,
+                seconds=time.monotonic() - (self._started or self._made),
                 failures=tuple(sorted(self.failures, key=lambda failure: failure.index)),
                 deleted=deleted,
                 times=self.times,
+                retries=0 if self._stores is None else self._stores.retries - self._retries,
             )

@@ -180,7 +180,8 @@ def _read_all(
             if not args.continue_on_error:
                 cancel.cancel("another object failed")
 
-    run_calls(counted(), admission=admission, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
+    with tally.running(client.stores):
+        run_calls(counted(), admission=admission, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
     return tally.summary()
 
 
@@ -216,7 +217,8 @@ def _read_on_processes(
             if not args.continue_on_error:
                 cancel.cancel("another object failed")
 
-    run_processes(
-        client, StatsWork(), counted(), procs=args.procs, width=args.jobs, on_done=done, cancel=cancel, ahead=ahead
-    )
+    with tally.running(client.stores):
+        run_processes(
+            client, StatsWork(), counted(), procs=args.procs, width=args.jobs, on_done=done, cancel=cancel, ahead=ahead
+        )
     return tally.summary()
