@@ -160,6 +160,12 @@ class Histogram:
                 found[ranks[len(found)]] = self._standing_for(bucket)
         return [found.get(_rank(percent, self.count), 0) for percent in wanted]
 
+    def named(self, percents: Iterable[float]) -> dict[str, int]:
+        """:meth:`percentiles` as reports have them: ``{"p50": ..., "p99.9": ..., "max": ...}``."""
+        wanted = list(percents)
+        found = zip(wanted, self.percentiles(wanted), strict=True)
+        return {**{f"p{percent:g}": value for percent, value in found}, "max": self.max}
+
     def _standing_for(self, bucket: int) -> int:
         low, high = bounds(bucket)
         return max(self._low, min(self._high, (low + high) // 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 from s3dlio.bench.result import PERCENTILES
 from s3dlio.bench.runner import Bench
+from s3dlio.figures import figure
 from s3dlio.masking import redact
 
 #: Of the JSON form; another number, if a name comes to mean something else.
@@ -48,8 +49,8 @@ def _rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         latency, first = one["latency_ns"], one["first_byte_ns"]
         yield (
             str(run["concurrent"]), name, f"{one['operations']:,}", f"{one['errors']:,}",
-            _rate(one["operations_per_second"]),
-            _rate(one["bytes_per_second"] / _MIB) if one["bytes"] else _objects(one),
+            figure(one["operations_per_second"]),
+            figure(one["bytes_per_second"] / _MIB) if one["bytes"] else _objects(one),
             *(_ms(latency, f"p{percent:g}") for percent in PERCENTILES), _ms(latency, "max"), _ms(first, "p50"),
             _ms(first, "p99"),
         )  # fmt: skip
@@ -57,13 +58,13 @@ def _rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def _objects(one: Mapping[str, Any]) -> str:
     """Listings and batch deletes have objects, not bytes."""
-    return f"{_rate(one['objects_per_second'])} obj/s" if one["objects"] > one["operations"] else "-"
+    return f"{figure(one['objects_per_second'])} obj/s" if one["objects"] > one["operations"] else "-"
 
 
 def _about(run: Mapping[str, Any]) -> Iterator[str]:
     slices, seconds = run["slices"], run["seconds"]
     unit, scale = ("MiB/s", _MIB) if slices["by"] == "bytes" else ("objects/s", 1)
-    spread = ", ".join(f"{name} {_rate(slices[name] / scale)}" for name in ("fastest", "median", "slowest"))
+    spread = ", ".join(f"{name} {figure(slices[name] / scale)}" for name in ("fastest", "median", "slowest"))
     busy = 100 * run["client_cpu_seconds"] / max(seconds, 1e-9)
     yield f"{run['concurrent']} in flight: slices of {slices['seconds']:g} s: {spread} {unit}; " \
           f"{seconds:.2f} s, client CPU {busy:.0f} %"  # fmt: skip
@@ -73,10 +74,6 @@ def _about(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"{run['concurrent']} in flight: over after {seconds:.2f} s, since no object was left (see --objects)"
     for failure in run["failures"]:
         yield f"{failure['count']:,} {failure['operation']} failed: {failure['type']}: {failure['first']}"
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _ms(times: Mapping[str, Any] | None, name: str) -> str:

@@ -79,10 +79,9 @@ def times(histogram: Histogram) -> dict[str, Any] | None:
     """Percentiles, and all buckets for who merges results; None where there was nothing."""
     if not histogram.count:
         return None
-    found = zip(PERCENTILES, histogram.percentiles(PERCENTILES), strict=True)
     return {
-        "min": histogram.min, "mean": round(histogram.mean), **{f"p{name:g}": value for name, value in found},
-        "max": histogram.max, "histogram": histogram.to_dict(),
+        "min": histogram.min, "mean": round(histogram.mean), **histogram.named(PERCENTILES),
+        "histogram": histogram.to_dict(),
     }  # fmt: skip
 
 

@@ -204,12 +204,7 @@ def size_bound(text: str) -> tuple[int | None, int | None]:
 
 def seconds(text: str) -> float:
     """A time in seconds, or as ``30s``, ``5m``: more than 0."""
-    from s3dlio.config.durations import parse_duration
-
-    try:
-        value = parse_duration(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"invalid time '{text}': {exc.hint or exc.reason}") from None
+    value = duration(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"invalid time '{text}': it must be more than 0")
+        raise argparse.ArgumentTypeError(f"invalid duration '{text}': it must be more than 0")
     return value

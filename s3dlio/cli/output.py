@@ -148,13 +148,3 @@ def _json(record: Mapping[str, Any]) -> str:
 def counted(objects: int) -> str:
     """``1 object``, ``2 objects``."""
     return f"{objects} object{'' if objects == 1 else 's'}"
-
-
-def human_size(number: float) -> str:
-    """``number`` bytes for people: ``1.5 MiB``."""
-    unit = "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(number) < 1024 or unit == "TiB":
-            break
-        number /= 1024
-    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
-
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import CommandParser, Commands
 from s3dlio.cli.parser_options import create_bucket
@@ -93,11 +90,11 @@ def _run(command: CommandParser) -> None:
                          "(default: 32)")  # fmt: skip
     command.add_argument("--procs", type=argument_types.procs, default=1, metavar="N",
                          help="use so many processes, among which --concurrent is divided (default: 1)")  # fmt: skip
-    command.add_argument("-d", "--duration", type=_seconds, metavar="TIME",
+    command.add_argument("-d", "--duration", type=argument_types.duration, metavar="TIME",
                          help="how long each run is measured: 10s, 5m (default: 10s)")  # fmt: skip
     command.add_argument("--count", type=argument_types.positive_count, metavar="N",
                          help="measure so many operations, instead of a time")  # fmt: skip
-    command.add_argument("--warm-up", type=_seconds, default=1.0, metavar="TIME",
+    command.add_argument("--warm-up", type=argument_types.duration, default=1.0, metavar="TIME",
                          help="how long each run goes on before it is measured (default: 1s)")  # fmt: skip
     command.add_argument("--seed", type=argument_types.seed, metavar="N",
                          help="the same N draws the same sizes, order and data again")  # fmt: skip
@@ -112,13 +109,3 @@ def _output(command: CommandParser) -> None:
 def _concurrent(text: str) -> tuple[int, ...]:
     """One number of operations in flight, or several with commas."""
     return tuple(argument_types.jobs(part.strip()) for part in text.split(","))
-
-
-def _seconds(text: str) -> Any:
-    from s3dlio.config.durations import parse_duration
-    from s3dlio.errors import ConfigError
-
-    try:
-        return parse_duration(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(f"{error.reason}: {error.hint}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import CommandParser, Commands
+from s3dlio.cli.parser_options import dry_run, human_readable
 
 
 def checkpoints(commands: Commands) -> None:
@@ -16,12 +17,12 @@ def checkpoints(commands: Commands) -> None:
     ls = inner.add("ls", "checkpoint:ls", "List the checkpoints, the oldest step first",
                    details="A * marks the latest, which a load returns")  # fmt: skip
     _base(ls)
-    ls.add_argument("-H", "--human-readable", action="store_true", help="sizes as 1.5 MiB")
+    human_readable(ls)
 
     show = inner.add("show", "checkpoint:show", "Show what the manifest of a checkpoint tells, and its shards")
     _base(show)
     show.add_argument("--step", type=argument_types.count, metavar="N", help="of this step (default: the latest)")
-    show.add_argument("-H", "--human-readable", action="store_true", help="sizes as 1.5 MiB")
+    human_readable(show)
 
     verify = inner.add(
         "verify", "checkpoint:verify", "Verify checkpoints: manifests, the sizes of all shards, and their bytes",
@@ -42,7 +43,7 @@ def checkpoints(commands: Commands) -> None:
     prune.add_argument("--keep-last", type=argument_types.count, metavar="N", help="keep the N highest steps")
     prune.add_argument("--keep-every", type=argument_types.positive_count, metavar="K",
                        help="keep every step that K divides")  # fmt: skip
-    prune.add_argument("-n", "--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
+    dry_run(prune, "print what would be deleted, and delete nothing")
 
 
 def _base(command: CommandParser) -> None:

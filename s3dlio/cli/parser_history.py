@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import CommandParser, Commands
-from s3dlio.cli.parser_options import PREFIX, URI, dry_run, jobs, null, pattern, recursive, version_id
+from s3dlio.cli.parser_options import PREFIX, URI, dry_run, human_readable, jobs, null, pattern, recursive, version_id
 
 
 def history(commands: Commands) -> None:
@@ -22,7 +22,7 @@ def _versions(commands: Commands) -> None:
     ls.add_argument("uris", nargs="+", metavar="URI", help=f"{URI}, a prefix ending in '/', or a glob")
     recursive(ls, "everything below, instead of one level")
     pattern(ls, "only objects")
-    ls.add_argument("-H", "--human-readable", action="store_true", help="sizes as 1.5 MiB")
+    human_readable(ls)
     null(ls)
 
     restore = inner.add("restore", "versions:restore", "Make an older version the latest one again",

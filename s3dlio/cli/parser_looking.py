@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from s3dlio.cli import argument_types
 from s3dlio.cli.argument_parser import Commands, Words
-from s3dlio.cli.parser_options import PREFIX, URI, dry_run, jobs, names, null, pattern, recursive, version_id
+from s3dlio.cli.parser_options import (
+    PREFIX,
+    URI,
+    dry_run,
+    human_readable,
+    jobs,
+    names,
+    null,
+    pattern,
+    recursive,
+    version_id,
+)
 
 
 def buckets(commands: Commands) -> None:
@@ -36,7 +47,7 @@ def looking(commands: Commands) -> None:
                     help="with -r on clouds: list N sub-directories at a time (default: 1)")  # fmt: skip
     ls.add_argument("-c", "--count-only", action="store_true", help="print only the count")
     ls.add_argument("-l", "--long", action="store_true", help="with size in bytes and time of last change")
-    ls.add_argument("-H", "--human-readable", action="store_true", help="like -l, with sizes as 1.5 MiB")
+    human_readable(ls, "like -l, with sizes as 1.5 MiB")
     ls.add_argument("--versions", action="store_true",
                     help="every version of objects, with size, time and id; * marks the latest")  # fmt: skip
     null(ls)
@@ -48,7 +59,7 @@ def looking(commands: Commands) -> None:
     du = commands.add("du", "du:run", "Add up the sizes of the objects under prefixes")
     du.add_argument("uris", nargs="+", metavar="URI", help=PREFIX)
     pattern(du, "only objects")
-    du.add_argument("-H", "--human-readable", action="store_true", help="sizes as 1.5 MiB")
+    human_readable(du)
     du.add_argument("-d", "--depth", type=argument_types.count, default=0, metavar="N",
                     help="also a line for each directory, N levels deep (default: 0)")  # fmt: skip
     null(du)
@@ -86,7 +97,7 @@ def _finding(commands: Commands) -> None:
     find.add_argument("-j", "--jobs", type=argument_types.jobs, default=1, metavar="N",
                       help="commands of --exec at a time (default: 1)")  # fmt: skip
     find.add_argument("-l", "--long", action="store_true", help="with size in bytes and time of last change")
-    find.add_argument("-H", "--human-readable", action="store_true", help="like -l, with sizes as 1.5 MiB")
+    human_readable(find, "like -l, with sizes as 1.5 MiB")
     null(find)
 
 

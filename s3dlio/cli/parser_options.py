@@ -36,13 +36,22 @@ def null(command: CommandParser) -> None:
                          help="end each line with a NUL, for names with line breaks (xargs -0)")  # fmt: skip
 
 
+def human_readable(command: CommandParser, help: str = "sizes as 1.5 MiB") -> None:
+    """Sizes as people read them."""
+    command.add_argument("-H", "--human-readable", action="store_true", help=help)
+
+
 def names(command: CommandParser) -> None:
     """Which names of a directory are meant."""
     pattern(command, "only objects")
+    _globs(command)
+
+
+def _globs(command: CommandParser, only: str = "") -> None:
     for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
         command.add_argument(name, action="append", default=[], metavar="GLOB",
-                             help=f"{which} this glob: without '/' the last segment, with '/' all of it, with '/' "
-                             "at the end a directory; may be given several times")  # fmt: skip
+                             help=f"{only}{which} this glob: without '/' the last segment, with '/' all of it, with "
+                             "'/' at the end a directory; may be given several times")  # fmt: skip
 
 
 def recursive(command: CommandParser, help: str) -> None:
@@ -81,10 +90,7 @@ def version_id(command: CommandParser, help: str = "this version of the object, 
 
 def selection(command: CommandParser, *, only: str = "") -> None:
     """Which objects of those that are named; ``only`` says when that makes sense."""
-    for name, which in (("--include", "only names that match"), ("--exclude", "no names that match")):
-        command.add_argument(name, action="append", default=[], metavar="GLOB",
-                             help=f"{only}{which} this glob: without '/' the last segment, with '/' all of it, with "
-                             "'/' at the end a directory; may be given several times")  # fmt: skip
+    _globs(command, only)
     for name in ("include", "exclude"):
         command.add_argument(f"--{name}-from", action="append", default=[], metavar="FILE",
                              help=f"the globs of --{name}, one a line in FILE; # and ; begin comments")  # fmt: skip

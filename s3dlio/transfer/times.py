@@ -6,6 +6,7 @@ import time
 from array import array
 from threading import Lock
 
+from s3dlio.figures import duration
 from s3dlio.histogram import Histogram
 
 PERCENTILES = (50, 90, 99)
@@ -66,24 +67,14 @@ class Times:
         of is left out."""
         self._add_up()
         told = {"latency_ns": self._latency, "first_byte_ns": self._first_byte}
-        return {name: _percentiles(histogram) for name, histogram in told.items() if histogram.count}
-
-
-def _percentiles(histogram: Histogram) -> dict[str, int]:
-    found = zip(PERCENTILES, histogram.percentiles(PERCENTILES), strict=True)
-    return {**{f"p{percent}": value for percent, value in found}, "max": histogram.max}
+        return {name: histogram.named(PERCENTILES) for name, histogram in told.items() if histogram.count}
 
 
 def told(times: dict[str, dict[str, int]]) -> str:
     """The same for people: ``latency p50 1.2 ms, p90 3 ms, ...; first byte p50 1 ms, ...``."""
     names = {"latency_ns": "latency", "first_byte_ns": "first byte"}
     return "; ".join(
-        f"{names[kind]} " + ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
+        f"{names[kind]} " + ", ".join(f"{name} {duration(value / 1e9)}" for name, value in values.items())
         for kind, values in times.items()
     )
-
-
-def _shown(nanoseconds: int) -> str:
-    milliseconds = nanoseconds / 1e6
-    return f"{milliseconds / 1e3:.3g} s" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"
 

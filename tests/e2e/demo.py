@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import s3dlio
-from s3dlio.cli.output import human_size
+from s3dlio.figures import size as human_size
 from s3dlio.memory.crc32c import crc32c
 from tests.servers.moto_server import MotoServer
 

@@ -42,7 +42,7 @@ def test_ls(cli: Cli, base: str) -> None:
     assert [(record["step"], record["bytes"], record["latest"]) for record in records] == [
         (10, 2000, False), (20, 2000, True), (30, 2000, False)
     ]  # fmt: skip
-    assert "2.0 KiB" in cli("checkpoint", "ls", "-H", base).out
+    assert "1.95 KiB" in cli("checkpoint", "ls", "-H", base).out
 
 
 def test_ls_where_nothing_is(cli: Cli, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_fails_is_told_and_tried_again(start: Callable[..., subprocess.Pope
 def test_what_cannot_be_watched_ends_at_once(cli: Cli, tmp_path: Path, bucket: str):
     assert "it is no directory" in cli("sync", "--watch", tmp_path / "none", f"{bucket}x/", code=1).err
     assert "leave out -n" in cli("sync", "--watch", "-n", tmp_path, f"{bucket}x/", code=2).err
-    assert "invalid time" in cli("sync", "--watch", "--interval", "0", tmp_path, f"{bucket}x/", code=2).err
+    assert "invalid duration" in cli("sync", "--watch", "--interval", "0", tmp_path, f"{bucket}x/", code=2).err
 
 
 @linux

@@ -27,7 +27,7 @@ def test_percentiles_are_those_of_the_operations(monkeypatch: pytest.MonkeyPatch
         assert found["latency_ns"]["max"] == 10**8
         assert found["first_byte_ns"]["max"] == 5000
     assert told(found).startswith("latency p50 ")
-    assert told(found).endswith("; first byte p50 0.005 ms, p90 0.005 ms, p99 0.005 ms, max 0.005 ms")
+    assert told(found).endswith("; first byte p50 5 us, p90 5 us, p99 5 us, max 5 us")
     assert Times().as_dict() == {}
 
 

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import error_record, escaped, human_size, message
+from s3dlio.cli.output import error_record, escaped, message
 from s3dlio.errors import CorruptDataError, IntegrityError, ObjectNotFoundError, UnsafeKeyError
+from s3dlio.figures import size as human_size
 
 if TYPE_CHECKING:
     from s3dlio.checkpoint.reader import CheckpointInfo

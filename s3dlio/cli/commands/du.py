@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import human_size
+from s3dlio.figures import size as human_size
 
 
 def run(context: Context) -> None:

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import human_size
 from s3dlio.errors import ConfigError, LocalIOError, S3dlioError
+from s3dlio.figures import size as human_size
 from s3dlio.transfer.find import FoundObject
 
 #: What stands for the URI and the key in a command.

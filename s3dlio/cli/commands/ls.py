@@ -10,8 +10,9 @@ from typing import Any
 from s3dlio.cli.commands.buckets import is_service, print_buckets
 from s3dlio.cli.commands.versions import print_versions
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import Output, human_size
+from s3dlio.cli.output import Output
 from s3dlio.errors import S3dlioError
+from s3dlio.figures import size as human_size
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import ListPage
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import human_size
 from s3dlio.errors import ConfigError
+from s3dlio.figures import size as human_size
 from s3dlio.oplog.replay.config import ReplayConfig
 from s3dlio.oplog.replay.plan import ReplayPlan
 from s3dlio.oplog.replay.replaying import INTERRUPTED, Replay

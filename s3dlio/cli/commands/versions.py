@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from s3dlio.cli.context import Context
-from s3dlio.cli.output import counted, human_size
+from s3dlio.cli.output import counted
 from s3dlio.cli.summary import finish_failed
 from s3dlio.errors import BatchError
+from s3dlio.figures import size as human_size
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.delete import check_one
 from s3dlio.transfer.history import select_versions, versions_of

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from s3dlio.errors import ConfigError
+from s3dlio.figures import duration, rate, size
 from s3dlio.oplog.analysis.collector import SIZE_NAMES, SIZES
 from s3dlio.oplog.analysis.counts import Floats, middles
 from s3dlio.oplog.analysis.report import Report
 from s3dlio.oplog.analysis.summary import block_counts
 from s3dlio.oplog.analysis.timeline import BLOCKS, PER_BLOCK
-from s3dlio.oplog.analysis.words import duration, rate, size
 
 SCHEMA = "s3dlio-compare/1"
 _DRAWS = 1000

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from s3dlio.figures import count, duration, percent, rate, size
 from s3dlio.oplog.analysis.collector import SIZE_NAMES, SIZES, Collector
 from s3dlio.oplog.analysis.counts import middles, percentiles
 from s3dlio.oplog.analysis.peers import Peers
 from s3dlio.oplog.analysis.timeline import WINDOWS
-from s3dlio.oplog.analysis.words import count, duration, percent, rate, size
 
 _SECOND = 1e9
 #: Rows of a kind from which on something is said of it.

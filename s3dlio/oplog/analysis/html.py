@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from s3dlio.figures import count, duration, percent, size
+from s3dlio.figures import figure as number
 from s3dlio.oplog.analysis.counts import middles, percentiles
 from s3dlio.oplog.analysis.page import COLOURS, WARM, figure, page, table, tiles
 from s3dlio.oplog.analysis.report import Report
@@ -20,12 +22,9 @@ from s3dlio.oplog.analysis.svg import (
     bytes_axis,
     latency_axis,
     linear,
-    milliseconds,
     ranges,
     time_axis,
 )  # fmt: skip
-from s3dlio.oplog.analysis.words import count, duration, percent, size
-from s3dlio.oplog.analysis.words import figure as number
 
 _PEERS_SHOWN = 24
 #: Percentiles of the plot of latencies, and where they are on its axis: by how many are slower.
@@ -181,7 +180,7 @@ def _heat(report: Report, data: dict[str, Any], operation: dict[str, Any], colou
             lines[name].append(((left + right) / 2, None if value is None else value / 1e6))
         if found[0] is not None and found[1] is not None:
             text = (f"{duration(left)} to {duration(right)}: {count(int(counts[block].sum()))} operations\n"
-                    f"median {milliseconds(found[0] / 1e6)}, p99 {milliseconds(found[1] / 1e6)}")  # fmt: skip
+                    f"median {duration(found[0] / 1e9)}, p99 {duration(found[1] / 1e9)}")  # fmt: skip
             plot.hover(left, right, text)
     plot.line(lines["p50"], "var(--ink)", "thin")
     plot.line(lines["p99"], "var(--ink)", "dash")
@@ -249,7 +248,7 @@ def _operation_table(data: dict[str, Any], key: str) -> str:
                 rows.append(("part" if place else "first", [
                     operation["op"] if not place else "", one["size"], count(one["count"]), number(one["ops_per_s"]),
                     f"{size(one['bytes_per_s'])}/s" if one["bytes"] else "",
-                    *(milliseconds(one[key][name]) if one[key][name] else "0" for name in names),
+                    *(duration(one[key][name] / 1e3) if one[key][name] else "0" for name in names),
                 ]))  # fmt: skip
     head = ["Operation", "Size", "Count", "per s", "Throughput", *(name.replace("_", ".") for name in names)]
     return table(head, rows, left=2)

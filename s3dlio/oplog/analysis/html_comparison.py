@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from s3dlio.figures import count, duration, percent
 from s3dlio.oplog.analysis.comparison import FIGURES, Comparison, shown
 from s3dlio.oplog.analysis.html import base, nines
 from s3dlio.oplog.analysis.page import COLOURS, WARM, figure, page, table
 from s3dlio.oplog.analysis.summary import block_counts
 from s3dlio.oplog.analysis.svg import Axis, Row, linear, ranges
-from s3dlio.oplog.analysis.words import count, duration, percent
 
 _COLOURS = {"slower": WARM, "faster": "var(--good)", "same": "var(--s7)"}
 

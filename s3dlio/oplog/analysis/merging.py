@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from s3dlio.figures import count, duration, percent
 from s3dlio.oplog.analysis.codes import Codes
 from s3dlio.oplog.analysis.collector import Collector
 from s3dlio.oplog.analysis.findings import Finding
-from s3dlio.oplog.analysis.words import count, duration, percent
 from s3dlio.oplog.batch import Batch
 from s3dlio.oplog.fields import Ints
 from s3dlio.oplog.reader import Note

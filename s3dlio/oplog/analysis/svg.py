@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from s3dlio.oplog.analysis.words import figure
+from s3dlio.figures import duration, figure
 
 Format = Callable[[float], str]
 
@@ -86,15 +86,7 @@ def latency_axis(low: float, high: float, title: str = "latency") -> Axis:
     below = [mark for mark in marks if mark <= low * 1.001]
     above = [mark for mark in marks if mark >= high * 0.999]
     low, high = below[-1], above[0]
-    return Axis(low, high, [(mark, milliseconds(mark)) for mark in marks if low <= mark <= high], True, title)
-
-
-def milliseconds(value: float) -> str:
-    """``20 us``, ``5 ms``, ``2 s``, ``3 min``."""
-    for limit, unit, factor in ((1e-3, "ns", 1e6), (1.0, "us", 1e3), (1e3, "ms", 1.0), (12e4, "s", 1e-3)):
-        if value < limit * 0.9999:
-            return f"{figure(value * factor)} {unit}"
-    return f"{figure(value / 6e4)} min"
+    return Axis(low, high, [(mark, duration(mark / 1e3)) for mark in marks if low <= mark <= high], True, title)
 
 
 class Plot:

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from s3dlio.figures import count, duration, figure, percent, size
 from s3dlio.oplog.analysis.comparison import FIGURES, Comparison, shown
 from s3dlio.oplog.analysis.report import Report
-from s3dlio.oplog.analysis.words import count, duration, figure, percent, size
 
 _WIDTH = 116
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -199,6 +199,4 @@ def _kind_record(kind: KindReport) -> Mapping[str, Any]:
 
 
 def _milliseconds(histogram: Histogram) -> dict[str, float]:
-    values = histogram.percentiles(PERCENTILES)
-    shown = {f"p{percent}": value / 1e6 for percent, value in zip(PERCENTILES, values, strict=True)}
-    return {name: round(value, 4) for name, value in {**shown, "max": histogram.max / 1e6}.items()}
+    return {name: round(value / 1e6, 4) for name, value in histogram.named(PERCENTILES).items()}

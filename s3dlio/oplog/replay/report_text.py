@@ -53,6 +53,4 @@ def _kinds(report: ReplayReport) -> Iterator[str]:
 
 
 def _percentiles(histogram: Histogram) -> str:
-    values = [*histogram.percentiles(PERCENTILES), histogram.max]
-    names = [*(f"p{percent}" for percent in PERCENTILES), "max"]
-    return "  ".join(f"{name} {value / 1e6:.3f} ms" for name, value in zip(names, values, strict=True))
+    return "  ".join(f"{name} {value / 1e6:.3f} ms" for name, value in histogram.named(PERCENTILES).items())

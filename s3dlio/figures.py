@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures as people read them: durations, sizes, rates, shares. No I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def duration(seconds: float) -> str:
     """``250 us``, ``3.4 ms``, ``12 s``, ``4.2 min``."""
     for limit, unit, factor in ((1e-6, "ns", 1e9), (1e-3, "us", 1e6), (1.0, "ms", 1e3), (120.0, "s", 1.0)):
-        if abs(seconds) < limit:
+        if abs(seconds) < limit * 0.9999:  # what rounds up to the next unit is in that
             return f"{figure(seconds * factor)} {unit}"
     if seconds < 7200:
         return f"{figure(seconds / 60)} min"
