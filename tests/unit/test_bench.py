@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 import xml.etree.ElementTree as ElementTree
 from typing import Any
@@ -191,16 +192,18 @@ def test_a_picture_is_an_svg_that_needs_nothing_else() -> None:
     drawn = ElementTree.fromstring(plot(found))
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
     text = " ".join(drawn.itertext())
-    assert all(part in text for part in ("Throughput over time (MiB/s)", "Latency (ms)", "8 in flight", "p99.9"))
-    lines = [line.get("points", "") for line in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert all(part in text for part in ("Throughput over time", "MiB/s", "Latency", "8 in flight", "p99.9"))
+    paths = [path for path in drawn.iter("{http://www.w3.org/2000/svg}path") if path.get("class") == "line"]
+    lines = [re.findall(r"[\d.-]+", path.get("d", "")) for path in paths]
     assert len(lines) == 3 + 1 + 4
-    places = [float(part) for line in lines for place in line.split() for part in place.split(",")]
-    assert all(0 <= place <= 860 for place in places)
+    assert all(0 <= float(place) <= 1040 for line in lines for place in line)
     page = plot(found, html=True)
     assert "s3://&lt;bucket&gt;/" in page
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "http:" not in page
+    assert "https:" not in page
     ElementTree.fromstring(plot(report(Result(1))))  # nothing was measured
     ElementTree.fromstring(plot(report()))
+    ElementTree.fromstring(plot(report(run(4, [10]), run(4, [20]))))  # one width, twice
 
 
 def test_a_table_has_a_row_for_each_operation() -> None:

@@ -14,6 +14,7 @@ ROOMS = """
     _version records masking
     errors foreign_errors
     types uri forking hardware histogram figures
+    pages
     uri_templates reentrancy
     memory
     config

@@ -12,10 +12,10 @@ import numpy as np
 from s3dlio.figures import count, duration, percent, size
 from s3dlio.figures import figure as number
 from s3dlio.oplog.analysis.counts import middles, percentiles
-from s3dlio.oplog.analysis.page import COLOURS, WARM, figure, page, table, tiles
 from s3dlio.oplog.analysis.report import Report
 from s3dlio.oplog.analysis.summary import block_counts
-from s3dlio.oplog.analysis.svg import (
+from s3dlio.pages.page import COLOURS, WARM, figure, page, table, tiles
+from s3dlio.pages.svg import (
     Axis,
     Plot,
     Row,
@@ -31,13 +31,19 @@ _PEERS_SHOWN = 24
 _NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 
 
+#: What a page of this command says of itself.
+MADE = "Made by s3-cli analyze. The same figures as JSON: s3-cli analyze --json"
+
+
 def report_page(report: Report) -> str:
     """The page of a report."""
     data = report.to_dict()
     logs = data["logs"]
     title = base(logs[0]["path"]) if len(logs) == 1 else f"{len(logs)} op-logs"
-    return page(title, [*_head(title, data), *_findings(data), *_over_time(report, data), *_latencies(report, data),
-                        *_peers(data), *_tables(data)])  # fmt: skip
+    return page(title, MADE, [
+        *_head(title, data), *_findings(data), *_over_time(report, data), *_latencies(report, data), *_peers(data),
+        *_tables(data),
+    ])  # fmt: skip
 
 
 def base(path: str) -> str:

@@ -7,17 +7,17 @@ from html import escape
 
 from s3dlio.figures import count, duration, percent
 from s3dlio.oplog.analysis.comparison import FIGURES, Comparison, shown
-from s3dlio.oplog.analysis.html import base, nines
-from s3dlio.oplog.analysis.page import COLOURS, WARM, figure, page, table
+from s3dlio.oplog.analysis.html import MADE, base, nines
 from s3dlio.oplog.analysis.summary import block_counts
-from s3dlio.oplog.analysis.svg import Axis, Row, linear, ranges
+from s3dlio.pages.page import COLOURS, WARM, figure, page, table
+from s3dlio.pages.svg import Axis, Row, linear, ranges
 
 _COLOURS = {"slower": WARM, "faster": "var(--good)", "same": "var(--s7)"}
 
 
 def comparison_page(found: Comparison) -> str:
     """The page of a comparison."""
-    return page("Comparison of two runs", _comparison(found))
+    return page("Comparison of two runs", MADE, _comparison(found))
 
 
 def _comparison(found: Comparison) -> Iterator[str]:

@@ -7,6 +7,10 @@ from html import escape
 from importlib import resources
 
 from s3dlio._version import __version__
+from s3dlio.pages.svg import Plot
+
+#: An entry of a legend: its text, colour and the kind of line (empty: an area).
+Key = tuple[str, str, str]
 
 #: Colours of operations, in the order of their rows; the style gives each one for light and one for dark.
 COLOURS = tuple(f"var(--s{number})" for number in range(8))
@@ -19,18 +23,40 @@ _HEAD = (
 )
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole page."""
-    style = resources.files("s3dlio.oplog.analysis").joinpath("page.css").read_text("utf-8")
-    made = f"Made by s3-cli analyze, s3dlio {__version__}. The same figures as JSON: s3-cli analyze --json"
+def page(title: str, made: str, body: Iterable[str]) -> str:
+    """A whole page; ``made`` says by what."""
     content = "".join(body).replace(" %", "\u00a0%")  # a figure stays with its unit
-    return f"{_HEAD}<title>{escape(title)}</title><style>{style}</style></head>" + (
-        f"<body><main>{content}<footer>{made}</footer></main></body></html>\n"
+    return f"{_HEAD}<title>{escape(title)}</title><style>{_style('plot')}{_style('page')}</style></head>" + (
+        f"<body><main>{content}<footer>{escape(made)}. s3dlio {__version__}</footer></main></body></html>\n"
     )
 
 
-def figure(title: str, keys: Sequence[tuple[str, str, str]], picture: str) -> str:
-    """A plot with its title and a legend: text, colour and the kind of line (empty: an area) of each entry."""
+def picture(plots: Sequence[tuple[str, Sequence[Key], Plot]]) -> str:
+    """Plots below each other, with titles and legends, as one SVG that needs nothing else."""
+    parts, below = [], 0
+    for title, keys, plot in plots:
+        parts.append(f'<text class="name" x="16" y="{below + 24}" font-weight="640">{escape(title)}</text>')
+        left = 32 + 7.5 * len(title)
+        for text, colour, _ in keys:
+            parts.append(f'<rect x="{left:.1f}" y="{below + 14}" width="11" height="11" rx="3" fill="{colour}"/>'
+                         f'<text class="tick" x="{left + 17:.1f}" y="{below + 24}">{escape(text)}</text>')  # fmt: skip
+            left += 38 + 6.6 * len(text)
+        parts.append(plot.render(f'x="16" y="{below + 36}" width="{plot.width}" height="{plot.height}"'))
+        below += plot.height + 56
+    width = 32 + max((plot.width for _, _, plot in plots), default=0)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {below}" width="{width}" height="{below}" '
+        f'font-family="system-ui,sans-serif" font-size="12"><style>{_style("plot")}</style>'
+        f'<rect width="{width}" height="{below}" fill="var(--card)"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def _style(name: str) -> str:
+    return resources.files("s3dlio.pages").joinpath(f"{name}.css").read_text("utf-8")
+
+
+def figure(title: str, keys: Sequence[Key], picture: str) -> str:
+    """A plot with its title and a legend."""
     legend = "".join(
         f'<span class="key {kind}" style="--c:{colour}">{escape(text)}</span>' for text, colour, kind in keys
     )

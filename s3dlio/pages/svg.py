@@ -103,7 +103,7 @@ class Plot:
         self.x = x
         self.y = y
         self._label = label
-        self._width, self._height = width, height
+        self.width, self.height = width, height
         self._left, self._right, self._top, self._bottom = left, width - 14, 24, height - 40
         self._parts: list[str] = []
 
@@ -161,10 +161,10 @@ class Plot:
             f'y="{self._top + 4}" text-anchor="{anchor}">{escape(text)}</text></g>'
         )
 
-    def render(self) -> str:
-        """The picture."""
+    def render(self, where: str = "") -> str:
+        """The picture; ``where``: its place within another one, as attributes."""
         return (
-            f'<svg viewBox="0 0 {self._width} {self._height}" role="img" aria-label="{escape(self._label)}">'
+            f'<svg {where} viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self._label)}">'
             f"{self._axes()}{''.join(self._parts)}</svg>"
         )
 
@@ -180,7 +180,7 @@ class Plot:
             parts.append(f'<path class="notch" d="M{x:.1f} {self._bottom}v5"/>')
             parts.append(_tick(min(x, self._right - 3.0 * len(text)), self._bottom + 18, text))
         parts.append(f'<text class="unit" x="0" y="11">{escape(self.y.title)}</text>')
-        parts.append(_unit(self._right, self._height - 4, self.x.title))
+        parts.append(_unit(self._right, self.height - 4, self.x.title))
         return "".join(parts)
 
 
