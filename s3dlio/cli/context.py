@@ -18,10 +18,10 @@ from s3dlio.masking import redact
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 if TYPE_CHECKING:
-    from s3dlio.cli.counting import Counter, CountingBar
+    from s3dlio.cli.counting import Counter
+    from s3dlio.cli.progress_bar import ProgressBar
     from s3dlio.client import Client
     from s3dlio.config.settings import Settings
-    from s3dlio.transfer.progress import Progress
     from s3dlio.types import Observation
 
 log = logging.getLogger("s3dlio.cli")
@@ -43,7 +43,7 @@ class Context:
     def __init__(self, args: argparse.Namespace, out: Output) -> None:
         self.args = args
         self.out = out
-        self.counted: CountingBar | Counter | None = None
+        self.counted: ProgressBar | Counter | None = None
         #: Something failed, and was told already: the exit code is 1.
         self.failed = False
 
@@ -112,13 +112,38 @@ class Context:
         self.out.error(error)
         self.failed = True
 
-    def bar(self, title: str, *, by_objects: bool = False) -> Progress:
+    def bar(
+        self, title: str, *, by_objects: bool = False, looked: str = "listed", transient: bool = False
+    ) -> ProgressBar | Counter:
         """A progress bar on stderr where one is wanted, otherwise nobody's; ``progress.reporting`` closes it."""
-        from s3dlio.cli.counting import Counter, CountingBar
+        if self.out.progress:
+            from s3dlio.cli.progress_bar import ProgressBar
 
-        shown = self.out.progress
-        self.counted = CountingBar(title, self.out.stderr, by_objects=by_objects) if shown else Counter(title)
+            bar = ProgressBar(title, self.out.stderr, by_objects=by_objects, looked=looked, transient=transient)
+            self.counted = self.out.bar = bar
+        else:
+            from s3dlio.cli.counting import Counter
+
+            self.counted = Counter(title)
         return self.counted
+
+    @contextlib.contextmanager
+    def looking(self, title: str, *, looked: str = "listed", prints: bool = True) -> Iterator[Callable[[int], None]]:
+        """Counts names that are listed, or compared; drawn while the block runs, unless their lines go to the terminal.
+
+        Args:
+            title: what is done.
+            looked: what is done to each of them.
+            prints: lines are printed meanwhile.
+        """
+        if not self.out.progress or (prints and self.out.on_terminal):
+            yield lambda names: None
+            return
+        bar = self.bar(title, by_objects=True, looked=looked, transient=True)
+        try:
+            yield bar.look
+        finally:
+            bar.close()
 
     @contextlib.contextmanager
     def one_object(self, uri: str | None, hint: str) -> Iterator[None]:

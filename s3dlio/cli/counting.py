@@ -1,8 +1,8 @@
-"""How far a command has come, for what it says when it is interrupted."""
+"""How far a command has come, where nobody sees it: for what it says when it is interrupted."""
 
 from __future__ import annotations
 
-from s3dlio.transfer.progress import NoProgress, ProgressBar
+from s3dlio.transfer.progress import NoProgress
 
 
 class Counter(NoProgress):
@@ -20,12 +20,5 @@ class Counter(NoProgress):
     def advance(self, objects: int, bytes: int) -> None:
         self.objects += objects
 
-
-class CountingBar(ProgressBar):
-    """A progress bar that can be asked how many objects it has seen."""
-
-    objects = 0
-
-    def advance(self, objects: int, bytes: int) -> None:
-        super().advance(objects, bytes)
-        self.objects += objects
+    def clear(self) -> None:
+        """There is nothing to clear."""

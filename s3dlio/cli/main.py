@@ -114,7 +114,7 @@ def _tell_interrupted(context: Context, number: signal.Signals, summary: Transfe
         out.error(TransferCancelledError(f"ended by {number.name}{after}"))
     else:
         out.note(_ENDING[number] + after)
-    if summary is not None and counter is not None:
+    if summary is not None and counter is not None and (summary.attempted or summary.skipped):
         from s3dlio.cli.summary import tell
 
         tell(out, counter.title, summary, interrupted=True)

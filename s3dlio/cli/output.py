@@ -6,7 +6,7 @@ import base64
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from s3dlio.cli.argument_parser import UsageError
 from s3dlio.errors import BatchError, S3dlioError
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from s3dlio.memory.view import BytesView
 
 _DETAILS = ("uri", "operation", "status", "code", "request_id", "attempts", "hint")
+
+
+class Drawn(Protocol):
+    """A line that is drawn again and again."""
+
+    def clear(self) -> None:
+        """Make room for other words."""
 
 
 class Output:
@@ -45,10 +52,14 @@ class Output:
         self.verbosity = verbosity
         self.quiet = quiet
         self.on_terminal = self.stdout.isatty()
+        #: What is drawn on stderr at present, and makes room for other words.
+        self.bar: Drawn | None = None
         self.progress = not quiet and (self.stderr.isatty() if progress is None else progress)
 
     def result(self, record: Mapping[str, Any], text: str | None = None, *, end: str = "\n") -> None:
         """One result: ``record`` as JSON, ``text`` for people (None: nothing)."""
+        if self.on_terminal:
+            self._make_room()
         if self.as_json:
             print(_json(record), file=self.stdout)
         elif text is not None:
@@ -57,6 +68,8 @@ class Output:
     def results(self, records: Iterable[Mapping[str, Any]], lines: Iterable[str], *, end: str = "\n") -> None:
         """Many results with one write; only the form that is printed is computed. ``end`` ends each of the lines."""
         chosen, end = (map(_json, records), "\n") if self.as_json else (lines, end)
+        if self.on_terminal:
+            self._make_room()
         if text := end.join(chosen):
             self.stdout.write(text + end)
 
@@ -88,7 +101,12 @@ class Output:
     def note(self, text: str) -> None:
         """What a person may want to know besides the result; names in it cannot move the cursor of a terminal."""
         if not self.as_json and not self.quiet:
+            self._make_room()
             print("\n".join(map(escaped, text.split("\n"))), file=self.stderr)
+
+    def _make_room(self) -> None:
+        if self.bar is not None:
+            self.bar.clear()
 
     def name(self, text: str) -> str:
         """A URI or key as it may be shown: as it is in a pipe, its control characters escaped on a terminal."""
@@ -96,6 +114,7 @@ class Output:
 
     def error(self, error: BaseException) -> None:
         """The error, and with ``-v`` every failure of a batch, with ``-vv`` where it happened."""
+        self._make_room()
         failures = error.failures if isinstance(error, BatchError) else ()
         if self.as_json:
             for failure in failures:

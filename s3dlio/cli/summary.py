@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from s3dlio.cli.output import Output, counted
 from s3dlio.errors import BatchError
+from s3dlio.figures import size as human_size
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.transfer.times import told
 
@@ -83,7 +84,7 @@ def tell(
 
 
 def speed(objects: int, size: int, seconds: float) -> str:
-    """``100 objects: 4096 bytes in 0.100s (0.04 MB/s, 1000 objects/s)``."""
+    """``100 objects: 4096 bytes in 0.100s (40.0 KiB/s, 1000 objects/s)``."""
     took = max(seconds, 1e-9)
-    rates = f"{size / took / 1e6:.2f} MB/s, {objects / took:.0f} objects/s"
+    rates = f"{human_size(size / took)}/s, {objects / took:.0f} objects/s"
     return f"{counted(objects)}: {size} bytes in {seconds:.3f}s ({rates})"

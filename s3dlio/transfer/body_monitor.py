@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
 
 from s3dlio.memory.crc32c import combine, crc32c
 from s3dlio.memory.sinks import Place, Sink
-from s3dlio.memory.sources import Source
+from s3dlio.memory.sources import FileSource, Source
+from s3dlio.net.message import Pause, Request
+from s3dlio.net.response import Response
+from s3dlio.stores.call import Steps
+
+T = TypeVar("T")
 
 #: Called for every stretch of a body that passes: where it starts, the bytes, and how many of them pass for the first
 #: time (a store may read a part once for its checksum and once to send it, and again after a failure).
@@ -22,18 +29,26 @@ class BodyMonitor:
     Args:
         meter: is called with the number of bytes of each stretch that passes.
         checksum: compute the CRC32C.
+        passing: bytes are done when they pass; otherwise somebody calls ``count``.
     """
 
-    def __init__(self, meter: Callable[[int], None] | None, checksum: bool) -> None:
+    def __init__(self, meter: Callable[[int], None] | None, checksum: bool, *, passing: bool = True) -> None:
         self._meter = meter
+        self._passing = passing
         self._checksum = checksum
         self._streams: dict[int, tuple[int, int]] = {}  # end of a stretch -> its start, its CRC32C
         self.metered = 0
 
+    def count(self, size: int) -> None:
+        """So many bytes are done."""
+        if self._meter is not None:
+            self.metered += size
+            self._meter(size)
+
     @property
     def idle(self) -> bool:
         """Nobody wants to know: the body need not be monitored."""
-        return self._meter is None and not self._checksum
+        return not (self._meter and self._passing) and not self._checksum
 
     def __call__(self, start: int, data: memoryview, fresh: int) -> None:
         end = start + len(data)
@@ -41,9 +56,8 @@ class BodyMonitor:
             begin, crc = self._streams.pop(start, (start, 0))
             if end not in self._streams or begin <= self._streams[end][0]:  # the longer of two that end here stays
                 self._streams[end] = (begin, crc32c(data, crc))
-        if self._meter is not None and fresh:
-            self.metered += fresh
-            self._meter(fresh)
+        if self._passing and fresh:
+            self.count(fresh)
 
     def crc(self, size: int) -> int | None:
         """The CRC32C of all ``size`` bytes; None where a retry has left the stretches in overlapping pieces."""
@@ -59,9 +73,7 @@ class BodyMonitor:
     def resume(self, begin: int, end: int, crc: int) -> None:
         """An earlier run has brought the bytes from ``begin`` to ``end``."""
         self._streams[end] = (begin, crc)
-        if self._meter is not None:
-            self.metered += end - begin
-            self._meter(end - begin)
+        self.count(end - begin)
 
     def restart(self) -> None:
         """What has passed does not count any more."""
@@ -83,6 +95,47 @@ class BodyMonitor:
     def shifted(self, offset: int) -> OnBytes:
         """Watches a part of the body that begins at ``offset``."""
         return lambda start, data, fresh: self(offset + start, data, fresh)
+
+
+def acknowledged(steps: Steps[T], meter: Callable[[int], None]) -> Steps[T]:
+    """The same steps of a write; ``meter`` is called with the bytes of a file in each request that was answered well.
+    What was only sent may still be in a buffer of the kernel, or get lost."""
+    try:
+        wanted = next(steps)
+        while True:
+            one = type(wanted) is Request
+            try:
+                answer = yield wanted if one or type(wanted) is Pause else _metered(wanted, meter)
+            except BaseException as error:
+                wanted = steps.throw(error)
+            else:
+                if one and answer.status < 300 and (size := _size_of(wanted)):
+                    meter(size)
+                wanted = steps.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _metered(requests: Iterable[Request], meter: Callable[[int], None]) -> Iterator[Request]:
+    """Requests of a concurrent set, whose answers are checked one by one as they come."""
+    for request in requests:
+        if size := _size_of(request):
+            request.check = partial(_checked, request.check, size, meter)
+        yield request
+
+
+def _checked(
+    check: Callable[[Response], None] | None, size: int, meter: Callable[[int], None], response: Response
+) -> None:
+    if check is not None:
+        check(response)
+    meter(size)
+
+
+def _size_of(request: Request) -> int:
+    body = request.body
+    return body.size if isinstance(body, FileSource | MonitoredSource) else 0
 
 
 class MonitoredSink(Sink):

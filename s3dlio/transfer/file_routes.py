@@ -15,7 +15,7 @@ from s3dlio.memory.sources import FileSource
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.stores.local.file import FileStore, advise_after, advise_before
-from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource
+from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSource, acknowledged
 from s3dlio.transfer.destination_directory import DestinationDirectory, NewFile
 from s3dlio.transfer.file_times import set_time
 from s3dlio.transfer.plan import Item
@@ -46,12 +46,14 @@ class FileToStore(BetweenStores):
             size = about.st_size
             advise_before(descriptor, self._page_cache, size)
             plain = FileSource(descriptor, 0, size, about)
-            monitor = how.monitor()
+            by_answers = store.is_cloud and how.meter is not None  # bytes count when the service has them
+            monitor = BodyMonitor(how.meter, how.verify, passing=not by_answers)
             source = plain if monitor.idle else MonitoredSource(plain, monitor)
             options = how.write_options(about.st_mtime_ns, item.name)
             resume = upload_state(how.journal, item, about, options)
+            write = perform(store.write_call(key, source, options=options, resume=resume))
             try:
-                result = yield from perform(store.write_call(key, source, options=options, resume=resume))
+                result = yield from (acknowledged(write, monitor.count) if by_answers else write)
             except (LengthMismatchError, ObjectChangedError, LocalIOError) as error:
                 error.uri = self.source_uri(item)
                 raise

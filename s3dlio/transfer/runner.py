@@ -25,7 +25,7 @@ from s3dlio.transfer.limits import bounded
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.places import as_directory
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
-from s3dlio.transfer.progress import NoProgress, Progress, byte_meter, reporting
+from s3dlio.transfer.progress import NoProgress, Progress, Watcher, byte_meter, reporting
 from s3dlio.transfer.route import Route, RouteOptions, Transferred
 from s3dlio.transfer.stream_entry import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
@@ -61,7 +61,7 @@ class RunOptions(Record):
     width: int
     continue_on_error: bool = False
     journal: Journal | None = None
-    progress: Progress = field(default_factory=NoProgress)
+    progress: Watcher = field(default_factory=NoProgress)
     cancel: CancelToken | None = None
     work: Work | None = None
     procs: int = 0
@@ -70,7 +70,7 @@ class RunOptions(Record):
 
 
 def run_options(
-    how: TransferOptions, operation: str, progress: Progress, journal: Journal | None = None, work: Work | None = None
+    how: TransferOptions, operation: str, progress: Watcher, journal: Journal | None = None, work: Work | None = None
 ) -> RunOptions:
     """How a transfer with these options is run, observed by ``progress``."""
     return RunOptions(
@@ -193,6 +193,7 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
     transfer = _RunningPlan(route, how)
 
     def seen(entry: Entry) -> None:
+        how.progress.look(1)
         if isinstance(entry, Item):
             how.progress.add(1, entry.size)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import time
@@ -25,7 +24,7 @@ from s3dlio.transfer.body_monitor import BodyMonitor, MonitoredSink, MonitoredSo
 from s3dlio.transfer.delete import delete
 from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item
-from s3dlio.transfer.progress import ProgressBar, byte_meter, reporting
+from s3dlio.transfer.progress import byte_meter, reporting
 from s3dlio.transfer.route import Route, Transferred
 from s3dlio.transfer.runner import RunOptions, run_plan
 from s3dlio.transfer.select_remote import select_remote
@@ -232,20 +231,6 @@ def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
         with pytest.raises(S3dlioError):
             client.download("memory://told/", tmp_path / "none", progress=told)
         assert told.closed == 1
-
-
-def test_a_bar_shows_objects_and_bytes() -> None:
-    terminal = io.StringIO()
-    bar = ProgressBar("upload", terminal)
-    bar.add(3, 3 << 20)
-    bar.advance(0, 2 << 20)
-    bar.advance(2, -(1 << 20))
-    bar.close()
-    text = terminal.getvalue()
-    assert "upload" in text
-    assert "2/3 objects" in text
-    assert "1.00M/3.00M" in text
-
 
 
 class OneThreadOnly:

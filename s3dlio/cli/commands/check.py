@@ -30,15 +30,17 @@ def _compare(context: Context, *, download: bool, size_only: bool) -> None:
     args, out = context.args, context.out
 
     def tell(checked: Checked) -> None:
+        look(1)
         if checked.verdict == "same" and not args.combined:
             return
         record = {name: value for name, value in checked._asdict().items() if value is not None}
         out.result(record, f"{_MARKS[checked.verdict]} {out.name(checked.name)}", end=args.end)
 
-    summary = context.client.check(
-        args.source, args.dest, download=download, one_way=args.one_way, size_only=size_only, pattern=args.pattern,
-        include=args.include, exclude=args.exclude, max_in_flight=args.jobs, on_checked=tell,
-    )  # fmt: skip
+    with context.looking("CHECK", looked="compared", prints=False) as look:
+        summary = context.client.check(
+            args.source, args.dest, download=download, one_way=args.one_way, size_only=size_only, pattern=args.pattern,
+            include=args.include, exclude=args.exclude, max_in_flight=args.jobs, on_checked=tell,
+        )  # fmt: skip
     out.stdout.flush()
     counts = {name: getattr(summary, name) for name in CheckSummary._fields if name != "differences"}
     out.total({"operation": "CHECK", **counts}, _said(summary))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from s3dlio.cli.context import Context
 from s3dlio.figures import size as human_size
@@ -10,15 +11,17 @@ from s3dlio.figures import size as human_size
 
 def run(context: Context) -> None:
     """A line for each directory down to the wanted depth, then the total: bytes, objects, URI."""
-    context.each(context.args.uris, lambda uri: _add_up(context, uri))
+    with context.looking("LIST", prints=False) as look:
+        context.each(context.args.uris, lambda uri: _add_up(context, uri, look))
 
 
-def _add_up(context: Context, uri: str) -> None:
+def _add_up(context: Context, uri: str, look: Callable[[int], None]) -> None:
     args = context.args
     store, _ = context.client.store_for(uri)
     sizes: defaultdict[str, int] = defaultdict(int)
     counts: defaultdict[str, int] = defaultdict(int)
     for base, page in context.client.select(uri, recursive=True, pattern=args.pattern):
+        look(len(page.keys))
         for entry in page.entries:
             for directory in _directories(entry.key, len(base), args.depth):
                 sizes[directory] += entry.size

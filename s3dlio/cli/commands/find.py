@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -29,7 +29,8 @@ def run(context: Context) -> None:
     if args.command_line is None:
         if args.jobs > 1:
             context.refuse("-j is how many commands of --exec run at a time")
-        context.each(args.uris, lambda uri: _print(context, _found(context, uri)))
+        with context.looking("FIND", looked="found") as look:
+            context.each(args.uris, lambda uri: _print(context, _found(context, uri), look))
         return
     if args.long or args.human_readable or args.end != "\n":
         context.refuse("--exec prints what its command prints: leave out -l, -H and -0")
@@ -49,9 +50,10 @@ def _found(context: Context, uri: str) -> Iterator[FoundObject]:
     )  # fmt: skip
 
 
-def _print(context: Context, found: Iterable[FoundObject]) -> None:
+def _print(context: Context, found: Iterable[FoundObject], look: Callable[[int], None]) -> None:
     args, out = context.args, context.out
     for one in found:
+        look(1)
         text = out.name(one.uri)
         if args.long or args.human_readable:
             size = human_size(one.size) if args.human_readable else str(one.size)

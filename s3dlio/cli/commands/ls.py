@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -11,15 +11,12 @@ from s3dlio.cli.commands.buckets import is_service, print_buckets
 from s3dlio.cli.commands.versions import print_versions
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output
-from s3dlio.errors import S3dlioError
 from s3dlio.figures import size as human_size
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import ListPage
 
 #: How the last line begins.
 TOTAL = "Total objects:"
-
-_REDRAW_SECONDS = 0.2
 
 
 def run(context: Context) -> None:
@@ -31,9 +28,9 @@ def run(context: Context) -> None:
         context.refuse("--fan-out lists sub-directories side by side: it needs -r")
     if args.versions and (args.count_only or args.fan_out > 1):
         context.refuse("--versions lists versions one after the other: leave out -c and --fan-out")
-    live = _LiveCount(out, wanted=args.count_only)
-    context.each(args.uris or ["s3://"], lambda uri: _list(context, uri, live))
-    live.clear()
+    with context.looking("LIST", prints=not args.count_only) as look:
+        live = _Count(look)
+        context.each(args.uris or ["s3://"], lambda uri: _list(context, uri, live))
     count, seconds = live.count, live.seconds
     (out.result if args.count_only else out.total)(
         {"operation": "LIST", "objects": count, "seconds": round(seconds, 6)},
@@ -41,7 +38,7 @@ def run(context: Context) -> None:
     )
 
 
-def _list(context: Context, uri: str, live: _LiveCount) -> None:
+def _list(context: Context, uri: str, live: _Count) -> None:
     args = context.args
     if is_service(context, uri):
         live.add(print_buckets(context, uri))
@@ -52,14 +49,10 @@ def _list(context: Context, uri: str, live: _LiveCount) -> None:
     store, _ = context.client.store_for(uri)
     before = live.count
     selection = context.client.select(uri, recursive=args.recursive, pattern=args.pattern, fan_out=args.fan_out)
-    try:
-        for _, page in selection:
-            live.add(len(page.keys) + len(page.prefixes))
-            if not args.count_only:
-                _print_page(context, store, page)
-    except S3dlioError:
-        live.clear()
-        raise
+    for _, page in selection:
+        live.add(len(page.keys) + len(page.prefixes))
+        if not args.count_only:
+            _print_page(context, store, page)
     context.check_matched(uri, live.count - before, "LIST")
 
 
@@ -89,13 +82,13 @@ def _long_line(out: Output, told: dict[str, Any], human: bool) -> str:
     return f"{shown:>14}  {out.name(told.get('last_modified', '')):<30}  {out.name(told['uri'])}"
 
 
-class _LiveCount:
-    """A count with its rate, drawn again and again on a terminal's standard error."""
+class _Count:
+    """How many entries there were, and for how long."""
 
-    def __init__(self, out: Output, *, wanted: bool) -> None:
+    def __init__(self, look: Callable[[int], None]) -> None:
         self.count = 0
-        self._stream = out.stderr if wanted and out.progress else None
-        self._started = self._drawn = time.monotonic()
+        self._look = look
+        self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -104,12 +97,4 @@ class _LiveCount:
 
     def add(self, count: int) -> None:
         self.count += count
-        now = time.monotonic()
-        if self._stream is not None and now - self._drawn > _REDRAW_SECONDS:
-            self._drawn = now
-            text = f"\r{self.count} objects ({self.count / self.seconds:,.0f} obj/s)"
-            print(text, end="", file=self._stream, flush=True)
-
-    def clear(self) -> None:
-        if self._stream is not None:
-            print("\r\x1b[K", end="", file=self._stream, flush=True)
+        self._look(count)

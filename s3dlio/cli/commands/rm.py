@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from s3dlio.cli.commands import versions
@@ -146,8 +147,9 @@ def _ask(context: Context) -> None:
     if not (sys.stdin is not None and sys.stdin.isatty() and out.stderr.isatty()):
         return
     count = 0
-    for uri in args.uris:
-        count += _count(context, uri)
+    with context.looking("LIST", prints=False) as look:
+        for uri in args.uris:
+            count += _count(context, uri, look)
     if count <= ASK_ABOVE:
         return
     number = f"{count:,}" if count <= COUNT_TO else f"more than {COUNT_TO:,}"
@@ -157,13 +159,14 @@ def _ask(context: Context) -> None:
         raise TransferCancelledError("nothing was deleted", uri=args.uris[0], hint="answer y, or give --yes")
 
 
-def _count(context: Context, uri: str) -> int:
+def _count(context: Context, uri: str, look: Callable[[int], None]) -> int:
     """How many objects would be deleted; of very many, only that they are."""
     args, count = context.args, 0
     if any(getattr(args, name) for name in _SELECTING if name != "pattern"):
         return delete(context.client, uri, recursive=True, **_selected(context), dry_run=True).attempted
     for _, page in context.client.select(uri, recursive=True, pattern=args.pattern):
         count += len(page.keys)
+        look(len(page.keys))
         if count > COUNT_TO:
             break
     return count

@@ -133,7 +133,8 @@ def _options(context: Context, operation: str) -> TransferOptions:
         more["on_action"] = lambda action: _tell_planned(context.out, action, dry_run)
     if verbose:
         more["on_done"] = lambda action: _tell(context.out, action)
-    return transfer_options(more, **known, options=NO_OPTIONS, progress=context.bar(operation))
+    looked = "compared" if operation == "SYNC" else "listed"
+    return transfer_options(more, **known, options=NO_OPTIONS, progress=context.bar(operation, looked=looked))
 
 
 def _tell_planned(out: Output, action: Action, dry_run: bool) -> None:

@@ -19,7 +19,7 @@ def report_lines(report: ReplayReport) -> Iterator[str]:
     yield (
         f"{report.attempted} operations in {report.elapsed / 1e9:.3f} s "
         f"(recorded: {report.recorded_span / 1e9:.3f} s; {how}): {report.failed} failed, "
-        f"{report.attempted / elapsed * 1e9:.0f} operations/s, {report.bytes / elapsed * 1e3:.2f} MB/s"
+        f"{report.attempted / elapsed * 1e9:.0f} operations/s, {report.bytes / elapsed * 1e9 / 2**20:.2f} MiB/s"
     )
     if report.stopped:
         given_up = f"; {report.given_up} operations in flight were given up" if report.given_up else ""
