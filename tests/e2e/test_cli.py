@@ -71,7 +71,7 @@ def test_ls_long_and_human(cli: Cli, tree: Path):
     assert rows[1].split()[0] == "2048"
     assert re.search(r" 20\d\d-\d\d-\d\dT", rows[1])
     assert rows[2].split() == ["DIR", f"file://{tree}/sub/"]
-    assert cli("ls", "-lH", f"file://{tree}/").lines[1].split()[:2] == ["2.0", "KiB"]
+    assert cli("ls", "-lH", f"file://{tree}/").lines[1].split()[:2] == ["2", "KiB"]
 
 
 def test_ls_json_has_sizes_and_a_total(cli: Cli, tree: Path):
