@@ -6,7 +6,8 @@ PIP    := $(BIN)/pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec clean
+# `docs` is a folder, too.
+.PHONY: docs help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -28,7 +29,7 @@ test-ceph: $(VENV)/.dev     ## the conformance suite on Ceph radosgw (root: inst
 servers: $(VENV)/.dev   ## install the test servers into the user's cache folder (once)
 	$(BIN)/python -m tests.servers install
 
-check: check-style check-types check-man check-docs   ## ruff, mypy --strict, and whether man pages and docs are current
+check: check-style check-types check-man check-docs docs   ## ruff, mypy --strict, whether man pages and docs are current, and the site
 
 check-style: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,6 +43,9 @@ check-man: $(VENV)/.dev
 check-docs: $(VENV)/.dev
 	$(BIN)/python docs/check.py
 	$(BIN)/python docs/cli_reference.py --check
+
+docs: $(VENV)/.dev      ## the documentation site, into build/site: open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 man: $(VENV)/.dev       ## rewrite the man pages from the command's parser
 	$(BIN)/python man/pages.py
