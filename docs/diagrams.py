@@ -200,7 +200,7 @@ def _svg(width: float, height: float, title: str, shapes: list[str]) -> str:
     return (
         f'<svg class="picture" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(title)}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width * 1.2:.0f}px">'
-        f'<style>{style}</style>{head}{"".join(shapes)}</svg>'
+        f"<style>{style}</style>{head}{''.join(shapes)}</svg>"
     )
 
 

@@ -66,14 +66,18 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Draws pictures, and turns links that leave docs/ into links to pages, or into text."""
+    """Turns links that leave docs/ into links to pages, or into text."""
     source = page.file.src_uri
     folder = "" if source in project_pages() else posixpath.join("docs", posixpath.dirname(source))
     if source in project_pages():
         markdown = re.sub(r"\]\((?!\.\./|[a-z]+:|#)", "](../", markdown)
         folder = "project"
-    markdown = _OUTWARD.sub(lambda link: _inward(link, folder, source), markdown)
-    return _PICTURE.sub(lambda mark: diagrams.PICTURES[mark[1]](), markdown)
+    return _OUTWARD.sub(lambda link: _inward(link, folder, source), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Draws pictures where their marks are."""
+    return _PICTURE.sub(lambda mark: f'<div class="pictured">{diagrams.PICTURES[mark[1]]()}</div>', html)
 
 
 def _inward(link: re.Match[str], folder: str, source: str) -> str:
