@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import tarfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import certifi
 import numpy as np
 import pytest
 
@@ -115,7 +117,9 @@ def _cli() -> dict[str, Any]:
     for uri in ("old/a.tmp", "old/b.tmp"):
         s3dlio.put_bytes(f"s3://data/{uri}", b"x")
     Path("commands.txt").write_text("ls s3://data/\n")
-    return {"texts": {"3sL4kqtJ": latest.version_id}}
+    keys = "aws_access_key_id = archive\naws_secret_access_key = archive\n"
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[profile archive]\n{keys}")
+    return {"texts": {"3sL4kqtJ": latest.version_id, "/etc/ssl/private-ca.pem": certifi.where()}}
 
 
 def _state() -> Any:
@@ -175,6 +179,7 @@ def _writers() -> dict[str, Any]:
 def clear() -> None:
     """What a page leaves in the process."""
     s3dlio.finalize_op_log()
+    Path(os.environ["AWS_CONFIG_FILE"]).unlink(missing_ok=True)
     torch = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
