@@ -25,7 +25,19 @@ import pytest
 import s3dlio
 from s3dlio.formats import build_tfrecord
 
-BUCKETS = ("bucket", "bucket-1", "bucket-2", "data", "bench", "models", "ckpt", "runs", "test-bucket", "container")
+BUCKETS = (
+    "bucket",
+    "bucket-1",
+    "bucket-2",
+    "data",
+    "bench",
+    "models",
+    "ckpt",
+    "runs",
+    "test-bucket",
+    "other",
+    "container",
+)
 
 
 def prepare(folder: Path) -> None:
@@ -205,16 +217,13 @@ NAMES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 TEXTS: dict[str, dict[str, str]] = {
-    "README.md": {"-n 1000 -s 8MiB": "-n 3 -s 8KiB"},
+    "README.md": {"-n 1000 -s 8MiB": "-n 3 -s 8KiB", "-d 30s -j 1,8,64": "--objects 8 --size 4KiB -d 30s -j 1,8"},
     "api.md": {"num=1000, size=4 << 20": "num=3, size=4 << 10", "procs=8": "procs=2"},
     "batches.md": {"az://account/c/": "az://account/container/", "123_456": "5", "samples[7]": "samples[1]"},
     "benchmarking.md": {
-        "--duration 30s": "",
         "--objects 256": "--objects 8",
-        "--objects 10000": "--objects 20 --duration 0.2s --warm-up 0",
-        "bench get s3://bucket/": "bench get s3://bucket/ --duration 0.2s --warm-up 0",
-        "bench mixed s3://bucket/": "bench mixed s3://bucket/ --duration 0.2s --warm-up 0 --objects 8",
-        "az://account/container/": "az://account/container/ --duration 0.2s --warm-up 0",
+        "--objects 10000": "--objects 20",
+        "bench mixed s3://bucket/": "bench mixed s3://bucket/ --objects 8",
         "1MiB:30": "8KiB:30",
     },
     "cli.md": {
@@ -225,9 +234,8 @@ TEXTS: dict[str, dict[str, str]] = {
     },
     "analyze.md": {"skip_warmup=30": "skip_warmup=0.001"},
     "datagen.md": {"256 << 20": "1 << 20", "16 << 40": "8 << 20"},
-    "quickstart.md": {"--duration 2s": "--duration 0.2s"},
     "replay.md": {"s3://old=s3://new": "s3://bucket=s3://bucket-1"},
-    "tuning.md": {"--duration 30s": "--duration 0.2s --warm-up 0", "--size 1MiB": "--size 1KiB"},
+    "tuning.md": {"--size 1MiB": "--size 1KiB"},
     "writers.md": {'open("data"': 'open("file"'},
 }
 

@@ -109,6 +109,8 @@ def staged(code: str, texts: dict[str, str], folder: Path, service: MotoServer) 
     code = re.sub(r"s3dlio://gs/", "s3dlio://s3/", code)
     code = re.sub(r"\baz://\w+/(\w+)", r"s3://\1", code)
     code = re.sub(r"\bgs://", "s3://", code)
+    code = re.sub(r"(s3-cli bench .*)(--duration|-d) \w+", r"\1--duration 0.2s", code)
+    code = re.sub(r"(s3-cli bench \w+ [^ ]+)", r"\1 --warm-up 0 --duration 0.2s", code)
     here = service.env["AWS_ENDPOINT_URL"]
     code = code.replace("http://10.0.0.2:9000", here.replace("127.0.0.1", "localhost"))
     code = re.sub(r"http://(127\.0\.0\.1:900\d|10\.0\.0\.[\d{}.]+:9000)", here, code)
