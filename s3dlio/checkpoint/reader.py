@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from s3dlio.verbs import batches
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+log = logging.getLogger("s3dlio.checkpoint")
 
 
 class CheckpointInfo(Record):
@@ -104,10 +107,10 @@ def latest_key(base: Base) -> str | None:
 
 def _latest_file(base: Base) -> tuple[str, bytes] | None:
     """The manifest that the pointer leads to: its key and what is in it. One that is replaced and deleted before it is
-    read is no error.
+    read is no error. Where it is not there, since its step was deleted while it was saved, the newest whole one.
 
     Raises:
-        CorruptDataError, UnsafeKeyError: the pointer is damaged, or leads nowhere.
+        CorruptDataError, UnsafeKeyError: the pointer is damaged, or leads nowhere and there is no other checkpoint.
     """
     key = latest_key(base)
     while key is not None:
@@ -115,19 +118,35 @@ def _latest_file(base: Base) -> tuple[str, bytes] | None:
             return key, bytes(base.read(key)[0])
         except FileNotFoundError as error:
             if (newer := latest_key(base)) == key:
-                raise CorruptDataError(
-                    f"the pointer leads to {key}, which is not there", uri=base.uri("latest.json"), operation="GET",
-                    hint="list() shows what there is, load(step) loads it",
-                ) from error  # fmt: skip
+                return _newest_whole(base, key, error)
             key = newer
     return None
+
+
+def _newest_whole(base: Base, missing: str, error: Exception) -> tuple[str, bytes]:
+    """The last manifest that can be read, in place of a ``missing`` one that the pointer leads to."""
+    for key in reversed(manifest_keys(base)):
+        try:
+            data = bytes(base.read(key)[0])
+        except FileNotFoundError:
+            continue
+        found = _outcome(data, base.uri(key))
+        if isinstance(found, Manifest) and found.status == COMPLETE:
+            log.warning(
+                "%s leads to %s, which is not there; %s is loaded in its place", base.uri("latest.json"), missing, key
+            )
+            return key, data
+    raise CorruptDataError(
+        f"the pointer leads to {missing}, which is not there, and there is no whole checkpoint",
+        uri=base.uri("latest.json"), operation="GET", hint="list() shows what there is",
+    ) from error  # fmt: skip
 
 
 def latest_manifest(base: Base) -> Manifest | None:
     """The manifest of the checkpoint that is loaded; None where there is none.
 
     Raises:
-        CorruptDataError: the pointer leads nowhere.
+        CorruptDataError: the pointer leads nowhere, and there is no other checkpoint.
         and all that reading it raises.
     """
     found = _latest_file(base)
@@ -138,7 +157,7 @@ def latest(base: Base) -> CheckpointInfo | None:
     """What a listing tells of the checkpoint that is loaded; None where there is none.
 
     Raises:
-        CorruptDataError, UnsafeKeyError: the pointer is damaged, or leads nowhere.
+        CorruptDataError, UnsafeKeyError: the pointer is damaged, or leads nowhere, and there is no other checkpoint.
     """
     found = _latest_file(base)
     return None if found is None else info_of(found[0], _outcome(found[1], base.uri(found[0])))

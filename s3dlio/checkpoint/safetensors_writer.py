@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,7 +44,9 @@ def save_safetensors(
             then ``model.safetensors.index.json``, as Hugging Face's packages write them.
         metadata: texts that the files carry. ``{"format": "pt"}`` where there is none and a tensor is one of torch.
         max_shard_size: bytes of the tensors of one shard, or text as ``"5GB"``; a larger tensor is alone in its own.
-        overwrite: a directory that has a model already is replaced, not refused. Nothing of the old one stays.
+        overwrite: a directory that has a model already is replaced, not refused. Nothing of the old one stays, and it
+            is the one that is loaded until the new one is whole. Where both have shards of the same names, a random id
+            is in those of the new one.
         options: content type, storage class and the like, for every file. Local files are fsynced.
         client: whose settings count; None: the default client.
 
@@ -74,8 +77,8 @@ def save_safetensors(
     shards = split({name: size_of(*about) for name, about in described.items()}, limit)
     names = shard_names(len(shards))
     indices = [key for key in stale if key.endswith(INDEX_SUFFIX)]
-    if {prefix + name for name in names} & {*stale}:
-        delete_all(store, indices)  # first: nobody takes new shards for those of the old model
+    if indices and len(shards) > 1 and {prefix + name for name in names} & {*stale}:
+        names = shard_names(len(shards), os.urandom(4).hex())  # the old model has its shards until the index is written
     for name, shard in zip(names, shards, strict=True):
         write_file(store, prefix + name, {each: tensors[each] for each in shard}, described, metadata, options)
     if len(shards) > 1:
@@ -116,11 +119,12 @@ def split(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
     return shards
 
 
-def shard_names(count: int) -> list[str]:
-    """The names of the files of a model."""
+def shard_names(count: int, mark: str = "") -> list[str]:
+    """The names of the files of a model; ``mark`` tells its shards from others."""
     if count == 1:
         return [f"model{SUFFIX}"]
-    return [f"model-{number:05}-of-{count:05}{SUFFIX}" for number in range(1, count + 1)]
+    model = f"model-{mark}" if mark else "model"
+    return [f"{model}-{number:05}-of-{count:05}{SUFFIX}" for number in range(1, count + 1)]
 
 
 def write_file(

@@ -34,7 +34,7 @@ SHARDING = "DCP_SHARDING_INFO"
 SHARDING_OF_RANKS = "s3dlio_sharding"
 
 _MODEL = f"model{SUFFIX}"
-_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_SHARD = re.compile(r"model-([0-9a-f]{8}-)?\d{5}-of-\d{5}\.safetensors")
 #: Bytes of a file that are read at first; the headers of most files are shorter.
 _FIRST = 128 << 10
 

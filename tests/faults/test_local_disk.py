@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 
 from s3dlio import errors
+from s3dlio.checkpoint.store import CheckpointStore
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sinks import FileSink
 from s3dlio.stores.cloud import spooled
 from s3dlio.stores.cloud.spooled import SpooledWriter
+from s3dlio.stores.local import atomic
 from s3dlio.stores.local.direct import DirectStore
 from s3dlio.stores.local.file import FileStore
 from s3dlio.stores.memory import MemoryStore
@@ -167,6 +169,43 @@ def test_a_file_size_limit(tmp_path: Path, store: FileStore) -> None:
     assert error.uri == store.uri(path)
     assert os.listdir(tmp_path) == ["file"]
     assert store.get(path) == b"old"
+
+
+def test_a_write_that_fails_leaves_none_of_the_directories_that_it_made(tmp_path: Path, store: FileStore) -> None:
+    (tmp_path / "old").mkdir()
+    for path in ("old/file", "old/new/file", "a/b/c/file"):
+        error = in_child(lambda path=path: store.put(f"{tmp_path}/{path}", bytes(4 * MIB)), file_limit=2 * MIB)  # type: ignore[misc]
+        assert isinstance(error, errors.StorageFullError)
+    assert [*tmp_path.rglob("*")] == [tmp_path / "old"]
+    writer = store.writer(f"{tmp_path}/a/b/file")
+    store.put(f"{tmp_path}/a/other", b"")  # meanwhile
+    writer.abort()
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / name for name in ("a", "a/other", "old")]
+
+
+def test_a_directory_that_others_remove_is_made_again(
+    tmp_path: Path, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, times = atomic.make_directories, 0
+
+    def removed(path: str, *args: Any) -> list[str]:
+        nonlocal times
+        times += 1
+        result = made(path, *args)
+        if times < 4:
+            os.rmdir(path)
+        return result
+
+    monkeypatch.setattr(atomic, "make_directories", removed)
+    store.put(f"{tmp_path}/a/file", b"abc")
+    assert (tmp_path / "a" / "file").read_bytes() == b"abc"
+
+
+def test_a_checkpoint_that_a_full_disk_ends_leaves_nothing(tmp_path: Path, store: FileStore) -> None:
+    place = CheckpointStore(f"{store.scheme}://{tmp_path}/run")
+    error = in_child(lambda: place.save(step=1, data=bytes(4 * MIB)), file_limit=2 * MIB)
+    assert isinstance(error, errors.StorageFullError)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.fixture

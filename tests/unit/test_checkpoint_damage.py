@@ -137,6 +137,29 @@ def test_what_is_missing_is_named(store: s3dlio.CheckpointStore, tmp_path: Path)
     assert store.load_latest() == b"first"
 
 
+def test_a_pointer_to_a_deleted_step_gives_way_to_the_newest_whole_one(
+    store: s3dlio.CheckpointStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step is deleted while it is saved: the pointer is written after the look of who deletes."""
+    (first,) = tmp_path.glob("manifests/*")
+    store.save(step=7, data=b"seventh")
+    store.save(step=9, data=b"ninth")
+    store.save(step=10, data=b"tenth")
+    (damaged,) = tmp_path.glob("manifests/ckpt-9-*")
+    damaged.write_bytes(b"{")
+    (gone,) = tmp_path.glob("manifests/ckpt-10-*")
+    gone.unlink()
+    assert store.load_latest() == b"seventh"
+    assert f"leads to manifests/{gone.name}, which is not there; manifests/ckpt-7-" in caplog.text
+    info = store.latest()
+    assert info is not None
+    assert info.step == 7
+    assert store.reader().load_latest_manifest() == store.manifest(7).as_dict()
+    store.save(step=11, data=b"eleventh")
+    assert store.load_latest() == b"eleventh"
+    assert first.exists()
+
+
 def test_shards_of_other_sizes_and_bytes_are_found(store: s3dlio.CheckpointStore, tmp_path: Path) -> None:
     (shard,) = tmp_path.glob("shards/*/*")
     shard.write_bytes(b"shorter"[:4])

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,12 +17,19 @@ torch = pytest.importorskip("torch", reason="torch is not installed: make finds 
 
 import torch.distributed.checkpoint as dcp  # noqa: E402
 from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402
+from torch.distributed.checkpoint.planner import SavePlan  # noqa: E402
 
 from s3dlio import Client  # noqa: E402
 from s3dlio.checkpoint.dcp import S3dlioStorageReader, S3dlioStorageWriter  # noqa: E402
 from s3dlio.checkpoint.dcp import metadata as metadata_file  # noqa: E402
 from s3dlio.checkpoint.dcp.staging import ReusedStager  # noqa: E402
-from s3dlio.errors import AlreadyExistsError, CorruptDataError, IntegrityError, OutOfMemoryError  # noqa: E402
+from s3dlio.errors import (  # noqa: E402
+    AlreadyExistsError,
+    CorruptDataError,
+    IntegrityError,
+    NetworkError,
+    OutOfMemoryError,
+)
 from s3dlio.types import Observation  # noqa: E402
 from tests.dcp_plans import read_regions  # noqa: E402
 
@@ -131,6 +139,71 @@ def test_of_two_that_save_at_once_one_is_told(tmp_path: Path) -> None:
     found = {"t": torch.zeros(3)}
     dcp.load(found, storage_reader=S3dlioStorageReader(tmp_path))
     assert found["t"].tolist() == [1.0] * 3
+
+
+def names_of(client: Client, place: str) -> set[str]:
+    return {uri.rpartition("/")[2] for uri in client.list(f"{place}/")}
+
+
+def test_a_save_that_fails_at_its_end_leaves_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "memory://dcp-left/a"
+    dcp.save({"t": torch.ones(3)}, storage_writer=S3dlioStorageWriter(place, client=client))
+    before = names_of(client, place)
+    writer = S3dlioStorageWriter(place, client=client, overwrite=True)
+    monkeypatch.setattr(writer, "_check_objects", Mock(side_effect=IntegrityError("it is short")))
+    with pytest.raises(CheckpointException):
+        dcp.save({"t": torch.zeros(3)}, storage_writer=writer)
+    assert names_of(client, place) == before
+    monkeypatch.undo()
+
+    def other(*args: Any) -> None:
+        dcp.save({"t": torch.full((3,), 2.0)}, storage_writer=S3dlioStorageWriter(place, client=client, overwrite=True))
+        S3dlioStorageWriter._publish(writer, *args)
+
+    monkeypatch.setattr(writer, "_publish", other)
+    with pytest.raises(CheckpointException):
+        dcp.save({"t": torch.zeros(3)}, storage_writer=writer)
+    assert len(names_of(client, place)) == 2
+    found = {"t": torch.zeros(3)}
+    dcp.load(found, storage_reader=S3dlioStorageReader(place, client=client))
+    assert found["t"].tolist() == [2.0] * 3
+
+
+def test_metadata_whose_answer_got_lost_keep_their_objects(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "memory://dcp-left/b"
+    writer = S3dlioStorageWriter(place, client=client)
+
+    def lost(*args: Any) -> None:
+        S3dlioStorageWriter._publish(writer, *args)
+        raise NetworkError("the answer got lost")
+
+    monkeypatch.setattr(writer, "_publish", lost)
+    with pytest.raises(CheckpointException):
+        dcp.save({"t": torch.ones(3)}, storage_writer=writer)
+    writer.close()
+    found = {"t": torch.zeros(3)}
+    dcp.load(found, storage_reader=S3dlioStorageReader(place, client=client))
+    assert found["t"].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("how", ["save", "close"])
+def test_what_ranks_wrote_before_another_one_failed_is_removed_later(client: Client, how: str) -> None:
+    """The coordinator's writer hears nothing of the failure."""
+    place = f"memory://dcp-left/{how}"
+    writer = S3dlioStorageWriter(place, client=client)
+    writer.set_up_storage_writer(True)
+    writer.prepare_local_plan(SavePlan([]))
+    plans = writer.prepare_global_plan([SavePlan([]), SavePlan([])])
+    for plan in plans:
+        client.put_bytes(f"{place}/{plan.storage_data.prefix}.distcp", b"of a rank")
+    client.put_bytes(f"{place}/__0_0.0123456789abcdef.distcp", b"of somebody else")
+    if how == "close":
+        writer.close()
+        assert names_of(client, place) == {"__0_0.0123456789abcdef.distcp"}
+        return
+    dcp.save({"t": torch.ones(3)}, storage_writer=writer)
+    assert len(names_of(client, place)) == 3
+    assert not {f"{plan.storage_data.prefix}.distcp" for plan in plans} & names_of(client, place)
 
 
 def test_one_bit_flipped_anywhere_that_is_read_is_found(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from s3dlio.checkpoint.base import Base
 from s3dlio.checkpoint.create_only import create
 from s3dlio.checkpoint.dcp import metadata as metadata_file
 from s3dlio.checkpoint.dcp.items import BlockSums, Note, around, has_plain_memory, pieces
+from s3dlio.checkpoint.dcp.leftovers import UnfinishedSaves
 from s3dlio.checkpoint.dcp.place import SUFFIX, check_name, is_place, place_of
 from s3dlio.checkpoint.dcp.staging import ReusedStager, beside
 from s3dlio.client import Client
@@ -101,17 +102,20 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         self._stager = ReusedStager(shared_memory)
         self._path = self._staged_path = place_of(path)
         self._save = _Save()
+        self._unfinished = UnfinishedSaves()
         self.reset()
 
     def __getstate__(self) -> dict[str, Any]:
         self._stager.saving()  # a save by another process: this thread waits for it
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_stager", "_save")}
+        own = ("_stager", "_save", "_unfinished")
+        kept = {name: value for name, value in self.__dict__.items() if name not in own}
         return kept | {"_path": self._place}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._stager = ReusedStager(self._shared_memory)
         self._save = _Save()
+        self._unfinished = UnfinishedSaves()
 
     # -- what torch calls, in this order
 
@@ -147,6 +151,7 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         save = self._save
         if save.rank is None and not save.coordinator:
             return plan
+        self._unfinished.remove(self._session)
         save.attempt = os.urandom(8).hex()  # a writer may save twice without a reset
         base, name = self._base, metadata_file.name_of(save.rank)
         try:
@@ -158,6 +163,7 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
                 "a checkpoint is there already; nothing was written", uri=base.uri(name), operation="PUT",
                 hint="save under another name, or with overwrite=True",
             )  # fmt: skip
+        self._unfinished.begin(save.attempt, self._place)
         return plan if save.rank is None else replace(plan, storage_data=self._named(save.rank))
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
@@ -186,7 +192,8 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
             self._stager.saved()
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """All ranks have written: look at the objects, then make the checkpoint visible.
+        """All ranks have written: look at the objects, then make the checkpoint visible. Where it does not become that,
+        nothing of it stays.
 
         Raises:
             IntegrityError: an object is not what was written.
@@ -195,9 +202,11 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         metadata.storage_data = {result.index: result.storage_data for of_rank in results for result in of_rank}
         metadata.version = CURRENT_DCP_VERSION
         metadata.storage_meta = self.storage_meta()
-        new = self._check_objects(metadata.storage_data.values())
-        old = self._old_names()
-        self._publish(metadata_file.dump(metadata))
+        with self._unfinished.removing_after(self._session, S3dlioError):
+            new = self._check_objects(metadata.storage_data.values())
+            old = self._old_names()
+        with self._unfinished.ending(self._session, self._save.attempt):
+            self._publish(metadata_file.dump(metadata))
         self._remove(old - new)
 
     @property
@@ -211,8 +220,10 @@ class S3dlioStorageWriter(StorageWriter, AsyncStager):
         return is_place(checkpoint_id)
 
     def close(self) -> None:
-        """Let the staging copy go: it is freed when the last save has ended."""
+        """Let the staging copy go: it is freed when the last save has ended. What a save that failed has left is
+        removed."""
         self._stager.close()
+        self._unfinished.remove(self._session)
 
     # -- within
 

@@ -21,6 +21,8 @@ _UNFINISHED = (
 )  # fmt: skip
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
+#: How often a directory is made anew that others remove.
+_TRIES = 10
 _PREFIX = ".s3dlio-"
 _SUFFIX = ".partial"
 
@@ -146,8 +148,18 @@ class Replacement:
         except FileNotFoundError:
             if self._beneath is not None:
                 raise
-            self._made = make_directories(self._directory)
-            return os.open(self._partial, flags, mode)
+            return self._open_in_new_directory(flags, mode)
+
+    def _open_in_new_directory(self, flags: int, mode: int) -> int:
+        left = _TRIES
+        while True:
+            make_directories(self._directory, self._made)
+            try:
+                return os.open(self._partial, flags, mode)
+            except FileNotFoundError:  # another write has failed, and removed the directory that it had made
+                left -= 1
+                if not left:
+                    raise
 
     def _resume(self, name: str) -> bool:
         """Resume the unfinished file ``name``, if it is one, and no other user's."""
@@ -245,6 +257,9 @@ class Replacement:
             pass
         except OSError as exc:  # an error of its own would hide why the write was given up
             _log.warning("could not remove the unfinished file %s: %s", self._partial, exc.strerror)
+        for directory in reversed(self._made):
+            with contextlib.suppress(OSError):  # others' files are in it
+                os.rmdir(directory)
 
     def __enter__(self) -> Replacement:
         return self
@@ -306,16 +321,16 @@ def check_regular(mode: int) -> None:
     raise UnsupportedOperationError(f"not a regular file but a {kind}", hint="name a file")
 
 
-def make_directories(path: str) -> list[str]:
+def make_directories(path: str, made: list[str] | None = None) -> list[str]:
     """Make a directory and its parents; one that is there is no error. (`os.makedirs` recurses, and deep trees exist.)
 
-    Returns those that were made, the outermost first.
+    Returns those that were made, the outermost first; they are added to ``made``, also where the next one fails.
 
     Raises:
         FileExistsError: it is a file.
         OSError: whatever else the system says.
     """
-    made: list[str] = []
+    made = [] if made is None else made
     missing = [path]
     while missing:
         try:
