@@ -52,13 +52,13 @@ class TokenBucket:
         self.spend(count)
         await_turn(self)
 
-    def spend(self, count: int) -> None:
-        """So many bytes went."""
-        if self._rate == math.inf:
-            return
+    def spend(self, count: int) -> float:
+        """So many bytes went; when that was."""
         now = system.monotonic()
-        with self._lock:
-            self._free_at = max(self._free_at, now - _BURST) + count / self._rate
+        if self._rate < math.inf:
+            with self._lock:
+                self._free_at = max(self._free_at, now - _BURST) + count / self._rate
+        return now
 
     def _look(self, now: float) -> None:
         """See which limit holds now."""
@@ -94,7 +94,10 @@ def bandwidth_of(limit: str) -> Bandwidth:
     return _shared.setdefault(limit, Bandwidth(parse_timetable(limit))) if found is None else found
 
 
-def await_turn(bucket: TokenBucket) -> None:
-    """Wait, on this thread, until the next bytes may go."""
+def await_turn(bucket: TokenBucket) -> bool:
+    """Wait, on this thread, until the next bytes may go; whether that took time."""
+    waited = False
     while wait := bucket.wait():
+        waited = True
         system.sleep(min(wait, _BURST))
+    return waited

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from s3dlio.net import system
 from s3dlio.net.connection import READ, Connection
 from s3dlio.net.holding import HoldingMultiplexer
+from s3dlio.net.paced_connection import PacedConnection
 from s3dlio.net.paused import Paused
 from s3dlio.net.pending import PendingRequest
 
@@ -30,21 +31,23 @@ class PacingMultiplexer(HoldingMultiplexer):
             return
         connection = pending.connection
         assert connection is not None
-        now = system.monotonic()
+        now, patience = system.monotonic(), connection.server.http.read_timeout
         self.in_flight[connection.fd] = pending
-        self._pause(connection, now + error.seconds, error.sending)
-        pending.deadline = now + error.seconds + connection.server.http.read_timeout
+        # The server has as much time as without a limit. Whether it has used that is seen after the pause.
+        deadline = max(pending.deadline, _moved_at(connection) + patience) if pending.deadline else now + patience
+        self._pause(connection, now + error.seconds, error.sending, deadline)
+        pending.deadline = now + error.seconds + patience
 
-    def _pause(self, connection: Connection, until: float, sending: bool) -> None:
+    def _pause(self, connection: Connection, until: float, sending: bool, deadline: float) -> None:
         if sending:
             self._watch(connection, READ)  # the server may refuse what it gets
         else:
             self._unwatch(connection)
         if self.due == math.inf:
-            self._waiting: list[tuple[float, int, int]] = []
+            self._waiting: list[tuple[float, int, int, float]] = []
             self.poll = self._poll_paused  # type: ignore[method-assign]
         # By descriptors: nothing here keeps the memory of a request that ends meanwhile, or goes on elsewhere.
-        heapq.heappush(self._waiting, (until, next(self._order), connection.fd))
+        heapq.heappush(self._waiting, (until, next(self._order), connection.fd, deadline))
         self.due = self._waiting[0][0]
 
     def _poll_paused(self, timeout: float | None) -> Iterator[None]:
@@ -52,15 +55,15 @@ class PacingMultiplexer(HoldingMultiplexer):
         left = max(0.0, self.due - system.monotonic())
         yield from super().poll(left if timeout is None else min(left, timeout))
         waiting, now = self._waiting, system.monotonic()
-        ready: list[int] = []
+        ready: list[tuple[int, float]] = []
         while waiting and waiting[0][0] <= now:
-            ready.append(heapq.heappop(waiting)[2])
+            ready.append(heapq.heappop(waiting)[2:])
         if waiting:
             self.due = waiting[0][0]
         else:
             self._wait_for_none()
-        for fd in ready:
-            self._go_on(fd)
+        for fd, deadline in ready:
+            self._go_on(fd, deadline)
         yield
 
     def _wait_for_none(self) -> None:
@@ -72,16 +75,25 @@ class PacingMultiplexer(HoldingMultiplexer):
         self._wait_for_none()
         super().close()
 
-    def _go_on(self, fd: int) -> None:
-        """Receive or send again. Another request that has the descriptor by now finds that there is nothing to do."""
+    def _go_on(self, fd: int, deadline: float) -> None:
+        """Receive or send again. Another request that has the descriptor by now finds that there is nothing to do. The
+        ``deadline`` is that of the server, should nothing go or come."""
         pending = self.in_flight.get(fd)
         if pending is None or pending.connection is None or pending.exchange is None:
             return
         connection, exchange = pending.connection, pending.exchange
-        pending.deadline = 0.0
+        pending.deadline = deadline
         if exchange.outgoing:
             self._send(pending, connection, exchange)
-            return
-        if not connection.watched:
-            self._watch(connection, READ)
-        self._receive(pending, connection, exchange)
+        else:
+            if not connection.watched:
+                self._watch(connection, READ)
+            self._receive(pending, connection, exchange)
+        if pending.deadline in (0.0, deadline) and self.in_flight.get(fd) is pending:
+            pending.deadline = max(deadline, _moved_at(connection) + connection.server.http.read_timeout)
+
+
+def _moved_at(connection: Connection) -> float:
+    """When bytes went or came last: only connections that keep to a limit are ever paused."""
+    assert isinstance(connection, PacedConnection)
+    return connection.moved_at

@@ -101,7 +101,8 @@ class Network:
         link = sock.link
         limit = self.connect_timeout if link is None else self.read_timeout
         waited = self.world.now - sock.last_byte - self.absent
-        if (link is None or link.busy) and waited > limit + SLACK:
+        waits = link is None or (link.busy and not sock.received)  # not for its turn, where bandwidth is limited
+        if waits and waited > limit + SLACK:
             self.world.violate(f"connection {sock.number}: nothing came for {waited:.2f} s, the limit is {limit:g} s")
 
     def count_busy(self) -> None:

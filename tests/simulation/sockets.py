@@ -159,6 +159,7 @@ class Stream:
                 self.received[0] = piece[count:]
         if got:
             self.world.note("recv", self.number, got)
+            self.last_byte = self.world.now  # where bandwidth is limited, long after it came
             if self.link is not None:
                 self.link.taken(got)
             return got
