@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -44,7 +45,7 @@ class BlockingReads:
     def run(self, stream: Reader) -> None:
         """Read, until none is left; ``stream`` hears of their ends."""
         while True:
-            begun: list[StreamRead] = []
+            begun: dict[int, StreamRead] = {}
             try:
                 run_calls(
                     self._calls(begun), admission=Admission(self._width, adaptive=False), cancel=self._cancel,
@@ -52,7 +53,7 @@ class BlockingReads:
                 )  # fmt: skip
             except BaseException as error:
                 stream.fail(error)
-            left: list[StreamRead] = []
+            left = [*begun.values()]  # what a loop had taken when the stream ended, and did not read
             with self._lock:
                 if self._cancel.cancelled:
                     left.extend(self._reads)
@@ -63,21 +64,21 @@ class BlockingReads:
             if not self._is_running:
                 return
 
-    def _calls(self, begun: list[StreamRead]) -> Iterator[Call[Any]]:
-        while True:
+    def _calls(self, begun: dict[int, StreamRead]) -> Iterator[Call[Any]]:
+        for index in itertools.count():
             try:
                 read = self._reads.popleft()
             except IndexError:
                 return
             call, read.call, read.operation = read.call, None, None
             assert call is not None
-            begun.append(read)
+            begun[index] = read
             del read
             yield call
             del call
 
 
 def _on_done(
-    stream: Reader, begun: list[StreamRead], index: int, result: Any, error: BaseException | None
+    stream: Reader, begun: dict[int, StreamRead], index: int, result: Any, error: BaseException | None
 ) -> None:
-    stream.over(begun[index], error)
+    stream.over(begun.pop(index), error)

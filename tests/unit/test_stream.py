@@ -20,6 +20,7 @@ import pytest
 
 import s3dlio
 from s3dlio.config.settings import Settings
+from s3dlio.engine.batch_input import Feed
 from s3dlio.engine.executor import Executor
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
@@ -275,6 +276,28 @@ def test_closing_waits_until_nothing_is_in_flight() -> None:
         keys(found, 5)
     assert is_over(found._stream)
     assert list(found) == []
+
+
+def test_what_a_loop_has_taken_when_the_reader_leaves_is_over_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop looks whether it is to go on when it has an object's call, and then does not read it."""
+    store, first = Slow(), threading.Event()
+    gate = store.gates["2"] = threading.Event()
+    found = store.iterate(itertools.cycle(names(3)), width=1)
+    taken = Feed.__iter__
+
+    def taking(feed: Feed) -> Iterator[Any]:
+        for item in taken(feed):
+            if item[1].key == "2" and not first.is_set():
+                first.set()
+                assert gate.wait(30)
+            yield item
+
+    monkeypatch.setattr(Feed, "__iter__", taking)
+    assert keys(found, 2) == ["0", "1"]
+    assert first.wait(30)
+    found._stream.drop()
+    gate.set()
+    assert is_over(found._stream)
 
 
 def test_a_forked_child_cannot_go_on_with_it() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
-from s3dlio.cli.streams import standard_input
+from s3dlio.cli.streams import open_input, standard_input
 from s3dlio.cli.summary import finish
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
@@ -124,7 +124,7 @@ def _keylist(path: str) -> list[str]:
         if path == "-":
             text = standard_input().read()
         else:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            with open_input(path) as file:
                 text = file.read()
     except OSError as exc:
         raise from_os_error(exc, uri=os.path.abspath(path), operation="read") from exc

@@ -11,12 +11,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple, TextIO, cast
+from typing import Any, NamedTuple, cast
 
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output, counted
 from s3dlio.cli.parser import PROG, parse
-from s3dlio.cli.streams import standard_input
+from s3dlio.cli.streams import open_input, standard_input
 from s3dlio.engine.cancel import AwaitToken, cancelled_by
 from s3dlio.errors import ConfigError
 from s3dlio.foreign_errors import from_os_error
@@ -49,9 +49,7 @@ def _lines(path: str) -> Iterator[_Line]:
     """The lines that are commands, while they come."""
     try:
         with contextlib.ExitStack() as opened:
-            file: TextIO = standard_input()
-            if path != "-":
-                file = opened.enter_context(open(path, encoding="utf-8", errors="surrogateescape"))
+            file = standard_input() if path == "-" else opened.enter_context(open_input(path))
             for number, text in enumerate(file, 1):
                 if text.strip() and not text.lstrip().startswith("#"):
                     yield _Line(number, text.strip())
