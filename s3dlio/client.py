@@ -47,8 +47,8 @@ class Client(Session):
             ``rank`` (that of MPI or Slurm).
         source_addresses: addresses of this machine that connections are made from, each in its turn.
         ca_bundle: a PEM file of the certificates to trust.
-        http, retry, range, multipart, executor, transfer, file, s3, azure, gcs: any other settings, one mapping for
-            each section: ``http={"read_timeout": 5}``.
+        http, retry, range, multipart, executor, transfer, cluster, file, s3, azure, gcs: any other settings, one
+            mapping for each section: ``http={"read_timeout": 5}``.
 
     Raises:
         ConfigError: an unknown setting, or a value of the wrong type.
@@ -76,6 +76,7 @@ class Client(Session):
         multipart: Mapping[str, Any] | None = None,
         executor: Mapping[str, Any] | None = None,
         transfer: Mapping[str, Any] | None = None,
+        cluster: Mapping[str, Any] | None = None,
         file: Mapping[str, Any] | None = None,
         s3: Mapping[str, Any] | None = None,
         azure: Mapping[str, Any] | None = None,
@@ -90,7 +91,7 @@ class Client(Session):
             raise ConfigError("endpoint_url and endpoints exclude each other", hint="leave one of them out")
         sections = {
             "http": http, "retry": retry, "range": range, "multipart": multipart, "executor": executor,
-            "transfer": transfer, "file": file, "s3": s3, "azure": azure, "gcs": gcs,
+            "transfer": transfer, "cluster": cluster, "file": file, "s3": s3, "azure": azure, "gcs": gcs,
         }  # fmt: skip
         given = {name: _section(name, values) for name, values in sections.items() if values is not None}
         service = {

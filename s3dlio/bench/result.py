@@ -98,6 +98,7 @@ class Result:
         measured: by operation, as the op-log names them.
         failures: how many there were of each kind: operation, error class, message of the first one.
         written: how many objects each share may have written, for the clean-up.
+        ranks: what each process of a job did, where there were several.
     """
 
     def __init__(self, concurrent: int = 0) -> None:
@@ -108,6 +109,13 @@ class Result:
         self.measured: dict[str, Measured] = {}
         self.failures: dict[tuple[str, str], tuple[int, str]] = {}
         self.written: dict[int, int] = {}
+        self.ranks: list[dict[str, Any]] = []
+
+    def brief(self) -> dict[str, Any]:
+        """The counts and rates of all operations."""
+        total = self.total
+        counts = {name: getattr(total, name) for name in ("operations", "errors", "bytes", "objects")}
+        return {"concurrent": self.concurrent, **counts, **rates(total, self.seconds)}
 
     def of(self, operation: str) -> Measured:
         """What an operation did."""
@@ -163,6 +171,7 @@ class Result:
             "client_cpu_seconds": round(self.cpu_seconds, 6),
             "operations": {name: one.as_dict(self.seconds) for name, one in sorted(self.measured.items())},
             "total": total.as_dict(self.seconds), "slices": slices(total, self.seconds), "failures": failures,
+            **({"ranks": self.ranks} if self.ranks else {}),
         }  # fmt: skip
 
 

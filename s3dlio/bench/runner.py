@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from s3dlio.bench.group import Alone, Group
 from s3dlio.bench.measure import LEAD_NS, Task, prepared, run_task
 from s3dlio.bench.payloads import Payloads
 from s3dlio.bench.plan import Plan, Share
@@ -21,6 +20,7 @@ from s3dlio.bench.workload import Entry, written_key
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.group import ALONE, Group
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError, ObjectNotFoundError, S3dlioError
 from s3dlio.oplog.identity import get_client_id, set_client_id
@@ -67,7 +67,7 @@ class Bench:
         note: Callable[[str], None] = log.info,
     ) -> None:  # fmt: skip
         self._session = session
-        self._group: Group = group or Alone()
+        self._group = group or ALONE
         self._cancel = cancel or CancelToken()
         self._note = note
         self._store, key = session.store_for(plan.uri)
@@ -89,17 +89,14 @@ class Bench:
             ConfigError: the directory has objects of somebody else.
             S3dlioError: objects could not be written or deleted.
         """
-        found = self._group.share(self._find())
+        with self._group.stoppable(self._cancel.cancel):
+            return self._run()
+
+    def _run(self) -> list[Result]:
+        found = self._group.first(self._find)
         try:
-            if self.plan.prepare:
-                self._is_begun = True
-                with _named("prepare"):
-                    self._prepare()
-            for number, concurrent in enumerate(self.plan.concurrent):
-                self._group.barrier()
-                if self._group.share(self._cancel.cancelled):
-                    break
-                self._measure(Task(self.plan, self._base, found, number, concurrent))
+            with self._group.telling_errors():
+                self._prepare_and_measure(found)
         finally:
             if self.plan.clean:
                 with _named("clean-up"):
@@ -109,6 +106,17 @@ class Bench:
                 self._note(f"what was written stays: {self.directory}")
         return self.results
 
+    def _prepare_and_measure(self, found: list[Entry] | None) -> None:
+        if self.plan.prepare:
+            self._is_begun = True
+            with _named("prepare"):
+                self._prepare()
+        for number, concurrent in enumerate(self.plan.concurrent):
+            self._group.barrier()
+            if self._group.share(self._cancel.cancelled):
+                break
+            self._measure(Task(self.plan, self._base, found, number, concurrent))
+
     # -- prepare
 
     def _find(self) -> list[Entry] | None:
@@ -117,7 +125,7 @@ class Bench:
         Raises:
             ConfigError: there are some, and they are not wanted; or the other way round.
         """
-        if self._group.rank or self.plan.prefix is None:
+        if self.plan.prefix is None:
             return None
         pages = self._pages(self._base)
         if self.plan.prepare or self.plan.operation == "put":
@@ -179,17 +187,17 @@ class Bench:
         self._written |= {(task.run, share.number): -1 for share in shares}
         with _named(None):
             if plan.procs > 1:
+                self._group.barrier()
                 found = run_on_processes(self._session, task, shares, self._cancel)
             else:
-                start = time.perf_counter_ns() + LEAD_NS
+                start = self._group.moment(LEAD_NS)
                 found = [run_task(self._session, task, share, self._cancel, start) for share in shares]
         self._written |= {(task.run, share): count for one in found for share, count in one.written.items()}
-        merged = Result()
-        for gathered in group.gather(found):
-            for one in gathered:
-                merged.merge(one)
+        gathered = [_merged(each) for each in group.gather(found)]
         if not group.rank:
-            self.results.append(merged)
+            self.results.append(_merged(gathered))
+            if group.size > 1:
+                self.results[-1].ranks = group.describe([each.brief() for each in gathered])
 
     # -- clean up
 
@@ -214,7 +222,8 @@ class Bench:
 
     def _remove_directory(self) -> None:
         """Once all have deleted what they have written: a local directory goes with it."""
-        self._group.barrier()
+        with contextlib.suppress(S3dlioError):  # another process has failed, and told that
+            self._group.barrier()
         if self._store.scheme in LOCAL_SCHEMES and not self._group.rank:
             with contextlib.suppress(S3dlioError):  # somebody else put something there, or nothing was written
                 self._store.rmdir(self._base)
@@ -238,6 +247,13 @@ class Bench:
             return
         for page in self._pages(prefix):
             yield from page.keys
+
+
+def _merged(results: Iterable[Result]) -> Result:
+    merged = Result()
+    for one in results:
+        merged.merge(one)
+    return merged
 
 
 def _announcement(plan: Plan, concurrent: int) -> str:

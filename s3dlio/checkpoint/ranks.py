@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -83,22 +82,6 @@ def job_ranks() -> Ranks:
     """The ranks of ``torch.distributed`` where it is initialized, or else of MPI; a job of one where neither is."""
     ranks = torch_ranks()
     return ranks if ranks.world_size > 1 else mpi_ranks()
-
-
-#: What launchers tell a process: its rank, and how many there are. Of torchrun, Open MPI, MPICH and Intel MPI, Slurm.
-_LAUNCHERS = (
-    ("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"),
-    ("SLURM_PROCID", "SLURM_NTASKS"),
-)  # fmt: skip
-
-
-def launched_rank() -> tuple[int, int]:
-    """This process's rank and how many there are, as its launcher tells; one of one where none does."""
-    for rank, world_size in _LAUNCHERS:
-        found, of = os.environ.get(rank, ""), os.environ.get(world_size, "")
-        if found.isdecimal() and of.isdecimal() and int(found) < int(of):
-            return int(found), int(of)
-    return 0, 1
 
 
 def jax_ranks() -> Ranks:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from s3dlio.cli.output import Output
 from s3dlio.cli.parser import build_parser
+from s3dlio.engine.group import ALONE, Group
 from s3dlio.errors import IsDirectoryError, ObjectNotFoundError, S3dlioError
 from s3dlio.masking import redact
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from s3dlio.cli.counting import Counter
     from s3dlio.cli.progress_bar import ProgressBar
     from s3dlio.client import Client
+    from s3dlio.cluster.job import Job
     from s3dlio.config.settings import Settings
     from s3dlio.types import Observation
 
@@ -46,6 +48,13 @@ class Context:
         self.counted: ProgressBar | Counter | None = None
         #: Something failed, and was told already: the exit code is 1.
         self.failed = False
+        #: The job of several processes that this one belongs to.
+        self.job: Job | None = None
+
+    @property
+    def group(self) -> Group:
+        """The processes that run this command together."""
+        return ALONE if self.job is None else self.job.group
 
     @cached_property
     def settings(self) -> Settings:
@@ -71,15 +80,30 @@ class Context:
             "gcs": {**endpoint, **anonymous},
         }
 
-    @cached_property
+    @property
     def client(self) -> Client:
-        """The client of this run; made when first used."""
+        """The client of this run; made when first used. In a job of several processes its transfers are divided among
+        them."""
+        return self.plain_client if self.job is None else self.job.client
+
+    @cached_property
+    def plain_client(self) -> Client:
+        """The same, by itself."""
         from s3dlio.client import Client
 
         client = Client(self.settings)
+        self._observe(client)
+        return client
+
+    def _observe(self, client: Client) -> None:
         if self.out.verbosity > (self.args.command in OBJECT_BY_OBJECT):
             client.add_observer(_log_operation)
-        return client
+
+    def join(self, job: Job) -> None:
+        """Run the command as a part of a job."""
+        self.job = job
+        if job.size > 1:
+            self._observe(job.client)
 
     def refuse(self, message: str) -> NoReturn:
         """End with a usage error of this command.

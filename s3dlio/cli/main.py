@@ -19,6 +19,7 @@ from s3dlio.cli.output import Output, counted, escaped
 from s3dlio.cli.parser import parse
 from s3dlio.cli.streams import prepare as prepare_streams
 from s3dlio.errors import TransferCancelledError
+from s3dlio.launcher import mpi_rank
 
 if TYPE_CHECKING:
     from s3dlio.transfer.summary import TransferSummary
@@ -61,7 +62,13 @@ def main(words: Sequence[str] | None = None) -> int:
     with _signals_like_ctrl_c(), warnings.catch_warnings():
         if args.verbose < 2:
             warnings.simplefilter("ignore")  # they are for programmers
-        return _run_recorded(Context(args, out))
+        context = Context(args, out)
+        if mpi_rank()[1] > 1:
+            from s3dlio.cli.job import COMMANDS, run_in_job
+
+            if args.command in COMMANDS:
+                return run_in_job(context, _run_recorded)
+        return _run_recorded(context)
 
 
 def _run_recorded(context: Context) -> int:
@@ -83,7 +90,8 @@ def _run_recorded(context: Context) -> int:
 def _run(context: Context) -> int:
     module, _, function = context.args.run.partition(":")
     try:
-        getattr(importlib.import_module(f"s3dlio.cli.commands.{module}"), function)(context)
+        with context.group.telling_errors():
+            getattr(importlib.import_module(f"s3dlio.cli.commands.{module}"), function)(context)
         context.out.stdout.flush()
         return FAILED if context.failed else OK
     except UsageError as error:

@@ -126,7 +126,8 @@ class Output:
             traceback.print_exception(error, file=self.stderr)
         for failure in failures if self.verbosity else ():
             print(f"failed: {message(failure.error)}", file=self.stderr)
-        print(f"Error: {message(error)}", file=self.stderr)
+        where = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))  # which process of several it was
+        print(f"Error: {message(error)}{where}", file=self.stderr)
         if not self.verbosity and isinstance(error, BatchError) and len(failures) > len(error.lines()):
             print("  -v lists them all", file=self.stderr)
 
@@ -151,6 +152,8 @@ def message(error: BaseException) -> str:
 def error_record(error: BaseException) -> dict[str, Any]:
     """An error as JSON: its type, its message, and what it knows of the request."""
     record: dict[str, Any] = {"type": type(error).__name__, "message": message(error)}
+    if notes := getattr(error, "__notes__", None):
+        record["notes"] = list(notes)
     if isinstance(error, S3dlioError):
         record |= {name: value for name in _DETAILS if (value := getattr(error, name)) is not None}
         if "uri" in record:

@@ -80,6 +80,8 @@ def tell(
     more |= {"bytes": summary.bytes, "seconds": round(summary.seconds, 6), "retries": summary.retries, **times}
     if interrupted:
         more["interrupted"] = True
+    if summary.ranks:
+        more["ranks"] = list(summary.ranks)
     out.summary({"operation": operation, **counts, **more}, f"{operation} summary{label}: {words}")
 
 

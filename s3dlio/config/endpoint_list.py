@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from s3dlio.config.fields import url
 from s3dlio.config.sizes import shown
 from s3dlio.errors import ConfigError
+from s3dlio.launcher import RANK_VARIABLES
 from s3dlio.masking import redact
 from s3dlio.uri_templates import expand_template
 
@@ -24,9 +25,6 @@ STRATEGIES = (ROUND_ROBIN, LEAST_CONNECTIONS, SHORTEST_EXPECTED_WAIT, RANK)
 
 URIS_VARIABLE, TEMPLATE_VARIABLE, FILE_VARIABLE = "S3_ENDPOINT_URIS", "S3_ENDPOINT_TEMPLATE", "S3_ENDPOINT_FILE"
 STRATEGY_VARIABLE = "S3_LOAD_BALANCE_STRATEGY"
-
-#: Where launchers tell a process its rank: Open MPI, PMI (MPICH, Intel MPI), PMIx, MVAPICH, Slurm.
-RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 
 _SERVER = re.compile(r"(?:(s3|https?)://)?([^/@?#\s{}]+)((?:/[^?#\s]*)?)", re.IGNORECASE | re.ASCII)
 _PORT = re.compile(r":\d+$", re.ASCII)

@@ -176,6 +176,15 @@ class TransferSettings(Section):
     )  # fmt: skip
 
 
+class ClusterSettings(Section):
+    """Several processes that do one job."""
+
+    mpi: bool = setting(
+        True, flag, "a command that a launcher of MPI (mpirun) has started works together with the others that it has "
+        "started; no: by itself", "S3DLIO_MPI"
+    )  # fmt: skip
+
+
 class FileSettings(Section):
     """Local files: ``file://`` and ``direct://``."""
 

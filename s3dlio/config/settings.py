@@ -16,6 +16,7 @@ from s3dlio.config.fields import Section, SettingField, fields_of, find_field, l
 from s3dlio.config.layers import PROGRAM, Problem, Reading
 from s3dlio.config.sections import (
     AzureSettings,
+    ClusterSettings,
     ExecutorSettings,
     FileSettings,
     GcsSettings,
@@ -52,6 +53,7 @@ class Settings(Record):
     multipart: MultipartSettings = field(default_factory=MultipartSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     file: FileSettings = field(default_factory=FileSettings)
     s3: S3Settings = field(default_factory=S3Settings)
     azure: AzureSettings = field(default_factory=AzureSettings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.config.sections import TransferSettings
@@ -115,6 +116,16 @@ class ByteBudget:
             self._changed.notify_all()
 
 
+#: Makes the limit of a batch; processes of one host that do one job share it.
+_adaptive: Callable[[int], AdaptiveLimit] = AdaptiveLimit
+
+
+def limit_by(make: Callable[[int], AdaptiveLimit] | None) -> None:
+    """Have ``make`` give batches from now on the limit for their operations in flight; None: each finds its own."""
+    global _adaptive
+    _adaptive = make or AdaptiveLimit
+
+
 class Admission:
     """What one batch may have in flight, on its lane and in its blocking loops together.
 
@@ -130,7 +141,7 @@ class Admission:
         self.width = width
         self.budget = None if max_bytes is None else ByteBudget(max_bytes)
         #: Of the operations on the lane; a call that blocks takes its place from there.
-        self.limit = AdaptiveLimit(width) if adaptive else FixedLimit(width)
+        self.limit = _adaptive(width) if adaptive else FixedLimit(width)
 
     @classmethod
     def of(cls, settings: TransferSettings, width: int, *, bounded: bool = False) -> Admission:

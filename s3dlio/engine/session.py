@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from s3dlio.config.settings import Settings
 from s3dlio.engine.executor import BaseExecutor, Executor
+from s3dlio.engine.group import ALONE, Group
 from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.registry import Stores
@@ -34,6 +35,8 @@ class Session:
         self._lock = ForkLock()
         self._processes: Processes | None = None
         self._loops: LoopLanes | None = None
+        #: The processes among which transfers are divided. Each makes the same calls in the same order.
+        self.group: Group = ALONE
         self._use(settings, observers)
 
     def _use(self, settings: Settings, observers: Sequence[Observer]) -> None:

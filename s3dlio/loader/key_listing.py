@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from s3dlio import api
-from s3dlio.checkpoint.ranks import Ranks, alone, job_ranks, launched_rank
+from s3dlio.checkpoint.ranks import Ranks, alone, job_ranks
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, ObjectNotFoundError, TransferTimeoutError
+from s3dlio.launcher import launched_rank
 from s3dlio.loader.key_manifest import Listed, open_manifest, write_manifest
 from s3dlio.loader.keys import KeyPacker, MemoryKeys
 from s3dlio.loader.option_fields import LoaderValues

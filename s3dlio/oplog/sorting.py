@@ -6,7 +6,7 @@ import heapq
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain, islice
@@ -14,6 +14,7 @@ from typing import IO
 
 import zstandard
 
+from s3dlio.errors import CorruptDataError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.oplog.log_text import read_lines
 from s3dlio.oplog.rows import parse_time
@@ -35,16 +36,28 @@ def sort_op_log(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
         CorruptDataError: it is no op-log, or ends in the middle; the files stay as they are then.
         S3dlioError: it cannot be read, or the sorted one not be written.
     """
-    source = os.fspath(path)
-    target = os.fspath(output if output is not None else path)
+    merge_op_logs([path], output if output is not None else path)
+
+
+def merge_op_logs(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
+    """Make one op-log of those that several processes have written, sorted by the times at which operations began.
+
+    Args:
+        paths: the logs, all of one form; rows stay as they are.
+        output: the new one, which takes the place of what is there.
+
+    Raises:
+        CorruptDataError: one is no op-log, or ends in the middle, or has other columns; no file is changed then.
+        S3dlioError: one cannot be read, or the new one not be written.
+    """
+    target = os.fspath(output)
     hidden = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}.sorting")
     try:
         with ExitStack() as stack:
-            lines = read_lines(source)
-            first = next(lines)
-            is_json = first.startswith("{")
+            first, lines = _all_lines([os.fspath(path) for path in paths])
+            is_json = not first or first.startswith("{")
             start = _json_start if is_json else partial(_field_start, first.split("\t").index("start"))
-            runs = _runs(chain([first], lines) if is_json else lines, start, stack, os.path.dirname(target) or ".")
+            runs = _runs(lines, start, stack, os.path.dirname(target) or ".")
             with open(hidden, "wb") as file, zstandard.ZstdCompressor(write_checksum=True).stream_writer(file) as out:
                 if not is_json:
                     out.write(f"{first}\n".encode())
@@ -56,6 +69,18 @@ def sort_op_log(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
     finally:
         with suppress(OSError):
             os.unlink(hidden)
+
+
+def _all_lines(paths: Sequence[str]) -> tuple[str, Iterator[str]]:
+    """The first line of the logs, and all that have an operation."""
+    opened = [read_lines(path) for path in paths]
+    firsts = [next(lines) for lines in opened]
+    if firsts[0].startswith("{"):
+        return firsts[0], chain(firsts, *opened)
+    for path, first in zip(paths, firsts, strict=True):
+        if first != firsts[0]:
+            raise CorruptDataError("its columns are others than those of the first log", uri=path, operation="OPLOG")
+    return firsts[0], chain(*opened)
 
 
 def _runs(lines: Iterator[str], start: Start, stack: ExitStack, directory: str) -> list[Iterator[tuple[int, str]]]:

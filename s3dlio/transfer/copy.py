@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
-from s3dlio.transfer.moving import Moving, Renaming
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.origin import Origin
 from s3dlio.transfer.overlap import check_not_itself
 from s3dlio.transfer.places import Places, as_directory, destination_uri
 from s3dlio.transfer.plan import Item, Plan
-from s3dlio.transfer.route import Route, RouteOptions
 from s3dlio.transfer.runner import Transfer
 from s3dlio.transfer.summary import TransferSummary
-from s3dlio.types import NO_OPTIONS, PutOptions
+from s3dlio.types import PutOptions
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 
 if TYPE_CHECKING:
@@ -52,7 +48,14 @@ def copy(
         UnsupportedOperationError: the destination cannot keep what the options say.
         BatchError: objects failed; it has every one of them.
     """
-    operation = "MOVE" if delete_source else "COPY"
+    transfer = Transfer.shared(session, lambda: _transfer(session, src, dst, how, delete_source))
+    return transfer.run(session, how)
+
+
+def _transfer(
+    session: Session, src: Places, dst: str | os.PathLike[str], how: TransferOptions, delete_source: bool
+) -> Transfer:
+    """What is copied, after a look at what is there."""
     source = Origin.at(
         session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter(), into_links=not delete_source
     )
@@ -60,11 +63,8 @@ def copy(
     destination = destination_uri(dst)
     store, key = session.store_for(destination)
     prefix, plan = _placed(source, store, key, onto_itself=not delete_source and _changes(how.options))
-    nothing = "No objects matched for copy"
-    transfer = Transfer(operation, plan, source.store, source.uri, store, prefix, destination, nothing)
-    if delete_source:
-        transfer = replace(transfer, change_route=moving(source.store, store, prefix, how))
-    return transfer.run(session, how)
+    operation, nothing = "MOVE" if delete_source else "COPY", "No objects matched for copy"
+    return Transfer(operation, plan, source.store, source.uri, store, prefix, destination, nothing, delete_source)
 
 
 def _changes(options: PutOptions) -> bool:
@@ -94,20 +94,6 @@ def _placed(source: Origin, store: ObjectStore, key: str, *, onto_itself: bool =
     prefix = as_directory(key)
     source.check_apart(store, prefix)
     return prefix, source.plan() if single is None else iter([single])
-
-
-def moving(
-    source: ObjectStore, target: ObjectStore, prefix: str, how: TransferOptions
-) -> Callable[[Route, RouteOptions], Route]:
-    """Makes the route of a move of the one of a copy."""
-
-    def change(route: Route, options: RouteOptions) -> Route:
-        moving = Moving(route, source)
-        if source.root == target.root and how.options == NO_OPTIONS and not how.verify and not how.no_clobber:
-            return Renaming(target, as_directory(prefix), options, otherwise=moving)
-        return moving
-
-    return change
 
 
 def move(

@@ -16,6 +16,7 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
+from s3dlio.transfer.divided import merged
 from s3dlio.transfer.limits import NO_LIMITS, Limits
 from s3dlio.transfer.pattern_file import PatternFiles, read_patterns
 from s3dlio.transfer.plan import Filter, parse_time, several_patterns
@@ -74,26 +75,32 @@ def delete(
         InvalidURIError: a container or a ``*`` without ``recursive``; nothing was deleted.
         BatchError: objects could not be deleted; it has every one of them that was tried.
     """
-    width = check_width(max_in_flight)
+    width, group = check_width(max_in_flight), session.group
     include = [*several_patterns(include), *read_patterns(include_from)]
     exclude = [*several_patterns(exclude), *read_patterns(exclude_from)]
     keep = Filter(include, exclude)
     store, key = session.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
     tell = on_key or (lambda uri: None)
     whole = recursive and pattern is None and not include and not exclude and not limits
-    if not recursive or (whole and _is_link(store, key)):
-        keys: Iterator[str] = iter([check_one(store, key)])
+
+    def one() -> list[str]:
+        return [check_one(store, key)] if not recursive or (whole and _is_link(store, key)) else []
+
+    if alone := group.first(one):
+        keys: Iterator[str] = iter(alone)
         whole = False
     else:
         selection = Selection(store, key, recursive=True, pattern=pattern)
         keys = _selected(selection, keep, limits, store.scheme in LOCAL_SCHEMES)
     if dry_run:
-        return _rehearse(store, keys, tell)
+        return group.first(lambda: _rehearse(store, keys, tell))
     with reporting(progress) as watcher:
         tally = delete_keys(
-            session, store, _announced(keys, store, tell), max_in_flight=width, progress=watcher, cancel=cancel
-        )
-    if whole and not tally.failures and _is_directory(store, key):
+            session, store, _announced(group.deal(keys), store, tell), max_in_flight=width, progress=watcher,
+            cancel=cancel,
+        )  # fmt: skip
+    tally = merged(group, tally)
+    if whole and not tally.failures and not group.rank and _is_directory(store, key):
         store.rmdir(key, recursive=True)
     summary = tally.summary()
     summary.raise_for_failures("DELETE")
@@ -239,8 +246,10 @@ def delete_keys(
         seen=lambda work: progress.add(len(work[1]), 0),
         stopped=lambda: deletion.token.cancelled,
     )
-    with closing(ahead):
+    with session.group.stoppable(deletion.token.cancel) as stop_others, closing(ahead):
         deletion.run(ahead, max_in_flight, session, ahead)
+        if deletion.token.cancelled:
+            stop_others("objects could not be deleted")
     return deletion.tally
 
 

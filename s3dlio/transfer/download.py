@@ -41,6 +41,13 @@ def download(
         ObjectNotFoundError: nothing was selected.
         BatchError: objects failed; it has every one of them.
     """
+    return Transfer.shared(session, lambda: _transfer(session, src, dest_dir, how)).run(session, how)
+
+
+def _transfer(
+    session: Session, src: str | os.PathLike[str], dest_dir: str | os.PathLike[str], how: TransferOptions
+) -> Transfer:
+    """What is read, after a look at what is there."""
     destination = destination_uri(dest_dir)
     source = Origin.at(session, src, recursive=how.recursive, pattern=how.pattern, keep=how.filter())
     store, prefix = session.store_for(destination)
@@ -50,8 +57,4 @@ def download(
         )
     source.check_apart(store, prefix)
     nothing = "No objects matched for download"
-    transfer = Transfer(
-        "DOWNLOAD", source.plan(), source.store, source.uri, store, prefix, destination, nothing,
-        takes_processes=True,
-    )  # fmt: skip
-    return transfer.run(session, how)
+    return Transfer("DOWNLOAD", source.plan(), source.store, source.uri, store, prefix, destination, nothing)

@@ -24,6 +24,7 @@ from s3dlio.errors import ConfigError, TransferCancelledError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.actions import Act, Action, nothing
+from s3dlio.transfer.divided import merged
 from s3dlio.transfer.generated_sources import GeneratedObjects
 from s3dlio.transfer.progress import NoProgress, Progress
 from s3dlio.transfer.summary import Tally, TransferSummary
@@ -108,10 +109,12 @@ def put_generated(
     objects = GeneratedObjects(object_type, size, dedup, compress, **data)
     store, name = _names(session, prefix, template, num)
     store.check_options(options)
+    group = session.group
     if dry_run:
-        return _look(store, name, num, objects.size, on_action or nothing)
+        return group.first(lambda: _look(store, name, num, objects.size, on_action or nothing))
     if create_bucket and store.scheme not in LOCAL_SCHEMES:  # a put makes the directories of a file by itself
-        store.create_container()
+        group.first(store.create_container)
+    indices = range(group.rank, num, group.size)
     put = _Put(store, name, objects, progress or NoProgress(), continue_on_error, options)
     if processes:
         from s3dlio.transfer.process_work import GenerateWork, refuse_memory
@@ -120,10 +123,10 @@ def put_generated(
         work = GenerateWork(
             session, lambda index: store.uri(name(index)), object_type, size, dedup, compress, data, options
         )
-        put.run_processes(num, width, session, work, processes)
-        return put.tally.summary()
-    put.run(num, width, session)
-    return put.tally.summary()
+        put.run_processes(indices, width, session, work, processes)
+    else:
+        put.run(indices, width, session)
+    return merged(group, put.tally).summary()
 
 
 def _look(store: ObjectStore, name: Callable[[int], str], num: int, size: int, act: Act) -> TransferSummary:
@@ -158,13 +161,15 @@ class _Put:
         self._options = options
         self._cancel = LinkedToken(surrounding_token())
         self._begun: dict[int, int] = {}  # when those in flight began, by position
+        self._indices = range(0)
+        self._stop_others: Callable[[str], None] = lambda reason: None
 
-    def run(self, num: int, width: int, session: Session) -> None:
-        """Write ``num`` objects, ``width`` at a time."""
+    def run(self, indices: range, width: int, session: Session) -> None:
+        """Write the objects with these numbers, ``width`` at a time."""
         limit = session.settings.transfer.max_in_flight_bytes
-        self._progress.add(num, num * self._objects.size)
-        with self.tally.running(session.stores), contextlib.ExitStack() as cleanup:
-            made: Iterator[Call[PutResult]] = map(self._call, range(num))
+        self._begin(indices)
+        with self._together(session), contextlib.ExitStack() as cleanup:
+            made: Iterator[Call[PutResult]] = map(self._call, indices)
             calls: Iterable[Call[PutResult] | None] = made
             ahead: Prefetcher[Call[PutResult]] | None = None
             head = self._objects.head_size
@@ -180,17 +185,27 @@ class _Put:
             )  # fmt: skip
         self._check_cancelled()
 
-    def run_processes(self, num: int, width: int, session: Session, work: Work, procs: int) -> None:
+    def run_processes(self, indices: range, width: int, session: Session, work: Work, procs: int) -> None:
         """The same on worker processes."""
         from s3dlio.engine.process_batch import run_processes
 
-        self._progress.add(num, num * self._objects.size)
-        with self.tally.running(session.stores):
+        self._begin(indices)
+        with self._together(session):
             run_processes(
-                session, work, self._counted(range(num)), procs=procs, width=width, on_done=self._done,
+                session, work, self._counted(indices), procs=procs, width=width, on_done=self._done,
                 cancel=self._cancel,
             )  # fmt: skip
         self._check_cancelled()
+
+    @contextlib.contextmanager
+    def _together(self, session: Session) -> Iterator[None]:
+        """While it runs, it is stopped by a failure elsewhere, and the other way round."""
+        with self.tally.running(session.stores), session.group.stoppable(self._cancel.cancel) as self._stop_others:
+            yield
+
+    def _begin(self, indices: range) -> None:
+        self._indices = indices
+        self._progress.add(len(indices), len(indices) * self._objects.size)
 
     def _check_cancelled(self) -> None:
         if self._cancel.by_caller:
@@ -217,9 +232,11 @@ class _Put:
         elif self._cancel.cancelled and isinstance(error, TransferCancelledError):
             self.tally.give_up()
         else:
-            self.tally.fail(index, self._store.uri(self._name(index)), error)
+            uri = self._store.uri(self._name(self._indices[index]))
+            self.tally.fail(index, uri, error)
             if not self._continue:
                 self._cancel.cancel("another object failed")
+                self._stop_others(f"{uri} failed")
 
 
 def _names(session: Session, prefix: str, template: str | None, num: int) -> tuple[ObjectStore, Callable[[int], str]]:

@@ -205,6 +205,15 @@ class Journal:
         """Whether ``item``, as it is now, was done before."""
         return self._done is not None and _contains(self._done, _digest(item.name, item.stamp))
 
+    def digests(self) -> bytes:
+        """What was done before, for the journal of another process."""
+        return b"" if self._done is None else bytes(self._done.tobytes())
+
+    def learn(self, digests: bytes) -> None:
+        """Believe that done, too, which another process's journal has."""
+        if digests:
+            self._done = _sorted(bytearray(self.digests() + digests))
+
     def unfinished(self, item: Item) -> Unfinished | None:
         """How far the object of this name was, as it was then: its stamp may be another."""
         found = self._unfinished.get(item.name)
@@ -354,26 +363,3 @@ def _contains(pairs: Any, digest: bytes) -> bool:
             return True
         at += 1
     return False
-
-
-@contextlib.contextmanager
-def journal_at(
-    path: str | None,
-    operation: str,
-    source: str,
-    destination: str,
-    directory: str | None = None,
-    services: Sequence[str] = ("", ""),
-) -> Iterator[Journal | None]:
-    """The journal at ``path`` for the time of a transfer; None without a path. Gone when the block ends well.
-    ``directory`` and ``services`` as of :class:`Journal`."""
-    if path is None:
-        yield None
-        return
-    journal = Journal(path, operation, source, destination, directory, services)
-    finished = False
-    try:
-        yield journal
-        finished = True
-    finally:
-        journal.close(finished=finished)

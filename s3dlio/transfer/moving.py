@@ -5,11 +5,14 @@ from __future__ import annotations
 from s3dlio.errors import ObjectChangedError, PreconditionFailedError, UnsupportedOperationError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
+from s3dlio.transfer.options import TransferOptions
+from s3dlio.transfer.places import as_directory
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import Route, RouteAround, RouteOptions, Transferred
 from s3dlio.transfer.source_file import FileVersion
 from s3dlio.transfer.store_routes import ServerCopy
 from s3dlio.transfer.task import RefusedItemError, Task, perform, within
+from s3dlio.types import NO_OPTIONS
 from s3dlio.uri import LOCAL_SCHEMES
 
 
@@ -84,3 +87,13 @@ class Renaming(ServerCopy):
     def _rename(self, item: Item, key: str) -> Steps[Transferred]:
         yield from perform(self._target.rename_call(item.key, key))
         return Transferred(item.size)
+
+
+def moving(
+    route: Route, source: ObjectStore, target: ObjectStore, prefix: str, how: TransferOptions, options: RouteOptions
+) -> Route:
+    """The route of a move, made of the one of a copy."""
+    moving = Moving(route, source)
+    if source.root == target.root and how.options == NO_OPTIONS and not how.verify and not how.no_clobber:
+        return Renaming(target, as_directory(prefix), options, otherwise=moving)
+    return moving

@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ItemFailure
-from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer import many
-from s3dlio.transfer.copy import moving
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.overlap import check_not_itself
 from s3dlio.transfer.plan import Item
@@ -53,9 +51,7 @@ def transfer_pairs(
     for (source, target), items in _by_stores(session, pairs).items():
         prefix = _common_directory(items) if target.scheme in LOCAL_SCHEMES else ""
         plan = iter([item._replace(name=item.name[len(prefix) :]) for item in items])
-        transfer = Transfer(operation, plan, source, source.root, target, prefix, target.uri(prefix), "")
-        if move:
-            transfer = replace(transfer, change_route=moving(source, target, prefix, how))
+        transfer = Transfer(operation, plan, source, source.root, target, prefix, target.uri(prefix), "", moves=move)
         attempted += len(items)
         try:
             transfer.run(session, how)

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 
 from s3dlio.errors import InvalidURIError
-from s3dlio.uri import SCHEMES, has_scheme, likely_meant
+from s3dlio.stores.base import ObjectStore
+from s3dlio.uri import LOCAL_SCHEMES, SCHEMES, has_scheme, likely_meant
 
 Places = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -68,3 +69,8 @@ def name_places(places: Sequence[str | os.PathLike[str]]) -> str:
 def as_directory(key: str) -> str:
     """``key`` with a ``/`` at its end, unless it is the root."""
     return key if not key or key.endswith("/") else key + "/"
+
+
+def any_uri(store: ObjectStore) -> str:
+    """A URI by which another process finds the same store."""
+    return f"{store.scheme}:///x" if store.scheme in LOCAL_SCHEMES else store.uri("x")

@@ -14,11 +14,11 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer.destination import Destination
 from s3dlio.transfer.journal import Journal, State, Unfinished
+from s3dlio.transfer.places import any_uri
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.process_work import refuse_memory
 from s3dlio.transfer.route import Route, RouteOptions, Transferred
 from s3dlio.types import NO_CONDITIONS
-from s3dlio.uri import LOCAL_SCHEMES
 
 
 class TransferWork(Work):
@@ -113,8 +113,3 @@ class TransferWork(Work):
                     segments = [*filter(None, name.split("/")), ""]
                     with self._directory.parent(segments, self._directory.uri) as parent:
                         remove_abandoned(parent, worker.unfinished, kept)
-
-
-def any_uri(store: ObjectStore) -> str:
-    """A URI by which another process finds the same store."""
-    return f"{store.scheme}:///x" if store.scheme in LOCAL_SCHEMES else store.uri("x")

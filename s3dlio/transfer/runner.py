@@ -10,6 +10,7 @@ from s3dlio.config.endpoints import name_of
 from s3dlio.engine.admission import Admission, several
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.group import Group
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ObjectNotFoundError, S3dlioError, TransferCancelledError, UnsupportedOperationError
 from s3dlio.foreign_errors import of_caller
@@ -19,11 +20,14 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.actions import Act, Action, DryRun, Verb, nothing
 from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination import Destination, open_destination
+from s3dlio.transfer.divided import DoneItem, dealt, merged
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
-from s3dlio.transfer.journal import Journal, journal_at
+from s3dlio.transfer.journal import Journal
+from s3dlio.transfer.ledger import ledger
 from s3dlio.transfer.limits import bounded
+from s3dlio.transfer.moving import moving
 from s3dlio.transfer.options import TransferOptions
-from s3dlio.transfer.places import as_directory
+from s3dlio.transfer.places import any_uri, as_directory
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import NoProgress, Progress, Watcher, byte_meter, reporting
 from s3dlio.transfer.route import Route, RouteOptions, Transferred
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
     from s3dlio.engine.session import Session
 
 T = TypeVar("T")
+
+#: What worker processes can do, too.
+_ON_PROCESSES = frozenset({"UPLOAD", "DOWNLOAD"})
 
 
 class RunOptions(Record):
@@ -108,8 +115,7 @@ class Transfer(Record):
         prefix: the directory there.
         target_name: what the user named, for the journal.
         nothing: the message where nothing was selected.
-        change_route: makes another route of the one between the two stores.
-        takes_processes: worker processes can do it, who know of no other route.
+        moves: each source is deleted when it is at its destination.
     """
 
     operation: str
@@ -120,8 +126,31 @@ class Transfer(Record):
     prefix: str
     target_name: str
     nothing: str
-    change_route: Callable[[Route, RouteOptions], Route] = lambda route, options: route
-    takes_processes: bool = False
+    moves: bool = False
+
+    @classmethod
+    def shared(cls, session: Session, make: Callable[[], Transfer]) -> Transfer:
+        """The same transfer at every rank of the session's group; rank 0 makes it, which looks at what is there, and
+        its plan counts.
+
+        Raises:
+            S3dlioError: what ``make`` raised at rank 0.
+        """
+        made: list[Transfer] = []
+
+        def recipe() -> tuple[str, ...]:
+            made.append(make())
+            return made[0]._recipe() if session.group.size > 1 else ()
+
+        operation, source, source_name, target, prefix, target_name, nothing = session.group.first(recipe) or [""] * 7
+        return made[0] if made else cls(
+            operation, iter(()), session.store_for(source)[0], source_name, session.store_for(target)[0], prefix,
+            target_name, nothing, operation == "MOVE",
+        )  # fmt: skip
+
+    def _recipe(self) -> tuple[str, ...]:
+        source, target = any_uri(self.source), any_uri(self.target)
+        return self.operation, source, self.source_name, target, self.prefix, self.target_name, self.nothing
 
     def run(self, session: Session, how: TransferOptions) -> TransferSummary:
         """Transfer it; with a journal, what that has is left out.
@@ -134,27 +163,30 @@ class Transfer(Record):
         """
         operation = self.operation
         self.target.check_options(how.options)
+        group = session.group
         if how.dry_run:
-            return self._look(session, how)
-        if several(how.procs) and not self.takes_processes:
+            return group.first(lambda: self._look(session, how))
+        if several(how.procs) and self.operation not in _ON_PROCESSES:
             raise UnsupportedOperationError(
                 "it runs on one process", uri=self.source_name, operation=operation, hint="leave procs out"
             )
         directory = self.prefix or "." if self.target.scheme in LOCAL_SCHEMES else None
         with (
-            journal_at(
-                how.journal, operation.lower(), self.source_name, self.target_name, directory,
+            ledger(
+                group, how.journal, operation.lower(), self.source_name, self.target_name, directory,
                 [service_name(self.source), service_name(self.target)],
             ) as journal,
             reporting(how.progress) as progress,
-            open_destination(self.target, self.prefix, create=how.create_bucket) as destination,
+            destination_of(group, self.target, self.prefix, create=how.create_bucket) as destination,
         ):
             options = route_options(session, how, progress, journal)
-            route = self.change_route(destination.route_from(self.source, options), options)
+            route = destination.route_from(self.source, options)
+            if self.moves:
+                route = moving(route, self.source, self.target, self.prefix, how, options)
             work = self._work(destination, route, options) if several(how.procs) else None
-            plan = self._bounded(how)
+            plan = dealt(group, self._bounded(how), journal)
             tally = run_plan(session, plan, route, run_options(how, operation, progress, journal, work))
-            return conclude(tally, operation, self.nothing, self.source_name)
+            return conclude(merged(group, tally), operation, self.nothing, self.source_name)
 
     def _bounded(self, how: TransferOptions) -> Plan:
         return bounded(self.plan, how.limits, self.source.uri) if how.limits else self.plan
@@ -174,6 +206,16 @@ class Transfer(Record):
         from s3dlio.transfer.process_transfer import TransferWork  # most programs need one process
 
         return TransferWork(self.operation, self.source, destination, route, options)
+
+
+@contextlib.contextmanager
+def destination_of(group: Group, store: ObjectStore, prefix: str, *, create: bool) -> Iterator[Destination]:
+    """:func:`open_destination` for all ranks of a group, of which one makes the bucket."""
+    if create and group.size > 1 and store.scheme not in LOCAL_SCHEMES:
+        group.first(store.create_container)
+        create = False
+    with open_destination(store, prefix, create=create) as destination:
+        yield destination
 
 
 def service_name(store: ObjectStore) -> str:
@@ -198,7 +240,10 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
             how.progress.add(1, entry.size)
 
     ahead = Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)
-    with transfer.tally.running(session.stores), contextlib.closing(ahead) as entries:
+    with (
+        session.group.stoppable(transfer.token.cancel) as stop_others,
+        transfer.tally.running(session.stores), contextlib.closing(ahead) as entries,
+    ):  # fmt: skip
         if how.work is not None:
             from s3dlio.engine.process_batch import run_processes
 
@@ -215,6 +260,8 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
                 cancel=transfer.token,
                 executor=session.executor,
             )
+        if transfer.tally.stopped_at:
+            stop_others(f"{transfer.tally.stopped_at} failed")
     if transfer.token.by_caller:
         done = transfer.tally
         raise TransferCancelledError(
@@ -247,7 +294,7 @@ class _RunningPlan:
                 tally.skip(entry.uri, entry.reason, expected=entry.expected)
             elif isinstance(entry, Refused):
                 tally.fail(tally.start(), entry.uri, entry.error)
-            elif journal is not None and journal.has(entry) and self._route.holds(entry):
+            elif journal is not None and self._was_done(entry, journal) and self._route.holds(entry):
                 tally.skip(self._route.source_uri(entry), "the journal has it as done", expected=True)
                 self._how.progress.advance(1, entry.size)
             else:
@@ -260,6 +307,9 @@ class _RunningPlan:
                 self._in_flight[position] = (index, entry)
                 position += 1
                 yield started
+
+    def _was_done(self, item: Item, journal: Journal) -> bool:
+        return isinstance(item, DoneItem) or journal.has(item)
 
     def on_done(self, position: int, moved: Transferred | None, error: BaseException | None) -> None:
         index, item = self._in_flight.pop(position)

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from s3dlio.errors import BatchError, ItemFailure, TransferCancelledError
 from s3dlio.masking import redact
@@ -35,6 +36,7 @@ class TransferSummary(Record):
         times: how long its operations took, where that was measured.
         retries: requests that were sent again meanwhile by the client, after a failure or because the service asked for
             a slower pace; those of SDK transports are not known.
+        ranks: what each process did of it, where several did it together.
     """
 
     attempted: int
@@ -47,6 +49,7 @@ class TransferSummary(Record):
     deleted: int = 0
     times: Times | None = field(default=None, repr=False, compare=False)
     retries: int = field(default=0, repr=False, compare=False)
+    ranks: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     @property
     def given_up(self) -> int:
@@ -91,8 +94,9 @@ class Tally:
         self.failures: list[ItemFailure] = []
         self.times: Times | None = None
         self._stores: Stores | None = None
-        self._retries = 0
+        self._retries = self._again = 0
         self.stopped_at = ""  # the object whose failure ended the transfer early
+        self.ranks: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
     def running(self, stores: Stores) -> Iterator[None]:
@@ -147,6 +151,23 @@ class Tally:
             self._progress.advance(1, size)
         log.debug("skipped %s: it is at its destination already", redact(uri))
 
+    def add(self, part: TransferSummary, cancelled: int, stopped_at: str) -> None:
+        """Count what another process did, which had ``cancelled`` objects in flight when it was stopped."""
+        first = self.attempted
+        for name in ("attempted", "succeeded", "skipped", "bytes"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self.failures += [ItemFailure(first + each.index, each.uri, each.error) for each in part.failures]
+        self.cancelled += cancelled
+        self.stopped_at = self.stopped_at or stopped_at
+        self._again += part.retries
+        if part.times is not None:
+            self.times = self.times or Times()
+            self.times.merge(part.times)
+
+    def began(self, other: Tally) -> None:
+        """This began when another did."""
+        self._made, self._started = other._made, other._started
+
     def summary(self, deleted: int = 0) -> TransferSummary:
         with self._lock:
             return TransferSummary(
@@ -159,5 +180,6 @@ class Tally:
                 failures=tuple(sorted(self.failures, key=lambda failure: failure.index)),
                 deleted=deleted,
                 times=self.times,
-                retries=0 if self._stores is None else self._stores.retries - self._retries,
+                retries=self._again + (0 if self._stores is None else self._stores.retries - self._retries),
+                ranks=tuple(self.ranks),
             )

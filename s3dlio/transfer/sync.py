@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.engine.executor import BaseExecutor
+from s3dlio.engine.group import ALONE, Group
 from s3dlio.records import replace
 from s3dlio.transfer.actions import Act, DryRun, nothing
 from s3dlio.transfer.actions import Action as Action
 from s3dlio.transfer.compare import By, IfDifferent, by_checksum, by_kept_time, by_metadata
 from s3dlio.transfer.delete import delete_keys
-from s3dlio.transfer.destination import open_destination
+from s3dlio.transfer.divided import merged, weight
 from s3dlio.transfer.limits import Limits
 from s3dlio.transfer.merging import Directory, merge
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
@@ -24,7 +25,7 @@ from s3dlio.transfer.places import destination_uri, place_uri
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
 from s3dlio.transfer.progress import reporting
 from s3dlio.transfer.route import Route
-from s3dlio.transfer.runner import conclude, route_options, run_options, run_plan
+from s3dlio.transfer.runner import conclude, destination_of, route_options, run_options, run_plan
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -77,26 +78,30 @@ def sync(
     here.check_exists()
     there.store.check_options(how.options)
     differences = _Differences(here, there, session.executor, how, by)
-    return (_look if how.dry_run else _carry_out)(session, differences, how, delete, how.on_action or nothing)
+    act = how.on_action or nothing
+    if how.dry_run:
+        return session.group.first(lambda: _look(session, differences, how, delete, act))
+    return _carry_out(session, differences, how, delete, act)
 
 
 def _carry_out(
     session: Session, differences: _Differences, how: TransferOptions, delete: bool, act: Act
 ) -> TransferSummary:
     """Transfer what differs, then delete what is too much."""
-    here, there = differences.here, differences.there
+    here, there, group = differences.here, differences.there, session.group
     with (
         reporting(how.progress) as progress,
-        open_destination(there.store, there.key, create=how.create_bucket) as destination,
+        destination_of(group, there.store, there.key, create=how.create_bucket) as destination,
     ):
         options = replace(route_options(session, how, progress), stamp=True)
         route = differences.route_around(destination.route_from(here.store, options))
-        plan = _announced(differences.plan(), route, act)
-        tally = run_plan(session, plan, route, run_options(how, "SYNC", progress))
+        plan = _announced(differences.plan(group), route, act)
+        tally = merged(group, run_plan(session, plan, route, run_options(how, "SYNC", progress)))
         deleted = 0
         if delete and _may_delete(tally):
-            surplus = _surplus(here, there, act, how.limits)
+            surplus = group.deal(_surplus(here, there, act, how.limits))
             deletion = delete_keys(session, there.store, surplus, max_in_flight=8, cancel=how.cancel)
+            deletion = merged(group, deletion)
             deleted = deletion.succeeded
             tally.failures += deletion.failures
             tally.attempted += len(deletion.failures)
@@ -111,7 +116,7 @@ def _look(
     with reporting(how.progress) as progress:
         dry = DryRun(here.store, there.store, there.key, act, no_clobber=how.no_clobber)
         route = differences.route_around(dry)
-        tally = run_plan(session, differences.plan(), route, run_options(how, "SYNC", progress))
+        tally = run_plan(session, differences.plan(ALONE), route, run_options(how, "SYNC", progress))
     tally.cancelled, tally.succeeded = tally.succeeded, 0  # none of it was done
     surplus = sum(1 for _ in _surplus(here, there, act, how.limits)) if delete and _may_delete(tally) else 0
     return conclude(tally, "SYNC", _NOTHING, here.uri, surplus)
@@ -153,26 +158,32 @@ class _Differences:
         comparison = {By.CHECKSUM: by_checksum, By.EXACT_TIME: by_kept_time}.get(self._by, by_metadata)
         return IfDifferent(route, self.here.store, self.there.store, self.in_both, comparison, self._executor)
 
-    def plan(self) -> Plan:
+    def plan(self, group: Group) -> Plan:
+        """What this rank of a group has to look at or to transfer."""
+        for entry, other in group.deal(self._pairs(), lambda pair: weight(pair[0])):
+            if other is not None:
+                self.in_both[entry.name] = other
+            yield entry
+
+    def _pairs(self) -> Iterator[tuple[Any, Item | None]]:
+        """Entries of the plan; beside one that only a look at both sides can tell the same, that of the destination."""
         uri = self.here.store.uri
         for entry, other in merge(self.here, self.there):
             if not isinstance(entry, Item):
                 if entry is not None:
-                    yield entry
+                    yield entry, None
             elif self._limits and (reason := self._limits.refusal(entry.size, entry.mtime_ns)) is not None:
-                yield Skipped(uri(entry.key), reason, expected=True)
+                yield Skipped(uri(entry.key), reason, expected=True), None
             elif other is None:
-                yield entry
+                yield entry, None
             elif self._no_clobber:
-                yield Skipped(uri(entry.key), "something is at its destination", expected=True)
+                yield Skipped(uri(entry.key), "something is at its destination", expected=True), None
             elif entry.size != other.size:
-                yield entry
+                yield entry, None
             elif (looked := self._differs(entry, other)) is not None:
-                if looked:
-                    self.in_both[entry.name] = other
-                yield entry
+                yield entry, other if looked else None
             else:
-                yield Skipped(uri(entry.key), "it is at its destination already", expected=True)
+                yield Skipped(uri(entry.key), "it is at its destination already", expected=True), None
 
     def _differs(self, entry: Item, other: Item) -> bool | None:
         """Whether objects of one size seem to differ: None: no; True: a look at both tells; False: they do."""

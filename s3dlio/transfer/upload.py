@@ -41,6 +41,14 @@ def upload(
         InvalidURIError: two sources have one name, or the destination is inside a source; nothing was transferred.
         BatchError: files failed; it has every one of them.
     """
+    transfer = Transfer.shared(session, lambda: _transfer(session, sources, dest, how, regex))
+    return transfer.run(session, how)
+
+
+def _transfer(
+    session: Session, sources: Places, dest: str | os.PathLike[str], how: TransferOptions, regex: bool
+) -> Transfer:
+    """What is stored, after a look at what is there."""
     keep = how.filter(with_pattern=True)
     destination = destination_uri(dest, of_upload=True)
     given = place_list(sources)
@@ -53,8 +61,4 @@ def upload(
     check_roots_apart(roots, source, target, as_directory(prefix))
     plan = select_local(roots, recursive=how.recursive, keep=keep)
     nothing = "No files matched for upload"
-    transfer = Transfer(
-        "UPLOAD", plan, source, name_places(given), target, prefix, destination, nothing,
-        takes_processes=True,
-    )  # fmt: skip
-    return transfer.run(session, how)
+    return Transfer("UPLOAD", plan, source, name_places(given), target, prefix, destination, nothing)

@@ -15,7 +15,7 @@ ROOMS = """
     errors foreign_errors
     types uri forking hardware histogram figures
     pages
-    uri_templates reentrancy
+    uri_templates reentrancy launcher
     memory
     config
     signatures
@@ -41,6 +41,7 @@ ROOMS = """
     aio api_formats
     checkpoint loader oplog
     bench
+    cluster
     torch jax_tf gpu
     fsspec
     upath

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s3dlio
-from s3dlio.checkpoint.ranks import Ranks, job_ranks, launched_rank
+from s3dlio.checkpoint.ranks import Ranks, job_ranks
 from s3dlio.client import Client
 from s3dlio.errors import ConfigError, IntegrityError, ObjectNotFoundError, S3dlioError, TransferTimeoutError
+from s3dlio.launcher import launched_rank
 from s3dlio.loader import key_listing, key_manifest, keys
 from s3dlio.loader.dataset import Dataset
 from s3dlio.loader.keys import BLOCK, KeyPacker, MemoryKeys, ahead

@@ -13,8 +13,8 @@ import pytest
 
 import s3dlio
 from s3dlio import Client, MultiEndpointStore
-from s3dlio.config.endpoint_list import RANK_VARIABLES
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, NetworkError, ObjectNotFoundError, ThrottledError
+from s3dlio.launcher import RANK_VARIABLES
 from s3dlio.net import system
 from s3dlio.net.endpoints import NOTHING, Endpoint, EndpointChoice
 from s3dlio.stores.multi import EndpointGroup

@@ -39,14 +39,14 @@ def run(context: Context) -> None:
     if args.create_bucket:
         store, _ = context.client.store_for(plan.uri)
         if store.scheme not in LOCAL_SCHEMES:
-            store.create_container()
-    bench = Bench(context.client, plan, cancel=cancel, note=context.out.note)
+            context.group.first(store.create_container)
+    bench = Bench(context.plain_client, plan, group=context.group, cancel=cancel, note=context.out.note)
     told: list[signal.Signals] = []
     with _ends_softly(cancel, told):
         try:
             bench.run()
         finally:
-            if bench.results or told:
+            if (bench.results or told) and not context.group.rank:
                 _show(context, bench)
     if told:
         signal.raise_signal(told[0])

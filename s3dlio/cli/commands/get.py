@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from s3dlio.cli.commands.ls import TOTAL
 from s3dlio.cli.context import Context
@@ -17,7 +19,9 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, ObjectNotFoundError, TransferCancelledError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import DiscardSink
+from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
+from s3dlio.transfer.divided import merged
 from s3dlio.transfer.glob import is_glob
 from s3dlio.transfer.progress import Progress, reporting
 from s3dlio.transfer.summary import Tally, TransferSummary
@@ -29,6 +33,8 @@ Read = Call[ObjectMetadata]
 
 #: How lines of a key list begin that are no URIs: ``s3-cli ls`` can be piped into ``get --keylist -``.
 _NOT_URIS = ("#", TOTAL)
+#: What a small object takes besides its bytes, as so many of them.
+_EACH = 256 << 10
 
 
 def run(context: Context) -> None:
@@ -45,6 +51,8 @@ def run(context: Context) -> None:
         context.refuse("--procs reads whole objects and drops their bytes; to keep them: download --procs")
     if args.version_id is not None and (args.keylist or args.recursive or args.pattern or args.procs > 1):
         context.refuse("--version-id names one version of one object: give its URI alone")
+    if args.keylist == "-" and context.group.size > 1:
+        context.refuse("'-' is standard input, which several processes do not share: give --keylist a file")
     if args.output is not None:
         if ranged or args.keylist:
             context.refuse("-o keeps what a URI selects, and neither a range nor a --keylist")
@@ -57,7 +65,8 @@ def run(context: Context) -> None:
         return
     with reporting(context.bar("GET")) as progress:
         calls = _calls(context, progress)
-        ahead = Prefetcher(calls) if args.keylist is None else None  # they may come from a listing
+        listed = args.keylist is None or context.group.size > 1  # they may come from a listing, or another process
+        ahead = Prefetcher(calls) if listed else None
         try:
             run = _read_all if args.procs == 1 else _read_on_processes
             summary = run(context, ahead or calls, progress, ahead)
@@ -81,33 +90,46 @@ def _keep_version(context: Context) -> None:
     """One version of an object, to a file."""
     args, tally = context.args, Tally()
     tally.start()
-    tally.succeed(context.client.get_to_file(args.uri, args.output, version_id=args.version_id))
+    client = context.client
+    tally.succeed(client.group.first(lambda: client.get_to_file(args.uri, args.output, version_id=args.version_id)))
     finish(context.out, "GET", tally.summary())
 
 
 def _calls(context: Context, progress: Progress) -> Iterator[Read]:
+    """The reads of this process; of several that read together, the first one finds out what there is."""
+    args, client = context.args, context.client
+    group = client.group
+    options: dict[str, Any] = {}
+    if args.offset is not None or args.length is not None or args.version_id is not None:
+        options = {"offset": args.offset or 0, "length": args.length}
+        options["conditions"] = Conditions(version_id=args.version_id)
+    wanted = _wanted(context)
+    if group.size > 1:
+        named = ((store.uri(key), size) for store, key, size in wanted)
+        wanted = ((*client.store_for(uri), size) for uri, size in group.deal(named, lambda one: _EACH + one[1]))
+    for store, key, size in wanted:
+        progress.add(1, size)
+        yield store.read_call(key, DiscardSink(), **options)
+
+
+def _wanted(context: Context) -> Iterator[tuple[ObjectStore, str, int]]:
+    """What is read, and its size as far as that is known."""
     args, client = context.args, context.client
     if args.keylist is not None:
         uris = _keylist(args.keylist)
         context.out.note(f"Processing {len(uris)} URIs from keylist with concurrency {args.jobs}")
-        progress.add(len(uris), 0)
         for store, key in [client.store_for(uri) for uri in uris]:  # every URI is checked before the first is read
-            yield store.read_call(key, DiscardSink())
+            yield store, key, 0
         return
     store, key = client.store_for(args.uri)
     one = not (args.recursive or args.pattern or is_directory_like(key) or is_glob(key))
     if one or args.version_id is not None:
-        progress.add(1, args.length or 0)
-        conditions = Conditions(version_id=args.version_id)
-        yield store.read_call(
-            key, DiscardSink(), offset=args.offset or 0, length=args.length, conditions=conditions
-        )
+        yield store, key, args.length or 0
         return
     recursive = args.recursive or is_directory_like(key)
     for _, page in client.select(args.uri, recursive=recursive, pattern=args.pattern):
-        progress.add(len(page.keys), sum(entry.size for entry in page.entries))
-        for name in page.keys:
-            yield store.read_call(name, DiscardSink())
+        for entry in page.entries:
+            yield store, entry.key, max(0, entry.size)
 
 
 def _keylist(path: str) -> list[str]:
@@ -180,9 +202,16 @@ def _read_all(
             if not args.continue_on_error:
                 cancel.cancel("another object failed")
 
-    with tally.running(client.stores):
+    group = client.group
+    with group.stoppable(cancel.cancel) as stop_others, tally.running(client.stores):
         run_calls(counted(), admission=admission, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
-    return tally.summary()
+        _tell_failure(tally, args, stop_others)
+    return merged(group, tally).summary()
+
+
+def _tell_failure(tally: Tally, args: argparse.Namespace, stop_others: Callable[[str], None]) -> None:
+    if tally.failures and not args.continue_on_error:
+        stop_others(f"{tally.failures[0].uri} failed")
 
 
 def _read_on_processes(
@@ -217,8 +246,10 @@ def _read_on_processes(
             if not args.continue_on_error:
                 cancel.cancel("another object failed")
 
-    with tally.running(client.stores):
+    group = client.group
+    with group.stoppable(cancel.cancel) as stop_others, tally.running(client.stores):
         run_processes(
             client, StatsWork(), counted(), procs=args.procs, width=args.jobs, on_done=done, cancel=cancel, ahead=ahead
         )
-    return tally.summary()
+        _tell_failure(tally, args, stop_others)
+    return merged(group, tally).summary()

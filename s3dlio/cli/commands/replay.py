@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from s3dlio.cli.context import Context
+from s3dlio.cluster.replaying import GroupReplay
 from s3dlio.errors import ConfigError
 from s3dlio.figures import size as human_size
 from s3dlio.oplog.replay.config import ReplayConfig
 from s3dlio.oplog.replay.plan import ReplayPlan
-from s3dlio.oplog.replay.replaying import INTERRUPTED, Replay
+from s3dlio.oplog.replay.replaying import INTERRUPTED
 from s3dlio.oplog.replay.report import ReplayReport
 from s3dlio.oplog.replay.report_text import report_lines
 from s3dlio.transfer.progress import reporting
@@ -24,10 +25,11 @@ def run(context: Context) -> None:
         context.refuse("--max-errors says when --continue-on-error ends, which is not given")
     config = _config(context)
     if args.dry_run:
-        _show_plan(context, ReplayPlan(config))
+        if not context.group.rank:
+            _show_plan(context, ReplayPlan(config))
         return
     with reporting(context.bar("REPLAY", by_objects=True)) as progress:
-        replay = Replay(config, context.client, progress=progress)
+        replay = GroupReplay(context.group, context.plain_client, config, progress)
         try:
             report = replay.run()
         finally:

@@ -197,7 +197,7 @@ class _Workers:
         context = Context(args, out)
         if context.given == self._context.given:
             with self._client:
-                context.client = self._context.client
+                context.plain_client = self._context.client
         module, _, name = args.run.partition(":")
         function: Callable[[Context], None] = getattr(
             importlib.import_module(f"s3dlio.cli.commands.{module}"), name

@@ -57,6 +57,8 @@ def download(context: Context) -> None:
 def cp(context: Context) -> None:
     """From anywhere to anywhere; ``-`` is standard input or output."""
     if PIPE in (*context.args.sources, context.args.dest):
+        if context.group.size > 1:
+            context.refuse("'-' is standard input or output, which several processes do not share")
         pipe.run(context)
     elif context.args.expected_size is not None:
         context.refuse("--expected-size is that of standard input; the sizes of files and objects are known")
@@ -87,6 +89,8 @@ def sync(context: Context) -> None:
     args = context.args
     by = By.of(checksum=args.checksum, size_only=args.size_only, exact_timestamps=args.exact_timestamps)
     if args.watch:
+        if context.group.size > 1:
+            context.refuse("--watch is for one process")
         if args.dry_run:
             context.refuse("--watch goes on until it is interrupted: leave out -n")
         from s3dlio.cli.commands.watch import watch_source

@@ -54,6 +54,7 @@ class ReplayReport:
         given_up: how many operations were in flight then, and were given up; they are counted nowhere else.
         held_up: how many operations had to wait since ``max_in_flight`` others were in flight.
         notes: what else a reader should know.
+        ranks: what each process of a job did, where there were several.
     """
 
     def __init__(self, speed: float = 1.0, *, closed_loop: bool = False) -> None:
@@ -69,6 +70,7 @@ class ReplayReport:
         self.stopped = ""
         self.held_up = self.given_up = 0
         self.notes: list[str] = []
+        self.ranks: list[dict[str, Any]] = []
         self._first_recorded: int | None = None
         self._first = 0
 
@@ -190,6 +192,7 @@ class ReplayReport:
             "stopped": self.stopped,
             "given_up": self.given_up,
             "notes": self.notes,
+            **({"ranks": self.ranks} if self.ranks else {}),
         }
 
 
