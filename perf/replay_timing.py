@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import s3dlio
-from s3dlio.types import rfc3339
+from s3dlio.rfc3339 import rfc3339
 from tests.servers.memory_s3 import MemoryS3
 
 SIZE = 4096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -367,11 +366,3 @@ class Observer(Protocol):
     """Called once for every finished operation, on the thread that ran it; it must be quick and must not raise."""
 
     def __call__(self, observation: Observation, /) -> None: ...
-
-
-def rfc3339(epoch_ns: int) -> str:
-    """``epoch_ns`` (nanoseconds since 1970) as RFC 3339 in UTC with nanoseconds."""
-    seconds, nanos = divmod(epoch_ns, 1_000_000_000)
-    year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z"
-

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from s3dlio.types import rfc3339
+from s3dlio.rfc3339 import rfc3339
 
 START = 1_795_823_572_000_000_000
 HEADER = "idx\tthread\top\tclient_id\tn_objects\tbytes\tendpoint\tfile\terror\tstart\tfirst_byte\tend\tduration_ns\n"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s3dlio.histogram import Histogram
-from s3dlio.types import rfc3339
+from s3dlio.rfc3339 import rfc3339
 
 PERCENTILES = (50, 90, 99, 99.9)
 #: Seconds of a slice of the throughput over time.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from s3dlio.oplog.records import FIELDS
+from s3dlio.rfc3339 import rfc3339
 from s3dlio.stores.call import BaseStore
-from s3dlio.types import rfc3339
 
 _SECOND = 1_000_000_000
 #: Times of a batch lie within so many seconds, or its lines are made one by one.

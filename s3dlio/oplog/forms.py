@@ -11,8 +11,8 @@ from s3dlio.masking import redact
 from s3dlio.oplog.columns import DIALECTS
 from s3dlio.oplog.records import FIELDS, Details, Record, each
 from s3dlio.oplog.rows import escaped
+from s3dlio.rfc3339 import rfc3339
 from s3dlio.stores.call import BaseStore
-from s3dlio.types import rfc3339
 
 _SECOND = 1_000_000_000
 #: Of fewer rows columns are not worth it, nor is the import of what makes them.

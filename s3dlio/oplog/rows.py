@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import calendar
 import re
-import time
+
+from s3dlio.rfc3339 import parse_rfc3339
 
 _ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"})
 _ESCAPED = re.compile(r"\\([tnr\\])")
 _MEANT = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):?(\d\d))")
-_SECOND = 1_000_000_000
 
 
 def escaped(text: str) -> str:
@@ -30,11 +28,7 @@ def parse_time(text: str) -> int:
     Raises:
         ValueError: it is none.
     """
-    found = _TIME.fullmatch(text)
+    found = parse_rfc3339(text)
     if found is None:
         raise ValueError(f"{text[:40]!r} is no RFC 3339 time")
-    seconds = calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S"))
-    if found[3]:
-        away = int(found[4]) * 3600 + int(found[5]) * 60
-        seconds -= away if found[3] == "+" else -away
-    return seconds * _SECOND + int((found[2] or "0").ljust(9, "0"))
+    return found

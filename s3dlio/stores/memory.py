@@ -19,6 +19,7 @@ from s3dlio.forking import ForkLock
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, as_memory
+from s3dlio.rfc3339 import rfc3339
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.checks import check_conditions, unsupported
@@ -33,7 +34,6 @@ from s3dlio.types import (
     Payload,
     PutOptions,
     PutResult,
-    rfc3339,
 )
 
 PAGE_SIZE = 1000  # keys and prefixes of one page, as S3 has it

@@ -81,10 +81,9 @@ def check(
 ) -> CheckSummary:
     """Compare two directories, on any two schemes; see :func:`s3dlio.verbs.looking.check`."""
     keep = keep or Filter()
-    here, there = (Directory.at(session, place_uri(place), keep) for place in (src, dst))
+    here, there = (Directory.at(session, place_uri(place), keep, "CHECK") for place in (src, dst))
     for side in (here, there):
-        if side.store.scheme in LOCAL_SCHEMES and not os.path.isdir(side.key):
-            raise ObjectNotFoundError("there is no such directory", uri=side.uri, operation="CHECK")
+        side.check_exists()
     results = _Results(on_checked)
     method = None if size_only else _by_reading if download else _by_checksum
     looks = _Looks(here, there, results, method, session.executor, one_way)

@@ -14,12 +14,13 @@ from s3dlio.engine.blocking_calls import run_one
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
+from s3dlio.rfc3339 import parse_rfc3339
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.divided import merged
 from s3dlio.transfer.limits import NO_LIMITS, Limits
 from s3dlio.transfer.pattern_file import PatternFiles, read_patterns
-from s3dlio.transfer.plan import Filter, parse_time, several_patterns
+from s3dlio.transfer.plan import Filter, several_patterns
 from s3dlio.transfer.progress import NoProgress, Progress, reporting
 from s3dlio.transfer.selection import Selection, check_names_one
 from s3dlio.transfer.summary import Tally, TransferSummary
@@ -156,7 +157,7 @@ def _selected(selection: Selection, keep: Filter, limits: Limits, local: bool) -
 def _within(page: ListPage, limits: Limits) -> Iterator[str]:
     """The keys of a page whose size and time ``limits`` allow. What tells no time is not deleted for its age."""
     for entry in page.entries:
-        mtime = parse_time(entry.last_modified) if entry.last_modified is not None else None
+        mtime = parse_rfc3339(entry.last_modified) if entry.last_modified is not None else None
         if limits.refusal(entry.size, mtime) is None and (mtime is not None or not limits.of_age):
             yield entry.key
 

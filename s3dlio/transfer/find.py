@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.errors import ConfigError
+from s3dlio.rfc3339 import parse_rfc3339
 from s3dlio.transfer.glob import glob_regex
 from s3dlio.transfer.limits import NO_LIMITS, Limits
-from s3dlio.transfer.plan import parse_time
 from s3dlio.transfer.selection import Selection
 from s3dlio.types import ListEntry
 from s3dlio.uri import URI
@@ -53,7 +53,7 @@ class Wanted(NamedTuple):
             return False
         if self.limits is NO_LIMITS:
             return True
-        changed = parse_time(entry.last_modified) if entry.last_modified else None
+        changed = parse_rfc3339(entry.last_modified) if entry.last_modified else None
         return self.limits.refusal(entry.size, changed) is None
 
 

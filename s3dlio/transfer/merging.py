@@ -26,12 +26,13 @@ class Directory(Record):
     store: ObjectStore
     key: str
     keep: Filter
+    operation: str
 
     @classmethod
-    def at(cls, session: Session, uri: str, keep: Filter) -> Directory:
-        """The directory of a URI; a ``/`` is added if it ends in none."""
+    def at(cls, session: Session, uri: str, keep: Filter, operation: str = "SYNC") -> Directory:
+        """The directory of a URI; a ``/`` is added if it ends in none. ``operation`` is what errors call it."""
         store, key = session.store_for(uri)
-        return cls(store, as_directory(key), keep)
+        return cls(store, as_directory(key), keep, operation)
 
     @property
     def uri(self) -> str:
@@ -47,7 +48,7 @@ class Directory(Record):
             path = self.key.rstrip("/")
             what = "it is no directory" if os.path.lexists(path) else "there is no such directory"
             hint = "to copy one file use copy (s3-cli cp)" if os.path.isfile(path) else None
-            raise ObjectNotFoundError(f"{what}; nothing was deleted", uri=self.uri, operation="SYNC", hint=hint)
+            raise ObjectNotFoundError(f"{what}; nothing was changed", uri=self.uri, operation=self.operation, hint=hint)
 
     def plan(self, into_links: bool = True) -> Plan:
         """What is there; ``into_links`` as of :func:`s3dlio.transfer.select_local.walk`.
@@ -71,7 +72,7 @@ class Directory(Record):
                 if entry.name < last:
                     raise ProtocolError(
                         f"the listing is not sorted ('{entry.name}' after '{last}'), so it cannot be compared",
-                        uri=self.uri, operation="SYNC", hint="copy the whole directory instead",
+                        uri=self.uri, operation=self.operation, hint="copy the whole directory instead",
                     )  # fmt: skip
                 last = entry.name
             yield entry

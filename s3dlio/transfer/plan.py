@@ -5,12 +5,11 @@ A plan is an iterator, never a list: a tree of fifty million objects is walked w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from typing import NamedTuple
 
 from s3dlio.errors import S3dlioError
+from s3dlio.rfc3339 import parse_rfc3339
 from s3dlio.transfer.glob import glob_regex
 from s3dlio.transfer.selection import pattern_finder
 
@@ -35,7 +34,7 @@ class Item(NamedTuple):
     @property
     def mtime_ns(self) -> int | None:
         """Nanoseconds since 1970; parsed on request only, since most transfers never ask."""
-        return parse_time(self.modified) if isinstance(self.modified, str) else self.modified
+        return parse_rfc3339(self.modified) if isinstance(self.modified, str) else self.modified
 
     @property
     def stamp(self) -> str:
@@ -61,21 +60,6 @@ class Skipped(NamedTuple):
 
 Entry = Item | Refused | Skipped
 Plan = Iterator[Entry]
-
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?")
-
-
-def parse_time(text: str) -> int | None:
-    """RFC 3339 text as nanoseconds since 1970; None where it is something else."""
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        return None
-    moment, decimals, zone = match.groups()
-    try:
-        seconds = int(datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
-    except ValueError:  # no calendar has it
-        return None
-    return seconds * 1_000_000_000 + int((decimals or "0")[:9].ljust(9, "0"))
 
 
 class Filter:

@@ -209,11 +209,11 @@ def abort_uploads(
 
 def _uploads(store: ObjectStore, key: str, older_than: Any) -> Iterator[UploadEntry]:
     from s3dlio.config.durations import parse_moment
+    from s3dlio.rfc3339 import parse_rfc3339
     from s3dlio.transfer.history import select_uploads
-    from s3dlio.transfer.plan import parse_time
 
     before = None if older_than is None else parse_moment(older_than, name="older_than")
     for upload in select_uploads(store, key):
-        begun = parse_time(upload.initiated) if upload.initiated else None
+        begun = parse_rfc3339(upload.initiated) if upload.initiated else None
         if before is None or (begun is not None and begun < before):
             yield upload

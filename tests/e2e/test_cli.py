@@ -257,7 +257,7 @@ def test_a_dry_run_that_cannot_see_everything_copies_nothing(cli: Cli, tree: Pat
 
 def test_sync_of_a_file_names_cp(cli: Cli, tree: Path, tmp_path: Path):
     run = cli("sync", tree / "a.txt", tmp_path / "out", code=1)
-    assert "it is no directory; nothing was deleted; to copy one file use copy (s3-cli cp)" in run.err
+    assert "it is no directory; nothing was changed; to copy one file use copy (s3-cli cp)" in run.err
     assert "there is no such directory" in cli("sync", tree / "none", tmp_path / "out", code=1).err
 
 

@@ -67,7 +67,7 @@ def test_objects_are_found(cli: Cli, bucket: str):
     assert cli("find", bucket, "--name", "*.txt", "--maxdepth", "1").lines == [f"{bucket}a.txt"]
     record = cli("find", bucket, "--name", "c.*", "--json").records[0]
     assert (record["uri"], record["name"], record["size"]) == (f"{bucket}sub/c.bin", "sub/c.bin", 2048)
-    assert cli("find", bucket, "-H", "--size", "+1k").out.split()[:2] == ["2.0", "KiB"]
+    assert cli("find", bucket, "-H", "--size", "+1k").out.split()[:2] == ["2", "KiB"]
     assert cli("find", bucket, "--print0", "--name", "d*").out == f"{bucket}sub/deep/d e.txt\0"
     assert [found.name for found in Client().find(bucket, name="*.bin")] == ["sub/c.bin"]
     assert "invalid regex" in cli("find", bucket, "--regex", "(", code=2).err

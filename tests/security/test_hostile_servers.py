@@ -6,8 +6,8 @@ import pytest
 
 from s3dlio.errors import NetworkError, ProtocolError, S3dlioError
 from s3dlio.memory.sinks import DiscardSink, MemorySink
+from s3dlio.rfc3339 import parse_rfc3339
 from s3dlio.stores import paging
-from s3dlio.transfer.plan import parse_time
 from tests.servers.scripted import Close, Expect, ScriptedServer, Send, respond
 from tests.wire.s3_harness import store_of
 
@@ -142,8 +142,8 @@ def test_a_time_of_change_that_no_calendar_has_is_none() -> None:
     head = Send(f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: {ABSURD}\r\n\r\n".encode())
     with ScriptedServer([[Expect(b"HEAD"), head]]) as server:
         assert store_of(server.endpoint).head("k").last_modified is None
-    assert parse_time("9999-99-99T99:99:99Z") is None
-    assert parse_time("99999-01-01T00:00:00Z") is None
+    assert parse_rfc3339("9999-99-99T99:99:99Z") is None
+    assert parse_rfc3339("99999-01-01T00:00:00Z") is None
 
 
 def test_more_memory_than_there_is() -> None:

@@ -28,7 +28,7 @@ from s3dlio.oplog.replay.report import ReplayReport
 from s3dlio.oplog.replay.report_text import report_lines
 from s3dlio.oplog.replay.retarget import Places
 from s3dlio.oplog.replay.trace import Dealer, Trace
-from s3dlio.types import rfc3339
+from s3dlio.rfc3339 import rfc3339
 
 T = TypeVar("T")
 ORIGIN = 1_700_000_000_000_000_000

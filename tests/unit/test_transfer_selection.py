@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
-from s3dlio.transfer.plan import Filter, Item, Refused, Skipped, parse_time
+from s3dlio.rfc3339 import parse_rfc3339
+from s3dlio.transfer.plan import Filter, Item, Refused, Skipped
 from s3dlio.transfer.select_local import check_names, expand, select_local
 
 Tree = Callable[..., Path]
@@ -250,5 +251,5 @@ def test_excluded_directories_are_not_entered(tree: Tree, monkeypatch: pytest.Mo
     ],
 )
 def test_times_of_listings(text: str, expected: int | None) -> None:
-    assert parse_time(text) == expected
+    assert parse_rfc3339(text) == expected
     assert Item("", "", 0, None, text).mtime_ns == expected

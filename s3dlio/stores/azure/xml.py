@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.azure.headers import rfc3339_of_http_date
-from s3dlio.stores.cloud.markup import child_text, children, decoded, local, tree
+from s3dlio.stores.cloud.markup import child_text, children, decoded, local, size_of, tree
 from s3dlio.types import ListEntry, ListPage, VersionEntry, VersionPage
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _entry_of(item: Element) -> ListEntry:
         (child_text(found, name) or "").strip() for name in ("Content-Length", "Etag", "Last-Modified", "AccessTier")
     )
     return ListEntry(
-        _named(item), _size(size or "0"), quoted(etag) if etag else None, rfc3339_of_http_date(modified), tier or None
+        _named(item), size_of(size or "0"), quoted(etag) if etag else None, rfc3339_of_http_date(modified), tier or None
     )
 
 
@@ -163,17 +163,11 @@ def _entry(key: str, blob: str) -> ListEntry:
     etag = _plain(blob, "<Etag>")
     return ListEntry(
         key,
-        _size(_plain(blob, "<Content-Length>") or "0"),
+        size_of(_plain(blob, "<Content-Length>") or "0"),
         quoted(etag) if etag else None,
         rfc3339_of_http_date(_plain(blob, "<Last-Modified>")),
         _plain(blob, "<AccessTier>"),
     )
-
-
-def _size(text: str) -> int:
-    if not text.isdecimal() or len(text) > 19:
-        raise ProtocolError(f"a listing with a size that is none: {text[:32]!r}")
-    return int(text)
 
 
 def _plain(blob: str, tag: str) -> str | None:
@@ -217,7 +211,7 @@ def parse_staged(body: bytes | bytearray) -> dict[str, int]:
     """The ids of the uncommitted blocks in Get Block List, each with its size in bytes."""
     found = tree(decoded(body), "BlockList")
     blocks = [block for group in children(found, "UncommittedBlocks") for block in children(group, "Block")]
-    return {child_text(block, "Name") or "": _size(child_text(block, "Size") or "") for block in blocks}
+    return {child_text(block, "Name") or "": size_of(child_text(block, "Size") or "") for block in blocks}
 
 
 def render_tags(tags: Iterable[tuple[str, str]]) -> bytes:

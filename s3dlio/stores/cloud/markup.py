@@ -68,3 +68,14 @@ def child_text(element: Element, name: str) -> str | None:
             raise ProtocolError(f"the element {name} has others inside")
         return child.text or ""
     return None
+
+
+def size_of(text: str) -> int:
+    """The size that a listing tells.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    if not text.isdecimal() or len(text) > 19:
+        raise ProtocolError(f"a listing with a size that is none: {text[:32]!r}")
+    return int(text)

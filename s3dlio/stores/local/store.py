@@ -14,6 +14,7 @@ from s3dlio.errors import InvalidURIError, IsDirectoryError, LocalIOError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.sinks import MemorySink, Sink
 from s3dlio.memory.sources import FileSource, Source
+from s3dlio.rfc3339 import rfc3339
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
@@ -33,7 +34,6 @@ from s3dlio.types import (
     Observer,
     PutOptions,
     PutResult,
-    rfc3339,
 )
 
 PAGE_SIZE = 1000

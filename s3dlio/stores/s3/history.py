@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from s3dlio.errors import ProtocolError
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.markup import child_text, children, decoded, local, tree
+from s3dlio.stores.cloud.markup import child_text, children, decoded, local, size_of, tree
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.paging import check_listing
 from s3dlio.stores.s3.service import S3Service
@@ -101,15 +101,12 @@ def parse_uploads(body: bytes | bytearray) -> tuple[list[UploadEntry], str | Non
 
 
 def _version(item: Element, encoded: bool) -> VersionEntry:
-    size = (child_text(item, "Size") or "0").strip()
-    if not size.isdecimal() or len(size) > 19:
-        raise ProtocolError(f"a version with a size that is none: {size[:32]!r}")
     return VersionEntry(
         _text(item, "Key", encoded),
         child_text(item, "VersionId") or "null",
         (child_text(item, "IsLatest") or "").strip().lower() == "true",
         local(item) == "DeleteMarker",
-        int(size),
+        size_of((child_text(item, "Size") or "0").strip()),
         *(child_text(item, name) for name in ("ETag", "LastModified", "StorageClass")),
     )
 

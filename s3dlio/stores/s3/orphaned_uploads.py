@@ -13,9 +13,10 @@ from s3dlio.errors import S3dlioError
 from s3dlio.net import system
 from s3dlio.net.message import Pause
 from s3dlio.net.response import Response
+from s3dlio.rfc3339 import parse_rfc3339
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud.percent import encode_query
-from s3dlio.stores.s3 import xml
+from s3dlio.stores.s3.history import parse_uploads
 from s3dlio.stores.s3.recovery import time_of
 from s3dlio.stores.s3.service import S3Service
 
@@ -103,10 +104,11 @@ def _begun(service: S3Service, key: str, asked: float, answered: float) -> Steps
     now = time_of(response) or system.time()  # the service's clock, at some moment since then, says when uploads began
     first, last = now - (system.monotonic() - asked), now - (sent - answered)
     found: list[str] = []
-    for name, upload, begun in xml.parse_uploads(response.body):
+    for name, upload, initiated in parse_uploads(response.body)[0]:
+        begun = parse_rfc3339(initiated or "")
         if name != key or upload in known or begun is None:
             continue
-        in_time = first - _COARSE_SECONDS <= begun <= last + _COARSE_SECONDS
+        in_time = first - _COARSE_SECONDS <= begun / 1e9 <= last + _COARSE_SECONDS
         if in_time and (yield from _is_empty(service, key, upload)):
             found.append(upload)
     return found

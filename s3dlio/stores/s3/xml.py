@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
 
 from s3dlio.errors import ProtocolError
-from s3dlio.stores.cloud.markup import child_text, children, decoded, local, tree
+from s3dlio.stores.cloud.markup import child_text, children, decoded, local, size_of, tree
 from s3dlio.types import ListEntry, ListPage
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _checked(told: dict[str, str | None], page: ListPage, encoded: bool) -> List
 
 def _entry(key: str, item: Element) -> ListEntry:
     size, *others = (child_text(item, name) for name in ("Size", "ETag", "LastModified", "StorageClass"))
-    return ListEntry(key, _size((size or "0").strip()), *others)
+    return ListEntry(key, size_of((size or "0").strip()), *others)
 
 
 def _decode(names: list[str], encoded: bool) -> list[str]:
@@ -177,19 +177,13 @@ def _entries(xml: str, keys: list[str]) -> list[ListEntry]:
     return [
         ListEntry(
             key,
-            _size(size or ""),
+            size_of(size or ""),
             text_of(content, "ETag"),
             text_of(content, "LastModified"),
             text_of(content, "StorageClass"),
         )
         for key, size, content in zip(keys, sizes, contents, strict=True)
     ]
-
-
-def _size(text: str) -> int:
-    if not text.isdecimal() or len(text) > 19:
-        raise ProtocolError(f"a listing with a size that is none: {text[:32]!r}")
-    return int(text)
 
 
 def parse_buckets(
@@ -209,30 +203,6 @@ def parse_buckets(
     if not all(name for name, _ in buckets):
         raise ProtocolError("a list of buckets with one that has no name")
     return buckets, child_text(found, "ContinuationToken") or None
-
-
-def parse_uploads(body: bytes | bytearray) -> list[tuple[str, str, float | None]]:
-    """The open uploads of a page of ListMultipartUploads: key, upload id, and when it was begun (seconds since 1970).
-
-    Raises:
-        ProtocolError: the body is not a whole list of uploads.
-    """
-    xml = decoded(body)
-    if "<ListMultipartUploadsResult" not in xml:
-        raise ProtocolError("the answer is not a ListMultipartUploadsResult")
-    return [
-        (text_of(item, "Key") or "", text_of(item, "UploadId") or "", _moment(text_of(item, "Initiated") or ""))
-        for item in _elements(xml, "Upload")
-    ]
-
-
-def _moment(text: str) -> float | None:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def can_carry(text: str) -> bool:
