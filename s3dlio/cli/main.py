@@ -51,6 +51,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own by default) and return its exit code."""
     words = sys.argv[1:] if words is None else words
     prepare_streams()
+    if words[:1] == ["__complete"]:
+        from s3dlio.cli.completing import answer  # a shell asks
+
+        return answer(words[1:])
     out = Output(as_json="--json" in words)
     try:
         args = parse(words)

@@ -138,5 +138,7 @@ def _this_command(commands: Commands) -> None:
                         help="show only settings that are not the defaults, versions, the machine, and which fast "
                         "paths are open: what belongs to a figure")  # fmt: skip
     completion = commands.add("completion", "completion:run", "Print the completion script of a shell",
-                              details="For bash: eval \"$(s3-cli completion bash)\" in ~/.bashrc")  # fmt: skip
+                              details="Commands, options, paths, buckets and keys are completed, for s3dlio too. In "
+                              "~/.bashrc or ~/.zshrc: eval \"$(s3-cli completion bash)\" (or zsh); in "
+                              "~/.config/fish/config.fish: s3-cli completion fish | source")  # fmt: skip
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))

@@ -451,21 +451,6 @@ def test_config_shows_what_a_profile_gives(cli: Cli, monkeypatch: pytest.MonkeyP
     assert re.search(r"^s3\.region +eu-west-1 +argument$", cli("config", "--region", "eu-west-1").out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_options(cli: Cli, shell: str):
-    script = cli("completion", shell).out
-    assert "list-buckets" in script
-    assert "keylist" in script
-    assert cli("completion", shell, "--json").records[0]["shell"] == shell
-
-
-def test_bash_completes(cli: Cli, tmp_path: Path):
-    (tmp_path / "script").write_text(cli("completion", "bash").out)
-    asked = f"source {tmp_path}/script; COMP_WORDS=(s3-cli cre); COMP_CWORD=1; _shtab_s3_cli; echo ${{COMPREPLY[@]}}"
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["create-bucket"]
-
-
 # -- pipes, terminals, signals
 
 
