@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError
@@ -149,6 +149,30 @@ class BaseExecutor(ABC):
         """Wait for running work and let the threads go; the executor starts new ones when it is used again."""
 
 
+class _Given(Generic[T]):
+    """Work in the queue of a pool. What was cancelled stays in it until a thread is free, and nothing stays with it.
+
+    Args:
+        context: what it runs in.
+        work: what is to be done.
+    """
+
+    __slots__ = ("_context", "_work")
+
+    def __init__(self, context: Context, work: Callable[[], T]) -> None:
+        self._context: Context | None = context
+        self._work: Callable[[], T] | None = work
+
+    def __call__(self) -> T:
+        assert self._context is not None
+        assert self._work is not None
+        return self._context.run(self._work)
+
+    def forget(self) -> None:
+        """It is done or cancelled."""
+        self._context = self._work = None
+
+
 class Executor(BaseExecutor):
     """Threads of ``concurrent.futures``, started as they are needed, dropped in a forked child.
 
@@ -170,14 +194,16 @@ class Executor(BaseExecutor):
         return max(0, self.threads - self._taken)
 
     def _submit(self, pool: ThreadPoolExecutor, work: Callable[[], T], context: Context) -> Future[T] | None:
-        if (future := submit(pool, partial(context.run, work))) is None:
+        given = _Given(context, work)
+        if (future := submit(pool, given)) is None:
             return None
         with self._lock:
             self._taken += 1
-        future.add_done_callback(self._given_back)
+        future.add_done_callback(partial(self._given_back, given))
         return future
 
-    def _given_back(self, future: Future[Any]) -> None:
+    def _given_back(self, given: _Given[Any], future: Future[Any]) -> None:
+        given.forget()
         with self._lock:
             self._taken -= 1
 

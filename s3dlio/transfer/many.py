@@ -20,6 +20,7 @@ from s3dlio.net import system
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
+from s3dlio.transfer.many_single import only
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 
@@ -250,6 +251,8 @@ def get_many(
         InvalidURIError: one of them is no URI, or names no object; nothing was read.
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
+    if len(uris) == 1 and (found := only(session, uris[0], "GET", keep_going)) is not None:
+        return [(uris[0], found[0])]
     unique = each_once(uris)
     stores, keys, store = targets(session, unique, "GET")
     if store is not None:
@@ -309,6 +312,8 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
     Raises:
         BatchError: it failed for one of them; the first failure stops the rest.
     """
+    if len(uris) == 1 and (found := only(session, uris[0], "HEAD")) is not None:
+        return found
     unique = list(dict.fromkeys(uris))
     stores, keys, store = targets(session, unique, "HEAD")
     heads = Outcomes(unique, "HEAD")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,45 @@ def test_an_interrupt_cancels_waits_for_the_others_and_is_raised() -> None:
         executor.share(work, 1, cancel)
     assert cancel.cancelled
     assert left.is_set()
+
+
+@pytest.mark.parametrize("how", ["helpers", "submitted"])
+def test_work_that_was_cancelled_holds_nothing_while_it_is_in_the_queue(how: str) -> None:
+    """All threads are taken, so that nobody takes it out."""
+    executor, busy, gate = Executor(1), threading.Event(), threading.Event()
+    variable: ContextVar[object] = ContextVar("variable", default=None)
+
+    def work() -> None:
+        busy.set()
+        assert gate.wait(30)
+
+    class Memory:
+        pass
+
+    def hand_over() -> list[weakref.ref[Memory]]:
+        used, of_context = Memory(), Memory()
+        before = variable.set(of_context)
+
+        def use() -> None:
+            assert used
+
+        if how == "helpers":
+            executor.share(use, 1, CancelToken())
+        else:
+            assert executor.submit(use).cancel()
+        variable.reset(before)
+        return [weakref.ref(used), weakref.ref(of_context)]
+
+    running = executor.submit(work)
+    try:
+        assert busy.wait(30)
+        held = hand_over()
+        gc.collect()
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gate.set()
+        running.result(30)
+        executor.shutdown()
 
 
 def test_submitted_work_gives_its_result_or_its_error(executor: BaseExecutor) -> None:

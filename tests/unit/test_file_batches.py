@@ -43,6 +43,16 @@ def test_every_verb_does_all_in_order(client: Client, tmp_path: Path, count: int
     assert not any(client.exists(uri) for uri in uris)
 
 
+def test_a_batch_of_one_is_what_the_verb_for_one_does(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(many, "Outcomes")
+    (uri,) = files(tmp_path, 1)
+    assert client.get_many([uri]) == [(uri, client.get(uri))]
+    assert client.stat_many([uri]) == [client.stat(uri)]
+    assert isinstance(client.get_many_outcomes([f"{uri}x"])[0][1], ObjectNotFoundError)
+
+
 @pytest.mark.parametrize("count", [2, 10, 100])
 def test_uris_that_are_named_twice_share_a_view(client: Client, tmp_path: Path, count: int) -> None:
     uris = files(tmp_path, count)
