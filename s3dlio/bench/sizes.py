@@ -53,13 +53,6 @@ class Sizes(Record):
         """Bytes of the largest object that there may be."""
         return max(choice.high for choice in self.choices)
 
-    @property
-    def is_fixed(self) -> bool:
-        """All objects have one size."""
-        return len({(choice.low, choice.high) for choice in self.choices}) == 1 and (
-            self.choices[0].low == self.choices[0].high
-        )
-
     def draw(self, random: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
         """So many sizes, in bytes."""
         import numpy as np

@@ -1,4 +1,4 @@
-"""The three standard streams, of which any may be closed when the command starts."""
+"""The three standard streams, of which any may be closed when the command starts, and files beside them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from s3dlio.errors import ConfigError
+from s3dlio.foreign_errors import from_os_error
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -109,3 +110,16 @@ class Input(io.FileIO):
                     os.read(woken, 1 << 12)
         finally:
             signal.set_wakeup_fd(before)
+
+
+def write_report(path: str, text: str) -> None:
+    """Write a file that was asked for beside what is printed.
+
+    Raises:
+        S3dlioError: it cannot be written.
+    """
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise from_os_error(error, uri=path, operation="WRITE") from error

@@ -39,7 +39,6 @@ def test_sizes_are_drawn_from_what_is_written(text: str, low: int, high: int) ->
         drawn = sizes.draw(np.random.default_rng(1), 2000)
         assert low <= drawn.min() <= drawn.max() <= high == sizes.largest
         assert Sizes.parse(str(sizes), logarithmic=logarithmic) == sizes
-        assert sizes.is_fixed == (low == high)
 
 
 def test_weights_and_the_kind_of_a_range_are_kept() -> None:

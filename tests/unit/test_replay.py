@@ -15,7 +15,7 @@ import pytest
 
 import s3dlio
 from s3dlio.engine.executor import InlineExecutor
-from s3dlio.errors import BatchError, ConfigError, CorruptDataError, UnsafeKeyError
+from s3dlio.errors import BatchError, ConfigError, CorruptDataError, UnsafeKeyError, UnsupportedOperationError
 from s3dlio.oplog.replay.clock import Clock, quiet
 from s3dlio.oplog.replay.config import ReplayConfig
 from s3dlio.oplog.replay.dependencies import ClosedLoop
@@ -27,7 +27,7 @@ from s3dlio.oplog.replay.replaying import Replay, replay_op_log, replay_workload
 from s3dlio.oplog.replay.report import ReplayReport
 from s3dlio.oplog.replay.report_text import report_lines
 from s3dlio.oplog.replay.retarget import Places
-from s3dlio.oplog.replay.trace import Dealer, Trace
+from s3dlio.oplog.replay.trace import Players, Trace
 from s3dlio.rfc3339 import rfc3339
 
 T = TypeVar("T")
@@ -561,9 +561,9 @@ def test_a_closed_loop_on_threads_never_reads_before_it_has_written(log: Callabl
 
 
 def test_fewer_clients_take_whole_ones_and_more_take_threads() -> None:
-    fewer = Dealer(2, dict.fromkeys("abcd"))
+    fewer = Players(2, dict.fromkeys("abcd"))
     assert [fewer.player(client, thread) for client in "abcd" for thread in (0, 1)] == [0, 0, 1, 1, 0, 0, 1, 1]
-    more = Dealer(5, dict.fromkeys("ab"))
+    more = Players(5, dict.fromkeys("ab"))
     assert [more.player("a", thread) for thread in (7, 8, 9, 7)] == [0, 2, 4, 0]
     assert [more.player("b", thread) for thread in (7, 8, 9, 7)] == [1, 3, 1, 1]
     assert more.player("late", 0) in range(5)
@@ -610,3 +610,9 @@ def test_the_report_in_words(log: Callable[..., Path]) -> None:
     assert "within 1 ms 100.00 %, 2 ms 100.00 %, 10 ms 100.00 %" in text
     assert "GET: 2, 200 bytes" in text
     assert "left out: 1 (COPY: the log does not tell the source)" in text
+
+
+def test_what_an_executor_does_not_say_is_a_typed_error() -> None:
+    with pytest.raises(UnsupportedOperationError, match="executor") as caught:
+        OpExecutor().put("s3://b/k", 1)
+    assert (caught.value.uri, caught.value.operation) == ("s3://b/k", "PUT")

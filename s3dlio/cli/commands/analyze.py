@@ -6,7 +6,7 @@ import os
 from glob import glob
 
 from s3dlio.cli.context import Context
-from s3dlio.foreign_errors import from_exception
+from s3dlio.cli.streams import write_report
 from s3dlio.oplog.analysis import Report, analyze, compare, write_trace
 from s3dlio.oplog.analysis.html import report_page
 from s3dlio.oplog.analysis.html_comparison import comparison_page
@@ -24,13 +24,13 @@ def run(context: Context) -> None:
         found = compare(*(_report(context, _logs([name])) for name in args.compare), confidence=args.confidence)
         context.out.result(found.to_dict(), _safe(context, comparison_text(found)))
         if args.html:
-            _write(args.html, comparison_page(found))
+            write_report(args.html, comparison_page(found))
         return
     logs = _logs(args.logs)
     report = _report(context, logs)
     context.out.result(report.to_dict(), _safe(context, report_text(report)))
     if args.html:
-        _write(args.html, report_page(report))
+        write_report(args.html, report_page(report))
     if args.perfetto:
         events = write_trace(args.perfetto, logs, clock_offsets=_offsets(context, logs))
         context.out.note(f"{args.perfetto}: {events:,} events")
@@ -64,11 +64,3 @@ def _offsets(context: Context, logs: list[str]) -> dict[str, float]:
         if path not in every:
             context.refuse(f"--clock-offset names {path!r}, which is none of the logs")
     return {path: offset for path, offset in given.items() if path in logs}
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise from_exception(error, uri=path, operation="ANALYZE") from error

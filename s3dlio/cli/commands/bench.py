@@ -16,9 +16,9 @@ from s3dlio.bench.report import report, table
 from s3dlio.bench.runner import Bench
 from s3dlio.bench.sizes import Sizes
 from s3dlio.cli.context import Context
+from s3dlio.cli.streams import write_report
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError, S3dlioError
-from s3dlio.foreign_errors import from_os_error
 from s3dlio.uri import LOCAL_SCHEMES
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -71,11 +71,7 @@ def _show(context: Context, bench: Bench) -> None:
     found = report(bench, environment(context.client.settings))
     context.out.result(found, "\n".join(table(found)))
     if context.args.plot is not None:
-        try:
-            with open(context.args.plot, "w", encoding="utf-8") as file:
-                file.write(plot(found, html=context.args.plot.endswith(".html")))
-        except OSError as error:
-            raise from_os_error(error, uri=context.args.plot, operation="write") from error
+        write_report(context.args.plot, plot(found, html=context.args.plot.endswith(".html")))
 
 
 def _check_plot(context: Context, path: str) -> None:

@@ -117,8 +117,3 @@ class ReplayConfig(Record):
     def targets(self) -> dict[str, tuple[str, ...]]:
         """``mapping`` with a tuple for each prefix."""
         return {prefix: (to,) if isinstance(to, str) else tuple(to) for prefix, to in self.mapping.items()}
-
-    @property
-    def is_moved(self) -> bool:
-        """Something is done elsewhere than it was recorded."""
-        return self.target_uri is not None or bool(self.mapping)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from s3dlio.datagen import generate_data
 from s3dlio.engine.session import Session
+from s3dlio.errors import UnsupportedOperationError
 from s3dlio.verbs import objects
 
 
 class OpExecutor:
-    """Carries out the operations of a replay; subclasses say how. Methods are called from several threads at a time;
-    what they raise is counted as a failure of the operation.
+    """Carries out the operations of a replay; subclasses say how, and what they do not say is an error. Methods are
+    called from several threads at a time; what they raise is counted as a failure of the operation.
 
     Reads return how many bytes there were, or None: as many as were recorded.
     """
 
     def get(self, uri: str) -> int | None:
         """Read an object."""
-        raise NotImplementedError
+        raise _missing("GET", uri)
 
     def get_range(self, uri: str, offset: int, length: int | None) -> int | None:
         """Read a part of one; without a length to its end. Unless there is another way, read all of it."""
@@ -24,19 +25,24 @@ class OpExecutor:
 
     def put(self, uri: str, size: int) -> int | None:
         """Write an object of so many bytes."""
-        raise NotImplementedError
+        raise _missing("PUT", uri)
 
     def delete(self, uri: str) -> int | None:
         """Remove an object."""
-        raise NotImplementedError
+        raise _missing("DELETE", uri)
 
     def list(self, uri: str) -> int | None:
         """List what is below a prefix."""
-        raise NotImplementedError
+        raise _missing("LIST", uri)
 
     def stat(self, uri: str) -> int | None:
         """Look at an object."""
-        raise NotImplementedError
+        raise _missing("HEAD", uri)
+
+
+def _missing(operation: str, uri: str) -> UnsupportedOperationError:
+    hint = "give it the method, or replay other operations only"
+    return UnsupportedOperationError("the executor does no such operation", uri=uri, operation=operation, hint=hint)
 
 
 class S3dlioExecutor(OpExecutor):

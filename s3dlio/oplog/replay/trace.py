@@ -93,14 +93,14 @@ class Trace:
         rank, ranks = self._config.share or (0, 1)
         count = self._config.remap_clients or ranks
         ahead = list(itertools.islice(operations, self._config.window))
-        dealer = Dealer(count, dict.fromkeys(operation.client for operation in ahead))
+        players = Players(count, dict.fromkeys(operation.client for operation in ahead))
         for operation in itertools.chain(ahead, operations):
-            player = dealer.player(operation.client, operation.thread)
+            player = players.player(operation.client, operation.thread)
             if player % ranks == rank:
                 yield operation._replace(client=f"client-{player}")
 
 
-class Dealer:
+class Players:
     """Deals recorded clients to others, the same way in every process.
 
     Fewer than recorded: each gets whole ones. More: the threads of one are dealt to several. Threads and clients are
