@@ -139,13 +139,8 @@ class Measurement:
             for _, refusal in refused:
                 call.objects -= 1
                 self._fail(call.operation, start, refusal)
-        sink = call.sink
-        if sink is None:
-            self._recorder.add(pack(start, end - start, 0, call.size, call.objects, CODES[call.operation]))
-        else:
-            self._recorder.add(
-                pack(start, end - start, sink.first_byte_ns, sink.size or 0, 1, CODES[call.operation])
-            )
+        first = 0 if call.sink is None else call.sink.first_byte_ns
+        self._recorder.add(pack(start, end - start, first, call.moved, call.objects, CODES[call.operation]))
 
     def _fail(self, operation: str, start: int, error: BaseException) -> None:
         if start >= self._begin:

@@ -94,12 +94,15 @@ class Bench:
 
     def _run(self) -> list[Result]:
         found = self._group.first(self._find)
+        is_done = False
         try:
             with self._group.telling_errors():
                 self._prepare_and_measure(found)
+            is_done = True
         finally:
             if self.plan.clean:
-                with _named("clean-up"):
+                # Its error would take the place of the one that ended the run, and often follows from that.
+                with _named("clean-up"), contextlib.suppress(*(() if is_done else (S3dlioError,))):
                     self._clean()
                     self._remove_directory()
             elif self._is_begun or self._written:
@@ -213,12 +216,12 @@ class Bench:
         self._note(f"deleting what was written below {self.directory}")
         try:
             tally = delete_keys(self._session, self._store, self._own_keys(), max_in_flight=_CLEANING)
+            summary = tally.summary()
+            self.cleaned.objects, self.cleaned.seconds = summary.succeeded, time.monotonic() - began
+            summary.raise_for_failures("DELETE", hint=f"what is left is below {self.directory}")
         except BaseException:
             self._note(f"not all that was written is deleted: {self.directory}")
             raise
-        summary = tally.summary()
-        self.cleaned.objects, self.cleaned.seconds = summary.succeeded, time.monotonic() - began
-        summary.raise_for_failures("DELETE", hint=f"what is left is below {self.directory}")
 
     def _remove_directory(self) -> None:
         """Once all have deleted what they have written: a local directory goes with it."""

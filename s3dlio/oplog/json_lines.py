@@ -37,7 +37,7 @@ class JsonLines:
         for line, text in enumerate(lines, first_line):
             if text.strip() and not text.startswith(b"#"):
                 try:
-                    found.append((line, self._values(json.loads(text))))
+                    found.append((line, self.values(json.loads(text))))
                 except (ValueError, RecursionError) as error:
                     what = "no JSON: " if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else ""
                     wrong.append((line, f"{what}{error}"))
@@ -48,7 +48,12 @@ class JsonLines:
             rows.add(line, values)
         return rows.batch(), wrong, len(lines)
 
-    def _values(self, record: Any) -> dict[str, Any]:
+    def values(self, record: Any) -> dict[str, Any]:
+        """What a line says, by our names.
+
+        Raises:
+            ValueError: it is none of a log.
+        """
         if not isinstance(record, dict):
             raise ValueError("it is no JSON object")
         values: dict[str, Any] = {}

@@ -87,10 +87,16 @@ def read_lines(path: str, *, allow_truncated: bool = False) -> Iterator[str]:
             text = line.decode("utf-8", "surrogateescape")
             if is_first:
                 is_first = False
-                match(names_of(line) or () if text.startswith("{") else text.split("\t"), path=path)
+                match(names_of(line) or () if text.startswith("{") else header(text)[1], path=path)
             yield text
     if is_first and not allow_truncated:
         raise CorruptDataError("this is no op-log: it is empty", uri=path)
+
+
+def header(line: str) -> tuple[str, list[str]]:
+    """What separates the fields of a table, and the names in its first line."""
+    separator = "\t" if "\t" in line or "," not in line else ","
+    return separator, [name.strip().strip('"') for name in line.removeprefix("\ufeff").rstrip("\r").split(separator)]
 
 
 def names_of(text: bytes) -> list[str] | None:

@@ -16,7 +16,7 @@ from s3dlio.oplog.columns import COLUMNS, Match, match
 from s3dlio.oplog.delimited import Table
 from s3dlio.oplog.fields import MISSING
 from s3dlio.oplog.json_lines import JsonLines
-from s3dlio.oplog.log_text import BLOCK, PADDING, Block, blocks, names_of, truncated
+from s3dlio.oplog.log_text import BLOCK, PADDING, Block, blocks, header, names_of, truncated
 
 #: Blocks that wait for who reads them.
 _AHEAD = 4
@@ -111,8 +111,8 @@ class LogReader:
             self._form = JsonLines(self._wanted)
             self._first = block
             return
-        separator = "\t" if "\t" in text or "," not in text else ","
-        found = match([name.strip().strip('"') for name in text.split(separator)], path=self.path)
+        separator, names = header(text)
+        found = match(names, path=self.path)
         self._note_unknown(found)
         self.dialect = found.dialect
         if self._wanted is not None and {"start", "end"} <= found.places.keys():

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import heapq
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from itertools import chain, islice
-from typing import IO
+from typing import IO, Any
 
 import zstandard
 
 from s3dlio.errors import CorruptDataError
 from s3dlio.foreign_errors import from_exception
-from s3dlio.oplog.log_text import read_lines
-from s3dlio.oplog.rows import parse_time
+from s3dlio.oplog.columns import BY_NAME, match
+from s3dlio.oplog.json_lines import JsonLines
+from s3dlio.oplog.log_text import header, read_lines
+from s3dlio.oplog.values import from_text
 
 #: When the operation of a line began.
 Start = Callable[[str], int]
 #: Rows that are sorted in memory (about 60 MB); more are sorted in runs, which are merged.
 _RUN = 100_000
+_TIMES = ("start", "end", "duration_ns")
 
 
 def sort_op_log(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> None:
@@ -56,7 +59,7 @@ def merge_op_logs(paths: Sequence[str | os.PathLike[str]], output: str | os.Path
         with ExitStack() as stack:
             first, lines = _all_lines([os.fspath(path) for path in paths])
             is_json = not first or first.startswith("{")
-            start = _json_start if is_json else partial(_field_start, first.split("\t").index("start"))
+            start = _json_start(JsonLines(_TIMES)) if is_json else _field_start(first)
             runs = _runs(lines, start, stack, os.path.dirname(target) or ".")
             with open(hidden, "wb") as file, zstandard.ZstdCompressor(write_checksum=True).stream_writer(file) as out:
                 if not is_json:
@@ -111,15 +114,34 @@ def _read_back(file: IO[bytes], start: Start) -> Iterator[tuple[int, str]]:
                 yield start(text), text
 
 
-def _field_start(column: int, line: str) -> int:
-    try:
-        return parse_time(line.split("\t", column + 1)[column])
-    except (IndexError, ValueError):
-        return 0  # a row that says nothing comes first
+def _field_start(names: str) -> Start:
+    """What tells when the operation of a line began, by the first line of a table."""
+    separator, found = header(names)
+    columns = match(found)
+    wanted = [(name, columns.places[name]) for name in _TIMES if name in columns.places]
+
+    def start(line: str) -> int:
+        try:
+            fields = line.split(separator) if separator == "\t" else next(csv.reader([line]))
+            return _begin({
+                name: from_text(BY_NAME[name], columns.scales[name], fields[place]) for name, place in wanted
+            })  # fmt: skip
+        except (IndexError, ValueError, StopIteration, csv.Error):
+            return 0  # a row that says nothing comes first
+
+    return start
 
 
-def _json_start(line: str) -> int:
-    try:
-        return parse_time(json.loads(line)["start"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return 0
+def _json_start(lines: JsonLines) -> Start:
+    def start(line: str) -> int:
+        try:
+            return _begin(lines.values(json.loads(line)))
+        except (ValueError, RecursionError):
+            return 0
+
+    return start
+
+
+def _begin(values: dict[str, Any]) -> int:
+    start, end, took = (values.get(name) for name in _TIMES)
+    return int(start if start is not None else (end or 0) - (took or 0))

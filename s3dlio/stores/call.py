@@ -184,6 +184,13 @@ class Call(Generic[T]):
     def uri(self) -> str:
         return self.store.uri(self.key)
 
+    @property
+    def moved(self) -> int:
+        """Bytes of the body of a call that has ended well. A head has none: its size is that of the object."""
+        if self.sink is not None:
+            return self.sink.size or 0
+        return 0 if self.operation == "HEAD" else self.size
+
     def run(self) -> T:
         """Do the work of a blocking store."""
         journal = self.store.journal

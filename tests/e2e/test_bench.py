@@ -88,7 +88,8 @@ def test_each_benchmark_does_what_it_is_called(cli: Cli, folder: str) -> None:
 
     assert operation("put", folder, "-s", "4KiB:1,8KiB:1", "--count", 30, "-j", 3)[1]["operations"] == 30
     assert operation("put", folder, "-s", "4KiB", "--count", 5, "--fresh-data")[1]["bytes"] == 5 * 4096
-    assert operation("stat", folder, "-n", 5, "--count", 20)[0] == "HEAD"
+    name, told = operation("stat", folder, "-n", 5, "--count", 20)
+    assert (name, told["bytes"]) == ("HEAD", 0)
     name, told = operation("list", folder, "-n", 30, "--count", 4, "-j", 2)
     assert (name, told["operations"], told["objects"]) == ("LIST", 4, 120)
     name, told = operation("get", folder, "-s", "64KiB", "-n", 3, "--count", 10, "--range-size", "1000", "--discard")
@@ -190,6 +191,16 @@ def test_an_op_log_tells_what_was_measured_from_what_was_not(cli: Cli, folder: s
     assert rows.count(("prepare", "PUT")) == 4
     assert rows.count(("", "GET")) == 9
     assert {client for client, _ in rows} == {"prepare", "", "clean-up"}
+
+
+def test_why_objects_could_not_be_written_is_told_and_not_that_they_could_not_be_deleted(
+    cli: Cli, moto_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    shown = cli("bench", "get", "s3://no-such-bucket-of-bench/", "-n", 3, "-s", "1KiB", code=1)
+    assert "Error: PUT s3://no-such-bucket-of-bench/" in shown.err
+    assert "not all that was written is deleted: s3://no-such-bucket-of-bench/s3dlio-bench-" in shown.err
 
 
 def test_failures_are_counted_and_the_others_go_on(folder: str) -> None:

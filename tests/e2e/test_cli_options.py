@@ -33,6 +33,15 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_limit_of_bandwidth_is_an_option_of_every_transfer(cli: Cli, bucket: str, tree: Path, tmp_path: Path) -> None:
+    cli("--bwlimit", "1GiB", "upload", tree / "a.txt", bucket)
+    cli("cp", "--bwlimit", "1GiB", f"{bucket}a.txt", f"{bucket}b.txt")
+    cli("sync", "--bwlimit", "1GiB", bucket, tmp_path / "copy")
+    cli("download", "--bwlimit", "1GiB", f"{bucket}a.txt", tmp_path / "one")
+    cli("mv", "--bwlimit", "1GiB", f"{bucket}a.txt", f"{bucket}c.txt")
+    assert (tmp_path / "copy" / "b.txt").read_bytes() == b"alpha"
+
+
 OF_OBJECTS = (
     "--content-type", "text/x-test", "--metadata", "Colour=blue", "--metadata", "n=1=2", "--cache-control",
     "max-age=60", "--content-disposition", "attachment", "--content-language", "en", "--expires",

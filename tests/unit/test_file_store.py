@@ -31,6 +31,14 @@ MIB = 1 << 20
 KINDS = [FileStore, DirectStore]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no file system here that takes no directories")
+@pytest.mark.parametrize("key", ["/proc/s3dlio-new", "/proc/s3dlio-new/deeper/object"])
+def test_a_file_system_that_takes_no_directories_is_an_error(key: str) -> None:
+    for work in (lambda: FileStore().put(key, b"x"), lambda: FileStore().mkdir(key)):
+        with pytest.raises(errors.S3dlioError):
+            work()
+
+
 @pytest.fixture(params=KINDS, ids=["file", "direct"])
 def store(request: pytest.FixtureRequest) -> FileStore:
     made: FileStore = request.param()

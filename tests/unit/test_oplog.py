@@ -420,6 +420,21 @@ def test_sorted_by_start(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [row["start"] for row in recorded(path)] == sorted(starts)
 
 
+@pytest.mark.parametrize("text", [
+    "operation,object,t_start_us,duration_ms\r\nGET,\"a,b\",{}000,1\r\nPUT,c,{},2\r\nHEAD,d,{}00,2\r\n",
+    "op\tfile\tend\tduration_ns\nGET\ta\t{}000\t1\nPUT\tc\t{}\t2\nHEAD\td\t{}00\t2\n",
+    "op\tfile\tstart\tend\nGET\ta\t{}000\t\nPUT\tc\t{}\t\nHEAD\td\t{}00\t\n",
+    '{{"verb": "GET", "ts": {}000}}\n{{"verb": "PUT", "ts": {}}}\n{{"ts": {}00, "verb": "HEAD"}}\n',
+])  # fmt: skip
+def test_logs_of_others_are_sorted(tmp_path: Path, text: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(text.format(10**12, 10**12, 10**12))
+    s3dlio.sort_op_log(log, tmp_path / "sorted")
+    assert [row["op"] for row in s3dlio.read_op_log(tmp_path / "sorted")] == ["PUT", "HEAD", "GET"]
+    rows = {row["op"]: row for row in s3dlio.read_op_log(log)}
+    assert {row["op"]: row for row in s3dlio.read_op_log(tmp_path / "sorted")} == rows
+
+
 def test_reading_other_logs(tmp_path: Path) -> None:
     text = "op\tfile\tstart\tend\tbytes\tmore\nGET\ta\t2026-01-01T01:00:00+01:00\t2026-01-01T00:00:00.5Z\t\tx\n"
     (tmp_path / "plain.tsv").write_text(text)

@@ -69,6 +69,15 @@ def test_figures_are_those_of_the_rows(tmp_path: Path) -> None:
     assert found["errors"] == [{"error": "timed out", "count": len(rows) - len(good), "example": "timed out"}]
 
 
+def test_the_size_that_a_head_tells_is_no_traffic(tmp_path: Path) -> None:
+    rows = [*run(3, count=20, bytes=100), *run(4, count=20, op="HEAD"), *run(5, count=20, op="STAT")]
+    found = analyze(log(tmp_path / "log.tsv", rows)).to_dict()
+    assert found["bytes"] == 2_000
+    told = {one["op"]: (one["count"], one["bytes"]) for one in found["operations"]}
+    assert told == {"GET": (20, 2_000), "HEAD": (40, 0)}
+    assert sum(found["timeline"]["operations"]["HEAD"]["bytes_per_s"]) == 0
+
+
 def test_the_timeline_adds_up(tmp_path: Path) -> None:
     rows = run(2, change=mixed)
     found = analyze(log(tmp_path / "log.tsv", rows)).to_dict()
@@ -271,6 +280,18 @@ def test_runs_of_the_same_kind_are_the_same(tmp_path: Path) -> None:
     for seed in range(5):
         said.update(verdicts(run(20 + seed, count=1_000), run(50 + seed, count=1_000), tmp_path).values())
     assert said["same"] >= 29  # of 30, each with 99 %
+
+
+def test_the_rates_that_are_compared_are_those_of_the_reports(tmp_path: Path) -> None:
+    """Also of operations that take as long as the run, whose bytes come long after they have begun."""
+    runs = [run(seed, count=64, workers=64, sigma=0.01) for seed in (30, 31)]
+    reports = [analyze(log(tmp_path / str(number), rows)) for number, rows in enumerate(runs)]
+    told = [report.to_dict()["operations"][0] for report in reports]
+    found = {one.figure: one for one in compare(*reports).differences if not one.size}
+    for figure in ("ops_per_s", "bytes_per_s"):
+        one = found[figure]
+        assert (one.a, one.b) == pytest.approx((told[0][figure], told[1][figure]))
+        assert one.verdict == "same"
 
 
 def test_intervals_hold_what_was_changed(tmp_path: Path) -> None:

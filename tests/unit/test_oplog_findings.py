@@ -107,6 +107,18 @@ def test_errors_that_are_no_throttling(tmp_path: Path) -> None:
     assert facts(found, "errors")["share"] == pytest.approx(0.02, abs=0.008)
 
 
+def test_errors_of_different_requests_are_of_one_kind(tmp_path: Path) -> None:
+    def change(row: Row, chance: np.random.Generator) -> None:
+        row["error"] = f"GET s3://b/k: no such key (code NoSuchKey, request id {chance.bytes(12).hex().upper()}g)"
+
+    figures = report(tmp_path, run(7, count=100, change=change)).to_dict()
+    assert [(one["error"], one["count"]) for one in figures["errors"]] == [
+        ("GET … no such key (code NoSuchKey, request id …)", 100)
+    ]
+    figures = report(tmp_path, run(7, count=100, error="it went on and on " * 20)).to_dict()
+    assert figures["errors"][0]["error"].endswith("on and …")
+
+
 def test_stragglers(tmp_path: Path) -> None:
     def change(row: Row, chance: np.random.Generator) -> None:
         if chance.random() < 0.01:

@@ -602,6 +602,15 @@ def test_a_plan_does_nothing(log: Callable[..., Path]) -> None:
     assert list(plan.skipped.values()) == [1]
 
 
+@pytest.mark.parametrize("row", [Row("PUT", 0), Row("PUT", 0, endpoint="http://host:9000")])
+def test_a_plan_of_what_would_be_refused_says_so(log: Callable[..., Path], row: Row) -> None:
+    plan = ReplayPlan(ReplayConfig(op_log_path=log(row, Row("GET", 1))))
+    assert (dict(plan.counts), len(plan.examples)) == ({"PUT": 1, "GET": 1}, 2)
+    assert "--target" in plan.refusal
+    assert plan.to_dict()["refusal"] == plan.refusal
+    assert not ReplayPlan(ReplayConfig(op_log_path=log(row), target_uri="s3://other")).refusal
+
+
 def test_the_report_in_words(log: Callable[..., Path]) -> None:
     clock = MovedClock()
     report = replay(log(Row("GET", 0), Row("GET", 10), Row("COPY", 20)), Noting(clock, takes=2 * MS), clock)

@@ -77,3 +77,5 @@ def _plan_lines(plan: ReplayPlan) -> Iterator[str]:
         yield f"  left out: {number} ({why})"
     for kind, recorded, uri in plan.examples:
         yield f"  {kind} {recorded}" + (f" -> {uri}" if uri != recorded else "")
+    if plan.refusal:
+        yield f"as it is this would be refused: {plan.refusal}"

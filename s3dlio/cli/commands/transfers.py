@@ -131,7 +131,7 @@ def _options(context: Context, operation: str) -> TransferOptions:
     """What the command line says of the transfer; a command that has no such option leaves it as it is."""
     args = vars(context.args)
     known = {name: args[word] for word, name in _WORDS.items() if word in args}
-    more = given_keywords(context.args, UPLOAD)
+    more = given_keywords(context.args, UPLOAD - {"bwlimit"})  # a setting of the client, as of every command
     dry_run, verbose = bool(more.get("dry_run")), bool(context.out.verbosity)
     if dry_run or verbose:
         more["on_action"] = lambda action: _tell_planned(context.out, action, dry_run)

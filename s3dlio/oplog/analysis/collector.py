@@ -86,6 +86,7 @@ class Collector:
         starts, ends = batch.numbers["start"], batch.numbers["end"]
         sizes = np.maximum(batch.number("bytes"), 0)
         codes = self.operations.of(batch.texts.get("op"), count)
+        sizes[np.array([name == "HEAD" for name in self.operations.names])[codes]] = 0  # of the object, no body
         failed, throttled = self.failures.of(batch)
         self._fit(int(starts.min()), int(ends.max()))
         self.rows += count

@@ -164,10 +164,10 @@ class _Sample:
         used = np.flatnonzero(counts.any(axis=0))
         self._middles = middles()[used] / 1e6
         counts = counts[:, used].astype(np.float64)
-        rows = np.flatnonzero(counts.any(axis=1))
-        first, last = (int(rows[0]), int(rows[-1])) if rows.size else (0, 0)
         self._seconds = max(float(data.span[code, 1] - data.span[code, 0]) / 1e9, 1e-9)
         sizes = data.timeline.bytes[code].reshape(BLOCKS, PER_BLOCK).sum(axis=1)
+        rows = np.flatnonzero(counts.any(axis=1) | (sizes >= 1))  # bytes come after the block of their start, too
+        first, last = (int(rows[0]), int(rows[-1])) if rows.size else (0, 0)
         self._counts = counts[first : last + 1]
         self._bytes: Floats = sizes[first : last + 1]
         self._shares = self._lengths(report, code, first, last)

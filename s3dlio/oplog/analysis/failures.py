@@ -16,9 +16,10 @@ _THROTTLED = re.compile(
 )
 #: What differs between errors of one kind: URIs, quoted names, numbers, ids.
 _PARTICULAR = re.compile(
-    r"\b\w+://\S+|'[^']*'|\"[^\"]*\"|(?<!\S)/\S+|\b[0-9a-fA-F]{8,}\S*|(?<![\w:])(?![45]\d\d\b)\d[\d.]*\b"
+    r"(?<=request id )[^\s,;)]+|\b\w+://\S+|'[^']*'|\"[^\"]*\"|(?<!\S)/\S+|\b[0-9a-fA-F]{8,}\S*|(?<![\w:])(?![45]\d\d\b)\d[\d.]*\b"
 )
 _KINDS = 32
+_LENGTH = 160
 _OTHERS = "(other errors)"
 _REMEMBERED = 1 << 14
 
@@ -64,11 +65,18 @@ class Failures:
     def _count(self, text: str) -> bool:
         known = self._known.get(text)
         if known is None:
-            kind = text if text.startswith("status ") else " ".join(_PARTICULAR.sub("…", text).split())[:160]
-            known = kind, bool(_THROTTLED.search(text))
+            known = _kind(text), bool(_THROTTLED.search(text))
             if len(self._known) < _REMEMBERED:
                 self._known[text] = known
         kind = known[0] if known[0] in self.kinds or len(self.kinds) < _KINDS else _OTHERS
         count, example = self.kinds.get(kind, (0, text[:300]))
         self.kinds[kind] = count + 1, example
         return known[1]
+
+
+def _kind(text: str) -> str:
+    """An error's text without what is particular to it, and not too long."""
+    if text.startswith("status "):
+        return text
+    kind = " ".join(_PARTICULAR.sub("…", text).split())
+    return kind if len(kind) <= _LENGTH else f"{kind[:_LENGTH].rpartition(' ')[0] or kind[:_LENGTH]} …"

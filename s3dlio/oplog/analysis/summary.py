@@ -18,6 +18,8 @@ _MS = 1e6
 _SECOND = 1e9
 #: Points of a timeline, about.
 _POINTS = 256
+#: Less than so many bytes are what adding and taking away large numbers has left.
+_TRACE = 1e-3
 
 
 def spread(
@@ -133,7 +135,7 @@ def timeline(data: Collector) -> dict[str, Any]:
         found = [percentiles(block, (50.0, 99.0)) if block.any() else None for block in blocks]
         made["operations"][name] = {
             "ops_per_s": (sums["ended"] / seconds).tolist(),
-            "bytes_per_s": (sums["bytes"] / seconds).tolist(),
+            "bytes_per_s": (np.where(sums["bytes"] < _TRACE, 0, sums["bytes"]) / seconds).tolist(),
             "in_flight": (sums["busy"] / _SECOND / seconds).tolist(),
             "failed_per_s": (sums["failed"] / seconds).tolist(),
             "throttled_per_s": (sums["throttled"] / seconds).tolist(),

@@ -167,7 +167,7 @@ class StoreExecution(Execution):
         call: Call[Any] = item.work
         try:
             call.run()
-            item.size = size_of(call)
+            item.size = call.moved
         finally:
             item.work = None
 
@@ -176,11 +176,6 @@ class StoreExecution(Execution):
         for item in list(self.in_flight):
             if isinstance(submission := item.work, Submission):
                 submission.give_up()
-
-
-def size_of(call: Call[Any]) -> int:
-    """Bytes of the body of a call that has ended well."""
-    return call.size if call.sink is None else call.sink.size or 0
 
 
 class _Submitted(Submission):
@@ -209,7 +204,7 @@ class _Submitted(Submission):
         item.started = item.started or item.ended
         item.error = error
         if error is None and call is not None:
-            item.size = size_of(call)
+            item.size = call.moved
         item.work = self._call = None
         self._execution.ended.put(item)
 

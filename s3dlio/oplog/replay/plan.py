@@ -40,15 +40,16 @@ class ReplayPlan:
         threads: how many threads of all clients.
         skipped: what would be left out: why -> how many.
         span: from the first start to the last (nanoseconds), at the speed of the replay.
+        refusal: why a replay of this would be refused; empty if it would not.
         examples: the first operations: which, the recorded URI, where it would be done.
 
     Raises:
-        ConfigError, CorruptDataError: as of ``replay_workload``.
+        CorruptDataError: as of ``replay_workload``.
     """
 
     def __init__(self, config: ReplayConfig, examples: int = 5) -> None:
-        check_places(config)
-        trace, places = Trace(config), Places(config)
+        self.refusal = _refusal(config)
+        trace, places = Trace(config), Places(replace(config, in_place=True))
         self.counts: Counter[str] = Counter()
         self.sizes: Counter[str] = Counter()
         self.clients: Counter[str] = Counter()
@@ -80,14 +81,21 @@ class ReplayPlan:
             },
             "clients": dict(self.clients.most_common()),
             "skipped": self.skipped,
+            "refusal": self.refusal,
             "examples": [dict(zip(("op", "recorded", "uri"), each, strict=True)) for each in self.examples],
         }
+
+
+def _refusal(config: ReplayConfig) -> str:
+    try:
+        check_places(config)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _target(places: Places, operation: Operation) -> str:
     try:
         return places.uri(operation)
-    except ConfigError:
-        raise
     except S3dlioError as error:  # its name is refused, as it will be then
         return str(error)

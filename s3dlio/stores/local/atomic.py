@@ -25,6 +25,9 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getat
 _TRIES = 10
 _PREFIX = ".s3dlio-"
 _SUFFIX = ".partial"
+#: So often a directory is made that the system says has no parent, which is there: somebody removes what is made, or the
+#: file system takes no directories (``/proc``).
+_TRIES = 64
 
 
 def unfinished_name(unique: str) -> str:
@@ -332,6 +335,7 @@ def make_directories(path: str, made: list[str] | None = None) -> list[str]:
     """
     made = [] if made is None else made
     missing = [path]
+    tries = _TRIES
     while missing:
         try:
             os.mkdir(missing[-1])
@@ -341,9 +345,12 @@ def make_directories(path: str, made: list[str] | None = None) -> list[str]:
                 raise
         except FileNotFoundError:
             parent = missing[-1].rstrip("/").rpartition("/")[0]
-            if not parent:
+            is_there = os.path.isdir(parent)
+            tries -= is_there
+            if not parent or not tries:
                 raise
-            missing.append(parent)
+            if not is_there:
+                missing.append(parent)
             continue
         missing.pop()
     return made
