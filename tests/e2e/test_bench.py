@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from s3dlio.bench.runner import Bench
 from s3dlio.bench.sizes import Sizes
 from s3dlio.client import Client
 from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.group import Group
 from s3dlio.errors import ConfigError, ObjectNotFoundError
 from s3dlio.oplog.identity import set_client_id
 from s3dlio.oplog.reader import read_op_log
@@ -130,10 +131,11 @@ def test_clients_may_be_processes(cli: Cli, folder: str) -> None:
     assert keys(folder) == []
 
 
-class Threads:
+class Threads(Group):
     """A group of threads, as MPI makes one of processes."""
 
     size = 3
+    hosts = ("localhost",) * size
 
     def __init__(self, rank: int, meeting: threading.Barrier, board: dict[int, Any]) -> None:
         self.rank, self._meeting, self._board = rank, meeting, board
@@ -147,6 +149,12 @@ class Threads:
     def gather(self, value: Any) -> list[Any]:
         found = self._all(value)
         return [] if self.rank else found
+
+    def first(self, work: Callable[[], Any]) -> Any:
+        return self.share(None if self.rank else work())
+
+    def moment(self, lead_ns: int) -> int:
+        return int(self.share(super().moment(lead_ns)))
 
     def _all(self, value: Any) -> list[Any]:
         self._board[self.rank] = value

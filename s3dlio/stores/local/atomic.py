@@ -25,8 +25,8 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getat
 _TRIES = 10
 _PREFIX = ".s3dlio-"
 _SUFFIX = ".partial"
-#: So often a directory is made that the system says has no parent, which is there: somebody removes what is made, or the
-#: file system takes no directories (``/proc``).
+#: So often a directory is made that has no parent, as the system says, and has one: somebody removes what is made, or
+#: the file system takes no directories (``/proc``).
 _TRIES = 64
 
 
