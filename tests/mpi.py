@@ -29,12 +29,16 @@ def run_ranks(
     ranks: int, *words: str | Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python WORDS`` so many times, on this host; loopback is all that it uses."""
-    options = ["--oversubscribe", "--allow-run-as-root", "--mca", "btl", "self,sm"]
     return subprocess.run(
-        [mpirun(), "-n", str(ranks), *options, sys.executable, *map(str, words)],
-        env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        timeout=_PATIENCE,
+        command_line(ranks, *words), env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, check=False, timeout=_PATIENCE,
     )  # fmt: skip
+
+
+def command_line(ranks: int, *words: str | Path) -> list[str]:
+    """The words of that."""
+    options = ["--oversubscribe", "--allow-run-as-root", "--mca", "btl", "self,sm"]
+    return [mpirun(), "-n", str(ranks), *options, sys.executable, *map(str, words)]
 
 
 def run_command(

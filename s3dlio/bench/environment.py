@@ -25,7 +25,8 @@ from s3dlio.memory.crc32c import has_native
 from s3dlio.net.tls_chain import refusal
 
 #: Packages that do work while operations run, where they are in use.
-_PACKAGES = ("numpy", "google-crc32c", "zstandard", "boto3", "pyarrow", "azure-storage-blob", "google-cloud-storage")
+_PACKAGES = ("numpy", "google-crc32c", "zstandard", "boto3", "pyarrow", "azure-storage-blob", "google-cloud-storage",
+             "mpi4py")  # fmt: skip
 
 
 def environment(settings: Settings, shown: Iterable[Shown] | None = None) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 import s3dlio
 from s3dlio import Client
-from tests.mpi import mpirun, run_command, run_ranks
+from tests.mpi import command_line, mpirun, run_command, run_ranks
 from tests.servers.limited import LimitedS3
 from tests.servers.memory_s3 import MemoryS3
 
@@ -102,6 +105,24 @@ def test_a_rank_that_dies_ends_the_job_and_it_can_go_on(server: MemoryS3, tmp_pa
     assert again.returncode == 0, again.stderr
     assert len(list(Path(target).iterdir())) == 40
     assert not list(tmp_path.glob("journal*"))
+
+
+def test_a_job_that_is_terminated_ends_and_what_it_has_written_is_whole(server: MemoryS3) -> None:
+    words = command_line(2, "-m", "s3dlio", "put", "s3://b/long/", "-n", "1000000", "-s", "100")
+    server.counts()
+    with subprocess.Popen(
+        words, env={**os.environ, **server.env}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as job:  # fmt: skip
+        while not server.counts().get("PUT"):
+            assert job.poll() is None
+            time.sleep(0.05)
+        job.send_signal(signal.SIGTERM)
+        job.communicate(timeout=30)  # its output ends when the last rank has
+    assert job.returncode != 0
+    with Client(endpoint_url=server.endpoint, access_key_id="a", secret_access_key="b", region="us-east-1") as client:
+        sizes = {entry.size for _, page in client.select("s3://b/long/") for entry in page.entries}
+    assert sizes == {100}
 
 
 def test_a_program_of_several_ranks(server: MemoryS3, tmp_path: Path) -> None:
