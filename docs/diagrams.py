@@ -206,6 +206,7 @@ def _svg(width: float, height: float, title: str, shapes: list[str]) -> str:
 
 class _OneObject(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave together
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -228,7 +229,7 @@ def steps_of_a_get() -> list[tuple[str, str, str]]:
         if event == "call":
             here, caller = _room(frame), _room(frame.f_back)
             if here and caller and here != caller:
-                steps.append((caller, here, frame.f_code.co_name))
+                steps.append((caller, here, frame.f_code.co_qualname.removesuffix(".__init__").rpartition(".")[2]))
         elif event == "c_call" and (here := _room(frame)) and "socket" in str(getattr(argument, "__self__", "")):
             steps.append((here, "kernel", argument.__name__))
 
@@ -247,7 +248,7 @@ def steps_of_a_get() -> list[tuple[str, str, str]]:
     finally:
         server.shutdown()
         server.server_close()
-    return steps
+    return [step for step, _ in itertools.groupby(steps)]  # a receive is repeated while nothing is there
 
 
 def _room(frame: FrameType | None) -> str:
@@ -260,8 +261,8 @@ def get() -> str:
     steps = [("caller", "client", "get"), ("client", "verbs", "get"), *steps_of_a_get()]
     names = list(dict.fromkeys(name for step in steps for name in step[:2]))
     names = sorted(names, key=lambda one: _FLOORS.index(one) if one in _FLOORS else len(_FLOORS))
-    width, height = 130 * len(names), 34 * len(steps) + 70
-    x = {name: 130 * (place + 0.5) for place, name in enumerate(names)}
+    width, height = 96 * len(names), 34 * len(steps) + 70
+    x = {name: 96 * (place + 0.5) for place, name in enumerate(names)}
     shapes = []
     for name in names:
         wide = _wide(name)
