@@ -46,7 +46,12 @@ def prepare(folder: Path) -> None:
         s3dlio.create_bucket(f"s3://{bucket}")
     objects = [(f"s3://bucket/train/{n:05}.bin", bytes([n]) * 512) for n in range(6)]
     objects += [(f"s3://data/corpus/part-000{n}.npz", b"n" * 100) for n in (1, 2)]
-    objects += [("s3://data/notes.txt", b"notes"), ("s3://data/old/a.tmp", b"x"), ("s3://bucket/k", b"k")]
+    objects += [
+        ("s3://data/notes.txt", b"notes"),
+        ("s3://data/old/a.tmp", b"x"),
+        ("s3://bucket/k", b"k"),
+        ("s3://bucket/data/a", b"a"),
+    ]
     s3dlio.put_many(objects)
     for name in (
         "data/a.npz",

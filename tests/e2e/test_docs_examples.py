@@ -114,7 +114,7 @@ def staged(code: str, texts: dict[str, str], folder: Path, service: MotoServer) 
     here = service.env["AWS_ENDPOINT_URL"]
     code = code.replace("http://10.0.0.2:9000", here.replace("127.0.0.1", "localhost"))
     code = re.sub(r"http://(127\.0\.0\.1:900\d|10\.0\.0\.[\d{}.]+:9000)", here, code)
-    return re.sub(r"(?<=[\"' ])(file://)?/(?=(data|tmp|mnt|backup)/)", rf"\1{folder}/", code)
+    return re.sub(r"(?<=[\"' ])(file://)?/(?=(data|tmp|mnt|backup|scratch)/)", rf"\1{folder}/", code)
 
 
 def run_lines(code: str, name: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
