@@ -139,6 +139,11 @@ def _cli() -> dict[str, Any]:
     return {"texts": {"3sL4kqtJ": latest.version_id, "/etc/ssl/private-ca.pem": certifi.where()}}
 
 
+def _cluster() -> dict[str, Any]:
+    s3dlio.put_bytes("s3://bucket/data/a", b"a")
+    return {}
+
+
 def _state() -> Any:
     torch = pytest.importorskip("torch")
     return {"weight": torch.zeros(8)}
@@ -209,6 +214,7 @@ NAMES: dict[str, Callable[[], dict[str, Any]]] = {
     "batches.md": _batches,
     "checkpoints.md": _checkpoints,
     "cli.md": _cli,
+    "cluster.md": _cluster,
     "dcp.md": _dcp,
     "exactly_once.md": _exactly_once,
     "files.md": _files,
