@@ -50,7 +50,6 @@ def prepare(folder: Path) -> None:
         ("s3://data/notes.txt", b"notes"),
         ("s3://data/old/a.tmp", b"x"),
         ("s3://bucket/k", b"k"),
-        ("s3://bucket/data/a", b"a"),
     ]
     s3dlio.put_many(objects)
     for name in (
