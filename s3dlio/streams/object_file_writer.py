@@ -124,6 +124,7 @@ class ObjectFileWriter(ClosesOrAborts, io.BufferedWriter):
     def abort(self) -> None:
         """Give up: nothing is stored. More than once is no error. A signal handler may call it within any call of this
         file, whose lock the interrupted one holds: what is in the buffer is left there."""
+        self.raw.abort()  # of a file without a buffer ``close`` alone would store the object
         self.raw.close()
 
     def __del__(self) -> None:
