@@ -96,9 +96,9 @@ def test_metadata_of_media() -> None:
 
 
 def test_what_a_write_says() -> None:
-    options = PutOptions(content_type="a/b", cache_control="no-store", storage_class="COLDLINE", metadata={"ü": "\n"})
+    options = PutOptions(content_type="a/b", cache_control="no-store", storage_class="COLDLINE", metadata={"ü": "ö"})
     assert headers.properties(options) == {
-        "contentType": "a/b", "cacheControl": "no-store", "storageClass": "COLDLINE", "metadata": {"ü": "\n"}
+        "contentType": "a/b", "cacheControl": "no-store", "storageClass": "COLDLINE", "metadata": {"ü": "ö"}
     }  # fmt: skip
     for wrong in ({"metadata": {"a": 1}}, {"content_type": 5}):
         with pytest.raises(TypeError, match="must be a str, not int"):
