@@ -9,14 +9,14 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from s3dlio.cli.argument_parser import UsageError
 from s3dlio.cli.context import Context
 from s3dlio.cli.output import Output, counted, escaped
 from s3dlio.cli.parser import parse
+from s3dlio.cli.signals import ENDING, handling
 from s3dlio.cli.streams import prepare as prepare_streams
 from s3dlio.errors import TransferCancelledError
 from s3dlio.launcher import mpi_rank
@@ -29,10 +29,8 @@ OK, FAILED, USAGE = 0, 1, 2
 _SIGNALLED = 128
 #: The level at which header fields are logged (``net.tracing``).
 HEADERS = 5
-#: Signals that end a command, which cleans up as after Ctrl-C, and the words for it.
-_ENDING = {signal.SIGINT: "\nInterrupted", signal.SIGTERM: "Terminated"}
-if hasattr(signal, "SIGHUP"):
-    _ENDING[signal.SIGHUP] = "Hung up"
+#: What is said of signals that end a command, which cleans up as after Ctrl-C.
+_WORDS = dict(zip(ENDING, ("\nInterrupted", "Terminated", "Hung up"), strict=False))
 
 
 class _EndedBySignal(KeyboardInterrupt):
@@ -63,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return USAGE
     out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose, quiet=args.quiet)
     _start_logging(args.verbose, dump=args.dump)
-    with _signals_like_ctrl_c(), warnings.catch_warnings():
+    with handling(ENDING[1:], _end), warnings.catch_warnings():
         if args.verbose < 2:
             warnings.simplefilter("ignore")  # they are for programmers
         context = Context(args, out)
@@ -125,7 +123,7 @@ def _tell_interrupted(context: Context, number: signal.Signals, summary: Transfe
     if out.as_json:
         out.error(TransferCancelledError(f"ended by {number.name}{after}"))
     else:
-        out.note(_ENDING[number] + after)
+        out.note(_WORDS[number] + after)
     if summary is not None and counter is not None and (summary.attempted or summary.skipped):
         from s3dlio.cli.summary import tell
 
@@ -165,22 +163,5 @@ def _start_logging(verbosity: int, *, dump: str | None = None) -> None:
     logging.getLogger("s3dlio").setLevel(level)
 
 
-@contextlib.contextmanager
-def _signals_like_ctrl_c() -> Iterator[None]:
-    """End the command at SIGTERM and SIGHUP, too. One that is ignored (``nohup``) stays so."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise _EndedBySignal(signal.Signals(number))
-
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for number in _ENDING:
-            if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, end)
-    except ValueError:  # not in the main thread: the program around us handles its signals itself
-        pass
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end(number: signal.Signals) -> None:
+    raise _EndedBySignal(number)

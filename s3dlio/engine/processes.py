@@ -90,8 +90,9 @@ class WorkerProcess:
         try:
             with end:
                 fd = end.fileno()
+                begin = f"from s3dlio.engine.process_worker import main; main({fd}, {max_idle_bytes})"
                 self.process = Popen(
-                    _command(fd, max_idle_bytes), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(fd,), process_group=0
+                    interpreter(begin), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(fd,), process_group=0
                 )
         except OSError as error:
             self.channel.close()
@@ -134,8 +135,8 @@ class WorkerProcess:
         return self.process.wait()
 
 
-def _command(fd: int, max_idle_bytes: int) -> list[str]:
-    """The command line of a worker. It has no settings: they come over the channel.
+def interpreter(statement: str) -> list[str]:
+    """The command line of a fresh interpreter with the flags and the path of this one, which runs a statement.
 
     Raises:
         ConfigError: this program is no interpreter (it is frozen, or has Python embedded).
@@ -148,11 +149,7 @@ def _command(fd: int, max_idle_bytes: int) -> list[str]:
     if sys.flags.utf8_mode:
         flags += ["-X", "utf8"]
     path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
-    program = (
-        f"import sys; sys.path[:] = {path!r}\n"
-        f"from s3dlio.engine.process_worker import main; main({fd}, {max_idle_bytes})"
-    )
-    return [sys.executable, *flags, "-P", "-c", program]
+    return [sys.executable, *flags, "-P", "-c", f"import sys; sys.path[:] = {path!r}\n{statement}"]
 
 
 def _end(workers: Iterable[WorkerProcess]) -> None:

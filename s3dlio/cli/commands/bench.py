@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 from s3dlio.bench.environment import environment
@@ -16,12 +15,11 @@ from s3dlio.bench.report import report, table
 from s3dlio.bench.runner import Bench
 from s3dlio.bench.sizes import Sizes
 from s3dlio.cli.context import Context
+from s3dlio.cli.signals import ENDING, handling
 from s3dlio.cli.streams import write_report
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.uri import LOCAL_SCHEMES
-
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def run(context: Context) -> None:
@@ -90,25 +88,10 @@ def _first_failure(bench: Bench) -> str:
 def _ends_softly(cancel: CancelToken, told: list[signal.Signals]) -> Iterator[None]:
     """The first Ctrl-C ends what is measured: the result is told and what was written deleted. The next one ends that,
     too."""
-    before: dict[signal.Signals, Any] = {}
 
-    def end(number: int, frame: FrameType | None) -> None:
-        told.append(signal.Signals(number))
-        cancel.cancel(signal.Signals(number).name)
-        _restore(before)
+    def end(number: signal.Signals) -> None:
+        told.append(number)
+        cancel.cancel(number.name)
 
-    try:
-        for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, end)
-    except ValueError:  # not in the main thread: the program around us handles its signals itself
-        pass
-    try:
+    with handling(ENDING, end, once=True):
         yield
-    finally:
-        _restore(before)
-
-
-def _restore(handlers: dict[signal.Signals, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from subprocess import PIPE, Popen
 from typing import Any
 
+from s3dlio.engine.processes import interpreter
 from s3dlio.hardware import usable_cpus
 from s3dlio.oplog.analysis.collector import Collector
 from s3dlio.oplog.analysis.counting import Job, count_share
@@ -69,11 +70,10 @@ class Worker:
     def __init__(self, job: Job, share: tuple[int, int]) -> None:
         self._job = job
         self._share = share
-        path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
-        program = f"import sys; sys.path[:] = {path!r}\nfrom s3dlio.oplog.analysis.worker import main; main()"
+        command = interpreter("from s3dlio.oplog.analysis.worker import main; main()")
         self._process: Popen[bytes] | None = None
         try:
-            self._process = Popen([sys.executable, "-P", "-c", program], stdin=PIPE, stdout=PIPE)
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, process_group=0)  # Ctrl-C is ours
             assert self._process.stdin is not None
             with self._process.stdin as pipe:
                 pipe.write(pickle.dumps((job, share)))
