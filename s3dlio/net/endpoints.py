@@ -178,9 +178,10 @@ class EndpointChoice:
         order, at = self._order, self._next
         if order[at] is not endpoint:
             at = order.index(endpoint)
-        self._next = at + 1
-        if self._next == len(order):
+        if at + 1 == len(order):
             self._go_round()
+        else:  # never beyond the last one, not for a moment: a signal handler may choose, too
+            self._next = at + 1
         if endpoint.failures and self.probe is None:
             endpoint.probed = True
         endpoint.total_requests += 1

@@ -10,9 +10,9 @@ import numpy as np
 
 from s3dlio.oplog.batch import Batch, Rows, Texts
 from s3dlio.oplog.columns import BY_NAME, Match
-from s3dlio.oplog.fields import Flags, Ints, Text, find, numbers, times
+from s3dlio.oplog.fields import Flags, Ints, Text, find, nanoseconds, numbers, times
 from s3dlio.oplog.log_text import Block
-from s3dlio.oplog.rows import unescaped
+from s3dlio.oplog.rows import DURATIONS, unescaped
 from s3dlio.oplog.values import from_text
 
 _QUOTE = ord('"')
@@ -60,8 +60,8 @@ class Table:
                 columns[name], odd = times(text, starts, ends, scale)
             else:
                 columns[name], odd = numbers(text, starts, ends)
-                if scale != 1:
-                    columns[name] *= scale
+                if kind == "duration":
+                    columns[name], odd = nanoseconds(columns[name], odd, scale, DURATIONS)
             bad = odd if bad is None else bad if odd is None else bad | odd
         texts = {name: Texts(text, table.starts[self._places[name]], table.ends[self._places[name]],
                              escapes=self._escapes) for name in self._texts}  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s3dlio.oplog.log_text import PAD
-from s3dlio.oplog.rows import parse_time
+from s3dlio.oplog.rows import TIMES, parse_time
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -145,6 +145,17 @@ def numbers(text: Text, starts: Ints, ends: Ints) -> tuple[Ints, Flags | None]:
     return signed, None if good.all() else ~good
 
 
+def nanoseconds(values: Ints, odd: Flags | None, scale: int, bounds: range) -> tuple[Ints, Flags | None]:
+    """What :func:`numbers` found, which are ``scale`` nanoseconds each; those out of bounds are odd, too."""
+    large = (values < 0) | (values > bounds[-1] // scale)  # 64 bits without a sign
+    if not large.any():
+        return values * scale, odd
+    missing = values == MISSING
+    large &= ~missing
+    found: Ints = np.where(missing, MISSING, np.where(large, 0, values) * scale)
+    return found, large if odd is None else large | odd
+
+
 def times(text: Text, starts: Ints, ends: Ints, scale: int) -> tuple[Ints, Flags | None]:
     """Moments: RFC 3339 times, or whole numbers that are ``scale`` nanoseconds each; ``MISSING`` for empty fields.
 
@@ -167,8 +178,7 @@ def times(text: Text, starts: Ints, ends: Ints, scale: int) -> tuple[Ints, Flags
     if is_text.all():
         return _rfc3339(text, starts, ends)
     if not is_text.any():
-        values, odd = numbers(text, starts, ends)
-        return values * scale, odd
+        return nanoseconds(*numbers(text, starts, ends), scale, TIMES)
     return np.zeros(starts.size, np.int64), np.ones(starts.size, np.bool_)
 
 
@@ -217,9 +227,10 @@ def _minutes(text: Text, starts: Ints) -> tuple[Ints, Flags]:
 @lru_cache(4096)
 def _minute(text: bytes) -> int | None:
     try:
-        return int(datetime.strptime(text.decode(), "%Y-%m-%dT%H:%M").replace(tzinfo=UTC).timestamp()) * _SECOND
+        found = int(datetime.strptime(text.decode(), "%Y-%m-%dT%H:%M").replace(tzinfo=UTC).timestamp()) * _SECOND
     except ValueError:
         return None
+    return found if found in TIMES else None
 
 
 def _offsets(text: Text, ends: Ints, is_utc: Flags) -> tuple[Ints, Flags]:

@@ -10,6 +10,9 @@ from s3dlio.rfc3339 import parse_rfc3339
 _ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"})
 _ESCAPED = re.compile(r"\\([tnr\\])")
 _MEANT = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+#: Moments (of 1896 to 2116) and durations that logs may have, in nanoseconds: their differences and sums fit 64 bits.
+TIMES = range(-(1 << 61), 1 << 62)
+DURATIONS = range(-(1 << 61), 1 << 61)
 
 
 def escaped(text: str) -> str:
@@ -29,6 +32,6 @@ def parse_time(text: str) -> int:
         ValueError: it is none.
     """
     found = parse_rfc3339(text)
-    if found is None:
-        raise ValueError(f"{text[:40]!r} is no RFC 3339 time")
+    if found is None or found not in TIMES:
+        raise ValueError(f"{text[:40]!r} is no RFC 3339 time of 1896 to 2116")
     return found

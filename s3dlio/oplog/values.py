@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from s3dlio.oplog.columns import Column
-from s3dlio.oplog.rows import parse_time
+from s3dlio.oplog.rows import DURATIONS, TIMES, parse_time
 
 _NULLS = frozenset({"", "null", "none", "-"})
+_BOUNDS = {"number": range(-(1 << 62), 1 << 64), "time": TIMES, "duration": DURATIONS}
 
 
 def from_text(column: Column, scale: int, text: str) -> int | None:
@@ -26,7 +27,7 @@ def from_text(column: Column, scale: int, text: str) -> int | None:
         found = int(text) * scale if text.lstrip("+-").isdigit() else round(float(text) * scale)
     except (ValueError, OverflowError):
         raise ValueError(_refusal(column, text)) from None
-    if not -(1 << 62) < found < 1 << 64:
+    if found not in _BOUNDS[column.kind]:
         raise ValueError(_refusal(column, text))
     return found
 

@@ -6,7 +6,10 @@ import asyncio
 import pickle
 import random
 import socket
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ import s3dlio
 from s3dlio import Client, MultiEndpointStore
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, NetworkError, ObjectNotFoundError, ThrottledError
 from s3dlio.launcher import RANK_VARIABLES
-from s3dlio.net import system
+from s3dlio.net import endpoints, system
 from s3dlio.net.endpoints import NOTHING, Endpoint, EndpointChoice
 from s3dlio.stores.multi import EndpointGroup
 from tests.servers.certs import Authority
@@ -389,3 +392,26 @@ def test_rounds_in_another_order_are_even(monkeypatch: pytest.MonkeyPatch) -> No
     rounds = ["".join(each.name for _ in range(3) if (each := choice.begin())) for _ in range(40)]
     assert {"".join(sorted(each)) for each in rounds} == {"abc"}
     assert len(set(rounds)) == 3
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_signal_handler_may_choose_between_any_two_lines_of_a_choice(shuffled: bool) -> None:
+    choice = EndpointChoice([Endpoint(name) for name in "abc"], "round_robin", shuffled=shuffled)
+    inside = 0
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
+        nonlocal inside
+        if not inside and frame.f_code.co_filename == endpoints.__file__:
+            inside += 1
+            assert choice.begin() is not None
+            inside -= 1
+        return interrupt
+
+    tracing = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        for _ in range(12):
+            assert choice.begin() is not None
+    finally:
+        sys.settrace(tracing)
+    assert sum(each.total_requests for each in choice.endpoints) > 12

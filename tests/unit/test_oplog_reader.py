@@ -124,6 +124,27 @@ def test_fields_of_every_form_are_what_they_say(tmp_path: Path) -> None:
     assert found == expected
 
 
+def test_times_and_durations_out_of_all_bounds_are_rows_that_are_none(tmp_path: Path) -> None:
+    tables = (
+        "op\tstart\tend\nGET\t{}\t2026-01-01T00:00:01Z\n",
+        "op,start_s,duration_ms\nGET,{},1\n",
+        "op,start_s,duration_ms\nGET,1,{}\n",
+    )
+    fields = (("9999-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00"), ("99999999999", "1e300", "99999999999999999999"),
+              ("9999999999999", "-9999999999999"))  # fmt: skip
+    for number, (text, values) in enumerate(zip(tables, fields, strict=True)):
+        for value in values:
+            path = written(tmp_path / f"{number}", text.format(value))
+            notes: list[Any] = []
+            assert list(s3dlio.read_op_log(path, notes=notes)) == []
+            assert [note.kind for note in notes] == ["bad-row"]
+
+
+def test_an_empty_duration_in_any_unit_follows_from_the_times(tmp_path: Path) -> None:
+    path = written(tmp_path / "log", "op,start,end,latency_us\nGET,1000,3000,\nGET,1000,,2\n")
+    assert [row["duration_ns"] for row in s3dlio.read_op_log(path)] == [2000, 2000]
+
+
 def columns_escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\t", "\\t")
 
