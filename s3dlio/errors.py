@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from s3dlio.masking import mask, redact
+from s3dlio.wording import either
 
 
 class S3dlioError(RuntimeError):
@@ -51,7 +52,11 @@ class S3dlioError(RuntimeError):
         self.code = code
         self.request_id = request_id
         self.attempts = attempts
-        self.hint = hint if hint is not None else self.default_hint
+        self.hint = hint if hint is not None else self.usual_hint()
+
+    def usual_hint(self) -> str | None:
+        """What to do where whoever raised the error did not say."""
+        return self.default_hint
 
     def locate(self, uri: str | None, operation: str | None) -> None:
         """Fill in the URI and the operation where whoever raised the error did not know them."""
@@ -223,7 +228,8 @@ class CorruptDataError(S3dlioError):
 class ThrottledError(S3dlioError):
     """The service asked for a slower pace for longer than the retry policy waits."""
 
-    default_hint = "lower max_in_flight, or raise the retry limits"
+    def usual_hint(self) -> str:
+        return f"lower {either('max_in_flight', '-j')}, or raise the retry limits"
 
 
 class ServiceError(S3dlioError):

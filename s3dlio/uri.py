@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from s3dlio.errors import InvalidURIError
+from s3dlio.wording import either
 
 #: scheme as written -> scheme of the store
 SCHEMES = {
@@ -192,7 +193,7 @@ def _check_container(uri: str, name: str) -> None:
         raise InvalidURIError(
             "the bucket (container) name is empty",
             uri=uri,
-            hint="write scheme://bucket/key; list_containers (s3-cli list-buckets) shows what there is",
+            hint=f"write scheme://bucket/key; {either('list_containers', 's3-cli ls')} shows what there is",
         )
     if "@" in name:  # what stands before it may be a password, which no message repeats
         raise InvalidURIError(

@@ -37,6 +37,7 @@ from s3dlio.errors import (
 )
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.types import Conditions, PutOptions
+from s3dlio.wording import either
 
 log = logging.getLogger("s3dlio.checkpoint")
 
@@ -187,7 +188,7 @@ def point_to(base: Base, name: Name, may_replace: Callable[[Pointer], bool]) -> 
                 log.info("%s: another writer was quicker; attempt %d", base.uri(POINTER), attempt + 1)
     raise PreconditionFailedError(
         "other writers replaced the pointer all the time", uri=base.uri(POINTER), operation="PUT",
-        hint="the checkpoint itself is whole: list() shows it",
+        hint=f"the checkpoint itself is whole: {either('list()', 's3-cli checkpoint ls')} shows it",
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from s3dlio.checkpoint.layout import Name
 from s3dlio.errors import TransferTimeoutError
+from s3dlio.wording import either
 
 _log = logging.getLogger("s3dlio.checkpoint")
 
@@ -79,7 +80,7 @@ def _lock(fd: int, directory: str) -> bool:
             if time.monotonic() > deadline:
                 raise TransferTimeoutError(
                     f"another process has the directory {directory} locked for {_SECONDS:.0f} s", operation="PUT",
-                    hint="the checkpoint itself is whole: list() shows it",
+                    hint=f"the checkpoint itself is whole: {either('list()', 's3-cli checkpoint ls')} shows it",
                 ) from error  # fmt: skip
             time.sleep(0.002)
         except OSError as error:

@@ -18,6 +18,7 @@ from s3dlio.checkpoint.layout import SHARDS, Name, check_inside, named_by
 from s3dlio.errors import ConfigError, CorruptDataError, IntegrityError, UnsupportedOperationError
 from s3dlio.memory.crc32c import crc32c
 from s3dlio.records import Record, replace
+from s3dlio.wording import either
 
 FORMAT_VERSION = 1
 COMPLETE = "complete"
@@ -262,13 +263,14 @@ def _check_seal(data: bytes, wall_time: str, uri: str) -> None:
     if int(found[1][9:]) != crc32c(plain):
         raise IntegrityError(
             "the manifest was changed since it was written: its checksum differs", uri=uri, operation="GET",
-            hint="load another checkpoint: list() shows what there is",
+            hint=f"load another checkpoint: {either('list()', 's3-cli checkpoint ls')} shows what there is",
         )  # fmt: skip
 
 
 def _corrupt(reason: str, uri: str) -> CorruptDataError:
     return CorruptDataError(
-        f"this is no whole file of a checkpoint: {reason}", uri=uri, hint="list() shows which checkpoints are whole"
+        f"this is no whole file of a checkpoint: {reason}", uri=uri,
+        hint=f"{either('list()', 's3-cli checkpoint ls')} shows which checkpoints are whole",
     )
 
 

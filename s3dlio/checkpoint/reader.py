@@ -18,6 +18,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.records import Record
 from s3dlio.uri import URI
 from s3dlio.verbs import batches
+from s3dlio.wording import either
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -138,7 +139,8 @@ def _newest_whole(base: Base, missing: str, error: Exception) -> tuple[str, byte
             return key, data
     raise CorruptDataError(
         f"the pointer leads to {missing}, which is not there, and there is no whole checkpoint",
-        uri=base.uri("latest.json"), operation="GET", hint="list() shows what there is",
+        uri=base.uri("latest.json"), operation="GET",
+        hint=f"{either('list()', 's3-cli checkpoint ls')} shows what there is",
     ) from error  # fmt: skip
 
 

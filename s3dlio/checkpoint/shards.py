@@ -35,6 +35,7 @@ from s3dlio.streams.one_version import open_version
 from s3dlio.streams.writer import ObjectWriter
 from s3dlio.streams.writer_options import LEVELS
 from s3dlio.types import NO_CONDITIONS, Payload
+from s3dlio.wording import either
 
 log = logging.getLogger("s3dlio.checkpoint")
 
@@ -342,7 +343,7 @@ def decompressed(data: BytesView, uri: str) -> BytesView:
             if len(out) + len(piece) > limit:
                 raise OutOfMemoryError(
                     f"the shard decompresses to more than the {limit} bytes of memory that there are", uri=uri,
-                    operation="GET", hint="read it piece by piece: reader().iter_shard(...)",
+                    operation="GET", hint=either("read it piece by piece: reader().iter_shard(...)", "free memory"),
                 )  # fmt: skip
             out += piece
     except zstandard.ZstdError as error:

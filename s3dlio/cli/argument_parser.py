@@ -195,8 +195,27 @@ def _joined(action: argparse.Action, word: str, value: str | None) -> str:
     return word if value is None else f"{action.option_strings[-1]}={value}"
 
 
+#: What other tools call it, and what is meant here: what looks alike may be something else.
+_OTHER_WORDS = {
+    "copy": "cp", "move": "mv", "rename": "mv", "delete": "rm", "remove": "rm", "del": "rm", "unlink": "rm",
+    "mirror": "sync", "push": "upload", "pull": "download", "fetch": "download", "info": "stat", "head-object": "stat",
+    "size": "du", "usage": "du", "search": "find", "cmp": "check", "compare": "check", "share": "presign",
+    "sign": "presign", "signurl": "presign", "makebucket": "create-bucket", "removebucket": "delete-bucket",
+    "mkbucket": "create-bucket", "rmbucket": "delete-bucket", "pipe": "cp", "configure": "config", "settings": "config",
+    "version": "versions", "--concurrency": "--jobs", "--transfers": "--jobs", "--threads": "--jobs",
+    "--parallel": "--jobs", "--workers": "--jobs", "--processes": "--procs",
+    "--anonymous": "--no-sign-request", "--ignore-existing": "--no-clobber", "--cacert": "--ca-bundle",
+    "--debug": "-vv", "--log-level": "-vv", "--silent": "--quiet", "--only-show-errors": "--quiet",
+    "--human": "--human-readable", "--humanize": "--human-readable",
+}  # fmt: skip
+_NEAR = 0.7  # as difflib measures it
+
+
 def _suggestion(word: str, known: Iterable[str]) -> str:
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1)
+    names = list(known)
+    other = _OTHER_WORDS.get(word, "")
+    meant = [other] if other in names or (other == "-vv" and "-v" in names) else []
+    close = meant or difflib.get_close_matches(word, names, n=1, cutoff=_NEAR)
     return f"; did you mean '{close[0]}'?" if close else "; --help lists what there is"

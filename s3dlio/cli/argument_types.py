@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 
 from s3dlio.config.sizes import MAX_SIZE, parse_size
@@ -208,3 +209,8 @@ def seconds(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"invalid duration '{text}': it must be more than 0")
     return value
+
+
+def whole_seconds(text: str) -> int:
+    """The same in whole seconds."""
+    return math.ceil(seconds(text))

@@ -31,6 +31,9 @@ log = logging.getLogger("s3dlio.cli")
 #: Commands that tell with ``-v`` of every object, and only with ``-vv`` of every operation.
 OBJECT_BY_OBJECT = ("upload", "download", "cp", "mv", "sync")
 
+#: What services call a bucket, or container, that is not there.
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+
 T = TypeVar("T")
 
 
@@ -196,6 +199,19 @@ class Context:
             "nothing matches the glob", uri=uri, operation=operation,
             hint="'*' and '?' match no '/', '**' does; in brackets a special character is itself: [*], [?], [[], [{]",
         )  # fmt: skip
+
+    def suggest_bucket(self, error: BaseException) -> None:
+        """Where a bucket is not there, and one has a name like it, the hint says so."""
+        import difflib
+
+        if not isinstance(error, S3dlioError) or error.code not in NO_BUCKET or error.uri is None:
+            return
+        with contextlib.suppress(S3dlioError):  # the error at hand matters more than why there is no hint
+            store, _ = self.client.store_for(error.uri)
+            known = {str(found["name"]): str(found["uri"]) for found in self.client.list_containers(f"{store.root}/")}
+            name = store.root.rpartition("/")[2]
+            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.7):
+                error.hint = f"did you mean {known[close[0]]}/?"
 
     def _is_directory(self, uri: str, error: S3dlioError) -> bool:
         if isinstance(error, IsDirectoryError):

@@ -20,6 +20,7 @@ from s3dlio.cli.signals import ENDING, handling
 from s3dlio.cli.streams import prepare as prepare_streams
 from s3dlio.errors import TransferCancelledError
 from s3dlio.launcher import mpi_rank
+from s3dlio.wording import spoken_at_command
 
 if TYPE_CHECKING:
     from s3dlio.transfer.summary import TransferSummary
@@ -61,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return USAGE
     out = Output(as_json=args.json, progress=args.progress, verbosity=args.verbose, quiet=args.quiet)
     _start_logging(args.verbose, dump=args.dump)
-    with handling(ENDING[1:], _end), warnings.catch_warnings():
+    with handling(ENDING[1:], _end), warnings.catch_warnings(), spoken_at_command():
         if args.verbose < 2:
             warnings.simplefilter("ignore")  # they are for programmers
         context = Context(args, out)
@@ -111,6 +112,7 @@ def _run(context: Context) -> int:
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):
             context.out.stdout.flush()  # what was done comes before why it ended
+        context.suggest_bucket(error)
         context.out.error(error)
         return FAILED
 

@@ -14,6 +14,7 @@ from s3dlio.engine.cancel import CancelToken
 from s3dlio.errors import ConfigError, UnsupportedOperationError
 from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit, FixedLimit
+from s3dlio.wording import option
 
 #: More are taken for a mistake.
 MOST_PROCESSES = 1024
@@ -67,7 +68,7 @@ def several(procs: Any) -> int:
     if not 1 <= number <= MOST_PROCESSES:
         raise ConfigError(f"procs must be from 1 to {MOST_PROCESSES}, got {shown(number)}")
     if number > 1 and not hasattr(os, "memfd_create"):
-        raise UnsupportedOperationError("several processes need Linux", hint="leave procs out")
+        raise UnsupportedOperationError("several processes need Linux", hint=f"leave {option('procs')} out")
     return number if number > 1 else 0
 
 

@@ -30,6 +30,7 @@ from s3dlio.memory.shared import Segment
 from s3dlio.memory.view import parts_of
 from s3dlio.net import system
 from s3dlio.stores.call import observing, tell
+from s3dlio.wording import either, option
 
 log = logging.getLogger("s3dlio.processes")
 
@@ -316,8 +317,9 @@ def _ending(code: int) -> str:
 def _advice(code: int) -> str:
     """What to do about workers that end so."""
     if code == -signal.SIGKILL:
-        return "the system kills what takes too much memory: use fewer processes (procs), or a lower max_in_flight"
-    return "standard error may tell why; without procs the operation runs in this process"
+        fewer = f"use fewer processes, or a lower {either('max_in_flight', '-j')}"
+        return f"the system kills what takes too much memory: {fewer}"
+    return f"standard error may tell why; without {option('procs')} the operation runs in this process"
 
 
 def run_processes(

@@ -27,6 +27,7 @@ from s3dlio.memory.shared import PeerMemory, Segment
 from s3dlio.net import system
 from s3dlio.stores.local.atomic import unfinished_token
 from s3dlio.stores.registry import trace_where_logged
+from s3dlio.wording import speak_to
 
 log = logging.getLogger("s3dlio.processes")
 
@@ -167,7 +168,8 @@ class Worker:
         os._exit(self._status)
 
 
-def _surround(environ: dict[str, str], directory: str | None, umask: int | None) -> None:
+def _surround(environ: dict[str, str], directory: str | None, umask: int | None, at_command: bool) -> None:
+    speak_to(command=at_command)
     if os.environ != environ:
         os.environ.clear()
         os.environ.update(environ)

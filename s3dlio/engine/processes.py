@@ -28,6 +28,7 @@ from s3dlio.forking import ForkLock, before_fork, renewed_in_child
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.shared import PeerMemory, SharedMemory
 from s3dlio.reentrancy import expect_finalizers, finalize_elsewhere
+from s3dlio.wording import at_command, option
 
 log = logging.getLogger("s3dlio.processes")
 
@@ -43,13 +44,15 @@ class Surroundings(NamedTuple):
     environ: Mapping[str, str]
     directory: str | None
     umask: int | None
+    #: Errors speak to somebody at the command.
+    at_command: bool
 
     @classmethod
     def now(cls) -> Surroundings:
         directory = None
         with contextlib.suppress(OSError):  # it was removed
             directory = os.getcwd()
-        return cls(dict(os.environ), directory, _umask())
+        return cls(dict(os.environ), directory, _umask(), at_command())
 
 
 def _umask() -> int | None:
@@ -143,7 +146,7 @@ def interpreter(statement: str) -> list[str]:
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise ConfigError(
-            "several processes need a Python interpreter, and this program is none", hint="leave procs out"
+            "several processes need a Python interpreter, and this program is none", hint=f"leave {option('procs')} out"
         )
     flags = [text for name, text in _FLAGS.items() if getattr(sys.flags, name)]
     if sys.flags.utf8_mode:

@@ -8,6 +8,7 @@ import sys
 from s3dlio.errors import NetworkError, S3dlioError, TransferTimeoutError
 from s3dlio.foreign_errors import OUT_OF_FILES_HINT
 from s3dlio.net.response import Response
+from s3dlio.wording import either
 
 
 class ConnectionDropped(NetworkError):
@@ -63,7 +64,7 @@ def opening_fault(error: OSError, server: str) -> S3dlioError:
         if isinstance(error, ssl.SSLCertVerificationError):
             return NetworkError(
                 f"the certificate of {server} is not trusted: {error.verify_message}",
-                hint="for a private CA set AWS_CA_BUNDLE (or ca_bundle=) to its PEM file",
+                hint=f"for a private CA set AWS_CA_BUNDLE (or {either('ca_bundle=', '--ca-bundle')}) to its PEM file",
             )
         if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
             return NetworkError(

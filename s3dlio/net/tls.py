@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from s3dlio.errors import ConfigError
 from s3dlio.net import faults
+from s3dlio.wording import either
 
 faults.would_block += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 faults.wants_read += (ssl.SSLWantReadError,)
@@ -43,6 +44,6 @@ def client_context(ca_bundle: str | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
             f"the CA bundle '{ca_bundle}' cannot be used: {error}",
-            hint="set AWS_CA_BUNDLE (or ca_bundle=) to a PEM file of CA certificates",
+            hint=f"set AWS_CA_BUNDLE (or {either('ca_bundle=', '--ca-bundle')}) to a PEM file of CA certificates",
         ) from error
     return context

@@ -12,6 +12,7 @@ import zstandard
 from s3dlio.errors import CorruptDataError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.oplog.columns import match
+from s3dlio.wording import either
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP = b"\x1f\x8b"
@@ -112,7 +113,7 @@ def truncated(path: str) -> CorruptDataError:
     """The error of a log that ends in the middle."""
     return CorruptDataError(
         "the op-log ends in the middle", uri=path,
-        hint="its process writes it still or was killed; allow_truncated=True reads what is there",
+        hint="its process writes it still or was killed" + either("; allow_truncated=True reads what is there", ""),
     )  # fmt: skip
 
 

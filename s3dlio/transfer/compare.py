@@ -26,6 +26,7 @@ from s3dlio.transfer.task import Task, finish, perform, within
 from s3dlio.transfer.verify import checksum_of
 from s3dlio.types import ObjectMetadata
 from s3dlio.uri import LOCAL_SCHEMES
+from s3dlio.wording import option
 
 
 class StoredItem(NamedTuple):
@@ -57,7 +58,8 @@ class By(Enum):
         given = {"checksum": checksum, "size_only": size_only, "exact_timestamps": exact_timestamps}
         names = [name for name, wanted in given.items() if wanted]
         if len(names) > 1:
-            raise ConfigError(f"{names[0]} and {names[1]} are two ways to compare", hint="leave one of them out")
+            two = f"{option(names[0])} and {option(names[1])}"
+            raise ConfigError(f"{two} are two ways to compare", hint="leave one of them out")
         wanted = {"checksum": cls.CHECKSUM, "size_only": cls.SIZE, "exact_timestamps": cls.EXACT_TIME}
         return wanted[names[0]] if names else cls.TIME
 

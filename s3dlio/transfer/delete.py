@@ -27,6 +27,7 @@ from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.types import ListPage
 from s3dlio.uri import LOCAL_SCHEMES, as_uri
+from s3dlio.wording import recursively
 
 if TYPE_CHECKING:
     from s3dlio.engine.session import Session
@@ -118,13 +119,13 @@ def check_one(store: ObjectStore, key: str) -> str:
         store.check_key(key, "DELETE")
     except InvalidURIError as error:
         if not key:
-            error.hint = "use -r / recursive=True to delete everything in it (nothing was deleted)"
+            error.hint = f"use {recursively()} to delete everything in it (nothing was deleted)"
         raise
     check_names_one(store, key, "DELETE")
     if _is_directory(store, key) or (key.endswith("/") and _is_prefix(store, key)):
         raise IsDirectoryError(
             "it is a directory", uri=store.uri(key), operation="DELETE",
-            hint="use -r / recursive=True to delete everything under it (nothing was deleted)",
+            hint=f"use {recursively()} to delete everything under it (nothing was deleted)",
         )  # fmt: skip
     return key
 

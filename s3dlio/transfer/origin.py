@@ -19,6 +19,7 @@ from s3dlio.transfer.select_remote import select_remote
 from s3dlio.transfer.selection import pattern_finder
 from s3dlio.transfer.stream_entry import Entry
 from s3dlio.uri import LOCAL_SCHEMES, has_scheme, is_directory_like
+from s3dlio.wording import recursively
 
 if TYPE_CHECKING:
     from s3dlio.engine.session import Session
@@ -128,7 +129,7 @@ class Origin(Record):
 
     def _directory(self, operation: str = "COPY") -> IsDirectoryError:
         return IsDirectoryError(
-            "it is a directory", uri=self.uri, operation=operation, hint="use -r / recursive=True; nothing was copied"
+            "it is a directory", uri=self.uri, operation=operation, hint=f"use {recursively()}; nothing was copied"
         )
 
     def check_apart(self, target: ObjectStore, prefix: str) -> None:

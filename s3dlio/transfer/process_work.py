@@ -18,6 +18,7 @@ from s3dlio.stores.local.atomic import remove_abandoned
 from s3dlio.transfer import many
 from s3dlio.types import NO_OPTIONS, PutOptions
 from s3dlio.uri import LOCAL_SCHEMES
+from s3dlio.wording import option
 
 _JOBS = "s3dlio.transfer.process_jobs"
 
@@ -164,5 +165,6 @@ def refuse_memory(store: BaseStore) -> None:
     """
     if store.scheme == "memory":
         raise UnsupportedOperationError(
-            "memory:// is the memory of this process, which others do not see", uri=store.root, hint="leave procs out"
+            "memory:// is the memory of this process, which others do not see", uri=store.root,
+            hint=f"leave {option('procs')} out",
         )

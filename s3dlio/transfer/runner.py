@@ -36,6 +36,7 @@ from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.task import RefusedItemError
 from s3dlio.transfer.transfer_token import LinkedToken
 from s3dlio.uri import LOCAL_SCHEMES
+from s3dlio.wording import either, option
 
 if TYPE_CHECKING:
     from s3dlio.engine.process_job import Work
@@ -168,7 +169,7 @@ class Transfer(Record):
             return group.first(lambda: self._look(session, how))
         if several(how.procs) and self.operation not in _ON_PROCESSES:
             raise UnsupportedOperationError(
-                "it runs on one process", uri=self.source_name, operation=operation, hint="leave procs out"
+                "it runs on one process", uri=self.source_name, operation=operation, hint=f"leave {option('procs')} out"
             )
         directory = self.prefix or "." if self.target.scheme in LOCAL_SCHEMES else None
         with (
@@ -364,7 +365,8 @@ def conclude(tally: Tally, operation: str, nothing: str, source: str, deleted: i
     if tally.stopped_at:
         hint = (
             f"stopped after the failure of {tally.stopped_at}: {tally.cancelled} in flight were given up and no more "
-            "were started; to go on past failures use continue_on_error=True (--continue-on-error)"
+            "were started; to go on past failures use "
+            f"{either('continue_on_error=True', '--continue-on-error')}"
         )
     summary.raise_for_failures(operation, hint=hint)
     if not summary.attempted and not summary.skipped:

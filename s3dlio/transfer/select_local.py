@@ -20,6 +20,7 @@ from s3dlio.transfer.glob import Glob, find_local, is_glob
 from s3dlio.transfer.plan import Filter, Item, Plan, Refused, Skipped
 from s3dlio.transfer.selection import pattern_finder
 from s3dlio.transfer.stream_entry import Entry
+from s3dlio.wording import recursively
 
 _KINDS = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISBLK, "a block device"),
           (stat.S_ISCHR, "a character device"))  # fmt: skip
@@ -169,7 +170,7 @@ def _beneath(root: Root, name: str) -> str | None:
 def _same_name(name: str, first: str, second: str) -> InvalidURIError:
     return InvalidURIError(
         f"{first} and {second} would both be stored as '{name}'",
-        hint="upload them separately, or a directory above both with recursive=True (-r); nothing was transferred",
+        hint=f"upload them separately, or a directory above both with {recursively()}; nothing was transferred",
     )
 
 

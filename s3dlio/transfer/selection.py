@@ -27,6 +27,7 @@ from s3dlio.transfer.glob import Glob, glob_regex, is_glob
 from s3dlio.transfer.parallel_listing import fan_out, list_quickly
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
+from s3dlio.wording import either
 
 
 class Selected(NamedTuple):
@@ -154,8 +155,10 @@ def check_names_one(store: ObjectStore, key: str, operation: str) -> None:
     if "*" in key and not (store.scheme in LOCAL_SCHEMES and os.path.lexists(key)):
         raise InvalidURIError(
             "a '*' selects many objects, and only one would be deleted", uri=store.uri(key), operation=operation,
-            hint="use -r / recursive=True to delete all that match; delete_many([uri]) takes every character literally "
-            "(nothing was deleted)",
+            hint=either(
+                "use recursive=True to delete all that match; delete_many([uri]) takes every character literally",
+                "use -r to delete all that match, or write '[*]' for the character itself, with -r too",
+            ) + " (nothing was deleted)",
         )  # fmt: skip
 
 

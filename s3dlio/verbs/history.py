@@ -11,6 +11,7 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.types import Conditions, PutOptions, UploadEntry, VersionEntry, VersionPage
 from s3dlio.uri import URI
+from s3dlio.wording import either, option
 
 
 class ObjectVersion(NamedTuple):
@@ -115,7 +116,7 @@ def version_to_restore(store: ObjectStore, key: str) -> VersionEntry:
     if newest.is_latest:
         raise ConfigError(
             "the object is there: nothing of it has to be restored", uri=store.uri(key), operation="RESTORE",
-            hint="name the version_id of an older one (list_versions, s3-cli versions ls)",
+            hint=f"name the {option('version_id')} of an older one ({either('list_versions', 's3-cli versions ls')})",
         )  # fmt: skip
     return newest
 

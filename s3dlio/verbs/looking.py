@@ -10,6 +10,7 @@ from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.session import Session
 from s3dlio.errors import ConfigError
 from s3dlio.uri import URI
+from s3dlio.wording import option
 
 if TYPE_CHECKING:
     from s3dlio.transfer.check import Checked, CheckSummary
@@ -98,7 +99,8 @@ def check(
     from s3dlio.transfer.plan import Filter
 
     if download and size_only:
-        raise ConfigError("download and size_only are two ways to compare", hint="leave one of them out")
+        two = f"{option('download')} and {option('size_only')}"
+        raise ConfigError(f"{two} are two ways to compare", hint="leave one of them out")
     return check(
         session, src, dst, download=download, one_way=one_way, size_only=size_only,
         keep=Filter(include, exclude, pattern), max_in_flight=max_in_flight, cancel=cancel, on_checked=on_checked,

@@ -232,6 +232,9 @@ def test_the_endpoint_may_come_from_the_command_line(
 def test_presign(cli: Cli, bucket: Bucket, tmp_path: Path):
     Client().put_bytes(bucket + "k", b"shared")
     (url,) = cli("presign", bucket + "k", "--expires", 60).lines
+    assert "X-Amz-Expires=604800&" in cli("presign", bucket + "k", "--expires", "7d").out
+    assert cli("presign", bucket + "k", "--expires", "1h30m", "--json").records[0]["expires"] == 5400
+    assert "write seconds, or 90s, 30m" in cli("presign", bucket + "k", "--expires", "soon", code=2).err
     with urllib.request.urlopen(url) as response:
         assert response.read() == b"shared"
     (record,) = cli("presign", bucket + "new", "--method", "put", "--json").records
@@ -241,6 +244,12 @@ def test_presign(cli: Cli, bucket: Bucket, tmp_path: Path):
         assert Client().get(bucket + "new") == b"x"
     assert "604800" in cli("presign", bucket + "k", "--expires", 700_000, code=1).err
     assert "file:// stores cannot make presigned URLs" in cli("presign", f"file://{tmp_path}/x", code=1).err
+
+
+def test_a_bucket_of_a_name_like_it_is_suggested(cli: Cli, bucket: Bucket):
+    typed = bucket.replace("suggested", "sugested")
+    assert f"did you mean {bucket}?" in cli("ls", typed, code=1).err
+    assert "did you mean" not in cli("ls", "s3://zzz-quite-another/", code=1).err
 
 
 def test_presign_of_one_version(cli: Cli, bucket: Bucket):
@@ -327,7 +336,7 @@ def test_a_directory_where_an_object_is_meant(cli: Cli, bucket: Bucket, words: s
 
 def test_a_glob_needs_r_to_be_deleted(cli: Cli, bucket: Bucket):
     Client().put_bytes(f"{bucket}p-1", b"x")
-    assert "use -r / recursive=True" in cli("rm", f"{bucket}p-*", code=1).err
+    assert "use -r to delete" in cli("rm", f"{bucket}p-*", code=1).err
     assert cli("get", f"{bucket}p-*").out == "GET summary: attempted=1, succeeded=1, failed=0\n"
     cli("rm", "-r", f"{bucket}p-*")
     assert Client().list(bucket) == []

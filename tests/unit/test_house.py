@@ -11,7 +11,7 @@ import s3dlio
 PACKAGE = Path(s3dlio.__file__).parent
 #: From the ground up. A room is a module, or a package with all that has no line of its own.
 ROOMS = """
-    _version records masking
+    _version records masking wording
     errors foreign_errors
     types uri forking hardware histogram figures rfc3339
     pages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from s3dlio.cli.commands import versions
@@ -13,6 +13,7 @@ from s3dlio.cli.summary import finish_failed
 from s3dlio.errors import BatchError, TransferCancelledError
 from s3dlio.transfer.delete import check_one, delete, delete_many
 from s3dlio.transfer.glob import is_glob
+from s3dlio.transfer.history import select_versions
 from s3dlio.transfer.limits import limits
 from s3dlio.transfer.summary import TransferSummary
 from s3dlio.uri import parse
@@ -154,7 +155,8 @@ def _ask(context: Context) -> None:
         return
     number = f"{count:,}" if count <= COUNT_TO else f"more than {COUNT_TO:,}"
     places = ", ".join(out.name(uri) for uri in args.uris[:3]) + (" and others" if len(args.uris) > 3 else "")
-    print(f"Delete {number} objects under {places}? [y/N] ", end="", file=out.stderr, flush=True)
+    what = "versions of objects" if args.versions else "objects"
+    print(f"Delete {number} {what} under {places}? [y/N] ", end="", file=out.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise TransferCancelledError("nothing was deleted", uri=args.uris[0], hint="answer y, or give --yes")
 
@@ -164,9 +166,14 @@ def _count(context: Context, uri: str, look: Callable[[int], None]) -> int:
     args, count = context.args, 0
     if any(getattr(args, name) for name in _SELECTING if name != "pattern"):
         return delete(context.client, uri, recursive=True, **_selected(context), dry_run=True).attempted
-    for _, page in context.client.select(uri, recursive=True, pattern=args.pattern):
-        count += len(page.keys)
-        look(len(page.keys))
+    store, key = context.client.store_for(uri)
+    selected = context.client.select(uri, recursive=True, pattern=args.pattern)
+    pages: Iterable[int] = (len(page.keys) for _, page in selected)
+    if args.versions:
+        pages = (len(page.versions) for page in select_versions(store, key, recursive=True, pattern=args.pattern))
+    for found in pages:
+        count += found
+        look(found)
         if count > COUNT_TO:
             break
     return count

@@ -15,6 +15,7 @@ from s3dlio.oplog import columns
 from s3dlio.oplog.reader import read_op_log
 from s3dlio.oplog.replay.config import ReplayConfig
 from s3dlio.oplog.replay.operation import KINDS, UNTOLD, WRITES, Operation, operation_of
+from s3dlio.wording import either
 
 _SECOND = 1_000_000_000
 
@@ -147,7 +148,7 @@ def _in_order(operations: Iterator[Operation], window: int, path: str) -> Iterat
             raise CorruptDataError(
                 f"the log is not in order: an operation began {(last - begun) / _SECOND:.3f} s before one that stands "
                 f"more than {window} rows before it",
-                uri=path, hint="sort it with s3dlio.sort_op_log(path), or sort more rows in memory: --sort-window",
+                uri=path, hint=_sort_it(),
             )  # fmt: skip
         last = begun
         yield first
@@ -156,7 +157,7 @@ def _in_order(operations: Iterator[Operation], window: int, path: str) -> Iterat
         if begun < last:
             raise CorruptDataError(
                 "the log is not in order", uri=path,
-                hint="sort it with s3dlio.sort_op_log(path), or sort more rows in memory: --sort-window",
+                hint=_sort_it(),
             )  # fmt: skip
         yield operation
 
@@ -194,3 +195,10 @@ def _in_time(value: Any, name: str) -> Callable[[Operation, int], bool]:
     if name == "since":
         return lambda operation, origin: operation.start >= (moment if is_date else origin + moment)
     return lambda operation, origin: operation.start < (moment if is_date else origin + moment)
+
+
+def _sort_it() -> str:
+    return either(
+        "sort it with s3dlio.sort_op_log(path), or sort more rows in memory (sort_window)",
+        "sort more rows in memory: --sort-window",
+    )

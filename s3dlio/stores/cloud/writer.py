@@ -28,6 +28,7 @@ from s3dlio.stores.cloud.part_size import part_size_for
 from s3dlio.stores.cloud.store import CloudStore
 from s3dlio.stores.writer import PartOptions, StoreWriter
 from s3dlio.types import Payload, PutOptions, PutResult
+from s3dlio.wording import option
 
 #: After so many parts those of a stream of unknown length become twice as large: 10,000 parts hold any object.
 _PARTS_BEFORE_DOUBLING = 2000
@@ -181,7 +182,8 @@ class CloudWriter(StoreWriter):
         if self.parts >= self._upload.most_parts:
             raise ConfigError(
                 f"the stream is longer than {self.parts} parts of {self._part_size} bytes", operation="PUT",
-                uri=self._store.uri(self._key), hint="give a larger part_size (--part-size) or the right expected_size",
+                uri=self._store.uri(self._key),
+                hint=f"give a larger {option('part_size')} or the right {option('expected_size')}",
             )  # fmt: skip
         return self._part_size
 
@@ -353,9 +355,10 @@ def checked_part_size(uri: str, part_size: int) -> int:
     Raises:
         ConfigError: it is no size, or not from 5 MiB (S3) to 4000 MiB (Azure).
     """
-    size = parse_size(part_size, name="part_size", minimum=_MIN_PART)
+    size = parse_size(part_size, name=option("part_size"), minimum=_MIN_PART)
     if size > _MAX_PART:
-        raise ConfigError(f"part_size must be at most {_MAX_PART}, got {size}", uri=uri, hint="that is 4000 MiB")
+        reason = f"{option('part_size')} must be at most {_MAX_PART}, got {size}"
+        raise ConfigError(reason, uri=uri, hint="that is 4000 MiB")
     return size
 
 

@@ -28,6 +28,7 @@ from s3dlio.types import (
     PutResult,
     VersionEntry,
 )
+from s3dlio.wording import either, option
 
 Fields = list[tuple[str, str]]
 #: The header fields of a JSON body.
@@ -90,11 +91,14 @@ def properties(options: PutOptions) -> dict[str, Any]:
     if options.server_side_encryption:
         raise UnsupportedOperationError(
             "Google Cloud Storage always encrypts; it takes no server_side_encryption",
-            hint="name a key of Cloud KMS as ssekms_key_id, or give your own as sse_customer_key",
+            hint=either(
+                "name a key of Cloud KMS as ssekms_key_id, or give your own as sse_customer_key",
+                "leave --sse out, or name a key of Cloud KMS by --sse-kms-key-id",
+            ),
         )
     if options.expires:
         raise UnsupportedOperationError(
-            "Google Cloud Storage keeps no field Expires", hint="say it as cache_control: max-age=SECONDS"
+            "Google Cloud Storage keeps no field Expires", hint=f"say it as {option('cache_control')}: max-age=SECONDS"
         )
     found = {name: value for field, name in _PROPERTIES.items() if (value := getattr(options, field)) is not None}
     if options.metadata is not None:

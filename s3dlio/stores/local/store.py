@@ -35,6 +35,7 @@ from s3dlio.types import (
     PutOptions,
     PutResult,
 )
+from s3dlio.wording import recursively
 
 PAGE_SIZE = 1000
 
@@ -262,7 +263,7 @@ class LocalStore(BlockingStore):
             if not os.path.isdir(key) or os.path.islink(key):
                 raise
             raise IsDirectoryError(
-                "it is a directory (nothing was deleted)", hint="use -r / recursive=True to delete everything under it"
+                "it is a directory (nothing was deleted)", hint=f"use {recursively()} to delete everything under it"
             ) from exc
 
     # -- directories: the containers of files
