@@ -36,7 +36,7 @@ _BY_ERRNO: dict[int, type[S3dlioError]] = {
 
 
 #: What to do where no more files and connections can be opened.
-OUT_OF_FILES_HINT = "raise the limit of open files (ulimit -n), or have fewer requests in flight and a lower http.max_connections"
+OUT_OF_FILES_HINT = "raise the limit of open files (ulimit -n), or have fewer in flight and lower http.max_connections"
 
 
 def from_os_error(exc: OSError, *, uri: str | None = None, operation: str | None = None) -> S3dlioError:
