@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from s3dlio.config.sizes import MAX_SIZE, parse_size
 from s3dlio.errors import ConfigError
+
+T = TypeVar("T")
 
 MAX_JOBS = 4096
 MAX_PROCS = 1024
@@ -49,10 +53,7 @@ def duration(text: str) -> float:
     """Seconds: ``90``, ``90s``, ``5m``, ``1h30m``."""
     from s3dlio.config.durations import parse_duration
 
-    try:
-        return parse_duration(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': {error.hint}") from None
+    return _read(parse_duration, text, "duration")
 
 
 def clock_offset(text: str) -> tuple[str, float]:
@@ -91,6 +92,16 @@ def procs(text: str) -> int:
     return _number(text, "procs", 1, MAX_PROCS, f"write an integer from 1 to {MAX_PROCS}")
 
 
+def _read(parse: Callable[[str], T], text: str, what: str = "", hint: str = "") -> T:
+    """What the library makes of a text."""
+    try:
+        return parse(text)
+    except ConfigError as error:
+        if not what:
+            raise argparse.ArgumentTypeError(f"{error.reason}; {error.hint}") from None
+        raise argparse.ArgumentTypeError(f"invalid {what} '{text}': {hint or error.hint or error.reason}") from None
+
+
 def _number(text: str, name: str, minimum: int, maximum: int, hint: str = "") -> int:
     try:
         value = parse_size(text, name=name, maximum=10**40)
@@ -108,10 +119,7 @@ def pattern(text: str) -> str:
     """A regular expression, or a glob, checked before anything is done with it."""
     from s3dlio.transfer.selection import pattern_finder
 
-    try:
-        pattern_finder(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"{exc.reason}; {exc.hint}") from None
+    _read(pattern_finder, text)
     return text
 
 
@@ -126,10 +134,7 @@ def age(text: str) -> str:
     """An age (``7d``) or a date, checked before anything is done with it."""
     from s3dlio.config.durations import parse_moment
 
-    try:
-        parse_moment(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"invalid age '{text}': {exc.hint or exc.reason}") from None
+    _read(parse_moment, text, "age")
     return text
 
 
@@ -137,10 +142,7 @@ def bandwidth(text: str) -> str:
     """A limit of bandwidth, checked before anything is done with it."""
     from s3dlio.config.bandwidth import parse_timetable
 
-    try:
-        parse_timetable(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"{exc.reason}: {exc.hint}") from None
+    _read(parse_timetable, text)
     return text
 
 
@@ -148,10 +150,7 @@ def http_date(text: str) -> str:
     """A date, as a header field has it."""
     from s3dlio.transfer.object_options import http_date
 
-    try:
-        return http_date(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"invalid date '{text}': write 2026-11-28 or an HTTP date") from exc
+    return _read(http_date, text, "date", "write 2026-11-28 or an HTTP date")
 
 
 def metadata(text: str) -> tuple[str, str]:
