@@ -43,7 +43,7 @@ def interrupted(uri: str) -> None:
             pass
         tell("a short epoch")
     except (RuntimeError, OSError) as error:
-        tell("error:", error)
+        tell("error:", repr(error))
     data = ObjectStoreIterableDataset(uri, transform=slowly)
     for number, _ in enumerate(DataLoader(data, batch_size=None, num_workers=2)):
         if number == 2:

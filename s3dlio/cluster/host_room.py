@@ -15,9 +15,9 @@ import mmap
 import os
 import struct
 import tempfile
-import threading
 from collections.abc import Iterator
 
+from s3dlio.forking import ForkLock
 from s3dlio.net import system
 from s3dlio.net.adaptive import START, AdaptiveLimit
 
@@ -58,7 +58,7 @@ class HostRoom:
         self._index, self._count = index, count
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
         self._memory = mmap.mmap(self._fd, size_of(count))
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
         self._wanted = 0
 
     def limit(self, ceiling: int) -> AdaptiveLimit:

@@ -41,7 +41,7 @@ def wheel(source: Path) -> zipfile.ZipFile:
 
 
 def test_every_module_and_the_typing_marker_are_in_it(wheel: zipfile.ZipFile) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3dlio").rglob("*.py")}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3dlio").rglob("*") if path.suffix in (".py", ".css")}
     typing = {"s3dlio/__init__.pyi", "s3dlio/py.typed"}
     assert modules | typing == {name for name in wheel.namelist() if name.startswith("s3dlio/")}
 

@@ -184,8 +184,8 @@ def test_a_fork_waits_for_work_that_it_must_not_interrupt() -> None:
 def test_there_is_one_registry_of_what_children_renew() -> None:
     own = [path.name for path in HOUSE.rglob("*.py") if "register_at_fork" in path.read_text(encoding="utf-8")]
     assert own == ["forking.py"]
-    #: Locks of these live no longer than one transfer or batch.
-    brief = ("transfer/", "cli/", "engine/", "forking.py")
+    #: Locks of these live no longer than one transfer, write, benchmark or batch.
+    brief = ("transfer/", "cli/", "engine/", "bench/", "net/cancellation.py", "forking.py")
     plain = re.compile(r"(?<!asyncio\.)\b(threading\.)?R?Lock\(\)")  # an event loop, and what waits in it, stays behind
     for path in HOUSE.rglob("*.py"):
         place = path.relative_to(HOUSE).as_posix()
