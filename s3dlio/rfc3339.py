@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-_WRITTEN = re.compile(
-    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?", re.ASCII | re.IGNORECASE
-)  # fmt: skip
+_WRITTEN = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:?\d\d))?", re.ASCII)
 _SECOND = 1_000_000_000
 
 
@@ -27,7 +25,7 @@ def parse_rfc3339(text: str) -> int | None:
         return None
     moment, decimals, zone = match.groups()
     try:
-        seconds = int(datetime.fromisoformat(moment + (zone or "Z").upper()).timestamp())
+        seconds = int(datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
     except ValueError:
         return None
     return seconds * _SECOND + int((decimals or "0")[:9].ljust(9, "0"))
