@@ -147,3 +147,11 @@ def test_what_is_not_run_is_there() -> None:
     texts = {name_of(page): page.read_text(encoding="utf-8") for page in PAGES}
     assert [pair for pair in wanted if pair[1] not in texts[pair[0]]] == []
     assert docs_stage.NAMES.keys() <= texts.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_example_says_what_it_is(page: Path) -> None:
+    """What has no language is not run: what a program prints, and usage."""
+    text = page.read_text(encoding="utf-8")
+    plain = re.findall(r"^```\n(.*?)^```", re.sub(r"^```\w.*?^```$", "", text, flags=re.M | re.S), re.M | re.S)
+    assert not [code for code in plain if code.startswith(("s3-cli ", "$ s3-cli ", "import s3dlio"))]

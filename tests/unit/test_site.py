@@ -6,7 +6,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -83,3 +83,21 @@ def test_what_comes_from_another_host_is_found():
     inside = """<a href="https://a.example/">there</a> <script src="../x.js"> <link rel="canonical" href="https://b.example/">
         url(data:image/svg+xml) <img src="x.png"> <svg xmlns="http://www.w3.org/2000/svg">"""
     assert list(loads(inside)) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "becomes"),
+    [
+        ("api.md", "[x](../CHANGELOG.md#a)", "[x](project/CHANGELOG.md#a)"),
+        ("migrating/boto3.md", "[x](../../README.md)", "[x](../index.md)"),
+        ("migrating/boto3.md", "[x](../api.md)", "[x](../api.md)"),
+        ("api.md", "[x](../perf/curve.py)", "x"),
+        ("api.md", "[x](https://a.example/)", "[x](https://a.example/)"),
+        ("project/CHANGELOG.md", "[x](docs/api.md#b)", "[x](../api.md#b)"),
+        ("project/CHANGELOG.md", "[x](Makefile)", "x"),
+    ],
+)
+def test_links_lead_to_pages(page: str, link: str, becomes: str):
+    pytest.importorskip("mkdocs")
+    shown = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+    assert script("site_hooks").on_page_markdown(f"see {link}.", shown) == f"see {becomes}."
