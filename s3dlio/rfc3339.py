@@ -18,14 +18,14 @@ def rfc3339(epoch_ns: int) -> str:
 
 def parse_rfc3339(text: str) -> int | None:
     """Nanoseconds since 1970; None where it is something else, or no calendar has it. Without a zone it is UTC."""
-    from datetime import datetime  # which a first small read does without
+    import datetime  # which a first small read does without
 
     match = _WRITTEN.fullmatch(text)
     if match is None:
         return None
     moment, decimals, zone = match.groups()
     try:
-        seconds = int(datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
+        seconds = int(datetime.datetime.fromisoformat(moment + (zone or "+00:00")).timestamp())
     except ValueError:
         return None
     return seconds * _SECOND + int((decimals or "0")[:9].ljust(9, "0"))
