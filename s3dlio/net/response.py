@@ -11,7 +11,10 @@ class Response:
         head: the head as received, from the status line to the last CRLF before the empty line.
     """
 
-    __slots__ = ("attempts", "body", "head", "lower", "size", "status")
+    __slots__ = ("attempts", "body", "head", "lower", "server", "size", "status")
+
+    #: Which of several servers answered; not set where there is one.
+    server: str
 
     def __init__(self, status: int, head: bytes, lower: bytes) -> None:
         self.status = status

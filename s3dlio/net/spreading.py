@@ -116,6 +116,7 @@ class Spread:
         if flight is None or flight.over:
             return error
         if response is not None:
+            response.server = flight.endpoint.name
             if response.status < 400:
                 body, flight.over = request.body, True
                 written = 0 if body is None else body.size

@@ -109,8 +109,8 @@ class JsonForm(Form):
             "status": None if details is None else details.status,
         }  # fmt: skip
         if details is not None and details.range is not None:
-            offset, length = details.range
-            row["range"] = f"{offset}-" if length is None else f"{offset}-{offset + length - 1}"
+            begin, length = details.range
+            row["range"] = f"{begin}-" if length is None else f"{begin}-{begin + length - 1}"
         return json.dumps(row) + "\n"
 
 

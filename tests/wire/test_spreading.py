@@ -440,3 +440,16 @@ def test_a_source_address_that_this_machine_does_not_have(drive: Driver) -> None
     http = dataclasses.replace(HTTP, source_addresses=("192.0.2.1",))
     with hold_port() as port, pytest.raises(S3dlioError, match=r"from 192\.0\.2\.1: .*http\.source_addresses"):
         drive(get(service_of(f"http://127.0.0.1:{port_of(port)}", http=http)))
+
+
+@pytest.mark.parametrize("verb", ["get", "put", "list"])
+def test_the_server_that_is_no_s3_is_the_one_that_is_named(verb: str) -> None:
+    page = respond(body=b"<html><title>Hello</title></html>", headers=[("Content-Type", "text/html")])
+    with scripted([[Expect(), page]]) as (other,), hold_port() as nobody:
+        client = Client(endpoints=[f"http://127.0.0.1:{port_of(nobody)}", other.endpoint], **KEYS)
+        work: dict[str, Callable[[], object]] = {
+            "get": lambda: client.get("s3://b/k"), "put": lambda: client.put_bytes("s3://b/k", b"x"),
+            "list": lambda: client.list("s3://b/"),
+        }  # fmt: skip
+        with pytest.raises(S3dlioError, match=f"^[A-Z]+ s3://b/k?: {other.endpoint} is not an S3 endpoint"):
+            work[verb]()

@@ -40,7 +40,7 @@ def copy(
             return (yield from write_outcome.judged(service, key, options, None, service.fail(response, key)))
     status = response.header(b"x-ms-copy-status")
     if status is None:
-        raise service.api.error(response, service.endpoint)  # what is there now may be another write's
+        raise service.api.error(response, service.asked(response))  # what is there now may be another write's
     if status != "success":
         response = yield from _wait(service, key, response)
     if properties := headers.property_fields(options):

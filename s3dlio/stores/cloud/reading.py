@@ -44,7 +44,7 @@ class Read:
     """One read on its way: the whole object or a range of it, split where it is large, resumed where it breaks off."""
 
     __slots__ = ("_conditions", "_first", "_hashing", "_key", "_length", "_offset", "_origin", "_pin", "_ranged",
-                 "_service", "_sink", "_split", "_whole", "unmeasured")  # fmt: skip
+                 "_request", "_service", "_sink", "_split", "_whole", "unmeasured")  # fmt: skip
 
     def __init__(
         self, service: CloudService, key: str, sink: Sink, offset: int, length: int | None, conditions: Conditions
@@ -57,6 +57,7 @@ class Read:
         self._conditions = conditions
         self._ranged = offset != 0 or length is not None
         self._first: Response | None = None
+        self._request: Request | None = None
         self._pin: Conditions | None = None
         self._split = False
         self._origin: Request | None = None
@@ -76,6 +77,7 @@ class Read:
         request = service.read_request(self._key, headers, self._conditions)
         request.sink = self._sink
         request.on_head = self._on_head
+        self._request = request
         request.resume = self._resume_first
         response: Response = yield request
         if response.status not in (200, 206):
@@ -120,7 +122,7 @@ class Read:
     def _on_head(self, response: Response, length: int | None) -> tuple[int | None, Sequence[Request]]:
         """The head of the first answer is here, before its body: whether the rest is read in ranges."""
         if response.lower.find(b"\r\ncontent-type: text/html") >= 0:
-            self._service.check_page(response)
+            self._service.check_page(response, self._request)
         if self._ranged:
             if response.status != 206:
                 return self._on_whole(response, length)

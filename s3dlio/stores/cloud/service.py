@@ -123,11 +123,17 @@ class CloudService(ABC):
     def fail(self, response: Response, key: str) -> S3dlioError:
         """The typed error for an answer that is not the wanted one."""
 
+    def asked(self, response: Response, request: Request | None = None) -> str:
+        """Who answered: this service, or that one of its endpoints; the request tells it while the answer comes."""
+        if (flight := getattr(request, "flight", None)) is not None:
+            return str(flight.endpoint.name)
+        return getattr(response, "server", self.endpoint)
+
     def foreign_answer(self, response: Response) -> EndpointError | None:
         """The error for an answer that another server than the service gave, if it is one."""
-        return self.api.foreign_answer(response, self.endpoint)
+        return self.api.foreign_answer(response, self.asked(response))
 
-    def check_page(self, response: Response) -> None:
+    def check_page(self, response: Response, request: Request | None) -> None:
         """Refuse a web page in place of an object: those of the service have a version or a time.
 
         Raises:
@@ -135,7 +141,7 @@ class CloudService(ABC):
         """
         is_object = b"\r\netag:" in response.lower or b"\r\nlast-modified:" in response.lower
         if not is_object and not self.api.marks_in(response):
-            raise self.api.error(response, self.endpoint)
+            raise self.api.error(response, self.asked(response, request))
 
     def parsed(self, response: Response, parse: Callable[[bytes | bytearray], T]) -> T:
         """What ``parse`` makes of a document.

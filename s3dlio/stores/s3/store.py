@@ -210,5 +210,5 @@ def _put(service: S3Service, key: str, source: Source, options: PutOptions) -> S
         return (yield from write_outcome.judged(service, key, options, mark, error))
     etag = response.header(b"etag")
     if (etag is None and not service.api.marks_in(response)) or (response.body and service.foreign_answer(response)):
-        raise service.api.error(response, service.endpoint)
+        raise service.api.error(response, service.asked(response))
     return PutResult(etag, response.header(b"x-amz-version-id"), source.size)
