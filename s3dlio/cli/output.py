@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -92,6 +91,8 @@ class Output:
     def data(self, record: Mapping[str, Any], data: BytesView) -> None:
         """Bytes of an object: as they are, or as JSON with the bytes in base64."""
         if self.as_json:
+            import base64
+
             text = base64.b64encode(data.memoryview()).decode("ascii")
             print(_json({**record, "bytes": len(data), "base64": text}), file=self.stdout)
         else:

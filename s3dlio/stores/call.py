@@ -97,6 +97,9 @@ class BaseStore(ABC):
         """Where requests go, as a URL; None for local stores."""
         return None
 
+    def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
+        """Fetch what requests need besides a connection, or leave it to them to fail to; it may block."""
+
     @property
     def retry_policy(self) -> RetryPolicy | None:
         """What decides whether its requests are sent again, and counts those that were; None where an SDK does."""

@@ -150,6 +150,11 @@ class Stores:
         #: Requests that worker processes have sent again.
         self.retries_of_workers = 0
 
+    def prepare(self) -> None:
+        """Have certificates and credentials fetched for all stores that were named."""
+        for store in list(self._by_root.values()):
+            store.prepare()
+
     @property
     def retries(self) -> int:
         """So many requests were sent again until now, by all stores that were named, and by worker processes."""

@@ -14,6 +14,7 @@ import pytest
 from s3dlio.client import Client
 from s3dlio.errors import BatchError
 from s3dlio.net import tracing
+from s3dlio.net.message import Service
 from s3dlio.transfer import runner
 from s3dlio.transfer.summary import Tally
 from tests.e2e.conftest import Cli
@@ -62,6 +63,24 @@ def test_json_has_the_retries(cli: Cli, scripted: Callable[[ScriptedServer], Non
         (record,) = cli("get", "s3://b/k", "--json").records
     assert (record["retries"], record["succeeded"]) == (1, 1)
     assert record["latency_ns"].keys() == record["first_byte_ns"].keys() == {"p50", "p90", "p99", "max"}
+
+
+def test_retries_of_worker_processes_count(cli: Cli, scripted: Callable[[ScriptedServer], None]):
+    with ScriptedServer([busy_then(Expect(), respond(body=b"1"))]) as server:
+        scripted(server)
+        (record,) = cli("get", "s3://b/k", "--procs", 2, "--json").records
+    assert (record["retries"], record["succeeded"]) == (1, 1)
+
+
+def test_certificates_are_read_before_the_clock_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "a").write_text("a")
+    order: list[str] = []
+    monkeypatch.setattr(Service, "prepare", lambda self: order.append("prepared"))
+    start = Tally.start
+    monkeypatch.setattr(Tally, "start", lambda self: (order.append("started"), start(self))[1])
+    with ScriptedServer([[Expect(), respond(headers=[("etag", '"e"')])]]) as server:
+        Client(settings_of(server.endpoint)).upload(tmp_path / "a", "s3://b/")
+    assert order == ["prepared", "started"]
 
 
 def test_dump_headers(cli: Cli, scripted: Callable[[ScriptedServer], None], logged: Callable[[], str]):

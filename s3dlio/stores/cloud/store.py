@@ -71,6 +71,10 @@ class CloudStore(ObjectStore):
     def endpoint(self) -> str:
         return self.service.endpoint
 
+    def prepare(self) -> None:
+        with contextlib.suppress(Exception):  # requests meet the same, and say for what they were
+            self.service.read_request("key", (), NO_CONDITIONS).service.prepare()
+
     @property
     def retry_policy(self) -> RetryPolicy:
         return self.service.retry_policy
