@@ -177,7 +177,7 @@ def test_the_first_failure_stops_the_rest_and_says_so(
     assert (error.attempted, error.succeeded, error.cancelled) == (3, 2, 0)
     assert isinstance(error.__cause__, NetworkError)
     assert "no more were started" in str(error)
-    assert "--continue-on-error" in str(error)
+    assert "continue_on_error=True" in str(error)
     assert error.failures[0].uri.endswith("/c")
 
 

@@ -267,7 +267,7 @@ def test_bad_places_are_refused(
 def test_a_directory_needs_recursive(client: Client, tree: Path, bucket: str) -> None:
     client.put_bytes(f"{bucket}/p/k", b"")
     for source in (tree, f"{bucket}/p/", f"{bucket}/p", bucket):
-        with pytest.raises(IsDirectoryError, match="-r"):
+        with pytest.raises(IsDirectoryError, match="recursive=True"):
             client.copy(source, f"{bucket}-2/x")
     with pytest.raises(ObjectNotFoundError):
         client.copy(f"{bucket}/none", f"{bucket}-2/x")
@@ -410,13 +410,13 @@ def test_delete_selects_like_a_listing(client: Client, bucket: str) -> None:
     assert client.list(f"{bucket}/", recursive=True) == [f"{bucket}/p/b.txt", f"{bucket}/pp"]
     assert delete(client, f"{bucket}/pp").succeeded == 1
     assert delete(client, f"{bucket}/nope").failed == 0
-    with pytest.raises(InvalidURIError, match=r"-r .*nothing was deleted"):
+    with pytest.raises(InvalidURIError, match=r"recursive=True .*nothing was deleted"):
         delete(client, bucket)
     assert delete(client, f"{bucket}/none/", recursive=True).attempted == 0
 
 
 def test_delete_of_a_local_tree(client: Client, tree: Path) -> None:
-    with pytest.raises(IsDirectoryError, match="-r"):
+    with pytest.raises(IsDirectoryError, match="recursive=True"):
         delete(client, tree)
     assert delete(client, tree / "b", recursive=True, include=["c.*"]).succeeded == 1
     assert (tree / "b" / "d").is_dir()

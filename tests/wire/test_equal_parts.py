@@ -59,7 +59,7 @@ def test_an_expected_size_makes_the_parts_large_enough(bucket: str, monkeypatch:
     monkeypatch.setattr(multipart.MultipartUpload, "most_parts", 4)
     stream(f"{bucket}/k", 30, expected_size=30 * MIB)
     assert parts(f"{bucket}/k") == 4
-    with pytest.raises(ConfigError, match=r"longer than 4 parts.*--part-size"):
+    with pytest.raises(ConfigError, match=r"longer than 4 parts.*larger part_size"):
         stream(f"{bucket}/long", 30, part_size=5 * MIB)
     assert not Client().exists(f"{bucket}/long")
 
@@ -70,7 +70,7 @@ def test_a_service_that_wants_equal_parts_is_explained(bucket: str, monkeypatch:
         raise ServiceError("all parts but the last must have the same length", status=400, code="InvalidPart")
 
     monkeypatch.setattr(multipart.MultipartUpload, "complete", refused)
-    with pytest.raises(ServiceError, match="--expected-size"):
+    with pytest.raises(ServiceError, match="expected_size"):
         stream(f"{bucket}/k", 30)
     with pytest.raises(ServiceError) as caught:
         stream(f"{bucket}/k", 30, part_size=5 * MIB)

@@ -35,7 +35,6 @@ _PARTS_BEFORE_DOUBLING = 2000
 _MIN_PART, _MAX_PART = 5 << 20, 4000 << 20
 #: Shorter pieces are copied though they are owned: to send one costs a system call.
 _OWNED_FROM = 64 << 10
-_EQUAL_PARTS = "tell how long it will be (expected_size, --expected-size) or give a part size (part_size, --part-size)"
 
 
 class _Filling:
@@ -244,7 +243,7 @@ class CloudWriter(StoreWriter):
             if isinstance(error, TransferCancelledError):
                 error.hint = error.hint or MAY_BE_THERE
             if error.status == 400 and not self._equal and self.parts > _PARTS_BEFORE_DOUBLING:
-                error.hint = f"its parts grew, and some services want all of one size: {_EQUAL_PARTS}"
+                error.hint = f"its parts grew, and some services want all of one size: {_equal_parts()}"
             raise
 
     def abort(self) -> None:
@@ -380,3 +379,7 @@ def _abort_open() -> None:
 def _renew() -> None:
     """What is left of uploads of the parent is the parent's."""
     _forsaken.clear()
+
+
+def _equal_parts() -> str:
+    return f"tell how long it will be ({option('expected_size')}) or give a part size ({option('part_size')})"
