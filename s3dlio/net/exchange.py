@@ -37,10 +37,8 @@ STAGE_FROM = 4
 LARGE = 256 * 1024
 #: Interim answers (1xx) before the final one; servers that mean well send a handful.
 MAX_INTERIM = 100
-#: Bodies that are collected (listings, results) and not sent to a sink are never as large as this.
-MAX_COLLECTED = 64 * 1024 * 1024
-#: As much is kept of the body of an error; the rest is not read.
-MAX_ERROR = 1024 * 1024
+#: Bodies that are collected (listings, results) are never as large as the first; of an error's, the second is read.
+MAX_COLLECTED, MAX_ERROR = 64 * 1024 * 1024, 1024 * 1024
 
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
 

@@ -18,6 +18,7 @@ from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.stores.s3 import profile
 from s3dlio.stores.s3.hosts import DEFAULT_REGION
 from s3dlio.stores.s3.sigv4 import Credentials
+from s3dlio.wording import either
 
 log = logging.getLogger("s3dlio.s3")
 
@@ -119,10 +120,8 @@ class CredentialProvider:
                 self._found = profile.keys_of(self._botocore())
             if self._found is not None:
                 return self._in_force(self._found)
-            hint = (
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or pass anonymous access "
-                "(--no-sign-request)"
-            )
+            anonymous = either("anonymous=True", "--no-sign-request")
+            hint = f"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use {anonymous}"
         except S3dlioError:
             raise
         except Exception as error:  # of botocore, of a program or a token file, of a terminal that is not there
