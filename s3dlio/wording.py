@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import Iterator
 
 _at_command = False
+_commands: list[None] = []  # one for each command that runs in this process: threads may run several
 
 
 def either(python: str, command: str) -> str:
     """What to write in Python, or at the command, whichever this process is."""
-    return command if _at_command else python
+    return command if at_command() else python
 
 
 def recursively() -> str:
@@ -26,7 +27,7 @@ def option(name: str) -> str:
 
 def at_command() -> bool:
     """Whether this process is the command, or works for it."""
-    return _at_command
+    return _at_command or bool(_commands)
 
 
 def speak_to(*, command: bool) -> None:
@@ -38,9 +39,8 @@ def speak_to(*, command: bool) -> None:
 @contextlib.contextmanager
 def spoken_at_command() -> Iterator[None]:
     """Errors that are made while the block runs speak to somebody at the command."""
-    before = _at_command
-    speak_to(command=True)
+    _commands.append(None)
     try:
         yield
     finally:
-        speak_to(command=before)
+        _commands.pop()

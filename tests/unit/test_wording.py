@@ -74,3 +74,13 @@ def test_options_that_are_named_exist() -> None:
                     named.add(f"--{str(argument.value).replace('_', '-')}")
     assert named
     assert named <= known
+
+
+def test_commands_of_several_threads_leave_nothing_behind() -> None:
+    first, second = spoken_at_command(), spoken_at_command()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert either("python", "command") == "command"
+    second.__exit__(None, None, None)
+    assert either("python", "command") == "python"
