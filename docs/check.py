@@ -65,8 +65,9 @@ class Facts:
 
 
 def documents() -> list[Path]:
-    """Return README.md and every document in docs/. The changelog speaks of the past and is left out."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """Return the documents of the root, docs/ and examples/. The changelog speaks of the past and is left out."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+    return sorted(path for path in found if path.name != "CHANGELOG.md")
 
 
 def problems(path: Path, facts: Facts) -> Iterator[str]:

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-FOLDERS = ("s3dlio", "man", "docs", "perf", "tests")
+FOLDERS = ("s3dlio", "man", "docs", "examples", "perf", "tests")
 
 
 @pytest.fixture(scope="module")
