@@ -65,13 +65,38 @@ def main(words: Sequence[str] | None = None) -> int:
     with handling(ENDING[1:], _end), warnings.catch_warnings(), spoken_at_command():
         if args.verbose < 2:
             warnings.simplefilter("ignore")  # they are for programmers
-        context = Context(args, out)
-        if mpi_rank()[1] > 1:
-            from s3dlio.cli.job import COMMANDS, run_in_job
+        return _run_profiled(Context(args, out))
 
-            if args.command in COMMANDS:
-                return run_in_job(context, _run_recorded)
-        return _run_recorded(context)
+
+def _run_profiled(context: Context) -> int:
+    """Run the command, and draw where its time went if that is wanted, however the command ends."""
+    place = context.args.profile_run
+    if place is None:
+        return _run_in_job(context)
+    from s3dlio.cli.flame_graph import flame_graph
+    from s3dlio.cli.sampling import Sampler
+
+    with Sampler() as sampler:
+        code = _run_in_job(context)
+    title = f"s3-cli {context.args.command}: {sampler.samples:,} samples"
+    rank = mpi_rank()[0]  # of a job each rank draws its own
+    try:
+        with open(f"{place}.{rank}.svg" if rank else place, "w", encoding="utf-8") as file:
+            file.write(flame_graph(sampler.seconds, title))
+    except OSError as error:
+        context.out.error(error)
+        return code or FAILED
+    return code
+
+
+def _run_in_job(context: Context) -> int:
+    """Run the command, with the other ranks of a job where it divides its work among them."""
+    if mpi_rank()[1] > 1:
+        from s3dlio.cli.job import COMMANDS, run_in_job
+
+        if context.args.command in COMMANDS:
+            return run_in_job(context, _run_recorded)
+    return _run_recorded(context)
 
 
 def _run_recorded(context: Context) -> int:

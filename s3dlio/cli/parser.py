@@ -115,6 +115,8 @@ def _global_options(parser: argparse.ArgumentParser, *, of_command: bool = False
     group.add_argument("--bwlimit", type=argument_types.bandwidth, metavar="RATE", default=none,
                        help="bytes a second over the network, at most: 10MiB, 10MB:1MB (up:down), or by the time of "
                        "the day: '08:00,512k 19:00,10M 23:00,off' (default: http.bwlimit, which is off)")  # fmt: skip
+    group.add_argument("--profile-run", metavar="FILE.svg", default=none,
+                       help="draw where the time of the command goes, thread by thread, as a flame graph")  # fmt: skip
     group.add_argument("--op-log", metavar="FILE", default=none,
                        help="record every operation in this file, compressed with zstd")  # fmt: skip
     group.add_argument("--op-log-format", choices=("tsv", "warp", "jsonl"), default=none,

@@ -163,3 +163,15 @@ def test_rm_selects_by_name_size_and_age(cli: Cli, bucket: str, tmp_path: Path) 
 )  # fmt: skip
 def test_what_is_mistyped_is_refused_before_anything_is_done(cli: Cli, words: tuple[str, ...]) -> None:
     assert "error:" in cli("sync", "/nonexistent", "s3://nonexistent/", *words, code=2).err
+
+
+def test_where_the_time_of_a_command_goes_is_drawn(cli: Cli, tmp_path: Path) -> None:
+    drawn = tmp_path / "run.svg"
+    (tmp_path / "data").write_bytes(b"x")
+    told = cli("--profile-run", drawn, "cat", f"file://{tmp_path}/data", "--quiet")
+    assert told.out == "x"
+    assert drawn.read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    failed = cli("cat", f"file://{tmp_path}/missing", "--profile-run", drawn, code=1)
+    assert "missing" in failed.err
+    unwritable = cli("--profile-run", tmp_path / "no" / "such", "cat", f"file://{tmp_path}/data", code=1)
+    assert "No such file" in unwritable.err
