@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+#: Bytes of the wheel, at most: images of containers and cold starts pay for each.
+LARGEST = 1_500_000
 FOLDERS = ("s3dlio", "man", "docs", "examples", "perf", "tests")
 
 
@@ -41,9 +43,13 @@ def wheel(source: Path) -> zipfile.ZipFile:
 
 
 def test_every_module_and_the_typing_marker_are_in_it(wheel: zipfile.ZipFile) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "s3dlio").rglob("*") if path.suffix in (".py", ".css")}
-    typing = {"s3dlio/__init__.pyi", "s3dlio/py.typed"}
-    assert modules | typing == {name for name in wheel.namelist() if name.startswith("s3dlio/")}
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "s3dlio").rglob("*.*") if "__pycache__" not in str(path)}
+    assert files == {name for name in wheel.namelist() if name.startswith("s3dlio/")}
+    assert {"s3dlio/__init__.pyi", "s3dlio/py.typed", "s3dlio/__main__.py"} <= files
+
+
+def test_it_is_small(wheel: zipfile.ZipFile) -> None:
+    assert Path(str(wheel.filename)).stat().st_size <= LARGEST
 
 
 def test_both_commands_are_in_it(wheel: zipfile.ZipFile) -> None:
