@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 # `docs` is a folder, too.
-.PHONY: docs help demo test test-versions test-ceph servers check check-style check-types check-man check-docs man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec clean
+.PHONY: docs help demo test test-versions test-ceph servers check check-style check-types check-man check-docs check-api man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -29,7 +29,7 @@ test-ceph: $(VENV)/.dev     ## the conformance suite on Ceph radosgw (root: inst
 servers: $(VENV)/.dev   ## install the test servers into the user's cache folder (once)
 	$(BIN)/python -m tests.servers install
 
-check: check-style check-types check-man check-docs docs   ## ruff, mypy --strict, whether man pages and docs are current, and the site
+check: check-style check-types check-man check-docs check-api docs   ## ruff, mypy --strict, whether man pages and docs are current, the site, the public API
 
 check-style: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -46,6 +46,9 @@ check-docs: $(VENV)/.dev
 
 docs: $(VENV)/.dev      ## the documentation site, into build/site: open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+check-api: $(VENV)/.dev     ## is each changed public signature in the changelog? (docs/versioning.md)
+	$(BIN)/python docs/api_snapshot.py
 
 man: $(VENV)/.dev       ## rewrite the man pages from the command's parser
 	$(BIN)/python man/pages.py

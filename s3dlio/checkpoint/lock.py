@@ -68,7 +68,7 @@ def alone(directory: str) -> Iterator[Section]:
 def _lock(fd: int, directory: str) -> bool:
     """Lock the open directory; whether that could be done."""
     try:
-        import fcntl
+        from s3dlio.posix import fcntl
     except ImportError:  # Windows
         return False
     deadline = time.monotonic() + _SECONDS
@@ -91,6 +91,6 @@ def _lock(fd: int, directory: str) -> bool:
 
 
 def _unlock(fd: int) -> None:
-    import fcntl
+    from s3dlio.posix import fcntl
 
     fcntl.flock(fd, fcntl.LOCK_UN)

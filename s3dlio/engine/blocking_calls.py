@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from s3dlio.engine.executor import BaseExecutor, Helpers
 from s3dlio.engine.watchdog import TICK, watchdog
 from s3dlio.hardware import usable_cpus
 from s3dlio.net import system
+from s3dlio.posix import resource
 from s3dlio.stores.call import Call
 
 T = TypeVar("T")

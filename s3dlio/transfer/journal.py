@@ -12,7 +12,6 @@ when the transfer has ended without a failure.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from s3dlio.errors import AlreadyExistsError, ConfigError, CorruptDataError, S3dlioError
 from s3dlio.foreign_errors import from_os_error
 from s3dlio.memory.libc import sync_file_system
+from s3dlio.posix import fcntl
 from s3dlio.transfer.plan import Item
 
 _FORMAT = "s3dlio-journal-2"

@@ -13,7 +13,7 @@ PACKAGE = Path(s3dlio.__file__).parent
 ROOMS = """
     _version records masking wording
     errors foreign_errors
-    types uri forking hardware histogram figures rfc3339
+    types uri forking hardware histogram figures rfc3339 posix
     pages
     uri_templates reentrancy launcher
     memory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from s3dlio.memory.libc import O_DIRECT, DirectAlignment, direct_alignment, prea
 from s3dlio.memory.pool import ALIGNMENT, PAGE, default_pool
 from s3dlio.memory.sinks import MemorySink, Sink
 from s3dlio.memory.sources import Source
+from s3dlio.posix import fcntl
 from s3dlio.records import replace
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.local.atomic import Replacement, check_regular
