@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 # `docs` is a folder, too.
-.PHONY: docs help demo test test-versions test-ceph servers check check-style check-types check-man check-docs check-api man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec clean
+.PHONY: docs help demo test test-versions test-ceph servers check check-style check-types check-man check-docs check-api man perf perf-compare perf-curve perf-backends perf-tools perf-oplog perf-scale perf-loaders perf-torch perf-fsspec perf-start clean
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -79,6 +79,9 @@ perf-loaders: $(VENV)/.dev  ## epochs of torch's DataLoader (PERF_ARGS: --others
 
 perf-torch: $(VENV)/.dev    ## torch.save, torch.load and safetensors (PERF_ARGS: --s3torch PYTHON)
 	$(BIN)/python -m perf.torch_files $(PERF_ARGS)
+
+perf-start: $(VENV)/.dev    ## CPU time of a start: s3-cli --help takes 60 ms at most
+	$(BIN)/python -m perf.start --check
 
 perf-fsspec: $(VENV)/.dev   ## file systems of fsspec: parquet, CSV, many files (PERF_ARGS: --s3fs PYTHON)
 	$(BIN)/python -m perf.fsspec_files $(PERF_ARGS)

@@ -71,7 +71,3 @@ def test_the_snapshot_holds_names_members_and_options(snapshot: ModuleType) -> N
     assert "(gone)" not in now.values()
     assert "s3dlio.checkpoint.dcp.writer.S3dlioStorageWriter.__init__" in now
     assert not any("0x" in line or "/home" in line for line in now.values())
-
-
-def test_nothing_changed_without_being_named(snapshot: ModuleType) -> None:
-    assert snapshot.main([]) == 0
