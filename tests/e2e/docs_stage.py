@@ -253,5 +253,6 @@ TEXTS: dict[str, dict[str, str]] = {
 APART: dict[str, str] = {
     "dlio.md": "needs DLIO and MPI",
     "gpu.md": "needs a GPU",
+    "profiling.md: py-spy": "needs py-spy",
     "s3.md: s3dlio.get": "an account of AWS",
 }
