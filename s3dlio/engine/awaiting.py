@@ -15,7 +15,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from s3dlio.engine.executor import aside
+from s3dlio.engine.executor import aside, reads
 from s3dlio.engine.lanes import Lanes, keep_in_child, on_lane, started_of, within
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import renewed_in_child
@@ -35,7 +35,7 @@ class LoopLane(ResidentLane):
     """A lane that the running event loop runs, on the loop's thread."""
 
     def __init__(self, window: int) -> None:
-        super().__init__(window=window, aside=aside)
+        super().__init__(window=window, aside=aside, reads=reads)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._look_ends = 0.0

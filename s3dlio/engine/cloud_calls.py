@@ -11,7 +11,7 @@ from s3dlio.engine.admission import Admission, ByteBudget
 from s3dlio.engine.batch_input import Feed, Item
 from s3dlio.engine.blocking_calls import Done, run_one
 from s3dlio.engine.cancel import CancelToken
-from s3dlio.engine.executor import BaseExecutor, Helpers, aside
+from s3dlio.engine.executor import BaseExecutor, Helpers, aside, reads
 from s3dlio.stores.call import Call
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def run_lane(feed: Feed, admission: Admission, on_done: Done, cancel: CancelToke
     del first  # it holds a payload
     admission.recall(store, operation)
     blocking = _BlockingCalls(admission, on_done, cancel, executor)
-    lane = Lane(window=admission.width, cancel=cancel, limit=admission.limit, spare=store.spare, aside=aside)
+    lane = Lane(
+        window=admission.width, cancel=cancel, limit=admission.limit, spare=store.spare, aside=aside, reads=reads
+    )
     with executor.helpers(blocking.run, cancel) as helpers:
         blocking.helpers = helpers
         try:

@@ -284,3 +284,5 @@ def _leave_executor() -> None:
 
 #: Runs what blocks, beside lanes: fetching credentials.
 aside = Executor(8).submit
+#: Runs what waits for disks, beside lanes: other threads, since a disk may never answer.
+reads = Executor(16).submit

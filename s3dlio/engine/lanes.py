@@ -16,7 +16,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from s3dlio.engine.executor import aside
+from s3dlio.engine.executor import aside, reads
 from s3dlio.errors import TransferCancelledError
 from s3dlio.forking import ForkLock, renewed_in_child
 from s3dlio.hardware import usable_cpus
@@ -215,7 +215,7 @@ class Lanes:
         return None
 
     def _start(self) -> ResidentLane:
-        lane = ResidentLane(window=self.window, aside=aside)
+        lane = ResidentLane(window=self.window, aside=aside, reads=reads)
         thread = _LaneThread(target=lane.serve, name="s3dlio-lane", daemon=True)
         thread.start()
         self._threads[lane] = thread

@@ -1,10 +1,11 @@
-"""Files that are written on a second thread, while the first receives what comes next.
+"""Files that are written on other threads, while the first one receives what comes next.
 
 Copying into a file takes longer than receiving does (0.35 against 0.15 s/GB in memory, more where the file system has
-to find room), and both leave the interpreter lock to others. So the thread that receives hands stage after stage over,
-and where the writer is behind it writes the next one itself: on one lane, 4 GiB took 3.4 s instead of 4.2, on two
-cores. Two lanes gain nothing by it (2.7 s both ways), but a single file has only one. Bodies without stages, small
-ones, are written as they come.
+to find room), and both leave the interpreter lock to others. So the thread that receives hands stage after stage over.
+Where the writer is behind, a thread with a single body writes the next stage itself (4 GiB took 3.4 s instead of 4.2,
+on two cores); an event loop, which must not wait for a disk, has another writer begin, and lets the body wait until
+there is room: it goes on with others. Bodies without stages, small ones, are written as they come, as long as that is
+quick: what a slow disk is to take, they leave to the writers, too.
 """
 
 from __future__ import annotations
@@ -18,48 +19,86 @@ from s3dlio.foreign_errors import local_error
 from s3dlio.hardware import usable_cpus
 from s3dlio.memory.libc import allocate, pwrite_full
 from s3dlio.memory.sinks import FileSink
+from s3dlio.memory.waiting import Then, Waiting
+from s3dlio.net import system
 
-#: How many stages wait for the writer. What has been received should be in the CPU's cache still when it is written.
+#: How many stages wait for the writers. What has been received should be in the CPU's cache still when it is written.
 _DEPTH = 4
+#: So many writers, at most: more of them wait for the same disk.
+_MOST = 4
+#: A disk is slow if it takes so many seconds for a stage, or a small file.
+_SLOW = 20e-3
 #: Files larger than this (bytes) get their room at once. In memory that means zeros, which smaller ones do without.
 _LARGE = 16 * 1024 * 1024
 
 
 class WriteBehind:
-    """The writer of any number of files; its thread starts with the first stage."""
+    """The writers of any number of files; their threads start when there is something to write, one by one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: deque[tuple[BehindSink, memoryview, int]] = deque()
-        self._thread: threading.Thread | None = None
-        self._closed = usable_cpus() < 2  # a single CPU would only be handed around
+        self._threads: list[threading.Thread] = []
+        self._idle = 0  # threads that wait for jobs
+        self._waiting: list[Then] = []  # what is called when there is room
+        cpus = usable_cpus()
+        self._most = min(cpus, _MOST) if cpus > 1 else 0  # a single CPU would only be handed around
+        self._closed = False
+        #: The last write took long. Any thread may say so, and look.
+        self.slow = False
 
     def sink(self, fd: int, path: str = "") -> BehindSink:
         """A sink for one file, to be used as a context; ``path`` is for messages."""
         return BehindSink(self, self._changed, fd, path)
 
     def close(self) -> None:
-        """Let the thread go. Sinks write by themselves from now on."""
+        """Let the threads go. Sinks write by themselves from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def offer(self, sink: BehindSink, data: memoryview, position: int) -> bool:
-        """Have ``data`` written, unless others wait already; whether it will be."""
+    def offer(self, sink: BehindSink, data: memoryview, position: int, *, gives_way: bool) -> bool:
+        """Have ``data`` written; whether it will be.
+
+        Args:
+            sink, data, position: of which file, what and where.
+            gives_way: it waits behind any number of others, and begins no other stage before there is room.
+        """
         with self._changed:
-            if self._closed or len(self._jobs) >= _DEPTH:
+            if self._closed or (not gives_way and len(self._jobs) >= _DEPTH):
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="s3dlio-writer", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # no more threads, or the interpreter is shutting down
-                    self._closed = True
-                    return False
+            behind = gives_way and len(self._jobs) >= _DEPTH - 1 and not self._idle and len(self._threads) < self._most
+            if behind or not self._threads:
+                self._start()
+            if not self._threads:
+                return False
             self._jobs.append((sink, data, position))
             sink.begun()
             self._changed.notify_all()
             return True
+
+    def _start(self) -> None:
+        if not (self._most or self.slow):
+            return
+        thread = threading.Thread(target=self._run, name="s3dlio-writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            self._most = len(self._threads)
+        else:
+            self._threads.append(thread)
+
+    def has_room(self) -> bool:
+        """No writer is behind."""
+        return len(self._jobs) < _DEPTH
+
+    def await_room(self, then: Then) -> None:
+        """Have ``then`` called when a stage has been written, on its writer's thread."""
+        with self._changed:
+            if not self.has_room():
+                self._waiting.append(then)
+                return
+        then(None)
 
     def withdraw(self, sink: BehindSink) -> int:
         """Forget what of ``sink`` has not begun to be written (under the lock); how many stages that are."""
@@ -68,24 +107,39 @@ class WriteBehind:
         return before - len(self._jobs)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._jobs:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                sink, data, position = self._jobs.popleft()
+        while (job := self._next()) is not None:
+            sink, data, position = job
+            del job
             error: BaseException | None = None
+            began = system.perf_counter()
             try:
                 pwrite_full(sink.own, data, position)
             except OSError as raised:
                 error = local_error(raised, sink.path)
             except BaseException as raised:
                 error = raised
+            self.slow = system.perf_counter() - began > _SLOW
             del data  # the memory goes back to its pool now, not with the next job
             with self._changed:
                 sink.ended(error)
                 self._changed.notify_all()
+                room = len(self._waiting) if not self._jobs else max(0, _DEPTH - len(self._jobs))
+                woken, self._waiting = self._waiting[:room], self._waiting[room:]
+            for then in woken:
+                then(None)
+            del sink, error, woken
+
+    def _next(self) -> tuple[BehindSink, memoryview, int] | None:
+        with self._changed:
+            while not self._jobs:
+                if self._closed:
+                    return None
+                self._idle += 1
+                try:
+                    self._changed.wait()
+                finally:
+                    self._idle -= 1
+            return self._jobs.popleft()
 
 
 class BehindSink(FileSink):
@@ -99,7 +153,7 @@ class BehindSink(FileSink):
         path: its path, for messages.
     """
 
-    __slots__ = ("_behind", "_changed", "_error", "_left", "_pending", "_stages", "own")
+    __slots__ = ("_behind", "_changed", "_error", "_gives_way", "_left", "_pending", "_stages", "own")
 
     def __init__(self, behind: WriteBehind, changed: threading.Condition, fd: int, path: str) -> None:
         super().__init__(fd, path=path)
@@ -112,6 +166,7 @@ class BehindSink(FileSink):
         self._pending = 0
         self._error: BaseException | None = None
         self._left = False
+        self._gives_way = False  # an event loop fills it
 
     def begin(self, size: int | None) -> None:
         """As of every sink. A large file gets its room at once, so that a full disk shows before the bytes come.
@@ -134,18 +189,43 @@ class BehindSink(FileSink):
         self._stages.add(id(memory.obj))
         return memory
 
+    def stage_now(self, length: int) -> memoryview:
+        self._gives_way = True
+        if not self._behind.has_room():
+            raise Waiting(lambda run, then: self._behind.await_room(then))
+        return self.stage(length)
+
     def write(self, data: memoryview, position: int) -> None:
         if self._error is not None:
             raise self._error
         memory = id(data.obj)
         if memory in self._stages:
             self._stages.remove(memory)
-            if self.own < 0:
-                with self._changed:  # ranges of one file may come on several threads
-                    self.own = os.dup(self.fd) if self.own < 0 else self.own
-            if self._behind.offer(self, data, position):
+            if self._offer(data, position, gives_way=self._gives_way):
                 return
-        super().write(data, position)
+            super().write(data, position)
+        elif not self._leave(data, position):
+            began = system.perf_counter()
+            super().write(data, position)
+            self._behind.slow = system.perf_counter() - began > _SLOW
+
+    def whole(self, data: memoryview) -> None:
+        """As of every sink; the disk must be quick."""
+        if not self._leave(data, 0):
+            began = system.perf_counter()
+            super().whole(data)
+            self._behind.slow = system.perf_counter() - began > _SLOW
+
+    def _leave(self, data: memoryview, position: int) -> bool:
+        """Leave a small file, or the beginning of a large one, to the writers, if the disk is slow: a copy, since that
+        memory is used again."""
+        return self._behind.slow and self._offer(memoryview(bytes(data)), position, gives_way=True)
+
+    def _offer(self, data: memoryview, position: int, *, gives_way: bool) -> bool:
+        if self.own < 0:
+            with self._changed:  # ranges of one file may come on several threads
+                self.own = os.dup(self.fd) if self.own < 0 else self.own
+        return self._behind.offer(self, data, position, gives_way=gives_way)
 
     def settle(self) -> None:
         """Wait until the writer has nothing of this file."""

@@ -59,6 +59,9 @@ class HashingSink(Sink):
     def stage(self, length: int) -> memoryview:
         return self._inner.stage(length)
 
+    def stage_now(self, length: int) -> memoryview:
+        return self._inner.stage_now(length)
+
     def end(self, size: int) -> None:
         self._inner.end(size)
         self.size = size

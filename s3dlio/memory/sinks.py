@@ -52,6 +52,15 @@ class Sink(ABC):
         function of ``at``. They are handed over for good: the next bytes need another call."""
         return default_pool().lease(length)
 
+    def stage_now(self, length: int) -> memoryview:
+        """As :meth:`stage`, but what is slow to take bytes takes no more for the moment, instead of holding up who
+        hands them over.
+
+        Raises:
+            Waiting: it takes none yet; afterwards it may.
+        """
+        return self.stage(length)
+
     def whole(self, data: memoryview) -> None:
         """After ``begin``: the whole body at once. The caller uses the memory of ``data`` again."""
         place = self.at(0, len(data))

@@ -6,15 +6,18 @@ import os
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 
 from s3dlio.errors import LengthMismatchError, ObjectChangedError
 from s3dlio.foreign_errors import local_error
 from s3dlio.memory.buffers import holds_addresses
 from s3dlio.memory.crc32c import crc32c
+from s3dlio.memory.file_reads import read_aside, read_present
 from s3dlio.memory.libc import pread_full
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.sinks import FileSink, Sink
+from s3dlio.memory.waiting import Waiting
 
 
 class Source(ABC):
@@ -22,10 +25,20 @@ class Source(ABC):
 
     __slots__ = ("size",)
     size: int
+    #: Reading it may take a while, of a slow disk.
+    waits = False
 
     @abstractmethod
     def read(self, start: int, length: int) -> memoryview:
         """At most ``length`` bytes from ``start`` on; none only at the end."""
+
+    def read_now(self, start: int, length: int) -> memoryview:
+        """As :meth:`read`, but it does not wait for a disk.
+
+        Raises:
+            Waiting: nothing is there yet; afterwards it is.
+        """
+        return self.read(start, length)
 
     @abstractmethod
     def part(self, start: int, length: int) -> Source:
@@ -130,7 +143,9 @@ class FileSource(Source):
         ObjectChangedError: on read, when ``about`` is not true any more.
     """
 
-    __slots__ = ("_about", "fd", "offset")
+    __slots__ = ("_about", "_device", "_fetched", "fd", "offset")
+
+    waits = True
 
     def __init__(
         self, fd: int, offset: int = 0, size: int | None = None, about: os.stat_result | None = None
@@ -138,22 +153,61 @@ class FileSource(Source):
         self.fd = fd
         self.offset = offset
         self._about = about
+        self._device: int | None = None if about is None else about.st_dev
+        self._fetched: tuple[int, memoryview] | None = None  # what another thread has read: where it begins, and it
         self.size = os.fstat(fd).st_size - offset if size is None else size
 
     def read(self, start: int, length: int) -> memoryview:
-        length = max(0, min(length, self.size - start))
-        buffer = default_pool().lease(length) if length >= SMALL else memoryview(bytearray(length))
+        buffer = self._buffer(start, length)
         try:
             got = pread_full(self.fd, buffer, self.offset + start)
         except OSError as error:
             raise local_error(error, "the local file") from error
-        if got < length:
+        return self._checked(buffer, start, got, len(buffer))
+
+    def read_now(self, start: int, length: int) -> memoryview:
+        if (fetched := self._fetched) is not None:
+            self._fetched = None
+            if fetched[0] == start:
+                return fetched[1][:length]
+        buffer = self._buffer(start, length)
+        try:
+            got = read_present(self.fd, buffer, self.offset + start, self._on())
+        except OSError as error:
+            raise local_error(error, "the local file") from error
+        if got is None:
+            raise Waiting.for_work(partial(self._fetch, start, buffer))
+        return self._checked(buffer, start, got, 1)
+
+    def _fetch(self, start: int, buffer: memoryview) -> None:
+        """Read on a thread that may wait. Where the body was given up meanwhile, its file may be closed, and the number
+        be another one's: nobody gets what is read then."""
+        follows = self.size - start - len(buffer)
+        try:
+            got = read_aside(self.fd, buffer, self.offset + start, self._on(), follows)
+        except OSError as error:
+            raise local_error(error, "the local file") from error
+        self._fetched = start, self._checked(buffer, start, got, len(buffer))
+
+    def _on(self) -> int:
+        """The device of the file."""
+        if self._device is None:
+            self._device = os.fstat(self.fd).st_dev
+        return self._device
+
+    def _buffer(self, start: int, length: int) -> memoryview:
+        length = max(0, min(length, self.size - start))
+        return default_pool().lease(length) if length >= SMALL else memoryview(bytearray(length))
+
+    def _checked(self, buffer: memoryview, start: int, got: int, least: int) -> memoryview:
+        """The ``got`` bytes that were read from ``start`` on, which must be ``least`` at least."""
+        if got < min(least, len(buffer)):
             raise LengthMismatchError(
                 "the file became shorter while it was read", expected=self.size, actual=start + got
             )
-        if start + length == self.size:
+        if start + got == self.size:
             self.check()
-        return buffer
+        return buffer if got == len(buffer) else buffer[:got]
 
     def part(self, start: int, length: int) -> Source:
         return FileSource(self.fd, self.offset + start, length, self._about)

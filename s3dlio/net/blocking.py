@@ -12,6 +12,7 @@ from collections import deque
 from functools import partial
 from typing import Any
 
+from s3dlio.memory.waiting import Waiting
 from s3dlio.net import faults, system
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.balancer import Spare
@@ -57,6 +58,8 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None 
                     answer = _perform(wanted, window, started, scope, spare)
                 elif type(wanted) is Pause:
                     _sleep(wanted.seconds, scope)
+                elif type(wanted) is Waiting:
+                    wanted.wait()
                 else:
                     answer = _gather(wanted, window, started, spare)
             except BaseException as error:

@@ -60,8 +60,8 @@ class Exchange(Outgoing):
     #: What the drivers make: this class, or one that is traced (``net.tracing``).
     kind: type[Exchange]
 
-    def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
-        Outgoing.__init__(self, request)
+    def __init__(self, request: Request, scratch: bytearray, view: memoryview, patient: bool = False) -> None:
+        Outgoing.__init__(self, request, patient)
         self.scratch = scratch
         self._view = view
         sink = request.sink
@@ -149,12 +149,9 @@ class Exchange(Outgoing):
     def drop(self, reason: str, *, timed_out: bool = False) -> ConnectionDropped:
         """The fault for a connection that failed in this state."""
         return ConnectionDropped(
-            reason,
-            response=self.response,
-            received=self._arrived(),
-            untouched=self.response is None and not self._held,
-            timed_out=timed_out,
-        )
+            reason, response=self.response, received=self._arrived(),
+            untouched=self.response is None and not self._held, timed_out=timed_out,
+        )  # fmt: skip
 
     def fault(self, error: OSError) -> S3dlioError:
         """The fault for an error in an exchange: a typed one is the sink's or source's, others are the connection's."""
@@ -205,12 +202,13 @@ class Exchange(Outgoing):
         self._room = self._view
         response = self.response = Response(status, head, lower)
         request = self.request
-        if self.outgoing or self.expects:
+        body = request.body
+        if self.outgoing or self.expects or (body is not None and self._body_sent < body.size):
             if status < 300:  # before the body was sent: nothing more is, and the connection cannot serve again
                 raise ProtocolError("the server accepted a body that it had not received")
             self.outgoing = []
             self.expects = False
-        elif request.body is None or self._body_sent >= request.body.size:
+        else:
             self.reusable = (usual and lower.find(b"close") < 0) or keeps_alive(head, lower)
         length = body_length(request.method, status, lower)
         if length < 0:
@@ -310,7 +308,7 @@ class Exchange(Outgoing):
             if self._left == 0:
                 self._finish()
             elif self._left >= STAGE_FROM * len(self._view) and self._place is None and self._collected is None:
-                self._next_stage()
+                self.next_stage()
         elif self._state == _CLOSE:
             self._on_unmeasured(data)
         elif self._state == _CHUNKED:
@@ -343,10 +341,10 @@ class Exchange(Outgoing):
     def _is_range(self) -> bool:
         return self.response is not None and self.response.status == 206
 
-    def _next_stage(self) -> None:
-        sink = self.request.sink
-        assert sink is not None
-        stage = sink.stage(min(STAGE, self._left))
+    def next_stage(self) -> None:
+        """Have the next bytes gathered in memory of the sink's."""
+        sink, length = self.request.into, min(STAGE, self._left)
+        stage = sink.stage_now(length) if self._patient else sink.stage(length)
         if len(stage) < self._left:
             # The first one is a bit shorter, so that the others begin with a page: a file takes whole pages with a
             # tenth less CPU time than pieces that begin and end within them.
@@ -363,7 +361,7 @@ class Exchange(Outgoing):
             self._finish()
         elif stage is not None:
             del stage  # so that the next one may be the same memory, still in the CPU's cache
-            self._next_stage()
+            self.next_stage()
 
     def _deliver(self, data: memoryview) -> None:
         place = self._place

@@ -66,6 +66,11 @@ class Inbox:
             work()
             del work  # it may have an error, whose frames refer to this one
 
+    def abandon(self) -> None:
+        """The lane has ended, with all that there is: what others post from now on is theirs to drop."""
+        self._closed = True
+        self.works.clear()
+
     def close(self) -> bool:
         """End it, if nothing is left to run; whether that was so."""
         self._closed = True

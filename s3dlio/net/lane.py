@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
@@ -22,16 +22,11 @@ from s3dlio.net.faults import ConnectionDropped, overdue
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pacing import PacingMultiplexer
 from s3dlio.net.pending import PendingQueue, PendingRequest
+from s3dlio.net.reading import Aside
 from s3dlio.net.response import Response
 from s3dlio.net.retry import CAPACITY, THROTTLED
 from s3dlio.net.task import Done, Operation, Task, ask, ignore
 from s3dlio.net.task_runner import TaskRunner
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-#: Runs what blocks on another thread.
-Aside = Callable[[Callable[[], None]], "Future[None]"]
 
 _END: tuple[int, Any] = (-1, None)
 #: How often deadlines and cancellation are checked, in seconds: cheaper than a heap entry for every request.
@@ -49,6 +44,7 @@ class Lane(TaskRunner):
         started: the moment (``time.monotonic``) at which the surrounding operation began.
         spare: gives other lanes, for large bodies (``net.balancer``).
         aside: runs on another thread what blocks: fetching credentials. Without, this lane does it.
+        reads: the same for what waits for disks.
     """
 
     _multiplexer: PacingMultiplexer
@@ -56,6 +52,7 @@ class Lane(TaskRunner):
     def __init__(
         self, *, window: int, cancel: Cancellation | None = None, limit: AdaptiveLimit | None = None,
         started: float = 0.0, spare: Spare | None = None, aside: Aside | None = None,
+        reads: Aside | None = None,
     ) -> None:  # fmt: skip
         super().__init__(limit, started)
         #: May be changed while the lane runs, also by another thread.
@@ -64,6 +61,8 @@ class Lane(TaskRunner):
         self._multiplexer = PacingMultiplexer(self._on_end, self._on_more)
         self._multiplexer.hold = self._hold
         self._multiplexer.wait = self._wait
+        if reads is not None:
+            self._multiplexer.read_aside(reads)
         self._aside = aside
         self._preparing: set[Service] = set()
         self._shortage = 0  # so much of the window has no descriptors at present

@@ -160,6 +160,12 @@ class Request:
         #: Given the head of a body that broke off and the bytes that arrived, the request for the rest.
         self.resume: Callable[[Response, int], Request | None] | None = None
 
+    @property
+    def into(self) -> Sink:
+        """Its sink; only where it has one."""
+        assert self.sink is not None
+        return self.sink
+
     def moved(self, service: Service, path: str, query: str) -> Request:
         """The same request to another place."""
         moved = copy.copy(self)

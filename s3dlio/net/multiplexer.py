@@ -61,7 +61,7 @@ class Multiplexer:
         self._waits = 0.0, 0.0  # for how long it has waited, and since when it does
         self._closed: set[int] = set()  # descriptors closed since the last poll, whose events are of other sockets
 
-    # -- the public face
+    patient = False  # what waits for a disk says so (``Waiting``)
 
     def start(self, pending: PendingRequest) -> None:
         """Send a request, on an idle connection or on a new one."""
@@ -268,7 +268,7 @@ class Multiplexer:
 
     def _begin(self, pending: PendingRequest, connection: Connection) -> None:
         try:
-            exchange = pending.exchange = Exchange.kind(pending.request, self._scratch, self._view)
+            exchange = pending.exchange = Exchange.kind(pending.request, self._scratch, self._view, self.patient)
         except Exception as error:  # it cannot be signed
             self._fail(pending, error)
             return

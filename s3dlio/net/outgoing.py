@@ -16,12 +16,14 @@ class Outgoing:
 
     Args:
         request: what to send; its service signs it.
+        patient: its driver goes on with others while a disk is waited for (``Waiting``).
     """
 
-    __slots__ = ("_body_sent", "expects", "outgoing", "request")
+    __slots__ = ("_body_sent", "_patient", "expects", "outgoing", "request")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, patient: bool = False) -> None:
         self.request = request
+        self._patient = patient
         service, body = request.service, request.body
         #: The body is held back until the server asks for it.
         self.expects = body is not None and request.expect_continue
@@ -32,7 +34,7 @@ class Outgoing:
         #: The buffers to send next, in order; empty when all is sent.
         self.outgoing: list[bytes | memoryview] = [head]
         if body is not None and not self.expects:
-            self._refill(body)
+            self.refill(body)
 
     @property
     def sending(self) -> bool:
@@ -57,7 +59,7 @@ class Outgoing:
         if self.expects:
             self.expects = False
             assert self.request.body is not None
-            self._refill(self.request.body)
+            self.refill(self.request.body)
 
     def sent(self, count: int) -> None:
         """``count`` bytes of ``outgoing`` were sent."""
@@ -70,14 +72,16 @@ class Outgoing:
         else:
             out[0] = memoryview(out[0])[count:]
         if not out and (body := self.request.body) is not None and not self.expects:
-            self._refill(body)
+            self.refill(body)
 
-    def _refill(self, body: Source) -> None:
+    def refill(self, body: Source) -> None:
+        """Have the next piece of the body sent, if there is one."""
         if self._body_sent >= body.size:
             return
         whole = body.whole()
         try:
-            piece = body.read(self._body_sent, SEND_CHUNK) if whole is None else whole
+            read = body.read_now if self._patient else body.read
+            piece = read(self._body_sent, SEND_CHUNK) if whole is None else whole
         except S3dlioError:
             raise
         except OSError as error:

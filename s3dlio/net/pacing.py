@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 from s3dlio.net import system
 from s3dlio.net.connection import READ, Connection
-from s3dlio.net.holding import HoldingMultiplexer
 from s3dlio.net.paced_connection import PacedConnection
 from s3dlio.net.paused import Paused
 from s3dlio.net.pending import PendingRequest
+from s3dlio.net.reading import ReadingMultiplexer
 
 
-class PacingMultiplexer(HoldingMultiplexer):
+class PacingMultiplexer(ReadingMultiplexer):
     """Lets requests wait whose connections have no turn, each in the order in which it may go on."""
 
     #: When the next one goes on.

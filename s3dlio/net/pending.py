@@ -64,7 +64,7 @@ class PendingRequest:
 class PendingQueue:
     """What is not in flight: requests that only lack room in the window, and what waits for its time."""
 
-    __slots__ = ("_order", "held", "ready", "timers")
+    __slots__ = ("_order", "awaited", "held", "ready", "timers")
 
     def __init__(self) -> None:
         #: Requests to start, in order.
@@ -73,6 +73,8 @@ class PendingQueue:
         self.timers: list[tuple[float, int, Any, PendingRequest | None]] = []
         #: Requests that wait for what their service fetches first, or until a server has room.
         self.held: list[PendingRequest] = []
+        #: Tasks that wait for a disk, and what each of them has asked for.
+        self.awaited: list[tuple[Any, Any]] = []
         self._order = itertools.count()
 
     def delay(self, seconds: float, task: Any, pending: PendingRequest | None) -> None:
@@ -99,10 +101,11 @@ class PendingQueue:
 
     def remove(self, task: Any) -> int:
         """Forget everything of a task; returns how much there was."""
-        before = len(self.timers) + len(self.ready) + len(self.held)
+        before = len(self.timers) + len(self.ready) + len(self.held) + len(self.awaited)
+        self.awaited[:] = [entry for entry in self.awaited if entry[0] is not task]
         self.held[:] = [pending for pending in self.held if pending.task is not task]
         self.timers = [timer for timer in self.timers if timer[2] is not task]
         heapq.heapify(self.timers)
         for pending in [pending for pending in self.ready if pending.task is task]:
             self.ready.remove(pending)
-        return before - len(self.timers) - len(self.ready) - len(self.held)
+        return before - len(self.timers) - len(self.ready) - len(self.held) - len(self.awaited)

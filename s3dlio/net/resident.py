@@ -19,9 +19,10 @@ from s3dlio.memory.caller_buffer import let_go
 from s3dlio.net import system
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.cancellation import GRACE_SECONDS
-from s3dlio.net.lane import Aside, Lane
+from s3dlio.net.lane import Lane
 from s3dlio.net.pending import PendingRequest
 from s3dlio.net.pool import close_overdue
+from s3dlio.net.reading import Aside
 from s3dlio.net.task import Operation, Task
 
 if TYPE_CHECKING:
@@ -87,11 +88,11 @@ class ResidentLane(Lane):
 
     Args:
         window: requests in flight (connections), at most.
-        aside: as of Lane.
+        aside, reads: as of Lane.
     """
 
-    def __init__(self, *, window: int, aside: Aside | None = None) -> None:
-        super().__init__(window=window, aside=aside)
+    def __init__(self, *, window: int, aside: Aside | None = None, reads: Aside | None = None) -> None:
+        super().__init__(window=window, aside=aside, reads=reads)
         self._multiplexer.on_large = self._on_large
         self._waiting: deque[Submission] = deque()
         self._calls = self._submitted()

@@ -122,7 +122,7 @@ class SharingMultiplexer(Multiplexer):
             else:
                 connection.close()
         if self.inbox is not None:
-            self.inbox.works.clear()  # nothing there keeps the memory of a caller
+            self.inbox.abandon()  # nothing there keeps the memory of a caller
         self.lent.clear()
 
     # -- of others

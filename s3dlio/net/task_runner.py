@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from s3dlio.errors import TransferCancelledError
+from s3dlio.memory.waiting import Waiting
 from s3dlio.net.adaptive import AdaptiveLimit
 from s3dlio.net.cancellation import abandoned
 from s3dlio.net.message import Pause, Request
 from s3dlio.net.pending import PendingQueue, PendingRequest
-from s3dlio.net.sharing import SharingMultiplexer
+from s3dlio.net.reading import ReadingMultiplexer
 from s3dlio.net.task import Done, Task, ignore
 
 
@@ -23,7 +25,7 @@ class TaskRunner:
         started: the moment (``time.monotonic``) at which the surrounding operation began.
     """
 
-    _multiplexer: SharingMultiplexer
+    _multiplexer: ReadingMultiplexer
 
     def __init__(self, limit: AdaptiveLimit | None, started: float) -> None:
         self._limit = limit
@@ -61,14 +63,16 @@ class TaskRunner:
                 raise
         else:
             kind = type(wanted)
-            if kind is Request or kind is Pause:
+            if kind is Request or kind is Pause or kind is Waiting:
                 task.many = False
                 task.answers = [None]
                 task.outstanding = 1
                 if kind is Request:
                     self._queue.ready.append(PendingRequest(task, 0, wanted))
-                else:
+                elif kind is Pause:
                     self._queue.delay(wanted.seconds, task, None)
+                else:
+                    self._await(task, wanted)
             else:
                 task.many = True
                 task.answers = []
@@ -78,7 +82,7 @@ class TaskRunner:
     def _pull(self, task: Task) -> None:
         """Start the next request of a task's set, if there is one."""
         try:
-            request = next(task.requests, None) if task.requests is not None else None
+            request: Any = next(task.requests, None) if task.requests is not None else None
         except Exception as error:  # the requests cannot be made: their source failed
             self._fail_task(task, error)
             self._settle(task)
@@ -89,11 +93,34 @@ class TaskRunner:
             self._settle(task)
             return
         task.outstanding += 1
+        if type(request) is Waiting:
+            self._sets.popleft()
+            self._await(task, request)
+            return
         if task.outstanding >= task.width:  # the rest waits for an answer
             self._sets.popleft()
         if task.many:
             task.answers.append(None)
         self._queue.ready.append(PendingRequest(task, len(task.answers) - 1 if task.many else -1, request))
+
+    def _await(self, task: Task, waiting: Waiting) -> None:
+        """Go on with others while a task, or the next request of its set, waits for a disk."""
+        self._queue.awaited.append(waiting_of := (task, waiting))
+        self._multiplexer.await_disk(waiting, partial(self._on_waited, waiting_of))
+
+    def _on_waited(self, waiting: tuple[Task, Waiting], error: BaseException | None) -> None:
+        if waiting not in self._queue.awaited:
+            return  # its task was given up
+        self._queue.awaited.remove(waiting)
+        task = waiting[0]
+        task.outstanding -= 1
+        if error is not None and task.failed is None:
+            self._fail_task(task, error)
+        del error
+        if task.requests is None:
+            self._settle(task)
+        elif task.outstanding < task.width and task not in self._sets:
+            self._sets.append(task)
 
     def _settle(self, task: Task) -> None:
         """Resume a task when nothing of its set is outstanding."""

@@ -36,12 +36,12 @@ class TracedExchange(Exchange):
 
     __slots__ = ("_began", "_first", "_is_told", "_number")
 
-    def __init__(self, request: Request, scratch: bytearray, view: memoryview) -> None:
+    def __init__(self, request: Request, scratch: bytearray, view: memoryview, patient: bool = False) -> None:
         self._began = system.monotonic()
         self._first = 0.0
         self._is_told = False
         self._number = request.tries = getattr(request, "tries", 0) + 1
-        super().__init__(request, scratch, view)
+        super().__init__(request, scratch, view, patient)
         if heads.isEnabledFor(TRACE):
             heads.log(TRACE, "request to %s\n%s", request.service.pool.name, shown(bytes(self.outgoing[0]), ">"))
 

@@ -369,9 +369,31 @@ def _change(everywhere: tuple[Observer, ...], new: tuple[Observer, ...]) -> None
 
 
 def tell(observers: Sequence[Observer], seen: Observation) -> None:
-    """Call all observers with an operation that has ended."""
+    """Call all observers with an operation that has ended. They run where that did: on an event loop, all that is in
+    flight there waits for them."""
     for observer in observers:
+        began = time.perf_counter()
         try:
             observer(seen)
         except Exception:  # what watches an operation must not break it
             log.exception("an observer of %s %s failed", seen.operation, redact(seen.uri))
+        if (now := time.perf_counter()) - began > SLOW_OBSERVER:
+            _note_slow(observer, now - began, now)
+
+
+#: An observer that takes so many seconds holds up what is in flight beside its operation.
+SLOW_OBSERVER = 0.05
+#: Seconds between two words about it.
+_SPEAK_AGAIN = 60.0
+_speaks_at = 0.0
+
+
+def _note_slow(observer: Observer, seconds: float, now: float) -> None:
+    global _speaks_at
+    if now >= _speaks_at:
+        _speaks_at = now + _SPEAK_AGAIN
+        name = getattr(observer, "__qualname__", type(observer).__qualname__)
+        log.warning(
+            "the observer %s took %.0f ms, for which other transfers may have waited: let it hand over to a thread of "
+            "its own what takes long", name, seconds * 1000,
+        )  # fmt: skip

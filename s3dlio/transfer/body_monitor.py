@@ -172,6 +172,9 @@ class MonitoredSink(Sink):
     def stage(self, length: int) -> memoryview:
         return self._inner.stage(length)
 
+    def stage_now(self, length: int) -> memoryview:
+        return self._inner.stage_now(length)
+
     def end(self, size: int) -> None:
         self.size = size
         self._inner.end(size)
@@ -189,8 +192,17 @@ class MonitoredSource(Source):
         self._seen = 0
         self.size = inner.size
 
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        return self._inner.waits
+
     def read(self, start: int, length: int) -> memoryview:
-        data = self._inner.read(start, length)
+        return self._watched(start, self._inner.read(start, length))
+
+    def read_now(self, start: int, length: int) -> memoryview:
+        return self._watched(start, self._inner.read_now(start, length))
+
+    def _watched(self, start: int, data: memoryview) -> memoryview:
         end = start + len(data)
         self._watch(self._offset + start, data, max(0, end - max(start, self._seen)))
         self._seen = max(self._seen, end)

@@ -24,7 +24,7 @@ from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import failures as answers
 from s3dlio.stores.cloud import write_outcome
-from s3dlio.stores.cloud.checksums import base64_of, update
+from s3dlio.stores.cloud.checksums import base64_of, read_through, update
 from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.writer import UploadState
@@ -152,6 +152,8 @@ def write(
     def requests() -> Iterator[Request]:
         for number, start in enumerate(range(0, source.size, size), 1):
             part = source.part(start, min(size, source.size - start))
+            if service.hashes:
+                yield from read_through(part)
             if upload.digest is not None:
                 update(upload.digest, part)
             if not upload.has(number):

@@ -47,6 +47,9 @@ class AzureService(CloudService):
         self.container = container
         self._service = account.service
         self._base = f"{account.base}/{container}" if container else account.base
+        azure = account.settings.azure
+        #: Bodies are read for a checksum before they are sent.
+        self.hashes = bool(azure.crc64 or azure.content_md5)
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -8,6 +8,7 @@ from s3dlio.stores.azure import crc64, failures, headers
 from s3dlio.stores.azure.service import AzureService
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.checksums import read_through
 from s3dlio.types import PutOptions, PutResult
 
 #: Bodies larger than this wait for the server's go-ahead, so that a refusal does not cost the upload.
@@ -20,6 +21,8 @@ def write(service: AzureService, key: str, source: Source, options: PutOptions) 
     """Write a blob with one request."""
     mark = write_outcome.new_mark(options)
     fields = [("x-ms-blob-type", "BlockBlob"), *headers.put_fields(options), *headers.mark_fields(mark)]
+    if service.hashes:
+        yield from read_through(source)
     checksums = headers.checksum_fields(source, service.settings.azure, whole=True)
     fields += checksums
     request = service.request("PUT", key, "", fields, source)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import IntegrityError
+from s3dlio.memory.crc32c import crc32c
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import Source, landed
+from s3dlio.memory.waiting import Waiting
 from s3dlio.stores.call import Steps
 from s3dlio.types import ObjectMetadata
 
@@ -24,6 +26,47 @@ def update(digest: Any, source: Source) -> Any:
     for stretch in source.stretches():
         digest.update(stretch)
     return digest
+
+
+#: Bytes that are read at a time.
+_STEP = 1 << 20
+
+
+def crc32c_of(source: Source) -> Steps[int]:
+    """The CRC32C of a body that is about to be sent. While a slow disk is read for it, an event loop goes on."""
+    if not source.waits:
+        return source.crc32c()
+    crc = 0
+
+    def take(stretch: memoryview) -> None:
+        nonlocal crc
+        crc = crc32c(stretch, crc)
+
+    yield from _read(source, take)
+    return crc
+
+
+def read_through(source: Source) -> Steps[None]:
+    """Have the system hold the bytes of a local file in memory, which are hashed next: an event loop does not wait for
+    its disk."""
+    if source.waits:
+        yield from _read(source, len)
+
+
+def _read(source: Source, take: Callable[[memoryview], object]) -> Steps[None]:
+    start = 0
+    while start < source.size:
+        waiting = None
+        try:
+            stretch = source.read_now(start, _STEP)
+        except Waiting as raised:
+            waiting = raised.with_traceback(None)  # whose frames keep the memory that is read into
+        if waiting is not None:
+            yield waiting
+            continue
+        take(stretch)
+        start += len(stretch)
+        del stretch  # its memory may serve for the next one
 
 
 def base64_of(digest: Any) -> str:

@@ -67,6 +67,9 @@ class LastBytes(Sink):
     def stage(self, length: int) -> memoryview:
         return self._inner.stage(length)
 
+    def stage_now(self, length: int) -> memoryview:
+        return self._inner.stage_now(length)
+
     def end(self, size: int) -> None:
         self.size = size
         if self._kept is not None:

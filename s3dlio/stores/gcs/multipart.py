@@ -20,6 +20,7 @@ from s3dlio.net.message import Pause, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.gcs import headers, listing, uploads
 from s3dlio.stores.gcs.batch_delete import MAX_REQUESTS, JsonBatches
@@ -97,7 +98,7 @@ class CompositeUpload:
             length = min(size, source.size - start)
             if found is None or int(found["size"]) != length or "crc32c" not in found:
                 continue
-            crc = source.part(start, length).crc32c()
+            crc = yield from crc32c_of(source.part(start, length))
             if crc32c.from_base64(found["crc32c"]) == crc:
                 self._parts[number] = _Part(found["name"], found.get("generation"), crc, length)
         return size
@@ -252,7 +253,8 @@ def write(
             if upload.has(number):
                 continue
             part = source.part(start, min(size, source.size - start))
-            yield measured.timed(upload.part(number, part, None), part.size)
+            crc = yield from crc32c_of(part)
+            yield measured.timed(upload.part(number, part, crc), part.size)
 
     try:
         responses: Sequence[Response] = yield requests()

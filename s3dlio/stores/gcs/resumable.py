@@ -28,6 +28,7 @@ from s3dlio.net.retry import TRANSIENT, RetryPolicy, backoff, retry_after
 from s3dlio.records import replace
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers, uploads
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.stores.writer import UploadState
@@ -48,7 +49,7 @@ def write(
 ) -> Steps[PutResult]:
     """Write an object through a session, and through a new one when the service no longer has it. With ``resume``
     the first session is that of an earlier write, if it is still open."""
-    crc = source.crc32c()
+    crc = yield from crc32c_of(source)
     mark = write_outcome.new_mark(options)
     before = resume.state.get("session") if resume is not None else None
     if resume is not None and isinstance(before, str) and mark is not None:

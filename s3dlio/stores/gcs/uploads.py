@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from s3dlio.errors import IntegrityError, S3dlioError
@@ -19,6 +20,7 @@ from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.checksums import crc32c_of
 from s3dlio.stores.gcs import headers
 from s3dlio.stores.gcs.service import GcsService
 from s3dlio.types import PutOptions, PutResult
@@ -32,7 +34,7 @@ def write(service: GcsService, key: str, source: Source, options: PutOptions) ->
     mark = write_outcome.new_mark(options)
     properties = headers.marked(headers.properties(options), mark)
     conditions = yield from service.write_conditions(key, options)
-    crc = source.crc32c()
+    crc = yield from crc32c_of(source)
     request = put_request(service, key, source, properties, crc, options, conditions)
     try:
         response = yield from service.send(request, key)
@@ -91,12 +93,22 @@ class FramedSource(Source):
         self._tail = tail
         self.size = len(head) + inner.size + len(tail)
 
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        return self._inner.waits
+
     def read(self, start: int, length: int) -> memoryview:
+        return self._read(self._inner.read, start, length)
+
+    def read_now(self, start: int, length: int) -> memoryview:
+        return self._read(self._inner.read_now, start, length)
+
+    def _read(self, inner: Callable[[int, int], memoryview], start: int, length: int) -> memoryview:
         first, last = len(self._head), len(self._head) + self._inner.size
         if start < first:
             return memoryview(self._head)[start : start + length]
         if start < last:
-            return self._inner.read(start - first, min(length, last - start))
+            return inner(start - first, min(length, last - start))
         return memoryview(self._tail)[start - last : start - last + length]
 
     def part(self, start: int, length: int) -> Source:

@@ -18,6 +18,7 @@ from s3dlio.net.message import Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
 from s3dlio.stores.cloud import write_outcome
+from s3dlio.stores.cloud.checksums import crc32c_of, read_through
 from s3dlio.stores.cloud.part_size import effective_part_size
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphaned_uploads, resuming, xml
@@ -274,7 +275,12 @@ def write(
             if upload.has(number):
                 continue
             part = source.part(start, min(size, source.size - start))
-            request = upload.part(number, part, part.crc32c() if service.sends_checksums else None)
+            crc = None
+            if service.sends_checksums:
+                crc = yield from crc32c_of(part)
+            elif service.signs_bodies:
+                yield from read_through(part)
+            request = upload.part(number, part, crc)
             yield measured.timed(request, part.size)
 
     return (yield from run(upload, requests(), source.size, resume, size))

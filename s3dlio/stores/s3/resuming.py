@@ -14,7 +14,7 @@ from s3dlio.errors import ProtocolError
 from s3dlio.memory.sources import Source
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
-from s3dlio.stores.cloud.checksums import update
+from s3dlio.stores.cloud.checksums import crc32c_of, update
 from s3dlio.stores.cloud.markup import child_text, children, tree
 from s3dlio.stores.cloud.percent import encode_query
 from s3dlio.stores.s3 import headers, orphaned_uploads
@@ -73,15 +73,15 @@ def resume(
     for part in there:
         start = (part.number - 1) * size
         if part.size == min(size, source.size - start) and part.size > 0:
-            crc = _crc_if_same(part, source.part(start, part.size))
+            crc = yield from _crc_if_same(part, source.part(start, part.size))
             if crc is not None:
                 ours.append(part._replace(crc32c=crc if service.sends_checksums else None))
     return OpenUpload(upload_id, mark if isinstance(mark, str) and mark else None, size, ours)
 
 
-def _crc_if_same(part: Part, ours: Source) -> int | None:
+def _crc_if_same(part: Part, ours: Source) -> Steps[int | None]:
     """The CRC32C of a part of the source, if the part that is there is the same."""
-    crc = ours.crc32c()
+    crc = yield from crc32c_of(ours)
     if part.crc32c is not None:
         return crc if part.crc32c == crc else None
     md5 = part.md5()

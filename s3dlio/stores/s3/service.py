@@ -54,6 +54,8 @@ class S3Service(CloudService):
         self.route = Route(account, bucket, self.settings)
         self.is_directory = self.route.is_directory
         self.sends_checksums = account.checksums("request_checksum_calculation") == "when_supported"
+        #: Bodies are hashed when their requests are signed.
+        self.signs_bodies = account.settings.s3.payload_signing
         # What a function of Object Lambda makes of an object has another checksum.
         as_stored = self.route.place.service != "s3-object-lambda"
         self.verifies = as_stored and account.checksums("response_checksum_validation") == "when_supported"

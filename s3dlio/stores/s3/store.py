@@ -14,7 +14,7 @@ from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Steps
 from s3dlio.stores.checks import check_tags, unsupported
 from s3dlio.stores.cloud import write_outcome
-from s3dlio.stores.cloud.checksums import md5_compared
+from s3dlio.stores.cloud.checksums import crc32c_of, md5_compared, read_through
 from s3dlio.stores.cloud.percent import encode_key
 from s3dlio.stores.cloud.store import CloudStore, Containers
 from s3dlio.stores.cloud.writer import CloudWriter
@@ -198,7 +198,9 @@ def _put(service: S3Service, key: str, source: Source, options: PutOptions) -> S
     mark = write_outcome.new_mark(options)
     fields = headers.put_fields(options) + headers.mark_fields(mark)
     if service.sends_checksums:
-        fields.append(("x-amz-checksum-crc32c", crc32c.to_base64(source.crc32c())))
+        fields.append(("x-amz-checksum-crc32c", crc32c.to_base64((yield from crc32c_of(source)))))
+    elif service.signs_bodies:
+        yield from read_through(source)
     request = service.request("PUT", key, "", fields, source)
     request.expect_continue = source.size > EXPECT_CONTINUE
     try:
