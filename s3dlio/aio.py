@@ -63,7 +63,7 @@ async def get_async(
     """Read an object. See ``get_object``."""
     if key is not None:
         uri = in_bucket(uri, key)
-    return await awaited.get(api.default_client(), uri, awaited.at_version(conditions, version_id))
+    return await awaited.get(api._default or api.default_client(), uri, awaited.at_version(conditions, version_id))
 
 
 async def get_object_async(
@@ -77,7 +77,7 @@ async def get_range_async(
     uri: URI, offset: int, length: int | None = None, *, conditions: Conditions = NO_CONDITIONS
 ) -> BytesView:
     """Read ``length`` bytes from ``offset`` on, to the end without a length. See ``get_range``."""
-    return await awaited.get_range(api.default_client(), uri, offset, length, conditions)
+    return await awaited.get_range(api._default or api.default_client(), uri, offset, length, conditions)
 
 
 async def get_into_async(
@@ -87,13 +87,13 @@ async def get_into_async(
 
     A cancelled one ends when the read has been given up: nothing is written to the buffer afterwards.
     """
-    return await awaited.get_into(api.default_client(), uri, dst, expected_len, conditions)
+    return await awaited.get_into(api._default or api.default_client(), uri, dst, expected_len, conditions)
 
 
 async def head_async(uri: URI) -> ObjectMetadata | None:
     """What the store tells about an object; None where there is none."""
     try:
-        return await awaited.head(api.default_client(), uri, NO_CONDITIONS)
+        return await awaited.head(api._default or api.default_client(), uri, NO_CONDITIONS)
     except ObjectNotFoundError:
         return None
 
@@ -102,7 +102,7 @@ async def stat_async(
     uri: URI, *, version_id: str | None = None, conditions: Conditions = NO_CONDITIONS
 ) -> dict[str, Any]:
     """What the store tells about an object, as a dictionary. See ``stat``."""
-    about = await awaited.head(api.default_client(), uri, awaited.at_version(conditions, version_id))
+    about = await awaited.head(api._default or api.default_client(), uri, awaited.at_version(conditions, version_id))
     return about.as_dict()
 
 
@@ -115,7 +115,7 @@ async def stat_object_async(
 
 async def exists_async(uri: URI) -> bool:
     """Whether there is such an object; False for a directory. See ``exists``."""
-    return await awaited.exists(api.default_client(), uri)
+    return await awaited.exists(api._default or api.default_client(), uri)
 
 
 async def delete_async(
@@ -125,7 +125,7 @@ async def delete_async(
     if recursive or pattern is not None or "*" in os.fspath(uri):
         await run(lambda: api.delete(uri, recursive, pattern, version_id=version_id))
     else:
-        await awaited.delete(api.default_client(), uri, version_id)
+        await awaited.delete(api._default or api.default_client(), uri, version_id)
 
 
 async def put_bytes_async(
