@@ -2,10 +2,10 @@
 
 Copying into a file takes longer than receiving does (0.35 against 0.15 s/GB in memory, more where the file system has
 to find room), and both leave the interpreter lock to others. So the thread that receives hands stage after stage over.
-Where the writer is behind, a thread with a single body writes the next stage itself (4 GiB took 3.4 s instead of 4.2,
-on two cores); an event loop, which must not wait for a disk, has another writer begin, and lets the body wait until
-there is room: it goes on with others. Bodies without stages, small ones, are written as they come, as long as that is
-quick: what a slow disk is to take, they leave to the writers, too.
+Where the writer is behind it writes the next one itself: on one lane, 4 GiB took 3.4 s instead of 4.2, on two cores. An
+event loop, which must not wait for a disk, does that only while the writer gets on; where it does not, another writer
+begins, and the body waits until there is room, while others go on. Bodies without stages, small ones, are written as
+they come, as long as that is quick: what a slow disk is to take, they leave to the writers, too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _DEPTH = 4
 _MOST = 4
 #: A disk is slow if it takes so many seconds for a stage, or a small file.
 _SLOW = 20e-3
+#: The disk takes what it is given, if so many seconds ago a stage was written: about as long as four take in memory.
+_LATELY = 2e-3
 #: Files larger than this (bytes) get their room at once. In memory that means zeros, which smaller ones do without.
 _LARGE = 16 * 1024 * 1024
 
@@ -44,6 +46,7 @@ class WriteBehind:
         cpus = usable_cpus()
         self._most = min(cpus, _MOST) if cpus > 1 else 0  # a single CPU would only be handed around
         self._closed = False
+        self._wrote_at = 0.0  # when a thread last had written a stage
         #: The last write took long. Any thread may say so, and look.
         self.slow = False
 
@@ -65,10 +68,10 @@ class WriteBehind:
             gives_way: it waits behind any number of others, and begins no other stage before there is room.
         """
         with self._changed:
-            if self._closed or (not gives_way and len(self._jobs) >= _DEPTH):
+            full = len(self._jobs) >= _DEPTH
+            if self._closed or (full and not (gives_way and self._is_held_up())):
                 return False
-            behind = gives_way and len(self._jobs) >= _DEPTH - 1 and not self._idle and len(self._threads) < self._most
-            if behind or not self._threads:
+            if not self._threads or (full and not self._idle and len(self._threads) < self._most):
                 self._start()
             if not self._threads:
                 return False
@@ -89,8 +92,12 @@ class WriteBehind:
             self._threads.append(thread)
 
     def has_room(self) -> bool:
-        """No writer is behind."""
-        return len(self._jobs) < _DEPTH
+        """An event loop may go on with a body: no writer is behind, or those that are have just written a stage, so
+        that writing one itself takes it no longer."""
+        return len(self._jobs) < _DEPTH or not self._is_held_up()
+
+    def _is_held_up(self) -> bool:
+        return self.slow or system.perf_counter() - self._wrote_at > _LATELY
 
     def await_room(self, then: Then) -> None:
         """Have ``then`` called when a stage has been written, on its writer's thread."""
@@ -118,7 +125,8 @@ class WriteBehind:
                 error = local_error(raised, sink.path)
             except BaseException as raised:
                 error = raised
-            self.slow = system.perf_counter() - began > _SLOW
+            self._wrote_at = now = system.perf_counter()
+            self.slow = now - began > _SLOW
             del data  # the memory goes back to its pool now, not with the next job
             with self._changed:
                 sink.ended(error)
