@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.memory.waiting import Then, Waiting, in_place
 from s3dlio.net.connection import READ, Connection
 from s3dlio.net.exchange import Exchange
@@ -42,7 +43,11 @@ class ReadingMultiplexer(HoldingMultiplexer):
             return
 
         def run(work: Callable[[], object], ended: Then) -> None:
-            reads(work).add_done_callback(lambda done: ended(done.exception()))
+            def tell(done: Future[object]) -> None:
+                error = done.exception()
+                ended(error if error is None else without_frames(error))  # of another thread, with its memory
+
+            reads(work).add_done_callback(tell)
 
         def over(error: BaseException | None) -> None:
             post(partial(then, error))

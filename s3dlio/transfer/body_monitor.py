@@ -9,6 +9,7 @@ from typing import TypeVar
 from s3dlio.memory.crc32c import combine, crc32c
 from s3dlio.memory.sinks import Place, Sink
 from s3dlio.memory.sources import FileSource, Source
+from s3dlio.memory.waiting import Waiting
 from s3dlio.net.message import Pause, Request
 from s3dlio.net.response import Response
 from s3dlio.stores.call import Steps
@@ -97,6 +98,10 @@ class BodyMonitor:
         return lambda start, data, fresh: self(offset + start, data, fresh)
 
 
+#: What an operation asks for besides requests.
+_NO_REQUESTS = (Pause, Waiting)
+
+
 def acknowledged(steps: Steps[T], meter: Callable[[int], None]) -> Steps[T]:
     """The same steps of a write; ``meter`` is called with the bytes of a file in each request that was answered well.
     What was only sent may still be in a buffer of the kernel, or get lost."""
@@ -105,7 +110,7 @@ def acknowledged(steps: Steps[T], meter: Callable[[int], None]) -> Steps[T]:
         while True:
             one = type(wanted) is Request
             try:
-                answer = yield wanted if one or type(wanted) is Pause else _metered(wanted, meter)
+                answer = yield wanted if one or type(wanted) in _NO_REQUESTS else _metered(wanted, meter)
             except BaseException as error:
                 wanted = steps.throw(error)
             else:
@@ -120,7 +125,7 @@ def acknowledged(steps: Steps[T], meter: Callable[[int], None]) -> Steps[T]:
 def _metered(requests: Iterable[Request], meter: Callable[[int], None]) -> Iterator[Request]:
     """Requests of a concurrent set, whose answers are checked one by one as they come."""
     for request in requests:
-        if size := _size_of(request):
+        if type(request) is Request and (size := _size_of(request)):
             request.check = partial(_checked, request.check, size, meter)
         yield request
 
