@@ -55,18 +55,19 @@ def read_through(source: Source) -> Steps[None]:
 
 def _read(source: Source, take: Callable[[memoryview], object]) -> Steps[None]:
     start = 0
+    waiting: list[Waiting] = []
     while start < source.size:
-        waiting = None
         try:
             stretch = source.read_now(start, _STEP)
         except Waiting as raised:
-            waiting = raised.with_traceback(None)  # whose frames keep the memory that is read into
-        if waiting is not None:
-            yield waiting
+            waiting.append(raised.with_traceback(None))
+        # An error that is kept has this frame: nothing in it keeps the memory that is read into.
+        if waiting:
+            yield waiting.pop()
             continue
         take(stretch)
         start += len(stretch)
-        del stretch  # its memory may serve for the next one
+        del stretch
 
 
 def base64_of(digest: Any) -> str:
