@@ -65,8 +65,9 @@ def _table(actions: list[argparse.Action]) -> Iterator[str]:
     yield "|---|---|"
     for action in actions:
         metavar = action.metavar or "\\|".join(action.choices or ())
-        value = "" if action.nargs == 0 else f" {metavar}"
-        names = ", ".join(f"`{name}{value}`" for name in action.option_strings) or f"`{metavar}`"
+        words = " ".join(metavar) if isinstance(metavar, tuple) else metavar
+        value = "" if action.nargs == 0 else f" {words}"
+        names = ", ".join(f"`{name}{value}`" for name in action.option_strings) or f"`{words}`"
         yield f"| {names} | {action.help} |"
     yield ""
 

@@ -61,7 +61,7 @@ class CommandParser(argparse.ArgumentParser):
                 options += self._short(word, rest)
             elif commands := self.commands():
                 if word not in commands:
-                    self.error(f"unknown command '{word}'{_suggestion(word, commands)}")
+                    self._unknown("command", word, word, commands)
                 operands += [word, *rest]
             else:
                 operands.append(word)
@@ -93,8 +93,13 @@ class CommandParser(argparse.ArgumentParser):
     def _option(self, name: str, word: str | None = None) -> argparse.Action:
         action = self._option_string_actions.get(name)
         if action is None:
-            self.error(f"unknown option '{word or name}'{_suggestion(name, self._option_string_actions)}")
+            self._unknown("option", word or name, name, self._option_string_actions)
         return action
+
+    def _unknown(self, kind: str, word: str, name: str, known: Iterable[str]) -> NoReturn:
+        from s3dlio.cli.suggestions import suggestion  # for mistakes only
+
+        self.error(f"unknown {kind} '{word}'; {suggestion(name, list(known), self.prog)}")
 
     def every_command(self) -> Iterator[CommandParser]:
         """The parser of every command once, each group of commands before those in it."""
@@ -193,29 +198,3 @@ def _to_end(words: Iterator[str]) -> Iterator[str]:
 def _joined(action: argparse.Action, word: str, value: str | None) -> str:
     """One word for an option and its value, so that a value may begin with ``-``; argparse reports a missing one."""
     return word if value is None else f"{action.option_strings[-1]}={value}"
-
-
-#: What other tools call it, and what is meant here: what looks alike may be something else.
-_OTHER_WORDS = {
-    "copy": "cp", "move": "mv", "rename": "mv", "delete": "rm", "remove": "rm", "del": "rm", "unlink": "rm",
-    "mirror": "sync", "push": "upload", "pull": "download", "fetch": "download", "info": "stat", "head-object": "stat",
-    "size": "du", "usage": "du", "search": "find", "cmp": "check", "compare": "check", "share": "presign",
-    "sign": "presign", "signurl": "presign", "makebucket": "create-bucket", "removebucket": "delete-bucket",
-    "mkbucket": "create-bucket", "rmbucket": "delete-bucket", "pipe": "cp", "configure": "config", "settings": "config",
-    "version": "versions", "--concurrency": "--jobs", "--transfers": "--jobs", "--threads": "--jobs",
-    "--parallel": "--jobs", "--workers": "--jobs", "--processes": "--procs",
-    "--anonymous": "--no-sign-request", "--ignore-existing": "--no-clobber", "--cacert": "--ca-bundle",
-    "--debug": "-vv", "--log-level": "-vv", "--silent": "--quiet", "--only-show-errors": "--quiet",
-    "--human": "--human-readable", "--humanize": "--human-readable",
-}  # fmt: skip
-_NEAR = 0.7  # as difflib measures it
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    import difflib
-
-    names = list(known)
-    other = _OTHER_WORDS.get(word, "")
-    meant = [other] if other in names or (other == "-vv" and "-v" in names) else []
-    close = meant or difflib.get_close_matches(word, names, n=1, cutoff=_NEAR)
-    return f"; did you mean '{close[0]}'?" if close else "; --help lists what there is"

@@ -166,6 +166,8 @@ def tag(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"invalid tag '{text}': write NAME=VALUE")
+    if re.search("&[^&=]+=", value):
+        raise argparse.ArgumentTypeError(f"invalid tag '{text}': give the option once for each tag")
     return name, value
 
 

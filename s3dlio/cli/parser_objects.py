@@ -131,9 +131,10 @@ def sharing(commands: Commands) -> None:
     presign.add_argument("uri", metavar="URI", help=URI)
     presign.add_argument("--method", type=str.upper, choices=METHODS, default="GET", metavar="VERB",
                          help=f"what the URL is for: {', '.join(METHODS)} (default: GET)")  # fmt: skip
-    presign.add_argument("--expires", type=argument_types.whole_seconds, default=3600, metavar="TIME",
-                         help="how long it can be used, up to a week: seconds, or 15m, 12h, 7d (default: "
-                         "1h)")  # fmt: skip
+    presign.add_argument("--expires", "--expires-in", "--expire", type=argument_types.whole_seconds, default=3600,
+                         metavar="TIME",
+                         help="how long it can be used, up to a week: seconds, or 15m, 12h, 7d "
+                         "(default: 1h)")  # fmt: skip
     version_id(presign)
 
     tags = commands.add("tags", "tags:run", "Show or change the tags of an object")

@@ -80,7 +80,7 @@ def dry_run(
     command: CommandParser, help: str = "print what would be done, and do nothing", *, short: bool = True
 ) -> None:
     """Nothing is changed."""
-    command.add_argument(*(["-n"] if short else []), "--dry-run", action="store_true", help=help)
+    command.add_argument(*(["-n"] if short else []), "--dry-run", "--dryrun", action="store_true", help=help)
 
 
 def version_id(command: CommandParser, help: str = "this version of the object, as 'ls --versions' shows it") -> None:
@@ -97,8 +97,8 @@ def selection(command: CommandParser, *, only: str = "") -> None:
     for name, which in (("min", "at least"), ("max", "at most")):
         command.add_argument(f"--{name}-size", type=argument_types.size, metavar="BYTES",
                              help=f"{only}only objects of {which} so many bytes")  # fmt: skip
-    for name, which in (("min", "at least"), ("max", "at most")):
-        command.add_argument(f"--{name}-age", type=argument_types.age, metavar="AGE",
+    for name, also, which in (("min", "older-than", "at least"), ("max", "newer-than", "at most")):
+        command.add_argument(f"--{name}-age", f"--{also}", type=argument_types.age, metavar="AGE",
                              help=f"{only}only what was changed {which} so long ago: 30m, 12h, 7d, 1d12h, 2w, 3M, 1y, "
                              "or at a date: 2026-11-28")  # fmt: skip
 
@@ -115,8 +115,8 @@ def object_options(command: CommandParser, *, guess: bool = True) -> None:
                            help="take the content type of a file from the end of its name "
                            "(default: transfer.guess_content_type, which is yes)")  # fmt: skip
     group.add_argument("--metadata", type=argument_types.metadata, action="append", metavar="NAME=VALUE",
-                       help="metadata of one's own; may be given several times, and replaces what a copied object "
-                       "has")  # fmt: skip
+                       help="metadata of one's own; a comma belongs to the value; may be given several times, and "
+                       "replaces what a copied object has")  # fmt: skip
     group.add_argument("--cache-control", metavar="TEXT", help="such as max-age=3600")
     group.add_argument("--content-disposition", metavar="TEXT", help="such as attachment")
     group.add_argument("--content-encoding", metavar="TEXT", help="such as gzip")

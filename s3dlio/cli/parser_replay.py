@@ -70,7 +70,7 @@ def _which(replay: CommandParser) -> None:
 
 def _how(replay: CommandParser) -> None:
     group = replay.add_argument_group("how")
-    group.add_argument("-n", "--dry-run", action="store_true",
+    group.add_argument("-n", "--dry-run", "--dryrun", action="store_true",
                        help="read the logs, and tell what would be done where")  # fmt: skip
     group.add_argument("-j", "--jobs", type=argument_types.jobs, default=1024, metavar="N",
                        help="operations in flight, 1 to 4096; others begin late (default: 1024)")  # fmt: skip

@@ -166,10 +166,31 @@ def test_a_glob_is_understood_where_it_is_no_regular_expression():
         ("ls u -rZ", "unknown option '-rZ'; --help lists what there is"),
         ("ls u --rec", "unknown option '--rec'"),
         ("frobnicate", "unknown command 'frobnicate'; --help lists what there is"),
+        ("pipe u", "unknown command 'pipe'; 'cp - URI' stores standard input"),
+        ("uploads s3://b", "unknown command 's3://b'; did you mean 'uploads ls s3://b'?"),
+        ("s3://b", "unknown command 's3://b'; did you mean 'ls s3://b'?"),
+        ("bench compare a b", "unknown command 'compare'; 'analyze --compare A B' compares two runs"),
+        ("find u --delete", "unknown option '--delete'; 'rm -r URI' takes --include, --min-age"),
+        ("cp a u --limit-upload 1M", "unknown option '--limit-upload'; did you mean '--bwlimit'?"),
+        ("cp a u --tags a=1&b=2", "invalid tag 'a=1&b=2': give the option once for each tag"),
     ],
 )
 def test_typos_are_named_and_corrected(words: str, hint: str):
     assert hint in refused(*words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("sync a u --dryrun", "dry_run", True),
+        ("rm -r u --older-than 7d", "min_age", "7d"),
+        ("download -r u a --newer-than 1d", "max_age", "1d"),
+        ("presign u --expires-in 604800", "expires", 604800),
+        ("presign u --expire 7d", "expires", 604800),
+    ],
+)
+def test_options_have_the_names_of_other_tools_too(words: str, name: str, value: object):
+    assert getattr(parse(words.split()), name) == value
 
 
 @pytest.mark.parametrize(
