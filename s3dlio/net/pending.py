@@ -73,8 +73,8 @@ class PendingQueue:
         self.timers: list[tuple[float, int, Any, PendingRequest | None]] = []
         #: Requests that wait for what their service fetches first, or until a server has room.
         self.held: list[PendingRequest] = []
-        #: Tasks that wait for a disk, and what each of them has asked for.
-        self.awaited: list[tuple[Any, Any]] = []
+        #: Tasks that wait for a disk, each with what tells this time from others.
+        self.awaited: list[tuple[Any, object]] = []
         self._order = itertools.count()
 
     def delay(self, seconds: float, task: Any, pending: PendingRequest | None) -> None:

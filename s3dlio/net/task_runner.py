@@ -105,10 +105,11 @@ class TaskRunner:
 
     def _await(self, task: Task, waiting: Waiting) -> None:
         """Go on with others while a task, or the next request of its set, waits for a disk."""
-        self._queue.awaited.append(waiting_of := (task, waiting))
-        self._multiplexer.await_disk(waiting, partial(self._on_waited, waiting_of))
+        entry = task, object()  # not ``waiting``: frames that an error refers to would keep its memory
+        self._queue.awaited.append(entry)
+        self._multiplexer.await_disk(waiting, partial(self._on_waited, entry))
 
-    def _on_waited(self, waiting: tuple[Task, Waiting], error: BaseException | None) -> None:
+    def _on_waited(self, waiting: tuple[Task, object], error: BaseException | None) -> None:
         if waiting not in self._queue.awaited:
             return  # its task was given up
         self._queue.awaited.remove(waiting)
