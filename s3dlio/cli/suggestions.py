@@ -18,12 +18,17 @@ _OTHER_WORDS = {
     "--debug": "-vv", "--log-level": "-vv", "--silent": "--quiet", "--only-show-errors": "--quiet",
     "--human": "--human-readable", "--humanize": "--human-readable",
     "--limit-upload": "--bwlimit", "--limit-download": "--bwlimit", "--rate-limit": "--bwlimit",
-    "--attr": "--metadata", "--tagging": "--tags", "--numworkers": "--jobs", "--checkers": "--jobs",
-    "--expiry": "--expires", "--remove": "--delete",
+    "--attr": "--metadata", "--tagging": "--tags", "--numworkers": "--jobs", "--host": "--endpoint",
+    "-R": "-r", "-P": "--progress", "--checkers": "--jobs", "--expiry": "--expires", "--remove": "--delete",
 }  # fmt: skip
 #: What another command does, by the command and the word.
 _ELSEWHERE = {
     "pipe": "'cp - URI' stores standard input",
+    "rcat": "'cp - URI' stores standard input",
+    "purge": "'rm -r URI' deletes a directory, 'rb --force URI' a bucket with everything in it",
+    "tree": "'ls -r URI' lists everything below, 'du -d N URI' adds up the sizes of directories",
+    "ls --include": "-p takes a regular expression or a glob",
+    "ls --exclude": "-p takes a regular expression or a glob",
     "cleanup": "'uploads rm URI' removes uploads that were never completed",
     "undo": "'versions restore URI' brings back what was deleted or replaced",
     "cmp": "'check SRC DEST' compares directories, 'analyze --compare A B' op-logs",

@@ -278,8 +278,9 @@ def as_memory(payload: object) -> memoryview:
 def _from_dunder(payload: object) -> memoryview:
     convert = getattr(payload, "__bytes__", None)
     if convert is None or isinstance(payload, type):
+        advice = "; a str is first encoded: text.encode()" if isinstance(payload, str) else ""
         raise TypeError(
             f"cannot convert {type(payload).__name__} to bytes: expected a bytes-like object (bytes, bytearray, "
-            "memoryview, BytesView, numpy array) or an object with a __bytes__() method"
+            f"memoryview, BytesView, numpy array) or an object with a __bytes__() method{advice}"
         )
     return memoryview(bytes(payload))  # type: ignore[call-overload]

@@ -83,7 +83,10 @@ class DestinationDirectory:
             os.makedirs(self.directory, exist_ok=True)
             self._root = os.open(self.directory, _DIRECTORY)
         except FileExistsError as error:
-            raise AlreadyExistsError("a file stands where the destination directory should be", uri=uri) from error
+            hint = "name a directory; cp (copy) takes the name of a file"
+            raise AlreadyExistsError(
+                "a file stands where the destination directory should be", uri=uri, hint=hint
+            ) from error
         except OSError as error:
             raise from_os_error(error, uri=uri) from error
         try:

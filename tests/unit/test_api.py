@@ -134,6 +134,12 @@ def test_functions_show_the_parameters_and_the_text_of_the_methods() -> None:
         s3dlio.get_range()  # type: ignore[call-arg]
 
 
+def test_text_in_the_place_of_bytes_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"cannot convert str to bytes: .*; a str is first encoded: text\.encode\(\)"):
+        s3dlio.put_bytes(f"file://{tmp_path}/a", "text")  # type: ignore[arg-type]
+    assert not (tmp_path / "a").exists()
+
+
 # -- logging
 
 

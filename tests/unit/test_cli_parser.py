@@ -168,6 +168,8 @@ def test_a_glob_is_understood_where_it_is_no_regular_expression():
         ("frobnicate", "unknown command 'frobnicate'; --help lists what there is"),
         ("pipe u", "unknown command 'pipe'; 'cp - URI' stores standard input"),
         ("uploads s3://b", "unknown command 's3://b'; did you mean 'uploads ls s3://b'?"),
+        ("rcat u", "unknown command 'rcat'; 'cp - URI' stores standard input"),
+        ("cp a u -R", "unknown option '-R'; did you mean '-r'?"),
         ("s3://b", "unknown command 's3://b'; did you mean 'ls s3://b'?"),
         ("bench compare a b", "unknown command 'compare'; 'analyze --compare A B' compares two runs"),
         ("find u --delete", "unknown option '--delete'; 'rm -r URI' takes --include, --min-age"),

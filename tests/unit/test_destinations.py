@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s3dlio.client import Client
-from s3dlio.errors import InvalidURIError, ObjectNotFoundError
+from s3dlio.errors import AlreadyExistsError, InvalidURIError, ObjectNotFoundError
 
 TRANSFERS: dict[str, Callable[[Client, str, str], Any]] = {
     "upload": lambda client, src, dst: client.upload(src, dst),
@@ -61,3 +61,10 @@ def test_an_upload_to_a_name_that_is_not_there_is_refused(here: Path) -> None:
 def test_a_mistyped_source_names_what_was_meant() -> None:
     with Client() as client, pytest.raises(ObjectNotFoundError, match="s3://b/k"):
         client.upload("s3//b/k", "memory://b/")
+
+
+def test_a_file_where_the_directory_should_be_is_told_with_the_verb_that_takes_one(here: Path) -> None:
+    (here / "y").write_bytes(b"kept")
+    with Client() as client, pytest.raises(AlreadyExistsError, match=r"cp \(copy\) takes the name of a file"):
+        client.download(f"file://{here.parent}/files/x", str(here / "y"))
+    assert (here / "y").read_bytes() == b"kept"
