@@ -34,7 +34,9 @@ _GATE_SECONDS = 1.0
 _spare: deque[tuple[bytearray, memoryview]] = deque(maxlen=64)
 
 
-def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None = None) -> Any:
+def drive(
+    steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None = None, scope: CancelScope | None = None
+) -> Any:
     """Run an operation (``Steps``) to its end; its concurrent requests go ``window`` at a time.
 
     A failure, also Ctrl-C, is thrown into the operation, which may still ask for requests that clean up: these have
@@ -45,10 +47,11 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None 
         window: requests in pending, at most.
         spent: seconds of the time for the whole operation that have passed.
         spare: gives other lanes, for large bodies.
+        scope: gives it up; None: the awaited call around it.
     """
     started = system.monotonic() - spent
     failed = False
-    scope = cancel_scope.get()
+    scope = cancel_scope.get() if scope is None else scope
     try:
         wanted = next(steps)
         while True:
@@ -61,7 +64,7 @@ def drive(steps: Any, window: int = 32, spent: float = 0.0, spare: Spare | None 
                 elif type(wanted) is Waiting:
                     wanted.wait()
                 else:
-                    answer = _gather(wanted, window, started, spare)
+                    answer = _gather(wanted, window, started, scope, spare)
             except BaseException as error:
                 failed, started = True, started if failed else system.monotonic()
                 given_up = scope is not None and scope.cancelled
@@ -91,8 +94,10 @@ def _clean_up(steps: Any, wanted: Any, window: int) -> Any:
         del error
 
 
-def _gather(requests: Any, window: int, started: float, spare: Spare | None = None) -> list[Response]:
-    return Lane(window=window, cancel=cancel_scope.get(), started=started, spare=spare).gather(requests)
+def _gather(
+    requests: Any, window: int, started: float, scope: CancelScope | None, spare: Spare | None
+) -> list[Response]:
+    return Lane(window=window, cancel=scope, started=started, spare=spare).gather(requests)
 
 
 def _sleep(seconds: float, scope: CancelScope | None) -> None:
@@ -119,7 +124,7 @@ def _perform(
 ) -> Response:
     service = request.service
     if service.policy.total_timeout is not None:
-        return _gather([request], window, began, spare)[0]  # a blocking receive has no deadline but its own
+        return _gather([request], window, began, scope, spare)[0]  # a blocking receive has no deadline but its own
     attempt = 1
     fresh = False
     spread, exchange = service.spread, _exchange
@@ -198,7 +203,7 @@ def _exchange(
             _spare.append(scratch)
             request.service.pool.release(connection, reusable=reusable)
     if goes_on:
-        return _finish_in_lane(exchange, connection, window, spare)
+        return _finish_in_lane(exchange, connection, window, scope, spare)
     response = exchange.response
     assert response is not None
     return response
@@ -277,6 +282,8 @@ def _await_continue(exchange: Exchange, connection: Connection) -> None:
     connection.set_blocking(True)
 
 
-def _finish_in_lane(exchange: Exchange, connection: Connection, window: int, spare: Spare | None) -> Response:
+def _finish_in_lane(
+    exchange: Exchange, connection: Connection, window: int, scope: CancelScope | None, spare: Spare | None
+) -> Response:
     """The head of the answer asks for more requests: a lane completes this exchange beside them."""
-    return Lane(window=window, cancel=cancel_scope.get(), spare=spare).finish(exchange, connection)
+    return Lane(window=window, cancel=scope, spare=spare).finish(exchange, connection)

@@ -52,7 +52,7 @@ cancel_scope: ContextVar[CancelScope | None] = ContextVar("s3dlio_cancel_scope",
 
 class AbortScope:
     """The scope of a write that may be given up from within: by a signal handler on its own thread. It also ends with
-    the awaited call around it."""
+    the awaited call around it. Other calls that the handler makes are no part of it."""
 
     def __init__(self) -> None:
         self.cancelled = False
@@ -60,23 +60,21 @@ class AbortScope:
         self._ends: set[Callable[[], None]] = set()
         self._woken: Any = system.mailbox()
 
-    def run(self, work: Callable[[], T]) -> T:
-        """Run the write; its requests are given up by ``cancel``.
+    def run(self, work: Callable[[CancelScope], T]) -> T:
+        """Run the write in this scope; its requests are given up by ``cancel``.
 
         Raises:
             TransferCancelledError: they were, and it is not known whether the service had got enough of them.
         """
         around = cancel_scope.get()
-        before = cancel_scope.set(self)
         if around is not None:
             around.enter(self.cancel)
         try:
-            return work()
+            return work(self)
         except TransferCancelledError as error:
             error.hint = error.hint or MAY_BE_THERE
             raise
         finally:
-            cancel_scope.reset(before)
             if around is not None:
                 around.leave(self.cancel)
 

@@ -20,7 +20,7 @@ from s3dlio.stores.local.atomic import Replacement
 from s3dlio.streams.file_object import Layers, open_to_write
 from s3dlio.streams.multipart_writer import MultipartWriter
 from s3dlio.types import NO_OPTIONS
-from tests.servers.scripted import Expect, ExpectClose, ScriptedServer
+from tests.servers.scripted import Action, Expect, ExpectClose, ScriptedServer, respond
 from tests.wire.s3_harness import settings_of
 
 PATIENCE = 20
@@ -80,6 +80,36 @@ def test_the_only_request_of_a_small_object_is_given_up(kind: str) -> None:
         with pytest.raises(S3dlioError):
             writer.write(b"d")
         writer.abort()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_other_calls_of_the_handler_are_their_own(kind: str, tmp_path: Path) -> None:
+    """They are neither given up with the write nor refused."""
+    found: list[object] = []
+    (tmp_path / "a").write_bytes(b"a")
+    uris = [f"file://{tmp_path}/a", "s3://b/other"]
+    other: list[Action] = [Expect(b"GET /b/other "), respond(body=b"other")]
+    arrived = threading.Event()
+
+    def told(request: Any) -> bool:
+        arrived.set()
+        return bool(request.target == "/b/k")
+
+    with (
+        ScriptedServer([[Expect(told), ExpectClose()], other]) as server,
+        s3dlio.Client(settings_of(server.endpoint)) as client,
+    ):
+        writer = WRITERS[kind](client)
+
+        def act() -> None:
+            writer.abort()
+            found.extend(data for _, data in client.get_many(uris))
+
+        writer.write(b"abc")
+        with striking(arrived, act), pytest.raises(TransferCancelledError):
+            (writer.finalize if kind == "object" else writer.close)()
+        server.assert_consumed()
+    assert found == [b"a", b"other"]
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["bytes", "text"])

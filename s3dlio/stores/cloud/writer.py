@@ -232,7 +232,7 @@ class CloudWriter(StoreWriter):
                 raise self._aborted()
             steps = self._call.observe(self._store._write(self._key, source, self._options))
             self._scope = AbortScope()
-            result: PutResult = self._scope.run(lambda: blocking.drive(steps))
+            result: PutResult = self._scope.run(lambda scope: blocking.drive(steps, scope=scope))
             return result
         if self._filling is not None:
             self._send_part()
