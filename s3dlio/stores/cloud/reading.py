@@ -77,9 +77,12 @@ class Read:
         request = service.read_request(self._key, headers, self._conditions)
         request.sink = self._sink
         request.on_head = self._on_head
-        self._request = request
         request.resume = self._resume_first
-        response: Response = yield request
+        self._request = request
+        try:
+            response: Response = yield request
+        finally:
+            self._request = None  # it knows this read: buffers would wait for the collector of cycles
         if response.status not in (200, 206):
             response = yield from self._following(service.recover(request, response))
         if response.status == 416 and self._ranged:
