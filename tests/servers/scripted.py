@@ -254,8 +254,8 @@ class ScriptedServer(Startable):
                 continue
             self._socks.append(sock)
             worker = threading.Thread(target=self._serve, args=(index, sock), name=f"scripted-{index}", daemon=True)
-            self._workers.append(worker)
             worker.start()
+            self._workers.append(worker)  # once it is alive: before, `_goes_on` would take it for one that has ended
 
     def _serve(self, index: int, sock: socket.socket) -> None:
         try:
