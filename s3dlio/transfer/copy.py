@@ -86,9 +86,11 @@ def _placed(source: Origin, store: ObjectStore, key: str, *, onto_itself: bool =
         InvalidURIError: the destination is the source or inside it.
     """
     single = source.single()
-    if isinstance(single, Item) and not _is_directory(store, key):
+    if isinstance(single, Item):
+        place = as_directory(key) + single.name if _is_directory(store, key) else key
         if not (onto_itself and store.can_copy_from(source.store)):
-            check_not_itself(source.store, single.key, store, key)
+            check_not_itself(source.store, single.key, store, place)
+    if isinstance(single, Item) and not _is_directory(store, key):
         name = key.rpartition("/")[2]
         return key[: len(key) - len(name)], iter([single._replace(name=name)])
     prefix = as_directory(key)

@@ -97,6 +97,19 @@ def test_options_of_run_hold_for_its_lines(cli: Cli, bucket: str, tmp_path: Path
     assert any(line.startswith("{") and json.loads(line)["size"] == 1 for line in run.lines)
 
 
+def test_several_endpoints_of_run_hold_for_its_lines(cli: Cli, bucket: str, tmp_path: Path, moto_server: Server):
+    Client().put_bytes(f"{bucket}k", b"x")
+    os.environ["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    path = script(tmp_path, f"stat {bucket}k --json")
+    run = cli("run", path, "--endpoints", moto_server.endpoint, "--load-balance", "rank", "--bwlimit", "10M")
+    assert run.records[0]["size"] == 1
+
+
+def test_a_hash_within_a_word_begins_no_comment(cli: Cli, tmp_path: Path):
+    path = script(tmp_path, "rm -r s3://b/dir#1/ 's3://b/# 2'  # ls", "  #rm s3://b/x", "ls s3://b/#")
+    assert cli("run", "-n", path).lines == ["rm -r 's3://b/dir#1/' 's3://b/# 2'", "ls 's3://b/#'"]
+
+
 def test_ctrl_c_ends_all_lines(tmp_path: Path):
     with MotoServer(delay=0.3) as server:
         path = script(tmp_path, *[f"put s3://many-{i}/ -c -n 100000 -s 1k -j 4" for i in range(4)])

@@ -94,6 +94,15 @@ def test_a_command_runs_for_each(cli: Cli, tree: Path, tmp_path: Path):
     assert "leave out -l" in cli("find", uri, "-l", "--exec", "true", code=2).err
 
 
+def test_a_name_that_looks_like_a_placeholder_is_left_as_it_is(cli: Cli, bucket: str, tmp_path: Path):
+    name, log = "x/{key}{}", tmp_path / "log"
+    Client().put_bytes(f"{bucket}{name}", b"")
+    write = [sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write(repr(sys.argv[2:]))", str(log)]
+    cli("find", f"{bucket}x/", "--exec", *write, "<{}>", "{key}{}")
+    uri = f"{bucket}{name}"
+    assert log.read_text() == repr([f"<{uri}>", uri.removeprefix("s3://found/") + uri])
+
+
 # -- comparing
 
 

@@ -19,6 +19,7 @@ from s3dlio.errors import (
     InvalidURIError,
     IsDirectoryError,
     ObjectNotFoundError,
+    S3dlioError,
     UnsupportedOperationError,
 )
 from s3dlio.transfer.delete import delete
@@ -394,6 +395,31 @@ def test_sync_of_a_directory_with_itself_is_refused(client: Client, tree: Path, 
     for one, other in ((tree, f"{tree}{inner}"), (f"{tree}{inner}", tree)):
         with pytest.raises(InvalidURIError, match=reason):
             client.sync(one, other, delete=True)
+
+
+# -- a move that overlaps
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata": {"a": "b"}}])
+def test_an_object_that_is_moved_to_its_own_directory_stays(client: Client, bucket: str, options: Any) -> None:
+    client.put_bytes(f"{bucket}/d/k", b"x")
+    for source, recursive in ((f"{bucket}/d/k", False), (f"{bucket}/d/k", True), (f"{bucket}/d/?", False)):
+        with pytest.raises(S3dlioError):
+            client.move(source, f"{bucket}/d/", recursive=recursive, **options)
+        assert client.get(f"{bucket}/d/k") == b"x"
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_what_moves_up_is_not_written_over_what_moves_with_it(
+    client: Client, bucket: str, tmp_path: Path, local: bool
+) -> None:
+    root = f"file://{tmp_path}" if local else bucket
+    for name in ("x/f", "x/x/z", "x/z"):
+        client.put_bytes(f"{root}/{name}", name.encode())
+    with pytest.raises(BatchError, match="inside what is moved"):
+        client.move(f"{root}/x/", f"{root}/", recursive=True, continue_on_error=True)
+    found = {name: bytes(client.get(f"{root}/{name}")) for name in ("f", "x/x/z", "z")}
+    assert found == {"f": b"x/f", "x/x/z": b"x/x/z", "z": b"x/z"}
 
 
 # -- delete

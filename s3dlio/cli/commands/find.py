@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,8 @@ from s3dlio.transfer.find import FoundObject
 
 #: What stands for the URI and the key in a command.
 URI, KEY = "{}", "{key}"
+#: Both in one pass: what a name that was put in looks like is left alone.
+_PLACEHOLDER = re.compile(f"{re.escape(URI)}|{re.escape(KEY)}")
 
 #: A command that was started, and how it will end.
 _Running = tuple[list[str], "Future[subprocess.CompletedProcess[Any]]"]
@@ -94,7 +97,7 @@ def _filled(context: Context, words: Sequence[str], found: Sequence[FoundObject]
     store_for = context.client.store_for
     values = {URI: [one.uri for one in found], KEY: [store_for(one.uri)[1] for one in found]}
     if len(found) == 1:
-        return [word.replace(URI, values[URI][0]).replace(KEY, values[KEY][0]) for word in words]
+        return [_PLACEHOLDER.sub(lambda found: values[found[0]][0], word) for word in words]
     if any(word not in values and (URI in word or KEY in word) for word in words):
         raise ConfigError("with '+' a placeholder stands alone", hint="end the command with ';' to run it for each")
     return [value for word in words for value in values.get(word, [word])]

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import queue
+import re
 import shlex
 import tempfile
 import threading
@@ -27,6 +28,9 @@ _KEPT = 1 << 20
 _CLEANING = 5.0
 #: What cannot run beside others: they use what there is once in a process.
 _ALONE = frozenset({"run", "completion", "bench", "replay"})
+
+
+_COMMENT = re.compile(r"\s*#")
 
 
 class _Line(NamedTuple):
@@ -57,6 +61,16 @@ def _lines(path: str) -> Iterator[_Line]:
         raise from_os_error(exc, uri=path, operation="read") from exc
 
 
+def _split(text: str) -> Iterator[str]:
+    """The words as a shell reads them: ``#`` begins a comment only where a word would begin. Within one it is part of a
+    name, and what :mod:`shlex` would leave of that may name something else."""
+    source = io.StringIO(text)
+    lexer = shlex.shlex(source, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    while not _COMMENT.match(text, source.tell()) and (word := lexer.get_token()) is not None:
+        yield word
+
+
 def _words(line: _Line) -> list[str]:
     """The words of a command, without the program's own name.
 
@@ -64,7 +78,7 @@ def _words(line: _Line) -> list[str]:
         ConfigError: a quote is not closed, or the command cannot run here.
     """
     try:
-        words = shlex.split(line.text, comments=True)
+        words = list(_split(line.text))
     except ValueError as error:
         raise ConfigError(f"the line cannot be understood: {error}") from error
     words = words[1:] if words[:1] in ([PROG], ["s3dlio"]) else words
@@ -208,7 +222,8 @@ class _Workers:
 
 #: Options of ``run`` that hold for every line, unless the line says something else.
 _INHERITED = {
-    "endpoint_url": "--endpoint-url", "region": "--region", "ca_bundle": "--ca-bundle", "profile": "--profile",
+    "endpoint_url": "--endpoint-url", "endpoints": "--endpoints", "load_balance": "--load-balance",
+    "region": "--region", "ca_bundle": "--ca-bundle", "profile": "--profile", "bwlimit": "--bwlimit",
 }  # fmt: skip
 
 
