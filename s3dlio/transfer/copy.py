@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.options import DEFAULTS, TransferOptions
 from s3dlio.transfer.origin import Origin
-from s3dlio.transfer.overlap import check_not_itself
+from s3dlio.transfer.overlap import check_moved_apart, check_not_itself
 from s3dlio.transfer.places import Places, as_directory, destination_uri
 from s3dlio.transfer.plan import Item, Plan
 from s3dlio.transfer.runner import Transfer
@@ -63,6 +63,8 @@ def _transfer(
     destination = destination_uri(dst)
     store, key = session.store_for(destination)
     prefix, plan = _placed(source, store, key, onto_itself=not delete_source and _changes(how.options))
+    if delete_source:
+        check_moved_apart(source.roots or (), store, prefix)
     operation, nothing = "MOVE" if delete_source else "COPY", "No objects matched for copy"
     return Transfer(operation, plan, source.store, source.uri, store, prefix, destination, nothing, delete_source)
 

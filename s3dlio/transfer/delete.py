@@ -74,7 +74,7 @@ def delete(
 
     Raises:
         IsDirectoryError: a directory without ``recursive``; nothing was deleted.
-        InvalidURIError: a container or a ``*`` without ``recursive``; nothing was deleted.
+        InvalidURIError: a container or a ``*`` without ``recursive``, or the root of all files; nothing was deleted.
         BatchError: objects could not be deleted; it has every one of them that was tried.
     """
     width, group = check_width(max_in_flight), session.group
@@ -82,6 +82,11 @@ def delete(
     exclude = [*several_patterns(exclude), *read_patterns(exclude_from)]
     keep = Filter(include, exclude)
     store, key = session.store_for(as_uri(uri))  # no plain path: what is deleted must be meant
+    if recursive and not dry_run and store.scheme in LOCAL_SCHEMES and os.path.realpath(key or ".") == "/":
+        raise InvalidURIError(
+            "it is the root of all files", uri=store.uri(key), operation="DELETE",
+            hint="name the directory that is meant (nothing was deleted)",
+        )  # fmt: skip
     tell = on_key or (lambda uri: None)
     whole = recursive and pattern is None and not include and not exclude and not limits
 

@@ -79,5 +79,24 @@ def check_roots_apart(roots: Sequence[Root], source: ObjectStore, target: Object
             check_not_itself(source, root.path, target, prefix + root.name)
 
 
+def check_moved_apart(roots: Sequence[Root], target: ObjectStore, prefix: str) -> None:
+    """Refuse local directories one of which would move into another one that moves, too: over what is there.
+
+    Raises:
+        InvalidURIError: one would.
+    """
+    directories = [_real(root.path) for root in roots if root.is_directory]
+    if target.scheme not in LOCAL_SCHEMES or len(directories) < 2:
+        return
+    outer = _real(prefix)
+    for inner in directories:
+        name = inner.removeprefix(outer).rstrip("/")
+        if inner.startswith(outer) and any(os.path.lexists(one + name) for one in directories if one != inner):
+            raise InvalidURIError(
+                "another directory would move into this one, which moves, too", uri=f"file://{inner}",
+                hint="move them one by one; nothing was transferred",
+            )  # fmt: skip
+
+
 def _real(path: str) -> str:
     return as_directory(os.path.realpath(path or "."))

@@ -422,7 +422,26 @@ def test_what_moves_up_is_not_written_over_what_moves_with_it(
     assert found == {"f": b"x/f", "x/x/z": b"x/x/z", "z": b"x/z"}
 
 
+def test_directories_that_move_into_one_another_are_refused(client: Client, tmp_path: Path) -> None:
+    for name in ("x/y/z", "y/z"):
+        client.put_bytes(f"file://{tmp_path}/{name}", name.encode())
+    with pytest.raises(InvalidURIError, match="another directory would move into this one"):
+        client.move([tmp_path / "x", tmp_path / "y"], f"{tmp_path}/", recursive=True)
+    assert (tmp_path / "y/z").read_text() == "y/z"
+    (tmp_path / "x/y/z").rename(tmp_path / "x/other")
+    (tmp_path / "x/y").rmdir()
+    client.move([tmp_path / "x", tmp_path / "y"], f"{tmp_path}/", recursive=True)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["other", "z"]
+
+
 # -- delete
+
+
+@pytest.mark.parametrize("root", ["file:///", "file:///tmp/..", "direct:///"])
+def test_the_root_of_all_files_is_not_deleted(client: Client, root: str) -> None:
+    with pytest.raises(InvalidURIError, match="root of all files"):
+        delete(client, root, recursive=True, pattern="^there is no such name$", max_in_flight=1)
+
 
 
 def test_delete_selects_like_a_listing(client: Client, bucket: str) -> None:
