@@ -6,9 +6,10 @@ import re
 
 # Compiled when a text is first shown.
 _USERINFO = r"(://)[^/@\s]*:[^/@\s]*@"
+# upload_id: of Google Cloud Storage, where whoever has the URI of an upload may write to it, without any credentials.
 _SECRET_QUERY = (
     r"(?i)\b((?:X-(?:Amz|Goog)-)?Signature|X-(?:Amz|Goog)-Credential|X-Amz-Security-Token|sig|AccountKey|"
-    r"SharedAccessSignature|access_token)=[^&\s;]+"
+    r"SharedAccessSignature|access_token|upload_id)=[^&\s;]+"
 )
 
 

@@ -23,7 +23,7 @@ heads = logging.getLogger("s3dlio.net.headers")
 TRACE = 5
 logging.addLevelName(TRACE, "TRACE")
 #: Fields whose values nobody may see: credentials, and the keys that customers keep themselves.
-_SECRET_FIELD = re.compile(r"(?i)authorization|token|secret|cookie|password|(customer|encryption)-key")
+_SECRET_FIELD = re.compile(r"(?i)authorization|token|secret|cookie|password|uploadid|(customer|encryption)-key")
 
 
 def look() -> None:

@@ -100,6 +100,7 @@ def test_errors_of_the_system_become_ours_and_keep_their_number(number: int, kin
         ("http://user:pass@host/x", "pass"),
         ("s3://b/k?X-Amz-Signature=abcd&x=1", "abcd"),
         ("?sv=1&sig=s3cr3t%3D&se=2", "s3cr3t"),
+        ("https://h/upload/storage/v1/b/b/o?uploadType=resumable&upload_id=s3cr3t", "s3cr3t"),
         ("AccountName=a;AccountKey=kkkk==;x", "kkkk"),
     ],
 )

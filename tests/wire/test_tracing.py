@@ -84,6 +84,9 @@ def test_heads_are_shown_without_secrets(level: pytest.LogCaptureFixture):
     (b"x-ms-copy-source-authorization: Bearer abc", "x-ms-copy-source-authorization: Bearer ***"),
     (b"x-amz-s3session-token: abc", "x-amz-s3session-token: ***"),
     (b"x-ms-copy-source: https://h/c/k?sig=abc&se=1", "x-ms-copy-source: https://h/c/k?sig=***&se=1"),
+    (b"location: https://h/upload?uploadType=resumable&upload_id=abc", "location: https://h/upload?uploadType=resumable"
+     "&upload_id=***"),
+    (b"x-guploader-uploadid: abc", "x-guploader-uploadid: ***"),
     (b"etag: \x1b[31mred", "etag: \\x1b[31mred"),
 ])  # fmt: skip
 def test_which_fields_are_secret(field: bytes, told: str):
