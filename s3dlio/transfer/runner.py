@@ -240,11 +240,11 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
         if isinstance(entry, Item):
             how.progress.add(1, entry.size)
 
-    ahead = Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)
     with (
         session.group.stoppable(transfer.token.cancel) as stop_others,
-        transfer.tally.running(session.stores), contextlib.closing(ahead) as entries,
-    ):  # fmt: skip
+        transfer.tally.running(session.stores),
+        contextlib.closing(Prefetcher(plan, seen=seen, stopped=lambda: transfer.token.cancelled)) as entries,
+    ):
         if how.work is not None:
             from s3dlio.engine.process_batch import run_processes
 

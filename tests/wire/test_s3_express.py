@@ -77,7 +77,7 @@ def serving(*script: Action, sessions: Sequence[str] = ("one",), before: bool = 
     """A server of one connection for requests, and of one for the sessions that are made while one waits.
 
     Args:
-        before: the session is made before the first request has a connection, as for a lane.
+        before: the session is made before the first request has a connection, as for a lane and a transfer.
     """
     made: list[Action] = [action for token in sessions for action in (Expect(asks_for_session), session(token))]
     return ScriptedServer([made, script] if before else [script, made])
@@ -324,7 +324,7 @@ def renames(source: str, key: str) -> Expect:
 def test_a_move_within_a_bucket_is_a_rename(client_at: Any) -> None:
     script = [asks_to_list("d%2F", deep=True), listing("d/b", "d/a%20b"), renames("d/a%2520b", "e/a%2520b"),
               respond(), renames("d/b", "e/b"), respond()]  # fmt: skip
-    with serving(*script) as server:
+    with serving(*script, before=True) as server:
         client = client_at(server.endpoint)
         summary = client.move(f"s3://{BUCKET}/d/", f"s3://{BUCKET}/e/", recursive=True, max_in_flight=1)
         assert summary.succeeded == 2
@@ -334,7 +334,7 @@ def test_a_move_within_a_bucket_is_a_rename(client_at: Any) -> None:
 def test_a_rename_that_fails_is_told_of(client_at: Any) -> None:
     script = [asks_to_list("d%2F", deep=True), listing("d/b"), renames("d/b", "e/b"),
               error("403 Forbidden", "AccessDenied")]  # fmt: skip
-    with serving(*script) as server:
+    with serving(*script, before=True) as server:
         with pytest.raises(BatchError, match="AccessDenied"):
             client_at(server.endpoint).move(f"s3://{BUCKET}/d/", f"s3://{BUCKET}/e/", recursive=True)
         server.assert_consumed()
