@@ -142,7 +142,7 @@ def test_after_a_write_that_failed_though_its_error_is_kept() -> None:
 
 @pytest.fixture
 def default_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[Client], None]:
-    return lambda client: monkeypatch.setattr(api, "default_client", lambda: client)
+    return lambda client: monkeypatch.setattr(api, "_default", client)
 
 
 @pytest.mark.parametrize("sections", [{}, {"range": RANGES}, {"http": {"operation_timeout": 20.0}}])
