@@ -67,17 +67,17 @@ def service() -> Iterator[MotoServer]:
 
 
 @pytest.fixture
-def stage(service: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def stage(
+    service: MotoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_settings: None
+) -> Iterator[Path]:
     service.reset()
     for name, value in service.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     monkeypatch.chdir(tmp_path)
-    s3dlio.configure_s3()
     docs_stage.prepare(tmp_path)
     yield tmp_path
     docs_stage.clear()
-    s3dlio.configure_s3()
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES, ids=name_of)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from s3dlio import api
 from tests.servers import Server
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -52,12 +51,13 @@ def _exited_well(code: int = 0) -> None:
 
 
 @pytest.fixture
-def program(moto_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+def program(
+    moto_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh_settings: None
+) -> Program:
     """Run an example on an S3, and return what it prints."""
     for name, value in moto_server.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(api, "_default", None)
 
     def run(name: str, *words: str) -> str:
         path = EXAMPLES / f"{name}.py"
