@@ -26,7 +26,7 @@ MEMORY = Path("/dev/shm")
 _ROOM = 2 << 30
 
 
-def _is_roomy(folder: Path) -> bool:
+def is_roomy(folder: Path) -> bool:
     """Whether *folder* has room for a server's data: containers often have but 64 MiB of shared memory."""
     return folder.is_dir() and shutil.disk_usage(folder).free >= _ROOM
 
@@ -100,7 +100,7 @@ class Server(Startable):
         return self._folder
 
     def _make_folder(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"s3dlio-{self.name}-", dir=MEMORY if _is_roomy(MEMORY) else None))
+        return Path(tempfile.mkdtemp(prefix=f"s3dlio-{self.name}-", dir=MEMORY if is_roomy(MEMORY) else None))
 
     def start(self) -> Self:
         """Start and wait until the server answers. Raises ServerError with the end of its logs if it does not."""

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.servers.base import LOOPBACK, MEMORY, Server, ServerError, ServerUnavailable, accepts
+from tests.servers.base import LOOPBACK, MEMORY, Server, ServerError, ServerUnavailable, accepts, is_roomy
 from tests.servers.install import CACHE, python_venv
 
 REQUIREMENTS = ("swift==2.38.3",)
@@ -171,7 +171,7 @@ class SwiftServer(Server):
 def _folder_with_attributes() -> Path:
     """Return a new folder on a file system that carries Swift's extended attributes (up to 64 KiB in all)."""
     for root in (MEMORY, Path(tempfile.gettempdir()), CACHE):
-        if not root.is_dir():
+        if not root.is_dir() or (root == MEMORY and not is_roomy(root)):
             continue
         folder = Path(tempfile.mkdtemp(prefix="s3dlio-swift-", dir=root))
         try:
