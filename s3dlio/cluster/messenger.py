@@ -86,11 +86,6 @@ class Messenger:
             for place in [place for place in self._in if place[0] == subject]:
                 del self._in[place]
 
-    def notify(self) -> None:
-        """Have those who wait look again."""
-        with self._changed:
-            self._changed.notify_all()
-
     def check(self) -> None:
         """Raise what another rank failed with, if one did.
 

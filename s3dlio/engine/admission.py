@@ -162,6 +162,6 @@ class Admission:
 
     def part(self, width: int) -> Admission:
         """A share of the operations, and all of the bytes, for a batch that runs beside others of the same one."""
-        part = Admission(width, adaptive=isinstance(self.limit, AdaptiveLimit))
+        part = Admission(width, adaptive=not isinstance(self.limit, FixedLimit))
         part.budget = self.budget
         return part

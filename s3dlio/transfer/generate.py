@@ -200,6 +200,7 @@ class _Put:
     @contextlib.contextmanager
     def _together(self, session: Session) -> Iterator[None]:
         """While it runs, it is stopped by a failure elsewhere, and the other way round."""
+        self._store.prepare()  # before the clock of the first object starts
         with self.tally.running(session.stores), session.group.stoppable(self._cancel.cancel) as self._stop_others:
             yield
 

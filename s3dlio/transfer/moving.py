@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from s3dlio.errors import InvalidURIError, ObjectChangedError, PreconditionFailedError, UnsupportedOperationError
+from s3dlio.errors import ObjectChangedError, PreconditionFailedError, UnsupportedOperationError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call, Steps
 from s3dlio.transfer.options import TransferOptions
@@ -69,49 +67,6 @@ class Moving(RouteAround):
         )  # fmt: skip
 
 
-class Apart(RouteAround):
-    """Another route of a move, which never writes where it reads: an object onto itself, whose deletion would leave
-    nothing, or, when a directory moves to one above it, over another object that is moved.
-
-    Args:
-        route: moves the object.
-        source: where it was.
-        target: where it goes.
-        prefix: the directory that it goes into.
-    """
-
-    def __init__(self, route: Route, source: ObjectStore, target: ObjectStore, prefix: str) -> None:
-        super().__init__(route)
-        self._local = source.scheme in LOCAL_SCHEMES and target.scheme in LOCAL_SCHEMES
-        self._overlaps = self._local or source.root == target.root
-        self._prefix = self._directory(prefix)
-        self._below: tuple[str, str] = "", ""  # a directory that things come from, and its name below the prefix
-
-    def task(self, item: Item) -> Call[Transferred]:
-        if self._overlaps:
-            self._check(item)
-        return self._route.task(item)
-
-    def _check(self, item: Item) -> None:
-        target = self.target_uri(item)
-        if target == self.source_uri(item):
-            raise InvalidURIError("the destination is the source itself", uri=target)
-        directory = item.key[: -len(item.name)]
-        if not directory.endswith("/") or not item.key.endswith(item.name):
-            return
-        if directory != self._below[0]:
-            place = self._directory(directory)
-            self._below = directory, place[len(self._prefix) :] if place.startswith(self._prefix) else ""
-        if self._below[1] and item.name.startswith(self._below[1]):
-            raise InvalidURIError(
-                "its destination is inside what is moved, where another object may be", uri=target,
-                hint="move the directory to another one first",
-            )  # fmt: skip
-
-    def _directory(self, key: str) -> str:
-        return as_directory(os.path.realpath(key or ".") if self._local else key)
-
-
 class Renaming(ServerCopy):
     """The service renames the object: a move within one container, in one step.
 
@@ -141,4 +96,4 @@ def moving(
     moving: Route = Moving(route, source)
     if source.root == target.root and how.options == NO_OPTIONS and not how.verify and not how.no_clobber:
         moving = Renaming(target, as_directory(prefix), options, otherwise=moving)
-    return Apart(moving, source, target, prefix)
+    return moving

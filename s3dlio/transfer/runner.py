@@ -18,6 +18,7 @@ from s3dlio.masking import redact
 from s3dlio.records import Record, field
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.actions import Act, Action, DryRun, Verb, nothing
+from s3dlio.transfer.apart import apart
 from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination import Destination, open_destination
 from s3dlio.transfer.divided import DoneItem, dealt, merged
@@ -184,8 +185,11 @@ class Transfer(Record):
             route = destination.route_from(self.source, options)
             if self.moves:
                 route = moving(route, self.source, self.target, self.prefix, how, options)
+            route = apart(route, self.source, self.target, self.prefix, moves=self.moves)
             work = self._work(destination, route, options) if several(how.procs) else None
             plan = dealt(group, self._bounded(how), journal)
+            self.source.prepare()  # before the clock of the first object starts
+            self.target.prepare()
             tally = run_plan(session, plan, route, run_options(how, operation, progress, journal, work))
             return conclude(merged(group, tally), operation, self.nothing, self.source_name)
 

@@ -103,7 +103,6 @@ class Tally:
         """While the block runs, requests of these stores that are sent again count. An interrupt that ends it has the
         summary of what was done until then (``summary``)."""
         self._stores, self._retries = stores, stores.retries
-        stores.prepare()  # before the clock of the first object starts
         try:
             yield
         except KeyboardInterrupt as interrupt:

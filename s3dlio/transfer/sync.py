@@ -96,6 +96,8 @@ def _carry_out(
         options = replace(route_options(session, how, progress), stamp=True)
         route = differences.route_around(destination.route_from(here.store, options))
         plan = _announced(differences.plan(group), route, act)
+        here.store.prepare()  # before the clock of the first object starts
+        there.store.prepare()
         tally = merged(group, run_plan(session, plan, route, run_options(how, "SYNC", progress)))
         deleted = 0
         if delete and _may_delete(tally):

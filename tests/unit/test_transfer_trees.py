@@ -6,6 +6,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -420,6 +421,31 @@ def test_what_moves_up_is_not_written_over_what_moves_with_it(
         client.move(f"{root}/x/", f"{root}/", recursive=True, continue_on_error=True)
     found = {name: bytes(client.get(f"{root}/{name}")) for name in ("f", "x/x/z", "z")}
     assert found == {"f": b"x/f", "x/x/z": b"x/x/z", "z": b"x/z"}
+
+
+def test_only_the_stores_of_a_transfer_are_made_ready(
+    client: Client, tree: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readied: list[str] = []
+    for uri in (f"{bucket}/", "memory://elsewhere/"):
+        store, _ = client.store_for(uri)
+        monkeypatch.setattr(store, "prepare", partial(readied.append, store.root))
+    client.upload(tree, f"{bucket}/", recursive=True)
+    assert readied == [client.store_for(bucket)[0].root]
+
+
+@pytest.mark.parametrize("how", ["objects", "files", "processes"])
+def test_what_is_copied_up_is_not_written_over_what_is_still_to_be_copied(
+    client: Client, bucket: str, tmp_path: Path, how: str
+) -> None:
+    root = bucket if how == "objects" else f"file://{tmp_path}"
+    for name in ("x/f", "x/x/z", "x/z"):
+        client.put_bytes(f"{root}/{name}", name.encode())
+    copy = partial(client.upload, procs=2) if how == "processes" else client.copy
+    with pytest.raises(BatchError, match="inside what is copied"):
+        copy(tmp_path / "x" if how == "processes" else f"{root}/x/", f"{root}/", recursive=True, continue_on_error=True)
+    found = {name: bytes(client.get(f"{root}/{name}")) for name in ("f", "x/f", "x/x/z", "x/z", "z")}
+    assert found == {"f": b"x/f", "x/f": b"x/f", "x/x/z": b"x/x/z", "x/z": b"x/z", "z": b"x/z"}
 
 
 def test_directories_that_move_into_one_another_are_refused(client: Client, tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ def _read_all(
                 cancel.cancel("another object failed")
 
     group = client.group
+    client.stores.prepare()  # before the clock of the first object starts
     with group.stoppable(cancel.cancel) as stop_others, tally.running(client.stores):
         run_calls(counted(), admission=admission, on_done=done, cancel=cancel, executor=executor, ahead=ahead)
         _tell_failure(tally, args, stop_others)
@@ -247,6 +248,7 @@ def _read_on_processes(
                 cancel.cancel("another object failed")
 
     group = client.group
+    client.stores.prepare()  # before the clock of the first object starts
     with group.stoppable(cancel.cancel) as stop_others, tally.running(client.stores):
         run_processes(
             client, StatsWork(), counted(), procs=args.procs, width=args.jobs, on_done=done, cancel=cancel, ahead=ahead
