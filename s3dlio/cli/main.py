@@ -18,7 +18,8 @@ from s3dlio.cli.output import Output, counted, escaped
 from s3dlio.cli.parser import parse
 from s3dlio.cli.signals import ENDING, handling
 from s3dlio.cli.streams import prepare as prepare_streams
-from s3dlio.errors import TransferCancelledError
+from s3dlio.cli.streams import write_report
+from s3dlio.errors import S3dlioError, TransferCancelledError
 from s3dlio.launcher import mpi_rank
 from s3dlio.wording import spoken_at_command
 
@@ -81,9 +82,8 @@ def _run_profiled(context: Context) -> int:
     title = f"s3-cli {context.args.command}: {sampler.samples:,} samples"
     rank = mpi_rank()[0]  # of a job each rank draws its own
     try:
-        with open(f"{place}.{rank}.svg" if rank else place, "w", encoding="utf-8") as file:
-            file.write(flame_graph(sampler.seconds, title))
-    except OSError as error:
+        write_report(f"{place}.{rank}.svg" if rank else place, flame_graph(sampler.seconds, title))
+    except S3dlioError as error:
         context.out.error(error)
         return code or FAILED
     return code
