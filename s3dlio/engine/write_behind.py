@@ -31,7 +31,7 @@ _SLOW = 20e-3
 #: The disk takes what it is given, if so many seconds ago a stage was written: about as long as four take in memory.
 _LATELY = 2e-3
 #: Files larger than this (bytes) get their room at once. In memory that means zeros, which smaller ones do without.
-_LARGE = 16 * 1024 * 1024
+LARGE = 16 * 1024 * 1024
 
 
 class WriteBehind:
@@ -50,9 +50,15 @@ class WriteBehind:
         #: The last write took long. Any thread may say so, and look.
         self.slow = False
 
-    def sink(self, fd: int, path: str = "") -> BehindSink:
-        """A sink for one file, to be used as a context; ``path`` is for messages."""
-        return BehindSink(self, self._changed, fd, path)
+    def sink(self, fd: int, path: str = "", room: int = 0) -> BehindSink:
+        """A sink for one file, to be used as a context.
+
+        Args:
+            fd: the file, open for writing; the caller owns the descriptor.
+            path: of the file, for messages.
+            room: for so many bytes it has room already.
+        """
+        return BehindSink(self, self._changed, fd, path, room)
 
     def close(self) -> None:
         """Let the threads go. Sinks write by themselves from now on."""
@@ -159,14 +165,16 @@ class BehindSink(FileSink):
         changed: its lock.
         fd: the file, open for writing; the caller owns the descriptor.
         path: its path, for messages.
+        room: as of :meth:`WriteBehind.sink`.
     """
 
-    __slots__ = ("_behind", "_changed", "_error", "_gives_way", "_left", "_pending", "_stages", "own")
+    __slots__ = ("_behind", "_changed", "_error", "_gives_way", "_left", "_pending", "_room", "_stages", "own")
 
-    def __init__(self, behind: WriteBehind, changed: threading.Condition, fd: int, path: str) -> None:
+    def __init__(self, behind: WriteBehind, changed: threading.Condition, fd: int, path: str, room: int) -> None:
         super().__init__(fd, path=path)
         self._behind = behind
         self._changed = changed
+        self._room = max(room, LARGE)
         #: A descriptor of the writer's own: the file may be given up, and its descriptor be closed and used for
         #: another, while a stage is on its way.
         self.own = -1
@@ -186,7 +194,7 @@ class BehindSink(FileSink):
         """
         self.check()  # a read that starts over
         super().begin(size)
-        if size is not None and size > _LARGE:
+        if size is not None and size > self._room:
             try:
                 allocate(self.fd, size)
             except OSError as error:  # the driver would take it for one of the connection
@@ -264,10 +272,18 @@ class BehindSink(FileSink):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close(whole=error is None)
+
+    def close(self, *, whole: bool = True) -> None:
+        """As the end of its context, on any thread.
+
+        Raises:
+            StorageFullError, LocalIOError, ...: it was to be ``whole``, and could not be written.
+        """
         if self.own < 0:  # a small file, of which the writer has seen nothing
             return
         try:
-            if error is None:
+            if whole:
                 self.check()
         finally:
             with self._changed:

@@ -12,12 +12,13 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from s3dlio.engine.write_behind import WriteBehind
+from s3dlio.engine.write_behind import LARGE, WriteBehind
 from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, UnsupportedOperationError
 from s3dlio.foreign_errors import from_os_error, local_error
+from s3dlio.memory.libc import allocate
 from s3dlio.stores.local.atomic import Replacement, is_unfinished, new_unfinished_name
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -96,13 +97,26 @@ class DestinationDirectory:
             raise from_os_error(error, uri=uri) from error
         self._folded: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._users = 1
         #: Writes the large files.
         self.behind = WriteBehind()
 
     def close(self) -> None:
-        """Close the directory."""
+        """Close the directory, when no file of an interrupted transfer is opened or ended in it any more."""
         self.behind.close()
-        if self._root >= 0:
+        self.let_go()
+
+    def hold(self) -> None:
+        """Keep the directory open until ``let_go``: other threads open and end a file in it."""
+        with self._lock:
+            self._users += 1
+
+    def let_go(self) -> None:
+        """The end of a ``hold``."""
+        with self._lock:
+            self._users -= 1
+            over = not self._users
+        if over:
             os.close(self._root)
             self._root = -1
 
@@ -245,7 +259,10 @@ class NewFile:
         S3dlioError: any other refusal of the file system.
     """
 
-    __slots__ = ("_create_only", "_directory", "_durable", "_earlier", "_new", "_parent", "_segments", "_uri")
+    __slots__ = (
+        "_create_only", "_directory", "_durable", "_earlier", "_handed", "_held", "_new", "_parent", "_segments",
+        "_uri",
+    )  # fmt: skip
 
     def __init__(
         self, directory: DestinationDirectory, segments: list[str], uri: str, *, durable: bool = False,
@@ -253,6 +270,7 @@ class NewFile:
     ) -> None:  # fmt: skip
         self._directory, self._segments, self._uri = directory, segments, uri
         self._durable, self._earlier, self._create_only = durable, earlier, create_only
+        self._held = self._handed = False
 
     def open(self) -> Replacement:
         """Make the file, without its name.
@@ -274,12 +292,57 @@ class NewFile:
             raise
         return self._new
 
+    def opening(self, size: int) -> Callable[[], Replacement]:
+        """What opens the file on any thread. A large one (``size`` bytes) gets its room at once, as of
+        :meth:`BehindSink.begin`."""
+        self._directory.hold()
+
+        def work() -> Replacement:
+            try:
+                new = self.open()
+            except BaseException:
+                self._directory.let_go()
+                raise
+            self._held = True
+            try:
+                if size > LARGE:
+                    allocate(new.fd, size)
+            except OSError as error:
+                self.give_up()
+                raise self._refused(error) from error
+            return new
+
+        return work
+
+    def ending(self, before: Callable[[], object]) -> Callable[[], None]:
+        """What ends the file well on any thread, and ``before`` that does what is left to do; its ``with`` does nothing
+        any more."""
+        self._handed = True
+
+        def work() -> None:
+            try:
+                before()
+            except BaseException as error:
+                self._end(error)
+                raise
+            self._end(None)
+
+        return work
+
+    def give_up(self, *_: object) -> None:
+        """It is open, and nobody wants it."""
+        self._end(GeneratorExit())
+
     def __enter__(self) -> None:
         return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._handed:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         try:
             if error is None:
                 self._new.commit()
@@ -288,8 +351,10 @@ class NewFile:
                 raise typed from refused
             raise
         finally:
-            self._new.__exit__(kind, error, traceback)
+            self._new.abort()
             close_parent(self._parent, self._segments)
+            if self._held:
+                self._directory.let_go()
 
     def _refused(self, error: Exception) -> Exception:
         return self._directory.refusal(error, self._segments, self._uri)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
+from s3dlio.engine.write_behind import LARGE, BehindSink
 from s3dlio.errors import (
     LengthMismatchError,
     LocalIOError,
@@ -21,8 +23,8 @@ from s3dlio.transfer.file_times import set_time
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.resuming import ResumableDownload, upload_state
 from s3dlio.transfer.route import BetweenStores, Route, RouteOptions, Transferred
-from s3dlio.transfer.source_file import FileVersion, crc_aside, open_file
-from s3dlio.transfer.task import Task, opened, perform, written
+from s3dlio.transfer.source_file import FileVersion, close_file, crc_aside, open_file
+from s3dlio.transfer.task import Task, beside, opened, perform, written
 from s3dlio.transfer.verify import check_crc, check_length, checksum_of, described
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -41,7 +43,9 @@ class FileToStore(BetweenStores):
 
     def _send(self, item: Item, key: str) -> Steps[Transferred]:
         how, store = self._how, self._target
-        descriptor, about = yield from opened(lambda: open_file(item.key), on_lane=store.is_cloud)
+        open_it = partial(open_file, item.key)
+        aside = partial(beside, open_it, close_file) if store.is_cloud and item.size > LARGE else None
+        descriptor, about = yield from opened(open_it, on_lane=store.is_cloud, aside=aside)
         try:
             size = about.st_size
             advise_before(descriptor, self._page_cache, size)
@@ -103,20 +107,19 @@ class StoreToFile(Route):
     def _fetch(self, item: Item) -> Steps[Transferred]:
         how, store, uri = self._how, self._store, self._store.uri(item.key)
         segments = self._directory.claim(item.name, uri)
-        is_local = store.scheme in LOCAL_SCHEMES
+        is_local, on_lane = store.scheme in LOCAL_SCHEMES, store.is_cloud
         before = FileVersion.at(item.key) if is_local else None
-        resumable = None if is_local else ResumableDownload.of(
-            how.journal, item, how.executor if store.is_cloud else None
-        )
-        earlier = resumable.earlier if resumable is not None else None
+        resumable = None if is_local else ResumableDownload.of(how.journal, item, how.executor if on_lane else None)
         file = NewFile(
-            self._directory, segments, uri, durable=how.options.durable, earlier=earlier, create_only=how.no_clobber
-        )
-        new = yield from opened(file.open, on_lane=store.is_cloud)
-        with (
-            file,
-            self._directory.behind.sink(new.fd, self._directory.path(item.name)) as plain,
-        ):
+            self._directory, segments, uri, durable=how.options.durable,
+            earlier=resumable.earlier if resumable is not None else None, create_only=how.no_clobber,
+        )  # fmt: skip
+        behind = self._directory.behind
+        # What a disk may keep waiting; handing that over takes as long as a small file does.
+        aside = on_lane and (item.size > LARGE or how.options.durable or behind.slow)
+        opening = (lambda: beside(file.opening(item.size), file.give_up)) if aside else None
+        new = yield from opened(file.open, on_lane=on_lane, aside=opening)
+        with file, behind.sink(new.fd, self._directory.path(item.name), item.size if aside else 0) as plain:
             # A local store that sees the bare file copies within the kernel; so fast that nobody needs to watch.
             monitor = BodyMonitor(None if is_local else how.meter, how.verify or resumable is not None)
             if resumable is not None:
@@ -128,7 +131,7 @@ class StoreToFile(Route):
                 size = sink.size or 0
                 if size != item.size:  # what was listed; only where it has changed is the answer's head parsed
                     check_length(uri, metadata.size, size)
-            yield from written(plain, on_lane=store.is_cloud)
+            yield from written(plain, on_lane=on_lane)
             new.size = size
             if before is not None:
                 before.check(item.key)
@@ -139,5 +142,15 @@ class StoreToFile(Route):
                 check_crc(uri, (yield from checksum_of(store, item.key, size, metadata.crc32c)), passed)
             if how.preserve_mtime:
                 metadata = yield from described(store, item.key, metadata)
-            set_time(new.fd, how.file_time(item, metadata), uri)
+            mtime = how.file_time(item, metadata)
+            if aside:
+                yield from beside(file.ending(partial(_end, plain, mtime, uri)))
+            else:
+                set_time(new.fd, mtime, uri)
         return Transferred(size, monitor.metered)
+
+
+def _end(sink: BehindSink, mtime_ns: int | None, uri: str) -> None:
+    """What is left to do of a file before it gets its name."""
+    set_time(sink.fd, mtime_ns, uri)
+    sink.close()

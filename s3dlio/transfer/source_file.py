@@ -36,6 +36,11 @@ def open_file(path: str) -> tuple[int, os.stat_result]:
     return descriptor, about
 
 
+def close_file(opened: tuple[int, os.stat_result]) -> None:
+    """Close what ``open_file`` gave."""
+    os.close(opened[0])
+
+
 class FileVersion(NamedTuple):
     """What tells one content of a path from another."""
 

@@ -7,11 +7,14 @@ their requests to the lane that runs the task, operations of a blocking store ju
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any, TypeVar
 
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.engine.write_behind import BehindSink
 from s3dlio.errors import S3dlioError
+from s3dlio.memory.waiting import Waiting
 from s3dlio.net import system
 from s3dlio.net.faults import is_out_of_files
 from s3dlio.net.message import Pause
@@ -23,6 +26,8 @@ T = TypeVar("T")
 _PATIENCE = 60.0
 #: Seconds between two looks whether work on another thread is done: the first, and the longest.
 _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
+#: For so long (seconds) a task that is given up waits for what a disk does for it.
+_LEAVE_SECONDS = 1.0
 
 
 class RefusedItemError(Exception):
@@ -120,13 +125,59 @@ def aside(executor: BaseExecutor | None, work: Callable[[], T]) -> Steps[T]:
     return done.result()
 
 
-def opened(make: Callable[[], T], *, on_lane: bool) -> Steps[T]:
+def beside(work: Callable[[], T], undo: Callable[[T], object] | None = None) -> Steps[T]:
+    """The result of ``work``, which a disk may keep waiting, on another thread: the lane of this task serves others
+    meanwhile. Where the task is given up, ``work`` goes on to its end, for which that waits a while.
+
+    Args:
+        work: uses nothing that is closed when this task is given up.
+        undo: takes back what ``work`` has done for a task that is given up, on any thread; None: that stays done.
+    """
+    outcome: Future[T] = Future()
+    try:
+        yield Waiting.for_work(partial(_settle, work, outcome))
+    except BaseException as error:
+        try:
+            if not isinstance(error, GeneratorExit):
+                yield Waiting.for_work(partial(wait, [outcome], _LEAVE_SECONDS))
+        finally:
+            if undo is not None:
+                outcome.add_done_callback(partial(_take_back, undo))
+        if undo is not None or not outcome.done():
+            raise
+    try:
+        return outcome.result()
+    finally:
+        del outcome  # its error has this frame: a cycle
+
+
+def _settle(work: Callable[[], T], outcome: Future[T]) -> None:
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+
+
+def _take_back(undo: Callable[[T], object], outcome: Future[T]) -> None:
+    if outcome.exception() is None:
+        undo(outcome.result())
+
+
+def opened(make: Callable[[], T], *, on_lane: bool, aside: Callable[[], Steps[T]] | None = None) -> Steps[T]:
     """What ``make`` opens. Where this process has too many files open, they are those of items in flight: on a lane
-    this one waits until one of those has ended."""
+    this one waits until one of those has ended.
+
+    Args:
+        make: opens it.
+        on_lane: the task is one of a lane.
+        aside: opens it beside the lane, in place of ``make``.
+    """
     pause, until = _FIRST_LOOK, system.monotonic() + _PATIENCE
     while True:
         try:
-            return make()
+            return make() if aside is None else (yield from aside())
         except (RefusedItemError, OSError) as error:
             found = error.error if isinstance(error, RefusedItemError) else error
             if not (on_lane and is_out_of_files(found) and system.monotonic() < until):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from s3dlio.engine import write_behind
+from s3dlio.engine import executor, write_behind
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
@@ -30,13 +31,16 @@ from s3dlio.memory.sinks import MemorySink
 from s3dlio.memory.sources import FileSource
 from s3dlio.net.message import Pause
 from s3dlio.stores.call import Call, Steps
+from s3dlio.stores.local.atomic import is_unfinished
 from s3dlio.stores.local.file import FileStore
 from s3dlio.stores.s3 import S3Store
+from s3dlio.transfer import destination_directory, task
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import FileToStore, StoreToFile
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import RouteOptions
 from s3dlio.transfer.task import Task, perform
+from s3dlio.types import PutOptions
 from tests.leases import assert_returned
 from tests.servers.memory_s3 import MemoryS3
 from tests.servers.scripted import Expect, ScriptedServer, Send
@@ -101,11 +105,11 @@ class Outcomes:
 
 
 def run(calls: list[Call[Any]], done: Outcomes, cancel: CancelToken | None = None) -> dict[int, Any]:
-    executor = Executor(2)
+    threads = Executor(2)
     try:
-        run_calls(calls, admission=Admission(4), on_done=done, cancel=cancel or CancelToken(), executor=executor)
+        run_calls(calls, admission=Admission(4), on_done=done, cancel=cancel or CancelToken(), executor=threads)
     finally:
-        executor.shutdown()
+        threads.shutdown()
     return done.found
 
 
@@ -235,7 +239,7 @@ def test_a_refusal_is_heard_while_the_disk_is_waited_for(tmp_path: Path, monkeyp
     assert not calls or calls[0] == 0
 
 
-def _asked_then(disk: Disk, act: Callable[[], object]) -> threading.Thread:
+def _asked_then(disk: Disk | HeldCall, act: Callable[[], object]) -> threading.Thread:
     def watch() -> None:
         assert disk.asked.wait(PATIENCE)
         act()
@@ -351,3 +355,168 @@ def test_small_files_are_left_to_the_writers_of_a_slow_disk(tmp_path: Path) -> N
     assert path.read_bytes() == b"hello"
     assert [thread.name for thread in behind._threads] == ["s3dlio-writer"]
     behind.close()
+
+
+# -- files that are opened, and that get their names
+
+
+class HeldCall:
+    """The first call of one function of ``os`` (``which``) that ``picked`` picks waits till ``ready`` is set."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, which: str, picked: Callable[..., bool], where: Any = os
+    ) -> None:
+        self.ready, self.asked = threading.Event(), threading.Event()
+        self._plain, self._picked, self._first = getattr(where, which), picked, [None]
+        monkeypatch.setattr(where, which, self)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if self._first and self._picked(*arguments):
+            self._first.clear()
+            assert threading.current_thread() is not threading.main_thread(), "the event loop waits for the disk"
+            self.asked.set()
+            assert self.ready.wait(PATIENCE)
+        return self._plain(*arguments, **named)
+
+
+def _is_new(path: Any, flags: int, *_: Any) -> bool:
+    aside = threading.current_thread() is not threading.main_thread()  # the small one is opened in between
+    return aside and is_unfinished(os.fspath(path)) and bool(flags & os.O_CREAT)
+
+
+CALLS: dict[str, tuple[Callable[..., bool], Any]] = {
+    "open": (_is_new, os),
+    "rename": (lambda old, new: new == "large", os),
+    "fsync": (lambda fd: os.fstat(fd).st_size > MIB, os),
+    "allocate": (lambda fd, size: True, destination_directory),
+}
+
+
+@pytest.fixture
+def stored(server: MemoryS3) -> tuple[S3Store, bytes]:
+    """A store with a small object and a large one, and the bytes of that."""
+    store, data = store_of(server.env["AWS_ENDPOINT_URL"]), os.urandom(MIB) * 17
+    store.put("large", data)
+    store.put("small", b"small")
+    return store, data
+
+
+def downloads(store: S3Store, directory: DestinationDirectory, how: RouteOptions, size: int) -> list[Call[Any]]:
+    route = StoreToFile(store, directory, how)
+    return [route.task(Item("large", "large", size)), route.task(Item("small", "small", 5))]
+
+
+@pytest.mark.parametrize("which", CALLS)
+def test_others_are_downloaded_while_a_large_file_waits_for_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[S3Store, bytes], which: str
+) -> None:
+    (store, data), (picked, where) = stored, CALLS[which]
+    how = RouteOptions(options=PutOptions(durable=which == "fsync"))
+    with DestinationDirectory(str(tmp_path / "down")) as directory:
+        held = HeldCall(monkeypatch, which, picked, where)
+        done = Outcomes(lambda index: held.ready.set() if index == 1 else None)
+        found = run(downloads(store, directory, how, len(data)), done)
+    assert [found[0].bytes, found[1].bytes] == [len(data), 5]
+    assert held.asked.is_set()
+    assert (tmp_path / "down" / "large").read_bytes() == data
+    assert (tmp_path / "down" / "small").read_bytes() == b"small"
+    assert len(list((tmp_path / "down").iterdir())) == 2
+
+
+def test_others_are_uploaded_while_a_large_file_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MemoryS3
+) -> None:
+    store = store_of(server.env["AWS_ENDPOINT_URL"])
+    large, small = file_of(tmp_path / "large", 17 * MIB), file_of(tmp_path / "small", 5)
+    held = HeldCall(monkeypatch, "open", lambda path, *_: path == large.key)
+    done = Outcomes(lambda index: held.ready.set() if index == 1 else None)
+    found = run(uploads(store, [large, small]), done)
+    assert held.asked.is_set()
+    assert [found[0].bytes, found[1].bytes] == [17 * MIB, 5]
+
+
+@pytest.mark.parametrize("which", CALLS)
+def test_a_refusal_of_the_file_system_fails_its_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[S3Store, bytes], which: str
+) -> None:
+    (store, data), (picked, where) = stored, CALLS[which]
+    how = RouteOptions(options=PutOptions(durable=which == "fsync"))
+    plain, first = getattr(where, which), [None]
+
+    def full(*arguments: Any, **named: Any) -> Any:
+        if first and picked(*arguments):
+            first.clear()
+            raise OSError(errno.ENOSPC, "full")
+        return plain(*arguments, **named)
+
+    with DestinationDirectory(str(tmp_path / "down")) as directory:
+        monkeypatch.setattr(where, which, full)
+        found = run(downloads(store, directory, how, len(data))[:1], Outcomes())
+    assert _open_beneath(tmp_path) == []
+    assert isinstance(found[0], StorageFullError)
+    assert found[0].uri == "s3://b/large"
+    assert list((tmp_path / "down").iterdir()) == []
+
+
+def _open_beneath(folder: Path) -> list[str]:
+    """Files and directories there that this process has open."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the list itself
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            found += [path] if path.startswith(str(folder)) else []
+    return found
+
+
+def _settled(ready: threading.Event) -> None:
+    """Wait for all that other threads do for disks."""
+    ready.set()
+    gate = threading.Barrier(executor.reads.__self__.threads)  # type: ignore[attr-defined]
+    for each in [executor.reads(gate.wait) for _ in range(gate.parties)]:
+        each.result(PATIENCE)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["", "closed directory"])
+def test_a_download_that_is_given_up_while_its_file_is_opened_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[S3Store, bytes], closed: bool
+) -> None:
+    """However late the disk answers: when the destination is closed, too."""
+    (store, data), cancel = stored, CancelToken()
+    monkeypatch.setattr(task, "_LEAVE_SECONDS", 0)
+    with DestinationDirectory(str(tmp_path / "down")) as directory:
+        held = HeldCall(monkeypatch, "open", _is_new)
+        thread = _asked_then(held, lambda: cancel.cancel("enough"))
+        found = run(downloads(store, directory, RouteOptions(), len(data))[:1], Outcomes(), cancel)
+        if not closed:
+            _settled(held.ready)
+    _settled(held.ready)
+    thread.join()
+    assert isinstance(found[0], TransferCancelledError)
+    assert list((tmp_path / "down").iterdir()) == []
+    assert _open_beneath(tmp_path) == []
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["hung", "in time"])
+def test_a_download_that_is_given_up_while_its_file_gets_its_name_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[S3Store, bytes], answers: bool
+) -> None:
+    """It is told as done if it has got it in time."""
+    (store, data), cancel = stored, CancelToken()
+    monkeypatch.setattr(task, "_LEAVE_SECONDS", PATIENCE if answers else 0)
+    with DestinationDirectory(str(tmp_path / "down")) as directory:
+        held = HeldCall(monkeypatch, "rename", *CALLS["rename"])
+        plain_wait = task.wait
+
+        def waits(futures: Any, timeout: float) -> Any:
+            if answers:
+                held.ready.set()
+            return plain_wait(futures, timeout)
+
+        monkeypatch.setattr(task, "wait", waits)
+        thread = _asked_then(held, lambda: cancel.cancel("enough"))
+        found = run(downloads(store, directory, RouteOptions(), len(data))[:1], Outcomes(), cancel)
+    _settled(held.ready)
+    thread.join()
+    assert found[0].bytes == len(data) if answers else isinstance(found[0], TransferCancelledError)
+    assert (tmp_path / "down" / "large").read_bytes() == data
+    assert len(list((tmp_path / "down").iterdir())) == 1

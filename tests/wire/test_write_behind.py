@@ -214,7 +214,7 @@ def test_a_full_disk_is_told_with_the_object_and_leaves_nothing(
         monkeypatch.setattr(behind, "usable_cpus", lambda: 1)
         monkeypatch.setattr("s3dlio.memory.sinks.pwrite_full", full)
     else:
-        monkeypatch.setattr(behind, "_LARGE", 0)
+        monkeypatch.setattr(behind, "LARGE", 0)
         monkeypatch.setattr(behind, "pwrite_full" if failing == "the writer" else "allocate", full)
     with ScriptedServer([[Expect(), respond(body=BODY)]]) as server, pytest.raises(StorageFullError) as caught:
         _download(server, tmp_path / "down")
