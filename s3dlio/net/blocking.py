@@ -17,7 +17,7 @@ from s3dlio.net import faults, system
 from s3dlio.net.attempts import delay_after, found_stale, retry_after_drop
 from s3dlio.net.balancer import Spare
 from s3dlio.net.cancellation import CancelScope, CleanupDeadline, Rest, cancel_scope
-from s3dlio.net.connection import Connection
+from s3dlio.net.connection import Connection, asking
 from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
 from s3dlio.net.lane import Lane
@@ -181,12 +181,17 @@ def _exchange(
                 scope.check()  # while a name was resolved, say, there was nothing to end
         connection.set_blocking(True)
         exchange = Exchange.kind(request, *scratch)
-        _send(exchange, connection)
-        while not exchange.done:
+        asking.append(None)
+        try:
+            _send(exchange, connection)
+            if not exchange.done:  # as it is where a body that was held back is refused
+                exchange.receive(connection.receive)
+        finally:
+            if asking:  # which a fork in a signal handler may have emptied
+                asking.pop()
+        while not (exchange.done or exchange.more):
             exchange.receive(connection.receive)
-            if exchange.more:
-                goes_on = True  # in its scratch
-                break
+        goes_on = bool(exchange.more)  # in its scratch
         reusable = exchange.done and exchange.reusable
     except OSError as error:
         fault: Exception = _unopened(request, connection, error) if exchange is None else exchange.fault(error)

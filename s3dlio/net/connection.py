@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3dlio.errors import S3dlioError
 from s3dlio.forking import call_in_child, native
-from s3dlio.net import faults, system
+from s3dlio.net import faults, kept_lock, system
 from s3dlio.net.faults import ConnectionDropped, opening_fault
 from s3dlio.net.resolve import Address, Resolution
 from s3dlio.net.server import Server
@@ -40,19 +40,20 @@ _SEND_RUN = 1024 * 1024
 
 _NEW, _RESOLVING, _CONNECTING, _HANDSHAKE, _TUNNEL, _READY = range(6)
 
-#: An item for each thread that sleeps for an answer; appending and popping are atomic. While there are any, none spins,
-#: since it would take the interpreter's lock from those: 8 threads that each got 4 KiB made 6.9 k/s at 63 us of CPU
-#: time without spinning and 5.4 k/s at 80 us with it, on two busy cores; 32 threads 7.3 and 5.9.
-_asleep: deque[None] = deque()
-#: Whether a thread spins. Two that begin at the same moment do no harm: this only keeps many from doing it.
-_spinning = False
+#: An item for each thread that is within a blocking request, up to the head of its answer; appending and popping are
+#: atomic. Where there are several, none spins, since it would take the interpreter's lock from the others, and they let
+#: that lock go as rarely as they can (``kept_lock``).
+asking: deque[None] = deque()
+
 
 
 class Connection:
     """One connection to one server: opened in steps, then sending and receiving in blocking or non-blocking mode."""
 
-    __slots__ = ("_address", "_blocking", "_far", "_look", "_phase", "_resolution", "_tls", "_tunnel", "fd",
-                 "home", "idle_since", "layered", "ready", "secure", "server", "sock", "used", "watched")  # fmt: skip
+    __slots__ = (
+        "_address", "_blocking", "_far", "_keeps_lock", "_look", "_phase", "_resolution", "_tls", "_tunnel", "fd",
+        "home", "idle_since", "layered", "ready", "secure", "server", "sock", "used", "watched",
+    )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -76,6 +77,7 @@ class Connection:
         self._blocking: bool | None = None
         self._tls: TlsReader | None = None  # receives, once a secure connection is open
         self._look: Callable[[float], Any] = _nothing  # whether bytes, or the end, are in the socket
+        self._keeps_lock = False  # where several threads ask: with ``kept_lock``
         self._far = 0  # answers to wait for without spinning
         self._tunnel: Tunnel | None = None
 
@@ -161,6 +163,7 @@ class Connection:
         if self._address is not None:
             self.server.reached(self._address)
         self._look = _looker(self.sock)
+        self._keeps_lock = kept_lock.suits(self.sock)
         if self.secure:
             http = self.server.http
             from s3dlio.net.tls_reader import TlsReader
@@ -241,6 +244,8 @@ class Connection:
         Raises:
             BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: nothing fits now.
         """
+        if len(asking) > 1 and self._keeps_lock and not self.secure and (count := kept_lock.send(self.fd, pieces)):
+            return count
         if len(pieces) == 1:
             piece = pieces[0]
             sent: int = self.sock.send(piece[:_SEND_RUN] if self.secure and self._blocking else piece)
@@ -267,6 +272,8 @@ class Connection:
             BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: nothing is there now.
         """
         if (tls := self._tls) is not None:
+            if self._blocking and not wanted and len(asking) < 2 and not tls.pending():
+                self._spin()
             return tls.receive(room, wanted)
         if not self._blocking or not _CAN_WAIT_ALL:
             count: int = self.sock.recv_into(room)
@@ -274,16 +281,12 @@ class Connection:
         if wanted:
             self._await(self._look)
             return int(self.sock.recv_into(room, wanted, socket.MSG_WAITALL))
-        if self._far:
-            self._far -= 1
-        elif not _asleep and (found := self._spin(room)) is not None:
-            return found
-        _asleep.append(None)
-        try:
-            self._await(self._look)
-        finally:
-            if _asleep:  # which a fork in a signal handler may have emptied
-                _asleep.pop()
+        if len(asking) < 2:
+            if self._spin():
+                return int(self.sock.recv_into(room))
+        elif self._keeps_lock and (count := kept_lock.receive(self.fd, room)) >= 0:
+            return count
+        self._await(self._look)
         return int(self.sock.recv_into(room))
 
     def await_room(self) -> None:
@@ -301,29 +304,25 @@ class Connection:
         if not poll(min(self.server.http.read_timeout, _LONGEST_WAIT) * 1000):
             raise TimeoutError
 
-    def _spin(self, room: memoryview) -> int | None:
-        """Spin for the answer of a near server before going to sleep for it.
+    def _spin(self) -> bool:
+        """Spin for the answer of a near server before going to sleep for it; whether something has come.
 
         A thread that sleeps in recv lets its CPU idle, and waking that takes longer than a server on the same machine
         or rack takes to answer: 6.3 k/s GETs of 4 KiB one after another, against 11.8 k/s at less CPU time (81 against
         97 us a request, since halting and waking are work too). For a far server only every sixteenth request spins,
-        and one thread at a time does.
+        and none while others ask.
         """
-        global _spinning
-        if _spinning:
-            return None
-        _spinning = True
-        try:
-            receive, end = self.sock.recv_into, system.perf_counter() + SPIN_SECONDS
-            while True:
-                try:
-                    return int(receive(room, 0, socket.MSG_DONTWAIT))
-                except BlockingIOError:
-                    if system.perf_counter() > end:
-                        self._far = FAR_REQUESTS
-                        return None
-        finally:
-            _spinning = False
+        if self._far:
+            self._far -= 1
+            return False
+        look, end = self._look, system.perf_counter() + SPIN_SECONDS
+        while len(asking) < 2:
+            if look(0):
+                return True
+            if system.perf_counter() > end:
+                self._far = FAR_REQUESTS
+                break
+        return False
 
     def holds_more(self) -> bool:
         """Whether TLS already holds bytes, or the end: these wake no selector."""
@@ -355,11 +354,10 @@ class Connection:
         """Whether the server has closed, or sent something unasked, while the connection was idle: those bytes would be
         taken for the next answer."""
         try:
-            if not self.secure:
-                return bool(self._look(0))
-            if self.holds_more():
+            if self.secure and self.holds_more():
                 return True
-            return bool(self._look(0)) and not self._is_only_protocol()
+            told = not kept_lock.is_quiet(self.fd) if asking and self._keeps_lock else bool(self._look(0))
+            return told and not (self.secure and self._is_only_protocol())
         except (OSError, ValueError):
             return True
 
@@ -373,12 +371,8 @@ class Connection:
         return False
 
 
-@call_in_child
-def _leave_spinning() -> None:
-    """The thread that spun, and those that slept, may not exist in a forked child."""
-    global _spinning
-    _spinning = False
-    _asleep.clear()
+#: The threads of a forked child's parent do not exist in it.
+call_in_child(asking.clear)
 
 
 def _looker(sock: Any) -> Callable[[float], Any]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from s3dlio.net import bandwidth, connection, lane, pool, sharing, system
+from s3dlio.net import bandwidth, lane, pool, sharing, system
 
 #: The wall clock at moment 0 of the world: 2026-11-01.
 EPOCH = 1_793_491_200.0
@@ -176,7 +176,6 @@ def in_place_of_the_system(world: World, **others: Any) -> Iterator[None]:
     registry, pool._registry = pool._registry, {}
     buckets, bandwidth._shared = bandwidth._shared, {}
     reap, pool._reap_at = pool._reap_at, 0.0
-    connection._spinning = False
     for module in _WITH_SETS:
         module.set = OrderedSet
 

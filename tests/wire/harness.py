@@ -1,4 +1,4 @@
-"""What the wire tests share: requests to a scripted server, one policy without pauses, and both drivers."""
+"""What the wire tests share: requests to a scripted server, one policy without pauses, and the drivers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from s3dlio.config.sections import HttpSettings, RetrySettings
 from s3dlio.memory.sinks import Sink
 from s3dlio.memory.sources import MemorySource
-from s3dlio.net import blocking
+from s3dlio.net import blocking, connection
 from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Service
@@ -51,11 +51,20 @@ def by_blocking(request: Request) -> Response:
     return blocking.perform(request)
 
 
+def among_threads(request: Request) -> Response:
+    """As by_blocking, while other threads ask, too."""
+    connection.asking.append(None)
+    try:
+        return by_blocking(request)
+    finally:
+        connection.asking.pop()
+
+
 def by_lane(request: Request) -> Response:
     return Lane(window=8).gather([request])[0]
 
 
-DRIVERS: dict[str, Driver] = {"blocking": by_blocking, "lane": by_lane}
+DRIVERS: dict[str, Driver] = {"blocking": by_blocking, "blocking among threads": among_threads, "lane": by_lane}
 
 
 class Calls(Outcomes):

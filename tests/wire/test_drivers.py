@@ -741,7 +741,8 @@ def test_a_call_that_is_cancelled_while_its_server_s_name_is_resolved_sends_noth
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(500_000)])
-def test_signals_put_off_no_time_out(sent: bytes) -> None:
+@pytest.mark.parametrize("driver", ["blocking", "blocking among threads"])
+def test_signals_put_off_no_time_out(driver: str, sent: bytes) -> None:
     """Each begins the kernel's time-out anew."""
     http = dataclasses.replace(HTTP, read_timeout=0.3)
     done = threading.Event()
@@ -757,7 +758,7 @@ def test_signals_put_off_no_time_out(sent: bytes) -> None:
         threading.Timer(8.0, done.set).start()
         try:
             with pytest.raises(TransferTimeoutError):
-                blocking.perform(get(service_of(server.endpoint, http=http, retry=ONCE), MemorySink()))
+                DRIVERS[driver](get(service_of(server.endpoint, http=http, retry=ONCE), MemorySink()))
             assert not done.is_set()
         finally:
             done.set()
