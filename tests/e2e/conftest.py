@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from s3dlio.cli.main import main
+from s3dlio.client import Client
+from tests.servers import Server
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,13 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
         return Run(ended, out, err)
 
     return run
+
+
+@pytest.fixture
+def bucket(moto_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """The URI of a new bucket, with a ``/``; its service is in the environment."""
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    Client().create_bucket(name)
+    return f"s3://{name}/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,17 +10,6 @@ import pytest
 
 from s3dlio.client import Client
 from tests.e2e.conftest import Cli
-from tests.servers import Server
-
-
-@pytest.fixture
-def bucket(moto_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """The URI of a new bucket, with a ``/``; its service is in the environment."""
-    for name, value in moto_server.env.items():
-        monkeypatch.setenv(name, value)
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    Client().create_bucket(name)
-    return f"s3://{name}/"
 
 
 @pytest.fixture

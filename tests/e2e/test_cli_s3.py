@@ -31,16 +31,6 @@ Bucket = str
 
 
 @pytest.fixture
-def bucket(moto_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bucket:
-    """The URI of a new bucket, with a ``/``; its service is in the environment."""
-    for name, value in moto_server.env.items():
-        monkeypatch.setenv(name, value)
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
-    Client().create_bucket(name)
-    return f"s3://{name}/"
-
-
-@pytest.fixture
 def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     for name, data in {"a.txt": b"alpha", "sub/b.bin": bytes(70_000), "sub/deep/ü +%.txt": b"", "c.txt": b"c"}.items():

@@ -94,14 +94,8 @@ def parse_list(body: bytes | bytearray) -> tuple[ListPage, str | None]:
 
 def _listed(listing: Element) -> tuple[ListPage, str | None]:
     """As ``parse_list``, from the elements."""
-    entries: list[ListEntry] = []
-    prefixes: list[str] = []
-    for group in children(listing, "Blobs"):
-        for item in group:
-            if local(item) == "BlobPrefix":
-                prefixes.append(_named(item))
-            elif local(item) == "Blob" and not _is_directory(item):
-                entries.append(_entry_of(item))
+    blobs, prefixes = _blobs_and_prefixes(listing)
+    entries = [_entry_of(blob) for blob in blobs]
     page = ListPage([entry.key for entry in entries], prefixes, lambda: entries)
     return page, child_text(listing, "NextMarker") or None
 
@@ -113,18 +107,21 @@ def parse_versions(body: bytes | bytearray) -> tuple[VersionPage, str | None]:
         ProtocolError: the body is not a whole listing.
     """
     listing = tree(decoded(body), "EnumerationResults")
+    blobs, prefixes = _blobs_and_prefixes(listing)
     versions: list[VersionEntry] = []
-    prefixes: list[str] = []
-    for group in children(listing, "Blobs"):
-        for item in group:
-            if local(item) == "BlobPrefix":
-                prefixes.append(_named(item))
-            elif local(item) == "Blob" and not _is_directory(item):
-                key, size, etag, modified, tier = _entry_of(item)
-                version = child_text(item, "VersionId") or ""
-                current = (child_text(item, "IsCurrentVersion") or str(not version)).strip().lower() == "true"
-                versions.append(VersionEntry(key, version, current, False, size, etag, modified, tier))
+    for blob in blobs:
+        key, size, etag, modified, tier = _entry_of(blob)
+        version = child_text(blob, "VersionId") or ""
+        current = (child_text(blob, "IsCurrentVersion") or str(not version)).strip().lower() == "true"
+        versions.append(VersionEntry(key, version, current, False, size, etag, modified, tier))
     return VersionPage(versions, prefixes), child_text(listing, "NextMarker") or None
+
+
+def _blobs_and_prefixes(listing: Element) -> tuple[list[Element], list[str]]:
+    """What a listing has: blobs, but for the stubs of directories, and prefixes."""
+    items = [item for group in children(listing, "Blobs") for item in group]
+    blobs = [item for item in items if local(item) == "Blob" and not _is_directory(item)]
+    return blobs, [_named(item) for item in items if local(item) == "BlobPrefix"]
 
 
 def _named(item: Element) -> str:
