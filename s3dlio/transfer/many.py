@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_each, run_kinds
@@ -18,7 +18,6 @@ from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.net import system
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.many_single import only
 from s3dlio.types import ObjectMetadata, Payload
@@ -26,6 +25,7 @@ from s3dlio.uri import as_uri
 
 if TYPE_CHECKING:
     from s3dlio.engine.process_job import Work
+    from s3dlio.stores.blocking import BlockingStore
 
 A = TypeVar("A")
 
@@ -45,6 +45,8 @@ _PENDING: Any = object()
 #: So many items that need no call begin one after another, for so many seconds at most.
 _FEW = 16
 _A_WHILE = 1e-3
+#: So many URIs are looked up one by one: more of them are compared with each other all at once.
+_A_HANDFUL = 4
 
 
 class Outcomes:
@@ -238,8 +240,29 @@ def targets(
         return stores, keys, None
     store = stores[0]
     store.check_keys(keys, operation)
-    plain = not (store.is_cloud or store.waits) and isinstance(store, BlockingStore)
-    return stores, keys, store if plain else None  # type: ignore[return-value]
+    return stores, keys, None if store.is_cloud or store.waits else cast("BlockingStore", store)
+
+
+def few(session: Session, uris: Sequence[str]) -> list[bytes]:
+    """Of a few objects of one store the first ones, as far as they are small and need no call.
+
+    Raises:
+        InvalidURIError: one of the URIs is none, or names no object; nothing was read.
+    """
+    found = list(map(session.stores.find, uris))
+    store: Any = found[0][0] if found else None
+    if store is None or store.is_cloud or store.waits:
+        return []
+    for other, key in found:
+        if other is not store:
+            return []
+        store.check_key(key, "GET")
+    read: list[bytes] = []
+    for _, key in found:
+        if (data := store.small(key)) is None:
+            break
+        read.append(data)
+    return read
 
 
 def get_many(
@@ -254,13 +277,16 @@ def get_many(
     if len(uris) == 1 and (found := only(session, uris[0], "GET", keep_going)) is not None:
         return [(uris[0], found[0])]
     unique = each_once(uris)
+    begun = few(session, unique) if 1 < len(unique) <= _A_HANDFUL else []
+    if begun and len(begun) == len(uris):
+        return [(uri, BytesView(data)) for uri, data in zip(uris, begun)]  # noqa: B905
     stores, keys, store = targets(session, unique, "GET")
     if store is not None:
-        small = [BytesView(data) for data in store.read_small(keys, _A_WHILE)]
-        if len(small) == len(unique):
-            return in_order(uris, unique, small)
+        small = begun or store.read_small(keys, _A_WHILE)
+        if len(small) == len(uris):
+            return [(uri, BytesView(data)) for uri, data in zip(uris, small)]  # noqa: B905
         outcomes = Outcomes(unique, "GET", keep_going=keep_going)
-        outcomes.run_each(store.get, keys, session, width, store.size_hint, small)
+        outcomes.run_each(store.get, keys, session, width, store.size_hint, [BytesView(data) for data in small])
     else:
         outcomes = reads = _Reads(unique, "GET", keep_going=keep_going)
 
@@ -288,9 +314,12 @@ def in_order(uris: Sequence[str], unique: Sequence[str], results: Sequence[Any])
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
+    begun = few(session, uris) if len(uris) <= _A_HANDFUL else []
+    if begun and len(begun) == len(uris):
+        return len(begun), sum(map(len, begun))
     stores, keys, store = targets(session, uris, "GET")
     if store is not None:
-        small = [len(data) for data in store.read_small(keys, _A_WHILE)]
+        small = list(map(len, begun or store.read_small(keys, _A_WHILE)))
         if len(small) == len(uris):
             return len(small), sum(small)
         outcomes = Outcomes(uris, "GET")
@@ -343,8 +372,9 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
     outcomes = Outcomes(uris, "PUT")
     try:
         if store is not None:
+            write = store.write_call
             outcomes.run_each(
-                lambda index: call(index).run(), range(len(uris)), session, width,
+                lambda index: write(keys[index], sources[index]).run(), range(len(uris)), session, width,
                 lambda index: sources[index].size,
             )  # fmt: skip
         else:
@@ -364,7 +394,10 @@ def checked_writes(
     uris: list[str] = []
     sources: list[Source] = []
     for index, item in enumerate(items):
-        uri, payload = _pair(index, item)
+        if type(item) is tuple and len(item) == 2 and type(item[0]) is str:
+            uri, payload = item
+        else:
+            uri, payload = _pair(index, item)
         try:
             sources.append(as_source(payload))
         except TypeError as error:
