@@ -19,7 +19,7 @@ from s3dlio.memory.view import BytesView
 from s3dlio.net import system
 from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
-from s3dlio.transfer.many_single import only
+from s3dlio.transfer.small_batches import A_HANDFUL, WIDTH, alone, drain_alone, get_alone, read_first, stat_alone
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 
@@ -45,8 +45,6 @@ _PENDING: Any = object()
 #: So many items that need no call begin one after another, for so many seconds at most.
 _FEW = 16
 _A_WHILE = 1e-3
-#: So many URIs are looked up one by one: more of them are compared with each other all at once.
-_A_HANDFUL = 4
 
 
 class Outcomes:
@@ -243,28 +241,6 @@ def targets(
     return stores, keys, None if store.is_cloud or store.waits else cast("BlockingStore", store)
 
 
-def few(session: Session, uris: Sequence[str]) -> list[bytes]:
-    """Of a few objects of one store the first ones, as far as they are small and need no call.
-
-    Raises:
-        InvalidURIError: one of the URIs is none, or names no object; nothing was read.
-    """
-    found = list(map(session.stores.find, uris))
-    store: Any = found[0][0] if found else None
-    if store is None or store.is_cloud or store.waits:
-        return []
-    for other, key in found:
-        if other is not store:
-            return []
-        store.check_key(key, "GET")
-    read: list[bytes] = []
-    for _, key in found:
-        if (data := store.small(key)) is None:
-            break
-        read.append(data)
-    return read
-
-
 def get_many(
     session: Session, uris: Sequence[str], width: int, *, keep_going: bool = False
 ) -> list[tuple[str, BytesView | BaseException]]:
@@ -274,10 +250,10 @@ def get_many(
         InvalidURIError: one of them is no URI, or names no object; nothing was read.
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
-    if len(uris) == 1 and (found := only(session, uris[0], "GET", keep_going)) is not None:
-        return [(uris[0], found[0])]
+    if len(uris) == 1 and width >= WIDTH:
+        return [(uris[0], get_alone(session, uris[0], keep_going))]
     unique = each_once(uris)
-    begun = few(session, unique) if 1 < len(unique) <= _A_HANDFUL else []
+    begun = read_first(session, unique) if 1 < len(unique) <= A_HANDFUL else []
     if begun and len(begun) == len(uris):
         return [(uri, BytesView(data)) for uri, data in zip(uris, begun)]  # noqa: B905
     stores, keys, store = targets(session, unique, "GET")
@@ -314,9 +290,11 @@ def in_order(uris: Sequence[str], unique: Sequence[str], results: Sequence[Any])
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
-    begun = few(session, uris) if len(uris) <= _A_HANDFUL else []
+    begun = read_first(session, uris) if 0 < len(uris) <= A_HANDFUL else []
     if begun and len(begun) == len(uris):
         return len(begun), sum(map(len, begun))
+    if len(uris) == 1 and width >= WIDTH and not begun:
+        return 1, drain_alone(session, uris[0])
     stores, keys, store = targets(session, uris, "GET")
     if store is not None:
         small = list(map(len, begun or store.read_small(keys, _A_WHILE)))
@@ -341,8 +319,8 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
     Raises:
         BatchError: it failed for one of them; the first failure stops the rest.
     """
-    if len(uris) == 1 and (found := only(session, uris[0], "HEAD")) is not None:
-        return found
+    if len(uris) == 1:
+        return [stat_alone(session, uris[0])]
     unique = list(dict.fromkeys(uris))
     stores, keys, store = targets(session, unique, "HEAD")
     heads = Outcomes(unique, "HEAD")
@@ -371,7 +349,9 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
 
     outcomes = Outcomes(uris, "PUT")
     try:
-        if store is not None:
+        if len(uris) == 1 and width >= WIDTH:
+            alone(uris[0], "PUT", lambda: stores[0].execute(call(0)))
+        elif store is not None:
             write = store.write_call
             outcomes.run_each(
                 lambda index: write(keys[index], sources[index]).run(), range(len(uris)), session, width,
