@@ -6,6 +6,7 @@ a process of its own. Printed are medians of GB/s and of CPU seconds for a GB of
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import socket
@@ -59,8 +60,10 @@ def receive_write_large(sock: socket.socket, fd: int) -> None:
         offset += os.pwritev(fd, [buffer[:count]], offset)
 
 
-def splice(sock: socket.socket, fd: int) -> None:
+def splice(sock: socket.socket, fd: int, room: int = 0) -> None:
     source, sink = os.pipe()
+    if room:
+        fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, room)
     try:
         offset = 0
         while offset < SIZE:
@@ -74,19 +77,28 @@ def splice(sock: socket.socket, fd: int) -> None:
         os.close(sink)
 
 
+def splice_large(sock: socket.socket, fd: int) -> None:
+    splice(sock, fd, PIECE)
+
+
 def measure(
-    move: Callable[[socket.socket, int], None], port: socket.socket, control: socket.socket, fd: int
+    move: Callable[[socket.socket, int], None], port: socket.socket, control: socket.socket, fd: int, new: bool
 ) -> tuple[float, float]:
     control.send(b"x")
     sock, _ = port.accept()
+    if new:
+        os.ftruncate(fd, 0)
     with sock:
         wall, cpu = time.perf_counter(), time.process_time()
         move(sock, fd)
         return SIZE / 1e9 / (time.perf_counter() - wall), (time.process_time() - cpu) / (SIZE / 1e9)
 
 
-def compare(title: str, ways: list[Callable[[socket.socket, int], None]], *, other_sends: bool) -> None:
-    with tempfile.TemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as port:
+def compare(
+    title: str, ways: list[Callable[[socket.socket, int], None]], *, other_sends: bool, new: bool = False,
+    folder: str | None = None,
+) -> None:  # fmt: skip
+    with tempfile.TemporaryFile(dir=folder) as file, socket.create_server(("127.0.0.1", 0)) as port:
         file.write(os.urandom(PIECE) * (SIZE // PIECE))
         file.flush()
         other = multiprocessing.get_context("spawn").Process(target=_pump, args=(port.getsockname()[1], other_sends))
@@ -96,7 +108,7 @@ def compare(title: str, ways: list[Callable[[socket.socket, int], None]], *, oth
             found: dict[str, list[tuple[float, float]]] = {way.__name__: [] for way in ways}
             for turn in range(ROUNDS + 1):
                 for way in ways:
-                    figures = measure(way, port, control, file.fileno())
+                    figures = measure(way, port, control, file.fileno(), new)
                     if turn:
                         found[way.__name__].append(figures)
         other.join()
@@ -108,4 +120,7 @@ def compare(title: str, ways: list[Callable[[socket.socket, int], None]], *, oth
 
 if __name__ == "__main__":
     compare("file -> socket", [read_send, send_file], other_sends=False)
-    compare("socket -> file", [receive_write, receive_write_large, splice], other_sends=True)
+    down = [receive_write, receive_write_large, splice, splice_large]
+    compare("socket -> file", down, other_sends=True)
+    compare("socket -> new file", down, other_sends=True, new=True)
+    compare("socket -> new file in memory", down, other_sends=True, new=True, folder="/dev/shm")

@@ -5,7 +5,8 @@ to find room), and both leave the interpreter lock to others. So the thread that
 Where the writer is behind it writes the next one itself: on one lane, 4 GiB took 3.4 s instead of 4.2, on two cores. An
 event loop, which must not wait for a disk, does that only while the writer gets on; where it does not, another writer
 begins, and the body waits until there is room, while others go on. Bodies without stages, small ones, are written as
-they come, as long as that is quick: what a slow disk is to take, they leave to the writers, too.
+they come, as long as that is quick: what a slow disk is to take, they leave to the writers, too. Where a disk has just
+taken what it was given, an event loop has bodies moved within the kernel (``memory.pipe``), past all this.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import TracebackType
 from s3dlio.foreign_errors import local_error
 from s3dlio.hardware import usable_cpus
 from s3dlio.memory.libc import allocate, pwrite_full
+from s3dlio.memory.pipe import CAN_SPLICE, Pipe
 from s3dlio.memory.sinks import FileSink
 from s3dlio.memory.waiting import Then, Waiting
 from s3dlio.net import system
@@ -30,6 +32,10 @@ _MOST = 4
 _SLOW = 20e-3
 #: The disk takes what it is given, if so many seconds ago a stage was written: about as long as four take in memory.
 _LATELY = 2e-3
+#: It takes bodies at once, if so many seconds ago it took a stage, and if none has taken long for the others.
+_RECENTLY, _DISTRUST = 0.1, 1.0
+#: Bodies of so many bytes, or fewer, have no stages.
+_SMALL = 1 << 20
 #: Files larger than this (bytes) get their room at once. In memory that means zeros, which smaller ones do without.
 LARGE = 16 * 1024 * 1024
 
@@ -47,6 +53,8 @@ class WriteBehind:
         self._most = min(cpus, _MOST) if cpus > 1 else 0  # a single CPU would only be handed around
         self._closed = False
         self._wrote_at = 0.0  # when a thread last had written a stage
+        self._taken_at = 0.0  # when anybody last had written more than a small file
+        self._distrusted_until = 0.0
         #: The last write took long. Any thread may say so, and look.
         self.slow = False
 
@@ -105,6 +113,19 @@ class WriteBehind:
     def _is_held_up(self) -> bool:
         return self.slow or system.perf_counter() - self._wrote_at > _LATELY
 
+    def wrote(self, began: float) -> float:
+        """A stage was written, or spliced, from that moment on (``perf_counter``); when it ended."""
+        self._taken_at = now = system.perf_counter()
+        self.slow = now - began > _SLOW
+        if self.slow:
+            self._distrusted_until = now + _DISTRUST
+        return now
+
+    def gets_on(self) -> bool:
+        """The disk takes at once what it is given, as far as one can tell."""
+        now = system.perf_counter()
+        return now - self._taken_at < _RECENTLY and now >= self._distrusted_until
+
     def await_room(self, then: Then) -> None:
         """Have ``then`` called when a stage has been written, on its writer's thread."""
         with self._changed:
@@ -131,8 +152,7 @@ class WriteBehind:
                 error = local_error(raised, sink.path)
             except BaseException as raised:
                 error = raised
-            self._wrote_at = now = system.perf_counter()
-            self.slow = now - began > _SLOW
+            self._wrote_at = self.wrote(began)
             del data  # the memory goes back to its pool now, not with the next job
             with self._changed:
                 sink.ended(error)
@@ -219,11 +239,27 @@ class BehindSink(FileSink):
             self._stages.remove(memory)
             if self._offer(data, position, gives_way=self._gives_way):
                 return
+            began = system.perf_counter()
             super().write(data, position)
+            self._behind.wrote(began)
         elif not self._leave(data, position):
             began = system.perf_counter()
             super().write(data, position)
             self._behind.slow = system.perf_counter() - began > _SLOW
+
+    @property
+    def splices(self) -> bool:  # type: ignore[override]
+        """What a disk may keep waiting comes in stages, which the writers write."""
+        behind = self._behind
+        small = self.size is not None and self.size <= _SMALL and not behind.slow
+        return CAN_SPLICE and (small or behind.gets_on())
+
+    def splice(self, pipe: Pipe, count: int, position: int) -> None:
+        if self._error is not None:
+            raise self._error
+        began = system.perf_counter()
+        super().splice(pipe, count, position)
+        self._behind.wrote(began)
 
     def whole(self, data: memoryview) -> None:
         """As of every sink; the disk must be quick."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s3dlio.memory import crc32c
 from s3dlio.memory.hashed import HashedSink, crc32c_parallel
+from s3dlio.memory.pipe import Pipe
 from s3dlio.memory.sinks import Place, Sink
 
 
@@ -30,6 +31,13 @@ class HashingSink(Sink):
     @property
     def restartable(self) -> bool:  # type: ignore[override]
         return self._inner.restartable
+
+    @property
+    def splices(self) -> bool:  # type: ignore[override]
+        return not self.enabled and self._inner.splices
+
+    def splice(self, pipe: Pipe, count: int, position: int) -> None:
+        self._inner.splice(pipe, count, position)
 
     def begin(self, size: int | None) -> None:
         self._inner.begin(size)

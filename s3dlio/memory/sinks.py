@@ -17,6 +17,7 @@ from collections.abc import Callable
 from s3dlio.errors import LengthMismatchError
 from s3dlio.foreign_errors import local_error
 from s3dlio.memory.libc import pwrite, pwrite_full
+from s3dlio.memory.pipe import CAN_SPLICE, Pipe
 from s3dlio.memory.pool import SMALL, default_pool
 from s3dlio.memory.view import BytesView
 
@@ -33,6 +34,8 @@ class Sink(ABC):
     restartable = True
     #: The body lands in memory of this sink's, which a transport can receive into.
     in_memory = False
+    #: Bytes may go past this process, by ``splice``: nobody here has to see them. Asked before each call.
+    splices = False
 
     def __init__(self) -> None:
         self.size: int | None = None
@@ -60,6 +63,10 @@ class Sink(ABC):
             Waiting: it takes none yet; afterwards it may.
         """
         return self.stage(length)
+
+    def splice(self, pipe: Pipe, count: int, position: int) -> None:
+        """Take ``count`` bytes, all that are in a pipe, for ``position`` of the body; where it ``splices``."""
+        raise NotImplementedError
 
     def whole(self, data: memoryview) -> None:
         """After ``begin``: the whole body at once. The caller uses the memory of ``data`` again."""
@@ -218,6 +225,8 @@ class FileSink(Sink):
 
     __slots__ = ("fd", "offset", "path")
 
+    splices = CAN_SPLICE
+
     def __init__(self, fd: int, offset: int = 0, path: str = "") -> None:
         super().__init__()
         self.fd = fd
@@ -233,6 +242,12 @@ class FileSink(Sink):
             position += len(data)
 
         return write_on
+
+    def splice(self, pipe: Pipe, count: int, position: int) -> None:
+        try:
+            pipe.drain(self.fd, count, self.offset + position)
+        except OSError as error:
+            raise local_error(error, self.path) from error
 
     def whole(self, data: memoryview) -> None:
         """As of every sink; a small body, so one call does."""

@@ -52,7 +52,7 @@ class Connection:
 
     __slots__ = (
         "_address", "_blocking", "_far", "_keeps_lock", "_look", "_phase", "_resolution", "_tls", "_tunnel", "fd",
-        "home", "idle_since", "layered", "ready", "secure", "server", "sock", "used", "watched",
+        "home", "idle_since", "layered", "least", "ready", "secure", "server", "sock", "used", "watched",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -62,6 +62,8 @@ class Connection:
         self.fd = -1
         #: The events that a selector reports of it; 0: it is not registered.
         self.watched = 0
+        #: They report it from so many bytes on.
+        self.least = 1
         self.secure = server.secure
         #: Bytes come by ``receive``, and not by the socket itself.
         self.layered = server.secure

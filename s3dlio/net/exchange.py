@@ -11,28 +11,23 @@ from collections.abc import Callable, Sequence
 
 from s3dlio.errors import OutOfMemoryError, ProtocolError, S3dlioError
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.memory.pool import PAGE, SMALL
+from s3dlio.memory.pool import SMALL
 from s3dlio.net.chunked import ChunkReader
 from s3dlio.net.faults import ConnectionDropped, words_of
+from s3dlio.net.file_body import SPLICE_FROM, FileBody
 from s3dlio.net.framing import IS_CHUNKED, NO_BODY, body_length, keeps_alive, parse_status
 from s3dlio.net.message import Request
-from s3dlio.net.outgoing import Outgoing
 from s3dlio.net.response import Response
 
 #: Larger heads are an attack or a mistake; S3 sends at most 8 KiB of metadata.
 MAX_HEAD = 64 * 1024
 #: What one receive may take before the body has its place: a whole small object comes with its head.
 SCRATCH = 64 * 1024
-#: What the first receive takes where a body for memory of SMALL or more is expected: the rest is not copied.
+#: What the first receive takes where a body for memory of SMALL or more is expected, or one that is spliced: the rest
+#: is not copied.
 FIRST = 2048
 #: Seconds that a body waits for ``100 Continue`` (RFC 9110, 10.1.1: a client should not wait without a limit).
 CONTINUE_SECONDS = 1.0
-#: A body for a file (or another function) is gathered in stages of this size before it is handed on, if there is enough
-#: of it: 5.6 GB/s at 0.12 CPU s/GB into a file, against 3.1 at 0.31 in pieces of 64 KiB and 4.3 at 0.23 by splice(2)
-#: (perf/bodies.py, medians of three runs). What is less than so many times the scratch is handed on from there, where
-#: it is in the CPU's cache still: 400 files of 1 MiB by one lane took 0.81 s of CPU time in stages, and 0.63 without.
-STAGE = 1024 * 1024
-STAGE_FROM = 4
 #: A body of which so much is still to come is large: others should not wait for it.
 LARGE = 256 * 1024
 #: Interim answers (1xx) before the final one; servers that mean well send a handful.
@@ -43,29 +38,35 @@ MAX_COLLECTED, MAX_ERROR = 64 * 1024 * 1024, 1024 * 1024
 _HEAD, _LENGTH, _CHUNKED, _CLOSE, _DONE = range(5)
 
 
-class Exchange(Outgoing):
+class Exchange(FileBody):
     """A request and its answer.
 
     Args:
         request: what to send.
         scratch: where bytes go whose place is not known yet; this exchange's alone within a call of ``received``.
         view: a memoryview of ``scratch``.
+        patient: as of Outgoing.
+        splices: as of FileBody.
     """
 
     __slots__ = (
-        "_chunks", "_collected", "_due", "_held", "_interim", "_left", "_limited", "_place", "_room", "_stage",
-        "_state", "_total", "_view", "_write", "done", "more", "response", "reusable", "scratch",
+        "_chunks", "_collected", "_due", "_held", "_interim", "_limited", "_room", "_state", "done", "more", "response",
+        "reusable", "scratch",
     )  # fmt: skip
 
     #: What the drivers make: this class, or one that is traced (``net.tracing``).
     kind: type[Exchange]
 
-    def __init__(self, request: Request, scratch: bytearray, view: memoryview, patient: bool = False) -> None:
-        Outgoing.__init__(self, request, patient)
+    def __init__(
+        self, request: Request, scratch: bytearray, view: memoryview, patient: bool = False, splices: bool = False
+    ) -> None:
+        FileBody.__init__(self, request, patient)
         self.scratch = scratch
         self._view = view
-        sink = request.sink
-        expects_much = sink is not None and sink.in_memory and request.service.pool.last_body >= SMALL
+        self.splices = splices
+        self.splicing = False
+        sink, last = request.sink, request.service.pool.last_body
+        expects_much = last >= SMALL and sink is not None and (sink.in_memory or (splices and last >= SPLICE_FROM))
         self._room = view[:FIRST] if expects_much else view
         self.response: Response | None = None
         #: Requests that the head of this answer asks for, to run beside it.
@@ -285,6 +286,7 @@ class Exchange(Outgoing):
             self._place = place
         else:
             self._write = place
+            self.splicing = self.splices and length is not None and length >= SPLICE_FROM and sink.splices
         return False
 
     def _cut_at(self, limit: int, length: int | None) -> int | None:
@@ -307,8 +309,8 @@ class Exchange(Outgoing):
             self._left -= taken
             if self._left == 0:
                 self._finish()
-            elif self._left >= STAGE_FROM * len(self._view) and self._place is None and self._collected is None:
-                self.next_stage()
+            elif self._place is None and self._collected is None and not self.splicing:
+                self._gather()
         elif self._state == _CLOSE:
             self._on_unmeasured(data)
         elif self._state == _CHUNKED:
@@ -341,16 +343,6 @@ class Exchange(Outgoing):
     def _is_range(self) -> bool:
         return self.response is not None and self.response.status == 206
 
-    def next_stage(self) -> None:
-        """Have the next bytes gathered in memory of the sink's."""
-        sink, length = self.request.into, min(STAGE, self._left)
-        stage = sink.stage_now(length) if self._patient else sink.stage(length)
-        if len(stage) < self._left:
-            # The first one is a bit shorter, so that the others begin with a page: a file takes whole pages with a
-            # tenth less CPU time than pieces that begin and end within them.
-            stage = stage[: len(stage) - (self.request.start + self._total - self._left) % PAGE]
-        self._stage = self._place = stage
-
     def _on_full(self) -> None:
         """The place is full: it was all of the body, or a stage whose bytes go to the sink now."""
         stage, self._stage = self._stage, None
@@ -361,7 +353,10 @@ class Exchange(Outgoing):
             self._finish()
         elif stage is not None:
             del stage  # so that the next one may be the same memory, still in the CPU's cache
-            self.next_stage()
+            if self.splices and self.request.into.splices:
+                self.splicing = True
+            else:
+                self.next_stage()
 
     def _deliver(self, data: memoryview) -> None:
         place = self._place

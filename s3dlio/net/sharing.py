@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from s3dlio.net.connection import READ, WRITE, Connection
+from s3dlio.net.exchange import SCRATCH, Exchange
 from s3dlio.net.multiplexer import Multiplexer, OnEnd
 from s3dlio.net.pending import PendingRequest
 
@@ -46,6 +47,26 @@ class SharingMultiplexer(Multiplexer):
         self.lent: set[PendingRequest] = set()
 
     # -- of its own
+
+    def let_go(self, pending: PendingRequest) -> None:
+        """Forget a request in flight, which goes on elsewhere: its exchange has scratch memory of its own then."""
+        connection, exchange = pending.connection, pending.exchange
+        assert connection is not None
+        assert exchange is not None
+        del self.in_flight[connection.fd]
+        self._unwatch(connection)
+        exchange.use_scratch(bytearray(SCRATCH))
+
+    def take_over(self, pending: PendingRequest, exchange: Exchange, connection: Connection) -> None:
+        """Carry on with an exchange that began elsewhere."""
+        pending.exchange, pending.connection, pending.reused, pending.guest = exchange, connection, True, True
+        pending.deadline = 0.0
+        connection.set_blocking(False)
+        self.in_flight[connection.fd] = pending
+        self._watch(connection, READ)
+        self._on_more(pending)
+        if exchange.done:
+            self._complete(pending, connection, exchange)
 
     def lend(
         self, pending: PendingRequest, carrier: Carrier, returned: Callable[[PendingRequest, Exception | None], None]

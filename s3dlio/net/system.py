@@ -18,6 +18,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from s3dlio.memory.pipe import CAN_SPLICE
+
 monotonic = _time.monotonic
 perf_counter = _time.perf_counter
 time = _time.time
@@ -88,6 +90,11 @@ socketpair = _socket.socketpair
 getaddrinfo = _socket.getaddrinfo
 #: Of a socket, past what a subclass makes of it: ``shutdown(sock, how)``.
 shutdown = _socket.socket.shutdown
+
+
+def can_splice() -> bool:
+    """Whether bytes can go from sockets to files within the kernel (``memory.pipe``)."""
+    return CAN_SPLICE
 
 
 class EventFd:

@@ -11,6 +11,7 @@ import logging
 import re
 
 from s3dlio.masking import mask, redact
+from s3dlio.memory.pipe import Pipes
 from s3dlio.net import system
 from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped
@@ -36,12 +37,14 @@ class TracedExchange(Exchange):
 
     __slots__ = ("_began", "_first", "_is_told", "_number")
 
-    def __init__(self, request: Request, scratch: bytearray, view: memoryview, patient: bool = False) -> None:
+    def __init__(
+        self, request: Request, scratch: bytearray, view: memoryview, patient: bool = False, splices: bool = False
+    ) -> None:
         self._began = system.monotonic()
         self._first = 0.0
         self._is_told = False
         self._number = request.tries = getattr(request, "tries", 0) + 1
-        super().__init__(request, scratch, view, patient)
+        super().__init__(request, scratch, view, patient, splices)
         if heads.isEnabledFor(TRACE):
             heads.log(TRACE, "request to %s\n%s", request.service.pool.name, shown(bytes(self.outgoing[0]), ">"))
 
@@ -60,6 +63,11 @@ class TracedExchange(Exchange):
             if before is None and self.response is not None and heads.isEnabledFor(TRACE):
                 name = self.request.service.pool.name
                 heads.log(TRACE, "answer from %s\n%s", name, shown(self.response.head, "<"))
+        if self.done and self.response is not None:
+            self._tell(str(self.response.status))
+
+    def splice(self, sock: int, pipes: Pipes) -> None:
+        super().splice(sock, pipes)
         if self.done and self.response is not None:
             self._tell(str(self.response.status))
 

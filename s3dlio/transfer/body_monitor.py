@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from s3dlio.memory.crc32c import combine, crc32c
+from s3dlio.memory.pipe import Pipe
 from s3dlio.memory.sinks import Place, Sink
 from s3dlio.memory.sources import FileSource, Source
 from s3dlio.memory.waiting import Waiting
@@ -50,6 +51,11 @@ class BodyMonitor:
     def idle(self) -> bool:
         """Nobody wants to know: the body need not be monitored."""
         return not (self._meter and self._passing) and not self._checksum
+
+    @property
+    def counts_only(self) -> bool:
+        """The bytes themselves are of no use to it."""
+        return not self._checksum
 
     def __call__(self, start: int, data: memoryview, fresh: int) -> None:
         end = start + len(data)
@@ -160,6 +166,16 @@ class MonitoredSink(Sink):
     def begin(self, size: int | None) -> None:
         super().begin(size)
         self._inner.begin(size)
+
+    @property
+    def splices(self) -> bool:  # type: ignore[override]
+        watch = self._watch
+        return isinstance(watch, BodyMonitor) and watch.counts_only and self._inner.splices
+
+    def splice(self, pipe: Pipe, count: int, position: int) -> None:
+        self._inner.splice(pipe, count, position)
+        assert isinstance(self._watch, BodyMonitor)
+        self._watch.count(count)
 
     def at(self, start: int, length: int | None) -> Place:
         write = self._inner.at(start, length)

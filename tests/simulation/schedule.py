@@ -18,7 +18,7 @@ from s3dlio.engine.cancel import AwaitToken, CancelToken
 from s3dlio.engine.executor import InlineExecutor
 from s3dlio.errors import TransferCancelledError
 from s3dlio.memory.pool import default_pool
-from s3dlio.net import exchange, pool
+from s3dlio.net import file_body, pool
 from s3dlio.net.cancellation import GRACE_SECONDS, cancel_scope
 from s3dlio.stores.call import Call
 from s3dlio.stores.cloud import part_size
@@ -216,8 +216,8 @@ class Schedule:
             (part_size, "_MIB", 1),
             (cloud_writer, "finalize_elsewhere", str),  # on a real thread
             (s3_store, "EXPECT_CONTINUE", chance.choice((5_000, 8 << 20))),
-            (exchange, "STAGE", chance.choice((16_384, 1 << 20))),
-            (exchange, "STAGE_FROM", chance.choice((0.02, 1))),
+            (file_body, "STAGE", chance.choice((16_384, 1 << 20))),
+            (file_body, "STAGE_FROM", chance.choice((0.02, 1))),
         ]
         before = [(module, name, getattr(module, name)) for module, name, _ in names]
         for module, name, value in names:

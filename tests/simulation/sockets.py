@@ -336,4 +336,5 @@ def functions(world: World, network: Network) -> dict[str, Callable[..., Any]]:
         "wait_for_write": lambda sock, timeout=None: wait(sock, sock.writable, timeout),
         "getaddrinfo": network.addresses,
         "socketpair": refuse,
+        "can_splice": lambda: False,
     }

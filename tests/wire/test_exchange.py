@@ -10,8 +10,9 @@ from s3dlio.errors import ProtocolError
 from s3dlio.memory.pool import PAGE, SMALL
 from s3dlio.memory.sinks import BufferSink, DiscardSink, MemorySink
 from s3dlio.net.chunked import MAX_LINE
-from s3dlio.net.exchange import FIRST, MAX_ERROR, MAX_HEAD, MAX_INTERIM, SCRATCH, STAGE, Exchange
+from s3dlio.net.exchange import FIRST, MAX_ERROR, MAX_HEAD, MAX_INTERIM, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
+from s3dlio.net.file_body import STAGE
 from tests.sinks import WriterSink
 from tests.wire.harness import feed, offline_exchange, send_all
 

@@ -19,7 +19,7 @@ from s3dlio.errors import StorageFullError
 from s3dlio.memory import crc32c, sinks
 from s3dlio.memory.pool import default_pool
 from s3dlio.memory.sinks import Sink
-from s3dlio.net.exchange import STAGE
+from s3dlio.net.file_body import STAGE
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import StoreToFile
 from s3dlio.transfer.plan import Item
