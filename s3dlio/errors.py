@@ -198,6 +198,10 @@ class UnsafeKeyError(InvalidURIError):
     """A key that cannot become a file beneath the destination of a download without leaving it or meeting another."""
 
 
+class OutOfRangeError(S3dlioError, IndexError):
+    """A data set has no sample of this index."""
+
+
 class ConfigError(S3dlioError, ValueError):
     """A setting, option or environment variable with an unknown name or a value of the wrong type."""
 
@@ -279,7 +283,7 @@ class CudaError(S3dlioError):
     """A call of the CUDA runtime failed; ``code`` is its name of the error, such as ``cudaErrorNoDevice``."""
 
 
-class MissingDependencyError(S3dlioError, ImportError):
+class MissingDependencyError(S3dlioError, ModuleNotFoundError):
     """An optional package is not installed; the message has the line that installs it.
 
     Args:

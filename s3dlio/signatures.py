@@ -1,4 +1,4 @@
-"""Keyword arguments that a function does not have: refused with the name that was probably meant."""
+"""Keyword arguments: older names that are taken, and unknown ones, refused with the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -40,6 +40,24 @@ def refuses_unknown(
         if more:
             checked.__dict__["__wrapped__"] = _Spelled(method, more)
         return checked
+
+    return decorated
+
+
+def also_named(**older: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Have a function take arguments by older names, too: ``also_named(bucket_name="name")``. Its signature tells the
+    newer ones only."""
+
+    def decorated(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in [name for name in kwargs if name in older]:
+                if older[name] in kwargs:
+                    raise TypeError(f"{function.__name__}() got {older[name]!r} twice: {name!r} is an older name of it")
+                kwargs[older[name]] = kwargs.pop(name)
+            return function(*args, **kwargs)
+
+        return called
 
     return decorated
 

@@ -12,7 +12,7 @@ from operator import index as index_of
 from typing import Any, Self
 
 from s3dlio.client import Client
-from s3dlio.errors import ConfigError, MissingDependencyError
+from s3dlio.errors import ConfigError, MissingDependencyError, OutOfRangeError
 from s3dlio.loader.bytes_loader import BytesLoader
 from s3dlio.loader.consumer import Consumer
 from s3dlio.loader.dataset import Dataset, Options
@@ -218,7 +218,7 @@ class ObjectStoreMapDataset(_Objects, torch_data.Dataset[Any]):
         """
         for index in indices:
             if index_of(index) < 0:
-                raise IndexError(f"Index {index} out of range for a data set of {len(self)} samples")
+                raise OutOfRangeError(f"Index {index} out of range for a data set of {len(self)} samples")
         return [self._sample(index, entry, data) for index, entry, data in self.dataset.read(indices)]
 
     def _sample(self, index: int, entry: Any, data: BytesView) -> Any:

@@ -92,12 +92,25 @@ def now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanos:09}+00:00"
 
 
+def _from_bytes(user_meta: bytes) -> Any:
+    try:
+        return json.loads(user_meta)
+    except ValueError:
+        pass
+    try:
+        return user_meta.decode()
+    except UnicodeDecodeError as error:
+        raise TypeError(f"user_meta cannot be written as JSON: {error}") from error
+
+
 def checked_user_meta(user_meta: Any) -> Any:
-    """``user_meta`` as it will be read again.
+    """``user_meta`` as it will be read again. Bytes are what the JSON in them says, or else text.
 
     Raises:
         TypeError, ConfigError: JSON has no such thing.
     """
+    if isinstance(user_meta, bytes):
+        user_meta = _from_bytes(user_meta)
     try:
         text = json.dumps(user_meta, allow_nan=False, ensure_ascii=False)
         return json.loads(text.encode())

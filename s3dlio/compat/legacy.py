@@ -26,12 +26,13 @@ def parse_s3_uri_full(uri: str) -> dict[str, str | None]:
         ``endpoint`` (``host:port``; None where the URI names no server), ``bucket`` and ``key``.
 
     Raises:
-        InvalidURIError: it is no ``s3://`` URI, or has no ``/`` after the bucket, or names a server without a port.
+        InvalidURIError: it is no ``s3://`` URI, or has no ``/`` after the bucket or the server, or names a server
+            without a port.
     """
     location = parse(uri)
     if location.scheme != "s3":
         raise InvalidURIError("URI must start with s3://", uri=uri)
-    if len(uri) <= len(location.root):
+    if len(uri) <= len(location.root) and not location.endpoint:
         raise InvalidURIError("URI must contain '/' after bucket", uri=uri)
     if is_address(location.container):
         raise InvalidURIError(
@@ -75,7 +76,7 @@ def gcs_get_channel_count() -> int:
     return 0
 
 
-def gcs_set_rapid_mode(mode: bool | None) -> None:
+def gcs_set_rapid_mode(force: bool | None) -> None:
     """Does nothing: rapid storage needs gRPC, and objects of Google travel over HTTP."""
     _warn("gcs_set_rapid_mode has no meaning here: rapid storage needs gRPC")
 
@@ -85,7 +86,7 @@ def gcs_get_rapid_mode() -> bool | None:
     return None
 
 
-def gcs_query_rapid_bucket(bucket: str) -> bool:
+def gcs_query_rapid_bucket(bucket_or_uri: str) -> bool:
     """Whether a bucket is used in rapid mode: never."""
     return False
 

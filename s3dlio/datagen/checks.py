@@ -35,8 +35,8 @@ def factor(name: str, value: Any) -> int:
 
 
 def thread_count(value: Any) -> int:
-    """`threads`, where None means the default."""
-    return default_data_gen_threads() if value is None else whole_number("threads", value, 1)
+    """`threads`, where None and 0 mean the default."""
+    return (0 if value is None else whole_number("threads", value)) or default_data_gen_threads()
 
 
 def one_of(name: str, value: Any, valid: Iterable[str]) -> str:

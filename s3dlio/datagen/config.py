@@ -16,7 +16,7 @@ class GeneratorConfig:
     Attributes:
         size: bytes in all.
         dedup, compress: factors, see docs/datagen.md; 1 means off.
-        threads: 1 or more; None: one for each CPU, or each CPU of the node.
+        threads: how many; None or 0: one for each CPU, or each CPU of the node.
         numa_node: threads run on the CPUs of this NUMA node; None: on all of this process.
         block_size: bytes of a block, of which `dedup` repeats whole ones and `compress` shrinks each; None: 1 MiB.
         seed: 0 to 2**64 - 1 for reproducible bytes, or None.
@@ -44,7 +44,7 @@ class GeneratorConfig:
     @property
     def workers(self) -> int:
         """How many threads work on it."""
-        return recommended_threads(self.numa_node) if self.threads is None else self.threads
+        return self.threads or recommended_threads(self.numa_node)
 
     def source(self) -> DataSource:
         """What makes the bytes."""

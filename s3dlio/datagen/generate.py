@@ -32,7 +32,7 @@ def generate_data(size: int | GeneratorConfig, dedup: int = 1, compress: int = 1
 
 
 def generate_data_with_threads(size: int, dedup: int = 1, compress: int = 1, threads: int | None = None) -> BytesView:
-    """`generate_data` on `threads` threads (1 or more; None: one for each CPU)."""
+    """`generate_data` on `threads` threads (None or 0: one for each CPU)."""
     return _generate(DataSource(size, dedup, compress), threads)
 
 
@@ -52,7 +52,7 @@ def generate_into_buffer(buffer: Any, dedup: int = 1, compress: int = 1, threads
     Args:
         buffer: a writable, C-contiguous buffer of single bytes: bytearray, memoryview, mmap, uint8 array.
         dedup, compress: as for `generate_data`.
-        threads: 1 or more; None: one for each CPU.
+        threads: how many; None or 0: one for each CPU.
 
     Returns:
         The bytes written: the length of the buffer.

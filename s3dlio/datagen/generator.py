@@ -19,7 +19,7 @@ class Generator:
     Args:
         size: bytes in all; or a `GeneratorConfig`, which says everything but `chunk_size`.
         dedup, compress: as for `generate_data`.
-        threads: 1 or more; None: one for each CPU.
+        threads: how many; None or 0: one for each CPU.
         chunk_size: the buffer size that `chunk_size` recommends, in bytes; None (or 0): 32 MiB.
         seed: 0 to 2**64 - 1 for reproducible bytes; None: different bytes for every generator.
 

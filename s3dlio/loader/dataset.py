@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from s3dlio import api
 from s3dlio.client import Client
-from s3dlio.errors import ConfigError, ObjectNotFoundError
+from s3dlio.errors import ConfigError, ObjectNotFoundError, OutOfRangeError
 from s3dlio.loader.entries import Entry, StretchEntries, check_size, uri_of
 from s3dlio.loader.fetching import fetch
 from s3dlio.loader.key_listing import keys_below
@@ -20,6 +20,7 @@ from s3dlio.loader.option_fields import LoaderValues
 from s3dlio.loader.options import LoaderOptions
 from s3dlio.loader.stretches import NO_PINS, Pins
 from s3dlio.memory.view import BytesView
+from s3dlio.signatures import also_named
 from s3dlio.types import NO_CONDITIONS
 from s3dlio.uri import URI, as_uri
 
@@ -168,18 +169,18 @@ class Dataset(Sequence[Any]):
         """What is read for the sample at an index: a URI, or (URI, offset, length).
 
         Raises:
-            IndexError: there is no such sample.
+            OutOfRangeError: there is no such sample; an IndexError, too.
         """
         try:
             return self._entries[index_of(index)]
         except IndexError:
-            raise IndexError(f"Index {index} out of range for a data set of {len(self)} samples") from None
+            raise OutOfRangeError(f"Index {index} out of range for a data set of {len(self)} samples") from None
 
     def entries_at(self, indices: Iterable[int]) -> Iterator[Entry]:
         """What is read for the samples at these indices, one after the other.
 
         Raises:
-            IndexError: there is no such sample.
+            OutOfRangeError: there is no such sample; an IndexError, too.
         """
         return map(self.entry, ahead(indices, self._entries))
 
@@ -226,7 +227,7 @@ class Dataset(Sequence[Any]):
         """Read the sample at an index, or those of a slice, all at a time.
 
         Raises:
-            IndexError: there is no such sample.
+            OutOfRangeError: there is no such sample; an IndexError, too.
             S3dlioError: it could not be read.
         """
         if isinstance(index, slice):
@@ -241,7 +242,7 @@ class Dataset(Sequence[Any]):
         """Each of these indices, its entry and its bytes, which are read at the same time. They are no samples yet.
 
         Raises:
-            IndexError: there is no such sample; nothing was read.
+            OutOfRangeError: there is no such sample; an IndexError, too; nothing was read.
             S3dlioError: one could not be read.
         """
         entries = list(self.entries_at(indices)) if len(indices) != 1 else [self.entry(indices[0])]
@@ -281,7 +282,7 @@ class Dataset(Sequence[Any]):
         """The URI of the object that has the sample at an index.
 
         Raises:
-            IndexError: there is no such sample.
+            OutOfRangeError: there is no such sample; an IndexError, too.
         """
         return uri_of(self.entry(index))
 
@@ -340,6 +341,7 @@ class VecDataset(Sequence[Any]):
         TypeError: this is no sequence.
     """
 
+    @also_named(obj="values")
     def __init__(self, values: Iterable[Any]) -> None:
         if isinstance(values, str | bytes):
             raise TypeError(f"a data set of values is a list, not {type(values).__name__}")
@@ -354,7 +356,7 @@ class VecDataset(Sequence[Any]):
         try:
             return self._values[index]
         except IndexError:
-            raise IndexError(f"Index {index} out of range for a data set of {len(self)} values") from None
+            raise OutOfRangeError(f"Index {index} out of range for a data set of {len(self)} values") from None
 
     def __repr__(self) -> str:
         return f"VecDataset({len(self)} values)"

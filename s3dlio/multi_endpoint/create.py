@@ -9,7 +9,7 @@ from s3dlio.compat.forms import load_uris_from_file
 from s3dlio.config.endpoint_list import FILE_VARIABLE, STRATEGY_VARIABLE, TEMPLATE_VARIABLE, URIS_VARIABLE
 from s3dlio.errors import ConfigError, S3dlioError
 from s3dlio.multi_endpoint.store import MultiEndpointStore
-from s3dlio.signatures import either
+from s3dlio.signatures import also_named, either
 from s3dlio.uri import URI
 from s3dlio.uri_templates import expand_uri_template, parse_uri_list
 
@@ -52,6 +52,7 @@ def create_multi_endpoint_store_from_template(
     return MultiEndpointStore(uris, strategy)
 
 
+@also_named(file_path="path")
 def create_multi_endpoint_store_from_file(path: URI, strategy: str | None = None) -> MultiEndpointStore:
     """A store over the endpoints in a file, one a line; lines that begin with ``#`` and empty ones do not count.
 

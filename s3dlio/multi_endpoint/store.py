@@ -16,6 +16,7 @@ from s3dlio.coroutines import run
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ConfigError, InvalidURIError, ItemFailure, S3dlioError
 from s3dlio.memory.sources import as_memory
+from s3dlio.signatures import also_named
 from s3dlio.stores.multi import Attempt, EndpointGroup
 from s3dlio.types import NO_CONDITIONS, NO_OPTIONS, Payload
 from s3dlio.uri import URI, as_uri, parse
@@ -122,6 +123,7 @@ class MultiEndpointStore:
         """Read an object; a ``BytesView``. Errors as of ``s3dlio.get``."""
         return self._do(_GET, uri)
 
+    @also_named(index="endpoint_index")
     def get_from_endpoint(self, endpoint_index: int, uri: URI) -> Any:
         """:meth:`get`, from this endpoint only (from 0)."""
         return self._do(_GET._replace(title="Get from endpoint failed"), uri, endpoint_index)
@@ -156,6 +158,7 @@ class MultiEndpointStore:
         """
         return self._do(_put("Put failed", data, borrow), uri)
 
+    @also_named(index="endpoint_index")
     def put_to_endpoint(self, endpoint_index: int, uri: URI, data: Payload, *, borrow: bool = True) -> Any:
         """:meth:`put`, at this endpoint only (from 0)."""
         return self._do(_put("Put to endpoint failed", data, borrow), uri, endpoint_index)
@@ -173,6 +176,7 @@ class MultiEndpointStore:
         """Delete exactly this object at one endpoint; one that is not there is no error."""
         return self._do(_DELETE, uri)
 
+    @also_named(index="endpoint_index")
     def delete_from_endpoint(self, endpoint_index: int, uri: URI) -> Any:
         """:meth:`delete`, at this endpoint only (from 0)."""
         return self._do(_DELETE._replace(title="Delete from endpoint failed"), uri, endpoint_index)

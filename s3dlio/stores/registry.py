@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from s3dlio.config.sections import HttpSettings
 from s3dlio.config.settings import Settings
-from s3dlio.errors import ConfigError, S3dlioError
+from s3dlio.errors import ConfigError, InvalidURIError, S3dlioError
 from s3dlio.foreign_errors import from_exception
 from s3dlio.forking import ForkLock
 from s3dlio.stores.base import ObjectStore
@@ -234,13 +234,15 @@ class Stores:
                 self._outer.add(before[: before.rindex("/", 0, -1)])
         return store, location.key
 
-    def container(self, uri: str | os.PathLike[str]) -> tuple[ObjectStore, str]:
+    def container(self, uri: str | os.PathLike[str], *, named: bool = False) -> tuple[ObjectStore, str]:
         """The store of a container, or of a service whose containers are to be listed; for local ones, the path.
 
         Raises:
-            InvalidURIError: it is no URI, or names an object.
+            InvalidURIError: it is no URI, or names an object; with ``named``, or a service.
         """
         location = parse_container(uri, azure_account=self.settings.azure.default_account)
+        if named and not location.container and location.scheme not in LOCAL_SCHEMES:
+            raise InvalidURIError("it names no bucket (container)", uri=os.fspath(uri))
         return open_store(location, self.settings, self.observers), location.key
 
     def http(self) -> set[HttpSettings]:

@@ -84,7 +84,7 @@ class MultipartWriter(BlockEnd):
         """As :meth:`write`, of bytes that the caller gives up: nobody may change them until the writer has ended."""
         return self.write(data, copy=False)
 
-    def reserve(self, size: int, /) -> memoryview:
+    def reserve(self, size: int) -> memoryview:
         """Memory to fill, of which :meth:`commit` makes the next piece of the object without a copy.
 
         Args:
@@ -105,7 +105,7 @@ class MultipartWriter(BlockEnd):
         self._reserved = ReservedBuffer.new(parse_size(size, name="size"))
         return self._reserved[:]
 
-    def commit(self, nbytes: int, /) -> None:
+    def commit(self, nbytes: int) -> None:
         """Append the first ``nbytes`` bytes of what :meth:`reserve` returned.
 
         Raises:

@@ -9,6 +9,7 @@ from s3dlio.config.adaptive import AdaptiveConfig
 from s3dlio.config.environment import did_you_mean
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
+from s3dlio.signatures import also_named
 from s3dlio.types import NO_OPTIONS, PutOptions
 
 DEFAULT_BUFFER = 1 << 20
@@ -102,6 +103,7 @@ class WriterOptions:
             raise AttributeError(f"WriterOptions have no attribute {name!r}{did_you_mean(name, _CHECKS)}")
         object.__setattr__(self, name, check(name, value))
 
+    @also_named(compression_type="compression")
     def with_compression(self, compression: str | None, level: int | None = None) -> Self:
         """Set ``compression`` and ``compression_level``; of two wrong ones neither."""
         level = _level("compression_level", level)

@@ -71,7 +71,8 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
         recursive: directories that a glob finds are wanted, too, and names are relative to the part before the
             wildcard; otherwise only files are, and their name is their last segment.
         regex: the last segment of a path that is no directory is a regular expression, found anywhere in the names
-            of the files beside it.
+            of the files beside it. So it is without ``regex`` where it begins with ``^`` or ends in ``$``, and there
+            is no such path: a form of older scripts.
 
     Raises:
         ObjectNotFoundError: nothing is there.
@@ -85,6 +86,8 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
             found = list(_matching(path))
         elif os.path.lexists(path):
             found = [_root(path)]
+        elif _is_anchored(path.rpartition("/")[2]):
+            found = list(_matching(path))
         elif is_glob(path):
             found = list(_globbed(path, recursive))
         else:
@@ -97,6 +100,10 @@ def expand(sources: Iterable[str | os.PathLike[str]], *, recursive: bool = False
     if not roots:
         raise ConfigError("No files matched for upload: the list of sources is empty")
     return list(dict.fromkeys(roots))  # what two globs find is meant once
+
+
+def _is_anchored(name: str) -> bool:
+    return name[:1] == "^" or name[-1:] == "$"
 
 
 def _root(path: str) -> Root:

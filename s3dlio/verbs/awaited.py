@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from s3dlio.engine.session import Session
 from s3dlio.engine.threads import run
-from s3dlio.errors import IsDirectoryError, ObjectNotFoundError
+from s3dlio.errors import InvalidURIError, IsDirectoryError, ObjectNotFoundError
 from s3dlio.memory.caller_buffer import let_go
 from s3dlio.memory.sinks import BufferSink, MemorySink
 from s3dlio.memory.sources import as_source
@@ -95,6 +95,10 @@ async def exists(session: Session, uri: URI) -> bool:
     try:
         await head(session, uri, NO_CONDITIONS)
     except (ObjectNotFoundError, IsDirectoryError):
+        return False
+    except InvalidURIError:
+        if session.store_for(uri)[1]:  # a container, which has no key, is no object, as a directory is none
+            raise
         return False
     return True
 

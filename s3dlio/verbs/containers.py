@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from s3dlio.engine.session import Session
+from s3dlio.signatures import also_named
 from s3dlio.stores.local.store import LocalStore
 from s3dlio.uri import URI
 
@@ -23,6 +24,7 @@ def rmdir(session: Session, uri: URI, recursive: bool = False) -> None:
     store.rmdir(key, recursive=recursive)
 
 
+@also_named(bucket_name="name")
 def create_bucket(session: Session, name: URI) -> None:
     """Create a bucket (container, local directory). One of our own that is there already is no error.
 
@@ -31,17 +33,19 @@ def create_bucket(session: Session, name: URI) -> None:
 
     Raises:
         AlreadyExistsError: it belongs to somebody else.
+        InvalidURIError: no bucket is named, or an object.
     """
-    store, path = session.stores.container(name)
+    store, path = session.stores.container(name, named=True)
     if isinstance(store, LocalStore):
         store.mkdir(path)
     else:
         store.create_container()
 
 
+@also_named(bucket_name="name")
 def delete_bucket(session: Session, name: URI) -> None:
     """Delete a bucket (container, local directory), which must be empty."""
-    store, path = session.stores.container(name)
+    store, path = session.stores.container(name, named=True)
     if isinstance(store, LocalStore):
         store.rmdir(path)
     else:

@@ -14,6 +14,7 @@ from s3dlio.engine.session import Session
 from s3dlio.errors import (
     ConfigError,
     IntegrityError,
+    InvalidURIError,
     IsDirectoryError,
     LengthMismatchError,
     ObjectNotFoundError,
@@ -264,7 +265,8 @@ def stat(
 
 
 def exists(session: Session, uri: URI) -> bool:
-    """Whether there is such an object; False for a directory. Where that cannot be found out, the error is raised.
+    """Whether there is such an object; False for a directory or a bucket. Where that cannot be found out, the error is
+    raised.
 
     Raises:
         PermissionDeniedError, NetworkError, InvalidURIError, ...
@@ -272,6 +274,10 @@ def exists(session: Session, uri: URI) -> bool:
     try:
         head(session, uri)
     except (ObjectNotFoundError, IsDirectoryError):
+        return False
+    except InvalidURIError:
+        if session.store_for(uri)[1]:  # a container, which has no key, is no object, as a directory is none
+            raise
         return False
     return True
 

@@ -193,7 +193,7 @@ def test_buffers_that_cannot_be_filled(buffer: Any, error: type[Exception], mess
         (lambda: datagen.generate_data(1 << 45), "piece by piece with s3dlio.Generator"),
         (lambda: datagen.generate_data(1, -1), "dedup"),
         (lambda: datagen.generate_data(1, 1, -1), "compress"),
-        (lambda: datagen.generate_data_with_threads(1, threads=0), "threads must be an integer from 1"),
+        (lambda: datagen.generate_data_with_threads(1, threads=-1), "threads must be an integer from 0"),
         (lambda: datagen.generate_into_buffer(bytearray(1), threads=-1), "threads"),
         (lambda: Generator(1, chunk_size=-1), "chunk_size"),
         (lambda: Generator(1, seed=-1), "seed"),
@@ -259,7 +259,7 @@ def test_the_size_of_a_block_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": -1}, {"block_size": 511}, {"threads": 0}, {"numa_node": 4096}, {"numa_node": -1}]
+    "wrong", [{"size": -1}, {"block_size": 511}, {"threads": -1}, {"numa_node": 4096}, {"numa_node": -1}]
 )
 def test_a_config_is_checked_when_it_is_made(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):

@@ -471,3 +471,29 @@ class TestDCPOptimizedReader:
     def test_refuses_ranges_that_cannot_be(self, bucket: str, ranges: list[tuple[int, int]], reason: str) -> None:
         with pytest.raises(ValueError, match=reason):
             self.reader(bucket, ranges)
+
+
+def test_data_sets_as_in_the_rust_package(bucket: str) -> None:
+    from s3dlio import compat
+
+    for name in ("a", "b"):
+        s3dlio.put_bytes(f"{bucket}/d/{name}", name.encode())
+    assert compat.S3MapDataset is S3MapDataset
+    assert compat.S3Checkpoint is S3Checkpoint
+    kinds: list[Any] = [compat.S3MapDataset, compat.S3IterableDataset]
+    for kind in kinds:
+        made = [kind(f"{bucket}/d/"), kind(f"{bucket}/d/", "us-east-1"), kind(uri=f"{bucket}/d/", region=None)]
+        made.append(kind.from_prefix(prefix=f"{bucket}/d/", region="us-east-1"))
+        with pytest.warns(DeprecationWarning, match="batch_size, prefetch: without effect") as warned:
+            made += [make(f"{bucket}/d/", None, prefetch=4, batch_size=2) for make in (kind, kind.from_prefix)]
+        assert {warning.filename for warning in warned} == {__file__}
+        for dataset in made:
+            assert [item.read() for item in pickle.loads(pickle.dumps(dataset))] == [b"a", b"b"]
+        with pytest.raises(TypeError):
+            kind.from_prefix(f"{bucket}/d/", bogus=1)
+    with pytest.raises(AttributeError, match="no attribute 'Bogus'"):
+        compat.Bogus  # noqa: B018
+    checkpoint: Any = S3Checkpoint(region="us-east-1")
+    with checkpoint.writer(uri=f"{bucket}/c") as writer:
+        writer.write(b"1")
+    assert checkpoint.reader(uri=f"{bucket}/c").read() == b"1"

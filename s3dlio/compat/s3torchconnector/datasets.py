@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
@@ -17,6 +19,11 @@ from s3dlio.compat.s3torchconnector.source import ObjectSource
 from s3dlio.compat.s3torchconnector.uris import parse_s3_uri, uri_of
 from s3dlio.compat.s3torchconnector.user_agent import UserAgent
 from s3dlio.loader.items import name_sample
+from s3dlio.signatures import also_named
+from s3dlio.uri import has_scheme
+
+#: Options of loaders, which data sets of this name in the Rust package take and do nothing with.
+_OF_LOADERS = frozenset({"batch_size", "drop_last", "num_workers", "prefetch", "seed", "shuffle"})
 
 GetObjects = Callable[[S3Client], Iterable[S3BucketKeyData]]
 
@@ -44,6 +51,27 @@ def _listed(client: S3Client, bucket: str, prefix: str) -> Iterator[S3BucketKeyD
             yield S3BucketKeyData(bucket, info.key, info)
 
 
+def _not_of_loaders(given: dict[str, Any], stacklevel: int) -> dict[str, Any]:
+    if of_loaders := sorted(_OF_LOADERS & given.keys()):
+        what = f"{', '.join(of_loaders)}: without effect, as they are options of a DataLoader"
+        warnings.warn(what, DeprecationWarning, stacklevel=stacklevel)
+    return {name: value for name, value in given.items() if name not in _OF_LOADERS}
+
+
+def also_by_prefix(init: Callable[..., None]) -> Callable[..., None]:
+    """Have a data set be made as in the Rust package, too: ``S3MapDataset("s3://bucket/prefix/", region=None)``."""
+
+    @functools.wraps(init)
+    def made(self: Any, *args: Any, **kwargs: Any) -> None:
+        uri = args[0] if args and isinstance(args[0], str) and has_scheme(args[0]) else kwargs.pop("uri", None)
+        if uri is None:
+            return init(self, *args, **kwargs)
+        region = kwargs.pop("region", None) if len(args) < 2 else args[1]
+        return init(self, region, partial(get_objects_from_prefix, uri), **_not_of_loaders(kwargs, 3))
+
+    return made
+
+
 class S3DatasetBase:
     """Objects of a data set, and how they are read. It pickles, for workers of a DataLoader.
 
@@ -58,6 +86,7 @@ class S3DatasetBase:
 
     _kind: str
 
+    @also_by_prefix
     def __init__(
         self,
         region: str | None,
@@ -102,6 +131,7 @@ class S3DatasetBase:
         return cls(region, partial(get_objects_from_uris, object_uris), endpoint, **also)
 
     @classmethod
+    @also_named(prefix="s3_uri")
     def from_prefix(cls, s3_uri: str, region: str | None = None, *, endpoint: str | None = None, **also: Any) -> Self:
         """The data set of all objects whose URI begins with this one.
 
@@ -109,7 +139,7 @@ class S3DatasetBase:
             s3_uri: of any scheme. ``s3://bucket/train/img_`` selects ``train/img_1`` too.
             region, endpoint, also: as of the constructor.
         """
-        return cls(region, partial(get_objects_from_prefix, s3_uri), endpoint, **also)
+        return cls(region, partial(get_objects_from_prefix, s3_uri), endpoint, **_not_of_loaders(also, 4))
 
     def _get_client(self) -> S3Client:
         if self._client is None:

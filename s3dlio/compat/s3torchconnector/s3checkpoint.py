@@ -7,6 +7,7 @@ from s3dlio.compat.s3torchconnector.config import S3ClientConfig
 from s3dlio.compat.s3torchconnector.s3reader.s3reader import S3Reader
 from s3dlio.compat.s3torchconnector.s3writer import S3Writer
 from s3dlio.compat.s3torchconnector.uris import parse_s3_uri
+from s3dlio.signatures import also_named
 
 
 class S3Checkpoint:
@@ -24,6 +25,7 @@ class S3Checkpoint:
         self.endpoint = endpoint
         self._client = S3Client(region, endpoint, s3client_config)
 
+    @also_named(uri="s3_uri")
     def reader(self, s3_uri: str) -> S3Reader:
         """A reader of an object; errors come when something is read.
 
@@ -32,6 +34,7 @@ class S3Checkpoint:
         """
         return self._client.get_object(*parse_s3_uri(s3_uri))
 
+    @also_named(uri="s3_uri")
     def writer(self, s3_uri: str) -> S3Writer:
         """A writer of an object, which appears when it is closed.
 

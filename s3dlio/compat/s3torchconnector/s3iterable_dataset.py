@@ -11,7 +11,7 @@ import torch.utils.data
 
 from s3dlio.compat.s3torchconnector.ahead import ReadAhead
 from s3dlio.compat.s3torchconnector.config import S3ClientConfig
-from s3dlio.compat.s3torchconnector.datasets import GetObjects, S3DatasetBase, identity
+from s3dlio.compat.s3torchconnector.datasets import GetObjects, S3DatasetBase, also_by_prefix, identity
 from s3dlio.compat.s3torchconnector.results import S3BucketKeyData
 from s3dlio.compat.s3torchconnector.s3reader.protocol import S3ReaderConstructorProtocol
 from s3dlio.compat.s3torchconnector.s3reader.s3reader import S3Reader
@@ -30,6 +30,7 @@ class S3IterableDataset(S3DatasetBase, torch.utils.data.IterableDataset):
 
     _kind = "iterable"
 
+    @also_by_prefix
     def __init__(
         self,
         region: str | None,

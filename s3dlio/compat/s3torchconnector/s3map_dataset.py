@@ -10,6 +10,7 @@ import torch.utils.data
 from s3dlio.compat.s3torchconnector.ahead import ReadAhead
 from s3dlio.compat.s3torchconnector.datasets import S3DatasetBase
 from s3dlio.compat.s3torchconnector.results import S3BucketKeyData
+from s3dlio.errors import OutOfRangeError
 
 
 class S3MapDataset(S3DatasetBase, torch.utils.data.Dataset):
@@ -55,4 +56,4 @@ class S3MapDataset(S3DatasetBase, torch.utils.data.Dataset):
         try:
             return self._dataset_bucket_key_pairs[i]
         except IndexError:
-            raise IndexError(f"Index {i} out of range for dataset of size {len(self)}") from None
+            raise OutOfRangeError(f"Index {i} out of range for dataset of size {len(self)}") from None
