@@ -38,7 +38,7 @@ def transfers(commands: Commands) -> None:
     download = commands.add("download", "transfers:download", "Copy objects to a local directory")
     download.add_argument("source", metavar="SRC", help=f"{URI}, a prefix ending in '/', or a glob")
     download.add_argument("dest", metavar="DEST_DIR", help="the directory; it is made if it is missing")
-    recursive(download, "everything below the prefix")
+    recursive(download, "everything below the prefix; so it is without, where SRC ends in '/'")
     _transfer_options(download, 64, objects=False)
     procs(download, "transfer")
 

@@ -233,6 +233,15 @@ def test_upload_of_a_directory_needs_r_as_cp_does(cli: Cli, tree: Path, tmp_path
     assert cli("upload", f"{tree}/*", f"file://{tmp_path}/up/").out.startswith("UPLOAD summary: attempted=2, ")
 
 
+def test_download_of_what_ends_in_a_slash_needs_no_r(cli: Cli, tree: Path, tmp_path: Path):
+    run = cli("download", f"file://{tree}", tmp_path / "down", code=1)
+    assert "it is a directory; use -r" in run.err
+    assert not (tmp_path / "down").exists()
+    assert cli("download", f"file://{tree}/", tmp_path / "down").out.startswith("DOWNLOAD summary: attempted=3, ")
+    run = cli("download", "-p", "sub/c", f"file://{tree}/", tmp_path / "p")
+    assert run.out.startswith("DOWNLOAD summary: attempted=1, ")
+
+
 def test_the_summaries_of_cp_and_mv(cli: Cli, tree: Path, tmp_path: Path):
     assert cli("cp", tree / "a.txt", tmp_path / "x").out.startswith("CP summary (copy): attempted=1, ")
     run = cli("mv", tmp_path / "x", tmp_path / "y")

@@ -50,7 +50,10 @@ def download(context: Context) -> None:
     """Objects into a directory."""
     args = context.args
     if not args.recursive:
-        Origin.at(context.client, args.source, recursive=False, pattern=args.pattern).check_recursive("DOWNLOAD")
+        origin = Origin.at(context.client, args.source, recursive=False, pattern=args.pattern)
+        args.recursive = is_directory_like(origin.key)  # as of get
+        if not args.recursive:
+            origin.check_recursive("DOWNLOAD")
     _run(context, "DOWNLOAD", lambda how: download_objects(context.client, args.source, args.dest, how))
 
 
