@@ -7,7 +7,10 @@ and cannot read ``upload a -j 4 b DEST``. Here the words are sorted before it se
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +30,27 @@ class UsageError(Exception):
         self.prog = prog
 
 
+class _Formatter(argparse.HelpFormatter):
+    """argparse makes one for each option that it learns of. Its own asks ``shutil`` for the width, whose import takes
+    as long as all else that a parser does."""
+
+    def __init__(
+        self, prog: str, indent_increment: int = 2, max_help_position: int = 24, width: int | None = None, **more: Any
+    ) -> None:
+        width = _columns() - 2 if width is None else width
+        super().__init__(prog, indent_increment, max_help_position, width, **more)
+
+
+def _columns() -> int:
+    """As of ``shutil.get_terminal_size``."""
+    with contextlib.suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # no output, or no terminal
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    return 80
+
+
 class CommandParser(argparse.ArgumentParser):
     """An ArgumentParser that raises :class:`UsageError` and sorts options before operands."""
 
@@ -35,6 +59,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", _Formatter)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:

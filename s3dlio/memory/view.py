@@ -7,11 +7,15 @@ import functools
 import operator
 import sys
 from collections.abc import Callable, Iterator
-from pickle import PickleBuffer
 from typing import Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, overload
 
 from s3dlio.memory.buffers import byte_view, hide_from_collector
 from s3dlio.types import Payload
+
+try:
+    from _pickle import PickleBuffer  # what ``pickle`` has under this name, without the rest of that module
+except ImportError:  # an interpreter without it
+    from pickle import PickleBuffer
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,10 +12,8 @@ from s3dlio.stores.local.store import LocalStore
 from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination_directory import DestinationDirectory
 from s3dlio.transfer.file_routes import FileToStore, StoreToFile
-from s3dlio.transfer.no_clobber import NoClobber
 from s3dlio.transfer.places import as_directory
 from s3dlio.transfer.route import Route, RouteOptions
-from s3dlio.transfer.store_routes import Relay, ServerCopy
 from s3dlio.types import Conditions
 from s3dlio.uri import LOCAL_SCHEMES
 
@@ -32,6 +30,8 @@ class Destination(Record):
         if not how.no_clobber:
             return choose_route(source, self.store, self.prefix, how, self.directory)
         plain = choose_route(source, self.store, self.prefix, how, self.directory)
+        from s3dlio.transfer.no_clobber import NoClobber
+
         once = create_only(how)
         return NoClobber(
             choose_route(source, self.store, self.prefix, once, self.directory), plain, self.store, self.prefix
@@ -81,14 +81,11 @@ def choose_route(
     """
     if isinstance(target, LocalStore) and target.settings.durable:
         how = replace(how, options=replace(how.options, durable=True))
-    if directory is not None:
-        return (
-            StoreToFile(source, directory, how)
-            if target.scheme == "file"
-            else Relay(source, target, prefix, how, directory)
-        )
-    if target.can_copy_from(source):
-        return ServerCopy(source, target, prefix, how)
-    if isinstance(source, FileStore):
+    if directory is not None and target.scheme == "file":
+        return StoreToFile(source, directory, how)
+    copies = directory is None and target.can_copy_from(source)
+    if directory is None and not copies and isinstance(source, FileStore):
         return FileToStore(source, target, prefix, how)
-    return Relay(source, target, prefix, how)
+    from s3dlio.transfer.store_routes import Relay, ServerCopy  # which uploads and downloads do without
+
+    return ServerCopy(source, target, prefix, how) if copies else Relay(source, target, prefix, how, directory)

@@ -4,14 +4,16 @@ the counts of all."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dlio.engine.group import Group
 from s3dlio.records import replace
-from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.plan import Item, Plan
 from s3dlio.transfer.stream_entry import Entry
 from s3dlio.transfer.summary import Tally, TransferSummary
+
+if TYPE_CHECKING:
+    from s3dlio.transfer.journal import Journal
 
 #: What a small object takes besides its bytes, as so many of them.
 _EACH = 256 << 10

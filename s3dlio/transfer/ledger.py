@@ -8,12 +8,14 @@ files are removed when the whole transfer has ended without a failure.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from s3dlio.engine.group import Group
-from s3dlio.transfer.journal import Journal
+
+if TYPE_CHECKING:
+    from s3dlio.transfer.journal import Journal
 
 _RANK = ".rank-"
 
@@ -35,6 +37,8 @@ def ledger(
     if path is None:
         yield None
         return
+    from s3dlio.transfer.journal import Journal  # most transfers have none
+
     path = os.fspath(path)
     mine = f"{path}{_RANK}{group.rank}" if group.rank else path
     journals: list[Journal] = []
@@ -55,6 +59,8 @@ def ledger(
 
 def _left_over(group: Group, path: str) -> list[str]:
     """The files of ranks that there were once, of which each rank of a host that sees them reads some."""
+    import glob
+
     found = glob.glob(f"{glob.escape(path)}{_RANK}*")
     numbers = (name.removeprefix(path + _RANK) for name in found)
     left = sorted(int(number) for number in numbers if number.isdecimal() and int(number) >= group.size)

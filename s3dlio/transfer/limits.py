@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from s3dlio.config.durations import parse_moment
 from s3dlio.config.sizes import parse_size
 from s3dlio.errors import ConfigError
 from s3dlio.records import Record
@@ -70,6 +69,8 @@ def limits(*, min_size: Any = None, max_size: Any = None, min_age: Any = None, m
     """
     if min_size is None and max_size is None and min_age is None and max_age is None:
         return NO_LIMITS
+    from s3dlio.config.durations import parse_moment
+
     least = None if min_size is None else parse_size(min_size, name="min_size")
     most = None if max_size is None else parse_size(max_size, name="max_size")
     before = None if min_age is None else parse_moment(min_age, name="min_age")

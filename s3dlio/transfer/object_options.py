@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from s3dlio.config.durations import parse_moment
 from s3dlio.errors import ConfigError
 from s3dlio.records import replace
 from s3dlio.types import NO_OPTIONS, PutOptions
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
 
 _ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 #: Other names of fields of PutOptions.
@@ -47,5 +48,9 @@ def http_date(value: str | date | datetime) -> str:
 
         if "," in value and moment_of(value) is not None:
             return value
+    from datetime import UTC, datetime
+
+    from s3dlio.config.durations import parse_moment
+
     moment = datetime.fromtimestamp(parse_moment(value, name="expires") / 1e9, UTC)
     return moment.strftime("%a, %d %b %Y %H:%M:%S GMT")

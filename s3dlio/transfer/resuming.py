@@ -8,7 +8,6 @@ has, and the store compares them with the file.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -50,6 +49,8 @@ def upload_state(
     """
     if journal is None or about.st_size < RESUMABLE or (about.st_size, about.st_mtime_ns) != (item.size, item.mtime_ns):
         return None
+    import hashlib
+
     asked = hashlib.blake2b(repr(options).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     found = journal.unfinished(item)
     before = found.state if found is not None else {}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.records import Record, replace
@@ -27,9 +27,11 @@ from s3dlio.stores.call import Call
 from s3dlio.transfer.body_monitor import BodyMonitor
 from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.file_times import MTIME, original_mtime
-from s3dlio.transfer.journal import ItemStates
 from s3dlio.transfer.plan import Item
 from s3dlio.types import NO_OPTIONS, ObjectMetadata, PutOptions
+
+if TYPE_CHECKING:
+    from s3dlio.transfer.journal import ItemStates
 
 
 class RouteOptions(Record):

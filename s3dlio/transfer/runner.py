@@ -23,10 +23,8 @@ from s3dlio.transfer.content_types import TypedOptions
 from s3dlio.transfer.destination import Destination, open_destination
 from s3dlio.transfer.divided import DoneItem, dealt, merged
 from s3dlio.transfer.failure_scope import MAX_UNSURE, Scope, scope_of
-from s3dlio.transfer.journal import Journal
 from s3dlio.transfer.ledger import ledger
 from s3dlio.transfer.limits import bounded
-from s3dlio.transfer.moving import moving
 from s3dlio.transfer.options import TransferOptions
 from s3dlio.transfer.places import any_uri, as_directory
 from s3dlio.transfer.plan import Item, Plan, Refused, Skipped
@@ -42,6 +40,7 @@ from s3dlio.wording import either, option
 if TYPE_CHECKING:
     from s3dlio.engine.process_job import Work
     from s3dlio.engine.session import Session
+    from s3dlio.transfer.journal import Journal
 
 T = TypeVar("T")
 
@@ -184,6 +183,8 @@ class Transfer(Record):
             options = route_options(session, how, progress, journal)
             route = destination.route_from(self.source, options)
             if self.moves:
+                from s3dlio.transfer.moving import moving
+
                 route = moving(route, self.source, self.target, self.prefix, how, options)
             route = apart(route, self.source, self.target, self.prefix, moves=self.moves)
             work = self._work(destination, route, options) if several(how.procs) else None

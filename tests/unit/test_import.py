@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import s3dlio
-from tests.servers.scripted import Expect, ScriptedServer, respond
+from tests.servers.scripted import Action, Expect, ScriptedServer, respond
 
 HEAVY = ("boto3", "botocore", "azure", "google", "numpy", "asyncio", "torch", "urllib3", "zstandard", "tqdm", "dotenv")
 
@@ -55,6 +55,36 @@ def test_a_first_small_read_imports_what_it_needs() -> None:
         loaded = loaded_by(f"{set_up}\nimport s3dlio\nassert s3dlio.get('s3://bucket/key') == b'small'")
     by_python = loaded_by("pass")  # an editable install has a finder that imports some itself
     assert not loaded & set(NOT_FOR_A_FIRST_READ) - by_python
+
+
+#: What uploads and downloads by the command do without, over plain HTTP.
+NOT_FOR_A_TRANSFER = (
+    *HEAVY, "dataclasses", "inspect", "ssl", "http", "email", "xml", "shutil", "pickle", "datetime", "uuid", "json",
+    "glob", "difflib", "tomllib", "urllib.request", "s3dlio.net.tls", "s3dlio.net.tls_chain",
+    "s3dlio.cli.commands.pipe", "s3dlio.cli.commands.cat", "s3dlio.cli.progress_bar", "s3dlio.transfer.copy",
+    "s3dlio.transfer.sync", "s3dlio.transfer.compare", "s3dlio.transfer.delete", "s3dlio.transfer.moving",
+    "s3dlio.transfer.store_routes", "s3dlio.transfer.no_clobber", "s3dlio.transfer.journal",
+    "s3dlio.config.durations", "s3dlio.stores.sdk", "s3dlio.datagen", "s3dlio.formats", "s3dlio.compat",
+    "s3dlio.aio", "s3dlio.api",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["upload", "download"])
+def test_a_transfer_by_the_command_imports_what_it_needs(verb: str, tmp_path: Path) -> None:
+    contents = "<Contents><Key>k</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>5</Size></Contents>"
+    listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"
+    (tmp_path / "file").write_bytes(b"small")
+    script: list[Action] = [Expect(b"PUT"), respond(headers=[("ETag", '"e"')])]
+    if verb == "download":
+        script = [Expect(b"GET"), respond(body=listing.encode()), Expect(b"GET"), respond(body=b"small")]
+    place = f"{tmp_path}/"
+    words = [verb, "-r", *((place, "s3://bucket/") if verb == "upload" else ("s3://bucket/", place))]
+    with ScriptedServer([script]) as server:
+        values = {"AWS_ENDPOINT_URL": server.endpoint, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        set_up = f"import os; os.environ.update({values | {'AWS_REGION': 'us-east-1'}!r})"
+        loaded = loaded_by(f"{set_up}\nfrom s3dlio.cli.main import main\nassert main({words!r}) == 0")
+        server.assert_consumed()
+    assert not loaded & set(NOT_FOR_A_TRANSFER) - loaded_by("pass")
 
 
 def test_the_list_of_names_is_whole_whenever_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
