@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from s3dlio.checkpoint.ranks import Ranks
@@ -100,6 +100,12 @@ def _timeout(name: str, value: Any) -> float | None:
     return timeout(name, value) if value else None
 
 
+def _auto_tune(name: str, value: Any) -> bool:
+    """A flag; of ``adaptive``, the ``mode`` of an ``AdaptiveConfig``, of a dictionary of one, or of itself."""
+    mode = value.get("mode", True) if isinstance(value, Mapping) else getattr(value, "mode", value)
+    return flag(name, mode)
+
+
 def _of(kind: type[Any]) -> Reader:
     def read(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
@@ -126,7 +132,7 @@ READERS: dict[str, Reader] = {
     "max_threads": integer(1),
     "prefetch": integer(0),
     "prefetch_bytes": size(1),
-    "auto_tune": flag,
+    "auto_tune": _auto_tune,
     "in_order": flag,
     "pool": _of(PoolConfig),
     "timeout": _timeout,
@@ -166,6 +172,7 @@ ALIASES = {
     "world_size": "shard_world_size",
     "max_in_flight": "max_threads",
     "cancellation_token": "cancel",
+    "adaptive": "auto_tune",
 }
 
 

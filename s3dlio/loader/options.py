@@ -172,6 +172,10 @@ class LoaderOptions:
         """So many bytes are in flight or waiting, about."""
         return self.replace(prefetch_bytes=size)
 
+    def enable_adaptive(self) -> Self:
+        """``auto_tune``, by the name that the Rust package has."""
+        return self.replace(auto_tune=True)
+
     def auto_tune(self, on: bool = True) -> Self:
         """Let the number of requests in flight follow what pays, whatever ``num_workers`` says."""
         return self.replace(auto_tune=on)

@@ -50,6 +50,7 @@ ROOMS = """
     integrations
     cli
     __init__ __main__
+    _pymod
 """
 FLOORS = {room: floor for floor, line in enumerate(ROOMS.split("\n")) for room in line.split()}
 

@@ -155,3 +155,46 @@ def test_an_anchored_source_is_a_regular_expression(tmp_path: Path) -> None:
         s3dlio.upload([f"{source}/2.txt"], up + "none/")
     with pytest.raises(FileNotFoundError, match="No files matched for upload"):
         s3dlio.upload([f"{source}/^none$"], up + "none/")
+
+
+def test_options_of_a_loader_by_older_names(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(name.encode())
+    make: Any = s3dlio.create_async_loader
+    uri = tmp_path.as_uri() + "/"
+    forms = make(uri=uri, options={"batch_size": 2}), make(prefix=uri, batch_size=2), make(uri, {}, batch_size=2)
+    for loader in forms:
+        assert list(loader) == [[b"a", b"b"], [b"c"]]
+    assert make(uri, {"batch_size": 2, "seed": 3}, batch_size=1).options.to_dict()["seed"] == 3
+    with pytest.raises(s3dlio.ConfigError, match="did you mean batch_size"):
+        make(uri, batchsize=2)
+
+
+@pytest.mark.parametrize(
+    ("adaptive", "tuned"),
+    [
+        ({"mode": "enabled"}, True),
+        ({}, True),
+        ({"mode": "disabled"}, False),
+        (True, True),
+        ("disabled", False),
+        (s3dlio.AdaptiveConfig.enabled(), True),
+        (s3dlio.AdaptiveConfig(), False),
+    ],
+)
+def test_adaptive_is_auto_tune(adaptive: Any, tuned: bool) -> None:
+    options = s3dlio.PyLoaderOptions(adaptive=adaptive)
+    assert options.to_dict()["auto_tune"] is tuned
+    assert options.replace(adaptive=adaptive) == options
+    assert s3dlio.LoaderOptions().enable_adaptive().to_dict()["auto_tune"] is True
+    with pytest.raises(s3dlio.ConfigError):
+        s3dlio.LoaderOptions(adaptive={"mode": "sometimes"})
+
+
+def test_the_extension_module_of_the_rust_package_is_the_package() -> None:
+    import s3dlio._pymod as core
+
+    assert core.get is s3dlio.get
+    assert "put_bytes" in dir(core)
+    with pytest.raises(AttributeError):
+        core.bogus  # noqa: B018

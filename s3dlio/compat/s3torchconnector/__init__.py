@@ -21,6 +21,7 @@ from s3dlio.compat.s3torchconnector.s3iterable_dataset import S3IterableDataset
 from s3dlio.compat.s3torchconnector.s3map_dataset import S3MapDataset
 from s3dlio.compat.s3torchconnector.s3reader import S3Reader, S3ReaderConstructor
 from s3dlio.compat.s3torchconnector.s3writer import S3Writer
+from s3dlio.memory.reader import BytesReader as _BytesViewIO  # noqa: F401 - loaders of DLIO import it
 
 #: Every error of this package.
 S3Exception = S3dlioError
