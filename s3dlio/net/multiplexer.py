@@ -18,7 +18,7 @@ from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
 from s3dlio.net.faults import is_out_of_files, opening_fault, overdue
 from s3dlio.net.inbox import Inbox
 from s3dlio.net.pending import PendingRequest
-from s3dlio.net.pool import ConnectionPool, with_room
+from s3dlio.net.pool import ConnectionPool, spare_some, with_room
 from s3dlio.net.splicing import Splicer
 
 #: So many events are handled in a row before new requests leave. All at once, as many as 256, would keep those together
@@ -241,15 +241,21 @@ class Multiplexer:
 
     def _open_step(self, connection: Connection) -> int:
         """The next step of opening; where no descriptor is left for it, idle connections are closed."""
+        def step() -> int:
+            event = connection.open_step()
+            if self.in_flight and not connection.watched:
+                spare_some(connection)
+            return event
+
         try:
-            return with_room(connection.open_step)
+            return with_room(step)
         except OSError as error:
             if not is_out_of_files(error) or not any(self._idle.values()):
                 raise
         for idle in self._idle.values():
             while idle:
                 self._discard(idle.pop())
-        return connection.open_step()
+        return step()
 
     def _begin(self, pending: PendingRequest, connection: Connection) -> None:
         try:

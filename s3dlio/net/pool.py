@@ -5,6 +5,8 @@ Idle ones are on a stack: putting one there and taking it out takes 0.05 us (1.3
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +29,9 @@ _PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]*").fullmatch
 #: it, for all pools (0.1 us for each).
 _REAP_SECONDS = 1.0
 
+#: So many descriptors, or a quarter of all, are left to others.
+_SPARED = 64
+
 
 class ConnectionPool(Server):
     """The connections to one server (scheme, host, port) under one set of HTTP settings.
@@ -37,6 +42,7 @@ class ConnectionPool(Server):
 
     def __init__(self, scheme: str, host: str, port: int | None, http: HttpSettings) -> None:
         self._idle: deque[Connection] = deque()  # the one used last is the warmest
+        self._few = 0  # idle connections have no higher descriptors: half of all are left to others
         self._home = object()  # this pool in this process: a forked child keeps no connections of its parent
         #: Bytes of the last body of an object; the next one is expected to be about as large.
         self.last_body = 0
@@ -76,6 +82,7 @@ class ConnectionPool(Server):
 
     def acquire_fresh(self) -> Connection:
         """A new connection, not open yet: for a request whose idle connection was stale."""
+        self._few = system.descriptors() // 2
         connection = self._connect(self)
         connection.home = self._home
         return connection
@@ -87,7 +94,7 @@ class ConnectionPool(Server):
             return
         connection.used = True
         now = connection.idle_since = system.monotonic()
-        if len(self._idle) < self.http.max_connections:
+        if len(self._idle) < self.http.max_connections and connection.fd < self._few:
             self._idle.append(connection)
         else:
             connection.close()
@@ -137,6 +144,18 @@ def with_room(make: Callable[[], T]) -> T:
         for pool in pools:
             pool.close_idle(system.monotonic())
     return make()
+
+
+def spare_some(connection: Connection) -> None:
+    """Leave the last descriptors to others: modules that are imported, files that a transfer writes, threads that end.
+
+    Raises:
+        OSError: EMFILE, and the connection is closed: it has one of them. (The system gives the lowest numbers first.)
+    """
+    limit = system.descriptors()
+    if connection.fd >= limit - min(_SPARED, limit // 4):
+        connection.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def close_idle(http: HttpSettings) -> None:

@@ -12,6 +12,7 @@ import random
 import select
 import selectors
 import socket as _socket
+import sys
 import threading
 import time as _time
 from collections.abc import Callable
@@ -95,6 +96,14 @@ shutdown = _socket.socket.shutdown
 def can_splice() -> bool:
     """Whether bytes can go from sockets to files within the kernel (``memory.pipe``)."""
     return CAN_SPLICE
+
+
+def descriptors() -> int:
+    """How many files this process may have open (``ulimit -n``)."""
+    from s3dlio.posix import resource
+
+    limit = int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 class EventFd:

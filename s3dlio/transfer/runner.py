@@ -15,6 +15,7 @@ from s3dlio.engine.prefetch import Prefetcher
 from s3dlio.errors import ObjectNotFoundError, S3dlioError, TransferCancelledError, UnsupportedOperationError
 from s3dlio.foreign_errors import of_caller
 from s3dlio.masking import redact
+from s3dlio.net import system
 from s3dlio.records import Record, field
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.actions import Act, Action, DryRun, Verb, nothing
@@ -261,7 +262,7 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
             run_calls(
                 transfer.started(entries, route.task),
                 ahead=entries,
-                admission=Admission.of(session.settings.transfer, how.width, bounded=True),
+                admission=Admission.of(session.settings.transfer, min(how.width, _most_items()), bounded=True),
                 on_done=transfer.on_done,
                 cancel=transfer.token,
                 executor=session.executor,
@@ -275,6 +276,12 @@ def run_plan(session: Session, plan: Plan, route: Route, how: RunOptions) -> Tal
             operation=how.operation,
         )
     return transfer.tally
+
+
+def _most_items() -> int:
+    """How many items may be in flight: each has a connection, a file and the directory of that open; a part of all
+    descriptors is left."""
+    return max(1, (system.descriptors() * 7 // 8 - 16) // 3)
 
 
 class _RunningPlan:

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -336,5 +337,6 @@ def functions(world: World, network: Network) -> dict[str, Callable[..., Any]]:
         "wait_for_write": lambda sock, timeout=None: wait(sock, sock.writable, timeout),
         "getaddrinfo": network.addresses,
         "socketpair": refuse,
+        "descriptors": lambda: sys.maxsize,
         "can_splice": lambda: False,
     }

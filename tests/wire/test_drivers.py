@@ -475,11 +475,35 @@ def test_where_descriptors_are_scarce_requests_wait_for_those_in_flight(verb: st
         "else:\n"
         "    found = [data for _, data in s3dlio.get_many(uris, max_in_flight=256)]\n"
         "print(sum(len(data) == 4096 for data in found))\n"
+        "print(len([open('/dev/null') for _ in range(20)]))\n"  # half of all are left to the program
     )
     with DelayedServer(delay=0.05, size=4096) as server:
         command = [sys.executable, "-c", script, server.endpoint, verb]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.stdout == "400\n", ended.stderr
+    assert ended.stdout == "400\n20\n", ended.stderr
+
+
+def test_a_program_that_has_nearly_all_descriptors_itself_reads_with_the_rest() -> None:
+    script = (
+        "import os, resource, sys, s3dlio\n"
+        "s3dlio.configure_s3(endpoint_url=sys.argv[1], anonymous=True)\n"
+        "s3dlio.configure('retry', max_attempts=1)\n"
+        "uris = [f's3://bucket/{i}' for i in range(20)]\n"
+        "s3dlio.get_many(uris[:2])\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "taken = []\n"
+        "try:\n"
+        "    while True:\n"
+        "        taken.append(os.dup(0))\n"
+        "except OSError:\n"
+        "    for _ in range(4):\n"
+        "        os.close(taken.pop())\n"
+        "print(sum(len(data) == 4096 for _, data in s3dlio.get_many(uris, max_in_flight=256)))\n"
+    )
+    with DelayedServer(delay=0.001, size=4096) as server:
+        command = [sys.executable, "-c", script, server.endpoint]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "20\n", ended.stderr
 
 
 def test_where_descriptors_are_scarce_files_wait_for_those_in_flight(moto_server: MotoServer, tmp_path: Path) -> None:
@@ -490,8 +514,8 @@ def test_where_descriptors_are_scarce_files_wait_for_those_in_flight(moto_server
         "import resource, sys, s3dlio\n"
         "there, here, back = sys.argv[1:]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
-        "print(s3dlio.upload([here], there, max_in_flight=64).succeeded)\n"
-        "print(s3dlio.download(there, back, max_in_flight=64).succeeded)\n"
+        "print(s3dlio.upload([here], there, max_in_flight=256).succeeded)\n"
+        "print(s3dlio.download(there, back, max_in_flight=256).succeeded)\n"
     )
     client = s3dlio.Client(endpoint_url=moto_server.endpoint, access_key_id="testing", secret_access_key="testing")
     client.create_bucket("s3://scarce")
