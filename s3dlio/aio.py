@@ -63,7 +63,9 @@ async def get_async(
     """Read an object. See ``get_object``."""
     if key is not None:
         uri = in_bucket(uri, key)
-    return await awaited.get(api._default or api.default_client(), uri, awaited.at_version(conditions, version_id))
+    if version_id is not None:
+        conditions = awaited.at_version(conditions, version_id)
+    return await awaited.get(api._default or api.default_client(), uri, conditions)
 
 
 async def get_object_async(

@@ -36,6 +36,9 @@ class LoopLane(ResidentLane):
 
     def __init__(self, window: int) -> None:
         super().__init__(window=window, aside=aside, reads=reads)
+        loop = asyncio.get_running_loop()
+        #: Whose lane this is.
+        self.loop = weakref.ref(loop)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._look_ends = 0.0
@@ -45,7 +48,6 @@ class LoopLane(ResidentLane):
         #: It is to end when nothing is in flight any more.
         self.retires = False
         self._inbox.rest()
-        loop = asyncio.get_running_loop()
         loop.add_reader(self._multiplexer.fileno(), self._on_ready)
         # asyncio.run ends what its loop has begun by closing asynchronous generators.
         self._until_shutdown = _closing(weakref.ref(self))
@@ -55,7 +57,10 @@ class LoopLane(ResidentLane):
     def ask(self, submission: Submission) -> None:
         """Run an operation, on the thread of the loop: its request leaves at once, if the window has room."""
         submission.lane = self
-        self._waiting.append(submission)
+        if self._waiting or self._queue.ready or len(self._multiplexer.in_flight) >= self.window:
+            self._waiting.append(submission)
+        else:
+            self._begin(submission, submission.steps())
         self._fill()
         if self._told:
             self._deliver()
@@ -167,11 +172,11 @@ async def _closing(lane: weakref.ref[LoopLane]) -> AsyncGenerator[None, None]:
             there.shut()
 
 
-class _Awaited(Submission):
+class Awaited(Submission):
     """A call that a coroutine awaits.
 
     Args:
-        call, width: as of :meth:`LoopLanes.perform`.
+        call, width: as of :meth:`LoopLanes.begin`.
         home: the lane of its event loop.
         lanes: where it goes on when its body is large.
     """
@@ -179,7 +184,7 @@ class _Awaited(Submission):
     __slots__ = ("_away", "_context", "_home", "_lanes", "future")
 
     def __init__(self, call: Call[Any], width: int, home: LoopLane, lanes: Lanes) -> None:
-        super().__init__(call, width, started_of(call))
+        super().__init__(call, width, started_of(call) if call.spent else 0.0)
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._home = home
         self._lanes = lanes
@@ -187,7 +192,8 @@ class _Awaited(Submission):
         self._context = copy_context() if call.store.watched else None
 
     def steps(self) -> Any:
-        steps = super().steps()
+        assert self.operation is not None
+        steps = self.operation.steps()
         return steps if self._context is None else within(self._context, steps)
 
     def end(self, result: Any, error: BaseException | None) -> None:
@@ -199,7 +205,7 @@ class _Awaited(Submission):
             self._away = False
             self._home.window += 1
         future = self.future
-        if future.done() or future.get_loop().is_closed():
+        if future.done() or (self._home.closed and future.get_loop().is_closed()):
             return
         if error is None:
             future.set_result(result)
@@ -223,6 +229,13 @@ class _Awaited(Submission):
         if self.future.get_loop().is_closed():  # it runs its lane no more
             self._home.shut()
 
+    async def ended_by(self, error: BaseException) -> None:
+        """Awaiting ``future`` has raised: when this has ended, the call has, and its buffers are free."""
+        if isinstance(error, GeneratorExit):
+            self.forsake()  # nothing may be awaited
+        elif not self.over:
+            await self.given_up()
+
     async def given_up(self) -> None:
         """Give its request up, and wait until it has ended, however often the task is cancelled meanwhile."""
         if self.lane is self._home:
@@ -241,6 +254,7 @@ class LoopLanes:
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
+        self._latest: LoopLane | None = None  # the one that was asked for last
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLane] = weakref.WeakKeyDictionary()
         self._finalizer = weakref.finalize(self, _retire, self._by_loop)
         renewed_in_child(self)
@@ -248,11 +262,14 @@ class LoopLanes:
     def close(self) -> None:
         """Let the lanes go when what they have in flight has ended. They are made again when they are needed again."""
         _retire(self._by_loop)
+        self._latest = None
 
     def lane(self) -> LoopLane | None:
         """The lane of the running event loop; None where the loop watches no descriptors."""
         loop = asyncio.get_running_loop()
-        lane = self._by_loop.get(loop)
+        lane = self._latest
+        if lane is None or lane.loop() is not loop:
+            lane = self._latest = self._by_loop.get(loop)
         if lane is not None and not (lane.closed or lane.retires):
             return lane
         for other in [reference() for reference in self._by_loop.keyrefs()]:  # other threads add theirs meanwhile
@@ -265,14 +282,25 @@ class LoopLanes:
 
     async def perform(self, call: Call[T], width: int, lane: LoopLane) -> T:
         """Run a call of a cloud store. When the task is cancelled, its request is given up, and its buffers are free
-        when this has ended.
+        when this has ended. Parameters are those of :meth:`begin`.
+        """
+        waiting = self.begin(call, width, lane)
+        try:
+            result: T = await waiting.future
+        except BaseException as error:
+            await waiting.ended_by(error)
+            raise
+        return result
+
+    def begin(self, call: Call[Any], width: int, lane: LoopLane) -> Awaited:
+        """Begin a call of a cloud store. Who awaits its ``future`` has what that raises go through ``ended_by``.
 
         Args:
             call: what to run.
             width: requests of it in flight, at most.
             lane: of this event loop.
         """
-        submission = _Awaited(call, width, lane, self._lanes)
+        submission = Awaited(call, width, lane, self._lanes)
         if call.size > LARGE_WRITE and not on_lane():
             self._lanes.run(submission)
         else:
@@ -282,16 +310,7 @@ class LoopLanes:
                 submission.future.cancel()
                 lane.shut(error)
                 raise
-        try:
-            result: T = await submission.future
-        except GeneratorExit:
-            submission.forsake()
-            raise
-        except BaseException:
-            if not submission.over:
-                await submission.given_up()
-            raise
-        return result
+        return submission
 
     def renew(self) -> None:
         """In a forked child no event loop of the parent runs on."""
@@ -300,6 +319,7 @@ class LoopLanes:
             lane.forsake()
         keep_in_child(lanes)
         self._by_loop.clear()
+        self._latest = None
 
 
 def _retire(by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLane]) -> None:

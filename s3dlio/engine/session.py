@@ -34,7 +34,8 @@ class Session:
     def __init__(self, settings: Settings, observers: Sequence[Observer] = ()) -> None:
         self._lock = ForkLock()
         self._processes: Processes | None = None
-        self._loops: LoopLanes | None = None
+        #: What ``loops`` is, once it was needed: read without a call.
+        self.loops_made: LoopLanes | None = None
         #: The processes among which transfers are divided. Each makes the same calls in the same order.
         self.group: Group = ALONE
         self._use(settings, observers)
@@ -44,7 +45,7 @@ class Session:
         self.executor: BaseExecutor = Executor(settings.executor.threads)
         window = min(_LANE_WINDOW, settings.http.max_connections)
         self.close_loops()
-        self._loops = None
+        self.loops_made = None
         self.stores = Stores(settings, observers, lambda: _lanes(window))
 
     def reconfigure(self, settings: Settings) -> None:
@@ -60,11 +61,11 @@ class Session:
     @property
     def loops(self) -> LoopLanes:
         """What runs awaited calls of cloud stores on their event loops."""
-        if self._loops is None:
+        if self.loops_made is None:
             from s3dlio.engine.awaiting import LoopLanes
 
-            self._loops = LoopLanes(self.lanes)
-        return self._loops
+            self.loops_made = LoopLanes(self.lanes)
+        return self.loops_made
 
     @property
     def processes(self) -> Processes:
@@ -78,8 +79,8 @@ class Session:
 
     def close_loops(self) -> None:
         """Let the lanes of event loops go, when what they have in flight has ended."""
-        if self._loops is not None:
-            self._loops.close()
+        if self.loops_made is not None:
+            self.loops_made.close()
 
     def close_processes(self) -> None:
         """End the worker processes that have nothing to do, and the others with their batch."""

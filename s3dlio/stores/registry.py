@@ -216,7 +216,9 @@ class Stores:
         slash = uri.find("/", uri.find("://") + 3)
         if self._outer and uri[:slash] in self._outer:
             slash = uri.find("/", slash + 1)
-        return self.find(uri) if uri[:slash] in self._seen else None
+        if (seen := self._seen.get(uri[:slash])) is None:
+            return None
+        return (seen[0], uri[slash + seen[1] :]) if slash > 0 and "\0" not in uri else self.find(uri)
 
     def _parse(self, uri: str) -> tuple[ObjectStore, str]:
         location = parse(uri, azure_account=self.settings.azure.default_account)

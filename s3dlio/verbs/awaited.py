@@ -26,10 +26,17 @@ T = TypeVar("T")
 async def get(session: Session, uri: URI, conditions: Conditions) -> BytesView:
     """See ``objects.get``."""
     store, key = session.stores.opened(uri) or await _opened(session, uri)
-    sink = MemorySink()
-    if not store.is_cloud:
+    loops = session.loops_made or session.loops
+    if not store.is_cloud or (lane := loops.lane()) is None:
         return await run(lambda: store.get(key, conditions=conditions))
-    await _perform(session, store, store.read_call(key, sink, conditions=conditions))
+    sink = MemorySink()
+    call = store.read_call(key, sink, conditions=conditions)
+    waiting = loops.begin(call, store.width_of(call), lane)  # type: ignore[attr-defined]  # of cloud stores
+    try:
+        await waiting.future
+    except BaseException as error:
+        await waiting.ended_by(error)
+        raise
     return sink.view()
 
 
@@ -124,7 +131,7 @@ async def _opened(session: Session, uri: URI) -> tuple[ObjectStore, str]:
 def _perform(session: Session, store: ObjectStore, call: Call[T]) -> Awaitable[T]:
     """Run a call of a cloud store on the event loop; on a thread, where the loop watches no descriptors (Windows)."""
     cloud = cast(CloudStore, store)
-    loops = session.loops
+    loops = session.loops_made or session.loops
     if (lane := loops.lane()) is None:
         return run(lambda: cloud.execute(call), to_its_end=True)
     return loops.perform(call, cloud.width_of(call), lane)
