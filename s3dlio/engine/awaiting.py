@@ -177,15 +177,18 @@ class Awaited(Submission):
 
     Args:
         call, width: as of :meth:`LoopLanes.begin`.
-        home: the lane of its event loop.
+        loop: the event loop that runs.
+        home: its lane.
         lanes: where it goes on when its body is large.
     """
 
     __slots__ = ("_away", "_context", "_home", "_lanes", "future")
 
-    def __init__(self, call: Call[Any], width: int, home: LoopLane, lanes: Lanes) -> None:
-        super().__init__(call, width, started_of(call) if call.spent else 0.0)
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def __init__(
+        self, call: Call[Any], width: int, loop: asyncio.AbstractEventLoop, home: LoopLane, lanes: Lanes
+    ) -> None:
+        Submission.__init__(self, call, width, started_of(call) if call.spent else 0.0)
+        self.future: asyncio.Future[Any] = loop.create_future()
         self._home = home
         self._lanes = lanes
         self._away = False  # it goes on elsewhere, and has its place in the window still
@@ -300,7 +303,8 @@ class LoopLanes:
             width: requests of it in flight, at most.
             lane: of this event loop.
         """
-        submission = Awaited(call, width, lane, self._lanes)
+        loop = lane.loop() or asyncio.get_running_loop()  # the latter, up to Python 3.11, asks the system who it is
+        submission = Awaited(call, width, loop, lane, self._lanes)
         if call.size > LARGE_WRITE and not on_lane():
             self._lanes.run(submission)
         else:

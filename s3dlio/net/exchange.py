@@ -221,7 +221,14 @@ class Exchange(FileBody):
         if not self._left:
             self._finish()
         if rest and not whole:
-            self._on_body(rest)
+            place = self._place
+            if place is not None and len(rest) < self._left:  # as _on_body does, for most bodies
+                count = len(rest)
+                place[:count] = rest
+                self._place = place[count:]
+                self._left -= count
+            else:
+                self._on_body(rest)
 
     def _on_interim(self, status: int, rest: memoryview) -> None:
         if status == 101:
