@@ -5,11 +5,12 @@ Wherever a URI is meant, a local path works too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3dlio import api, formats
 from s3dlio.coroutines import coroutine_of
+from s3dlio.engine.batch import each
 from s3dlio.formats.parquet_read import FOOTER_CAP
 from s3dlio.memory.view import BytesView
 from s3dlio.signatures import either
@@ -18,6 +19,8 @@ from s3dlio.uri import URI, uri_or_path
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+T = TypeVar("T")
 
 #: Bytes of a large object that are read at a time.
 _CHUNK = 8 << 20
@@ -150,7 +153,16 @@ class ParquetIndex(formats.ParquetIndex):
     """
 
     def __init__(self, col_indices: Sequence[int] | None = None, footer_cap: int = FOOTER_CAP) -> None:
-        super().__init__(_Objects(), col_indices, footer_cap)
+        super().__init__(_Objects(), col_indices, footer_cap, _together)
+
+
+def _together(load: Callable[[str], T], uris: Sequence[str], width: int) -> Iterator[T]:
+    found = each(api.default_client().executor, load, uris, width)
+    for uri in uris:
+        outcome = found[uri]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        yield outcome
 
 
 PyParquetIndex = ParquetIndex

@@ -5,16 +5,20 @@ Nothing is kept for a call that is done, so a batch of fifty million runs in con
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch_input import Feed, SlowInput
 from s3dlio.engine.blocking_calls import Done, run_blocking, run_loops
-from s3dlio.engine.cancel import CancelToken
+from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.cloud_calls import run_lane
 from s3dlio.engine.executor import BaseExecutor
+from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.stores.call import Call
+
+T = TypeVar("T")
 
 
 def run_calls(
@@ -110,3 +114,31 @@ def run_kinds(
             )
 
     executor.share(part, 1, cancel)
+
+
+def each(
+    executor: BaseExecutor, do: Callable[[str], T], items: Iterable[str], width: int = 8
+) -> dict[str, T | BaseException]:
+    """What ``do`` gives for each of the items, ``width`` at a time, or the error in its place.
+
+    Raises:
+        TransferCancelledError: the awaited call around it was cancelled.
+    """
+    found: dict[str, T | BaseException] = {}
+    waiting = deque(dict.fromkeys(items))
+    cancel = surrounding_token() or CancelToken()
+
+    def work() -> None:
+        while waiting and not cancel.cancelled:
+            try:
+                item = waiting.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            try:
+                found[item] = do(item)
+            except Exception as error:
+                found[item] = without_frames(error)
+
+    executor.share(work, min(width, len(waiting)) - 1, cancel)
+    cancel.check()
+    return found

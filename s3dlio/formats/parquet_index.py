@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from s3dlio.datagen.checks import whole_number
@@ -20,6 +19,15 @@ class _File:
     fetched_in: dict[int, int] = field(default_factory=dict)  # row group -> epoch
 
 
+#: What a function gives for each of several URIs, in their order; so many are done at a time.
+Together = Callable[[Callable[[str], _File], Sequence[str], int], Iterable[_File]]
+
+
+def one_by_one(load: Callable[[str], _File], uris: Sequence[str], width: int) -> Iterator[_File]:
+    """Without threads, which a reader in memory does not need."""
+    return map(load, uris)
+
+
 class ParquetIndex:
     """Byte ranges of row groups, looked up without I/O once a file is indexed. Safe to share among threads.
 
@@ -27,12 +35,15 @@ class ParquetIndex:
         reader: what reads footers.
         col_indices: the columns that ranges cover; None: all.
         footer_cap: how many bytes from the end of a file are read for its footer.
+        together: reads several of them at a time.
     """
 
     def __init__(
-        self, reader: RangeReader, col_indices: Sequence[int] | None = None, footer_cap: int = FOOTER_CAP
-    ) -> None:
+        self, reader: RangeReader, col_indices: Sequence[int] | None = None, footer_cap: int = FOOTER_CAP,
+        together: Together = one_by_one,
+    ) -> None:  # fmt: skip
         self._reader = reader
+        self._together = together
         self._columns = None if col_indices is None else [whole_number("a column index", i) for i in col_indices]
         self._footer_cap = whole_number("footer_cap", footer_cap, 1)
         self._files: dict[str, _File] = {}
@@ -55,9 +66,8 @@ class ParquetIndex:
         missing = [uri for uri in dict.fromkeys(uris) if uri not in self._files]
         if not missing:
             return
-        with ThreadPoolExecutor(min(workers, len(missing)), "s3dlio-parquet") as pool:
-            for uri, file in zip(missing, pool.map(self._load, missing), strict=True):
-                self._files[uri] = file
+        for uri, file in zip(missing, self._together(self._load, missing, workers), strict=True):
+            self._files[uri] = file
 
     def _load(self, uri: str) -> _File:
         footer = fetch_footer(self._reader, uri, self._footer_cap)

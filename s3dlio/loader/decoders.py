@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from s3dlio.engine.batch import each
 from s3dlio.engine.session import Session
 from s3dlio.errors import BatchError, ConfigError, CorruptDataError, S3dlioError
 from s3dlio.formats.npz import read_npy_bytes, read_npz_arrays
@@ -26,7 +27,6 @@ from s3dlio.formats.tar import decode_tar_sample
 from s3dlio.formats.tfrecord import record_data
 from s3dlio.loader.entries import Entry, StretchEntries, uri_of
 from s3dlio.loader.option_fields import FORMATS
-from s3dlio.loader.stretches import each
 from s3dlio.loader.tar_shards import load_indexes
 from s3dlio.loader.tfrecord_shards import load_record_indexes
 from s3dlio.memory.view import BytesView
@@ -219,7 +219,7 @@ class ParquetFormat(StretchFormat):
         return [uri for uri in uris if uri.rpartition("/")[2][:1] not in ("_", ".")]
 
     def _stretches(self, session: Session, abouts: Abouts) -> dict[str, Iterable[tuple[int, int]] | BaseException]:
-        return {**each(session, partial(self._row_groups, _Reader(session, abouts)), abouts, 16)}
+        return {**each(session.executor, partial(self._row_groups, _Reader(session, abouts)), abouts, 16)}
 
     def _row_groups(self, reader: _Reader, uri: str) -> list[tuple[int, int]]:
         footer = fetch_footer(reader, uri, self._footer_cap)

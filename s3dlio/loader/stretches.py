@@ -1,12 +1,10 @@
-"""Many stretches of objects at once, with errors one by one; and many small tasks that wait for storage."""
+"""Many stretches of objects at once, with errors one by one."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.session import Session
 from s3dlio.errors import OutOfMemoryError, S3dlioError
 from s3dlio.memory.caller_buffer import without_frames
@@ -21,7 +19,6 @@ Found = BytesView | BaseException
 #: The versions that are meant, by URI.
 Pins = Mapping[str, Conditions]
 NO_PINS: Pins = {}
-T = TypeVar("T")
 
 
 def read_stretches(
@@ -51,32 +48,4 @@ def read_stretches(
         found[entry_of[read]] = without_frames(error)
 
     read_ranges(session, reads, width, failed)
-    return found
-
-
-def each(
-    session: Session, do: Callable[[str], T], items: Iterable[str], width: int = 8
-) -> dict[str, T | BaseException]:
-    """What ``do`` gives for each of the items, ``width`` at a time, or the error in its place.
-
-    Raises:
-        TransferCancelledError: the awaited call around it was cancelled.
-    """
-    found: dict[str, T | BaseException] = {}
-    waiting = deque(dict.fromkeys(items))
-    cancel = surrounding_token() or CancelToken()
-
-    def work() -> None:
-        while waiting and not cancel.cancelled:
-            try:
-                item = waiting.popleft()
-            except IndexError:  # another thread has taken the last one
-                return
-            try:
-                found[item] = do(item)
-            except Exception as error:
-                found[item] = without_frames(error)
-
-    session.executor.share(work, min(width, len(waiting)) - 1, cancel)
-    cancel.check()
     return found

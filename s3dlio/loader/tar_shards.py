@@ -11,12 +11,13 @@ from typing import IO, NamedTuple
 from s3dlio import api
 from s3dlio.client import Client
 from s3dlio.coroutines import coroutine_of
+from s3dlio.engine.batch import each
 from s3dlio.engine.session import Session
 from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
 from s3dlio.forking import ForkLock
 from s3dlio.formats.tar import BLOCK, ZEROS, TarMember, scan_tar
 from s3dlio.formats.tar_index import TarIndex, parse_tar_index
-from s3dlio.loader.stretches import each, read_stretches
+from s3dlio.loader.stretches import read_stretches
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.uri import URI, uri_or_path
@@ -105,7 +106,7 @@ def scan_all(session: Session, uris: Sequence[str]) -> dict[str, Known | BaseExc
         version = _version(session, uri)  # as it was before, so that a change meanwhile is seen later
         return Known(scan(session, uri), version)
 
-    return each(session, look_through, uris)
+    return each(session.executor, look_through, uris)
 
 
 def _version(session: Session, uri: str) -> str:
@@ -189,7 +190,7 @@ class TarIndexes:
 
     def renewed(self, session: Session, uris: Sequence[str]) -> dict[str, TarIndex | BaseException]:
         """Those of archives that were not looked through yet, or are others by now, by their headers."""
-        versions = each(session, partial(_version, session), uris)
+        versions = each(session.executor, partial(_version, session), uris)
         with self._lock:
             old = {uri: known.version for uri in uris if (known := self._indexes.get(uri)) is not None}
         return self._keep(scan_all(session, [uri for uri in uris if old.get(uri) != versions[uri]]))

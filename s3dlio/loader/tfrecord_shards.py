@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from s3dlio.engine.batch import each
 from s3dlio.engine.session import Session
 from s3dlio.errors import CorruptDataError, ObjectNotFoundError, S3dlioError
 from s3dlio.formats.tfrecord import FRAMING, Entry, parse_index, truncated_record
-from s3dlio.loader.stretches import each
 from s3dlio.memory.view import BytesView
 from s3dlio.transfer import many
 from s3dlio.verbs import files
@@ -34,7 +34,7 @@ def load_record_indexes(session: Session, sizes: Mapping[str, int]) -> dict[str,
     for uri, (_, text) in zip(uris, texts, strict=True):
         if (entries := _usable(uri, sizes[uri], text)) is not None:
             found[uri] = entries
-    return found | each(session, partial(scan_records, session), [uri for uri in uris if uri not in found])
+    return found | each(session.executor, partial(scan_records, session), [uri for uri in uris if uri not in found])
 
 
 def _usable(uri: str, size: int, text: BytesView | BaseException) -> list[Entry] | None:

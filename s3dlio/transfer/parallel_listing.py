@@ -11,8 +11,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
+from s3dlio.engine.background import background
 from s3dlio.stores.base import ObjectStore
 from s3dlio.types import ListPage
 
@@ -60,24 +60,22 @@ def fan_out(store: ObjectStore, directory: str, width: int) -> Iterator[ListPage
     stop = threading.Event()
     waiting: deque[ListPage | _Branch] = deque()
     branches = 0
-    threads = ThreadPoolExecutor(width, thread_name_prefix="s3dlio-list")
     try:
         for item in _level(store, directory):
             if isinstance(item, str):
-                branch = _Branch(store, item, stop)
-                threads.submit(branch.run)
+                while branches == width:
+                    branches -= isinstance(waiting[0], _Branch)
+                    yield from _pages(waiting.popleft())
                 branches += 1
-                waiting.append(branch)
+                waiting.append(_Branch(store, item, stop))
             else:
                 waiting.append(item)
-            while branches > width or (waiting and isinstance(waiting[0], ListPage)):
-                branches -= isinstance(waiting[0], _Branch)
+            while waiting and isinstance(waiting[0], ListPage):
                 yield from _pages(waiting.popleft())
         while waiting:
             yield from _pages(waiting.popleft())
     finally:
         stop.set()
-        threads.shutdown(wait=False)  # the collector may run this, and must not wait
 
 
 def _level(store: ObjectStore, directory: str) -> Iterator[ListPage | str]:
@@ -109,17 +107,20 @@ def _pages(item: ListPage | _Branch) -> Iterator[ListPage]:
 
 
 class _Branch:
-    """One sub-directory, listed on a thread of its own, a few pages ahead of whoever reads."""
+    """One sub-directory, listed on a background thread, a few pages ahead of whoever reads."""
 
     def __init__(self, store: ObjectStore, prefix: str, stop: threading.Event) -> None:
         self._store = store
         self._prefix = prefix
         self._stop = stop
         self._ready: queue.Queue[ListPage | BaseException | None] = queue.Queue(_AHEAD)
+        self._is_ahead = True
+        try:
+            background.start(self._run)
+        except RuntimeError:  # no thread can be had
+            self._is_ahead = False
 
-    def run(self) -> None:
-        if self._stop.is_set():
-            return
+    def _run(self) -> None:
         try:
             for page in self._store.list(self._prefix):
                 if not self._offer(page):
@@ -140,6 +141,9 @@ class _Branch:
         return False
 
     def pages(self) -> Iterator[ListPage]:
+        if not self._is_ahead:
+            yield from self._store.list(self._prefix)
+            return
         while (item := self._ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item

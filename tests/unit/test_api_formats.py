@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,28 @@ def test_row_groups_of_a_parquet_file(base: str) -> None:
     index = s3dlio.PyParquetIndex()
     index.ensure_indexed([uri])
     assert index.file_rg_count(uri) == 4
+
+
+def test_several_footers_are_read_at_a_time_and_the_first_failure_is_raised(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    uris = [f"{base}{number}.parquet" for number in range(3)]
+    for uri in uris:
+        s3dlio.generate_and_write_parquet(uri, 2, 10, 4)
+    together, size = threading.Barrier(3), api_formats._Objects.size
+
+    def meet(self: api_formats._Objects, uri: str) -> int:
+        together.wait(30)
+        return size(self, uri)
+
+    monkeypatch.setattr(api_formats._Objects, "size", meet)
+    index = s3dlio.PyParquetIndex()
+    index.ensure_indexed(uris, batch_size=3)
+    assert [index.file_rg_count(uri) for uri in uris] == [4, 4, 4]
+    monkeypatch.undo()
+    with pytest.raises(ObjectNotFoundError):
+        index.ensure_indexed([*uris, base + "missing.parquet"])
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -63,6 +63,17 @@ def test_a_branch_that_fails_is_raised_in_its_place() -> None:
         next(pages)
 
 
+def test_without_threads_directories_are_listed_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(work: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(parallel_listing.background, "start", start)
+    store = MemoryStore("memory://fanout-alone")
+    for number in range(6):
+        store.put(f"d{number}/x", b"")
+    assert keys_of(fan_out(store, "", 2)) == keys_of(store.list(""))
+
+
 @pytest.mark.parametrize(("directories", "each", "several"), [(4, 600, True), (600, 4, False), (1, 999, False)])
 def test_sub_directories_are_listed_at_a_time_where_they_are_large(
     monkeypatch: pytest.MonkeyPatch, directories: int, each: int, several: bool
