@@ -137,6 +137,7 @@ def test_get_keylist(cli: Cli, tree: Path, tmp_path: Path):
     run = cli("get", "--keylist", tmp_path / "keys", "--concurrent", 3)
     assert run.out == "GET summary: attempted=2, succeeded=2, failed=0\n"
     assert "Processing 2 URIs from keylist with concurrency 3" in run.err
+    assert re.search(r"^Benchmarked 2 objects: \d+ bytes in \d+\.\d{3}s \(\d+\.\d\d MB/s\)$", run.err, re.MULTILINE)
     assert "2 objects: 2053 bytes" in run.err
 
 
@@ -179,11 +180,11 @@ def test_a_directory_where_an_object_is_meant(cli: Cli, tree: Path, scheme: str,
 
 def test_get_range(cli: Cli, tree: Path):
     run = cli("get", f"file://{tree}/b.bin", "--offset", 2000, "--length", "1k")
-    assert "Range GET bytes 2000-2999\n1 object: 48 bytes" in run.err
+    assert re.match(r"Range GET bytes 2000-2999: 48 bytes in \d+\.\d{3}s \(\d+\.\d\d MB/s\)\n1 object: ", run.err)
     run = cli("get", f"file://{tree}/b.bin", "--length", 10)
-    assert "Range GET bytes 0-9\n1 object: 10 bytes" in run.err
+    assert run.err.startswith("Range GET bytes 0-9: 10 bytes in ")
     run = cli("get", f"file://{tree}/b.bin", "--offset", 7, "--length", 0)
-    assert "Range GET of no bytes at 7\n1 object: 0 bytes" in run.err
+    assert run.err.startswith("Range GET of no bytes at 7: 0 bytes in ")
     assert "bytes 2040-EOF" in cli("get", f"file://{tree}/b.bin", "--offset", 2040).err
 
 

@@ -81,9 +81,18 @@ def run(context: Context) -> None:
     if ranged:
         first = args.offset or 0
         last = "EOF" if args.length is None else first + args.length - 1
-        context.out.note(f"Range GET of no bytes at {first}" if args.length == 0 else f"Range GET bytes {first}-{last}")
+        wanted = f"Range GET of no bytes at {first}" if args.length == 0 else f"Range GET bytes {first}-{last}"
+        context.out.note(f"{wanted}: {_pace(summary)}")
+    elif args.keylist is not None:
+        context.out.note(f"Benchmarked {summary.succeeded} objects: {_pace(summary)}")
     with context.one_object(args.uri, "write '/' behind it to read what is in it, or use -r"):
         finish(context.out, "GET", summary)
+
+
+def _pace(summary: TransferSummary) -> str:
+    """Bytes and rate, as scripts that were written for the Rust package's command look for them."""
+    rate = summary.bytes / summary.seconds / 1e6 if summary.seconds else 0.0
+    return f"{summary.bytes} bytes in {summary.seconds:.3f}s ({rate:.2f} MB/s)"
 
 
 def _keep_version(context: Context) -> None:
