@@ -18,8 +18,12 @@ from s3dlio.errors import LengthMismatchError
 from s3dlio.foreign_errors import local_error
 from s3dlio.memory.libc import pwrite, pwrite_full
 from s3dlio.memory.pipe import CAN_SPLICE, Pipe
-from s3dlio.memory.pool import SMALL, default_pool
+from s3dlio.memory.pool import default_pool
 from s3dlio.memory.view import BytesView
+
+#: Bodies of so many bytes are kept in pooled memory. That of smaller ones is fresh, whose pages fault in each time: of
+#: 2,000 objects that are kept, one of 8 KiB takes 19 us of CPU time either way, one of 32 KiB 31 instead of 24.
+POOLED = 16 * 1024
 
 Writer = Callable[[memoryview], None]
 Place = memoryview | Writer
@@ -116,7 +120,7 @@ class MemorySink(Sink):
         self._grown = bytearray() if size is None else None
 
     def whole(self, data: memoryview) -> None:
-        if len(data) < SMALL:
+        if len(data) < POOLED:
             self._buffer = bytes(data)
         else:
             super().whole(data)
@@ -125,7 +129,7 @@ class MemorySink(Sink):
         buffer = self._buffer
         if buffer is None and self.size is not None and self._grown is None:
             size = self.size
-            buffer = self._buffer = memoryview(bytearray(size)) if size < SMALL else default_pool().lease(size)
+            buffer = self._buffer = memoryview(bytearray(size)) if size < POOLED else default_pool().lease(size)
         if isinstance(buffer, memoryview):
             if length is None:
                 return _filler(buffer, start)
@@ -150,7 +154,7 @@ class MemorySink(Sink):
         """The body, read-only. The buffer goes back to its pool when the last view of it is gone."""
         buffer = self._buffer if self._buffer is not None else self._grown or b""
         # A view over bytes is cheaper to make than one over other memory, by more than the copy of a small body.
-        return BytesView(bytes(buffer) if len(buffer) < SMALL else buffer)
+        return BytesView(bytes(buffer) if len(buffer) < POOLED else buffer)
 
 
 class BufferSink(Sink):

@@ -8,7 +8,7 @@ import pytest
 
 from s3dlio.errors import ProtocolError
 from s3dlio.memory.pool import PAGE, SMALL
-from s3dlio.memory.sinks import BufferSink, DiscardSink, MemorySink
+from s3dlio.memory.sinks import POOLED, BufferSink, DiscardSink, MemorySink
 from s3dlio.net.chunked import MAX_LINE
 from s3dlio.net.exchange import FIRST, MAX_ERROR, MAX_HEAD, MAX_INTERIM, SCRATCH, Exchange
 from s3dlio.net.faults import ConnectionDropped
@@ -401,7 +401,7 @@ def test_after_a_large_body_the_next_one_is_received_into_its_place_from_the_sta
     assert bytes(sink.view()) == body
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, SMALL - 1, SMALL, SMALL + 1, SCRATCH + 1])
+@pytest.mark.parametrize("size", [0, 1, 100, POOLED - 1, POOLED, SMALL - 1, SMALL, SMALL + 1, SCRATCH + 1])
 def test_a_body_of_another_size_than_the_last_one_arrives_whole(size: int) -> None:
     sink = MemorySink()
     exchange = offline_exchange(sink=sink, last_body=0 if size > SMALL else 128 * 1024)
