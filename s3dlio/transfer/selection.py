@@ -25,6 +25,7 @@ from s3dlio.errors import ConfigError, InvalidURIError, ObjectNotFoundError
 from s3dlio.stores.base import ObjectStore
 from s3dlio.transfer.glob import Glob, glob_regex, is_glob
 from s3dlio.transfer.parallel_listing import fan_out, list_quickly
+from s3dlio.transfer.rust_regex import in_python
 from s3dlio.types import ListEntry, ListPage
 from s3dlio.uri import LOCAL_SCHEMES, is_directory_like
 from s3dlio.wording import either
@@ -187,7 +188,7 @@ def pattern_finder(pattern: str) -> Callable[[str], bool]:
         ConfigError: it is neither, or the braces of the glob stand for too many texts.
     """
     try:
-        search = re.compile(pattern).search
+        search = re.compile(in_python(pattern)).search
     except re.error as error:
         if pattern[:1] in ("*", "?"):  # nothing to repeat: the author meant a glob
             match = glob_regex("**/" + pattern, crosses=True).fullmatch

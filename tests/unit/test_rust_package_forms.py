@@ -198,3 +198,36 @@ def test_the_extension_module_of_the_rust_package_is_the_package() -> None:
     assert "put_bytes" in dir(core)
     with pytest.raises(AttributeError):
         core.bogus  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        (r"\.npz\z", ["a.npz", "sub/q.npz"]),
+        (r"(?<name>a)\.npz", ["a.npz"]),
+        (r"^[[:alpha:]]+\.npz$", ["a.npz"]),
+        (r"[[:digit:]]", ["1.txt"]),
+        (r"^[^[:digit:][:upper:]/]+$", ["a.npz", "x-]y"]),
+        (r"[]x]-[]]", ["x-]y"]),
+        (r"\x{61}\.npz|\u{31}", ["1.txt", "a.npz"]),
+        (r"[\x{5d}]", ["x-]y"]),
+        (r"\<q", ["sub/q.npz"]),
+        (r"sub\>", ["sub/q.npz"]),
+        (r"(?<=b/)q|(?<!.)1", ["1.txt", "sub/q.npz"]),
+        (r"\\z|\[z|B[.]", ["B.c"]),
+        ("*.npz", ["a.npz", "sub/q.npz"]),
+    ],
+)
+def test_patterns_are_written_as_in_the_rust_package(pattern: str, found: list[str]) -> None:
+    base = "memory://patterns/"
+    for name in ("1.txt", "B.c", "a.npz", "sub/q.npz", "x-]y"):
+        s3dlio.put_bytes(base + name, b"")
+    assert s3dlio.list(base, True, pattern) == [base + name for name in found]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[a-z&&[^b]]", "[a-z--m]", "[a~~b]", "[a[b]]", r"\p{L}", "[[:^alpha:]]", r"\x{110000}"]
+)
+def test_what_python_has_not_is_refused_and_not_taken_for_another(pattern: str) -> None:
+    with pytest.raises(s3dlio.ConfigError, match="invalid regex pattern"):
+        s3dlio.list("memory://patterns/", True, pattern)
