@@ -234,6 +234,11 @@ def _begin_at_one(spread: Spreader, request: Request, scope: CancelScope | None)
                 gate.get(timeout=_GATE_SECONDS)
             if scope is not None:
                 scope.check()
+    except BaseException:
+        spread.forget(request)
+        if not gate.empty():  # it was woken, and has no use for it
+            spread.wake_one()
+        raise
     finally:
         if scope is not None:
             scope.leave(wake)

@@ -295,6 +295,12 @@ class EndpointChoice:
             if wake is not None and wake() is not False:
                 return
 
+    def forget(self, waiter: object) -> None:
+        """Who waited for room was given up, and is called no more."""
+        if self._waiters:
+            with self._lock:
+                self._waiters.pop(waiter, None)
+
     def wake_all(self) -> None:
         """Let everybody who waits look again."""
         with self._lock:

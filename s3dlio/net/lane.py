@@ -21,7 +21,7 @@ from s3dlio.net.exchange import Exchange
 from s3dlio.net.faults import ConnectionDropped, overdue
 from s3dlio.net.message import Request, Service
 from s3dlio.net.pacing import PacingMultiplexer
-from s3dlio.net.pending import PendingQueue, PendingRequest
+from s3dlio.net.pending import PendingRequest
 from s3dlio.net.reading import Aside
 from s3dlio.net.response import Response
 from s3dlio.net.retry import CAPACITY, THROTTLED
@@ -315,7 +315,7 @@ class Lane(TaskRunner):
         for task in self._tasks:
             task.steps.close()
         self._tasks.clear()
-        self._queue = PendingQueue()  # nothing holds what was not ended
+        self._queue.clear()  # nothing holds what was not ended
         self._sets.clear()
 
     def _hold(self, pending: PendingRequest) -> bool:

@@ -56,6 +56,9 @@ class Spreader(Protocol):
     def wake_one(self) -> None:
         """One that was woken has no use for it."""
 
+    def forget(self, request: Request) -> None:
+        """A request waits for room no more: it was given up."""
+
 
 class Service:
     """Where the requests of a store go, and how: connections, signature, retries."""

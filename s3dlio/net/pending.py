@@ -97,15 +97,33 @@ class PendingQueue:
                 found.append(pending)
         for pending in found:
             (self.held if pending in self.held else self.ready).remove(pending)
+            _forget(pending)
         return found
 
     def remove(self, task: Any) -> int:
         """Forget everything of a task; returns how much there was."""
         before = len(self.timers) + len(self.ready) + len(self.held) + len(self.awaited)
         self.awaited[:] = [entry for entry in self.awaited if entry[0] is not task]
-        self.held[:] = [pending for pending in self.held if pending.task is not task]
+        for pending in [pending for pending in self.held if pending.task is task]:
+            self.held.remove(pending)
+            _forget(pending)
         self.timers = [timer for timer in self.timers if timer[2] is not task]
         heapq.heapify(self.timers)
         for pending in [pending for pending in self.ready if pending.task is task]:
             self.ready.remove(pending)
+            _forget(pending)
         return before - len(self.timers) - len(self.ready) - len(self.held) - len(self.awaited)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        waiting = [*self.ready, *self.held]
+        for kept in (self.ready, self.held, self.timers, self.awaited):
+            kept.clear()
+        for pending in waiting:
+            _forget(pending)
+
+
+def _forget(pending: PendingRequest) -> None:
+    """A request waits for room at no server any more."""
+    if (spread := pending.request.service.spread) is not None:
+        spread.forget(pending.request)

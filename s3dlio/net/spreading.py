@@ -154,6 +154,10 @@ class Spread:
         """One that was woken has no use for it."""
         self.choice.wake_one()
 
+    def forget(self, request: Request) -> None:
+        """A request waits for room no more: it was given up."""
+        self.choice.forget(request)
+
     def states(self) -> str:
         """How many of the servers are up, for an error; nothing where all are."""
         down = [endpoint.name for endpoint in self.choice.endpoints if endpoint.failures]

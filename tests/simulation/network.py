@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import math
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.faults import END, RESET, STALL, Fault, Faults
 from tests.simulation.http import Answer, Message, Parser
 from tests.simulation.sockets import Descriptors, Stream
 from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from tests.simulation.servers import Servers
 
 Handler = Callable[[Message], Answer]
 #: Slack of a check of deadlines: drivers look ten times a second, and set a deadline when they look.
@@ -59,13 +62,16 @@ class Network:
         self._numbers = 0
         #: When requests, and connections, were begun.
         self.begun: list[float] = []
+        #: Several servers, of which some fail; None: one.
+        self.servers: Servers | None = None
 
     def numbered(self) -> int:
         self._numbers += 1
         return self._numbers
 
-    def addresses(self, host: str, port: int, **how: Any) -> list[tuple[Any, ...]]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (name, port)) for name in self._hosts]
+    def addresses(self, host: str | bytes, port: int, **how: Any) -> list[tuple[Any, ...]]:
+        names = self._hosts if self.servers is None else [host.decode() if isinstance(host, bytes) else host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (name, port)) for name in names]
 
     def delay(self) -> float:
         """Seconds for one way."""
@@ -75,22 +81,26 @@ class Network:
         world = self.world
         fault = self.faults.of_connection()
         sock.last_byte = world.now
-        if place[0] in self._deaf or (fault is not None and fault.kind == "refuses"):
+        host = place[0]
+        way = self.servers.refuses(host) if self.servers is not None else ""
+        if way == "silent":
+            return errno.EINPROGRESS
+        if way or host in self._deaf or (fault is not None and fault.kind == "refuses"):
             if world.chance.random() < 0.3:
                 return errno.ECONNREFUSED
             world.after(self.delay(), lambda: self._refuse(sock))
         elif fault is None or fault.kind == "sluggish":
             seconds = fault.seconds if fault is not None else 0.0
-            world.after(2 * self.delay() + seconds, lambda: self._established(sock))
+            world.after(2 * self.delay() + seconds, lambda: self._established(sock, host))
         return errno.EINPROGRESS
 
     def _refuse(self, sock: Stream) -> None:
         if not sock.closed:
             sock.error = errno.ECONNREFUSED
 
-    def _established(self, sock: Stream) -> None:
+    def _established(self, sock: Stream, host: str) -> None:
         if not sock.closed:
-            sock.link = Link(self, sock)
+            sock.link = Link(self, sock, host)
             sock.connected = True
             self.links.append(sock.link)
 
@@ -111,13 +121,20 @@ class Network:
         self.most_busy = max(self.most_busy, busy)
         if busy > self.window and not self.interrupted:
             self.world.violate(f"{busy} requests in flight where {self.window} are allowed")
+        servers = self.servers
+        if servers is None or servers.limit is None or servers.was_down or self.faults.happened or self.interrupted:
+            return
+        at = Counter(link.host for link in self.links if link.busy and not link.gone)
+        if at and max(at.values()) > servers.limit:
+            self.world.violate(f"{max(at.values())} requests in flight at a server that may have {servers.limit}")
 
 
 class Link:
     """One connection, and the service's end of it."""
 
-    def __init__(self, network: Network, sock: Stream) -> None:
+    def __init__(self, network: Network, sock: Stream, host: str) -> None:
         self.network = network
+        self.host = host
         self.world = network.world
         self.sock = sock
         self.number = sock.number
@@ -234,6 +251,8 @@ class Link:
         """A whole request has come."""
         world = self.world
         fault, self._fault = self._fault, None
+        if self.network.servers is not None:
+            fault = self.network.servers.fails(self.host) or fault
         kind = fault.kind if fault is not None else ""
         world.note("request", self.number, message.method, message.target, message.length, kind)
         self._serving = True

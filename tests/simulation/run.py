@@ -28,16 +28,19 @@ class Found(NamedTuple):
     faults: Counter[str]
 
 
-def replay_command(seed: int, *, streams: bool = False, paced: int | None = None) -> str:
+def replay_command(seed: int, *, streams: bool = False, paced: int | None = None, servers: bool = False) -> str:
     more = (" --streams" if streams else "") + ("" if paced is None else f" --paced {paced}")
+    more += " --servers" if servers else ""
     return f"python -m tests.simulation.run --seeds {seed} --trace{more}"
 
 
-def run_seeds(seeds: Iterable[int], *, streams: bool = False, paced: int | None = None) -> Found:
+def run_seeds(
+    seeds: Iterable[int], *, streams: bool = False, paced: int | None = None, servers: bool = False
+) -> Found:
     failures, count, operations, requests = [], 0, 0, 0
     faults: Counter[str] = Counter()
     for seed in seeds:
-        result = schedule.run(seed, streams=streams, paced=paced)
+        result = schedule.run(seed, streams=streams, paced=paced, servers=servers)
         count += 1
         operations += result.operations
         requests += result.requests
@@ -58,17 +61,18 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     parser.add_argument("--streams", action="store_true", help="most operations are streaming writes")
     parser.add_argument("--paced", type=int, metavar="N", help="N bytes a second go and come at most")
+    parser.add_argument("--servers", action="store_true", help="there are several servers, which may be down")
     parser.add_argument("--trace", action="store_true", help="print what happens (one seed)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at 20 failing seeds")
     wanted = parser.parse_args()
     first, _, last = wanted.seeds.partition("..")
     if wanted.trace:
-        return _show(int(first), streams=wanted.streams, paced=wanted.paced)
+        return _show(int(first), streams=wanted.streams, paced=wanted.paced, servers=wanted.servers)
     began = real_seconds()
     failures, total, operations, requests = 0, 0, 0, 0
     faults: Counter[str] = Counter()
     with multiprocessing.get_context("spawn").Pool(wanted.jobs) as pool:
-        work = partial(run_seeds, streams=wanted.streams, paced=wanted.paced)
+        work = partial(run_seeds, streams=wanted.streams, paced=wanted.paced, servers=wanted.servers)
         for found in pool.imap_unordered(work, _stretches(int(first), int(last or first))):
             total += found.schedules
             operations += found.operations
@@ -76,7 +80,7 @@ def main() -> int:
             faults += found.faults
             for seed, violations in found.failures:
                 failures += 1
-                again = replay_command(seed, streams=wanted.streams, paced=wanted.paced)
+                again = replay_command(seed, streams=wanted.streams, paced=wanted.paced, servers=wanted.servers)
                 print(f"seed {seed}: {violations[0][:300]}\n    {again}", flush=True)
             if failures > 20 and not wanted.keep_going:
                 print("and so on", flush=True)
@@ -88,8 +92,8 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _show(seed: int, *, streams: bool, paced: int | None) -> int:
-    result = schedule.run(seed, streams=streams, paced=paced)
+def _show(seed: int, *, streams: bool, paced: int | None, servers: bool) -> int:
+    result = schedule.run(seed, streams=streams, paced=paced, servers=servers)
     for moment, *what in result.trace:
         print(f"{moment - 1000:12.6f}  {' '.join(map(str, what))}")
     print(f"seed {seed}: {len(result.violations)} violations, trace {result.digest}")

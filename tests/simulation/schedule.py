@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from s3dlio.config.endpoint_list import LEAST_CONNECTIONS, ROUND_ROBIN, SHORTEST_EXPECTED_WAIT
 from s3dlio.config.settings import Settings
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
@@ -20,6 +21,7 @@ from s3dlio.errors import TransferCancelledError
 from s3dlio.memory.pool import default_pool
 from s3dlio.net import file_body, pool
 from s3dlio.net.cancellation import GRACE_SECONDS, cancel_scope
+from s3dlio.net.spreading import Spread
 from s3dlio.stores.call import Call
 from s3dlio.stores.cloud import part_size
 from s3dlio.stores.cloud import writer as cloud_writer
@@ -31,6 +33,7 @@ from tests.simulation import lanes, operations, sockets
 from tests.simulation.faults import RESET, Fault
 from tests.simulation.network import SLACK, Network
 from tests.simulation.operations import Operation
+from tests.simulation.servers import Servers
 from tests.simulation.service import BUCKET, Service, Version
 from tests.simulation.world import Hang, World, in_place_of_the_system
 
@@ -96,9 +99,12 @@ class Schedule:
         seed: all of it comes from this.
         streams: most operations are streaming writes.
         paced: so many bytes a second go and come at most.
+        servers: there are several, each of which may be down for a while.
     """
 
-    def __init__(self, seed: int, *, streams: bool = False, paced: int | None = None) -> None:
+    def __init__(
+        self, seed: int, *, streams: bool = False, paced: int | None = None, servers: bool = False
+    ) -> None:
         self.world = world = World(seed)
         self._paced = paced
         self._streams = streams
@@ -112,6 +118,8 @@ class Schedule:
         http = self.settings.http
         self.operation_timeout = http.operation_timeout
         self.network = Network(world, self.faults, self.service.handle, http.connect_timeout, http.read_timeout)
+        if servers:
+            self._several()
         self.running: list[Operation] = []
         self.cancelled = self.interrupted = False
         self.cancelled_at = math.inf
@@ -124,6 +132,30 @@ class Schedule:
         self._count = 0
         #: Operations run beside each other, and not by the driver for single ones.
         self._together = False
+
+    def _several(self) -> None:
+        """Several servers, by the address of each."""
+        chance = self.world.chance
+        limit = chance.choice((None, None, 1, 2, 5))
+        servers = Servers(self.world, self.faults, chance.choice((2, 3)), limit)
+        self.network.servers = servers
+        self.network._deaf = set()
+        urls = tuple(f"http://{host}:9000" for host in servers.hosts)
+        s3 = _with(
+            self.settings.s3, endpoints=urls, endpoint_max_in_flight=limit,
+            load_balance_strategy=chance.choice((ROUND_ROBIN, LEAST_CONNECTIONS, SHORTEST_EXPECTED_WAIT)),
+        )  # fmt: skip
+        self.settings = _with(self.settings, s3=s3)
+
+    def _probe(self, spread: Spread, index: int) -> None:
+        """Find out whether a server answers, as a thread of the client does."""
+        servers, world = self.network.servers, self.world
+        assert servers is not None
+
+        def answered() -> None:
+            spread.choice.probed(index, servers.way(servers.hosts[index]) or None)
+
+        world.after(2 * self.network.delay(), answered)
 
     def _settings(self, checks: bool) -> Any:
         chance, plain = self.world.chance, _plain_settings()
@@ -218,6 +250,7 @@ class Schedule:
             (s3_store, "EXPECT_CONTINUE", chance.choice((5_000, 8 << 20))),
             (file_body, "STAGE", chance.choice((16_384, 1 << 20))),
             (file_body, "STAGE_FROM", chance.choice((0.02, 1))),
+            (Spread, "_probe", lambda spread, index: self._probe(spread, index)),
         ]
         before = [(module, name, getattr(module, name)) for module, name, _ in names]
         for module, name, value in names:
@@ -281,7 +314,7 @@ class Schedule:
     def _scenario(self) -> None:
         chance = self.world.chance
         kind = chance.choice(("alone", "alone", "batch", "batch", "batch", "awaited"))
-        if chance.random() < 0.03:
+        if chance.random() < 0.03 and self.network.servers is None:  # of several, each gets what another has failed
             kind = "storm"
         if self._streams:
             kind = "alone"
@@ -487,7 +520,7 @@ class Schedule:
                 world.violate(f"connection {sock.number} is neither idle nor closed")
             elif sock.link is None or (sock.link.busy and not sock.link.broken):
                 world.violate(f"connection {sock.number} is idle in the middle of an exchange")
-        if len(idle) > self.settings.http.max_connections:
+        if len(idle) > self.settings.http.max_connections * len(pool._registry):
             world.violate(f"{len(idle)} idle connections are kept")
         if orphaned_uploads.known - uploads and not (self._streams and self.interrupted):
             world.violate(f"uploads that are over are still known: {orphaned_uploads.known - uploads}")
@@ -495,6 +528,7 @@ class Schedule:
         for operation in self.running:
             operation.release()
         self._check_leases(leased)
+        self._check_servers()
 
     def _let_go(self) -> None:
         for operation in self.running:
@@ -513,6 +547,18 @@ class Schedule:
             if self._wakers():
                 self.world.violate("the waker of a lane that has ended is open")
 
+    def _check_servers(self) -> None:
+        """No request is counted at a server any more, and nobody waits for room at one."""
+        if (choice := self.store.service.account.choice) is None:
+            return
+        if any(endpoint.active_requests for endpoint in choice.endpoints):
+            gc.collect()  # of requests that an interrupt met
+        for endpoint in choice.endpoints:
+            if endpoint.active_requests:
+                self.world.violate(f"{endpoint.active_requests} requests are still counted at {endpoint.name}")
+        if choice._waiters and not self.interrupted:
+            self.world.violate(f"{len(choice._waiters)} requests still wait for room at a server")
+
     def _wakers(self) -> int:
         """How many lanes that have ended could still be woken; resident ones are kept until they are collected."""
         found = list(self.network.descriptors.open.values())
@@ -528,6 +574,6 @@ class Schedule:
             self.world.violate(f"uploads are left: {sorted(self.service.uploads)}")
 
 
-def run(seed: int, *, streams: bool = False, paced: int | None = None) -> Result:
+def run(seed: int, *, streams: bool = False, paced: int | None = None, servers: bool = False) -> Result:
     """Run the schedule of a seed."""
-    return Schedule(seed, streams=streams, paced=paced).run()
+    return Schedule(seed, streams=streams, paced=paced, servers=servers).run()

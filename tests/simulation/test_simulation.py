@@ -39,6 +39,19 @@ def test_whatever_happens_to_streaming_writes() -> None:
         assert not result.violations, "\n".join([*result.violations, replay_command(seed, streams=True)])
 
 
+#: Likewise, with several servers.
+FOUND_SERVERS = (692, 1053, 1640, 1943, 2393, 2838, 2840, 2952, 3391, 3809)
+
+
+def test_whatever_happens_to_several_servers() -> None:
+    for seed in (*range(SEEDS // 2), *FOUND_SERVERS):
+        streams = not seed % 5
+        result = schedule.run(seed, streams=streams, servers=True)
+        assert not result.violations, "\n".join(
+            [*result.violations, replay_command(seed, streams=streams, servers=True)]
+        )
+
+
 #: Likewise, with 100,000 bytes a second.
 FOUND_PACED = (15, 27, 562, 1147, 1481)
 

@@ -14,12 +14,14 @@ import pytest
 
 from s3dlio import Client
 from s3dlio.config.sections import RetrySettings
-from s3dlio.errors import ConfigError, NetworkError, S3dlioError, TransferTimeoutError
-from s3dlio.net import system
+from s3dlio.errors import ConfigError, NetworkError, S3dlioError, TransferCancelledError, TransferTimeoutError
+from s3dlio.net import blocking, system
+from s3dlio.net.cancellation import AbortScope
 from s3dlio.net.endpoints import Endpoint, EndpointChoice
 from s3dlio.net.lane import Lane
 from s3dlio.net.message import Request, Service
 from s3dlio.net.spreading import Spread
+from s3dlio.net.task import ask
 from tests.servers.base import hold_port, port_of
 from tests.servers.scripted import Action, Close, Expect, Reset, ScriptedServer, Send, Until, respond
 from tests.wire.harness import DRIVERS, HTTP, QUICK, Driver, get, put, service_of
@@ -284,6 +286,25 @@ def test_a_request_that_waits_for_room_has_the_time_of_its_operation(many: bool,
     requests = [get(spread.entry) for _ in range(8)]
     with pytest.raises(TransferTimeoutError, match=r"not done within 0\.2 s"):
         Lane(window=4).gather(requests) if many else drive(requests[0])
+    assert not spread.choice._waiters.keys() & set(requests)  # what is given up is kept by nobody who waits
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_room_waits_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    spread, scope = spread_over("http://127.0.0.1:9", limit=1), AbortScope()
+    first = get(spread.entry)
+    assert spread.begin(first)
+    begin = Spread.begin
+
+    def cancelled(self: Spread, request: Any, wake: Any = None) -> bool:
+        found = begin(self, request, wake)
+        if wake is not None:
+            scope.cancel()
+        return found
+
+    monkeypatch.setattr(Spread, "begin", cancelled)
+    with pytest.raises(TransferCancelledError):
+        blocking.drive(ask(get(spread.entry), []), scope=scope)
+    assert not spread.choice._waiters
 
 
 def test_a_request_that_is_given_up_gives_its_room_back() -> None:
