@@ -220,14 +220,16 @@ def is_directory_like(key: str) -> bool:
     return not key or key.endswith("/")
 
 
-def parse_container(uri: str | os.PathLike[str], *, azure_account: str | None = None) -> Location:
+def parse_container(
+    uri: str | os.PathLike[str], *, azure_account: str | None = None, keyed: bool = False
+) -> Location:
     """The container that ``uri`` names: a URI without a key, or for S3 the bare name of a bucket.
 
     A container may be left out (``s3://``, ``s3://host:9000``, ``az://account``): the location then stands for the
     service, whose containers can be listed.
 
     Raises:
-        InvalidURIError: as of :func:`parse`, and when an object is named.
+        InvalidURIError: as of :func:`parse`, and, unless ``keyed``, when an object is named.
     """
     uri = as_uri(uri)
     if "://" not in uri:
@@ -244,7 +246,7 @@ def parse_container(uri: str | os.PathLike[str], *, azure_account: str | None = 
     if scheme in ("gs", "memory") and not rest:
         return Location(scheme, f"{scheme}:/", None, None, "", "")
     location = parse(uri, azure_account=azure_account)
-    if location.key and location.scheme not in LOCAL_SCHEMES:
+    if location.key and location.scheme not in LOCAL_SCHEMES and not keyed:
         raise InvalidURIError("the URI names an object, not a bucket (container)", uri=uri, hint="leave the key out")
     return location
 

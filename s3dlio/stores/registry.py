@@ -236,13 +236,15 @@ class Stores:
                 self._outer.add(before[: before.rindex("/", 0, -1)])
         return store, location.key
 
-    def container(self, uri: str | os.PathLike[str], *, named: bool = False) -> tuple[ObjectStore, str]:
+    def container(
+        self, uri: str | os.PathLike[str], *, named: bool = False, keyed: bool = False
+    ) -> tuple[ObjectStore, str]:
         """The store of a container, or of a service whose containers are to be listed; for local ones, the path.
 
         Raises:
-            InvalidURIError: it is no URI, or names an object; with ``named``, or a service.
+            InvalidURIError: it is no URI, or names an object, unless ``keyed``; with ``named``, or a service.
         """
-        location = parse_container(uri, azure_account=self.settings.azure.default_account)
+        location = parse_container(uri, azure_account=self.settings.azure.default_account, keyed=keyed)
         if named and not location.container and location.scheme not in LOCAL_SCHEMES:
             raise InvalidURIError("it names no bucket (container)", uri=os.fspath(uri))
         return open_store(location, self.settings, self.observers), location.key

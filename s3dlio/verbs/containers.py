@@ -56,12 +56,12 @@ def list_containers(session: Session, uri: URI = "s3://") -> list[dict[str, str 
     """The buckets (containers) of a service, or the sub-directories of a local directory.
 
     Args:
-        uri: ``s3://``, ``s3://host:9000``, ``az://account``, ``gs://``, or a directory. A bucket means its
-            service.
+        uri: ``s3://``, ``s3://host:9000``, ``az://account``, ``gs://``, or a directory. A bucket, or what
+            is in it, means its service.
 
     Returns:
         One dictionary each: name, uri, creation_date (RFC 3339, None where the store does not know).
     """
-    store, path = session.stores.container(uri or "s3://")
+    store, path = session.stores.container(uri or "s3://", keyed=True)
     found = store.list_containers(path) if isinstance(store, LocalStore) else store.list_containers()
     return [container.as_dict() for container in found]

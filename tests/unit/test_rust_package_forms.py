@@ -231,3 +231,12 @@ def test_patterns_are_written_as_in_the_rust_package(pattern: str, found: list[s
 def test_what_python_has_not_is_refused_and_not_taken_for_another(pattern: str) -> None:
     with pytest.raises(s3dlio.ConfigError, match="invalid regex pattern"):
         s3dlio.list("memory://patterns/", True, pattern)
+
+
+def test_what_is_in_a_bucket_stands_for_the_service_when_buckets_are_listed() -> None:
+    s3dlio.put_bytes("memory://listed-by-key/d/x", b"")
+    found = s3dlio.list_containers("memory://")
+    assert "listed-by-key" in [container["name"] for container in found]
+    assert s3dlio.list_containers("memory://listed-by-key/d/x") == found
+    with pytest.raises(InvalidURIError, match="names an object"):
+        s3dlio.delete_bucket("memory://listed-by-key/d/x")
