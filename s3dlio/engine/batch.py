@@ -13,7 +13,7 @@ from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch_input import Feed, SlowInput
 from s3dlio.engine.blocking_calls import Done, run_blocking, run_loops
 from s3dlio.engine.cancel import CancelToken, surrounding_token
-from s3dlio.engine.cloud_calls import run_lane
+from s3dlio.engine.cloud_calls import run_cloud, run_lane
 from s3dlio.engine.executor import BaseExecutor
 from s3dlio.memory.caller_buffer import without_frames
 from s3dlio.stores.call import Call
@@ -91,6 +91,9 @@ def run_kinds(
     """
     width = min(admission.width, max(1, len(kinds)))
     cloud = sum(kinds)
+    if cloud == len(kinds) and admission.budget is None:
+        run_cloud(map(make, range(len(kinds))), admission, on_done, cancel)
+        return
     if width == 1 or not 0 < cloud < len(kinds):
         calls = map(make, range(len(kinds)))
         run_calls(calls, admission=admission, on_done=on_done, cancel=cancel, executor=executor)

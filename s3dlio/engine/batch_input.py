@@ -95,7 +95,11 @@ class Feed:
 
     def take(self) -> Item | None:
         """The next call, None when there is none or the batch was cancelled."""
-        return next(iter(self), None)
+        if self._cancel.cancelled:
+            return None
+        with self._lock:
+            item: Item | None = self._returned.pop() if self._returned else next(self._calls, None)
+            return item
 
     def give_back(self, item: Item) -> None:
         """Let another worker have the call. It takes no lock: another one may hold it and wait for the input."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,33 @@ def run_lane(feed: Feed, admission: Admission, on_done: Done, cancel: CancelToke
             admission.remember(store, operation)
         finally:
             blocking.end()
+
+
+def run_cloud(calls: Iterable[Call[Any]], admission: Admission, on_done: Done, cancel: CancelToken) -> None:
+    """The same for calls of cloud stores alone that hold no memory: nothing is made here for any other."""
+    from s3dlio.net.lane import Lane
+
+    items: Iterator[Item] = _numbered(calls, cancel)
+    if cancel.cancelled or (first := next(items, None)) is None:
+        return
+    store, operation = first[1].store, first[1].operation
+    items = chain([first], items)
+    del first  # what it refers to is the lane's
+    admission.recall(store, operation)
+    lane = Lane(
+        window=admission.width, cancel=cancel, limit=admission.limit, spare=store.spare, aside=aside, reads=reads
+    )
+    with Helpers(cancel):
+        lane.run(items, on_done)
+    admission.remember(store, operation)
+
+
+def _numbered(calls: Iterable[Call[Any]], cancel: CancelToken) -> Iterator[Item]:
+    for item in enumerate(calls):
+        yield item
+        del item
+        if cancel.cancelled:
+            return
 
 
 class _BlockingCalls:

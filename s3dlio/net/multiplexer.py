@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from s3dlio.foreign_errors import from_os_error
-from s3dlio.net import faults, system
+from s3dlio.net import faults, scratch, system
 from s3dlio.net.connection import READ, WRITE, Connection
-from s3dlio.net.exchange import CONTINUE_SECONDS, SCRATCH, Exchange
+from s3dlio.net.exchange import CONTINUE_SECONDS, Exchange
 from s3dlio.net.faults import is_out_of_files, opening_fault, overdue
 from s3dlio.net.inbox import Inbox
 from s3dlio.net.pending import PendingRequest
@@ -49,8 +49,7 @@ class Multiplexer:
             self._poller = with_room(system.poller)
         except OSError as error:
             raise from_os_error(error) from error
-        self._scratch = bytearray(4 * SCRATCH)  # as much as a socket may have at once
-        self._view = memoryview(self._scratch)
+        self._scratch, self._view = scratch.take()
         self._splicer = Splicer()
         #: What has begun and not ended, by file descriptor.
         self.in_flight: dict[int, PendingRequest] = {}
@@ -190,6 +189,9 @@ class Multiplexer:
         """
         self._poller.close()
         self._splicer.close()
+        if not self.in_flight:
+            memory, self._scratch = self._scratch, bytearray()  # another call of this has none to give
+            scratch.give_back(memory, self._view)
         for pending in self.in_flight.values():
             if pending.back is not None and pending.exchange is not None:
                 pending.back(pending.exchange.drop("the event loop that carried it has ended"))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3dlio.engine.admission import Admission, check_width
 from s3dlio.engine.batch import run_calls
-from s3dlio.engine.blocking_calls import run_one
 from s3dlio.engine.cancel import CancelToken, surrounding_token
 from s3dlio.engine.prefetch import Prefetcher
-from s3dlio.errors import InvalidURIError, IsDirectoryError, S3dlioError, TransferCancelledError
+from s3dlio.errors import InvalidURIError, IsDirectoryError, ItemFailure, S3dlioError, TransferCancelledError
+from s3dlio.net import system
 from s3dlio.rfc3339 import parse_rfc3339
 from s3dlio.stores.base import KeyErrors, ObjectStore
 from s3dlio.stores.call import Call
@@ -212,18 +212,34 @@ def delete_many(session: Session, uris: Sequence[str], *, max_in_flight: int = 8
         by_store.setdefault(store, []).append(key)
     for store, keys in by_store.items():
         store.check_keys(keys, "DELETE")
-    deletion = _Deletion(LinkedToken(surrounding_token()), keep_going=True)
-    blocking_first = sorted(by_store, key=lambda store: store.is_cloud)  # on a lane they would hold it up
-    batches = [
-        (store, batch) for store in blocking_first for batch in _batches(by_store[store], store.delete_batch_size)
-    ]
-    if len(batches) == 1 and not batches[0][0].is_cloud:
-        deletion.run_one(*batches[0])
+    token = surrounding_token()
+    if len(by_store) == 1 and not store.is_cloud and len(keys) <= store.delete_batch_size:
+        if token is not None:
+            token.check()
+        summary = _delete_at_once(store, keys)
     else:
+        deletion = _Deletion(LinkedToken(token), keep_going=True)
+        blocking_first = sorted(by_store, key=lambda store: store.is_cloud)  # on a lane they would hold it up
+        batches = [
+            (store, batch) for store in blocking_first for batch in _batches(by_store[store], store.delete_batch_size)
+        ]
         deletion.run(batches, width, session)
-    summary = deletion.tally.summary()
+        summary = deletion.tally.summary()
     summary.raise_for_failures("DELETE")
     return summary
+
+
+def _delete_at_once(store: ObjectStore, keys: list[str]) -> TransferSummary:
+    """One call of a store that blocks, on this thread; what failed is in the summary."""
+    began = system.monotonic()
+    errors: dict[str, Exception]
+    try:
+        errors = dict(store.delete_many(keys))
+    except Exception as error:
+        errors = dict.fromkeys(keys, error)
+    failures = [ItemFailure(index, store.uri(key), errors[key]) for index, key in enumerate(keys) if key in errors]
+    done = len(keys) - len(failures)
+    return TransferSummary(len(keys), done, len(failures), 0, 0, system.monotonic() - began, failures)
 
 
 def delete_keys(
@@ -313,18 +329,6 @@ class _Deletion:
                 calls, admission=Admission.of(session.settings.transfer, width), on_done=self._done, cancel=self.token,
                 executor=session.executor, ahead=ahead,
             )  # fmt: skip
-        self._check()
-
-    def run_one(self, store: ObjectStore, keys: list[str]) -> None:
-        """Delete one batch of a store that blocks, on this thread.
-
-        Raises:
-            TransferCancelledError: as of :meth:`run`.
-        """
-        if not self.token.cancelled:
-            for call in self._calls([(store, keys)]):
-                assert call is not None
-                run_one(0, call, self._done, self.token, None)
         self._check()
 
     def _check(self) -> None:

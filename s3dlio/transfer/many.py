@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_each, run_kinds
@@ -18,14 +18,14 @@ from s3dlio.memory.sources import Source, as_source
 from s3dlio.memory.view import BytesView
 from s3dlio.net import system
 from s3dlio.stores.base import ObjectStore
-from s3dlio.stores.blocking import BlockingStore
 from s3dlio.stores.call import Call
-from s3dlio.transfer.many_single import only
+from s3dlio.transfer.small_batches import A_HANDFUL, WIDTH, alone, drain_alone, get_alone, read_first, stat_alone
 from s3dlio.types import ObjectMetadata, Payload
 from s3dlio.uri import as_uri
 
 if TYPE_CHECKING:
     from s3dlio.engine.process_job import Work
+    from s3dlio.stores.blocking import BlockingStore
 
 A = TypeVar("A")
 
@@ -238,8 +238,7 @@ def targets(
         return stores, keys, None
     store = stores[0]
     store.check_keys(keys, operation)
-    plain = not (store.is_cloud or store.waits) and isinstance(store, BlockingStore)
-    return stores, keys, store if plain else None  # type: ignore[return-value]
+    return stores, keys, None if store.is_cloud or store.waits else cast("BlockingStore", store)
 
 
 def get_many(
@@ -251,16 +250,19 @@ def get_many(
         InvalidURIError: one of them is no URI, or names no object; nothing was read.
         BatchError: reads failed, and it was not to ``keep_going``: then the error stands in the object's place.
     """
-    if len(uris) == 1 and (found := only(session, uris[0], "GET", keep_going)) is not None:
-        return [(uris[0], found[0])]
+    if len(uris) == 1 and width >= WIDTH:
+        return [(uris[0], get_alone(session, uris[0], keep_going))]
     unique = each_once(uris)
+    begun = read_first(session, unique) if 1 < len(unique) <= A_HANDFUL else []
+    if begun and len(begun) == len(uris):
+        return [(uri, BytesView(data)) for uri, data in zip(uris, begun)]  # noqa: B905
     stores, keys, store = targets(session, unique, "GET")
     if store is not None:
-        small = [BytesView(data) for data in store.read_small(keys, _A_WHILE)]
-        if len(small) == len(unique):
-            return in_order(uris, unique, small)
+        small = begun or store.read_small(keys, _A_WHILE)
+        if len(small) == len(uris):
+            return [(uri, BytesView(data)) for uri, data in zip(uris, small)]  # noqa: B905
         outcomes = Outcomes(unique, "GET", keep_going=keep_going)
-        outcomes.run_each(store.get, keys, session, width, store.size_hint, small)
+        outcomes.run_each(store.get, keys, session, width, store.size_hint, [BytesView(data) for data in small])
     else:
         outcomes = reads = _Reads(unique, "GET", keep_going=keep_going)
 
@@ -288,9 +290,14 @@ def in_order(uris: Sequence[str], unique: Sequence[str], results: Sequence[Any])
 
 def get_many_stats(session: Session, uris: Sequence[str], width: int) -> tuple[int, int]:
     """Read every URI, drop the bytes, and tell how many objects and bytes there were."""
+    begun = read_first(session, uris) if 0 < len(uris) <= A_HANDFUL else []
+    if begun and len(begun) == len(uris):
+        return len(begun), sum(map(len, begun))
+    if len(uris) == 1 and width >= WIDTH and not begun:
+        return 1, drain_alone(session, uris[0])
     stores, keys, store = targets(session, uris, "GET")
     if store is not None:
-        small = [len(data) for data in store.read_small(keys, _A_WHILE)]
+        small = list(map(len, begun or store.read_small(keys, _A_WHILE)))
         if len(small) == len(uris):
             return len(small), sum(small)
         outcomes = Outcomes(uris, "GET")
@@ -312,8 +319,8 @@ def stat_many(session: Session, uris: Sequence[str], width: int) -> list[ObjectM
     Raises:
         BatchError: it failed for one of them; the first failure stops the rest.
     """
-    if len(uris) == 1 and (found := only(session, uris[0], "HEAD")) is not None:
-        return found
+    if len(uris) == 1:
+        return [stat_alone(session, uris[0])]
     unique = list(dict.fromkeys(uris))
     stores, keys, store = targets(session, unique, "HEAD")
     heads = Outcomes(unique, "HEAD")
@@ -342,9 +349,12 @@ def put_many(session: Session, items: Iterable[Sequence[Any]], width: int) -> No
 
     outcomes = Outcomes(uris, "PUT")
     try:
-        if store is not None:
+        if len(uris) == 1 and width >= WIDTH:
+            alone(uris[0], "PUT", lambda: stores[0].execute(call(0)))
+        elif store is not None:
+            write = store.write_call
             outcomes.run_each(
-                lambda index: call(index).run(), range(len(uris)), session, width,
+                lambda index: write(keys[index], sources[index]).run(), range(len(uris)), session, width,
                 lambda index: sources[index].size,
             )  # fmt: skip
         else:
@@ -364,7 +374,10 @@ def checked_writes(
     uris: list[str] = []
     sources: list[Source] = []
     for index, item in enumerate(items):
-        uri, payload = _pair(index, item)
+        if type(item) is tuple and len(item) == 2 and type(item[0]) is str:
+            uri, payload = item
+        else:
+            uri, payload = _pair(index, item)
         try:
             sources.append(as_source(payload))
         except TypeError as error:

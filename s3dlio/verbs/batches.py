@@ -43,7 +43,7 @@ def get_many(
         BatchError: reads failed; the first failure stops the rest and is the cause.
     """
     names, width = many.uri_list(uris), check_width(max_in_flight, workers, concurrency)
-    if several(procs):
+    if procs is not None and several(procs):
         from s3dlio.transfer import process_work
 
         found = process_work.get_many(session, names, width, several(procs))
@@ -56,7 +56,7 @@ def get_many_outcomes(
     session: Session, uris: Iterable[URI], max_in_flight: int = 64, *, procs: int | None = None
 ) -> list[tuple[str, BytesView | BaseException]]:
     """As :func:`get_many`, but a failure stops nothing: the error takes the place of the data."""
-    if several(procs):
+    if procs is not None and several(procs):
         from s3dlio.transfer import process_work
 
         width = check_width(max_in_flight)
@@ -81,7 +81,7 @@ def get_many_stats(
     Raises:
         BatchError: reads failed.
     """
-    if several(procs):
+    if procs is not None and several(procs):
         from s3dlio.transfer import process_work
 
         width = check_width(max_in_flight, workers, concurrency)
@@ -171,7 +171,7 @@ def put_many(
         TypeError: an item is no pair or has no bytes; nothing was written.
         BatchError: writes failed; the first failure stops the rest. What was written stays.
     """
-    if several(procs):
+    if procs is not None and several(procs):
         from s3dlio.transfer import process_work
 
         lent(lambda: process_work.put_many(session, items, check_width(max_in_flight), several(procs)))

@@ -16,7 +16,7 @@ from s3dlio.stores.local import file as file_module
 from s3dlio.stores.local.file import FileStore
 from s3dlio.transfer import many
 
-COUNTS = [0, 1, 2, 10, 100]
+COUNTS = [0, 1, 2, 3, 4, 5, 10, 100]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_uris_that_are_named_twice_share_a_view(client: Client, tmp_path: Path, 
     assert client.get_many_stats([*uris, uris[0]])[0] == count + 1
 
 
-@pytest.mark.parametrize("count", [1, 10, 100])
+@pytest.mark.parametrize("count", [1, 3, 10, 100])
 @pytest.mark.parametrize("verb", [Client.get_many, Client.get_many_stats, Client.stat_many])
 def test_the_first_failure_stops_the_rest(
     client: Client, tmp_path: Path, count: int, verb: Callable[[Client, list[str]], Any]
@@ -78,7 +78,7 @@ def test_the_first_failure_stops_the_rest(
     assert (caught.value.attempted, caught.value.succeeded) == (count // 2 + 1, count // 2)
 
 
-@pytest.mark.parametrize("count", [1, 10, 100])
+@pytest.mark.parametrize("count", [1, 3, 10, 100])
 def test_a_failure_takes_its_place_where_the_rest_is_wanted(client: Client, tmp_path: Path, count: int) -> None:
     uris = files(tmp_path, count)
     for number in range(0, count, 3):
@@ -164,7 +164,7 @@ def test_files_that_take_long_are_joined_by_others(
         return get(store, key)
 
     monkeypatch.setattr(FileStore, "get", meet)
-    monkeypatch.setattr(FileStore, "read_small", lambda store, keys, seconds: [])
+    monkeypatch.setattr(file_module, "_read_small", lambda path: None)
     assert len(client.get_many(files(tmp_path, 4))) == 4
 
 
@@ -181,6 +181,20 @@ def test_what_is_not_small_among_small_files_is_read_all_the_same(client: Client
     with pytest.raises(s3dlio.BatchError) as failed:
         client.get_many([uris[0], f"file://{tmp_path}/missing", uris[1]])
     assert [failure.index for failure in failed.value.failures] == [1]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_deletion_that_fails_as_a_whole_fails_for_every_file(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    def fails(store: FileStore, keys: object) -> Any:
+        raise PermissionError("no")
+
+    uris = files(tmp_path, count)
+    monkeypatch.setattr(FileStore, "_delete_many", fails)
+    with pytest.raises(BatchError) as caught:
+        client.delete_many(uris)
+    assert [(failure.index, failure.uri) for failure in caught.value.failures] == list(enumerate(uris))
 
 
 def test_a_batch_that_is_to_stop_begins_nothing(client: Client, tmp_path: Path) -> None:

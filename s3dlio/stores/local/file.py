@@ -50,13 +50,16 @@ class FileStore(LocalStore):
     # -- reading
 
     def get(self, key: str, *, conditions: Conditions = NO_CONDITIONS) -> BytesView:
+        if conditions is NO_CONDITIONS and (data := self.small(key)) is not None:
+            return BytesView(data)
+        return super().get(key, conditions=conditions)
+
+    def small(self, key: str) -> bytes | None:
         # Small files are read without the machinery of a call, which takes longer than the system calls do; where
         # anything is out of the ordinary, the call finds out and says what. 4 KiB: 7 us instead of 11.
-        if conditions is NO_CONDITIONS and not self.watched and self.settings.page_cache == "normal":
-            data = _read_small(key) if self.journal is None else self._read_noted(key, self.journal)
-            if data is not None:
-                return BytesView(data)
-        return super().get(key, conditions=conditions)
+        if self.watched or self.settings.page_cache != "normal":
+            return None
+        return _read_small(key) if self.journal is None else self._read_noted(key, self.journal)
 
     def read_small(self, keys: Sequence[str], seconds: float) -> list[bytes]:
         found: list[bytes] = []
@@ -74,11 +77,8 @@ class FileStore(LocalStore):
         return found
 
     def drain(self, key: str) -> int:
-        if not self.watched and self.settings.page_cache == "normal":
-            data = _read_small(key) if self.journal is None else self._read_noted(key, self.journal)
-            if data is not None:
-                return len(data)
-        return super().drain(key)
+        data = self.small(key)
+        return super().drain(key) if data is None else len(data)
 
     def _read_noted(self, key: str, journal: Journal) -> bytes | None:
         """``_read_small``, noted where there is something."""
