@@ -177,5 +177,9 @@ def _is_of_file(pending: PendingRequest) -> bool:
 
 
 def _moves(pending: PendingRequest) -> bool:
+    """A large body is under way. One whose head asks for more requests, which have not begun since it waits for a disk,
+    stays: they belong to the lane of its task."""
     exchange = pending.exchange
-    return exchange is not None and not exchange.awaiting_continue and exchange.remaining >= LARGE
+    if exchange is None or exchange.more or exchange.awaiting_continue:
+        return False
+    return exchange.remaining >= LARGE

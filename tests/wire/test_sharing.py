@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import gc
@@ -10,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ from s3dlio.engine import lanes as engine_lanes
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.lanes import Lanes
 from s3dlio.errors import LocalIOError, StorageFullError, TransferCancelledError, TransferTimeoutError
-from s3dlio.memory.sinks import BufferSink, MemorySink, Sink
+from s3dlio.memory.sinks import BufferSink, FileSink, MemorySink, Sink
+from s3dlio.memory.waiting import Then, Waiting
 from s3dlio.net import balancer, sharing, system
 from s3dlio.net.inbox import Inbox
 from s3dlio.net.lane import Lane
@@ -360,6 +363,49 @@ def test_ranges_of_one_object_are_carried_by_several_lanes(lanes: Lanes, moves: 
     assert nothing_is_left(lanes)
 
 
+class Hesitant(FileSink):
+    """Takes nothing of a body for the moment when its head has come."""
+
+    splices = False
+
+    def __init__(self, fd: int, waiting: list[Then]) -> None:
+        super().__init__(fd)
+        self._waiting: list[Then] | None = waiting
+
+    def stage_now(self, length: int) -> memoryview:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            raise Waiting(lambda run, then: waiting.append(then))
+        return self.stage(length)
+
+
+def test_a_body_whose_other_ranges_have_not_begun_since_it_waits_for_a_disk_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: Lanes
+) -> None:
+    waiting: list[Then] = []
+    look = balancer.Balancer.look
+
+    def look_while_both_wait(self: balancer.Balancer, now: float) -> None:
+        look(self, now)
+        if len(waiting) == 2:
+            while waiting:
+                waiting.pop()(None)
+
+    monkeypatch.setattr(balancer.Balancer, "look", look_while_both_wait)
+    outcomes: list[BaseException | None] = []
+    with DelayedServer(delay=0.001, size=24 << 20) as server, contextlib.ExitStack() as open_files:
+        store = store_of(server.endpoint, range={"chunk": 8 << 20, "threshold": 8 << 20})
+        files = [open_files.enter_context((tmp_path / name).open("wb")) for name in "ab"]
+        calls = [store.read_call("k", Hesitant(file.fileno(), waiting)) for file in files]
+        lane = Lane(window=8, spare=lanes.spare, reads=lambda work: pytest.fail("nothing is read"))
+        lane.run(enumerate(calls), lambda index, result, error: outcomes.append(error))
+        whole = store.get("k")
+    assert outcomes == [None, None]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == whole
+    assert all(thread.is_alive() for thread in lanes._threads.values())
+    assert nothing_is_left(lanes)
+
+
 class Gauges:
     """A lane with bodies in flight, and what the clocks of it and of others say."""
 
@@ -402,6 +448,7 @@ class Body:
     carrier: Any = None
     remaining = 64 << 20
     awaiting_continue = False
+    more = ()
     body = None
 
     def __init__(self, in_memory: bool = False) -> None:
