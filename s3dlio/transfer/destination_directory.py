@@ -227,7 +227,7 @@ class DestinationDirectory:
             return IsDirectoryError(reason, uri=uri)
         if isinstance(error, UnsupportedOperationError):
             reason = f"'{name}' in {self.directory} is a device, fifo or socket, which a download would destroy"
-            return AlreadyExistsError(reason, uri=uri)
+            return AlreadyExistsError(reason, uri=uri, hint="name a file; s3-cli cp URI - writes to standard output")
         return self._typed(error, "/".join(segments), uri) if isinstance(error, OSError) else error
 
     def _typed(self, error: OSError, name: str, uri: str) -> S3dlioError:

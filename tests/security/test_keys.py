@@ -193,6 +193,20 @@ def test_devices_fifos_and_sockets_are_not_replaced(tmp_path: Path) -> None:
             client.copy(bucket_of(client, "x") + "/x", "/dev/null")
 
 
+@pytest.mark.parametrize("leads_to", ["/dev/null", "fifo"])
+def test_links_by_which_others_find_a_device_or_pipe_are_not_replaced(leads_to: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "stdout").symlink_to(leads_to)
+    with Client() as client:
+        source = bucket_of(client, "stdout", "good")
+        with pytest.raises(BatchError, match="device, fifo or socket"):
+            client.copy(source + "/stdout", tmp_path / "stdout")
+        with pytest.raises(BatchError, match="device, fifo or socket"):
+            client.download(source + "/", tmp_path, continue_on_error=True)
+    assert (tmp_path / "stdout").readlink() == Path(leads_to)
+    assert (tmp_path / "good").is_file()
+
+
 def test_names_that_are_too_long_are_refused_one_by_one(tmp_path: Path) -> None:
     with Client() as client:
         bucket = bucket_of(client, "n" * 256, "n" * 255, "d" * 256 + "/x")

@@ -292,12 +292,19 @@ def _examine(path: str) -> tuple[str, os.stat_result | None]:
 
 
 def _examine_beneath(directory: int, name: str) -> tuple[str, os.stat_result | None]:
-    """:func:`_examine` in an open directory; a link is replaced, as if nothing were there."""
+    """:func:`_examine` in an open directory; a link is replaced, as if nothing were there, but not one like
+    ``/dev/stdout``, by which others find a device or pipe."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return name, None
-    return name, None if stat.S_ISLNK(found.st_mode) else _replaceable(found, name, directory)
+    if not stat.S_ISLNK(found.st_mode):
+        return name, _replaceable(found, name, directory)
+    with contextlib.suppress(OSError):  # it leads nowhere, or where this user may not look
+        mode = os.stat(name, dir_fd=directory).st_mode
+        if not stat.S_ISDIR(mode):
+            check_regular(mode)
+    return name, None
 
 
 def _replaceable(found: os.stat_result, path: str, directory: int | None) -> os.stat_result:
