@@ -39,7 +39,7 @@ def reading(commands: Commands) -> None:
                      help="read the URIs from FILE ('-': standard input), one a line; the output of ls, --json too, "
                      "will do")  # fmt: skip
     get.add_argument("-o", "--output", metavar="PATH",
-                     help="keep the bytes: write them there, as cp does")  # fmt: skip
+                     help="keep the bytes: write them there, as cp does; '-': standard output")  # fmt: skip
     get.too_many_hint = "get drops the bytes that it reads; with -o PATH it keeps them, as download, cp and cat do"
     get.add_argument("--offset", type=argument_types.size, metavar="BYTES",
                      help="read a range that starts here (default: 0)")  # fmt: skip

@@ -188,6 +188,14 @@ def test_get_range(cli: Cli, tree: Path):
     assert "bytes 2040-EOF" in cli("get", f"file://{tree}/b.bin", "--offset", 2040).err
 
 
+def test_get_writes_to_standard_output_where_asked_to(tree: Path):
+    def out(*words: str) -> bytes:
+        return subprocess.run([*S3_CLI, *words], capture_output=True, check=True).stdout
+
+    assert out("get", f"file://{tree}/b.bin", "-o", "-") == bytes(range(256)) * 8
+    assert out("get", f"file://{tree}/b.bin", "-o", "-", "--offset", "255", "--length", "3") == b"\xff\x00\x01"
+
+
 def test_get_keeps_the_bytes_where_asked_to(cli: Cli, tree: Path, tmp_path: Path):
     run = cli("get", f"file://{tree}/a.txt", "-o", tmp_path / "file")
     assert run.out == "GET summary: attempted=1, succeeded=1, failed=0\n"
@@ -335,7 +343,7 @@ def test_usage_errors_exit_with_2(cli: Cli):
 @pytest.mark.parametrize(
     "words",
     ["ls u -cl", "ls u -c -H", "get --keylist k -r", "get --keylist k -p x", "get u -p x --length 1",
-     "get u -o d --length 1", "get --keylist k -o d"],
+     "get u -o d --length 1", "get --keylist k -o d", "get u -r -o -", "get --keylist k -o -"],
 )  # fmt: skip
 def test_options_that_would_be_ignored_are_refused(cli: Cli, words: str):
     assert "s3-cli" in cli(*words.split(), code=2).err

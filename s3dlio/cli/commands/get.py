@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from s3dlio.cli.commands.cat import print_object
 from s3dlio.cli.commands.ls import TOTAL
+from s3dlio.cli.commands.pipe import PIPE
 from s3dlio.cli.context import Context
 from s3dlio.cli.streams import open_input, standard_input
 from s3dlio.cli.summary import finish
@@ -23,6 +25,7 @@ from s3dlio.stores.base import ObjectStore
 from s3dlio.stores.call import Call
 from s3dlio.transfer.divided import merged
 from s3dlio.transfer.glob import is_glob
+from s3dlio.transfer.places import place_uri
 from s3dlio.transfer.progress import Progress, reporting
 from s3dlio.transfer.summary import Tally, TransferSummary
 from s3dlio.transfer.times import Times
@@ -53,6 +56,9 @@ def run(context: Context) -> None:
         context.refuse("--version-id names one version of one object: give its URI alone")
     if args.keylist == "-" and context.group.size > 1:
         context.refuse("'-' is standard input, which several processes do not share: give --keylist a file")
+    if args.output == PIPE:
+        _print(context)
+        return
     if args.output is not None:
         if ranged or args.keylist:
             context.refuse("-o keeps what a URI selects, and neither a range nor a --keylist")
@@ -93,6 +99,16 @@ def _pace(summary: TransferSummary) -> str:
     """Bytes and rate, as scripts that were written for the Rust package's command look for them."""
     rate = summary.bytes / summary.seconds / 1e6 if summary.seconds else 0.0
     return f"{summary.bytes} bytes in {summary.seconds:.3f}s ({rate:.2f} MB/s)"
+
+
+def _print(context: Context) -> None:
+    """One object, or a range of it, to standard output."""
+    args = context.args
+    if context.group.size > 1:
+        context.refuse("'-' is standard output, which several processes do not share")
+    if args.keylist or args.recursive or args.pattern:
+        context.refuse("'-' is standard output, which takes one object: give its URI alone")
+    print_object(context, place_uri(args.uri), args.offset or 0, args.length)
 
 
 def _keep_version(context: Context) -> None:
