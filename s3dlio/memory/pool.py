@@ -174,9 +174,12 @@ def _map_anonymous(length: int) -> mmap.mmap:
 
 
 def _capacity(size: int) -> int:
-    """The size class: the next 2**n or 1.5 * 2**n that is a multiple of a page."""
+    """The size class: the next 2**n or 1.5 * 2**n that is a multiple of a page. Small results are kept by the ten
+    thousand, so those have more classes: 17 KiB would take 24."""
     if size <= PAGE:
         return PAGE
+    if 4 * PAGE < size <= SMALL:
+        return -(-size // PAGE) * PAGE
     power = 1 << (size - 1).bit_length()
     between = power // 4 * 3
     return between if size <= between and power > 2 * PAGE else power

@@ -162,6 +162,15 @@ def test_more_stays_idle_while_it_is_asked_for() -> None:
     assert pool.stats().idle_bytes == 8 * MIB
 
 
+@pytest.mark.skipif(mmap.PAGESIZE != 4096, reason="pages of another size")
+@pytest.mark.parametrize("pages", [5, 6, 7, 8])
+def test_small_results_take_no_more_than_their_pages(pages: int) -> None:
+    pool = BufferPool(MIB)
+    lease = pool.lease((pages - 1) * mmap.PAGESIZE + 1)
+    assert pool.stats().leased_bytes == pages * mmap.PAGESIZE
+    assert len(lease) == (pages - 1) * mmap.PAGESIZE + 1
+
+
 def test_a_lease_of_a_whole_capacity_has_its_own_size_also_in_a_larger_slab() -> None:
     pool = BufferPool(64 * MIB)
     pool.lease(12 * MIB).release()
