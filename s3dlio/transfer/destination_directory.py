@@ -16,7 +16,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from s3dlio.engine.write_behind import LARGE, WriteBehind
-from s3dlio.errors import AlreadyExistsError, IsDirectoryError, S3dlioError, UnsafeKeyError, UnsupportedOperationError
+from s3dlio.errors import (
+    AlreadyExistsError,
+    IsDirectoryError,
+    S3dlioError,
+    TransferCancelledError,
+    UnsafeKeyError,
+    UnsupportedOperationError,
+)
 from s3dlio.foreign_errors import from_os_error, local_error
 from s3dlio.memory.libc import allocate
 from s3dlio.stores.local.atomic import Replacement, is_unfinished, new_unfinished_name
@@ -106,10 +113,12 @@ class DestinationDirectory:
         self.behind.close()
         self.let_go()
 
-    def hold(self) -> None:
-        """Keep the directory open until ``let_go``: other threads open and end a file in it."""
+    def hold(self) -> bool:
+        """Keep the directory open until ``let_go``: another thread opens and ends a file in it. False: it is closed."""
         with self._lock:
-            self._users += 1
+            is_open = self._users > 0
+            self._users += is_open
+        return is_open
 
     def let_go(self) -> None:
         """The end of a ``hold``."""
@@ -260,7 +269,7 @@ class NewFile:
     """
 
     __slots__ = (
-        "_create_only", "_directory", "_durable", "_earlier", "_handed", "_held", "_new", "_parent", "_segments",
+        "_create_only", "_directory", "_durable", "_earlier", "_end_once", "_held", "_new", "_parent", "_segments",
         "_uri",
     )  # fmt: skip
 
@@ -270,7 +279,8 @@ class NewFile:
     ) -> None:  # fmt: skip
         self._directory, self._segments, self._uri = directory, segments, uri
         self._durable, self._earlier, self._create_only = durable, earlier, create_only
-        self._held = self._handed = False
+        self._held = False
+        self._end_once = threading.Lock()  # whoever gets it ends the file
 
     def open(self) -> Replacement:
         """Make the file, without its name.
@@ -295,9 +305,10 @@ class NewFile:
     def opening(self, size: int) -> Callable[[], Replacement]:
         """What opens the file on any thread. A large one (``size`` bytes) gets its room at once, as of
         :meth:`BehindSink.begin`."""
-        self._directory.hold()
 
         def work() -> Replacement:
+            if not self._directory.hold():
+                raise TransferCancelledError("the transfer has ended", uri=self._uri)
             try:
                 new = self.open()
             except BaseException:
@@ -315,11 +326,12 @@ class NewFile:
         return work
 
     def ending(self, before: Callable[[], object]) -> Callable[[], None]:
-        """What ends the file well on any thread, and ``before`` that does what is left to do; its ``with`` does nothing
-        any more."""
-        self._handed = True
+        """What ends the file well on any thread, and ``before`` that does what is left to do. Its ``with`` does nothing
+        any more once that has begun; where the ``with`` has ended first, this does nothing."""
 
         def work() -> None:
+            if not self._end_once.acquire(blocking=False):
+                return
             try:
                 before()
             except BaseException as error:
@@ -339,7 +351,7 @@ class NewFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._handed:
+        if self._end_once.acquire(blocking=False):
             self._end(error)
 
     def _end(self, error: BaseException | None) -> None:

@@ -17,14 +17,15 @@ from s3dlio.engine.admission import Admission
 from s3dlio.engine.batch import run_calls
 from s3dlio.engine.cancel import CancelToken
 from s3dlio.engine.executor import Executor, InlineExecutor
-from s3dlio.errors import StorageFullError
+from s3dlio.errors import StorageFullError, TransferCancelledError
 from s3dlio.stores.local import file as local_files
 from s3dlio.stores.memory import MemoryStore
 from s3dlio.transfer.destination import choose_route
+from s3dlio.transfer.destination_directory import DestinationDirectory, NewFile
 from s3dlio.transfer.plan import Item
 from s3dlio.transfer.route import RouteOptions
 from s3dlio.transfer.source_file import crc_aside
-from s3dlio.transfer.task import Task, aside, written
+from s3dlio.transfer.task import Task, aside, beside, written
 
 
 class OnLane(MemoryStore):
@@ -152,3 +153,31 @@ def test_uploads_hint_the_page_cache(
         route.task(Item("x", str(tmp_path / "x"), 5)).run()
         assert target.get("p/x") == b"alpha"
     assert hints == expected
+
+
+def test_what_is_given_up_before_a_thread_began_it_leaves_nothing(tmp_path: Path) -> None:
+    """A file to be opened, and one to get its name: neither a descriptor nor a temporary file stays."""
+    before = os.listdir("/dev/fd")
+    directory = DestinationDirectory(str(tmp_path))
+    unopened, unnamed = NewFile(directory, ["a"], "s3://b/a"), NewFile(directory, ["b"], "s3://b/b")
+    opening = unopened.opening(10)
+    steps = beside(opening, unopened.give_up)
+    next(steps)
+    steps.close()
+    unnamed.open()
+    ending = unnamed.ending(lambda: None)
+
+    def ends() -> Iterator[Any]:
+        with unnamed:
+            yield from beside(ending)
+
+    left = ends()
+    next(left)
+    left.close()
+    directory.close()
+    assert os.listdir("/dev/fd") == before
+    assert os.listdir(tmp_path) == []
+    ending()  # a thread that begins it late
+    with pytest.raises(TransferCancelledError):
+        opening()
+    assert os.listdir(tmp_path) == []
