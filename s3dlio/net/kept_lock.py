@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 
 #: Requests up to so many bytes, bodies included, are sent this way: the kernel copies them within some microseconds.
@@ -67,11 +68,14 @@ def receive(fd: int, room: memoryview) -> int:
     """Receive what comes first, asleep without the lock.
 
     Returns:
-        the number of bytes, 0: the other end has closed; -1: a signal came, whose handler runs now.
+        the number of bytes, 0: the other end has closed; -1: a signal came, or this is the main thread, where the
+        handler of a signal would run between the call and the look at its error number, and change that.
 
     Raises:
         OSError: also a BlockingIOError when the socket's own time-out has passed.
     """
+    if threading.get_ident() == threading.main_thread().ident:
+        return -1
     count: int = _receive(fd, ctypes.addressof(_first_of(room)), len(room), 0)
     if count < 0 and (number := ctypes.get_errno()) != errno.EINTR:
         raise OSError(number, os.strerror(number))

@@ -42,7 +42,7 @@ class ConnectionPool(Server):
 
     def __init__(self, scheme: str, host: str, port: int | None, http: HttpSettings) -> None:
         self._idle: deque[Connection] = deque()  # the one used last is the warmest
-        self._few = 0  # idle connections have no higher descriptors: half of all are left to others
+        self._few = 0  # idle connections, but for one, have no higher descriptors: half of all are left to others
         self._home = object()  # this pool in this process: a forked child keeps no connections of its parent
         #: Bytes of the last body of an object; the next one is expected to be about as large.
         self.last_body = 0
@@ -94,7 +94,7 @@ class ConnectionPool(Server):
             return
         connection.used = True
         now = connection.idle_since = system.monotonic()
-        if len(self._idle) < self.http.max_connections and connection.fd < self._few:
+        if not self._idle or (len(self._idle) < self.http.max_connections and connection.fd < self._few):
             self._idle.append(connection)
         else:
             connection.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import select
+import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,10 @@ import pytest
 
 from s3dlio.client import Client
 from s3dlio.memory.sinks import MemorySink
+from s3dlio.net import connection as connections
+from s3dlio.net import kept_lock, system
 from s3dlio.net import pool as pools
+from s3dlio.net.connection import Connection
 from s3dlio.net.lane import Lane
 from tests.servers.certs import make_authority
 from tests.servers.scripted import Expect, ExpectClose, ScriptedServer, Until, respond
@@ -177,3 +182,42 @@ def test_urllib3_makes_connections_through_proxies_only(
     with ScriptedServer([[Expect(), HELLO]], tls=authority) as server:
         drive(get(service_of(server.endpoint, http=http)))
         server.assert_consumed()
+
+
+def test_where_most_descriptors_are_in_use_one_connection_is_kept_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program with many open files does not connect anew for each request."""
+    monkeypatch.setattr(system, "descriptors", lambda: 8)
+    with ScriptedServer([[Expect(), HELLO, Expect(), HELLO]]) as server:
+        service = service_of(server.endpoint)
+        for _ in range(2):
+            DRIVERS["blocking"](get(service))
+        assert len(service.pool._idle) == 1
+        server.assert_consumed()
+
+
+@pytest.mark.skipif(not kept_lock.suits(socket.socket()), reason="Linux")
+def test_a_signal_handler_that_makes_calls_breaks_no_request_of_the_main_thread() -> None:
+    """Where threads ask at once, the thread that sleeps for an answer is interrupted by a handler, whose own look at a
+    connection finds nothing (EAGAIN): that is no time-out of the request."""
+    pair, quiet = socket.socketpair(), socket.socketpair()
+
+    def handler(*_: object) -> None:
+        assert kept_lock.is_quiet(quiet[0].fileno())
+        pair[1].send(b"answer")
+
+    earlier = signal.signal(signal.SIGALRM, handler)
+    try:
+        connection = Connection(service_of("http://127.0.0.1:1").pool)
+        connection.sock, connection.fd = pair[0], pair[0].fileno()
+        connection._opened()
+        connection.set_blocking(True)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        connections.asking.extend([None, None])
+        room = memoryview(bytearray(100))
+        assert connection.receive(room, 0) == 6
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier)
+        connections.asking.clear()
+        for sock in (*pair, *quiet):
+            sock.close()
