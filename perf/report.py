@@ -31,7 +31,7 @@ def versions(results: Sequence[Result]) -> str:
     names = dict.fromkeys(name for result in results for name in result.costs)
     shown = {
         contender.package.replace("==", " ") if contender.package else f"{contender.name} {contender.version}"
-        for contender in (CONTENDERS[name] for name in names)
+        for contender in (CONTENDERS[name] for name in names if name in CONTENDERS)  # but for an older checkout
         if contender.version and contender.scheme is None and contender != OURS
     }
     return ", ".join([f"s3dlio {OURS.version}", *sorted(shown - {f"s3dlio {OURS.version}"})])
