@@ -32,6 +32,7 @@ _FASTER = (
     ("preadv", os, "reads of files go through a copy"),
     ("posix_fadvise", os, "the page cache gets no advice"),
     ("copy_file_range", os, "local copies go through memory"),
+    ("splice", os, "bodies go into files through memory"),
     ("O_DIRECT", os, "direct:// goes through the page cache, with a warning"),
 )
 

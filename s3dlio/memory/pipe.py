@@ -18,8 +18,7 @@ CAN_SPLICE = hasattr(os, "splice")
 
 #: How much a pipe holds, in bytes: what the system lets every user have.
 _ROOM = 1 << 20
-_SET_ROOM = 1031  # F_SETPIPE_SZ of linux/fcntl.h
-_WITHOUT_WAITING = 3  # SPLICE_F_MOVE and SPLICE_F_NONBLOCK of linux/splice.h
+_WITHOUT_WAITING: int = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 #: The sockets, files or systems that refuse it.
 _NOT_HERE = frozenset({errno.EINVAL, errno.ESPIPE, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 
@@ -30,12 +29,12 @@ class Pipe:
     __slots__ = ("_reader", "_writer")
 
     def __init__(self) -> None:
+        from s3dlio.posix import fcntl  # when the first body goes this way
+
         self._reader = self._writer = -1
         self._reader, self._writer = os.pipe()
-        with contextlib.suppress(OSError, ImportError):  # an unprivileged user has many pipes already
-            import fcntl
-
-            fcntl.fcntl(self._writer, _SET_ROOM, _ROOM)
+        with contextlib.suppress(OSError):  # an unprivileged user has many pipes already
+            fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _ROOM)
 
     def fill(self, sock: int, length: int) -> int:
         """Take at most ``length`` bytes of what a socket has; returns how many, 0 at its end.

@@ -12,11 +12,6 @@ from typing import Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, overload
 from s3dlio.memory.buffers import byte_view, hide_from_collector
 from s3dlio.types import Payload
 
-try:
-    from _pickle import PickleBuffer  # what ``pickle`` has under this name, without the rest of that module
-except ImportError:  # an interpreter without it
-    from pickle import PickleBuffer
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,12 +47,13 @@ if sys.version_info >= (3, 12):
             return _Exporter.__new__(cls, shown, shown)
 
         return part
-
 else:
+    from _pickle import PickleBuffer  # what ``pickle`` has under this name, without the rest of that module
+
     # Before PEP 688 a class written in Python cannot export a buffer. PickleBuffer forwards the request, in C, to the
     # object it wraps, and is all that we need but for one bit in its type: "may be a base class". CPython 3.11 gets no
     # new features, so its object layout is final; the word is compared with what the interpreter says of it all the
-    # same, and the bit is put back at once. (The alternatives: a view that is a numpy array, or a compiled extension.)
+    # same, and the bit is put back at once. (The alternatives: a numpy array as the view, or a compiled extension.)
     _FLAGS_OFFSET = 21 * ctypes.sizeof(ctypes.c_void_p)  # tp_flags in Include/cpython/object.h: after 21 words
     _MAY_BE_BASE = 1 << 10  # Py_TPFLAGS_BASETYPE in Include/object.h
 
@@ -366,9 +362,10 @@ class BytesView(_Exporter):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """By value; under protocol 5 the bytes may travel out of band, without a copy."""
-        if int(protocol) >= 5:
-            return _unpickled, (PickleBuffer(self._view), not self.readonly)
-        return _unpickled, (bytes(self._view), not self.readonly)
+        from pickle import PickleBuffer
+
+        data = PickleBuffer(self._view) if int(protocol) >= 5 else bytes(self._view)
+        return _unpickled, (data, not self.readonly)
 
 
 def parts_of(buffer: memoryview) -> Callable[[int, int], BytesView]:

@@ -19,6 +19,7 @@ STAGE_FROM = 4
 #: into new files in memory, where stages make 2.4 at 0.41. It takes two calls and a pipe.
 SPLICE_FROM = 256 * 1024
 
+
 class FileBody(Outgoing):
     """What an exchange has of a body that goes to a function.
 

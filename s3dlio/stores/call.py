@@ -129,10 +129,9 @@ class BaseStore(ABC):
 
     def check_keys(self, keys: Sequence[str], operation: str) -> None:
         """:meth:`check_key` for many."""
-        if all(keys) and type(self).check_key is BaseStore.check_key:
-            return
-        for key in keys:
-            self.check_key(key, operation)
+        if not all(keys) or type(self).check_key is not BaseStore.check_key:
+            for key in keys:
+                self.check_key(key, operation)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.root}>"
